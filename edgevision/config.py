@@ -1,0 +1,92 @@
+"""Frozen configuration from YAML: complete, typed, and quick to name a misspelt key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from edgevision.errors import ConfigError, nearest
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence[str] = ()) -> T:
+    """Reads a YAML file into a frozen structure.
+
+    Args:
+        path: the YAML file.
+        kind: a ``msgspec.Struct`` class; every key of the file must be one of its fields.
+        overrides: ``"train.epochs=3"``: a dotted key and a YAML value, applied over the file.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key does not exist (the nearest is named), is
+            missing, or has a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"configuration file not found: {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}")
+    for override in overrides:
+        _apply(document, override)
+    return build_config(document, kind, str(path))
+
+
+def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
+    """A frozen structure from plain values; see :func:`load_config` for what it refuses."""
+    _refuse_unknown_keys(document, msgspec.inspect.type_info(kind), origin, ())
+    try:
+        return msgspec.convert(document, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {str(error).replace('`$.', '`')}") from error
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{override}': expected KEY=VALUE, for example train.epochs=3")
+    *parents, last = key.split(".")
+    place = document
+    for parent in parents:
+        child = place.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"'{key}': {parent} is a value, not a group of keys")
+        place = child
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{override}': the value is not valid YAML") from error
+
+
+def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]) -> None:
+    """Walks values and types together; msgspec would name an unknown key, but not the nearest valid one."""
+    options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    if isinstance(value, list):
+        items = [option.item_type for option in options if hasattr(option, "item_type")]
+        for item in items:
+            for position, element in enumerate(value):
+                _refuse_unknown_keys(element, item, origin, (*at, str(position)))
+    structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
+    if not isinstance(value, dict) or not structs:
+        return
+    fields = {field.encode_name: field.type for struct in structs for field in struct.fields}
+    tags = {struct.tag_field for struct in structs}
+    for key in value:
+        if key not in fields and key not in tags:
+            where = ".".join((*at, str(key)))
+            hint = nearest(str(key), fields) or f"; known keys: {', '.join(sorted(fields))}"
+            raise ConfigError(f"{origin}: unknown key '{where}'{hint}")
+    for key, inner in fields.items():
+        if key in value:
+            _refuse_unknown_keys(value[key], inner, origin, (*at, key))

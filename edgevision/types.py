@@ -1,0 +1,181 @@
+"""The vocabulary that crosses every stage: frames in, detections or class maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""A picture as OpenCV gives it: uint8 ``[H, W, 3]``, BGR."""
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture from a source.
+
+    Attributes:
+        image: uint8 ``[H, W, 3]``, BGR.
+        index: position in the source, from 0; frames that could not be decoded are not counted.
+        timestamp_ns: presentation time, in nanoseconds since the source's first frame.
+        source: the name that users see for the source (no credentials).
+    """
+
+    image: Image
+    index: int
+    timestamp_ns: int
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ValueError(
+                f"a frame is uint8 [H, W, 3] in BGR; found {self.image.dtype} {list(self.image.shape)}"
+            )
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[0])
+
+    @property
+    def time_s(self) -> float:
+        """Presentation time in seconds."""
+        return self.timestamp_ns / 1e9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """What a detector found in one picture, best score first unless it was re-ordered.
+
+    Attributes:
+        boxes: float32 ``[N, 4]``, ``(x1, y1, x2, y2)`` in source pixels with ``x1 <= x2`` and ``y1 <= y2``.
+        scores: float32 ``[N]`` in 0..1.
+        class_ids: int32 ``[N]``, indices into the model's class names.
+        track_ids: int32 ``[N]``, or None where nothing tracks.
+
+    Raises:
+        ValueError: on a wrong shape, an inverted box, or a value that is not finite.
+
+    Example:
+        >>> found = Detections(np.array([[0, 0, 9, 9]]), np.array([0.9]), np.array([2]))
+        >>> len(found), len(found[found.scores > 0.95])
+        (1, 0)
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    class_ids: IntArray
+    track_ids: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "boxes", np.asarray(self.boxes, np.float32).reshape(-1, 4))
+        set_field(self, "scores", np.asarray(self.scores, np.float32))
+        set_field(self, "class_ids", np.asarray(self.class_ids, np.int32))
+        if self.track_ids is not None:
+            set_field(self, "track_ids", np.asarray(self.track_ids, np.int32))
+        columns: dict[str, NDArray[Any] | None] = {
+            "scores": self.scores,
+            "class_ids": self.class_ids,
+            "track_ids": self.track_ids,
+        }
+        for name, column in columns.items():
+            if column is not None and column.shape != (len(self.boxes),):
+                raise ValueError(
+                    f"{name} has shape {list(column.shape)}; expected [{len(self.boxes)}], one value a box"
+                )
+        if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
+            raise ValueError("boxes and scores must be finite numbers")
+        if (self.boxes[:, 2:] < self.boxes[:, :2]).any():
+            raise ValueError("boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2")
+
+    @classmethod
+    def empty(cls) -> Detections:
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: NDArray[Any] | slice) -> Detections:
+        """The detections chosen by a boolean mask, an index array or a slice."""
+        tracks = None if self.track_ids is None else self.track_ids[index]
+        return Detections(self.boxes[index], self.scores[index], self.class_ids[index], tracks)
+
+    def __iter__(self) -> Iterator[tuple[FloatArray, float, int, int | None]]:
+        """Yields ``(box float32 [4], score, class_id, track_id)``."""
+        for i in range(len(self)):
+            track = None if self.track_ids is None else int(self.track_ids[i])
+            yield self.boxes[i], float(self.scores[i]), int(self.class_ids[i]), track
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationMap:
+    """What a segmenter said of one picture.
+
+    Attributes:
+        class_map: uint8 ``[H, W]`` at source size, indices into the model's class names.
+    """
+
+    class_map: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.class_map.dtype != np.uint8 or self.class_map.ndim != 2:
+            raise ValueError(
+                f"a class map is uint8 [H, W]; found {self.class_map.dtype} {list(self.class_map.shape)}"
+            )
+
+    def shares(self, classes: int) -> FloatArray:
+        """Share of the picture that each class covers: float32 ``[classes]``, summing to at most 1."""
+        counts = np.bincount(self.class_map.ravel(), minlength=classes)[:classes]
+        return (counts / max(self.class_map.size, 1)).astype(np.float32)
+
+
+Result = Detections | SegmentationMap
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, element type and shape of an engine's input or output; None stands for a dynamic size."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        sizes = ", ".join("N" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype.name} [{sizes}]"
+
+
+class DropReason(str, Enum):
+    """Why a frame that was captured never reached the model."""
+
+    NEWER_FRAME = "newer_frame"
+    """A live source delivered a newer frame while this one waited."""
+    SHUTDOWN = "shutdown"
+    """The run ended while the frame waited."""
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What happened while a source was read; complete once the source has ended.
+
+    Attributes:
+        read: frames delivered.
+        skipped: frames that could not be decoded and were passed over.
+        problem: one line when the source ended early or was damaged, else None.
+    """
+
+    read: int = 0
+    skipped: int = 0
+    problem: str | None = None
+    notes: list[str] = field(default_factory=list)

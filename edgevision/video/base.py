@@ -1,0 +1,89 @@
+"""What every source of frames and every sink for results looks like to the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from edgevision.types import Frame, Image, Result, SourceReport
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known about a source before its first frame.
+
+    Attributes:
+        name: for people, without credentials.
+        is_live: True where frames are lost when nobody takes them.
+        width, height: in pixels; None where every frame may differ (a folder of images).
+        frame_rate: frames a second as declared; None where the source has none.
+        frame_count: as declared by the container, which may be wrong; None where unknown.
+        path: the file, for sinks that copy its audio; None for anything else.
+        is_image: True for a single picture.
+    """
+
+    name: str
+    is_live: bool
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    frame_count: int | None = None
+    path: Path | None = None
+    is_image: bool = False
+
+
+class Source(Protocol):
+    """Frames in order, as a context manager and an iterator.
+
+    Three outcomes are kept apart: iteration that ends (end of stream; ``report.problem`` says if it
+    ended early), :class:`~edgevision.errors.SourceTimeoutError` (nothing came in time) and
+    :class:`~edgevision.errors.SourceError` (it cannot go on).
+    """
+
+    info: SourceInfo
+    report: SourceReport
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Releases the device or file; safe to call twice."""
+        ...
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Sink(Protocol):
+    """Takes each frame's picture and result, as a context manager.
+
+    ``close`` finishes the output so that it can be read; it is called on every way out.
+    """
+
+    name: str
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        """Takes one frame.
+
+        Args:
+            frame: the frame as it came.
+            picture: the same frame with overlays drawn, uint8 ``[H, W, 3]``, BGR.
+            results: one result for each model that ran.
+
+        Raises:
+            SinkError: it cannot be written (a full disk, a closed window's device).
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
