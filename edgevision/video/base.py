@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -21,8 +22,11 @@ class SourceInfo:
         width, height: in pixels; None where every frame may differ (a folder of images).
         frame_rate: frames a second as declared; None where the source has none.
         frame_count: as declared by the container, which may be wrong; None where unknown.
-        path: the file, for sinks that copy its audio; None for anything else.
+        path: the file or folder that is read, so that no sink writes over it and audio can be copied;
+            None for anything else.
         is_image: True for a single picture.
+        origin_ns: where the first frame lies on the file's own clock; audio is shifted by as much.
+        pixel_aspect: width of a pixel over its height; 1 for square pixels.
     """
 
     name: str
@@ -33,10 +37,12 @@ class SourceInfo:
     frame_count: int | None = None
     path: Path | None = None
     is_image: bool = False
+    origin_ns: int = 0
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class Source(Protocol):
-    """Frames in order, as a context manager and an iterator.
+    """Frames in order, as a context manager that is iterated once.
 
     Three outcomes are kept apart: iteration that ends (end of stream; ``report.problem`` says if it
     ended early), :class:`~edgevision.errors.SourceTimeoutError` (nothing came in time) and
@@ -63,9 +69,17 @@ class Sink(Protocol):
     """Takes each frame's picture and result, as a context manager.
 
     ``close`` finishes the output so that it can be read; it is called on every way out.
+
+    Attributes:
+        name: for people.
+        closed: True once the person at the other end closed it (a window's q, Esc or close button);
+            the run then ends as if the source had. Always False for files.
+        notes: what people should know about the output, one line each.
     """
 
     name: str
+    closed: bool
+    notes: list[str]
 
     def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
         """Takes one frame.
