@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,23 @@ def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence
     for override in overrides:
         _apply(document, override)
     return build_config(document, kind, str(path))
+
+
+def config_folder() -> Path:
+    """The folder of configurations that ships: ``models/*.yaml``, ``devices/*.yaml``.
+
+    A wheel carries it inside the package; a checkout has it beside the package.
+
+    Raises:
+        ConfigError: neither is there, so the installation is damaged.
+    """
+    package = Path(str(resources.files("edgevision")))
+    places = (package / "configs", package.parent / "configs")
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " or ".join(str(place) for place in places)
+    raise ConfigError(f"no configurations in {looked}; install edgevision again")
 
 
 def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
