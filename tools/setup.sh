@@ -47,7 +47,7 @@ fi
 if [ ! -e .venv ]; then
     echo "setup: creating .venv"
     if [ -n "$uv" ]; then
-        uv venv --quiet --python "${PYTHON:-3.10 - 3.12}" .venv 2>/dev/null \
+        uv venv --quiet --python "${PYTHON:->=3.10,<3.13}" .venv 2>/dev/null \
             || uv venv --quiet --python "$(find_python)" .venv
     else
         "$(find_python)" -m venv .venv \
@@ -59,7 +59,7 @@ fi
 
 if [ -z "$uv" ]; then
     if ! .venv/bin/uv --version >/dev/null 2>&1; then
-        "$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+        "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt uv \
             || echo "setup: uv cannot be installed; going on with pip" >&2
     fi
     if .venv/bin/uv --version >/dev/null 2>&1; then
