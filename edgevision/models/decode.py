@@ -1,0 +1,77 @@
+"""Raw head maps to detections in torch, with torchvision's NMS: the reference for the exported graph."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from edgevision.anchors import anchor_grid, decode_boxes
+from edgevision.models.losses import flatten_maps
+from edgevision.models.retinanet import HeadMaps, RetinaNetConfig
+from edgevision.types import Detections
+
+
+class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the decoder keeps.
+
+    Attributes:
+        score_threshold: scores at or below this are dropped.
+        level_candidates: best predictions of each level that are decoded.
+        candidates: best predictions of all levels that enter NMS.
+        rounds: rounds of the graph's NMS, see :class:`~edgevision.manifest.NmsLimits`.
+        iou_threshold: overlap above which the worse of two boxes of one class goes.
+        max_detections: detections kept for an image.
+    """
+
+    score_threshold: float = 0.05
+    level_candidates: int = 1000
+    candidates: int = 300
+    rounds: int = 16
+    iou_threshold: float = 0.5
+    max_detections: int = 100
+
+
+class Decoder:
+    """Decodes for one architecture and input size.
+
+    Args:
+        model: the detector's configuration.
+        classes: number of classes.
+        config: thresholds.
+    """
+
+    def __init__(self, model: RetinaNetConfig, classes: int, config: DecodeConfig) -> None:
+        self.config = config
+        self.classes = classes
+        self.size = model.input_size
+        self.anchors = [torch.from_numpy(a) for a in anchor_grid(model.anchors, self.size, self.size)]
+
+    @torch.inference_mode()
+    def __call__(self, maps: HeadMaps) -> list[Detections]:
+        """One :class:`Detections` an image, boxes in input pixels, best first."""
+        images = maps.logits[0].shape[0]
+        return [self._image(maps, image) for image in range(images)]
+
+    def _image(self, maps: HeadMaps, image: int) -> Detections:
+        scores, labels, boxes = [], [], []
+        for level, anchors in enumerate(self.anchors):
+            logits = flatten_maps([maps.logits[level][image : image + 1]], self.classes).flatten().float()
+            deltas = flatten_maps([maps.deltas[level][image : image + 1]], 4)[0].float()
+            kept, index = logits.topk(min(self.config.level_candidates, len(logits)))
+            anchor = index // self.classes
+            scores.append(kept.sigmoid())
+            labels.append(index % self.classes)
+            boxes.append(decode_boxes(deltas[anchor], anchors.to(deltas.device)[anchor], torch))
+        return self._suppress(torch.cat(boxes), torch.cat(scores), torch.cat(labels))
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Detections:
+        boxes = boxes.clamp(0, self.size)
+        scores, order = scores.topk(min(self.config.candidates, len(scores)))
+        order = order[scores > self.config.score_threshold]
+        scores, boxes, labels = scores[: len(order)], boxes[order], labels[order]
+        keep = batched_nms(boxes, scores, labels, self.config.iou_threshold)[: self.config.max_detections]
+        found = (boxes[keep].cpu().numpy(), scores[keep].cpu().numpy(), labels[keep].cpu().numpy())
+        return Detections(found[0], found[1], found[2].astype(np.int32))

@@ -1,0 +1,127 @@
+"""RetinaNet (Lin et al. 2017, arXiv:1708.02002): backbone, pyramid, and two heads shared by its levels.
+
+Model, criterion (``losses.py``) and postprocessing (``decode.py``) are separate objects.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import msgspec
+from torch import Tensor, nn
+
+from edgevision.anchors import AnchorConfig
+from edgevision.errors import ConfigError
+from edgevision.models.backbone import BackboneConfig, build_backbone
+from edgevision.models.fpn import FeaturePyramid
+
+
+class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The class tower and the box tower, alike in shape.
+
+    Attributes:
+        layers: convolutions before the prediction.
+        depthwise: depthwise ``kernel`` x ``kernel`` and 1x1 instead of one dense convolution.
+        kernel: side of the convolution.
+        prior: probability that the class head starts from, 0.01 in the paper.
+    """
+
+    layers: int = 4
+    depthwise: bool = False
+    kernel: int = 3
+    prior: float = 0.01
+
+
+class RetinaNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole detector.
+
+    Attributes:
+        input_size: sides of the square input in pixels, a multiple of 32.
+        channels: channels of the pyramid and the towers.
+    """
+
+    backbone: BackboneConfig
+    input_size: int
+    channels: int
+    head: HeadConfig
+    anchors: AnchorConfig
+
+    def __post_init__(self) -> None:
+        if self.input_size <= 0 or self.input_size % 32:
+            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
+
+
+class HeadMaps(NamedTuple):
+    """Raw predictions, one tensor a level, P3 first; A anchors a cell and C classes.
+
+    Attributes:
+        logits: ``[N, A * C, H, W]``, channel ``a * C + c``.
+        deltas: ``[N, A * 4, H, W]``, channel ``a * 4 + (dx, dy, dw, dh)``.
+    """
+
+    logits: list[Tensor]
+    deltas: list[Tensor]
+
+
+class Tower(nn.Module):
+    """Convolutions shared by all levels, with a BatchNorm for each level, then the prediction.
+
+    Levels differ in their statistics, so one shared BatchNorm fits none of them when it is evaluated.
+    """
+
+    def __init__(self, channels: int, outputs: int, levels: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for _ in range(config.layers):
+            groups = (channels, 1) if config.depthwise else (1,)
+            kernels = (config.kernel, 1) if config.depthwise else (config.kernel,)
+            for group, kernel in zip(groups, kernels, strict=True):
+                convolution = nn.Conv2d(
+                    channels, channels, kernel, padding=kernel // 2, groups=group, bias=False
+                )
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+                self.convolutions.append(convolution)
+                self.norms.append(nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(levels)))
+        kernel = 1 if config.depthwise else 3
+        self.predict = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2)
+        nn.init.normal_(self.predict.weight, std=0.01)
+        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]  # built with a bias
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """``[N, channels, H, W]`` of one level to ``[N, outputs, H, W]``."""
+        for convolution, norms in zip(self.convolutions, self.norms, strict=True):
+            x = self.activation(norms[level](convolution(x)))  # type: ignore[index]  # a ModuleList
+        return self.predict(x)  # type: ignore[no-any-return]
+
+
+class RetinaNet(nn.Module):
+    """The detector's network, up to the raw head maps.
+
+    Args:
+        config: the architecture.
+        classes: number of classes, without a background.
+    """
+
+    def __init__(self, config: RetinaNetConfig, classes: int) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ConfigError("a detector needs at least one class")
+        self.config = config
+        self.classes = classes
+        levels, anchors = len(config.anchors.strides), config.anchors.per_cell
+        self.backbone = build_backbone(config.backbone)
+        self.fpn = FeaturePyramid(self.backbone.channels[-3:], config.channels)
+        self.class_tower = Tower(config.channels, anchors * classes, levels, config.head)
+        self.box_tower = Tower(config.channels, anchors * 4, levels, config.head)
+        prior = -math.log((1 - config.head.prior) / config.head.prior)
+        nn.init.constant_(self.class_tower.predict.bias, prior)  # type: ignore[arg-type]  # built with a bias
+
+    def forward(self, images: Tensor) -> HeadMaps:
+        """``images`` float ``[N, 3, H, W]``, RGB, normalised, to raw maps; see :class:`HeadMaps`."""
+        pyramid = self.fpn(self.backbone(images)[-3:])
+        logits = [self.class_tower(x, level) for level, x in enumerate(pyramid)]
+        deltas = [self.box_tower(x, level) for level, x in enumerate(pyramid)]
+        return HeadMaps(logits, deltas)

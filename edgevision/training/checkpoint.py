@@ -1,0 +1,85 @@
+"""Checkpoints: everything that a run needs to go on, or that an export needs, in one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from edgevision.errors import CheckpointError
+from edgevision.files import atomic_path
+from edgevision.training.config import DetectorTraining
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One moment of a training run.
+
+    Attributes:
+        config: the whole configuration of the run.
+        seen: images trained on so far.
+        model: state dict of the trained weights.
+        average: state dict of the averaged weights, which are the ones to use; equal to ``model``
+            where nothing is averaged.
+        optimiser: state dict of the optimiser and the number of averages taken.
+        figures: measured at the last validation.
+        best: highest value of the validation metric so far; None before the first.
+    """
+
+    config: DetectorTraining
+    seen: int
+    model: dict[str, Any]
+    average: dict[str, Any]
+    optimiser: dict[str, Any]
+    figures: dict[str, float]
+    best: float | None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes atomically: a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    content = {
+        "format": _FORMAT,
+        "config": msgspec.json.encode(checkpoint.config).decode(),
+        "seen": checkpoint.seen,
+        "model": checkpoint.model,
+        "average": checkpoint.average,
+        "optimiser": checkpoint.optimiser,
+        "figures": checkpoint.figures,
+        "best": checkpoint.best,
+    }
+    with atomic_path(path) as partial:
+        torch.save(content, partial)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint; nothing in it can run code.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint not found: {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many unrelated types for a damaged or foreign file
+        raise CheckpointError(f"{path} is not an edgevision checkpoint, or it is damaged") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path} is a PyTorch file, but not an edgevision checkpoint of format {_FORMAT}"
+        )
+    try:
+        config = msgspec.json.decode(content["config"], type=DetectorTraining)
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
+    fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}
+    return Checkpoint(config=config, **fields)

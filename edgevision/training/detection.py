@@ -1,0 +1,68 @@
+"""Training a detector: the loop's :class:`~edgevision.training.loop.Task` for RetinaNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edgevision.data.augment import DetectionAugment
+from edgevision.data.detection import DetectionSet, load_coco
+from edgevision.data.loading import DetectionBatch, DetectionData, StreamSampler, detection_loader
+from edgevision.models.losses import DetectionLoss, DetectionTargets
+from edgevision.models.normalise import normalise
+from edgevision.models.retinanet import RetinaNet
+from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.config import CocoSource, DetectorTraining
+
+
+class DetectionTask:
+    """Data, model and criterion of one run.
+
+    Raises:
+        DataError, CheckpointError: data or starting weights are missing or do not fit.
+    """
+
+    metric = "ap50_mean"
+
+    def __init__(self, config: DetectorTraining) -> None:
+        self.config = config
+        self._sets = [self._load(source) for source in config.data.train]
+        self._weights = [
+            source.weight
+            for source, one in zip(config.data.train, self._sets, strict=True)
+            for _ in one.images
+        ]
+        self._val = self._load(config.data.val)
+        torch.manual_seed(config.loop.seed)
+        self.model: nn.Module = RetinaNet(config.model, len(config.classes))
+        if config.initial:
+            self.model.load_state_dict(load_checkpoint(config.initial).average)
+        self._criterion = DetectionLoss(
+            config.loss, config.model.anchors, config.model.input_size, len(config.classes)
+        )
+
+    def _load(self, source: CocoSource) -> DetectionSet:
+        return load_coco(source.annotations, source.images, self.config.classes)
+
+    def batches(self, start: int) -> Iterator[DetectionBatch]:
+        config = self.config
+        augment = DetectionAugment(config.augment, config.resize.fill)
+        data = DetectionData(self._sets, config.model.input_size, config.resize, augment, config.loop.seed)
+        sampler = StreamSampler(self._weights, config.loop.seed, start)
+        loader = detection_loader(data, sampler, config.loop.batch_size, config.loop.workers)
+        return cast("Iterator[DetectionBatch]", iter(loader))
+
+    def losses(self, model: nn.Module, batch: DetectionBatch, device: torch.device) -> dict[str, Tensor]:
+        images = normalise(batch.images.to(device, non_blocking=True))
+        targets = [
+            DetectionTargets(*(column.to(device) for column in sample[1:])) for sample in batch.samples
+        ]
+        with torch.autocast(device.type, enabled=device.type == "cuda"):
+            maps = model(images.contiguous(memory_format=torch.channels_last))
+        return cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        return {}
