@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from edgevision.errors import EngineError
 from edgevision.manifest import Manifest
 from edgevision.types import TensorSpec
 
@@ -51,3 +52,20 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
+    """Holds what an engine is given against what it takes.
+
+    Raises:
+        EngineError: naming the input that is missing, or of another type or shape.
+    """
+    for spec in specs:
+        array = inputs.get(spec.name)
+        if array is None:
+            raise EngineError(f"expected input {spec}, found {', '.join(inputs) or 'none'}")
+        fits = len(array.shape) == len(spec.shape) and all(
+            wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True)
+        )
+        if array.dtype != spec.dtype or not fits:
+            raise EngineError(f"expected input {spec}, found {array.dtype} {list(array.shape)}")

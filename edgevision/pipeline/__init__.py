@@ -1,0 +1,17 @@
+"""The streaming runtime: concurrent stages, bounded queues, and an account of every frame."""
+
+from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
+from edgevision.pipeline.queue import Policy
+from edgevision.pipeline.runner import Pipeline, Progress, StopRequest
+from edgevision.pipeline.statistics import RunReport, Stage
+
+__all__ = [
+    "FrameLedger",
+    "LedgerEntry",
+    "Pipeline",
+    "Policy",
+    "Progress",
+    "RunReport",
+    "Stage",
+    "StopRequest",
+]

@@ -1,0 +1,89 @@
+"""The models that ship with edgevision: ``*.onnx`` files in this folder, described by their own manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.errors import ModelError, nearest
+from edgevision.manifest import Manifest, read_manifest
+
+TASKS = ("detection", "segmentation")
+MODEL_SUFFIXES = (".onnx", ".engine", ".plan")
+
+
+@dataclass(frozen=True, slots=True)
+class ZooModel:
+    """A model that ships.
+
+    Attributes:
+        manifest: its contract, figures included.
+        path: the file.
+    """
+
+    manifest: Manifest
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+
+def folder() -> Path:
+    """Where the models lie. Wheels are unpacked when they are installed, so it is an ordinary folder."""
+    return Path(str(importlib.resources.files(__name__)))
+
+
+def list_models() -> list[ZooModel]:
+    """What ships, by task, the default of each task first. A file that is not readable is left out."""
+    models = []
+    for path in sorted(folder().glob("*.onnx")):
+        with contextlib.suppress(ModelError):  # one damaged file must not hide the others
+            models.append(ZooModel(read_manifest(path), path))
+    return sorted(models, key=_rank)
+
+
+def default_model(task: str = "detection") -> ZooModel:
+    """The model that runs when none is named.
+
+    The rule: among the models of the task, FP32 files before derived ones (``name.int8.onnx``), then the
+    smallest file, since it starts on every machine; names break ties.
+
+    Raises:
+        ModelError: no model of this task ships.
+    """
+    for model in list_models():
+        if model.manifest.task == task:
+            return model
+    raise ModelError(f"no {task} model ships with this installation; pass --model PATH to an ONNX file")
+
+
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a shipped model, by name, or of any model, by path.
+
+    Raises:
+        ModelError: there is neither; the nearest names are shown.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(text)
+    if path.is_file():
+        return path
+    known = {model.name: model.path for model in list_models()}
+    if text in known:
+        return known[text]
+    if path.suffix in MODEL_SUFFIXES or len(path.parts) > 1:
+        raise ModelError(f"model file not found: {text}; check the path, or list models: 'edgevision models'")
+    hint = nearest(text, known) or "; 'edgevision models' lists what ships, or give the path of an ONNX file"
+    raise ModelError(f"unknown model '{text}'{hint}")
+
+
+def _rank(model: ZooModel) -> tuple[int, bool, int, str]:
+    return (TASKS.index(model.manifest.task), "." in model.name, model.size, model.name)

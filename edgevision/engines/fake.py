@@ -1,0 +1,144 @@
+"""An engine without a model: answers by a function, takes as long as it is told to.
+
+For tests, for trying the pipeline without a model file, and for benchmarks that need an accelerator
+of known speed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.engines.base import Tensors, check_inputs
+from edgevision.errors import EngineError
+from edgevision.manifest import INPUT_NAME, Manifest
+from edgevision.types import Detections, Image, Result, SegmentationMap
+
+Answer = Callable[[Image], Result]
+"""From one model input, uint8 ``[H, W, 3]``, to its answer in input pixels."""
+
+
+def fake_manifest(
+    task: Literal["detection", "segmentation"] = "detection",
+    classes: Sequence[str] = ("bright",),
+    width: int = 320,
+    height: int = 320,
+    max_detections: int = 100,
+) -> Manifest:
+    """A contract for a :class:`FakeEngine`."""
+    return Manifest(
+        name="fake",
+        task=task,
+        classes=tuple(classes),
+        input_width=width,
+        input_height=height,
+        score_threshold=0.05 if task == "detection" else None,
+        max_detections=max_detections if task == "detection" else None,
+    )
+
+
+def scripted(results: Sequence[Result]) -> Answer:
+    """Answers with ``results`` in turn, from the start again at the end."""
+    turn = itertools.cycle(results)
+    lock = threading.Lock()
+
+    def answer(image: Image) -> Result:
+        with lock:
+            return next(turn)
+
+    return answer
+
+
+def bright_objects(image: Image, threshold: int = 200) -> Detections:
+    """One box of class 0 round each connected bright area; the score is its mean brightness."""
+    grey = image.max(axis=2)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((grey >= threshold).astype(np.uint8))
+    left, top, width, height = (stats[1:, column].astype(np.float32) for column in range(4))
+    boxes = np.stack([left, top, left + width, top + height], axis=1)
+    scores = np.array([grey[labels == label].mean() / 255 for label in range(1, len(stats))], np.float32)
+    best_first = np.argsort(-scores, kind="stable")
+    return Detections(boxes[best_first], scores[best_first], np.zeros(len(scores), np.int32))
+
+
+def bright_area(image: Image, threshold: int = 128) -> SegmentationMap:
+    """Class 1 where the picture is bright, class 0 elsewhere."""
+    return SegmentationMap((image.max(axis=2) >= threshold).astype(np.uint8))
+
+
+class FakeEngine:
+    """Satisfies the engine protocol without a model file.
+
+    Args:
+        answer: what it says of each picture; :func:`bright_objects`, :func:`bright_area`,
+            :func:`scripted`, or a function of your own.
+        manifest: the contract it claims; one of detection with the class ``bright`` by default.
+        latency_ms: how long a call takes at the least, whatever its batch.
+        lock: held while a call runs. Engines that share a lock behave like contexts on one accelerator:
+            a thread that merely sleeps would let two calls overlap, which no single device can do.
+    """
+
+    def __init__(
+        self,
+        answer: Answer = bright_objects,
+        manifest: Manifest | None = None,
+        latency_ms: float = 0.0,
+        lock: threading.Lock | None = None,
+    ) -> None:
+        self.name = "fake engine"
+        self.manifest = manifest or fake_manifest()
+        self.inputs = (self.manifest.input_spec(),)
+        self.outputs = self.manifest.output_specs()
+        self.calls = 0
+        self._answer = answer
+        self._latency_s = latency_ms / 1e3
+        self._lock = lock or threading.Lock()
+        self._closed = False
+
+    def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Runs one batch; see :meth:`edgevision.engines.base.Engine.infer`."""
+        if self._closed:
+            raise EngineError("the engine is closed; open the model again")
+        check_inputs(inputs, self.inputs)
+        with self._lock:
+            end = time.perf_counter() + self._latency_s
+            self.calls += 1
+            outputs = self._pack([self._answer(image) for image in inputs[INPUT_NAME]])
+            time.sleep(max(0.0, end - time.perf_counter()))
+        return outputs
+
+    def _pack(self, results: list[Result]) -> dict[str, NDArray[Any]]:
+        if self.manifest.task == "segmentation":
+            maps = [result.class_map for result in results if isinstance(result, SegmentationMap)]
+            return {"class_map": np.stack(maps)}
+        n, k = len(results), self.manifest.max_detections or 1
+        boxes = np.zeros((n, k, 4), np.float32)
+        scores = np.zeros((n, k), np.float32)
+        labels = np.full((n, k), -1, np.int32)
+        count = np.zeros(n, np.int32)
+        for i, result in enumerate(results):
+            if isinstance(result, Detections):
+                found = result[:k]
+                count[i] = len(found)
+                boxes[i, : len(found)] = found.boxes
+                scores[i, : len(found)] = found.scores
+                labels[i, : len(found)] = found.class_ids
+        return {"boxes": boxes, "scores": scores, "labels": labels, "count": count}
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

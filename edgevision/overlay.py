@@ -1,0 +1,155 @@
+"""Results drawn on a picture: boxes and labels, class maps with a legend, a status line.
+
+Sizes follow the picture, so a label looks the same on 320x240 and on 4K. Text stands on a filled plate
+in black or white, whichever contrasts more, so it can be read on any background. Plates are rendered
+once and then copied, because drawing text costs far more than everything else here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.manifest import Manifest
+from edgevision.types import Detections, Image, Result, SegmentationMap
+
+Colour = tuple[int, int, int]
+"""BGR, 0..255."""
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STATUS_COLOUR: Colour = (40, 40, 40)
+_MAP_OPACITY = 0.45
+
+
+def palette(count: int) -> tuple[Colour, ...]:
+    """``count`` colours, each as far as possible from those before it.
+
+    The rule: candidates are the RGB grid in steps of 32 with a CIELAB lightness of 40 to 90 and a chroma
+    of at least 35, so none is close to black, white or grey. The first is the candidate nearest to pure
+    green, then always the one with the greatest CIE76 distance to its nearest predecessor (farthest
+    point sampling). Beyond the number of candidates (some 300) colours repeat.
+    """
+    steps = np.minimum(np.arange(0, 257, 32), 255).astype(np.float32)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(1, -1, 3)
+    lab = cv2.cvtColor(grid / np.float32(255), cv2.COLOR_BGR2Lab)[0]
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    usable = (lab[:, 0] >= 40) & (lab[:, 0] <= 90) & (chroma >= 35)
+    colours, lab = grid[0][usable], lab[usable]
+    chosen = [int(np.argmin(np.linalg.norm(colours - np.array([0, 255, 0]), axis=1)))]
+    distance = np.full(len(lab), np.inf)
+    while len(chosen) < min(count, len(lab)):
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+        chosen.append(int(np.argmax(distance)))
+    picked = [(int(b), int(g), int(r)) for b, g, r in colours[chosen]]
+    return tuple(picked[i % len(picked)] for i in range(count))
+
+
+class Overlay:
+    """Draws one model's results.
+
+    Args:
+        manifest: names of the classes, and their colours where the model brings its own.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.classes = manifest.classes
+        given = tuple((blue, green, red) for red, green, blue in manifest.colours)
+        self.colours = given if len(given) == len(self.classes) else palette(len(self.classes))
+        self._colour_map = np.zeros((256, 1, 3), np.uint8)
+        self._colour_map[: len(self.colours), 0] = self.colours[:256]
+
+    def draw(self, canvas: Image, result: Result) -> None:
+        """Draws ``result`` on ``canvas``, uint8 ``[H, W, 3]``, in place."""
+        if isinstance(result, Detections):
+            self._draw_boxes(canvas, result)
+        else:
+            self._draw_class_map(canvas, result)
+
+    def _draw_boxes(self, canvas: Image, found: Detections) -> None:
+        unit = _unit(canvas)
+        corners = np.rint(found.boxes).astype(int).tolist()
+        worst_first = range(len(found) - 1, -1, -1)  # so that the best detections end up on top
+        for i in worst_first:
+            left, top, right, bottom = corners[i]
+            colour = self.colours[found.class_ids[i]]
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (0, 0, 0), unit + 2)
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, unit)
+        for i in worst_first:
+            left, top, _, _ = corners[i]
+            class_id = found.class_ids[i]
+            track = "" if found.track_ids is None else f" #{found.track_ids[i]}"
+            text = f"{self.classes[class_id]}{track} {found.scores[i]:.2f}"
+            plate = _plate(text, self.colours[class_id], unit)
+            above = top - plate.shape[0]
+            _paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
+
+    def _draw_class_map(self, canvas: Image, result: SegmentationMap) -> None:
+        painted = cv2.applyColorMap(result.class_map, self._colour_map)
+        cv2.addWeighted(painted, _MAP_OPACITY, canvas, 1 - _MAP_OPACITY, 0, dst=canvas)
+        unit, y = _unit(canvas), 0
+        for class_id in np.flatnonzero(result.shares(len(self.classes)) >= 0.001):
+            plate = _plate(self.classes[class_id], self.colours[class_id], unit)
+            _paste(canvas, plate, 0, y)
+            y += plate.shape[0]
+
+
+def draw_status(canvas: Image, text: str) -> None:
+    """Writes one line in the lower left corner of ``canvas``, in place."""
+    plate = _plate(text, _STATUS_COLOUR, _unit(canvas))
+    _paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
+
+
+def render(image: Image, overlays: Sequence[Overlay], results: Sequence[Result], status: str = "") -> Image:
+    """A copy of ``image`` with the result of each model drawn on it, and ``status`` below where given."""
+    canvas: Image = image.copy()
+    # Class maps cover everything, so boxes come after them.
+    order = sorted(zip(overlays, results, strict=True), key=lambda pair: isinstance(pair[1], Detections))
+    for overlay, result in order:
+        overlay.draw(canvas, result)
+    if status:
+        draw_status(canvas, status)
+    return canvas
+
+
+def text_colour(background: Colour) -> Colour:
+    """Black or white, whichever contrasts more with ``background``.
+
+    The contrast is that of WCAG 2.2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio): black wins above
+    a relative luminance of 0.179, where both ratios are equal.
+    """
+    channels = np.array(background[::-1]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+def _unit(canvas: Image) -> int:
+    """Width of a line in pixels: 2 at 768x432, 3 at 720p, 5 at 1080p, 9 at 4K."""
+    return max(1, round(int(min(canvas.shape[:2])) / 230))
+
+
+@functools.lru_cache(maxsize=512)
+def _plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+    """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
+    scale = max(0.36, 0.22 * unit + 0.04)
+    weight = max(1, round(unit * 0.55))
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, weight)
+    margin = unit + 1
+    plate = np.empty((height + baseline + 2 * margin, width + 2 * margin, 3), np.uint8)
+    plate[:] = colour
+    origin = (margin, margin + height + baseline // 2)
+    cv2.putText(plate, text, origin, _FONT, scale, text_colour(colour), weight, cv2.LINE_AA)
+    return plate
+
+
+def _paste(canvas: Image, plate: NDArray[np.uint8], x: int, y: int) -> None:
+    """Copies ``plate`` to ``canvas``, moved so that all of it is inside where there is room for it."""
+    height, width = canvas.shape[:2]
+    x = max(0, min(x, width - plate.shape[1]))
+    y = max(0, min(y, height - plate.shape[0]))
+    part = canvas[y : y + plate.shape[0], x : x + plate.shape[1]]
+    part[:] = plate[: part.shape[0], : part.shape[1]]
