@@ -1,0 +1,71 @@
+"""Non-maximum suppression with static shapes, for every engine.
+
+ONNX's own ``NonMaxSuppression`` has a shape that depends on its data, which TensorRT for RTX cannot
+build and CUDA graphs cannot capture. Greedy suppression is the fixed point of
+
+    keep[j] = valid[j] and no i before j has keep[i] and iou[i, j] > threshold
+
+with candidates sorted by score (Bolya et al. 2019, arXiv:1904.02689, made exact by repetition as in
+cluster NMS, Zheng et al. 2020, arXiv:2005.03572). After r rounds every box whose chain of suppressors
+is at most r long is decided, and a box decided once never changes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from edgevision.graph.builder import GraphBuilder
+
+
+def add_cluster_nms(
+    g: GraphBuilder,
+    boxes: str,
+    scores: str,
+    candidates: int,
+    iou_threshold: float,
+    score_threshold: float,
+    rounds: int,
+) -> str:
+    """Which candidates survive.
+
+    Args:
+        g: where the nodes go.
+        boxes: float ``[N, K, 4]`` corners, sorted by score; boxes of different classes lie apart.
+        scores: float ``[N, K]``, falling.
+        candidates: K.
+        iou_threshold: a box is suppressed by an overlap above this.
+        score_threshold: candidates at or below this score are not valid.
+        rounds: longest chain of suppressors that is resolved exactly.
+
+    Returns:
+        Name of a bool tensor ``[N, K]``.
+    """
+    rank = np.arange(candidates)
+    later = g.constant((rank[:, None] < rank[None, :])[None], np.bool_)
+    over = g("And", _overlaps(g, boxes, iou_threshold), later)
+    over = g("Cast", over, to=TensorProto.FLOAT)
+    valid = g("Cast", g("Greater", scores, g.constant(score_threshold, np.float32)), to=TensorProto.FLOAT)
+    half = g.constant(0.5, np.float32)
+    keep = valid
+    for _ in range(rounds):
+        hit = g("ReduceMax", g("Mul", over, g("Unsqueeze", keep, g.ints(2))), g.ints(1), keepdims=0)
+        keep = g("Mul", valid, g("Cast", g("Less", hit, half), to=TensorProto.FLOAT))
+    return g("Greater", keep, half)
+
+
+def _overlaps(g: GraphBuilder, boxes: str, iou_threshold: float) -> str:
+    """bool ``[N, K, K]``: whether the IoU of two boxes is above the threshold, without a division."""
+    corners = [g("Gather", boxes, g.constant(side, np.int64), axis=2) for side in range(4)]
+    rows = [g("Unsqueeze", corner, g.ints(2)) for corner in corners]
+    columns = [g("Unsqueeze", corner, g.ints(1)) for corner in corners]
+    zero = g.constant(0.0, np.float32)
+    width = g("Max", g("Sub", g("Min", rows[2], columns[2]), g("Max", rows[0], columns[0])), zero)
+    height = g("Max", g("Sub", g("Min", rows[3], columns[3]), g("Max", rows[1], columns[1])), zero)
+    shared = g("Mul", width, height)
+    union = g("Sub", g("Add", _area(g, rows), _area(g, columns)), shared)
+    return g("Greater", shared, g("Mul", union, g.constant(iou_threshold, np.float32)))
+
+
+def _area(g: GraphBuilder, corners: list[str]) -> str:
+    return g("Mul", g("Sub", corners[2], corners[0]), g("Sub", corners[3], corners[1]))

@@ -1,0 +1,161 @@
+"""A training checkpoint to one ONNX file of the contract, with preprocessing, decoding and NMS inside."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import msgspec
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from edgevision.anchors import anchor_grid
+from edgevision.errors import ExportError
+from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.compose import compose, save_model
+from edgevision.graph.frames import add_preprocessing
+from edgevision.graph.retinanet import add_retinanet_decoder
+from edgevision.manifest import INPUT_NAME, Manifest, NmsLimits
+from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
+from edgevision.models.retinanet import RetinaNet, RetinaNetConfig, Tower
+from edgevision.training.checkpoint import Checkpoint
+from edgevision.training.config import DetectorTraining
+
+OPSET = 19  # the first with FP16 scales in QuantizeLinear; TensorRT 10.0 reads 9 to 20
+_CORE_INPUT = "images"
+
+
+class _FoldedTower(nn.Module):
+    """A head tower with each level's BatchNorm folded into a convolution of its own."""
+
+    def __init__(self, tower: Tower) -> None:
+        super().__init__()
+        pairs = list(zip(tower.convolutions, tower.norms, strict=True))
+        levels = len(pairs[0][1]) if pairs else 0  # type: ignore[arg-type]  # a ModuleList
+        self.levels = nn.ModuleList(
+            nn.ModuleList(fuse_conv_bn_eval(convolution, norms[level]) for convolution, norms in pairs)  # type: ignore[index,type-var]
+            for level in range(levels)
+        )
+        self.predict = tower.predict
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        if len(self.levels):
+            for convolution in self.levels[level]:  # type: ignore[attr-defined]  # a ModuleList
+                x = torch.relu(convolution(x))
+        return self.predict(x)  # type: ignore[no-any-return]
+
+
+class _Core(nn.Module):
+    """RetinaNet up to its raw head maps, as a flat tuple: all logits, then all deltas."""
+
+    def __init__(self, model: RetinaNet) -> None:
+        super().__init__()
+        self.backbone, self.fpn = model.backbone, model.fpn
+        self.class_tower, self.box_tower = _FoldedTower(model.class_tower), _FoldedTower(model.box_tower)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        pyramid = self.fpn(self.backbone(images)[-3:])
+        logits = [self.class_tower(x, level) for level, x in enumerate(pyramid)]
+        return (*logits, *(self.box_tower(x, level) for level, x in enumerate(pyramid)))
+
+
+def export_detector(
+    model: RetinaNet, config: DetectorTraining, figures: dict[str, float], path: Path
+) -> Manifest:
+    """Writes a RetinaNet as an ONNX file of the contract.
+
+    Args:
+        model: the trained network; it is put into evaluation mode.
+        config: its training configuration, for thresholds, class names and provenance.
+        figures: measured figures to keep in the file.
+        path: the file to write.
+
+    Returns:
+        The manifest as stored.
+
+    Raises:
+        ExportError: the graph is invalid.
+        SinkError: the file cannot be written.
+    """
+    model.eval()
+    levels = range(3, 3 + len(config.model.anchors.strides))
+    logits, deltas = [f"logits_p{i}" for i in levels], [f"deltas_p{i}" for i in levels]
+    core = _trace(_Core(model), config.model.input_size, [*logits, *deltas])
+    manifest = detector_manifest(config, figures, (*logits, *deltas))
+    before, after = GraphBuilder("pre/"), GraphBuilder("post/")
+    add_preprocessing(before, INPUT_NAME, _CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
+    grid = anchor_grid(config.model.anchors, config.model.input_size, config.model.input_size)
+    add_retinanet_decoder(after, logits, deltas, grid, manifest, config.decode.level_candidates)
+    return save_model(compose(core, before, after, manifest), path, manifest)
+
+
+def export_checkpoint(checkpoint: Checkpoint, path: Path) -> Manifest:
+    """Writes a checkpoint's averaged weights as an ONNX file; see :func:`export_detector`."""
+    config = checkpoint.config
+    return export_detector(load_detector(checkpoint), config, checkpoint.figures, path)
+
+
+def load_detector(checkpoint: Checkpoint) -> RetinaNet:
+    """The checkpoint's network with its averaged weights, in evaluation mode.
+
+    Raises:
+        ExportError: the weights do not fit the configuration in the checkpoint.
+    """
+    model = RetinaNet(_without_weights(checkpoint.config), len(checkpoint.config.classes))
+    try:
+        model.load_state_dict(checkpoint.average)
+    except RuntimeError as error:
+        raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
+    return model.eval()
+
+
+def detector_manifest(
+    config: DetectorTraining, figures: dict[str, float], heads: tuple[str, ...]
+) -> Manifest:
+    """The contract of a detector trained with ``config``."""
+    decode = config.decode
+    return Manifest(
+        name=config.name,
+        task="detection",
+        classes=config.classes,
+        input_width=config.model.input_size,
+        input_height=config.model.input_size,
+        resize=config.resize,
+        score_threshold=decode.score_threshold,
+        nms=NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds),
+        max_detections=decode.max_detections,
+        heads=heads,
+        training_data=config.data.description,
+        licence=config.data.licence,
+        figures=figures,
+    )
+
+
+def _without_weights(config: DetectorTraining) -> RetinaNetConfig:
+    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
+    return msgspec.structs.replace(config.model, backbone=backbone)
+
+
+def _trace(core: nn.Module, size: int, outputs: list[str]) -> onnx.ModelProto:
+    """Traces the network alone; the exporter's chatter is kept from the user's terminal."""
+    example = torch.zeros(2, 3, size, size)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            core.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[_CORE_INPUT],
+            output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned nothing")
+    return program.model_proto
