@@ -11,6 +11,7 @@ those of ``ModelProto`` and ``StringStringEntryProto`` in onnx.proto.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -164,7 +165,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         side = path.with_name(path.name + ".json")
         if not side.is_file():
             raise ManifestError(f"{path}: expected its contract beside it in {side.name}; compile it again")
-        document = msgspec.json.decode(side.read_bytes(), type=dict[str, msgspec.Raw])
+        try:
+            document = msgspec.json.decode(side.read_bytes(), type=dict[str, msgspec.Raw])
+        except msgspec.MsgspecError as error:
+            raise ManifestError(f"{side}: not JSON ({error}); compile the plan again") from error
         return decode_manifest(bytes(document.get("manifest", msgspec.Raw(b"{}"))), str(side))
     entry = read_onnx_metadata(path).get(METADATA_KEY)
     if entry is None:
@@ -201,7 +205,7 @@ def content_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of an ONNX file with its metadata cleared, in hexadecimal."""
     path = Path(path)
     digest = hashlib.sha256()
-    with path.open("rb") as stream, _Mapped(stream.fileno(), path) as data:
+    with _mapped(path) as data:
         for field, start, _, end in _onnx_fields(data, path):
             if field != _METADATA_PROPS:
                 digest.update(data[start:end])
@@ -216,11 +220,14 @@ def read_onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     path = Path(path)
     entries: dict[str, str] = {}
-    with path.open("rb") as stream, _Mapped(stream.fileno(), path) as data:
+    with _mapped(path) as data:
         for field, _, body, end in _onnx_fields(data, path):
             if field == _METADATA_PROPS:
-                pair = {number: data[at:stop] for number, _, at, stop in _fields(data, body, end)}
-                entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+                try:
+                    pair = {number: data[at:stop] for number, _, at, stop in _fields(data, body, end)}
+                    entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+                except (IndexError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+                    raise ModelError(f"{path}: its metadata is damaged; copy or export it again") from error
     return entries
 
 
@@ -257,19 +264,18 @@ def _compatible(expected: tuple[int | None, ...], found: tuple[int | None, ...])
     return all(a is None or b is None or a == b for a, b in zip(expected, found, strict=True))
 
 
-class _Mapped:
-    """A read-only memory map of an open file, as a context manager; refuses an empty file."""
-
-    def __init__(self, descriptor: int, path: Path) -> None:
-        if os.fstat(descriptor).st_size == 0:
-            raise ModelError(f"{path}: the file is empty; expected an ONNX model")
-        self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-
-    def __enter__(self) -> mmap.mmap:
-        return self._map
-
-    def __exit__(self, *_: object) -> None:
-        self._map.close()
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """A read-only memory map of a file; refuses one that is empty or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size == 0:
+                raise ModelError(f"{path}: the file is empty; expected an ONNX model")
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
+    with data:
+        yield data
 
 
 Buffer = bytes | mmap.mmap

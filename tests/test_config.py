@@ -1,0 +1,100 @@
+import msgspec
+import pytest
+
+from edgevision.config import build_config, load_config
+from edgevision.errors import ConfigError
+
+
+class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    epochs: int
+    rate: float = 0.1
+
+
+class Layer(msgspec.Struct, frozen=True):
+    width: int
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    train: Train
+    layers: tuple[Layer, ...] = ()
+    note: str | None = None
+
+
+GOOD = "name: net\ntrain:\n  epochs: 3\nlayers:\n  - width: 8\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        path = tmp_path / "model.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_file_becomes_a_frozen_structure(config):
+    found = load_config(config(GOOD), Model)
+    assert found == Model("net", Train(3), (Layer(8),))
+    with pytest.raises(AttributeError):
+        found.name = "other"  # type: ignore[misc]
+
+
+def test_overrides_are_yaml_values_over_the_file(config):
+    found = load_config(config(GOOD), Model, ["train.epochs=7", "train.rate=0.5", "note=null"])
+    assert found.train == Train(7, 0.5)
+    assert found.note is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("epochs", "epoch"), "unknown key 'train.epoch'; did you mean 'epochs'"),
+        (GOOD + "nmae: x\n", "unknown key 'nmae'; did you mean 'name'"),
+        (GOOD + "zzz: x\n", "unknown key 'zzz'; known keys: layers, name, note, train"),
+        (GOOD.replace("width", "widht"), "unknown key 'layers.0.widht'; did you mean 'width'"),
+        ("name: net\n", "missing required field `train`"),
+        (GOOD.replace("3", "three"), "train.epochs"),
+        ("- a\n- b\n", "expected keys and values, found list"),
+        ("", "expected keys and values, found NoneType"),
+        ("a: [1\n", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_file_gets_one_line(config, text, message):
+    with pytest.raises(ConfigError) as caught:
+        load_config(config(text), Model)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("name.first=3", "name is a value, not a group of keys"),
+        ("train.epohcs=3", "did you mean 'epochs'"),
+        ("note=[1", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_gets_one_line(config, override, message):
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load_config(config(GOOD), Model, [override])
+
+
+def test_a_missing_or_unreadable_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"not found: .*absent\.yaml"):
+        load_config(tmp_path / "absent.yaml", Model)
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path, Model)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ConfigError):
+        load_config(binary, Model)
+
+
+def test_build_config_from_plain_values():
+    assert build_config({"epochs": 2}, Train, "here") == Train(2)
+    with pytest.raises(ConfigError, match="here"):
+        build_config({}, Train, "here")

@@ -1,0 +1,49 @@
+import pytest
+
+from edgevision.errors import OutputExistsError, SinkError
+from edgevision.files import atomic_path, refuse_existing
+
+
+def test_a_finished_block_puts_the_file_in_place(tmp_path):
+    target = tmp_path / "report.json"
+    with atomic_path(target) as partial:
+        assert partial.suffix == ".json"
+        partial.write_text("done")
+        assert not target.exists()
+    assert target.read_text() == "done"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        _write_half(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def _write_half(target):
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    target = tmp_path / "absent" / "report.json"
+    with pytest.raises(SinkError, match=r"cannot write .*absent"), atomic_path(target) as partial:
+        partial.write_text("x")
+
+
+def test_existing_output_is_refused_unless_asked(tmp_path):
+    target = tmp_path / "out.mp4"
+    refuse_existing(target, overwrite=False)
+    target.touch()
+    with pytest.raises(OutputExistsError, match=r"out\.mp4.*--overwrite"):
+        refuse_existing(target, overwrite=False)
+    refuse_existing(target, overwrite=True)
+
+
+def test_a_missing_output_folder_is_refused(tmp_path):
+    with pytest.raises(SinkError, match=r"output folder does not exist: .*absent"):
+        refuse_existing(tmp_path / "absent" / "out.mp4", overwrite=True)
