@@ -20,11 +20,12 @@ from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
 from edgevision.graph.frames import add_preprocessing
 from edgevision.graph.retinanet import add_retinanet_decoder
-from edgevision.manifest import INPUT_NAME, Manifest, NmsLimits
+from edgevision.manifest import INPUT_NAME, Manifest
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.retinanet import RetinaNet, RetinaNetConfig, Tower
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
+from edgevision.training.detection import detector_manifest
 
 OPSET = 19  # the first with FP16 scales in QuantizeLinear; TensorRT 10.0 reads 9 to 20
 _CORE_INPUT = "images"
@@ -112,28 +113,6 @@ def load_detector(checkpoint: Checkpoint) -> RetinaNet:
     except RuntimeError as error:
         raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
     return model.eval()
-
-
-def detector_manifest(
-    config: DetectorTraining, figures: dict[str, float], heads: tuple[str, ...]
-) -> Manifest:
-    """The contract of a detector trained with ``config``."""
-    decode = config.decode
-    return Manifest(
-        name=config.name,
-        task="detection",
-        classes=config.classes,
-        input_width=config.model.input_size,
-        input_height=config.model.input_size,
-        resize=config.resize,
-        score_threshold=decode.score_threshold,
-        nms=NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds),
-        max_detections=decode.max_detections,
-        heads=heads,
-        training_data=config.data.description,
-        licence=config.data.licence,
-        figures=figures,
-    )
 
 
 def _without_weights(config: DetectorTraining) -> RetinaNetConfig:

@@ -40,8 +40,6 @@ def predict_set(
 def ground_truth(images: DetectionSet) -> dict[int, GroundTruth]:
     """The labels of a set by image id."""
     return {
-        entry.image_id: GroundTruth(
-            entry.boxes.astype(np.float64), entry.labels.astype(np.int32), entry.ignore
-        )
-        for entry in images.images
+        one.image_id: GroundTruth(one.boxes.astype(np.float64), one.labels.astype(np.int32), one.ignore)
+        for one in images.images
     }

@@ -11,6 +11,12 @@ from torch import Tensor, nn
 from edgevision.data.augment import DetectionAugment
 from edgevision.data.detection import DetectionSet, load_coco
 from edgevision.data.loading import DetectionBatch, DetectionData, StreamSampler, detection_loader
+from edgevision.detector import Detector
+from edgevision.evaluation.detection import evaluate_detections
+from edgevision.evaluation.predict import ground_truth, predict_set
+from edgevision.manifest import Manifest, NmsLimits
+from edgevision.models.decode import Decoder
+from edgevision.models.engine import TorchDetectorEngine
 from edgevision.models.losses import DetectionLoss, DetectionTargets
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
@@ -65,4 +71,37 @@ class DetectionTask:
         return cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        return {}
+        decoder = Decoder(self.config.model, len(self.config.classes), self.config.decode)
+        engine = TorchDetectorEngine(model, decoder, detector_manifest(self.config), device)
+        found = predict_set(Detector(engine, conf_threshold=0.0), self._val)
+        figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures
+        measured = {"ap50_mean": figures.ap50_mean, "ap50": figures.ap50, "ap": figures.ap, "ar": figures.ar}
+        return {name: round(value, 4) for name, value in measured.items() if value is not None}
+
+
+def detector_manifest(
+    config: DetectorTraining, figures: dict[str, float] | None = None, heads: tuple[str, ...] = ()
+) -> Manifest:
+    """The contract of a detector trained with ``config``.
+
+    Args:
+        config: the training run.
+        figures: what was measured.
+        heads: names of the tensors that feed the decoder, in an exported graph.
+    """
+    decode = config.decode
+    return Manifest(
+        name=config.name,
+        task="detection",
+        classes=config.classes,
+        input_width=config.model.input_size,
+        input_height=config.model.input_size,
+        resize=config.resize,
+        score_threshold=decode.score_threshold,
+        nms=NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds),
+        max_detections=decode.max_detections,
+        heads=heads,
+        training_data=config.data.description,
+        licence=config.data.licence,
+        figures=figures or {},
+    )

@@ -1,0 +1,108 @@
+"""``edgevision train``: from a configuration to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgevision.training.loop import Step
+
+
+def train_command(
+    config: Path = typer.Argument(
+        ..., help="A training configuration, for example configs/models/NAME.yaml."
+    ),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration, as in loop.images=8000."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Folder of the run; runs/<name> by default."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads; every core by default."),
+) -> None:
+    """Train a model; can be killed at any moment and resumed.
+
+    The folder gets last.pt (to resume), best.pt (by the validation metric) and log.jsonl.
+
+    \b
+    Examples:
+      edgevision train configs/models/retinanet-light.yaml
+      edgevision train configs/models/retinanet-light.yaml --set loop.images=2000 --out runs/try
+      edgevision train configs/models/retinanet-light.yaml --resume
+    """
+    from edgevision.cli.extras import needs_extra
+
+    with needs_extra("train"):
+        import torch
+
+        from edgevision.training.config import DetectorTraining
+        from edgevision.training.detection import DetectionTask
+        from edgevision.training.loop import Trainer
+
+    from rich.console import Console
+
+    from edgevision.config import load_config
+    from edgevision.errors import OutputExistsError
+
+    run = load_config(config, DetectorTraining, overrides)
+    folder = out or Path("runs") / run.name
+    if (folder / "last.pt").exists() and not resume:
+        raise OutputExistsError(
+            f"{folder} holds a training run; pass --resume to go on, or --out for another"
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    console = Console(stderr=True)
+    task = DetectionTask(run)
+    with _Bar(console, run.loop.images) as bar:
+
+        def on_figures(seen: int, figures: dict[str, float]) -> None:
+            text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            console.print(f"after {seen} images: {text}", highlight=False)
+
+        trainer = Trainer(run, task, folder, resume, device, bar.show, on_figures)
+        if trainer.seen:
+            console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
+        trainer.run()
+    best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
+    console.print(f"trained on {trainer.seen} images{best}; checkpoints in {folder}", highlight=False)
+
+
+class _Bar:
+    """Feeds a progress bar, or a plain log where stderr is no terminal."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console, self._plain = console, not console.is_terminal
+        self._bar = Progress(
+            TextColumn("images"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            disable=self._plain,
+        )
+        self._task = self._bar.add_task("images", total=total, text="")
+        self._next_line = 0
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, step: Step) -> None:
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.0f} images/s"
+        self._bar.update(self._task, completed=step.seen, text=text)
+        if self._plain and step.seen >= self._next_line:
+            self._console.print(f"{step.seen} images  {text}", highlight=False)
+            self._next_line = step.seen + 1600

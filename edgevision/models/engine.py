@@ -1,0 +1,69 @@
+"""A torch network behind the engine protocol, so that checkpoints are measured as exported files are."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgevision.manifest import INPUT_NAME, Manifest
+from edgevision.models.decode import Decoder
+from edgevision.models.normalise import normalise
+from edgevision.types import Detections, TensorSpec
+
+
+class TorchDetectorEngine:
+    """Runs a detection network and its decoder; satisfies :class:`edgevision.engines.base.Engine`.
+
+    Args:
+        model: the network, up to its raw head maps; used as it is, so put it into evaluation mode.
+        decoder: for its architecture.
+        manifest: the contract that an export would carry.
+        device: where the network is.
+    """
+
+    def __init__(
+        self, model: nn.Module, decoder: Decoder, manifest: Manifest, device: torch.device | None = None
+    ) -> None:
+        self._model, self._decoder = model, decoder
+        self._device = device or torch.device("cpu")
+        self.name = f"PyTorch {torch.__version__} ({self._device.type})"
+        self.manifest = manifest
+        self.inputs: tuple[TensorSpec, ...] = (manifest.input_spec(),)
+        self.outputs = manifest.output_specs()
+
+    @torch.inference_mode()
+    def infer(self, inputs: Any) -> dict[str, NDArray[Any]]:
+        """``frames`` uint8 ``[N, H, W, 3]`` to the contract's four outputs."""
+        frames = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
+        found = self._decoder(self._model(normalise(frames)))
+        return _pad(found, self.manifest.max_detections or 0)
+
+    def close(self) -> None:
+        """Nothing to give back: the network belongs to the caller."""
+
+    def __enter__(self) -> TorchDetectorEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _pad(found: list[Detections], length: int) -> dict[str, NDArray[Any]]:
+    boxes = np.zeros((len(found), length, 4), np.float32)
+    scores = np.zeros((len(found), length), np.float32)
+    labels = np.full((len(found), length), -1, np.int32)
+    for i, one in enumerate(found):
+        boxes[i, : len(one)], scores[i, : len(one)], labels[i, : len(one)] = (
+            one.boxes,
+            one.scores,
+            one.class_ids,
+        )
+    count = np.array([len(one) for one in found], np.int32)
+    return {"boxes": boxes, "scores": scores, "labels": labels, "count": count}
