@@ -1,0 +1,73 @@
+"""A source of pictures that are already in memory: for tests, and for programs that make their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from edgevision.types import Frame, Image, SourceReport
+from edgevision.video.base import SourceInfo
+
+
+class ArraySource:
+    """Yields the given pictures with the given times.
+
+    Args:
+        images: uint8 ``[H, W, 3]`` each, BGR; their sizes may differ.
+        timestamps_ns: one for each picture, increasing; by default ``frame_rate`` spaces them.
+        frame_rate: frames a second.
+        is_live: True hands each picture out when its time has come, as a camera does, and never earlier.
+        name: for people.
+
+    Raises:
+        ValueError: there are more or fewer times than pictures.
+
+    Example:
+        >>> import numpy as np
+        >>> with ArraySource([np.zeros((4, 6, 3), np.uint8)] * 3, frame_rate=10) as source:
+        ...     [frame.time_s for frame in source]
+        [0.0, 0.1, 0.2]
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        timestamps_ns: Sequence[int] | None = None,
+        *,
+        frame_rate: float = 25.0,
+        is_live: bool = False,
+        name: str = "arrays",
+    ) -> None:
+        if timestamps_ns is None:
+            timestamps_ns = [round(i * 1e9 / frame_rate) for i in range(len(images))]
+        if len(timestamps_ns) != len(images):
+            raise ValueError(f"{len(images)} images but {len(timestamps_ns)} timestamps; expected one each")
+        sizes = {image.shape[:2] for image in images}
+        height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+        self.info = SourceInfo(name, is_live, width, height, frame_rate, None if is_live else len(images))
+        self.report = SourceReport()
+        self._images = images
+        self._timestamps_ns = timestamps_ns
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        start_ns = time.monotonic_ns()
+        for index, (image, moment) in enumerate(zip(self._images, self._timestamps_ns, strict=True)):
+            if self.info.is_live:
+                time.sleep(max(0, start_ns + moment - time.monotonic_ns()) / 1e9)
+            if self._closed:
+                return
+            self.report.read += 1
+            yield Frame(image, index, moment, self.info.name)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> ArraySource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

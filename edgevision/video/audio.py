@@ -1,0 +1,133 @@
+"""The sound of a recording, carried into the MP4 that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+COPIED = frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"})
+"""Codecs that an MP4 may hold; any other is encoded again, to AAC."""
+
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+_TAIL_S = 1.0  # A recording that stops this close to the end of the pictures keeps its sound to the end.
+
+
+class AudioTrack:
+    """Brings one audio stream into an output, in step with the pictures, so that nothing piles up in memory.
+
+    Args:
+        source: an open input with at least one audio stream; closed by :meth:`close`.
+        output: not started yet; gets one stream.
+        origin_ns: time of the first picture on the input's clock; it becomes 0.
+
+    Attributes:
+        notes: what people should know, one line each.
+    """
+
+    def __init__(self, source: InputContainer, output: OutputContainer, origin_ns: int) -> None:
+        self.notes: list[str] = []
+        self._source = source
+        self._output = output
+        self._origin_s = Fraction(origin_ns, 1_000_000_000)
+        self._stream = cast(AudioStream, source.streams.best("audio"))
+        codec = self._stream.codec_context.name
+        self._coder = None if codec in COPIED else _Coder(self._stream, output)
+        self._copy = output.add_stream_from_template(self._stream) if codec in COPIED else None
+        if len(source.streams.audio) > 1:
+            self.notes.append(f"audio: the first of {len(source.streams.audio)} tracks is kept")
+        self._packets = self._read()
+        self._next = next(self._packets, None)
+
+    @classmethod
+    def open(cls, path: Path, output: OutputContainer, origin_ns: int) -> AudioTrack | None:
+        """The track of a file, or None where it has no sound that FFmpeg knows."""
+        source = av.open(path)
+        if any(stream.codec_context is not None for stream in source.streams.audio):
+            return cls(source, output, origin_ns)
+        source.close()
+        return None
+
+    def advance(self, until_s: float) -> None:
+        """Writes the sound before this moment, in seconds since the first picture."""
+        while self._next is not None and self._time(self._next) < until_s:
+            packet, self._next = self._next, next(self._packets, None)
+            self._write(packet)
+
+    def finish(self, end_s: float) -> None:
+        """Writes the rest: all of it when the pictures reached their own end, else up to ``end_s``."""
+        pictures = self._source.streams.video[0]
+        last_s = 0.0
+        if pictures.duration is not None and pictures.time_base is not None:
+            last_s = float(
+                (pictures.duration + (pictures.start_time or 0)) * pictures.time_base - self._origin_s
+            )
+        elif self._source.duration is not None:
+            last_s = float(Fraction(self._source.duration, av.time_base) - self._origin_s)
+        self.advance(float("inf") if end_s >= last_s - _TAIL_S else end_s)
+        if self._coder is not None:
+            self._output.mux(list(self._coder.finish()))
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _read(self) -> Iterator[Packet[AudioStream]]:
+        try:
+            for packet in self._source.demux(self._stream):
+                # One packet more than is heard: AAC needs it to start.
+                if (
+                    packet.size
+                    and packet.pts is not None
+                    and self._time(packet, 2 * (packet.duration or 0)) > 0
+                ):
+                    yield packet
+        except (av.error.FFmpegError, OSError) as error:
+            self.notes.append(f"audio: it ends early, for reading stopped: {error.strerror}")
+
+    def _time(self, packet: Packet[AudioStream], later: int = 0) -> float:
+        return float(((packet.pts or 0) + later) * packet.time_base - self._origin_s)
+
+    def _write(self, packet: Packet[AudioStream]) -> None:
+        shift = round(self._origin_s / packet.time_base)
+        if self._coder is not None:
+            self._output.mux(list(self._coder.encode(packet, shift)))
+            return
+        packet.pts = cast(int, packet.pts) - shift
+        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        packet.stream = cast(AudioStream, self._copy)
+        self._output.mux(packet)
+
+
+class _Coder:
+    """Decodes one stream and encodes it as AAC; packets that do not decode are left out."""
+
+    def __init__(self, stream: AudioStream, output: OutputContainer) -> None:
+        rate = stream.codec_context.sample_rate
+        rate = rate if rate in _AAC_RATES else 48_000
+        layout = stream.codec_context.layout.name if stream.codec_context.channels in (1, 2, 6) else "stereo"
+        self._stream = output.add_stream("aac", rate=rate, layout=layout)
+        self._stream.time_base = Fraction(1, rate)
+        self._resampler = AudioResampler("fltp", layout, rate, frame_size=1024)
+
+    def encode(self, packet: Packet[AudioStream], shift: int) -> Iterator[Packet[AudioStream]]:
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            return
+        for frame in frames:
+            if frame.pts is not None:
+                frame.pts -= shift
+            for even in self._resampler.resample(frame):
+                yield from self._stream.encode(even)
+
+    def finish(self) -> Iterator[Packet[AudioStream]]:
+        for even in self._resampler.resample(None):
+            yield from self._stream.encode(even)
+        yield from self._stream.encode(None)

@@ -1,0 +1,93 @@
+"""Says what is wrong with a file that is not the video it should be."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+_SHORTFALL_S = 1.0  # Containers round their durations; a cut recording lacks more than that.
+
+
+def describe_unreadable(path: Path) -> str:
+    """Why FFmpeg found no video in the file: a clause for an error message."""
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    if not head:
+        return "is empty (0 bytes); record or copy it again"
+    boxes = _top_level_boxes(path)
+    if boxes and boxes[0] in ("ftyp", "mdat", "moov", "free", "wide", "skip"):
+        if "moov" not in boxes:
+            return (
+                "has no index (no 'moov' box): its recording or copying was cut off before it was finished; "
+                "copy it again, or repair it with a tool such as untrunc"
+            )
+        return "is damaged: its index cannot be read; copy it again"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode("utf-8") if error.start > len(head) - 4 else "\0"
+    if all(letter.isprintable() or letter.isspace() for letter in text):
+        return "holds text, not video; name a video or an image"
+    return "is not a video that FFmpeg can read; expected for example MP4, MKV, MOV, AVI, WebM or MPEG-TS"
+
+
+def _top_level_boxes(path: Path) -> list[str]:
+    """Names of the ISO base media boxes at the top of the file (ISO/IEC 14496-12, 4.2)."""
+    names: list[str] = []
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        position = 0
+        while position + 8 <= size and len(names) < 1000:
+            stream.seek(position)
+            length, kind = struct.unpack(">I4s", stream.read(8))
+            if not kind.isalnum():
+                break
+            names.append(kind.decode("latin-1"))
+            if length == 1:
+                wide = stream.read(8)
+                length = struct.unpack(">Q", wide)[0] if len(wide) == 8 else 0
+            if length < 8:
+                break
+            position += length
+    return names
+
+
+def truncation(container: InputContainer, stream: VideoStream, size: int, shown_s: float) -> str | None:
+    """One line when the file ends before its own index or header says, else None.
+
+    Args:
+        container: open.
+        stream: the video stream that was read to its end.
+        size: of the file, in bytes.
+        shown_s: end of the last frame on the stream's own clock, in seconds.
+    """
+    if "mp4" in container.format.name:
+        # The index names every sample's place, so this is exact; its duration may count hidden frames.
+        entries = stream.index_entries
+        last = max((entry.pos + entry.size for entry in entries), default=0)
+        if last <= size:
+            return None
+        held = sum(entry.pos + entry.size <= size for entry in entries)
+        return f"the file is cut off: {held} of {len(entries)} frames are in it"
+    declared_s = _declared_seconds(container, stream)
+    if declared_s - shown_s <= max(_SHORTFALL_S, 0.02 * declared_s):
+        return None
+    return f"the file is cut off: it ends after {shown_s:.1f} s of the {declared_s:.1f} s that it declares"
+
+
+def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
+    tag = stream.metadata.get("DURATION", "")  # Matroska and WebM
+    hours, _, rest = tag.partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        pass
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)
+    if stream.duration and stream.time_base:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    return 0.0

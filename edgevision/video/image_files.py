@@ -1,0 +1,97 @@
+"""Pictures as image files: one for an image, numbered ones for a video. Each appears whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from edgevision.errors import OutputExistsError, SinkError
+from edgevision.files import atomic_path, refuse_existing
+from edgevision.types import Frame, Image, Result
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+_NUMBER = re.compile(r"%0?\d*d")
+_PARAMETERS = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_WEBP_QUALITY, 90]
+
+
+def is_pattern(uri: str) -> bool:
+    """True for a name with a number in it, such as ``frames/%06d.jpg``."""
+    return "%" in Path(uri).name
+
+
+def save_image(path: Path, picture: Image) -> None:
+    """Writes uint8 ``[H, W, 3]`` BGR in the format that the suffix names.
+
+    Raises:
+        SinkError: the picture cannot be encoded (too large for the format), or the disk is full.
+    """
+    try:
+        good, data = cv2.imencode(path.suffix.lower(), picture, _PARAMETERS)
+    except cv2.error as error:
+        raise SinkError(f"cannot write {path}: {error.err or error}") from error
+    if not good:
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise SinkError(f"cannot write {path}: {size} pixels do not fit {path.suffix}; choose .png")
+    with atomic_path(path) as partial:
+        partial.write_bytes(data.tobytes())
+
+
+class ImageSink:
+    """One image file for a source of one image.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.closed = False
+        self.notes: list[str] = []
+        self._path = path
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        save_image(self._path, picture)
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    def __enter__(self) -> ImageSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ImagePatternSink(ImageSink):
+    """One image file a frame, numbered by the frame's place in the source.
+
+    Args:
+        pattern: the files, with one ``%06d``-like number in the name.
+        overwrite: False refuses a folder in which a file of such a name exists.
+
+    Raises:
+        SinkError: the pattern is wrong, or its folder does not exist.
+        OutputExistsError: a file of such a name exists.
+    """
+
+    def __init__(self, pattern: Path, overwrite: bool) -> None:
+        super().__init__(pattern)
+        if len(_NUMBER.findall(pattern.name)) != 1 or pattern.name.count("%") != 1:
+            raise SinkError(
+                f"{pattern}: expected one number in the name, such as {pattern.parent / '%06d.jpg'}"
+            )
+        refuse_existing(pattern, overwrite=True)  # for its folder
+        before, after = _NUMBER.split(pattern.name)
+        taken = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        found = next((path for path in pattern.parent.iterdir() if taken.fullmatch(path.name)), None)
+        if found and not overwrite:
+            raise OutputExistsError(f"output exists: {found}; choose another folder or pass --overwrite")
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        save_image(self._path.with_name(self._path.name % frame.index), picture)

@@ -1,0 +1,155 @@
+"""Results as JSON lines: one frame a line. docs/jsonl.md publishes the schema."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from edgevision.errors import DataError, SinkError
+from edgevision.types import Detections, Frame, Image, Result
+
+SCHEMA = 1
+
+
+class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """One detection of a line; see docs/jsonl.md."""
+
+    class_name: str
+    score: float
+    box: tuple[float, float, float, float]
+    track_id: int | msgspec.UnsetType = msgspec.UNSET
+    zones: list[str] | msgspec.UnsetType = msgspec.UNSET
+    model: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line; see docs/jsonl.md."""
+
+    schema: int
+    frame: int
+    time_s: float
+    source: str
+    size: tuple[int, int]
+    detections: list[DetectionRecord]
+    segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
+def frame_record(
+    frame: Frame,
+    results: Sequence[Result],
+    classes: Sequence[Sequence[str]],
+    models: Sequence[str] = (),
+) -> FrameRecord:
+    """What is written of one frame.
+
+    Args:
+        frame: the frame.
+        results: one for each model.
+        classes: each model's class names.
+        models: each model's name; written only where more than one ran.
+    """
+    detections: list[DetectionRecord] = []
+    segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    for position, (result, names) in enumerate(zip(results, classes, strict=True)):
+        if isinstance(result, Detections):
+            model = models[position] if len(results) > 1 and models else msgspec.UNSET
+            detections += _detections(result, names, model)
+        else:
+            shares = zip(names, result.shares(len(names)), strict=True)
+            segmentation = {} if isinstance(segmentation, msgspec.UnsetType) else segmentation
+            segmentation |= {name: round(float(share), 4) for name, share in shares if share > 0}
+    return FrameRecord(
+        schema=SCHEMA,
+        frame=frame.index,
+        time_s=round(frame.time_s, 6),
+        source=frame.source,
+        size=(frame.width, frame.height),
+        detections=detections,
+        segmentation=segmentation,
+    )
+
+
+def _detections(
+    found: Detections, names: Sequence[str], model: str | msgspec.UnsetType
+) -> Iterator[DetectionRecord]:
+    for box, score, class_id, track_id in found:
+        x1, y1, x2, y2 = (round(float(value), 2) for value in box)
+        yield DetectionRecord(
+            class_name=names[class_id],
+            score=round(score, 4),
+            box=(x1, y1, x2, y2),
+            track_id=msgspec.UNSET if track_id is None else track_id,
+            model=model,
+        )
+
+
+class JsonlSink:
+    """Writes each frame's results as one line, at once and whole: a kill leaves no half of one.
+
+    Args:
+        path: the file; overwritten.
+        classes: each model's class names.
+        models: each model's name.
+
+    Raises:
+        SinkError: it cannot be created, or (from ``write``) the disk is full; lines written so far stay.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[Sequence[str]], models: Sequence[str] = ()) -> None:
+        self.name = str(path)
+        self.closed = False
+        self.notes: list[str] = []
+        self._classes = classes
+        self._models = models
+        self._encoder = msgspec.json.Encoder()
+        try:
+            self._file = path.open("wb", buffering=0)  # one system call a line; no buffer to lose
+        except OSError as error:
+            raise SinkError(f"cannot create {path}: {error.strerror}") from error
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        record = frame_record(frame, results, self._classes, self._models)
+        line = self._encoder.encode(record) + b"\n"
+        start = self._file.tell() if self._file.seekable() else None
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            if start is not None:
+                os.truncate(self._file.fileno(), start)
+                self._file.seek(start)
+            raise SinkError(f"cannot write {self.name}: {error.strerror}; the lines before stay") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> JsonlSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> Iterator[FrameRecord]:
+    """Reads a file that :class:`JsonlSink` wrote, a frame at a time.
+
+    Raises:
+        DataError: a line is not of this schema; the message says which.
+    """
+    decoder = msgspec.json.Decoder(FrameRecord)
+    with Path(path).open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                record = decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise DataError(f"{path}, line {number}: {error}") from error
+            if record.schema != SCHEMA:
+                raise DataError(f"{path}, line {number}: found schema {record.schema}, expected {SCHEMA}")
+            yield record

@@ -1,0 +1,77 @@
+"""What a folder or a pattern holds: images or videos, in the order that people expect."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgevision.errors import SourceError
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+VIDEO_SUFFIXES = (
+    *(
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+    ),
+    *(".3gp", ".ogv", ".gif", ".mjpeg", ".mjpg", ".h264", ".h265", ".hevc", ".264", ".265", ".vob", ".asf"),
+    *(".mxf", ".y4m"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Files of one kind, naturally ordered (``2.jpg`` before ``10.jpg``)."""
+
+    kind: Literal["images", "videos"]
+    paths: tuple[Path, ...]
+
+
+def is_pattern(uri: str) -> bool:
+    """True for a glob, unless a file of just that name exists."""
+    return glob.has_magic(uri) and not Path(uri).exists()
+
+
+def find_media(uri: str) -> Media:
+    """The images or the videos in a folder (not in those below it) or matching a glob (``**`` goes down).
+
+    Raises:
+        SourceError: there is nothing to show, or both kinds are there.
+    """
+    folder = Path(uri)
+    # The glob module, because Path.glob takes no absolute pattern.
+    names = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(uri, recursive=True))  # noqa: PTH207
+    files = sorted((path for path in names if path.is_file() and path.name[0] != "."), key=_natural)
+    images = tuple(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    videos = tuple(path for path in files if path.suffix.lower() in VIDEO_SUFFIXES)
+    place = f"folder {uri}" if folder.is_dir() else f"'{uri}'"
+    if images and videos:
+        raise SourceError(
+            f"{place}: found {len(images)} images and {len(videos)} videos, expected one kind; "
+            f"choose with a pattern such as '{videos[0].parent / ('*' + videos[0].suffix)}'"
+        )
+    if not images and not videos:
+        what = f"{len(files)} other files" if files else "nothing"
+        raise SourceError(f"{place}: found {what}, expected images or videos such as .jpg, .png, .mp4, .mkv")
+    return Media("images", images) if images else Media("videos", videos)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

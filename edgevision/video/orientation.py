@@ -1,0 +1,50 @@
+"""The display matrix: how a phone says which way up a video is."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edgevision.types import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to turn and mirror a picture: transpose first, then flip.
+
+    Attributes:
+        transpose: rows become columns.
+        flip_x: left and right change places, after the transposition.
+        flip_y: top and bottom change places, after the transposition.
+    """
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @classmethod
+    def from_display_matrix(cls, data: bytes) -> Orientation:
+        """Reads FFmpeg's display matrix; one that is not a quarter turn counts as upright.
+
+        Nine int32 in native order, ``a b u c d v x y w`` in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2):
+        a point ``(x, y)`` of the coded picture is shown at ``(a x + c y, b x + d y)``.
+        """
+        a, b, _, c, d = struct.unpack("=5i", data[:20])
+        one = 1 << 16
+        if (abs(a), abs(d), b, c) == (one, one, 0, 0):
+            return cls(False, a < 0, d < 0)
+        if (abs(b), abs(c), a, d) == (one, one, 0, 0):
+            return cls(True, c < 0, b < 0)
+        return cls()
+
+    def apply(self, image: Image) -> Image:
+        """The picture as it should be seen: uint8 ``[H, W, 3]`` or ``[W, H, 3]``."""
+        if self.transpose:
+            image = np.asarray(cv2.transpose(image), np.uint8)
+        if self.flip_x or self.flip_y:
+            code = -1 if self.flip_x and self.flip_y else int(self.flip_x)
+            image = np.asarray(cv2.flip(image, code), np.uint8)
+        return image

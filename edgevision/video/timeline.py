@@ -1,0 +1,66 @@
+"""Times that only go forward, from containers whose clocks do not always."""
+
+from __future__ import annotations
+
+_SECOND = 1_000_000_000
+
+
+class Timeline:
+    """Turns a stream's presentation times into nanoseconds since its first frame, strictly increasing.
+
+    Good times pass through untouched, so a variable frame rate survives. A time that is missing is put
+    one frame after the last. A time that does not move forward is put half a frame after the last. A
+    clock that jumps back by a second or more (recordings that were joined) goes on one frame after the last.
+
+    Args:
+        frame_ns: nominal duration of a frame, in nanoseconds.
+
+    Attributes:
+        origin_ns: the first frame on the stream's own clock; None before it.
+        missing, repeated, jumps: repairs so far.
+    """
+
+    def __init__(self, frame_ns: int) -> None:
+        self.frame_ns = max(frame_ns, 2)
+        self.origin_ns: int | None = None
+        self.missing = self.repeated = self.jumps = 0
+        self._shift = 0
+        self._last = -1
+
+    def next(self, time_ns: int | None) -> int:
+        """The time of the next frame, in nanoseconds since the first.
+
+        Args:
+            time_ns: what the container says, on its own clock; None where it says nothing.
+        """
+        if self.origin_ns is None:
+            self.missing += time_ns is None
+            self.origin_ns = self._shift = time_ns or 0
+            self._last = 0
+            return 0
+        if time_ns is None:
+            self.missing += 1
+            self._last += self.frame_ns
+            return self._last
+        moment = time_ns - self._shift
+        if moment <= self._last - _SECOND:
+            self.jumps += 1
+            moment = self._last + self.frame_ns
+            self._shift = time_ns - moment
+        elif moment <= self._last:
+            self.repeated += 1
+            moment = self._last + self.frame_ns // 2
+        self._last = moment
+        return moment
+
+    def notes(self) -> list[str]:
+        """What was repaired, one line each."""
+        found = (
+            (self.missing, "without a time: placed one frame after the one before"),
+            (
+                self.repeated,
+                "with a time that did not move forward: placed half a frame after the one before",
+            ),
+            (self.jumps, "where the clock jumped back: the recording goes on without a gap"),
+        )
+        return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]

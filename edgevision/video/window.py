@@ -1,0 +1,89 @@
+"""A window on this machine's screen: the only place that calls OpenCV's GUI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+import cv2
+
+from edgevision.errors import SinkError
+from edgevision.types import Frame, Image, Result
+
+_ESCAPE = 27
+_LARGEST = (1600, 900)
+
+
+def why_no_display() -> str | None:
+    """One line that says why no window can open here, or None where one can."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return "this session has no display (DISPLAY is not set)"
+    gui = next(
+        (line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), ""
+    )
+    if gui.split(":")[-1].strip() == "NONE":
+        return "this OpenCV was built without windows (opencv-python-headless)"
+    return None
+
+
+class WindowSink:
+    """Shows each picture. ``q``, Esc or the close button set ``closed``, which ends the run in good order.
+
+    All calls must come from one thread, on macOS the main one.
+
+    Args:
+        title: of the window.
+
+    Raises:
+        SinkError: there is no display, or OpenCV has no windows.
+    """
+
+    def __init__(self, title: str) -> None:
+        reason = why_no_display()
+        if reason:
+            raise SinkError(f"no window: {reason}; write a file instead with --output out.mp4")
+        self.name = "window"
+        self.closed = False
+        self.notes: list[str] = []
+        self._title = title
+        self._open = False
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        if self.closed:
+            return
+        try:
+            if not self._open:
+                self._create(picture)
+            cv2.imshow(self._title, picture)
+            key = cv2.waitKey(1) & 0xFF
+            gone = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error as error:
+            raise SinkError(f"the window cannot show pictures: {error.err or error}") from error
+        self.closed = gone or key in (ord("q"), ord("Q"), _ESCAPE)
+
+    def _create(self, picture: Image) -> None:
+        cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        height, width = picture.shape[:2]
+        scale = min(1.0, _LARGEST[0] / width, _LARGEST[1] / height)
+        cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            try:
+                cv2.destroyWindow(self._title)
+                cv2.waitKey(1)  # lets the window system act on it
+            except cv2.error:
+                pass  # the close button was faster
+
+    def __enter__(self) -> WindowSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
