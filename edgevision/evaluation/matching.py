@@ -66,10 +66,12 @@ class Outcome:
     Attributes:
         hits: bool ``[T, D]``: it found an object that counts.
         ignored: bool ``[T, D]``: it lies on an ignored region and counts neither way.
+        found: bool ``[T, G]``: objects that were found; False for ignored regions.
     """
 
     hits: BoolArray
     ignored: BoolArray
+    found: BoolArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +128,9 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
     count, levels = len(overlaps), len(thresholds)
     hits = np.zeros((levels, count), bool)
     ignored = np.zeros((levels, count), bool)
+    found = np.zeros((levels, overlaps.shape[1]), bool)
     if overlaps.shape[1] == 0:
-        return Outcome(hits, ignored)
+        return Outcome(hits, ignored, found)
     needed = np.minimum(thresholds, 1 - 1e-10)
     real = np.flatnonzero(~ignore)
     # Equal overlaps go to the later object, so objects are looked at from the last to the first.
@@ -139,10 +142,11 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
     for position in np.flatnonzero(backwards.max(axis=1, initial=0) >= needed.min()):
         candidates = np.where(free, backwards[position], -1.0)
         best = candidates.argmax(axis=1)
-        found = candidates[rows, best] >= needed
-        hits[:, position] = found
-        free[rows[found], best[found]] = False
-    return Outcome(hits, ignored & ~hits)
+        reached = candidates[rows, best] >= needed
+        hits[:, position] = reached
+        free[rows[reached], best[reached]] = False
+    found[:, real[::-1]] = ~free
+    return Outcome(hits, ignored & ~hits, found)
 
 
 def match_pascal(overlaps: Float64Array, ignore: BoolArray, threshold: float = 0.5) -> Outcome:
@@ -155,14 +159,14 @@ def match_pascal(overlaps: Float64Array, ignore: BoolArray, threshold: float = 0
     count = len(overlaps)
     hits = np.zeros((1, count), bool)
     ignored = np.zeros((1, count), bool)
-    taken = np.zeros(overlaps.shape[1], bool)
+    found = np.zeros((1, overlaps.shape[1]), bool)
     for position in np.flatnonzero(overlaps.max(axis=1, initial=0) >= threshold):
         best = int(overlaps[position].argmax())
         if ignore[best]:
             ignored[0, position] = True
-        elif not taken[best]:
-            hits[0, position] = taken[best] = True
-    return Outcome(hits, ignored)
+        elif not found[0, best]:
+            hits[0, position] = found[0, best] = True
+    return Outcome(hits, ignored, found)
 
 
 def pair_closest(overlaps: Float64Array) -> Float64Array:
@@ -225,7 +229,8 @@ def _match_class(pictures: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
 def _join(parts: Sequence[Outcome], order: NDArray[np.int64]) -> Outcome:
     hits = np.concatenate([part.hits for part in parts], axis=1)
     ignored = np.concatenate([part.ignored for part in parts], axis=1)
-    return Outcome(hits[:, order], ignored[:, order])
+    found = np.concatenate([part.found for part in parts], axis=1)
+    return Outcome(hits[:, order], ignored[:, order], found)
 
 
 def _of_class(found: Detections, class_id: int) -> Boxes:

@@ -1,0 +1,85 @@
+"""Plots for reports. matplotlib comes with the 'train' extra and is imported only when a plot is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgevision.errors import UsageError
+from edgevision.evaluation.precision import Curve
+from edgevision.evaluation.segmentation import ConfusionMatrix
+from edgevision.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Curve], title: str = "") -> None:
+    """Writes precision over recall, one line a class, as PNG.
+
+    Args:
+        path: the PNG file.
+        curves: by label; classes without a point are left out.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        SinkError: the file cannot be written.
+    """
+    figure = _figure(8, 6)
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+    axes.grid(alpha=0.3)
+    shown = {name: curve for name, curve in curves.items() if len(curve.recall)}
+    styles = ("-", "--", ":")  # ten colours, so more than ten classes need a second trait
+    for position, (name, curve) in enumerate(shown.items()):
+        line = styles[position // 10 % len(styles)]
+        axes.step(
+            np.append(0, curve.recall), np.append(1, curve.precision), line, where="post", lw=1.4, label=name
+        )
+    if shown:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def plot_confusion_matrix(
+    path: str | os.PathLike[str], matrix: ConfusionMatrix, classes: Sequence[str], title: str = ""
+) -> None:
+    """Writes a confusion matrix as PNG; each row shows where the pixels of a class went, in per cent.
+
+    Args:
+        path: the PNG file.
+        matrix: ``[C, C]``, rows are labels, columns predictions.
+        classes: C names.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        SinkError: the file cannot be written.
+    """
+    side = 2.5 + 0.5 * len(classes)
+    figure = _figure(side, side)
+    axes = figure.add_subplot(xlabel="predicted", ylabel="labelled", title=title)
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(len(classes)), labels=list(classes), rotation=90)
+    axes.set_yticks(range(len(classes)), labels=list(classes))
+    for (row, column), value in np.ndenumerate(share):
+        if value >= 0.5:
+            colour = "white" if value > 60 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("plots need matplotlib; install it with: pip install 'edgevision[train]'") from error
+    # A bare Figure draws with Agg and needs neither pyplot nor a display.
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

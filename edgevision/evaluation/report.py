@@ -1,0 +1,156 @@
+"""Reports: the figures with what they were measured on, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+import edgevision
+from edgevision.errors import DataError
+from edgevision.evaluation.bootstrap import Interval
+from edgevision.evaluation.detection import ClassFigures, DetectionFigures
+from edgevision.evaluation.segmentation import SegmentationClassFigures, SegmentationFigures
+from edgevision.files import atomic_path
+
+REPORT_SCHEMA = 1
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, on what, by which command: enough to do it again.
+
+    Attributes:
+        model: the name or path that the user gave.
+        model_hash: SHA-256 of the model file, of an ONNX file with its metadata cleared.
+        data: the annotations or folder that the user gave.
+        data_hash: from :func:`hash_files` over annotations and pictures.
+        command: as typed.
+        version: of edgevision.
+        engine: that ran the model.
+    """
+
+    model: str
+    model_hash: str
+    data: str
+    data_hash: str
+    command: str
+    version: str = edgevision.__version__
+    engine: str = ""
+
+
+class DetectionReport(Provenance, frozen=True, kw_only=True):
+    """The JSON report of a detector; for the figures see :class:`DetectionFigures`.
+
+    Attributes:
+        ap50_mean_ci: 95 % interval, of ``ap50_mean`` or, beside ``compared_with``, of the difference.
+        compared_with: the model that the difference is taken from.
+    """
+
+    task: Literal["detection"] = "detection"
+    schema: int = REPORT_SCHEMA
+    ap50: float
+    ap: float
+    ar: float
+    ap50_mean: float | None
+    ap50_mean_ci: Interval | None = None
+    compared_with: Provenance | None = None
+    ap50_voc07: float
+    ap50_voc: float
+    mar: float
+    min_boxes: int
+    images: int
+    per_class: dict[str, ClassFigures]
+
+
+class SegmentationReport(Provenance, frozen=True, kw_only=True):
+    """The JSON report of a segmenter; for the figures see :class:`SegmentationFigures`."""
+
+    task: Literal["segmentation"] = "segmentation"
+    schema: int = REPORT_SCHEMA
+    miou: float
+    dice: float
+    pixel_accuracy: float
+    images: int
+    per_class: dict[str, SegmentationClassFigures]
+    confusion_matrix: list[list[int]]
+
+
+def detection_report(
+    figures: DetectionFigures,
+    provenance: Provenance,
+    interval: Interval | None = None,
+    compared_with: Provenance | None = None,
+) -> DetectionReport:
+    """Puts a detector's figures and their origin together."""
+    return DetectionReport(
+        **_fields(provenance), **_fields(figures), ap50_mean_ci=interval, compared_with=compared_with
+    )
+
+
+def segmentation_report(
+    figures: SegmentationFigures, provenance: Provenance, images: int, matrix: list[list[int]]
+) -> SegmentationReport:
+    """Puts a segmenter's figures and their origin together; ``matrix`` is ``ndarray.tolist()``."""
+    return SegmentationReport(
+        **_fields(provenance), **_fields(figures), images=images, confusion_matrix=matrix
+    )
+
+
+def write_report(path: str | os.PathLike[str], report: DetectionReport | SegmentationReport) -> None:
+    """Writes a report as JSON, whole or not at all.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def read_report(path: str | os.PathLike[str]) -> DetectionReport | SegmentationReport:
+    """Reads a report back.
+
+    Raises:
+        DataError: the file is missing or not a report of this version.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        kind = msgspec.json.decode(content, type=_Header)
+        if kind.schema != REPORT_SCHEMA:
+            raise DataError(f"{path}: report schema {kind.schema}; expected {REPORT_SCHEMA}, evaluate again")
+        if kind.task == "detection":
+            return msgspec.json.decode(content, type=DetectionReport)
+        return msgspec.json.decode(content, type=SegmentationReport)
+    except OSError as error:
+        raise DataError(f"cannot read report {path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is not a report of 'edgevision eval' ({error})") from error
+
+
+def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """SHA-256 over names and contents, whatever the order given; folders may move, files may not change.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(map(Path, paths), key=lambda path: (path.name, str(path))):
+        try:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        digest.update(f"{path.name}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+class _Header(msgspec.Struct):
+    task: Literal["detection", "segmentation"]
+    schema: int
+
+
+def _fields(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
