@@ -1,0 +1,30 @@
+"""The command line: parse, wire, delegate.
+
+Each command is a function in a file of its own, added here. A command imports what it needs inside the
+function, so that ``edgevision --help`` starts fast and a device needs only the runtime.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from edgevision.cli.app import app, run_app
+from edgevision.cli.export import export_command
+from edgevision.cli.models import models_command
+from edgevision.cli.run import run_command
+from edgevision.cli.train import train_command
+
+app.command("run")(run_command)
+app.command("models")(models_command)
+app.command("train")(train_command)
+app.command("export")(export_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The ``edgevision`` program. Ends in :class:`SystemExit` with the exit code.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    run_app(list(sys.argv[1:] if arguments is None else arguments))

@@ -162,13 +162,15 @@ class Pipeline:
             frames = iter(self._source)
             # A live source goes on delivering until enough frames are inferred, for some are dropped.
             for _ in self._turns() if self._policy is Policy.WAIT else itertools.count():
-                with self._clock.measure(Stage.DECODE):
-                    frame = next(frames, None)
+                start_ns = time.perf_counter_ns()
+                frame = next(frames, None)
+                captured_ns = time.perf_counter_ns()
                 if frame is None:
                     break
+                self._clock.add(Stage.DECODE, captured_ns - start_ns)
                 self.ledger.capture()
                 try:
-                    displaced = self._frames.put(_Captured(frame, time.perf_counter_ns()))
+                    displaced = self._frames.put(_Captured(frame, captured_ns))
                 except QueueEnded:
                     self.ledger.drop(DropReason.SHUTDOWN)
                     break
@@ -270,6 +272,7 @@ class Pipeline:
         notes += source.notes + [note for sink in self._sinks for note in sink.notes]
         return RunReport(
             source=self._source.info.name,
+            is_live=self._source.info.is_live,
             models={detector.manifest.name: detector.engine.name for detector in self._detectors},
             frames=self.ledger.entry(),
             written=self._written,

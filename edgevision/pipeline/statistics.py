@@ -50,9 +50,13 @@ class StageClock:
 
     @contextmanager
     def measure(self, stage: Stage) -> Iterator[None]:
+        """Times the block; one that raises does not count."""
         start = time.perf_counter_ns()
         yield
-        self._total_ns[stage] += time.perf_counter_ns() - start
+        self.add(stage, time.perf_counter_ns() - start)
+
+    def add(self, stage: Stage, elapsed_ns: int) -> None:
+        self._total_ns[stage] += elapsed_ns
         self._calls[stage] += 1
 
     def figures(self) -> dict[str, StageFigures]:
@@ -151,6 +155,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: name of the source, without credentials.
+        is_live: True for a camera or stream.
         models: name of each model, and the engine that ran it.
         frames: the ledger.
         written: frames that every sink took.
@@ -167,6 +172,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: str
+    is_live: bool
     models: dict[str, str]
     frames: LedgerEntry
     written: int

@@ -1,0 +1,111 @@
+"""The application object, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+import typer.core
+
+from edgevision import __version__
+from edgevision.errors import EdgeVisionError
+
+EXIT_DAMAGED = 3
+"""The input was damaged; what could be read was processed and the outputs are whole."""
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class Commands(typer.core.TyperGroup):
+    """Runs a command, and turns every error into one line on stderr and an exit code.
+
+    Attributes:
+        debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
+    """
+
+    debug = False
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgeVisionError as error:
+            self._fail(f"error: {error}", error.exit_code, error)
+        except KeyboardInterrupt as error:
+            self._fail("interrupted", EXIT_INTERRUPTED, error)
+        except Exception as error:
+            if _is_typers(error) or isinstance(error, BrokenPipeError):  # Typer handles both
+                raise
+            self._fail(_bug(error), EXIT_BUG, error)
+
+    def _fail(self, line: str, exit_code: int, error: BaseException) -> None:
+        if Commands.debug:
+            traceback.print_exception(error)
+        # An error is one line, also where it quotes a library that uses several.
+        print(" ".join(line.split()), file=sys.stderr)  # noqa: T201
+        raise typer.Exit(exit_code) from None
+
+
+def _is_typers(error: Exception) -> bool:
+    """True for what Typer raises and handles itself: bad options, Exit, Abort.
+
+    It carries its own copy of click since 0.16 or uses the package, so the classes have no fixed home.
+    """
+    return any(kind.__module__.startswith(("typer", "click")) for kind in type(error).__mro__)
+
+
+def _bug(error: Exception) -> str:
+    return (
+        f"error: this should not have happened ({type(error).__name__}: {error}); "
+        "run it again with --debug and report what it prints"
+    )
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="edgevision",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgevision {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show the traceback of an error; works before and after the command."
+    ),
+) -> None:
+    """Real-time video detection at the edge.
+
+    \b
+    Examples:
+      edgevision run --source webcam
+      edgevision run --source street.mp4 --output boxes.mp4 --save-json boxes.jsonl
+      edgevision models
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 the request was impossible, 3 done but the input was damaged,
+    130 or 143 interrupted with the outputs finished.
+    """
+
+
+def run_app(arguments: list[str]) -> None:
+    """Parses and runs ``arguments``; always ends in :class:`SystemExit`."""
+    # Typer knows --debug only before the command; people type it at the end.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    Commands.debug = "--debug" in arguments[:end]
+    kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
+    app(args=kept, prog_name="edgevision")

@@ -1,0 +1,112 @@
+"""Which outputs a run has, and whether they may be made; nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.errors import SinkError, UsageError
+from edgevision.files import refuse_existing
+from edgevision.video.base import SourceInfo
+from edgevision.video.image_files import SUFFIXES, is_pattern
+from edgevision.video.window import why_no_display
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """The outputs of one source, as addresses for ``open_sink``.
+
+    Attributes:
+        pictures: what shows or records the drawn picture.
+        records: the JSON lines file, or None.
+        hint: what to tell people who watch the terminal.
+    """
+
+    pictures: tuple[str, ...]
+    records: str | None
+    hint: str = ""
+
+
+def plan_outputs(info: SourceInfo, output: Path | None, save_json: Path | None, display: bool) -> OutputPlan:
+    """Where the results of ``info`` go.
+
+    Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
+    into an image, a folder of images into a folder), and a live source is shown in a window, or on a status
+    line where there is no display. An output that is a folder takes files of those names.
+    """
+    pictures: list[str] = []
+    hint = ""
+    named = output is not None or save_json is not None or display
+    if display or (not named and info.is_live and why_no_display() is None):
+        pictures.append("window")
+        hint = "(q in the window or Ctrl-C ends)"
+    elif not named and info.is_live:
+        hint = f"({why_no_display()}; --output out.mp4 records; Ctrl-C ends)"
+    if output is not None:
+        pictures.append(str(output / _default_name(info) if output.is_dir() else output))
+    elif not named and not info.is_live:
+        pictures.append(_default_name(info))
+    records = None
+    if save_json is not None:
+        stem = Path(_default_name(info)).parts[0].rsplit(".", 1)[0]
+        records = str(save_json / f"{stem}.jsonl" if save_json.is_dir() else save_json)
+    return OutputPlan(tuple(pictures), records, hint)
+
+
+def make_default_folder(picture: str) -> None:
+    """Makes the folder of a default ``<name>.edgevision/%06d.jpg``; other folders are the user's to make.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    folder = Path(picture).parent
+    if is_pattern(picture) and folder.suffix == ".edgevision":
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make the output folder {folder}: {error.strerror}") from error
+
+
+def _default_name(info: SourceInfo) -> str:
+    place = info.path if info.path is not None else Path(info.name)
+    if info.is_image:
+        suffix = place.suffix.lower()
+        return f"{place.stem}.edgevision{suffix if suffix in SUFFIXES else '.png'}"
+    if info.path is not None and (info.path.is_dir() or info.width is None):
+        return f"{info.path.resolve().name}.edgevision/%06d.jpg"
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in place.stem)
+    return f"{stem.strip('_') or 'live'}.edgevision.mp4"
+
+
+def check_named_outputs(
+    outputs: dict[str, Path | None], inputs: Sequence[str], sources: int, overwrite: bool
+) -> None:
+    """Refuses what can be refused before anything is opened.
+
+    Args:
+        outputs: each option and what it names.
+        inputs: files that are read, which no output may replace.
+        sources: how many sources there are; several need folders.
+        overwrite: True lets outputs be replaced.
+
+    Raises:
+        UsageError: two outputs, or an output and an input, are the same file.
+        OutputExistsError, SinkError: see :func:`edgevision.files.refuse_existing`.
+    """
+    taken: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken and not place.is_dir():
+            raise UsageError(f"{taken[place]} and {option} both name {path}; choose different files")
+        taken[place] = option
+        for name in inputs:
+            if Path(name).is_file() and path.exists() and path.samefile(name):
+                raise UsageError(f"{option} {path} would overwrite an input; choose another name")
+        if path.is_dir() and option != "--stats":
+            continue
+        if sources > 1 and option != "--stats":
+            raise UsageError(f"{option} {path}: {sources} sources need a folder that exists, not one file")
+        refuse_existing(path, overwrite or is_pattern(str(path)))

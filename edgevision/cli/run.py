@@ -1,0 +1,70 @@
+"""``edgevision run``: a model on a source, with pictures and results out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def run_command(
+    source: str = typer.Option(
+        ...,
+        "--source",
+        help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo.",
+    ),
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        help="Name of a model that ships, or path of an ONNX file. Default: the first detector.",
+    ),
+    engine: str = typer.Option("auto", "--engine", help="auto or onnxruntime."),
+    conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
+    classes: str | None = typer.Option(
+        None, "--classes", help="Only these classes, with commas between: person,car."
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", help="Where the drawn pictures go: .mp4, .jpg, frames/%06d.jpg, or a folder."
+    ),
+    save_json: Path | None = typer.Option(
+        None, "--save-json", help="Where the results go as JSON lines: .jsonl, or a folder."
+    ),
+    display: bool = typer.Option(False, "--display", help="Show a window; q or Esc ends the run."),
+    max_frames: int | None = typer.Option(None, "--max-frames", help="End after this many frames."),
+    stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
+) -> None:
+    """Run a model on a video, an image, a camera or a stream.
+
+    Without --output, --save-json or --display, a file is drawn into <stem>.edgevision.mp4 in the current
+    folder, and a live source opens a window, or shows a status line where there is no display.
+
+    \b
+    Examples:
+      edgevision run --source webcam
+      edgevision run --source street.mp4
+      edgevision run --source street.mp4 --output boxes.mp4 --save-json boxes.jsonl --classes person,car
+      edgevision run --source 'clips/*.mp4' --output drawn/ --conf 0.5
+      edgevision run --source rtsp://camera.local/stream --display
+    """
+    from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
+
+    exit_code = run_request(
+        Request(
+            source=source,
+            model=model,
+            engine=engine,
+            conf_threshold=conf,
+            classes=None
+            if classes is None
+            else [name.strip() for name in classes.split(",") if name.strip()],
+            output=output,
+            save_json=save_json,
+            display=display,
+            max_frames=max_frames,
+            stats=stats,
+            overwrite=overwrite,
+        )
+    )
+    if exit_code:
+        raise typer.Exit(exit_code)

@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM as a request to finish."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from edgevision.pipeline import StopRequest
+
+
+@contextmanager
+def stop_on_signals(stop: StopRequest) -> Iterator[None]:
+    """While it lasts, SIGINT and SIGTERM set ``stop.reason`` to their name; a second one interrupts."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.reason is not None:
+            raise KeyboardInterrupt
+        stop.reason = signal.Signals(number).name
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def signal_exit_code(reason: str) -> int | None:
+    """128 plus the number of the signal that ``reason`` names, as shells count; None for other reasons."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if reason == number.name:
+            return 128 + number
+    return None
