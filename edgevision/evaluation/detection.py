@@ -98,14 +98,15 @@ class DetectionEvaluation:
     def worst_images(self, count: int = 20) -> list[tuple[int, float]]:
         """The pictures with the most to answer for: ``(image id, error)``, worst first.
 
-        The error needs no threshold: an object costs 1 less the score of the detection that found it at
-        IoU 0.5, a false alarm costs its score. Pictures without any error are left out.
+        The error needs no threshold (it is a sum of Brier scores): an object costs the square of 1 less the
+        score of the detection that found it at IoU 0.5, a false alarm the square of its score, so that the
+        many faint ones hardly count. Pictures without any error are left out.
         """
         error = np.zeros(len(self.image_ids))
         for found in self.matches:
             hit, alarm = found.coco.hits[0], ~(found.coco.hits[0] | found.coco.ignored[0])
-            signed = found.scores * alarm - found.scores * hit
-            error += found.positives + np.bincount(found.images, signed, minlength=len(error))
+            cost = alarm * found.scores**2 + hit * ((1 - found.scores) ** 2 - 1)
+            error += found.positives + np.bincount(found.images, cost, minlength=len(error))
         order = np.argsort(-error, kind="stable")[:count]
         return [(self.image_ids[i], float(error[i])) for i in order if error[i] > 0]
 

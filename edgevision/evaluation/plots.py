@@ -35,9 +35,8 @@ def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Cur
     styles = ("-", "--", ":")  # ten colours, so more than ten classes need a second trait
     for position, (name, curve) in enumerate(shown.items()):
         line = styles[position // 10 % len(styles)]
-        axes.step(
-            np.append(0, curve.recall), np.append(1, curve.precision), line, where="post", lw=1.4, label=name
-        )
+        recall, precision = np.append(0, curve.recall), np.append(curve.precision[0], curve.precision)
+        axes.plot(recall, precision, line, lw=1.4, label=name)
     if shown:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     _save(figure, path)
