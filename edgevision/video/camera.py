@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,8 +37,14 @@ CameraFactory = Callable[[int | str], Capture]
 
 def open_capture(device: int | str) -> Capture:
     """A camera of this machine, without OpenCV's warnings: what went wrong is said in our own line."""
+    if not sys.platform.startswith("linux"):
+        with _quiet():
+            return cv2.VideoCapture(device)
+    path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
+    if not path.exists():
+        return cv2.VideoCapture()  # opened nothing; asking for it would make three libraries complain
     with _quiet():
-        return cv2.VideoCapture(device)
+        return cv2.VideoCapture(str(path), cv2.CAP_V4L2)
 
 
 def camera_device(uri: str) -> int | str | None:

@@ -17,11 +17,10 @@ def describe_unreadable(path: Path) -> str:
         head = stream.read(4096)
     if not head:
         return "is empty (0 bytes); record or copy it again"
-    boxes = _top_level_boxes(path)
-    if boxes and boxes[0] in ("ftyp", "mdat", "moov", "free", "wide", "skip"):
-        if "moov" not in boxes:
+    if head[4:8] in (b"ftyp", b"mdat", b"moov", b"free", b"wide", b"skip"):
+        if "moov" not in _top_level_boxes(path):
             return (
-                "has no index (no 'moov' box): its recording or copying was cut off before it was finished; "
+                "has no whole index ('moov' box): it was cut off before it was finished; "
                 "copy it again, or repair it with a tool such as untrunc"
             )
         return "is damaged: its index cannot be read; copy it again"
@@ -35,7 +34,7 @@ def describe_unreadable(path: Path) -> str:
 
 
 def _top_level_boxes(path: Path) -> list[str]:
-    """Names of the ISO base media boxes at the top of the file (ISO/IEC 14496-12, 4.2)."""
+    """Names of the whole ISO base media boxes at the top of the file (ISO/IEC 14496-12, 4.2)."""
     names: list[str] = []
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -45,12 +44,13 @@ def _top_level_boxes(path: Path) -> list[str]:
             length, kind = struct.unpack(">I4s", stream.read(8))
             if not kind.isalnum():
                 break
-            names.append(kind.decode("latin-1"))
             if length == 1:
                 wide = stream.read(8)
                 length = struct.unpack(">Q", wide)[0] if len(wide) == 8 else 0
-            if length < 8:
+            length = length or size - position  # 0: up to the end
+            if length < 8 or position + length > size:
                 break
+            names.append(kind.decode("latin-1"))
             position += length
     return names
 

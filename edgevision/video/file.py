@@ -9,12 +9,18 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
 from edgevision.types import Frame, SourceReport
 from edgevision.video.base import SourceInfo
 from edgevision.video.damage import describe_unreadable, truncation
 from edgevision.video.decode import Decoder, frame_rate, video_stream
+
+_TEXT_ART = frozenset(
+    {"tty", "bin", "xbin", "adf", "idf"}
+)  # FFmpeg would draw any .txt or .bin as a terminal
 
 
 class FileSource:
@@ -87,45 +93,52 @@ class FileSource:
         self.close()
 
     def _decode(self) -> Iterator[Frame]:
-        decoder, short_reads_end = self._decoder, "mpegts" not in self._container.format.name
-        end_s = 0.0
+        decoder = self._decoder
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.is_corrupt and short_reads_end:
-                    # Half a packet at the cut of a file: it would take good frames behind it along.
-                    self.report.skipped += 1
-                    continue
-                for picture in decoder.decode(packet):
-                    yield decoder.frame(picture)
+            yield from self._run(self._container, self._stream, decoder)
+            if decoder.last_pts is not None and self._has_index and decoder.decoded < decoder.sent:
+                yield from self._run_carefully(decoder.last_pts)
         except (av.error.FFmpegError, OSError) as error:
             self.report.problem = f"{self._path}: reading stopped: {error.strerror}"
-        yield from self._behind_an_error()
         self.report.notes.extend(decoder.notes())
+        end_s = 0.0
         if decoder.last_pts is not None and self._stream.time_base is not None:
             end_s = float(decoder.last_pts * self._stream.time_base) + decoder.timeline.frame_ns / 1e9
         cut = truncation(self._container, self._stream, self._path.stat().st_size, end_s)
         if cut and not self.report.problem:
             self.report.problem = f"{self._path}: {cut}; all that could be read was used"
 
-    def _behind_an_error(self) -> Iterator[Frame]:
-        """The last frames, when an error hid them.
+    def _run(
+        self, container: InputContainer, stream: VideoStream, decoder: Decoder, after: int | None = None
+    ) -> Iterator[Frame]:
+        """Frames from here to the end, or to the first error that is worth a second, careful run."""
+        for packet in container.demux(stream):
+            if packet.is_corrupt and self._has_index:
+                self.report.skipped += 1  # half a packet, where the file is cut off
+                continue
+            for picture in decoder.decode(packet):
+                if after is None or (picture.pts is not None and picture.pts > after):
+                    yield self._decoder.frame(picture)
+            if decoder.errors and self._has_index and after is None:
+                return
 
-        Threads hold a few frames back. When one fails while the decoder is emptied, PyAV gives up those
-        behind it; so the end is decoded again, one frame at a time.
+    def _run_carefully(self, after: int) -> Iterator[Frame]:
+        """The frames behind an error, decoded one at a time.
+
+        Decoder threads hold frames back, and PyAV gives up those behind one that fails while the decoder is
+        emptied. One at a time, an error costs the frame that it belongs to and no other, and is counted once.
         """
-        decoder, after = self._decoder, self._decoder.last_pts
-        if decoder.errors == 0 or decoder.decoded + decoder.errors >= decoder.sent or after is None:
-            return
-        known = self.report.skipped
+        self.report.skipped = 0
         with av.open(self._path) as again:
             stream = video_stream(again, str(self._path))
-            tail = Decoder(stream, str(self._path), self.report, frame_threads=False)
+            careful = Decoder(stream, str(self._path), self.report, frame_threads=False)
             again.seek(after, stream=stream)
-            for packet in again.demux(stream):
-                for picture in tail.decode(packet):
-                    if picture.pts is not None and picture.pts > after:
-                        yield decoder.frame(picture)
-        self.report.skipped = known  # counted the first time round
+            yield from self._run(again, stream, careful, after)
+
+    @property
+    def _has_index(self) -> bool:
+        """True where seeking lands on a key frame, and a packet that is not whole ends the file."""
+        return any(name in self._container.format.name for name in ("mp4", "matroska", "avi"))
 
     def _frame_count(self, rate: float | None) -> int | None:
         if self._stream.frames:
@@ -135,10 +148,14 @@ class FileSource:
         return None
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> InputContainer:
     try:
-        return av.open(path)
+        container = av.open(path)
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
+        raise SourceError(f"{path} {describe_unreadable(path)}") from error
     except (av.error.FFmpegError, OSError) as error:
-        if isinstance(error, av.error.InvalidDataError):
-            raise SourceError(f"{path} {describe_unreadable(path)}") from error
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if container.format.name in _TEXT_ART:
+        container.close()
+        raise SourceError(f"{path} {describe_unreadable(path)}")
+    return container

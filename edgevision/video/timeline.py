@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_SECOND = 1_000_000_000
+_FEW = 5  # frames; decoders that mix up an order do so within less
 
 
 class Timeline:
@@ -10,7 +10,7 @@ class Timeline:
 
     Good times pass through untouched, so a variable frame rate survives. A time that is missing is put
     one frame after the last. A time that does not move forward is put half a frame after the last. A
-    clock that jumps back by a second or more (recordings that were joined) goes on one frame after the last.
+    clock that jumps back by more than a few frames (recordings that were joined) goes on one frame later.
 
     Args:
         frame_ns: nominal duration of a frame, in nanoseconds.
@@ -43,7 +43,7 @@ class Timeline:
             self._last += self.frame_ns
             return self._last
         moment = time_ns - self._shift
-        if moment <= self._last - _SECOND:
+        if moment <= self._last - _FEW * self.frame_ns:
             self.jumps += 1
             moment = self._last + self.frame_ns
             self._shift = time_ns - moment

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from edgevision.errors import SourceError, SourceTimeoutError
+from edgevision.video import camera, open_source
+from edgevision.video.camera import CameraSource, camera_device
+
+
+class FakeCapture:
+    """Looks like cv2.VideoCapture: gives these pictures (None: a failed read), then only failures."""
+
+    def __init__(self, images, opened=True):
+        self.images, self.opened, self.released, self.settings = list(images), opened, 0, {}
+
+    def isOpened(self):  # noqa: N802
+        return self.opened
+
+    def read(self):
+        image = self.images.pop(0) if self.images else None
+        return image is not None, image
+
+    def release(self):
+        self.released += 1
+
+    def get(self, key):
+        return {3: 640.0, 4: 480.0, 5: 30.0}.get(key, 0.0)
+
+    def set(self, key, value):
+        self.settings[key] = value
+        return True
+
+
+PICTURE = np.full((480, 640, 3), 7, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("uri", "device"),
+    [
+        ("webcam", 0),
+        ("0", 0),
+        ("12", 12),
+        ("/dev/video3", "/dev/video3"),
+        ("v4l2://1", 1),
+        ("v4l2:///dev/video2", "/dev/video2"),
+        ("/dev/v4l/by-id/usb-cam", "/dev/v4l/by-id/usb-cam"),
+        ("clip.mp4", None),
+        ("demo", None),
+        ("2024.mp4", None),
+    ],
+)
+def test_addresses(uri, device):
+    assert camera_device(uri) == device
+
+
+def test_frames_come_live_with_rising_times():
+    capture = FakeCapture([PICTURE, None, PICTURE])
+    opened = []
+    with open_source("webcam", camera_factory=lambda device: opened.append(device) or capture) as source:
+        frames = iter(source)
+        first, second = next(frames), next(frames)
+    assert opened == [0]
+    assert source.info.is_live
+    assert (source.info.name, source.info.width, source.info.height, source.info.frame_rate) == (
+        "camera 0",
+        640,
+        480,
+        30.0,
+    )
+    assert (first.index, first.timestamp_ns, second.index) == (0, 0, 1)
+    assert second.timestamp_ns > 0
+    assert first.image is PICTURE
+    assert capture.settings == {38: 1.0}  # one frame buffered, so that pictures are current
+    assert capture.released == 1
+    assert list(frames) == []
+
+
+def test_gray_cameras_give_colour():
+    with CameraSource(0, camera_factory=lambda _: FakeCapture([PICTURE[..., 0]])) as source:
+        assert next(iter(source)).image.shape == (480, 640, 3)
+
+
+def test_no_camera_names_those_that_exist(monkeypatch):
+    capture = FakeCapture([], opened=False)
+    monkeypatch.setattr(camera, "list_cameras", lambda: ["/dev/video2", "/dev/video4"])
+    with pytest.raises(
+        SourceError, match=r"^camera 0 cannot be opened; found /dev/video2, /dev/video4; choose"
+    ):
+        CameraSource(0, camera_factory=lambda _: capture)
+    assert capture.released == 1
+
+
+def test_no_camera_at_all(monkeypatch):
+    monkeypatch.setattr(camera, "list_cameras", list)
+    with pytest.raises(SourceError, match="found no camera on this machine; connect one"):
+        CameraSource(0, camera_factory=lambda _: FakeCapture([], opened=False))
+
+
+def test_the_real_opencv_says_it_in_one_line_and_no_more(capfd):
+    with pytest.raises(SourceError, match=r"^/dev/video97 cannot be opened"):
+        open_source("/dev/video97")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_camera_that_falls_silent_times_out():
+    with CameraSource(0, camera_factory=lambda _: FakeCapture([PICTURE]), timeout_s=0.05) as source:
+        frames = iter(source)
+        next(frames)
+        with pytest.raises(SourceTimeoutError, match=r"camera 0 delivered no frame for 0\.05 s"):
+            next(frames)
+    assert source.report.read == 1
