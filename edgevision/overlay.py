@@ -71,13 +71,14 @@ class Overlay:
 
     def _draw_boxes(self, canvas: Image, found: Detections) -> None:
         unit = _unit(canvas)
+        line = max(2, unit)
         corners = np.rint(found.boxes).astype(int).tolist()
         worst_first = range(len(found) - 1, -1, -1)  # so that the best detections end up on top
         for i in worst_first:
             left, top, right, bottom = corners[i]
             colour = self.colours[found.class_ids[i]]
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (0, 0, 0), unit + 2)
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, unit)
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (0, 0, 0), line + 2)
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
         for i in worst_first:
             left, top, _, _ = corners[i]
             class_id = found.class_ids[i]

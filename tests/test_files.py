@@ -47,3 +47,10 @@ def test_existing_output_is_refused_unless_asked(tmp_path):
 def test_a_missing_output_folder_is_refused(tmp_path):
     with pytest.raises(SinkError, match=r"output folder does not exist: .*absent"):
         refuse_existing(tmp_path / "absent" / "out.mp4", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folders_and_devices_are_never_replaced(tmp_path, overwrite):
+    for path in (tmp_path, "/dev/null"):
+        with pytest.raises(SinkError, match="not an ordinary file"):
+            refuse_existing(path, overwrite)

@@ -35,7 +35,11 @@ class Commands(typer.core.TyperGroup):
         except KeyboardInterrupt as error:
             self._fail("interrupted", EXIT_INTERRUPTED, error)
         except Exception as error:
-            if _is_typers(error) or isinstance(error, BrokenPipeError):  # Typer handles both
+            if isinstance(error, BrokenPipeError):  # Typer handles it
+                raise
+            if _is_typers(error):
+                if hasattr(error, "format_message"):  # a wrong option or value; Exit and Abort have none
+                    self._fail(f"error: {error.format_message()} (see '{_help(error)}')", 2, error)
                 raise
             self._fail(_bug(error), EXIT_BUG, error)
 
@@ -53,6 +57,12 @@ def _is_typers(error: Exception) -> bool:
     It carries its own copy of click since 0.16 or uses the package, so the classes have no fixed home.
     """
     return any(kind.__module__.startswith(("typer", "click")) for kind in type(error).__mro__)
+
+
+def _help(error: Exception) -> str:
+    """The command line that explains the options of the command that failed."""
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context is not None else 'edgevision'} --help"
 
 
 def _bug(error: Exception) -> str:

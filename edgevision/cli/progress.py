@@ -75,7 +75,7 @@ def show_summary(report: RunReport, outputs: Sequence[str], console: Console) ->
     """What was done, what was found, where the time went, and what went wrong."""
     say(
         console,
-        f"{report.written} {_plural('frame', report.written)} in {report.seconds:.1f} s "
+        f"{report.source}: {report.written} {_plural('frame', report.written)} in {report.seconds:.1f} s "
         f"({report.frames_per_second:.1f} a second)",
     )
     if report.class_shares:
@@ -91,16 +91,15 @@ def show_summary(report: RunReport, outputs: Sequence[str], console: Console) ->
         say(console, f"  dropped: {dropped} of {report.frames.captured}")
     if outputs:
         say(console, f"  written: {', '.join(outputs)}")
+    if report.stopped in ("SIGINT", "SIGTERM"):
+        say(console, f"  ended early by {report.stopped}; the outputs are complete up to there")
     for note in report.notes:
         say(console, f"note: {note}")
     if report.problem:
         say(console, f"warning: {report.problem}")
     if report.skipped:
-        frames = _plural("frame", report.skipped)
-        say(
-            console,
-            f"warning: {report.source}: {report.skipped} {frames} could not be decoded and were skipped",
-        )
+        damaged = _plural("undecodable frame", report.skipped)
+        say(console, f"warning: {report.source}: skipped {report.skipped} {damaged}")
 
 
 def say(console: Console, line: str) -> None:

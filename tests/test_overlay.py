@@ -1,0 +1,155 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgevision.engines.fake import fake_manifest
+from edgevision.manifest import Manifest
+from edgevision.overlay import Overlay, draw_status, palette, render, text_colour
+from edgevision.types import Detections, SegmentationMap
+
+NAMES = ("person", "car", "a very long class name")
+OVERLAY = Overlay(fake_manifest(classes=NAMES))
+
+
+def grey(width=400, height=300, level=90):
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def one(box, class_id=0, score=0.9, track=None):
+    return Detections([box], [score], [class_id], None if track is None else [track])
+
+
+def changed(before, after):
+    """Bounding box (x1, y1, x2, y2) of the pixels that differ."""
+    rows, columns = np.nonzero((before != after).any(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def test_colours_are_distinct_and_deterministic():
+    colours = palette(80)
+    assert len(set(colours)) == 80
+    assert palette(20) == colours[:20]
+    lab = cv2.cvtColor(np.array([colours[:20]], np.float32) / 255, cv2.COLOR_BGR2Lab)[0]
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=2)[~np.eye(20, dtype=bool)]
+    assert distances.min() > 25  # CIE76: 2.3 is just noticeable
+    assert len(palette(1000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [((255, 255, 255), 0), ((0, 0, 0), 255), ((0, 255, 255), 0), ((128, 0, 0), 255), ((0, 255, 0), 0)],
+)
+def test_text_contrasts_with_its_plate(background, expected):
+    assert text_colour(background) == (expected,) * 3
+
+
+def test_the_frame_itself_stays_untouched():
+    image = grey()
+    drawn = render(image, [OVERLAY], [one([50, 100, 150, 200])], "10 fps")
+    assert (image == 90).all()
+    assert (drawn != image).any()
+    assert drawn.shape == image.shape
+
+
+def test_a_box_is_where_it_belongs_in_its_colour():
+    image = grey()
+    drawn = render(image, [OVERLAY], [one([50, 100, 350, 200], class_id=1)])
+    for x, y in ((50, 150), (349, 150), (200, 199)):
+        assert tuple(drawn[y, x]) == OVERLAY.colours[1]
+    assert tuple(drawn[150, 200]) == (90, 90, 90)  # nothing inside
+    x1, y1, x2, y2 = changed(image, drawn)
+    assert 47 <= x1 <= 50
+    assert 350 <= x2 <= 353
+    assert 200 <= y2 <= 203
+    assert y1 < 95  # the label stands above
+
+
+def test_nothing_found_changes_nothing():
+    image = grey()
+    assert (render(image, [OVERLAY], [Detections.empty()]) == image).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([(1, 1), (7, 5), (64, 48), (400, 300), (1280, 720), (300, 4000)]),
+    st.lists(st.tuples(*[st.floats(0, 1)] * 4, st.integers(0, 2)), max_size=6),
+    st.sampled_from(["", "31.2 fps  18 ms"]),
+)
+def test_any_box_on_any_size_is_drawn_without_failing(size, fractions, status):
+    width, height = size
+    rows = [
+        [min(a, c) * width, min(b, d) * height, max(a, c) * width, max(b, d) * height]
+        for a, b, c, d, _ in fractions
+    ]
+    found = Detections(np.array(rows).reshape(-1, 4), [0.5] * len(rows), [row[4] for row in fractions])
+    assert render(grey(width, height), [OVERLAY], [found], status).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("box", [[0, 0, 80, 60], [320, 0, 400, 60], [320, 240, 400, 300], [0, 240, 80, 300]])
+def test_labels_in_corners_stay_whole(box):
+    """The label is wider than the box; cut off at the border, half of its colour would be missing."""
+
+    def coloured(at):
+        drawn = render(grey(), [OVERLAY], [one(at, class_id=2)])
+        return (drawn == OVERLAY.colours[2]).all(axis=2).sum()
+
+    assert coloured(box) > 0.8 * coloured([160, 120, 240, 180])
+
+
+def test_sizes_follow_the_picture():
+    heights = []
+    for width, height in ((768, 432), (3840, 2160)):
+        image = grey(width, height)
+        box = [width * 0.3, height * 0.5, width * 0.6, height * 0.8]
+        _, top, _, _ = changed(image, render(image, [OVERLAY], [one(box)]))
+        heights.append((height * 0.5 - top) / height)
+    assert heights[0] == pytest.approx(heights[1], rel=0.3)
+
+
+def test_track_ids_are_shown():
+    plain = render(grey(), [OVERLAY], [one([50, 100, 350, 200])])
+    tracked = render(grey(), [OVERLAY], [one([50, 100, 350, 200], track=12)])
+    _, _, _, bottom = changed(plain, tracked)
+    assert bottom <= 100  # only the label differs
+
+
+def test_a_class_map_is_blended_with_a_legend():
+    manifest = Manifest(
+        name="s",
+        task="segmentation",
+        classes=("road", "sky"),
+        input_width=32,
+        input_height=32,
+        colours=((255, 0, 0), (0, 0, 255)),
+    )
+    class_map = np.zeros((300, 400), np.uint8)
+    class_map[:, 200:] = 1
+    drawn = render(grey(), [Overlay(manifest)], [SegmentationMap(class_map)])
+    left, right = drawn[250, 100].astype(int), drawn[250, 300].astype(int)
+    assert left[2] > left[0] + 80  # red, in BGR
+    assert right[0] > right[2] + 80
+    assert 30 < left[0] < 90  # the picture shines through
+    assert tuple(drawn[1, 1]) == (0, 0, 255)  # the legend's first plate
+    only_road = render(grey(), [Overlay(manifest)], [SegmentationMap(np.zeros((300, 400), np.uint8))])
+    assert (only_road == (255, 0, 0)).all(axis=2).sum() == 0  # no plate for what is not there
+
+
+def test_boxes_are_drawn_over_maps_whatever_the_order():
+    segmenter = Overlay(fake_manifest("segmentation", ("a", "b")))
+    found, area = one([50, 100, 350, 200]), SegmentationMap(np.ones((300, 400), np.uint8))
+    first = render(grey(), [OVERLAY, segmenter], [found, area])
+    second = render(grey(), [segmenter, OVERLAY], [area, found])
+    assert (first == second).all()
+    assert tuple(first[150, 50]) == OVERLAY.colours[0]
+
+
+def test_the_status_is_in_the_lower_left_corner():
+    image = grey()
+    drawn = image.copy()
+    draw_status(drawn, "31.2 fps  18 ms")
+    x1, y1, x2, y2 = changed(image, drawn)
+    assert (x1, y2) == (0, 300)
+    assert y1 > 250
+    assert x2 < 300

@@ -1,0 +1,284 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import picture_with_block
+
+from edgevision.detector import Detector
+from edgevision.engines import FakeEngine
+from edgevision.engines.fake import bright_objects, fake_manifest
+from edgevision.errors import EngineError, SinkError, SourceError
+from edgevision.overlay import Overlay
+from edgevision.pipeline import Pipeline, Policy, StopRequest
+from edgevision.types import Detections
+from edgevision.video.arrays import ArraySource
+
+
+class ListSink:
+    """Keeps what it is given; can fail or be closed by its viewer at a chosen frame."""
+
+    def __init__(self, fail_at=None, close_at=None, fail_on_close=False, delay_s=0.0):
+        self.name, self.closed, self.notes = "list", False, ["a note of the sink"]
+        self.frames, self.pictures, self.results = [], [], []
+        self.closes, self.threads = 0, set()
+        self.fail_at, self.close_at, self.fail_on_close, self.delay_s = (
+            fail_at,
+            close_at,
+            fail_on_close,
+            delay_s,
+        )
+
+    def write(self, frame, picture, results):
+        if len(self.frames) == self.fail_at:
+            raise SinkError("disk full")
+        time.sleep(self.delay_s)
+        self.frames.append(frame)
+        self.pictures.append(picture)
+        self.results.append(results)
+        self.threads.add(threading.current_thread())
+        self.closed = self.closed or len(self.frames) == self.close_at
+
+    def close(self):
+        self.closes += 1
+        if self.fail_on_close:
+            raise SinkError("cannot finish")
+
+
+class FailingSource(ArraySource):
+    """Breaks after its last picture."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        raise SourceError("the cable was pulled")
+
+
+def pictures(count):
+    """A bright block that moves by one pixel a frame."""
+    return [picture_with_block(320, 320, (i, 100, i + 20, 140)) for i in range(count)]
+
+
+def detector(answer=bright_objects, latency_ms=0.0):
+    return Detector(FakeEngine(answer, fake_manifest(classes=("bright",)), latency_ms))
+
+
+def balanced(entry):
+    settled = entry.inferred + sum(entry.dropped.values()) + entry.failed
+    return entry.captured == settled and entry.waiting == 0
+
+
+def run(source, sinks, answer=bright_objects, stop=None, latency_ms=0.0, **options):
+    pipeline = Pipeline(source, [detector(answer, latency_ms)], sinks, **options)
+    report = pipeline.run(stop)
+    assert balanced(report.frames)
+    return report
+
+
+def test_a_file_loses_nothing_and_keeps_its_order():
+    sink = ListSink(delay_s=0.001)
+    report = run(ArraySource(pictures(100), frame_rate=10), [sink])
+    assert [frame.index for frame in sink.frames] == list(range(100))
+    assert [found[0].boxes[0, 0] for found in sink.results] == list(range(100))
+    assert (report.frames.captured, report.frames.inferred, report.written) == (100, 100, 100)
+    assert report.frames.dropped == {}
+    assert report.detections == {"bright": 100}
+    assert report.stopped == "end"
+    assert sink.closes == 1
+
+
+def test_sinks_are_called_on_the_thread_of_the_caller():
+    sink = ListSink()
+    run(ArraySource(pictures(5)), [sink])
+    assert sink.threads == {threading.current_thread()}
+
+
+def test_a_live_source_keeps_the_newest_and_counts_the_rest():
+    sink = ListSink()
+    source = ArraySource(pictures(60), frame_rate=200, is_live=True)
+    report = run(source, [sink], latency_ms=20)
+    indices = [frame.index for frame in sink.frames]
+    assert indices == sorted(set(indices))
+    assert report.frames.captured == 60
+    assert report.frames.dropped["newer_frame"] > 20
+    assert report.frames.inferred == len(indices) < 40
+    assert indices[-1] == 59  # the newest is never the one that goes
+    assert report.latency_ms.p95 < 80  # one waits, one runs; a queue of 60 would take over a second
+
+
+def test_a_policy_can_be_chosen_against_the_source():
+    source = ArraySource(pictures(20), frame_rate=1000, is_live=True)
+    report = run(source, [], latency_ms=3, policy=Policy.WAIT)
+    assert report.frames.inferred == 20
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_max_frames_ends_after_exactly_so_many(live):
+    sink = ListSink()
+    report = run(ArraySource(pictures(50), frame_rate=500, is_live=live), [sink], max_frames=7)
+    assert len(sink.frames) == report.written == report.frames.inferred == 7
+    assert report.stopped == "max_frames"
+    if not live:
+        assert report.frames.captured == 7  # not one frame was read in vain
+
+
+def test_more_max_frames_than_there_are():
+    report = run(ArraySource(pictures(5)), [], max_frames=50)
+    assert (report.written, report.stopped) == (5, "end")
+
+
+def test_a_stop_request_finishes_what_is_inferred():
+    stop, sink = StopRequest(), ListSink(delay_s=0.005)
+    threading.Timer(0.15, lambda: setattr(stop, "reason", "SIGINT")).start()
+    report = run(ArraySource(pictures(300)), [sink], stop=stop)
+    assert report.stopped == "SIGINT"
+    assert 0 < len(sink.frames) < 300
+    assert report.frames.inferred == len(sink.frames)
+    assert [frame.index for frame in sink.frames] == list(range(len(sink.frames)))
+    assert sink.closes == 1
+
+
+def test_a_closed_window_ends_the_run():
+    window, file = ListSink(close_at=10, delay_s=0.002), ListSink()
+    report = run(ArraySource(pictures(200)), [window, file])
+    assert report.stopped == "window"
+    assert 10 <= len(file.frames) < 30
+    assert window.closes == file.closes == 1
+
+
+def test_a_camera_that_blocks_does_not_hang_the_end(monkeypatch):
+    monkeypatch.setattr("edgevision.pipeline.runner._JOIN_S", 0.2)
+    release = threading.Event()
+
+    class Stuck(ArraySource):
+        def __iter__(self):
+            yield from super().__iter__()
+            release.wait(20)
+
+    stop = StopRequest()
+    threading.Timer(0.2, lambda: setattr(stop, "reason", "SIGTERM")).start()
+    start = time.perf_counter()
+    report = run(Stuck(pictures(3), frame_rate=1000, is_live=True), [ListSink()], stop=stop)
+    assert time.perf_counter() - start < 5
+    assert report.stopped == "SIGTERM"
+    release.set()
+
+
+def test_a_failing_source_surfaces_after_its_frames_are_written():
+    sink = ListSink()
+    with pytest.raises(SourceError, match="cable"):
+        run(FailingSource(pictures(12)), [sink])
+    assert len(sink.frames) == 12
+    assert sink.closes == 1
+
+
+def test_a_failing_model_stops_everything_and_surfaces_once():
+    calls = []
+
+    def answer(image):
+        calls.append(1)
+        if len(calls) == 5:
+            raise EngineError("out of memory")
+        return Detections.empty()
+
+    sink = ListSink()
+    pipeline = Pipeline(ArraySource(pictures(100)), [detector(answer)], [sink])
+    with pytest.raises(EngineError, match="out of memory"):
+        pipeline.run()
+    entry = pipeline.ledger.entry()
+    assert balanced(entry)
+    assert (entry.inferred, entry.failed) == (4, 1)
+    assert len(sink.frames) == 4
+    assert sink.closes == 1
+
+
+@pytest.mark.parametrize("fail_at", [0, 3])
+def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
+    bad, good = ListSink(fail_at=fail_at), ListSink()
+    pipeline = Pipeline(ArraySource(pictures(100)), [detector()], [good, bad])
+    with pytest.raises(SinkError, match="disk full"):
+        pipeline.run()
+    assert len(good.frames) == fail_at + 1
+    assert bad.closes == good.closes == 1
+    assert balanced(pipeline.ledger.entry())
+    assert not [thread for thread in threading.enumerate() if thread.name in ("capture", "inference")]
+
+
+def test_the_first_error_is_the_one_that_surfaces():
+    sink = ListSink(fail_at=2, fail_on_close=True)
+    with pytest.raises(SinkError, match="disk full"):
+        run(ArraySource(pictures(10)), [sink])
+    with pytest.raises(SinkError, match="cannot finish"):
+        run(ArraySource(pictures(10)), [ListSink(fail_on_close=True)])
+
+
+def test_a_second_interrupt_still_closes_the_sinks():
+    class Interrupted(ListSink):
+        def write(self, frame, picture, results):
+            raise KeyboardInterrupt
+
+    sink = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(ArraySource(pictures(50)), [sink])
+    assert sink.closes == 1
+    assert not [thread for thread in threading.enumerate() if thread.name in ("capture", "inference")]
+
+
+def test_drawing_happens_only_where_somebody_looks():
+    source_pictures = pictures(3)
+    plain, drawn = ListSink(), ListSink()
+    report = run(ArraySource(source_pictures), [plain])
+    assert "overlay" not in report.stages
+    assert plain.pictures[0] is plain.frames[0].image
+    report = run(
+        ArraySource(source_pictures), [drawn], overlays=[Overlay(fake_manifest(classes=("bright",)))]
+    )
+    assert report.stages["overlay"].calls == 3
+    assert (drawn.pictures[0] != drawn.frames[0].image).any()
+    assert (drawn.frames[0].image == pictures(1)[0]).all()
+
+
+def test_several_models_answer_for_every_frame():
+    sink = ListSink()
+    two = [detector(), detector(lambda image: Detections.empty())]
+    Pipeline(ArraySource(pictures(6)), two, [sink]).run()
+    assert {len(results) for results in sink.results} == {2}
+    assert all(len(first) == 1 and len(second) == 0 for first, second in sink.results)
+
+
+def test_stages_overlap():
+    """Ten milliseconds each of capture, inference and output take little more than ten together."""
+
+    class Slow(ArraySource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                time.sleep(0.01)
+                yield frame
+
+    report = run(Slow(pictures(40)), [ListSink(delay_s=0.01)], latency_ms=10)
+    assert report.seconds < 40 * 0.03 * 0.7
+    for stage in ("decode", "inference", "sinks"):
+        assert report.stages[stage].mean_ms >= 10
+
+
+def test_the_report_carries_what_people_should_know():
+    source = ArraySource([np.zeros((320, 320, 3), np.uint8)] * 3, name="clip")
+    source.report.skipped, source.report.problem = 2, "cut off"
+    source.report.notes.append("a note of the source")
+    report = run(source, [ListSink(), ListSink()])
+    assert (report.source, report.skipped, report.problem) == ("clip", 2, "cut off")
+    assert report.notes == ("a note of the source", "a note of the sink")
+    assert report.models == {"fake": "fake engine"}
+
+
+def test_progress_is_told_on_the_way():
+    told = []
+    Pipeline(ArraySource(pictures(40)), [detector(latency_ms=10)], [ListSink()]).run(on_progress=told.append)
+    assert 2 <= len(told) <= 12
+    assert [progress.written for progress in told] == sorted(progress.written for progress in told)
+    assert told[-1].frames_per_second > 10
+    assert told[-1].latency_ms >= 10
+
+
+def test_an_empty_source_is_an_empty_run():
+    report = run(ArraySource([]), [ListSink()])
+    assert (report.written, report.frames.captured, report.latency_ms.p50) == (0, 0, 0)
