@@ -9,16 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from edgevision.cli.app import app, run_app
+from edgevision.cli.app import app as program
+from edgevision.cli.app import run_app
 from edgevision.cli.export import export_command
 from edgevision.cli.models import models_command
 from edgevision.cli.run import run_command
 from edgevision.cli.train import train_command
 
-app.command("run")(run_command)
-app.command("models")(models_command)
-app.command("train")(train_command)
-app.command("export")(export_command)
+program.command("run")(run_command)
+program.command("models")(models_command)
+program.command("train")(train_command)
+program.command("export")(export_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
