@@ -1,0 +1,138 @@
+"""The detector's criterion against hand-worked values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import sigmoid_focal_loss
+
+from edgevision.anchors import AnchorConfig, anchor_grid, encode_boxes
+from edgevision.models.losses import (
+    AnchorMatcher,
+    DetectionLoss,
+    DetectionLossConfig,
+    DetectionTargets,
+    flatten_maps,
+    focal_loss,
+)
+from edgevision.models.retinanet import HeadMaps
+
+BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+
+
+def targets(
+    boxes: torch.Tensor, labels: list[int], ignore: list[bool] | None = None, known: list[bool] | None = None
+) -> DetectionTargets:
+    return DetectionTargets(
+        boxes.reshape(-1, 4),
+        torch.tensor(labels, dtype=torch.int64),
+        torch.tensor(ignore or [False] * len(labels), dtype=torch.bool),
+        torch.tensor(known or [True, True]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "target", "expected"),
+    [
+        (0.5, 1.0, 0.25 * 0.25 * math.log(2)),
+        (0.5, 0.0, 0.75 * 0.25 * math.log(2)),
+        (0.9, 1.0, 0.25 * 0.01 * -math.log(0.9)),
+        (0.9, 0.0, 0.75 * 0.81 * -math.log(0.1)),
+    ],
+)
+def test_focal_loss_by_hand(p: float, target: float, expected: float) -> None:
+    logit = torch.tensor([math.log(p / (1 - p))])
+    assert float(focal_loss(logit, torch.tensor([target]), 0.25, 2.0)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_loss_equals_torchvisions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(500, generator=generator) * 5
+    wanted = (torch.rand(500, generator=generator) < 0.3).float()
+    torch.testing.assert_close(
+        focal_loss(logits, wanted, 0.4, 1.5), sigmoid_focal_loss(logits, wanted, 0.4, 1.5)
+    )
+
+
+def test_matching_by_hand() -> None:
+    anchors = torch.tensor(
+        [
+            [0.0, 0.0, 10.0, 10.0],  # IoU 1: positive
+            [0.0, 0.0, 10.0, 5.0],  # IoU 0.5: positive
+            [0.0, 0.0, 10.0, 4.5],  # IoU 0.45: left out
+            [0.0, 0.0, 10.0, 3.9],  # IoU 0.39: background
+            [20.0, 20.0, 30.0, 30.0],  # IoU 0: background
+        ]
+    )
+    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [1]))
+    assert matches.positive.tolist() == [0, 1]
+    assert matches.objects.tolist() == [0, 0]
+    assert matches.weight.tolist() == [[1, 1], [1, 1], [0, 0], [1, 1], [1, 1]]
+
+
+def test_an_object_that_no_anchor_covers_well_takes_the_best_one() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 30.0, 30.0], [50.0, 50.0, 60.0, 60.0]])
+    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [0]))
+    assert matches.positive.tolist() == [1]
+    assert matches.weight.tolist() == [[1, 1], [1, 1], [1, 1]]
+
+
+def test_regions_to_ignore_silence_their_own_class_only() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [2.0, 2.0, 4.0, 4.0], [20.0, 20.0, 30.0, 30.0]])
+    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [1], ignore=[True]))
+    assert matches.positive.tolist() == []
+    # The first anchor is the region, the second lies inside it, the third is elsewhere.
+    assert matches.weight.tolist() == [[1, 0], [1, 0], [1, 1]]
+
+
+def test_objects_count_from_the_original_list_when_regions_come_first() -> None:
+    boxes = torch.tensor([[50.0, 50.0, 60.0, 60.0], [0.0, 0.0, 10.0, 10.0]])
+    matches = AnchorMatcher(0.5, 0.4)(BOXES, targets(boxes, [0, 1], ignore=[True, False]))
+    assert matches.objects.tolist() == [1]
+
+
+def test_classes_that_a_data_set_does_not_label_teach_nothing() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
+    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [0], known=[True, False]))
+    assert matches.weight.tolist() == [[1, 0], [1, 0]]
+
+
+def test_flattening_follows_the_order_of_the_anchors() -> None:
+    config = AnchorConfig(strides=(8,), scales=(1.0,), ratios=(0.5, 2.0))
+    grid = anchor_grid(config, 16, 24)[0]
+    # Channel a * 4 + k holds coordinate k of anchor a, so flattening gives the grid back.
+    maps = torch.from_numpy(grid.reshape(1, 2, 3, 2 * 4)).permute(0, 3, 1, 2)
+    np.testing.assert_array_equal(flatten_maps([maps], 4)[0].numpy(), grid)
+
+
+@pytest.mark.parametrize("box", ["giou", "smooth_l1"])
+def test_perfect_boxes_cost_nothing_and_wrong_ones_do(box: str) -> None:
+    config = DetectionLossConfig(box=box)  # type: ignore[arg-type]
+    anchors = AnchorConfig(strides=(8,), scales=(1.0,), ratios=(1.0,))
+    loss = DetectionLoss(config, anchors, input_size=64, classes=2)
+    grid = anchor_grid(anchors, 64, 64)[0]
+    wanted = torch.tensor([[20.0, 20.0, 50.0, 54.0]])
+    perfect = encode_boxes(wanted.numpy(), grid).astype(np.float32)
+    deltas = torch.from_numpy(perfect.reshape(1, 8, 8, 4)).permute(0, 3, 1, 2)
+    logits = torch.full((1, 2, 8, 8), -4.0)
+    truth = [targets(wanted, [1])]
+    good = loss(HeadMaps([logits], [deltas]), truth)
+    bad = loss(HeadMaps([logits], [deltas + 0.3]), truth)
+    assert float(good["box"]) == pytest.approx(0, abs=1e-5)
+    assert float(bad["box"]) > 0.05
+
+
+def test_an_image_without_objects_has_a_finite_loss_and_gradient() -> None:
+    anchors = AnchorConfig(strides=(8,), scales=(1.0,), ratios=(1.0,))
+    loss = DetectionLoss(DetectionLossConfig(), anchors, input_size=32, classes=2)
+    logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    losses = loss(HeadMaps([logits], [torch.zeros(1, 4, 4, 4)]), [targets(torch.zeros(0, 4), [])])
+    # 16 anchors x 2 classes at p = 0.5: each costs 0.75 * 0.25 * log 2.
+    assert losses["class"].item() == pytest.approx(32 * 0.75 * 0.25 * math.log(2), rel=1e-5)
+    assert losses["box"].item() == 0
+    losses["class"].backward()
+    assert logits.grad is not None
+    assert bool((logits.grad > 0).all())
