@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import cast
 import av
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 COPIED = frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"})
 """Codecs that an MP4 may hold; any other is encoded again, to AAC."""
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""What cannot be helped by leaving a packet out."""
 
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _TAIL_S = 1.0  # A recording that stops this close to the end of the pictures keeps its sound to the end.
@@ -38,11 +43,15 @@ class AudioTrack:
         self._output = output
         self._origin_s = Fraction(origin_ns, 1_000_000_000)
         self._stream = cast(AudioStream, source.streams.best("audio"))
-        codec = self._stream.codec_context.name
+        codec = self._stream.codec_context.codec.canonical_name
         self._coder = None if codec in COPIED else _Coder(self._stream, output)
         self._copy = output.add_stream_from_template(self._stream) if codec in COPIED else None
+        # MPEG-TS puts a header before each AAC packet, MP4 one before all.
+        in_front = codec == "aac" and not self._stream.codec_context.extradata
+        self._filter = BitStreamFilterContext("aac_adtstoasc", self._stream) if in_front else None
         if len(source.streams.audio) > 1:
             self.notes.append(f"audio: the first of {len(source.streams.audio)} tracks is kept")
+        self._left_out = 0
         self._packets = self._read()
         self._next = next(self._packets, None)
 
@@ -95,14 +104,25 @@ class AudioTrack:
         return float(((packet.pts or 0) + later) * packet.time_base - self._origin_s)
 
     def _write(self, packet: Packet[AudioStream]) -> None:
+        try:
+            self._output.mux(list(self._ready(packet)))
+        except av.error.FFmpegError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            if not self._left_out:
+                self.notes.append(f"audio: damaged parts are left out ({error.strerror})")
+            self._left_out += 1
+
+    def _ready(self, packet: Packet[AudioStream]) -> Iterator[Packet[AudioStream]]:
         shift = round(self._origin_s / packet.time_base)
         if self._coder is not None:
-            self._output.mux(list(self._coder.encode(packet, shift)))
+            yield from self._coder.encode(packet, shift)
             return
         packet.pts = cast(int, packet.pts) - shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-        packet.stream = cast(AudioStream, self._copy)
-        self._output.mux(packet)
+        for ready in [packet] if self._filter is None else self._filter.filter(packet):
+            ready.stream = cast(AudioStream, self._copy)
+            yield ready
 
 
 class _Coder:
@@ -111,7 +131,7 @@ class _Coder:
     def __init__(self, stream: AudioStream, output: OutputContainer) -> None:
         rate = stream.codec_context.sample_rate
         rate = rate if rate in _AAC_RATES else 48_000
-        layout = stream.codec_context.layout.name if stream.codec_context.channels in (1, 2, 6) else "stereo"
+        layout = {1: "mono", 6: "5.1"}.get(stream.codec_context.channels, "stereo")
         self._stream = output.add_stream("aac", rate=rate, layout=layout)
         self._stream.time_base = Fraction(1, rate)
         self._resampler = AudioResampler("fltp", layout, rate, frame_size=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,13 +115,13 @@ class JsonlSink:
     def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
         record = frame_record(frame, results, self._classes, self._models)
         line = self._encoder.encode(record) + b"\n"
-        start = self._file.tell() if self._file.seekable() else None
+        start = self._file.tell() if self._file.seekable() else 0
         try:
             rest = memoryview(line)
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            if start is not None:
+            with contextlib.suppress(OSError):  # a pipe or device cannot take half a line back
                 os.truncate(self._file.fileno(), start)
                 self._file.seek(start)
             raise SinkError(f"cannot write {self.name}: {error.strerror}; the lines before stay") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
@@ -43,10 +44,11 @@ class StreamSource:
         self._closed = False
         options = {"rtsp_transport": "tcp"} if uri.lower().startswith("rtsp") else {}
         failure: SourceError | None = None
+        start = time.monotonic()
         try:
             self._container = av.open(uri, options=options, timeout=timeout_s)
         except (av.error.FFmpegError, OSError) as error:
-            failure = self._failure(error, "cannot open")
+            failure = self._failure(error, "cannot open", start)
         if failure is not None:
             raise failure  # outside the handler: the original error holds the address with its password
         try:
@@ -81,10 +83,11 @@ class StreamSource:
         packets = self._container.demux(self._stream)
         while True:
             failure: SourceError | None = None
+            start = time.monotonic()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
-                failure = self._failure(error, "lost")
+                failure = self._failure(error, "lost", start)
             if failure is not None:
                 raise failure
             if packet is None:
@@ -93,8 +96,10 @@ class StreamSource:
                 yield self._decoder.frame(picture)
         self.report.notes.extend(self._decoder.notes())
 
-    def _failure(self, error: av.error.FFmpegError | OSError, what: str) -> SourceError:
-        if isinstance(error, (av.error.ExitError, av.error.TimeoutError, TimeoutError)):
+    def _failure(self, error: av.error.FFmpegError | OSError, what: str, start: float) -> SourceError:
+        # FFmpeg reports an interruption in many ways, invalid data among them; the clock does not lie.
+        timed_out = isinstance(error, (av.error.ExitError, av.error.TimeoutError, TimeoutError))
+        if timed_out or time.monotonic() - start >= self._timeout_s:
             return SourceTimeoutError(
                 f"{what} {self._name}: nothing came for {self._timeout_s:g} s; check address and network"
             )

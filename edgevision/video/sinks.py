@@ -77,7 +77,5 @@ def _refuse_source(path: Path, info: SourceInfo) -> None:
 
 
 def _refuse_unwritable(path: Path) -> None:
-    if path.is_dir() and path.suffix.lower() in (".mp4", ".jsonl", *image_files.SUFFIXES):
-        raise SinkError(f"{path} is a folder; expected the name of a file")
     if not os.access(path, os.W_OK):
         raise SinkError(f"no permission to write {path}; choose another place")

@@ -1,0 +1,118 @@
+import http.server
+import socket
+import threading
+
+import pytest
+from video_helpers import number_of, write_clip
+
+from edgevision.errors import SourceError, SourceTimeoutError
+from edgevision.video import open_source
+
+EVEN = [40 * number for number in range(30)]
+SECRETS = ("annette", "s3cret", "t0ken")
+
+
+class Server:
+    """A web server on this machine; ``stall`` serves half of a file and then nothing."""
+
+    def __init__(self, content: bytes, stall: bool = False, status: int = 200):
+        self.ended = ended = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                if stall:
+                    self.send_header("Content-Type", "video/mp2t")
+                else:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if stall else content)
+                if stall:
+                    self.wfile.flush()
+                    ended.wait(30)
+
+            def log_message(self, *args):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def assert_no_secret(error):
+    """Neither the message nor anything a traceback would print holds a part of the credentials."""
+    seen = error
+    while seen is not None:
+        assert not any(secret in str(seen) for secret in SECRETS)
+        seen = seen.__cause__ or seen.__context__
+
+
+def test_a_file_on_a_web_server(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", EVEN, container_options={"movflags": "faststart"})
+    with Server(path.read_bytes()) as server:
+        uri = f"http://annette:s3cret@{server.address}/a.mp4?token=t0ken"
+        with open_source(uri, timeout_s=10) as source:
+            frames = list(source)
+    assert [number_of(frame.image) for frame in frames] == list(range(30))
+    assert [frame.timestamp_ns for frame in frames] == [time * 1_000_000 for time in EVEN]
+    assert source.info.name == f"http://{server.address}/a.mp4?..."
+    assert {frame.source for frame in frames} == {source.info.name}
+    assert not source.info.is_live  # it has a length, so nothing may be dropped
+    assert source.info.path is None
+    assert source.report.read == 30
+
+
+def test_a_stream_that_stalls_times_out(tmp_path):
+    clip = write_clip(tmp_path / "a.ts", [40 * number for number in range(400)], size=(320, 192))
+    with Server(clip.read_bytes(), stall=True) as server:
+        uri = f"http://annette:s3cret@{server.address}/live?token=t0ken"
+        with open_source(uri, timeout_s=1) as source:
+            with pytest.raises(SourceTimeoutError, match=r"lost http://127.* nothing came for 1 s") as caught:
+                list(source)
+            assert source.info.is_live
+            assert source.report.read > 20
+    assert_no_secret(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(401, "check user and password"), (404, "404"), (200, "expected a video stream at this address")],
+)
+def test_what_a_server_refuses(status, message):
+    with Server(b"no video at all" * 100, status=status) as server:
+        uri = f"http://annette:s3cret@{server.address}/a?token=t0ken"
+        with pytest.raises(SourceError, match=message) as caught:
+            open_source(uri, timeout_s=5)
+    assert f"http://{server.address}/a" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert_no_secret(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_nobody_there(scheme):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(
+        SourceError, match=f"cannot open {scheme}://127.0.0.1:{port}/x: Connection refused"
+    ) as caught:
+        open_source(f"{scheme}://annette:s3cret@127.0.0.1:{port}/x", timeout_s=3)
+    assert_no_secret(caught.value)
+
+
+def test_a_server_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(
+            SourceTimeoutError, match=r"nothing came for 0\.5 s; check address and network"
+        ) as caught:
+            open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x", timeout_s=0.5)
+    assert_no_secret(caught.value)

@@ -1,0 +1,122 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from edgevision.errors import SinkError
+from edgevision.video import open_sink, window
+from edgevision.video.base import SourceInfo
+
+INFO = SourceInfo("demo", False)
+
+PROGRAM = """
+import sys, time
+import numpy as np
+from edgevision.types import Frame
+from edgevision.video import open_sink
+from edgevision.video.base import SourceInfo
+picture = np.full((120, 160, 3), (0, 0, 255), np.uint8)
+with open_sink("window", info=SourceInfo("test", False)) as sink:
+    end = time.monotonic() + float(sys.argv[1])
+    index = 0
+    while time.monotonic() < end and not sink.closed:
+        sink.write(Frame(picture, index, index), picture, ())
+        index += 1
+        time.sleep(0.02)
+    print("closed" if sink.closed else "open", index > 2, flush=True)
+"""
+
+
+def test_no_display_is_said_in_one_line(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(window.sys, "platform", "linux")
+    with pytest.raises(SinkError, match=r"^no window: this session has no display .* --output out\.mp4$"):
+        open_sink("window", info=INFO)
+
+
+def test_headless_opencv_is_said_in_one_line(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
+    with pytest.raises(SinkError, match="opencv-python-headless"):
+        open_sink("window", info=INFO)
+
+
+@pytest.fixture
+def display():
+    """A screen of its own, without a window manager."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
+    if window.why_no_display() == "this OpenCV was built without windows (opencv-python-headless)":
+        pytest.skip("this OpenCV has no windows")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as stream:
+        number = stream.readline().strip()
+    yield {**os.environ, "DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
+    server.terminate()
+    server.wait(10)
+
+
+def test_a_window_shows_pictures(display):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "0.5"],
+        env=display,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("open True\n", "")
+
+
+@pytest.mark.skipif(not shutil.which("import"), reason="ImageMagick is not installed")
+def test_the_picture_is_on_the_screen(display):
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, "20"], env=display, stdout=subprocess.PIPE)
+    try:
+        for _ in range(50):
+            time.sleep(0.2)
+            shot = subprocess.run(
+                ["import", "-window", "root", "-depth", "8", "rgb:-"],
+                env=display,
+                capture_output=True,
+                check=True,
+            )
+            pixels = np.frombuffer(shot.stdout, np.uint8).reshape(480, 640, 3)
+            red = (pixels == (255, 0, 0)).all(2).sum()
+            if red > 100 * 100:
+                break
+        assert red > 100 * 100
+    finally:
+        program.kill()
+        program.wait(10)
+
+
+@pytest.mark.skipif(not shutil.which("xdotool"), reason="xdotool is not installed")
+def test_q_closes(display):
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "30"], env=display, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 25
+        while program.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.3)
+            subprocess.run(
+                ["xdotool", "search", "--name", "edgevision", "windowfocus", "key", "q"],
+                env=display,
+                check=False,
+                capture_output=True,
+            )
+        assert program.stdout.read() == "closed True\n"
+    finally:
+        program.kill()
+        program.wait(10)
