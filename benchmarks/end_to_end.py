@@ -1,0 +1,188 @@
+"""How much of the engine's speed is left once everything round it runs too.
+
+Alternates, in one process and on one clip, between inference alone (inputs letterboxed beforehand) and the
+whole run (decode, letterbox, inference, overlay, H.264, JSON lines) through the same pipeline that
+``edgevision run`` uses. Then each stage runs alone, so that its CPU time, threads of libraries included,
+can be told apart.
+
+    python benchmarks/end_to_end.py --source CLIP.mp4 [--model NAME|PATH] [--rounds 5] [--json PATH]
+
+Prints JSON. ``ratio`` is the median over rounds of the whole run's frames per second over inference alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from edgevision.detector import Batch, Detector
+from edgevision.engines import load_engine
+from edgevision.errors import EdgeVisionError
+from edgevision.files import atomic_path
+from edgevision.overlay import Overlay, render
+from edgevision.pipeline import Pipeline
+from edgevision.types import Frame, Result
+from edgevision.video import Sink, Source, open_sink, open_source
+from edgevision.zoo import default_model, find_model
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--source", required=True, help="a video file")
+    parser.add_argument("--model", help="name or path; default: the first detector that ships")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--max-frames", type=int, help="use only so many frames of the clip")
+    parser.add_argument("--threads", type=int, help="of the engine; default: all cores")
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    options = parser.parse_args()
+    try:
+        path = find_model(options.model) if options.model else default_model().path
+        with load_engine(path, threads=options.threads) as engine:
+            result = measure(Detector(engine), options.source, options.max_frames, options.rounds)
+    except EdgeVisionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    result = {"model": path.stem, "threads": options.threads, **result}
+    text = json.dumps(result, indent=2)
+    if options.json:
+        with atomic_path(options.json) as partial:
+            partial.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) -> dict[str, Any]:
+    """Both speeds in turn, then the CPU time of each stage."""
+    whole_run(detector, clip, max_frames)  # warms up files, fonts and encoder
+    # Before the clip is kept in memory, so that this is what a user sees.
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    batches = prepare(detector, clip, max_frames)
+    pairs = []
+    for turn in range(rounds):
+        order = ("alone", "whole") if turn % 2 == 0 else ("whole", "alone")
+        fps = {}
+        for which in order:
+            fps[which] = (
+                inference(detector, batches) if which == "alone" else whole_run(detector, clip, max_frames)
+            )
+        pairs.append(fps)
+    alone = [pair["alone"] for pair in pairs]
+    whole = [pair["whole"] for pair in pairs]
+    return {
+        "engine": detector.engine.name,
+        "clip": Path(clip).name,
+        "frames": len(batches),
+        "inference_fps": round(statistics.median(alone), 2),
+        "whole_fps": round(statistics.median(whole), 2),
+        "ratio": round(statistics.median(w / a for a, w in zip(alone, whole, strict=True)), 3),
+        "rounds": [{name: round(value, 2) for name, value in pair.items()} for pair in pairs],
+        "cpu_ms_per_frame": cpu_by_stage(detector, clip, max_frames),
+        "peak_memory_mib": round(peak_mib, 1),
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+            "load_before": round(os.getloadavg()[0], 2),
+        },
+    }
+
+
+def whole_run(detector: Detector, clip: str, max_frames: int | None) -> float:
+    """Frames per second of everything, the closing of the outputs included."""
+    with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
+        names = {"classes": [detector.manifest.classes], "models": [detector.manifest.name]}
+        sinks = [
+            open_sink(str(Path(folder) / name), info=source.info, **names)
+            for name in ("out.mp4", "out.jsonl")
+        ]
+        pipeline = Pipeline(source, [detector], sinks, [Overlay(detector.manifest)], max_frames=max_frames)
+        return pipeline.run().frames_per_second
+
+
+def open_output(detector: Detector, source: Source, folder: str, name: str) -> Sink:
+    classes = [detector.manifest.classes]
+    return open_sink(str(Path(folder) / name), info=source.info, classes=classes)
+
+
+def inference(detector: Detector, batches: list[Batch]) -> float:
+    """Frames per second of the engine alone."""
+    start = time.perf_counter()
+    for batch in batches:
+        detector.infer(batch)
+    return len(batches) / (time.perf_counter() - start)
+
+
+def frames_of(clip: str, max_frames: int | None) -> Iterable[Frame]:
+    with open_source(clip) as source:
+        for frame in source:
+            if frame.index == max_frames:
+                return
+            yield frame
+
+
+def prepare(detector: Detector, clip: str, max_frames: int | None) -> list[Batch]:
+    return [detector.prepare([frame.image]) for frame in frames_of(clip, max_frames)]
+
+
+def cpu_by_stage(detector: Detector, clip: str, max_frames: int | None) -> dict[str, float]:
+    """CPU milliseconds a frame of each stage alone, its libraries' threads included, and of the whole run."""
+    limit = max_frames or 300
+    # What a stage works on is made beforehand and what it makes is thrown away, as in a run: memory that
+    # is touched for the first time would cost more than some of the stages.
+    kept = list(frames_of(clip, limit))
+    batches = [detector.prepare([frame.image]) for frame in kept]
+    outputs = [detector.infer(batch) for batch in batches]
+    results: list[tuple[Result, ...]] = [
+        tuple(detector.finish(batch, output)) for batch, output in zip(batches, outputs, strict=True)
+    ]
+    overlay = Overlay(detector.manifest)
+    pictures = [render(frame.image, [overlay], result) for frame, result in zip(kept, results, strict=True)]
+
+    def letterbox() -> None:
+        for frame, batch in zip(kept, batches, strict=True):
+            batch.geometry[0].image(frame.image, out=batch.frames[0])
+
+    def postprocess() -> None:
+        for batch, output in zip(batches, outputs, strict=True):
+            detector.finish(batch, output)
+
+    def draw() -> None:
+        for frame, result in zip(kept, results, strict=True):
+            render(frame.image, [overlay], result)
+
+    def write(name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
+            with open_output(detector, source, folder, name) as sink:
+                for frame, picture, result in zip(kept, pictures, results, strict=True):
+                    sink.write(frame, picture, result)
+
+    stages: dict[str, Callable[[], object]] = {
+        "decode": lambda: deque(frames_of(clip, limit), maxlen=0),
+        "letterbox": letterbox,
+        "inference": lambda: inference(detector, batches),
+        "postprocess": postprocess,
+        "overlay": draw,
+        "h264": lambda: write("out.mp4"),
+        "jsonl": lambda: write("out.jsonl"),
+        "whole": lambda: whole_run(detector, clip, len(kept)),
+    }
+    found = {}
+    for name, stage in stages.items():
+        start = time.process_time()
+        stage()
+        found[name] = round((time.process_time() - start) * 1e3 / max(len(kept), 1), 3)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
