@@ -100,11 +100,7 @@ def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) 
 def whole_run(detector: Detector, clip: str, max_frames: int | None) -> float:
     """Frames per second of everything, the closing of the outputs included."""
     with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
-        names = {"classes": [detector.manifest.classes], "models": [detector.manifest.name]}
-        sinks = [
-            open_sink(str(Path(folder) / name), info=source.info, **names)
-            for name in ("out.mp4", "out.jsonl")
-        ]
+        sinks = [open_output(detector, source, folder, name) for name in ("out.mp4", "out.jsonl")]
         pipeline = Pipeline(source, [detector], sinks, [Overlay(detector.manifest)], max_frames=max_frames)
         return pipeline.run().frames_per_second
 
@@ -161,10 +157,13 @@ def cpu_by_stage(detector: Detector, clip: str, max_frames: int | None) -> dict[
             render(frame.image, [overlay], result)
 
     def write(name: str) -> None:
-        with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
-            with open_output(detector, source, folder, name) as sink:
-                for frame, picture, result in zip(kept, pictures, results, strict=True):
-                    sink.write(frame, picture, result)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_source(clip) as source,
+            open_output(detector, source, folder, name) as sink,
+        ):
+            for frame, picture, result in zip(kept, pictures, results, strict=True):
+                sink.write(frame, picture, result)
 
     stages: dict[str, Callable[[], object]] = {
         "decode": lambda: deque(frames_of(clip, limit), maxlen=0),
