@@ -28,6 +28,11 @@ def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence
         ConfigError: the file is missing or not YAML, a key does not exist (the nearest is named), is
             missing, or has a value of the wrong type.
     """
+    return build_config(read_document(path, overrides), kind, str(path))
+
+
+def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain values of a YAML file with ``overrides`` applied; see :func:`load_config`."""
     path = Path(path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -41,7 +46,7 @@ def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence
         raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}")
     for override in overrides:
         _apply(document, override)
-    return build_config(document, kind, str(path))
+    return document
 
 
 def config_folder() -> Path:

@@ -98,16 +98,18 @@ def export_detector(
 def export_checkpoint(checkpoint: Checkpoint, path: Path) -> Manifest:
     """Writes a checkpoint's averaged weights as an ONNX file; see :func:`export_detector`."""
     config = checkpoint.config
-    return export_detector(load_detector(checkpoint), config, checkpoint.figures, path)
+    if not isinstance(config, DetectorTraining):
+        raise ExportError(f"{config.name} is no detector")
+    return export_detector(load_detector(checkpoint, config), config, checkpoint.figures, path)
 
 
-def load_detector(checkpoint: Checkpoint) -> RetinaNet:
+def load_detector(checkpoint: Checkpoint, config: DetectorTraining) -> RetinaNet:
     """The checkpoint's network with its averaged weights, in evaluation mode.
 
     Raises:
         ExportError: the weights do not fit the configuration in the checkpoint.
     """
-    model = RetinaNet(_without_weights(checkpoint.config), len(checkpoint.config.classes))
+    model = RetinaNet(_without_weights(config), len(config.classes))
     try:
         model.load_state_dict(checkpoint.average)
     except RuntimeError as error:

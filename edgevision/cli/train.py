@@ -39,16 +39,15 @@ def train_command(
     with needs_extra("train"):
         import torch
 
-        from edgevision.training.config import DetectorTraining
-        from edgevision.training.detection import DetectionTask
         from edgevision.training.loop import Trainer
+        from edgevision.training.runs import load_run
+        from edgevision.training.tasks import build_task
 
     from rich.console import Console
 
-    from edgevision.config import load_config
     from edgevision.errors import OutputExistsError
 
-    run = load_config(config, DetectorTraining, overrides)
+    run = load_run(config, overrides)
     folder = out or Path("runs") / run.name
     if (folder / "last.pt").exists() and not resume:
         raise OutputExistsError(
@@ -58,7 +57,7 @@ def train_command(
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(stderr=True)
-    task = DetectionTask(run)
+    task = build_task(run)
     with _Bar(console, run.loop.images) as bar:
 
         def on_figures(seen: int, figures: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from edgevision.errors import CheckpointError
 from edgevision.files import atomic_path
-from edgevision.training.config import DetectorTraining
+from edgevision.training.runs import TrainingRun
 
 _FORMAT = 1
 
@@ -31,7 +31,7 @@ class Checkpoint:
         best: highest value of the validation metric so far; None before the first.
     """
 
-    config: DetectorTraining
+    config: TrainingRun
     seen: int
     model: dict[str, Any]
     average: dict[str, Any]
@@ -78,7 +78,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} is a PyTorch file, but not an edgevision checkpoint of format {_FORMAT}"
         )
     try:
-        config = msgspec.json.decode(content["config"], type=DetectorTraining)
+        config: TrainingRun = msgspec.json.decode(content["config"], type=TrainingRun)
     except msgspec.MsgspecError as error:
         raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
     fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}

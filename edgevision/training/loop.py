@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from edgevision.errors import CheckpointError, TrainingError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgevision.training.config import DetectorTraining
 from edgevision.training.optimiser import averaged, lr_factor, parameter_groups
+from edgevision.training.runs import TrainingRun
 
 
 class Task(Protocol):
@@ -71,7 +71,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: DetectorTraining,
+        config: TrainingRun,
         task: Task,
         folder: Path,
         resume: bool,

@@ -1,0 +1,96 @@
+"""Augmentation for segmentation, through torchvision's transforms v2: labels move with the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from edgevision.types import Image
+
+
+class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How pictures are varied while training; zeros switch a step off.
+
+    Attributes:
+        photometric: probability of changed brightness, contrast, saturation and hue.
+        rotate: probability of a small rotation.
+        rotate_degrees: largest angle, either way.
+        scale_min, scale_max: range of the picture's size relative to the input; then a random part of the
+            input's size is cut out, and what lies outside of the picture is ignored.
+        flip: probability of a mirror image.
+        crop_width, crop_height: size of the training pictures where it is not the input's; multiples of 32.
+    """
+
+    photometric: float = 0.5
+    rotate: float = 0.3
+    rotate_degrees: float = 8.0
+    scale_min: float = 0.75
+    scale_max: float = 2.0
+    flip: float = 0.5
+    crop_width: int = 0
+    crop_height: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(
+                f"scale_min {self.scale_min} and scale_max {self.scale_max} are no range of positive numbers"
+            )
+        for name, size in (("crop_width", self.crop_width), ("crop_height", self.crop_height)):
+            if size < 0 or size % 32:
+                raise ValueError(
+                    f"{name} is {size}; expected a multiple of 32, or 0 for the input's own size"
+                )
+
+
+class SegmentationAugment:
+    """Applies the configured steps to one picture and its labels.
+
+    Args:
+        config: steps.
+        width, height: of the model's input.
+        fill: value of pixels outside of the picture.
+        ignore_id: label of pixels outside of the picture.
+    """
+
+    def __init__(
+        self, config: SegmentationAugmentConfig, width: int, height: int, fill: int, ignore_id: int
+    ) -> None:
+        fills: Any = {tv_tensors.Image: fill, tv_tensors.Mask: ignore_id}
+        bilinear = v2.InterpolationMode.BILINEAR
+        size = (config.crop_height or height, config.crop_width or width)
+        steps: list[v2.Transform] = [
+            v2.ScaleJitter((height, width), (config.scale_min, config.scale_max), bilinear, antialias=True)
+        ]
+        if config.rotate:
+            turn = v2.RandomRotation(config.rotate_degrees, bilinear, fill=fills)
+            steps.append(v2.RandomApply([turn], p=config.rotate))
+        steps.append(v2.RandomCrop(size, pad_if_needed=True, fill=fills))
+        if config.flip:
+            steps.append(v2.RandomHorizontalFlip(config.flip))
+        if config.photometric:
+            jitter = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.4, hue=0.03)
+            steps.append(v2.RandomApply([jitter], p=config.photometric))
+        self._steps = v2.Compose(steps)
+
+    def __call__(self, image: Image, labels: NDArray[np.uint8]) -> tuple[Image, NDArray[np.uint8]]:
+        """Varies one sample, drawing from torch's random numbers.
+
+        Args:
+            image: uint8 ``[H, W, 3]``, BGR.
+            labels: uint8 ``[H, W]``.
+
+        Returns:
+            uint8 ``[h, w, 3]`` and uint8 ``[h, w]`` of the training size.
+        """
+        picture = tv_tensors.Image(torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1))
+        mask = tv_tensors.Mask(torch.from_numpy(labels))
+        moved: tuple[Tensor, Tensor] = self._steps(picture, mask)
+        rgb = moved[0].permute(1, 2, 0).numpy()
+        return np.ascontiguousarray(rgb[:, :, ::-1]), np.ascontiguousarray(moved[1].numpy())

@@ -1,0 +1,161 @@
+"""UNet (Ronneberger et al. 2015, arXiv:1505.04597) on a classifier's layers instead of its plain encoder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgevision.errors import ConfigError
+from edgevision.models.backbone import BackboneConfig, build_backbone
+
+MAX_STAGES = 5
+
+
+class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole segmenter.
+
+    Attributes:
+        backbone: the encoder; its maps at strides 2 to 32 are the skip connections.
+        input_width, input_height: of the input in pixels, multiples of 32.
+        channels: of each decoder stage, deepest first. Every stage doubles the size, from stride 32 on: five
+            stages reach the input's size, fewer leave the rest to one bilinear step on the logits.
+        decoder: ``transposed`` convolutions of 2x2, or ``bilinear`` enlargement after a 1x1 convolution.
+        block: two convolutions a stage, ``plain`` or with a ``residual`` shortcut (He et al. 2016).
+        depthwise: depthwise 3x3 and 1x1 instead of each dense 3x3 convolution.
+        dropout: probability that a channel is dropped before the classifier.
+    """
+
+    backbone: BackboneConfig
+    input_width: int
+    input_height: int
+    channels: tuple[int, ...]
+    decoder: Literal["transposed", "bilinear"] = "bilinear"
+    block: Literal["plain", "residual"] = "plain"
+    depthwise: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, size in (("input_width", self.input_width), ("input_height", self.input_height)):
+            if size <= 0 or size % 32:
+                raise ValueError(f"{name} is {size}; expected a positive multiple of 32")
+        if not 1 <= len(self.channels) <= MAX_STAGES or min(self.channels) < 1:
+            raise ValueError(
+                f"channels are {list(self.channels)}; expected 1 to {MAX_STAGES} positive numbers"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; expected 0 or more and less than 1")
+
+
+class Block(nn.Module):
+    """Two convolutions with BatchNorm and ReLU; ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
+
+    def __init__(self, inputs: int, outputs: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*_convolution(inputs, outputs, config.depthwise), nn.ReLU(inplace=True))
+        self.second = nn.Sequential(*_convolution(outputs, outputs, config.depthwise))
+        self.shortcut: nn.Module | None = None
+        if config.block == "residual":
+            same = inputs == outputs
+            self.shortcut = nn.Identity() if same else nn.Sequential(*_norm_convolution(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(x))
+        return F.relu(y if self.shortcut is None else y + self.shortcut(x))
+
+
+class Stage(nn.Module):
+    """Doubles the size of a map, joins the encoder's map of that size, and mixes both.
+
+    Args:
+        inputs: channels of the deeper map.
+        skip: channels of the encoder's map, 0 where there is none.
+        outputs: channels of the result.
+        config: kind of decoder and block.
+    """
+
+    def __init__(self, inputs: int, skip: int, outputs: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.transposed = config.decoder == "transposed"
+        # Bilinear enlargement and a 1x1 convolution commute; this order costs a quarter.
+        self.up: nn.Module = (
+            nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+            if self.transposed
+            else nn.Conv2d(inputs, outputs, 1)
+        )
+        self.block = Block(outputs + skip, outputs, config)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """``x`` ``[N, inputs, H, W]`` and ``skip`` ``[N, skip, 2H, 2W]`` to ``[N, outputs, 2H, 2W]``."""
+        x = self.up(x)
+        if not self.transposed:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.block(x if skip is None else torch.cat([x, skip], dim=1))  # type: ignore[no-any-return]
+
+
+class UNet(nn.Module):
+    """The segmenter's network.
+
+    Args:
+        config: the architecture.
+        classes: number of classes.
+    """
+
+    def __init__(self, config: UNetConfig, classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ConfigError(
+                f"a segmenter needs two classes or more, found {classes}; name the background too"
+            )
+        self.config, self.classes = config, classes
+        self.backbone = build_backbone(config.backbone)
+        deepest, *skips = reversed(self.backbone.channels)
+        widths = (deepest, *config.channels)
+        self.stages = nn.ModuleList(
+            Stage(inputs, skip, outputs, config)
+            for inputs, outputs, skip in zip(widths, widths[1:], (*skips, 0), strict=False)
+        )
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.classifier = nn.Conv2d(config.channels[-1], classes, 1)
+        for part in (self.stages, self.classifier):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]  # built with a bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``images`` ``[N, 3, H, W]``, RGB, normalised, to logits ``[N, C, H, W]``; 32 divides H and W."""
+        return enlarge(self.coarse(images), 2 ** (MAX_STAGES - len(self.stages)))
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits at the last stage's own size, ``[N, C, H / s, W / s]``."""
+        deepest, *skips = reversed(self.backbone(images))
+        x = deepest
+        for position, stage in enumerate(self.stages):
+            x = stage(x, skips[position] if position < len(skips) else None)
+        return self.classifier(self.dropout(x))  # type: ignore[no-any-return]
+
+
+def enlarge(logits: Tensor, factor: int) -> Tensor:
+    """Logits ``[N, C, H, W]`` to ``[N, C, factor * H, factor * W]``, bilinear."""
+    if factor == 1:
+        return logits
+    return F.interpolate(logits, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def _convolution(inputs: int, outputs: int, depthwise: bool) -> list[nn.Module]:
+    if not depthwise:
+        return _norm_convolution(inputs, outputs, 3)
+    return [
+        nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+        *_norm_convolution(inputs, outputs, 1),
+    ]
+
+
+def _norm_convolution(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]

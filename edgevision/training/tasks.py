@@ -1,0 +1,20 @@
+"""The task of a training run: which data, model and criterion its configuration asks for."""
+
+from __future__ import annotations
+
+from edgevision.errors import TrainingError
+from edgevision.training.config import DetectorTraining
+from edgevision.training.detection import DetectionTask
+from edgevision.training.loop import Task
+from edgevision.training.runs import TrainingRun
+
+
+def build_task(run: TrainingRun) -> Task:
+    """The task of ``run``, with its data and starting weights loaded.
+
+    Raises:
+        DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
+    """
+    if isinstance(run, DetectorTraining):
+        return DetectionTask(run)
+    raise TrainingError("segmentation is not trained yet")
