@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -112,12 +114,11 @@ class DetectionData(Dataset[DetectionSample]):
     def __getitem__(self, key: Key) -> DetectionSample:
         position, index = key
         entry, known = self._items[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed * 1_000_003 + position)
+        with seeded(self._seed, position):
             return self._sample(entry, known)
 
     def _sample(self, entry: LabelledImage, known: Tensor) -> DetectionSample:
-        image = read_image(entry)
+        image = read_image(entry.path)
         boxes = entry.boxes
         columns = np.stack([entry.labels, entry.ignore.astype(np.int64)], axis=1)
         if self._augment is not None:
@@ -132,16 +133,24 @@ class DetectionData(Dataset[DetectionSample]):
         )
 
 
-def read_image(entry: LabelledImage) -> Image:
+@contextmanager
+def seeded(seed: int, position: int) -> Iterator[None]:
+    """Inside, torch's random numbers depend on nothing but the seed and the position in the stream."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed * 1_000_003 + position)
+        yield
+
+
+def read_image(path: Path) -> Image:
     """The picture as uint8 ``[H, W, 3]``, BGR.
 
     Raises:
         DataError: it is missing or cannot be decoded.
     """
-    image = cv2.imread(str(entry.path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        state = "cannot be decoded" if entry.path.exists() else "not found"
-        raise DataError(f"picture {state}: {entry.path}")
+        state = "cannot be decoded" if path.exists() else "not found"
+        raise DataError(f"picture {state}: {path}")
     return np.asarray(image, np.uint8)
 
 
@@ -153,13 +162,24 @@ def collate(samples: list[DetectionSample]) -> DetectionBatch:
 def detection_loader(
     data: DetectionData, sampler: StreamSampler, batch_size: int, workers: int
 ) -> DataLoader[DetectionSample]:
+    """Batches for training, see :func:`stream_loader`."""
+    return stream_loader(data, sampler, batch_size, workers, collate)
+
+
+def stream_loader(
+    data: Dataset[Any],
+    sampler: StreamSampler,
+    batch_size: int,
+    workers: int,
+    collate_samples: Callable[[list[Any]], Any],
+) -> DataLoader[Any]:
     """Batches for training, read ahead by ``workers`` processes (0 reads in this one)."""
     return DataLoader(
         data,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_samples,
         worker_init_fn=_single_thread,
         prefetch_factor=4 if workers else None,
         persistent_workers=workers > 0,

@@ -29,7 +29,7 @@ def predict_set(
     """
     found: dict[int, Detections] = {}
     for done, entry in enumerate(images.images, start=1):
-        (result,) = detector([read_image(entry)])
+        (result,) = detector([read_image(entry.path)])
         if not isinstance(result, Detections):
             raise DataError(f"{detector.manifest.name} is no detection model; boxes cannot be evaluated")
         found[entry.image_id] = result
