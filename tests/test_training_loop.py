@@ -19,12 +19,14 @@ from torch import nn
 
 from edgevision.cli import main
 from edgevision.config import config_folder, load_config
+from edgevision.data.sources import CocoSource
 from edgevision.errors import CheckpointError, TrainingError
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, LoopConfig, OptimiserConfig
 from edgevision.training.detection import DetectionTask
 from edgevision.training.loop import Trainer
-from edgevision.training.optimiser import averaged, lr_factor
+from edgevision.training.optimiser import averaged
+from edgevision.training.schedule import lr_factor
 
 CPU = torch.device("cpu")
 
@@ -58,8 +60,7 @@ def run(tmp_path: Path) -> DetectorTraining:
             "optimiser.warmup_images=8",
         ],
     )
-    sources = json.dumps(source)
-    loaded = msgspec.json.decode(sources, type=type(config.data.val))
+    loaded = CocoSource(**source)
     return msgspec.structs.replace(
         config, data=msgspec.structs.replace(config.data, train=(loaded,), val=loaded)
     )
@@ -100,7 +101,7 @@ def test_training_learns_and_leaves_checkpoints_and_a_log(run: DetectorTraining,
     longer = msgspec.structs.replace(
         run,
         loop=msgspec.structs.replace(run.loop, images=160, validate_every=80),
-        optimiser=msgspec.structs.replace(run.optimiser, lr=0.01, backbone_lr_factor=0.1),
+        optimiser=msgspec.structs.replace(run.optimiser, lr=0.01, lr_factors={"backbone": 0.1}),
     )
     figures = Trainer(
         longer,
@@ -130,7 +131,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics(run: DetectorTraining, t
 
 
 def test_an_unfrozen_backbone_learns_at_its_own_rate(run: DetectorTraining, tmp_path: Path) -> None:
-    optimiser = msgspec.structs.replace(run.optimiser, backbone_lr_factor=0.1)
+    optimiser = msgspec.structs.replace(run.optimiser, lr_factors={"backbone": 0.1})
     one = trainer(msgspec.structs.replace(run, optimiser=optimiser), tmp_path / "run")
     rates = sorted({group["lr"] for group in one.optimiser.param_groups})
     assert rates == pytest.approx([0.0002, 0.002])

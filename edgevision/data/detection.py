@@ -1,8 +1,7 @@
-"""Detection data sets in memory: paths and boxes, without pixels. COCO's json is the first form read."""
+"""Detection data sets in memory: paths and boxes, without pixels."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.boxes import xywh_to_xyxy
 from edgevision.data.classes import map_classes
+from edgevision.data.coco import read_coco
+from edgevision.data.raw import RawImage, RawSet
 from edgevision.errors import DataError, nearest
 from edgevision.types import FloatArray
 
@@ -61,47 +61,43 @@ def load_coco(annotations: str | Path, images: str | Path, classes: Sequence[str
     Raises:
         DataError: the file is missing or malformed, or none of its categories is wanted.
     """
-    annotations, images = Path(annotations), Path(images)
-    try:
-        document = json.loads(annotations.read_bytes())
-        categories = {int(entry["id"]): str(entry["name"]) for entry in document["categories"]}
-        entries = [(int(entry["id"]), str(entry["file_name"])) for entry in document["images"]]
-        found: list[tuple[int, int, list[float], bool]] = [
-            (
-                int(a["image_id"]),
-                int(a["category_id"]),
-                list(map(float, a["bbox"])),
-                bool(a.get("iscrowd", 0)),
-            )
-            for a in document["annotations"]
-        ]
-    except FileNotFoundError as error:
-        raise DataError(f"annotation file not found: {annotations}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{annotations} is not COCO instances json ({type(error).__name__}: {error})"
-        ) from error
-    if not images.is_dir():
-        raise DataError(f"image folder not found: {images}")
-    index = map_classes(categories.values(), classes)
+    return select_classes(read_coco(annotations, images), classes)
+
+
+def select_classes(
+    raw: RawSet, classes: Sequence[str], labelled: Sequence[str] | None = None
+) -> DetectionSet:
+    """The part of a set that a model of ``classes`` can use. Empty boxes are left out.
+
+    Args:
+        raw: the set.
+        classes: names wanted; those of the set are mapped to them by name and alias.
+        labelled: which of ``classes`` the set labels wherever they appear, so that a place without
+            such a box is background; None for all that the set declares.
+
+    Raises:
+        DataError: none of the set's classes is wanted, or ``labelled`` names none of ``classes``.
+    """
+    index = map_classes(raw.classes, classes)
     if not index:
         raise DataError(
-            f"{annotations}: none of its {len(categories)} categories is wanted"
-            f"{nearest(classes[0], categories.values())}"
+            f"{raw.name}: none of its {len(raw.classes)} categories is wanted"
+            f"{nearest(classes[0], raw.classes)}"
         )
-    by_image: dict[int, list[tuple[int, list[float], bool]]] = {image_id: [] for image_id, _ in entries}
-    for image_id, category, box, crowd in found:
-        name = categories.get(category, "")
-        if name in index and image_id in by_image and box[2] > 0 and box[3] > 0:
-            by_image[image_id].append((index[name], box, crowd))
     known = np.zeros(len(classes), bool)
-    known[list(index.values())] = True
-    loaded = tuple(_labelled(images / name, image_id, by_image[image_id]) for image_id, name in entries)
-    return DetectionSet(loaded, tuple(classes), known)
+    if labelled is None:
+        known[list(index.values())] = True
+    else:
+        chosen = map_classes(labelled, classes)
+        for name in labelled:
+            if name not in chosen:
+                raise DataError(f"{raw.name}: labelled class '{name}' is not wanted{nearest(name, classes)}")
+        known[list(chosen.values())] = True
+    return DetectionSet(tuple(_labelled(image, index) for image in raw.images), tuple(classes), known)
 
 
-def _labelled(path: Path, image_id: int, objects: list[tuple[int, list[float], bool]]) -> LabelledImage:
-    boxes = xywh_to_xyxy(np.array([box for _, box, _ in objects], np.float32).reshape(-1, 4))
-    labels = np.array([label for label, _, _ in objects], np.int64)
-    ignore = np.array([crowd for _, _, crowd in objects], bool)
-    return LabelledImage(path, image_id, boxes, labels, ignore)
+def _labelled(image: RawImage, index: dict[str, int]) -> LabelledImage:
+    labels = np.array([index.get(name, -1) for name in image.names], np.int64)
+    sides = image.boxes[:, 2:] - image.boxes[:, :2]
+    kept = (labels >= 0) & (sides > 0).all(axis=1)
+    return LabelledImage(image.path, image.image_id, image.boxes[kept], labels[kept], image.ignore[kept])

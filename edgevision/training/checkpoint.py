@@ -13,7 +13,8 @@ from edgevision.errors import CheckpointError
 from edgevision.files import atomic_path
 from edgevision.training.runs import TrainingRun
 
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many unrelated types for a damaged or foreign file
         raise CheckpointError(f"{path} is not an edgevision checkpoint, or it is damaged") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in _READABLE:
         raise CheckpointError(
             f"{path} is a PyTorch file, but not an edgevision checkpoint of format {_FORMAT}"
         )
     try:
-        config: TrainingRun = msgspec.json.decode(content["config"], type=TrainingRun)
+        document = msgspec.json.decode(content["config"])
+        if content["format"] == 1:
+            _upgrade(document)
+        config: TrainingRun = msgspec.convert(document, TrainingRun)
     except msgspec.MsgspecError as error:
         raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
     fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}
     return Checkpoint(config=config, **fields)
+
+
+def _upgrade(document: Any) -> None:
+    """Format 1 knew one kind of detection data and one learning-rate factor."""
+    optimiser = document["optimiser"]
+    if "backbone_lr_factor" in optimiser:
+        optimiser["lr_factors"] = {"backbone": optimiser.pop("backbone_lr_factor")}
+    if document["task"] == "detection":
+        for source in (*document["data"]["train"], document["data"]["val"]):
+            source.setdefault("kind", "coco")

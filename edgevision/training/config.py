@@ -7,24 +7,11 @@ from typing import Literal
 import msgspec
 
 from edgevision.data.augment import AugmentConfig
+from edgevision.data.sources import DetectionSource
 from edgevision.manifest import Resize
 from edgevision.models.decode import DecodeConfig
 from edgevision.models.losses import DetectionLossConfig
 from edgevision.models.retinanet import RetinaNetConfig
-
-
-class CocoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A COCO json with its pictures.
-
-    Attributes:
-        annotations: the json file, relative to the working folder.
-        images: the folder of the pictures.
-        weight: how often each of its pictures is drawn, relative to the other sources.
-    """
-
-    annotations: str
-    images: str
-    weight: float = 1.0
 
 
 class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,8 +24,8 @@ class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         licence: one line about what the data allows, kept in the exported model.
     """
 
-    train: tuple[CocoSource, ...]
-    val: CocoSource
+    train: tuple[DetectionSource, ...]
+    val: DetectionSource
     description: str
     licence: str
 
@@ -48,23 +35,38 @@ class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         lr: highest learning rate.
-        backbone_lr_factor: the backbone's share of it; 0 freezes the backbone, BatchNorm included.
+        lr_factors: the share of ``lr`` that parts of the model learn at, by the start of their parameters'
+            names, such as ``{backbone: 0.1, backbone.stages.0: 0.0}``; the longest that fits decides, and
+            0 freezes the part for ever, BatchNorm statistics included.
+        freeze_backbone_images: images over which the backbone stays frozen before it learns too.
         weight_decay: of weights with two dimensions or more; biases and norms have none.
-        schedule: ``cosine`` falls to ``final_lr_factor``; ``constant`` stays.
-        warmup_images: images over which the rate rises linearly from near 0.
-        final_lr_factor: where the cosine ends, as a share of ``lr``.
+        schedule: ``cosine`` falls to ``final_lr_factor``; ``constant`` stays; ``one_cycle`` rises from
+            1/25 of ``lr`` and falls to ``final_lr_factor``, with less momentum where the rate is high
+            (Smith 2018, arXiv:1803.09820).
+        warmup_images: images over which the rate of ``cosine`` and ``constant`` rises from near 0.
+        rise: the share of a ``one_cycle`` run in which the rate rises.
+        final_lr_factor: where the rate ends, as a share of ``lr``.
         clip_norm: largest norm of all gradients together; 0 for no limit.
         ema_decay: of the averaged weights that are validated and exported; 0 for none.
     """
 
     lr: float
-    backbone_lr_factor: float = 1.0
+    lr_factors: dict[str, float] = {}
+    freeze_backbone_images: int = 0
     weight_decay: float = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "one_cycle"] = "cosine"
     warmup_images: int = 1600
+    rise: float = 0.3
     final_lr_factor: float = 0.01
     clip_norm: float = 10.0
     ema_decay: float = 0.998
+
+    def __post_init__(self) -> None:
+        for part, factor in self.lr_factors.items():
+            if not 0 <= factor <= 100:
+                raise ValueError(f"lr_factors.{part} is {factor}; expected 0 or more")
+        if not 0 < self.rise < 1:
+            raise ValueError(f"rise is {self.rise}; expected a share between 0 and 1, such as 0.3")
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,19 +74,31 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         images: images to train on, in all.
-        batch_size: images a step.
+        batch_size: images a step; processes of a distributed run share them.
         workers: processes that read ahead; 0 reads in the training process.
+        cache: ``auto`` keeps decoded pictures in memory while half of what is free suffices; ``none``.
+        precision: of the arithmetic: ``fp32``, ``bf16``, or ``fp16`` with scaled gradients
+            (Micikevicius et al. 2018, arXiv:1710.03740); ``auto`` takes ``bf16`` or ``fp16`` on a GPU.
         seed: of everything random.
         validate_every: images between validations.
         save_every: images between checkpoints.
+        tensorboard: write TensorBoard events into the run's folder.
     """
 
     images: int
     batch_size: int = 16
     workers: int = 2
+    cache: Literal["auto", "none"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     validate_every: int = 8000
     save_every: int = 2000
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch_size", "validate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
 
 
 class DetectorTraining(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from edgevision.data.augment import DetectionAugment
-from edgevision.data.detection import DetectionSet, load_coco
 from edgevision.data.loading import DetectionBatch, DetectionData, StreamSampler, detection_loader
+from edgevision.data.sources import load_source
 from edgevision.detector import Detector
 from edgevision.evaluation.detection import evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
@@ -21,7 +21,7 @@ from edgevision.models.losses import DetectionLoss, DetectionTargets
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import load_checkpoint
-from edgevision.training.config import CocoSource, DetectorTraining
+from edgevision.training.config import DetectorTraining
 
 
 class DetectionTask:
@@ -35,13 +35,13 @@ class DetectionTask:
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
-        self._sets = [self._load(source) for source in config.data.train]
+        self._sets = [load_source(source, config.classes) for source in config.data.train]
         self._weights = [
             source.weight
             for source, one in zip(config.data.train, self._sets, strict=True)
             for _ in one.images
         ]
-        self._val = self._load(config.data.val)
+        self._val = load_source(config.data.val, config.classes)
         torch.manual_seed(config.loop.seed)
         self.model: nn.Module = RetinaNet(config.model, len(config.classes))
         if config.initial:
@@ -49,9 +49,6 @@ class DetectionTask:
         self._criterion = DetectionLoss(
             config.loss, config.model.anchors, config.model.input_size, len(config.classes)
         )
-
-    def _load(self, source: CocoSource) -> DetectionSet:
-        return load_coco(source.annotations, source.images, self.config.classes)
 
     def batches(self, start: int) -> Iterator[DetectionBatch]:
         config = self.config

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from edgevision.errors import CheckpointError, TrainingError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgevision.training.optimiser import averaged, lr_factor, parameter_groups
+from edgevision.training.optimiser import averaged, parameter_groups, set_training
 from edgevision.training.runs import TrainingRun
+from edgevision.training.schedule import lr_factor, momentum
 
 
 class Task(Protocol):
@@ -134,7 +135,8 @@ class Trainer:
         factor = lr_factor(self.seen, config.loop, config.optimiser)
         for group, highest in zip(self.optimiser.param_groups, self._highest_lr, strict=True):
             group["lr"] = highest * factor
-        self._train_mode()
+            group["betas"] = (momentum(self.seen, config.loop, config.optimiser), group["betas"][1])
+        set_training(self.model, config.optimiser, self.seen)
         losses = self.task.losses(self.model, batch, self.device)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
@@ -154,12 +156,6 @@ class Trainer:
         rate = config.loop.batch_size / (time.perf_counter() - started)
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         return Step(self.seen, values, config.optimiser.lr * factor, rate)
-
-    def _train_mode(self) -> None:
-        """Training mode everywhere but in frozen parts, whose BatchNorm statistics must not drift."""
-        self.model.train()
-        if self.config.optimiser.backbone_lr_factor == 0:
-            self.model.get_submodule("backbone").eval()
 
     def _validate(self, log: _Log) -> None:
         model = self.average.module if self.average is not None else self.model

@@ -1,47 +1,86 @@
-"""Parameter groups, the learning-rate schedule and averaged weights."""
+"""Parameter groups, what is frozen when, and averaged weights."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from edgevision.training.config import LoopConfig, OptimiserConfig
+from edgevision.errors import ConfigError, nearest
+from edgevision.training.config import OptimiserConfig
+
+BACKBONE = "backbone"
 
 
 def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:
-    """Groups for AdamW: backbone and the rest, each with and without weight decay.
+    """Groups for AdamW: one for each entry of ``lr_factors`` and the rest, with and without weight decay.
 
-    Parameters of a frozen backbone are marked and left out.
+    Parameters with a factor of 0 are left out.
+
+    Raises:
+        ConfigError: an entry fits no parameter.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    names = [name for name, _ in model.named_parameters()]
+    for part in config.lr_factors:
+        if not any(_inside(name, part) for name in names):
+            parts = {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2, 3)}
+            raise ConfigError(f"lr_factors: the model has no part '{part}'{nearest(part, parts)}")
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        in_backbone = name.startswith("backbone.")
-        if in_backbone and config.backbone_lr_factor == 0:
-            parameter.requires_grad_(False)
-            continue
-        groups.setdefault((in_backbone, parameter.ndim >= 2), []).append(parameter)
+        factor = lr_share(name, config)
+        if factor > 0:
+            groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
+    if not groups:
+        raise ConfigError("lr_factors: every part of the model is frozen; nothing can be trained")
     return [
         {
             "params": parameters,
-            "lr": config.lr * (config.backbone_lr_factor if in_backbone else 1.0),
+            "lr": config.lr * factor,
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (in_backbone, decays), parameters in groups.items()
+        for (factor, decays), parameters in groups.items()
     ]
 
 
-def lr_factor(seen: int, loop: LoopConfig, config: OptimiserConfig) -> float:
-    """Share of the highest learning rate after ``seen`` images: linear warm-up, then half a cosine."""
-    if seen < config.warmup_images:
-        return (seen + loop.batch_size) / (config.warmup_images + loop.batch_size)
-    if config.schedule == "constant":
-        return 1.0
-    progress = (seen - config.warmup_images) / max(loop.images - config.warmup_images, 1)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return config.final_lr_factor + (1 - config.final_lr_factor) * cosine
+def lr_share(name: str, config: OptimiserConfig) -> float:
+    """The share of the learning rate for the parameter or module ``name``."""
+    fitting = [part for part in config.lr_factors if _inside(name, part)]
+    return config.lr_factors[max(fitting, key=len)] if fitting else 1.0
+
+
+def backbone_rests(seen: int, config: OptimiserConfig) -> bool:
+    """Whether the backbone is still frozen after ``seen`` images, to learn later."""
+    return seen < config.freeze_backbone_images
+
+
+def set_training(model: nn.Module, config: OptimiserConfig, seen: int) -> None:
+    """Training mode and gradients for what learns after ``seen`` images, and for nothing else.
+
+    A part that is frozen as a whole is in evaluation mode: its BatchNorm statistics must not drift either.
+    """
+    rests = backbone_rests(seen, config)
+    model.train()
+    for name, parameter in model.named_parameters():
+        learns = lr_share(name, config) > 0 and not (rests and _inside(name, BACKBONE))
+        parameter.requires_grad_(learns)
+    for module in _frozen(model):
+        module.eval()
+
+
+def _frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules inside ``module`` whose parameters are all frozen."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        yield module
+        return
+    for child in module.children():
+        yield from _frozen(child)
+
+
+def _inside(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:

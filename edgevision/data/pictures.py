@@ -1,0 +1,55 @@
+"""Picture files: sizes from their headers, pixels as the models want them, and whether they are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from edgevision.errors import DataError
+from edgevision.types import Image
+
+_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by a quarter
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height as :func:`decode_picture` gives them, from the header alone; None if unreadable."""
+    try:
+        with PillowImage.open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return None
+    return (height, width) if turned else (width, height)
+
+
+def decode_picture(path: Path) -> Image:
+    """The picture as uint8 ``[H, W, 3]``, BGR, turned as its EXIF data say.
+
+    One channel becomes three, 16 bits become 8, and an alpha channel is dropped.
+
+    Raises:
+        DataError: it is missing, cut off, or cannot be decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"picture not found: {path}") from error
+    except OSError as error:
+        raise DataError(f"picture cannot be read: {path} ({error.strerror})") from error
+    # OpenCV fills the missing part of a JPEG with grey and says nothing.
+    if content.startswith(_JPEG_START) and content.rfind(_JPEG_END, len(content) // 2) < 0:
+        raise DataError(f"picture is cut off: {path}")
+    image = None
+    if content:
+        try:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:  # for example a size beyond OpenCV's limit
+            image = None
+    if image is None:
+        raise DataError(f"picture cannot be decoded: {path}")
+    return np.asarray(image, np.uint8)

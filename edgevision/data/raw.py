@@ -1,0 +1,66 @@
+"""What label files say, before anything is chosen, corrected or left out: the form that all readers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.types import FloatArray
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Names of pictures end so, in either case."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawImage:
+    """One picture as its labels describe it.
+
+    Attributes:
+        path: the picture; it may be missing.
+        image_id: its number in the set.
+        width, height: in pixels as the labels state it, or None where they do not.
+        boxes: float32 ``[G, 4]``, corners in pixels, as written: perhaps empty or outside the picture.
+        names: G class names.
+        ignore: bool ``[G]``.
+    """
+
+    path: Path
+    image_id: int
+    width: int | None
+    height: int | None
+    boxes: FloatArray
+    names: tuple[str, ...]
+    ignore: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawSet:
+    """Everything that the labels of one set say.
+
+    Attributes:
+        name: what users see: the file or folder.
+        images: in the order of the labels.
+        classes: class names that the set declares, or that occur where it declares none.
+        problems: one line for each label that could not be used: a malformed line, an undefined class.
+    """
+
+    name: str
+    images: tuple[RawImage, ...]
+    classes: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+def raw_image(
+    path: Path,
+    image_id: int,
+    size: tuple[int, int] | None,
+    objects: list[tuple[str, list[float], bool]],
+) -> RawImage:
+    """A picture from ``(width, height)`` and ``(class name, corners, ignore)`` of each object."""
+    width, height = size or (None, None)
+    boxes = np.array([box for _, box, _ in objects], np.float32).reshape(-1, 4)
+    ignore = np.array([ignored for _, _, ignored in objects], bool)
+    return RawImage(path, image_id, width, height, boxes, tuple(name for name, _, _ in objects), ignore)
