@@ -100,8 +100,22 @@ class Detector:
         return Batch(frames, geometry)
 
     def infer(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """Runs the engine on a prepared batch."""
-        return self.engine.infer({INPUT_NAME: batch.frames})
+        """Runs the engine on a prepared batch; in parts where the model takes one batch size only."""
+        size = self.engine.inputs[0].shape[0]
+        if size is None or size == len(batch.frames):
+            return self.engine.infer({INPUT_NAME: batch.frames})
+        return self._infer_in_parts(batch.frames, size)
+
+    def _infer_in_parts(self, frames: NDArray[np.uint8], size: int) -> dict[str, NDArray[Any]]:
+        """Parts of ``size`` pictures; the last is filled up with its last picture, and cut again."""
+        parts: list[dict[str, NDArray[Any]]] = []
+        for start in range(0, len(frames), size):
+            part = frames[start : start + size]
+            full = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            outputs = self.engine.infer({INPUT_NAME: full})
+            # Arrays of an engine are valid until its next call.
+            parts.append({name: array[: len(part)].copy() for name, array in outputs.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def finish(self, batch: Batch, outputs: Mapping[str, NDArray[Any]]) -> list[Result]:
         """Reads the engine's outputs: threshold, classes, and back to source pixels.

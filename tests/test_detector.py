@@ -8,7 +8,7 @@ from edgevision.detector import Detector
 from edgevision.engines import FakeEngine, load_engine
 from edgevision.engines.fake import fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
-from edgevision.types import Detections
+from edgevision.types import Detections, TensorSpec
 
 
 class RawEngine(FakeEngine):
@@ -157,3 +157,29 @@ def test_a_reused_buffer_holds_nothing_of_the_picture_before(tmp_path):
         detect = Detector(engine)
         assert len(detect([np.full((64, 64, 3), 255, np.uint8)])[0]) == 1
         assert len(detect([np.zeros((10, 64, 3), np.uint8)])[0]) == 0
+
+
+class PairEngine(FakeEngine):
+    """Takes two pictures at once and no other number, and reuses its output arrays."""
+
+    def __init__(self):
+        super().__init__()
+        spec = self.inputs[0]
+        self.inputs = (TensorSpec(spec.name, spec.dtype, (2, *spec.shape[1:])),)
+        self._arrays = None
+
+    def infer(self, inputs):
+        found = super().infer(inputs)
+        self._arrays = self._arrays or found
+        for name, array in found.items():
+            self._arrays[name][:] = array
+        return self._arrays
+
+
+@pytest.mark.parametrize(("pictures", "calls"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_a_model_of_one_batch_size_is_fed_in_parts(pictures, calls):
+    engine = PairEngine()
+    boxes = [(10 * i, 20, 10 * i + 60, 80) for i in range(pictures)]
+    results = Detector(engine)([picture_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
+    assert [tuple(one.boxes[0].astype(int)) for one in results] == boxes
+    assert engine.calls == calls

@@ -19,7 +19,11 @@ _IR_VERSION = 10  # opset 19 needs 9; JetPack 6 and ONNX Runtime 1.18 read up to
 
 
 def compose(
-    core: onnx.ModelProto, before: GraphBuilder, after: GraphBuilder, manifest: Manifest
+    core: onnx.ModelProto,
+    before: GraphBuilder,
+    after: GraphBuilder,
+    manifest: Manifest,
+    batch: int | None = None,
 ) -> onnx.ModelProto:
     """One model that takes ``frames`` and returns the contract's outputs.
 
@@ -28,6 +32,7 @@ def compose(
         before: nodes from ``frames`` to the core's input.
         after: nodes from the core's outputs to the contract's.
         manifest: the contract.
+        batch: the only batch size that the core takes; None for any.
 
     Raises:
         ExportError: onnx finds the result invalid.
@@ -35,8 +40,8 @@ def compose(
     strip_traces(core)
     nodes = [*before.nodes, *core.graph.node, *after.nodes]
     constants = [*before.constants, *core.graph.initializer, *after.constants]
-    inputs = [_value_info(manifest.input_spec())]
-    outputs = [_value_info(spec) for spec in manifest.output_specs()]
+    inputs = [_value_info(manifest.input_spec(), batch)]
+    outputs = [_value_info(spec, batch) for spec in manifest.output_specs()]
     graph = helper.make_graph(nodes, manifest.name, inputs, outputs, constants)
     opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in core.opset_import]
     model = helper.make_model(
@@ -76,8 +81,7 @@ def strip_traces(model: onnx.ModelProto) -> None:
     model.ClearField("metadata_props")
 
 
-def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+def _value_info(spec: TensorSpec, batch: int | None) -> onnx.ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(spec.dtype)
-    return helper.make_tensor_value_info(
-        spec.name, kind, [BATCH if size is None else size for size in spec.shape]
-    )
+    sizes = [batch or BATCH if size is None else size for size in spec.shape]
+    return helper.make_tensor_value_info(spec.name, kind, sizes)

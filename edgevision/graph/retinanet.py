@@ -75,8 +75,20 @@ def add_detection_outputs(
         manifest.score_threshold,
         manifest.nms.rounds,
     )
-    kept = min(manifest.max_detections, count)
     ranked = g("Where", keep, scores, g.constant(-1.0, np.float32))
+    add_final_outputs(g, boxes, ranked, labels, min(manifest.max_detections, count))
+
+
+def add_final_outputs(g: GraphBuilder, boxes: str, ranked: str, labels: str, kept: int) -> None:
+    """Sorts and pads what is left into ``boxes``, ``scores``, ``labels`` and ``count``.
+
+    Args:
+        g: where the nodes go.
+        boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input.
+        ranked: float ``[N, M]``: the score, or -1 for what is not to be an answer.
+        labels: int64 ``[N, M]``.
+        kept: length of the outputs, at most M.
+    """
     final, order = g.many("TopK", 2, ranked, g.ints(kept), axis=1, largest=1, sorted=1)
     valid = g("Greater", final, g.constant(0.0, np.float32))
     zero = g.constant(0.0, np.float32)
