@@ -16,6 +16,9 @@ Image = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
+IGNORE_ID = 255
+"""Label of pixels that count nowhere, whatever a segmentation data set itself calls them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:

@@ -1,15 +1,10 @@
-"""A training checkpoint to one ONNX file of the contract, with preprocessing, decoding and NMS inside."""
+"""A training checkpoint to one ONNX file of the contract: frames in, final answers out."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from pathlib import Path
 
 import msgspec
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -26,9 +21,8 @@ from edgevision.models.retinanet import RetinaNet, RetinaNetConfig, Tower
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
-
-OPSET = 19  # the first with FP16 scales in QuantizeLinear; TensorRT 10.0 reads 9 to 20
-_CORE_INPUT = "images"
+from export.segmenter import export_segmenter, load_segmenter
+from export.trace import CORE_INPUT, trace
 
 
 class _FoldedTower(nn.Module):
@@ -86,21 +80,27 @@ def export_detector(
     model.eval()
     levels = range(3, 3 + len(config.model.anchors.strides))
     logits, deltas = [f"logits_p{i}" for i in levels], [f"deltas_p{i}" for i in levels]
-    core = _trace(_Core(model), config.model.input_size, [*logits, *deltas])
+    size = config.model.input_size
+    core = trace(_Core(model), size, size, [*logits, *deltas])
     manifest = detector_manifest(config, figures, (*logits, *deltas))
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
-    add_preprocessing(before, INPUT_NAME, _CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
-    grid = anchor_grid(config.model.anchors, config.model.input_size, config.model.input_size)
+    add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
+    grid = anchor_grid(config.model.anchors, size, size)
     add_retinanet_decoder(after, logits, deltas, grid, manifest, config.decode.level_candidates)
     return save_model(compose(core, before, after, manifest), path, manifest)
 
 
 def export_checkpoint(checkpoint: Checkpoint, path: Path) -> Manifest:
-    """Writes a checkpoint's averaged weights as an ONNX file; see :func:`export_detector`."""
+    """Writes a checkpoint's averaged weights as an ONNX file, whatever its task.
+
+    Raises:
+        ExportError: the weights do not fit the checkpoint's configuration, or the graph is invalid.
+        SinkError: the file cannot be written.
+    """
     config = checkpoint.config
-    if not isinstance(config, DetectorTraining):
-        raise ExportError(f"{config.name} is no detector")
-    return export_detector(load_detector(checkpoint, config), config, checkpoint.figures, path)
+    if isinstance(config, DetectorTraining):
+        return export_detector(load_detector(checkpoint, config), config, checkpoint.figures, path)
+    return export_segmenter(load_segmenter(checkpoint, config), config, checkpoint.figures, path)
 
 
 def load_detector(checkpoint: Checkpoint, config: DetectorTraining) -> RetinaNet:
@@ -120,23 +120,3 @@ def load_detector(checkpoint: Checkpoint, config: DetectorTraining) -> RetinaNet
 def _without_weights(config: DetectorTraining) -> RetinaNetConfig:
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
     return msgspec.structs.replace(config.model, backbone=backbone)
-
-
-def _trace(core: nn.Module, size: int, outputs: list[str]) -> onnx.ModelProto:
-    """Traces the network alone; the exporter's chatter is kept from the user's terminal."""
-    example = torch.zeros(2, 3, size, size)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            core.eval(),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[_CORE_INPUT],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
-        )
-    if program is None:
-        raise ExportError("torch.onnx.export returned nothing")
-    return program.model_proto

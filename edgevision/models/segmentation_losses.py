@@ -1,6 +1,6 @@
 """Training criteria of segmenters: Dice from logits, weighted cross-entropy, and their sum.
 
-Labels are int64 class ids; :data:`IGNORE_ID` marks pixels that count nowhere.
+Labels are int64 class ids; :data:`~edgevision.types.IGNORE_ID` marks pixels that count nowhere.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
-
-IGNORE_ID = 255
-"""Label of pixels that nothing is learnt from, whatever a data set itself calls them."""
+from edgevision.types import IGNORE_ID
 
 
 class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +135,7 @@ class SegmentationLoss(nn.Module):
 
         Args:
             logits: ``[N, C, H, W]``.
-            labels: int64 ``[N, H, W]``, 0..C - 1 or :data:`IGNORE_ID`.
+            labels: int64 ``[N, H, W]``, 0..C - 1 or :data:`~edgevision.types.IGNORE_ID`.
         """
         config, losses = self.config, {}
         if config.cross_entropy:

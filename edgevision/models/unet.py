@@ -102,6 +102,9 @@ class UNet(nn.Module):
     Args:
         config: the architecture.
         classes: number of classes.
+
+    Attributes:
+        factor: how much smaller than the input the last stage's logits are.
     """
 
     def __init__(self, config: UNetConfig, classes: int) -> None:
@@ -118,6 +121,7 @@ class UNet(nn.Module):
             Stage(inputs, skip, outputs, config)
             for inputs, outputs, skip in zip(widths, widths[1:], (*skips, 0), strict=False)
         )
+        self.factor = 2 ** (MAX_STAGES - len(self.stages))
         self.dropout = nn.Dropout2d(config.dropout)
         self.classifier = nn.Conv2d(config.channels[-1], classes, 1)
         for part in (self.stages, self.classifier):
@@ -129,7 +133,7 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``images`` ``[N, 3, H, W]``, RGB, normalised, to logits ``[N, C, H, W]``; 32 divides H and W."""
-        return enlarge(self.coarse(images), 2 ** (MAX_STAGES - len(self.stages)))
+        return enlarge(self.coarse(images), self.factor)
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits at the last stage's own size, ``[N, C, H / s, W / s]``."""

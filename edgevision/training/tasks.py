@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgevision.errors import TrainingError
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import DetectionTask
 from edgevision.training.loop import Task
 from edgevision.training.runs import TrainingRun
+from edgevision.training.segmentation import SegmentationTask
 
 
 def build_task(run: TrainingRun) -> Task:
@@ -15,6 +15,4 @@ def build_task(run: TrainingRun) -> Task:
     Raises:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
     """
-    if isinstance(run, DetectorTraining):
-        return DetectionTask(run)
-    raise TrainingError("segmentation is not trained yet")
+    return DetectionTask(run) if isinstance(run, DetectorTraining) else SegmentationTask(run)

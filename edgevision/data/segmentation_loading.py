@@ -1,0 +1,83 @@
+"""From segmentation sets to batches; the stream itself is that of :mod:`edgevision.data.loading`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from edgevision.data.label_maps import read_pair
+from edgevision.data.loading import Key, StreamSampler, seeded, stream_loader
+from edgevision.data.segmentation import SegmentationSet
+from edgevision.data.segmentation_augment import SegmentationAugment
+from edgevision.errors import DataError
+from edgevision.manifest import Resize
+from edgevision.preprocess import Letterbox
+from edgevision.types import IGNORE_ID
+
+
+class SegmentationBatch(NamedTuple):
+    """Pictures with their labels; of one picture without the leading N.
+
+    Attributes:
+        images: uint8 ``[N, H, W, 3]``, BGR, as the runtime would feed them.
+        labels: uint8 ``[N, H, W]``, class ids or :data:`~edgevision.types.IGNORE_ID`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+class SegmentationData(Dataset[SegmentationBatch]):
+    """Pictures of one or more sets, by key.
+
+    Args:
+        sets: data sets with equal classes.
+        width, height: of the model's input.
+        resize: the model's resize rule, for pictures that are not varied.
+        augment: variation, or None.
+        seed: of the variation; a key always gives the same sample.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[SegmentationSet],
+        width: int,
+        height: int,
+        resize: Resize,
+        augment: SegmentationAugment | None,
+        seed: int = 0,
+    ) -> None:
+        self._items = [(one, picture) for one in sets for picture in one.pictures]
+        if not self._items:
+            raise DataError("the data sets hold no picture")
+        self._size, self._resize, self._augment, self._seed = (width, height), resize, augment, seed
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, key: Key) -> SegmentationBatch:
+        position, index = key
+        image, labels = read_pair(*self._items[index])
+        if self._augment is not None:
+            with seeded(self._seed, position):
+                image, labels = self._augment(image, labels)
+        else:
+            letterbox = Letterbox.fit(image.shape[1], image.shape[0], *self._size, self._resize)
+            image, labels = letterbox.image(image), letterbox.class_map(labels, IGNORE_ID)
+        return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels))
+
+
+def segmentation_loader(
+    data: SegmentationData, sampler: StreamSampler, batch_size: int, workers: int
+) -> DataLoader[SegmentationBatch]:
+    """Batches for training, see :func:`~edgevision.data.loading.stream_loader`."""
+    return stream_loader(data, sampler, batch_size, workers, _collate)
+
+
+def _collate(samples: list[SegmentationBatch]) -> SegmentationBatch:
+    images, labels = zip(*samples, strict=True)
+    return SegmentationBatch(torch.stack(images), torch.stack(labels))

@@ -1,0 +1,132 @@
+"""Training a segmenter: the loop's :class:`~edgevision.training.loop.Task` for UNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edgevision.data.loading import StreamSampler
+from edgevision.data.segmentation import SegmentationSet, load_segmentation
+from edgevision.data.segmentation_augment import SegmentationAugment
+from edgevision.data.segmentation_check import SegmentationCheck, check_segmentation, class_frequencies
+from edgevision.data.segmentation_loading import SegmentationBatch, SegmentationData, segmentation_loader
+from edgevision.detector import Detector
+from edgevision.errors import CheckpointError
+from edgevision.evaluation.predict_segmentation import count_pixels
+from edgevision.evaluation.segmentation import segmentation_figures
+from edgevision.manifest import Manifest
+from edgevision.models.normalise import normalise
+from edgevision.models.segmentation_losses import SegmentationLoss
+from edgevision.models.segmenter_engine import TorchSegmenterEngine
+from edgevision.models.unet import UNet
+from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
+from edgevision.types import IGNORE_ID
+
+
+class SegmentationTask:
+    """Data, model and criterion of one run.
+
+    Every picture is looked at once before training; those that cannot be used are left out and named.
+
+    Raises:
+        DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
+
+    Attributes:
+        notes: one line for each picture left out and each class without a pixel.
+    """
+
+    metric = "miou"
+
+    def __init__(self, config: SegmenterTraining) -> None:
+        self.config = config
+        checks = [check_segmentation(_load(source, config.classes)) for source in config.data.train]
+        val = check_segmentation(_load(config.data.val, config.classes))
+        self.notes = (*_notes(checks, "training"), *_notes([val], "validation"))
+        self._sets = [check.usable for check in checks]
+        self._weights = [
+            source.weight
+            for source, one in zip(config.data.train, self._sets, strict=True)
+            for _ in one.pictures
+        ]
+        self._val = val.usable
+        torch.manual_seed(config.loop.seed)
+        self.model: nn.Module = UNet(config.model, len(config.classes))
+        if config.initial:
+            _load_weights(self.model, config.initial)
+        self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
+
+    def batches(self, start: int) -> Iterator[SegmentationBatch]:
+        config, model = self.config, self.config.model
+        size = (model.input_width, model.input_height)
+        augment = SegmentationAugment(config.augment, *size, config.resize.fill, IGNORE_ID)
+        data = SegmentationData(self._sets, *size, config.resize, augment, config.loop.seed)
+        sampler = StreamSampler(self._weights, config.loop.seed, start)
+        loader = segmentation_loader(data, sampler, config.loop.batch_size, config.loop.workers)
+        return cast("Iterator[SegmentationBatch]", iter(loader))
+
+    def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
+        images = normalise(batch.images.to(device, non_blocking=True))
+        labels = batch.labels.to(device, non_blocking=True).long()
+        with torch.autocast(device.type, enabled=device.type == "cuda"):
+            logits = model(images.contiguous(memory_format=torch.channels_last))
+        return cast("dict[str, Tensor]", self._criterion.to(device)(logits, labels))
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        engine = TorchSegmenterEngine(model, segmenter_manifest(self.config), device)
+        counted = count_pixels(Detector(engine), self._val)
+        figures = segmentation_figures(counted.matrices.sum(axis=0), counted.classes)
+        measured = {"miou": figures.miou, "dice": figures.dice, "pixel_accuracy": figures.pixel_accuracy}
+        return {name: round(value, 4) for name, value in measured.items()}
+
+
+def segmenter_manifest(
+    config: SegmenterTraining, figures: dict[str, float] | None = None, heads: tuple[str, ...] = ()
+) -> Manifest:
+    """The contract of a segmenter trained with ``config``.
+
+    Args:
+        config: the training run.
+        figures: what was measured.
+        heads: names of the tensors that the class map is made from, in an exported graph.
+    """
+    return Manifest(
+        name=config.name,
+        task="segmentation",
+        classes=config.classes,
+        input_width=config.model.input_width,
+        input_height=config.model.input_height,
+        resize=config.resize,
+        heads=heads,
+        colours=config.colours,
+        training_data=config.data.description,
+        licence=config.data.licence,
+        figures=figures or {},
+    )
+
+
+def _load(source: SegmentationSource, classes: tuple[str, ...]) -> SegmentationSet:
+    return load_segmentation(source.folder, source.split, classes, source.exclude, source.only)
+
+
+def _load_weights(model: nn.Module, path: str) -> None:
+    try:
+        model.load_state_dict(load_checkpoint(path).average)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"initial: {path} belongs to another model; expected the same backbone, decoder and classes"
+        ) from error
+
+
+def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
+    notes = []
+    for check in checks:
+        if check.problems:
+            notes.append(f"{check.usable.name}: {len(check.problems)} pictures are left out of {purpose}")
+            notes += check.problems
+        if check.absent:
+            notes.append(f"{check.usable.name}: no {purpose} pixel of {', '.join(check.absent)}")
+    return notes

@@ -1,0 +1,76 @@
+"""A trained UNet to one ONNX file of the contract, with preprocessing and the class map inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from torch import Tensor, nn
+
+from edgevision.errors import ExportError
+from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.compose import compose, save_model
+from edgevision.graph.frames import add_preprocessing
+from edgevision.graph.segmentation import add_class_map
+from edgevision.manifest import INPUT_NAME, Manifest
+from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
+from edgevision.models.unet import UNet
+from edgevision.training.checkpoint import Checkpoint
+from edgevision.training.segmentation import segmenter_manifest
+from edgevision.training.segmentation_config import SegmenterTraining
+from export.trace import CORE_INPUT, trace
+
+LOGITS = "logits"
+
+
+class _Core(nn.Module):
+    """The network up to the last stage's logits: enlarging them is left to the decoding in FP32."""
+
+    def __init__(self, model: UNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.coarse(images)
+
+
+def export_segmenter(
+    model: UNet, config: SegmenterTraining, figures: dict[str, float], path: Path
+) -> Manifest:
+    """Writes a UNet as an ONNX file of the contract.
+
+    Args:
+        model: the trained network; it is put into evaluation mode.
+        config: its training configuration, for class names, colours and provenance.
+        figures: measured figures to keep in the file.
+        path: the file to write.
+
+    Returns:
+        The manifest as stored.
+
+    Raises:
+        ExportError: the graph is invalid.
+        SinkError: the file cannot be written.
+    """
+    size = (config.model.input_width, config.model.input_height)
+    core = trace(_Core(model), *size, [LOGITS])
+    manifest = segmenter_manifest(config, figures, (LOGITS,))
+    before, after = GraphBuilder("pre/"), GraphBuilder("post/")
+    add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
+    add_class_map(after, LOGITS, model.factor)
+    return save_model(compose(core, before, after, manifest), path, manifest)
+
+
+def load_segmenter(checkpoint: Checkpoint, config: SegmenterTraining) -> UNet:
+    """The checkpoint's network with its averaged weights, in evaluation mode.
+
+    Raises:
+        ExportError: the weights do not fit the configuration in the checkpoint.
+    """
+    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
+    model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    try:
+        model.load_state_dict(checkpoint.average)
+    except RuntimeError as error:
+        raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
+    return model.eval()
