@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from typing import Any
@@ -23,9 +24,11 @@ class Commands(typer.core.TyperGroup):
 
     Attributes:
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
+        line: the command as typed, which reports keep.
     """
 
     debug = False
+    line = ""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -117,5 +120,6 @@ def run_app(arguments: list[str]) -> None:
     # Typer knows --debug only before the command; people type it at the end.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     Commands.debug = "--debug" in arguments[:end]
+    Commands.line = shlex.join(["edgevision", *arguments])
     kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
     app(args=kept, prog_name="edgevision")

@@ -92,6 +92,35 @@ def compare_ap50_mean(
     return _interval(after - before, difference, resamples, seed)
 
 
+def miou_interval(matrices: NDArray[np.int64], *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Mean IoU of one segmenter with its interval, from the matrix of each picture: ``[I, C, C]``."""
+    value = float(_miou(matrices.sum(axis=0)[None])[0])
+    weights = _draw(len(matrices), resamples, seed)
+    return _interval(value, _miou(_weighted(matrices, weights)), resamples, seed)
+
+
+def compare_miou(
+    first: NDArray[np.int64], second: NDArray[np.int64], *, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean IoU of the second segmenter less that of the first, with the interval of the difference.
+
+    Args:
+        first, second: ``[I, C, C]``, of the same pictures in the same order.
+
+    Raises:
+        UsageError: the two were not evaluated on the same pictures, labels and classes.
+    """
+    if first.shape != second.shape or not np.array_equal(first.sum(axis=2), second.sum(axis=2)):
+        raise UsageError(
+            "two models can be compared only on the same images, labels and classes; "
+            "evaluate both again on one data set"
+        )
+    weights = _draw(len(first), resamples, seed)
+    difference = _miou(_weighted(second, weights)) - _miou(_weighted(first, weights))
+    value = _miou(second.sum(axis=0)[None]) - _miou(first.sum(axis=0)[None])
+    return _interval(float(value[0]), difference, resamples, seed)
+
+
 def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Array:
     """AP50 of a class where picture i counts ``weights[r, i]`` times.
 
@@ -106,6 +135,22 @@ def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Arr
         result[start : start + rows] = sampled_average(*points, RECALL_POINTS)
     result[weights @ found.positives == 0] = np.nan
     return result
+
+
+def _weighted(matrices: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Summed matrices where picture i counts ``weights[r, i]`` times: ``[I, C, C], [R, I] -> [R, C, C]``."""
+    summed: NDArray[np.int64] = np.einsum("ri,icd->rcd", weights, matrices, optimize=True)
+    return summed
+
+
+def _miou(matrices: NDArray[np.int64]) -> Float64Array:
+    """Mean IoU over the classes that have a labelled pixel: ``[R, C, C] -> [R]``."""
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    labelled, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    present = labelled > 0
+    iou = np.where(present, right / np.maximum(labelled + predicted - right, 1), 0)
+    mean: Float64Array = iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return mean
 
 
 def _counted_classes(evaluation: DetectionEvaluation) -> list[int]:

@@ -28,7 +28,7 @@ def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Cur
         UsageError: matplotlib is not installed.
         SinkError: the file cannot be written.
     """
-    figure = _figure(8, 6)
+    figure = blank_figure(8, 6)
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=0.3)
     shown = {name: curve for name, curve in curves.items() if len(curve.recall)}
@@ -39,7 +39,7 @@ def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Cur
         axes.plot(recall, precision, line, lw=1.4, label=name)
     if shown:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion_matrix(
@@ -57,7 +57,7 @@ def plot_confusion_matrix(
         SinkError: the file cannot be written.
     """
     side = 2.5 + 0.5 * len(classes)
-    figure = _figure(side, side)
+    figure = blank_figure(side, side)
     axes = figure.add_subplot(xlabel="predicted", ylabel="labelled", title=title)
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -67,10 +67,15 @@ def plot_confusion_matrix(
         if value >= 0.5:
             colour = "white" if value > 60 else "black"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -79,6 +84,11 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure as PNG.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

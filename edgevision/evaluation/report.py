@@ -31,6 +31,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         command: as typed.
         version: of edgevision.
         engine: that ran the model.
+        ms_per_image: median time from pixels to answer on that machine.
+        skipped: one line for each picture that could not be read; the figures are without it.
     """
 
     model: str
@@ -40,6 +42,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     version: str = edgevision.__version__
     engine: str = ""
+    ms_per_image: float | None = None
+    skipped: tuple[str, ...] = ()
 
 
 class DetectionReport(Provenance, frozen=True, kw_only=True):
@@ -67,11 +71,18 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
 
 
 class SegmentationReport(Provenance, frozen=True, kw_only=True):
-    """The JSON report of a segmenter; for the figures see :class:`SegmentationFigures`."""
+    """The JSON report of a segmenter; for the figures see :class:`SegmentationFigures`.
+
+    Attributes:
+        miou_ci: 95 % interval, of ``miou`` or, beside ``compared_with``, of the difference.
+        compared_with: the model that the difference is taken from.
+    """
 
     task: Literal["segmentation"] = "segmentation"
     schema: int = REPORT_SCHEMA
     miou: float
+    miou_ci: Interval | None = None
+    compared_with: Provenance | None = None
     dice: float
     pixel_accuracy: float
     images: int
@@ -92,11 +103,21 @@ def detection_report(
 
 
 def segmentation_report(
-    figures: SegmentationFigures, provenance: Provenance, images: int, matrix: list[list[int]]
+    figures: SegmentationFigures,
+    provenance: Provenance,
+    images: int,
+    matrix: list[list[int]],
+    interval: Interval | None = None,
+    compared_with: Provenance | None = None,
 ) -> SegmentationReport:
     """Puts a segmenter's figures and their origin together; ``matrix`` is ``ndarray.tolist()``."""
     return SegmentationReport(
-        **_fields(provenance), **_fields(figures), images=images, confusion_matrix=matrix
+        **_fields(provenance),
+        **_fields(figures),
+        images=images,
+        confusion_matrix=matrix,
+        miou_ci=interval,
+        compared_with=compared_with,
     )
 
 
