@@ -45,7 +45,7 @@ def models_command(
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "task", "classes", "input", "size", "figures", "licence"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "task", "size"))
     for model in models:
         manifest = model.manifest
         table.add_row(
