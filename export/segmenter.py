@@ -61,12 +61,15 @@ def export_segmenter(
     return save_model(compose(core, before, after, manifest), path, manifest)
 
 
-def load_segmenter(checkpoint: Checkpoint, config: SegmenterTraining) -> UNet:
+def load_segmenter(checkpoint: Checkpoint) -> UNet:
     """The checkpoint's network with its averaged weights, in evaluation mode.
 
     Raises:
-        ExportError: the weights do not fit the configuration in the checkpoint.
+        ExportError: it holds no segmenter, or its weights do not fit its configuration.
     """
+    config = checkpoint.config
+    if not isinstance(config, SegmenterTraining):
+        raise ExportError(f"the checkpoint of {config.name} holds no segmenter")
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
     model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
     try:

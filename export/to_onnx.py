@@ -99,16 +99,19 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path) -> Manifest:
     """
     config = checkpoint.config
     if isinstance(config, DetectorTraining):
-        return export_detector(load_detector(checkpoint, config), config, checkpoint.figures, path)
-    return export_segmenter(load_segmenter(checkpoint, config), config, checkpoint.figures, path)
+        return export_detector(load_detector(checkpoint), config, checkpoint.figures, path)
+    return export_segmenter(load_segmenter(checkpoint), config, checkpoint.figures, path)
 
 
-def load_detector(checkpoint: Checkpoint, config: DetectorTraining) -> RetinaNet:
+def load_detector(checkpoint: Checkpoint) -> RetinaNet:
     """The checkpoint's network with its averaged weights, in evaluation mode.
 
     Raises:
-        ExportError: the weights do not fit the configuration in the checkpoint.
+        ExportError: it holds no detector, or its weights do not fit its configuration.
     """
+    config = checkpoint.config
+    if not isinstance(config, DetectorTraining):
+        raise ExportError(f"the checkpoint of {config.name} holds no detector")
     model = RetinaNet(_without_weights(config), len(config.classes))
     try:
         model.load_state_dict(checkpoint.average)

@@ -72,7 +72,7 @@ def check_segmentation(
 
 
 def class_frequencies(checks: Sequence[SegmentationCheck]) -> list[float]:
-    """For each class its pixels over all labelled pixels of the pictures that have it; 0 where there are none.
+    """For each class its pixels over all labelled pixels of the pictures that have it; 0 for an absent one.
 
     Args:
         checks: of sets with equal classes, which count as one.
