@@ -15,7 +15,8 @@ import torch
 from edgevision.data.augment import AugmentConfig, DetectionAugment
 from edgevision.data.classes import VOC_CLASSES, canonical, map_classes
 from edgevision.data.detection import DetectionSet, load_coco
-from edgevision.data.loading import DetectionData, StreamSampler, detection_loader
+from edgevision.data.detection_loading import DetectionData, detection_loader
+from edgevision.data.loading import StreamSampler
 from edgevision.errors import DataError
 from edgevision.manifest import Resize
 

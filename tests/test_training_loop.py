@@ -24,11 +24,9 @@ from edgevision.errors import CheckpointError, TrainingError
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, LoopConfig, OptimiserConfig
 from edgevision.training.detection import DetectionTask
-from edgevision.training.loop import Trainer
+from edgevision.training.loop import Trainer, Watcher
 from edgevision.training.optimiser import averaged
 from edgevision.training.schedule import lr_factor
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def run(tmp_path: Path) -> DetectorTraining:
 
 
 def trainer(run: DetectorTraining, folder: Path, resume: bool = False) -> Trainer:
-    return Trainer(run, DetectionTask(run), folder, resume, CPU)
+    return Trainer(run, DetectionTask(run), folder, resume)
 
 
 def test_the_rate_rises_linearly_and_falls_as_half_a_cosine() -> None:
@@ -107,9 +105,7 @@ def test_training_learns_and_leaves_checkpoints_and_a_log(run: DetectorTraining,
         longer,
         DetectionTask(longer),
         tmp_path / "run",
-        False,
-        CPU,
-        on_step=lambda step: losses.append(sum(step.losses.values())),
+        watcher=Watcher(on_step=lambda step: losses.append(sum(step.losses.values()))),
     ).run()
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
@@ -153,7 +149,7 @@ def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(run: DetectorTraining
             raise CutError
 
     with pytest.raises(CutError):
-        Trainer(run, DetectionTask(run), tmp_path / "cut", False, CPU, on_step=cut).run()
+        Trainer(run, DetectionTask(run), tmp_path / "cut", watcher=Watcher(on_step=cut)).run()
     resumed = trainer(run, tmp_path / "cut", resume=True)
     assert resumed.seen == 24
     resumed.run()
@@ -199,7 +195,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(run: DetectorTraini
     task = DetectionTask(run)
     nn.init.constant_(task.model.get_parameter("class_tower.predict.bias"), float("nan"))
     with pytest.raises(TrainingError, match="images 0 to 3 of the stream"):
-        Trainer(run, task, tmp_path / "run", False, CPU).run()
+        Trainer(run, task, tmp_path / "run").run()
     assert not (tmp_path / "run" / "last.pt").exists()
 
 

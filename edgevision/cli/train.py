@@ -26,20 +26,22 @@ def train_command(
 ) -> None:
     """Train a model; can be killed at any moment and resumed.
 
-    The folder gets last.pt (to resume), best.pt (by the validation metric) and log.jsonl.
+    The folder gets last.pt (to resume), best.pt (by the validation metric), log.jsonl and curves.png.
 
     \b
     Examples:
       edgevision train configs/models/retinanet-light.yaml
       edgevision train configs/models/retinanet-light.yaml --set loop.images=2000 --out runs/try
       edgevision train configs/models/retinanet-light.yaml --resume
+      torchrun --nproc-per-node 2 -m edgevision train configs/models/retinanet-light.yaml
     """
     from edgevision.cli.extras import needs_extra
 
     with needs_extra("train"):
         import torch
 
-        from edgevision.training.loop import Trainer
+        from edgevision.training.distributed import open_world
+        from edgevision.training.loop import Trainer, Watcher
         from edgevision.training.runs import load_run
         from edgevision.training.tasks import build_task
 
@@ -55,21 +57,28 @@ def train_command(
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    console = Console(stderr=True)
-    task = build_task(run)
-    with _Bar(console, run.loop.images) as bar:
+    with open_world() as world:
+        console = Console(stderr=True, quiet=not world.is_first)
+        task = build_task(run)
+        for note in task.notes:
+            console.print(f"note: {note}", highlight=False, markup=False)
+        with _Bar(console, run.loop.images) as bar:
 
-        def on_figures(seen: int, figures: dict[str, float]) -> None:
-            text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-            console.print(f"after {seen} images: {text}", highlight=False)
+            def on_figures(seen: int, figures: dict[str, float]) -> None:
+                text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+                console.print(f"after {seen} images: {text}", highlight=False)
 
-        trainer = Trainer(run, task, folder, resume, device, bar.show, on_figures)
-        if trainer.seen:
-            console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
-        trainer.run()
+            def on_note(text: str) -> None:
+                console.print(f"passed over: {text}", highlight=False, markup=False)
+
+            watcher = Watcher(bar.show, on_figures, on_note)
+            trainer = Trainer(run, task, folder, resume, world, watcher)
+            if trainer.seen:
+                console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
+            trainer.run()
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
-    console.print(f"trained on {trainer.seen} images{best}; checkpoints in {folder}", highlight=False)
+    passed = f", {len(trainer.unreadable)} pictures passed over" if trainer.unreadable else ""
+    console.print(f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}", highlight=False)
 
 
 class _Bar:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgevision.data.raw import RawSet, raw_image
+from edgevision.data.raw import Problem, RawSet, raw_image
 from edgevision.errors import DataError
 
 _Object = tuple[str, list[float], bool]
@@ -47,17 +47,17 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     return RawSet(str(annotations), loaded, tuple(categories.values()), found)
 
 
-def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[_Object]]) -> str:
+def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[_Object]]) -> Problem | None:
     """Files one annotation under its picture, or says what is wrong with it."""
     image_id, category = int(label["image_id"]), int(label["category_id"])
     left, top, width, height = map(float, label["bbox"])
     if category not in categories:
-        return f"annotation {label.get('id', '?')}: undefined category_id {category}"
+        return Problem("class", f"annotation {label.get('id', '?')}: undefined category_id {category}")
     if image_id not in objects:
-        return f"annotation {label.get('id', '?')}: undefined image_id {image_id}"
+        return Problem("orphan", f"annotation {label.get('id', '?')}: undefined image_id {image_id}")
     corners = [left, top, left + width, top + height]
     objects[image_id].append((categories[category], corners, bool(label.get("iscrowd", 0))))
-    return ""
+    return None
 
 
 def _size(entry: Any) -> tuple[int, int] | None:

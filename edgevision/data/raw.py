@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,18 @@ from edgevision.types import FloatArray
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Names of pictures end so, in either case."""
+
+
+class Problem(NamedTuple):
+    """A label that could not be used.
+
+    Attributes:
+        kind: it is malformed, has a class that the set does not define, or belongs to no picture.
+        text: one line that names it.
+    """
+
+    kind: Literal["malformed", "class", "orphan"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +57,13 @@ class RawSet:
         name: what users see: the file or folder.
         images: in the order of the labels.
         classes: class names that the set declares, or that occur where it declares none.
-        problems: one line for each label that could not be used: a malformed line, an undefined class.
+        problems: labels that could not be used.
     """
 
     name: str
     images: tuple[RawImage, ...]
     classes: tuple[str, ...]
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def raw_image(

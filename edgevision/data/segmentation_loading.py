@@ -25,10 +25,14 @@ class SegmentationBatch(NamedTuple):
     Attributes:
         images: uint8 ``[N, H, W, 3]``, BGR, as the runtime would feed them.
         labels: uint8 ``[N, H, W]``, class ids or :data:`~edgevision.types.IGNORE_ID`.
+        files: the pictures.
+        unreadable: pictures passed over; none, for all were looked at before training.
     """
 
     images: Tensor
     labels: Tensor
+    files: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 class SegmentationData(Dataset[SegmentationBatch]):
@@ -68,7 +72,8 @@ class SegmentationData(Dataset[SegmentationBatch]):
         else:
             letterbox = Letterbox.fit(image.shape[1], image.shape[0], *self._size, self._resize)
             image, labels = letterbox.image(image), letterbox.class_map(labels, IGNORE_ID)
-        return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels))
+        file = str(self._items[index][1].image)
+        return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels), (file,))
 
 
 def segmentation_loader(
@@ -79,5 +84,6 @@ def segmentation_loader(
 
 
 def _collate(samples: list[SegmentationBatch]) -> SegmentationBatch:
-    images, labels = zip(*samples, strict=True)
-    return SegmentationBatch(torch.stack(images), torch.stack(labels))
+    files = tuple(file for sample in samples for file in sample.files)
+    images = torch.stack([sample.images for sample in samples])
+    return SegmentationBatch(images, torch.stack([sample.labels for sample in samples]), files)

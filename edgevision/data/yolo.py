@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from edgevision.data.pictures import picture_size
-from edgevision.data.raw import SUFFIXES, RawImage, RawSet, raw_image
+from edgevision.data.raw import SUFFIXES, Problem, RawImage, RawSet, raw_image
 from edgevision.errors import DataError
 
 _NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "classes.names")
@@ -36,14 +36,14 @@ def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> Ra
     pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not pictures:
         raise DataError(f"{images} holds no picture ({', '.join(SUFFIXES)})")
-    problems: list[str] = []
+    problems: list[Problem] = []
     loaded = tuple(
         _read(path, labels / path.relative_to(images).with_suffix(".txt"), position, classes, problems)
         for position, path in enumerate(pictures, start=1)
     )
     stems = {path.relative_to(images).with_suffix("") for path in pictures}
     problems += [
-        f"{file.name}: no picture of that name"
+        Problem("orphan", f"{file.name}: no picture of that name")
         for file in sorted(labels.rglob("*.txt"))
         if file.relative_to(labels).with_suffix("") not in stems and file.name not in _NAME_FILES
     ]
@@ -81,13 +81,15 @@ def _find_names(folder: Path) -> Path:
     raise DataError(f"no class names for {folder}; put classes.txt there, with one name a line")
 
 
-def _read(path: Path, file: Path, image_id: int, classes: tuple[str, ...], problems: list[str]) -> RawImage:
+def _read(
+    path: Path, file: Path, image_id: int, classes: tuple[str, ...], problems: list[Problem]
+) -> RawImage:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         lines = []
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{file.name}: cannot be read ({error})")
+        problems.append(Problem("malformed", f"{file.name}: {error}"))
         lines = []
     size = picture_size(path)
     objects: list[tuple[str, list[float], bool]] = []
@@ -98,9 +100,10 @@ def _read(path: Path, file: Path, image_id: int, classes: tuple[str, ...], probl
             label, box = _parse(line)
             objects.append((classes[label], [v * size[i % 2] for i, v in enumerate(box)], False))
         except IndexError:
-            problems.append(f"{file.name}:{number}: undefined class {label} (of {len(classes)} names)")
+            undefined = f"{file.name}:{number}: undefined class {label} (of {len(classes)} names)"
+            problems.append(Problem("class", undefined))
         except ValueError as error:
-            problems.append(f"{file.name}:{number}: malformed ({error})")
+            problems.append(Problem("malformed", f"{file.name}:{number}: {error}"))
     return raw_image(path, image_id, size, objects)
 
 

@@ -161,7 +161,7 @@ class DetectionLoss(nn.Module):
         logits = flatten_maps(maps.logits, self.classes).float()
         deltas = flatten_maps(maps.deltas, 4).float()
         matches = [self.matcher(self.anchors, target) for target in targets]
-        positives = max(sum(len(match.positive) for match in matches), 1)
+        positives = _batch_share(sum(len(match.positive) for match in matches), logits.device)
         wanted = torch.zeros_like(logits)
         for image, (match, target) in enumerate(zip(matches, targets, strict=True)):
             wanted[image, match.positive, target.labels[match.objects]] = 1
@@ -184,6 +184,18 @@ class DetectionLoss(nn.Module):
             return loss
         wanted = encode_boxes(boxes, anchors, torch)
         return F.smooth_l1_loss(deltas, wanted, beta=self.config.smooth_l1_beta, reduction="sum")
+
+
+def _batch_share(positives: int, device: torch.device) -> float:
+    """What losses are divided by: this process's even share of the positives of the whole batch.
+
+    Processes that train together average their gradients, so the sum over them is divided by all positives.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return max(positives, 1)
+    count = torch.tensor(float(positives), device=device)
+    torch.distributed.all_reduce(count)
+    return max(float(count), 1.0) / torch.distributed.get_world_size()
 
 
 def flatten_maps(maps: list[Tensor], width: int) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from edgevision.data.augment import DetectionAugment
-from edgevision.data.loading import DetectionBatch, DetectionData, StreamSampler, detection_loader
+from edgevision.data.check import require_sound
+from edgevision.data.detection_loading import DetectionBatch, DetectionData, detection_loader
+from edgevision.data.loading import StreamSampler
+from edgevision.data.memory import cache_limit
 from edgevision.data.sources import load_source
 from edgevision.detector import Detector
 from edgevision.evaluation.detection import evaluate_detections
@@ -20,12 +23,16 @@ from edgevision.models.engine import TorchDetectorEngine
 from edgevision.models.losses import DetectionLoss, DetectionTargets
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
+from edgevision.training.check import check_detector_data
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining
+from edgevision.training.distributed import World
 
 
 class DetectionTask:
     """Data, model and criterion of one run.
+
+    The labels are checked first, without looking into the pictures.
 
     Raises:
         DataError, CheckpointError: data or starting weights are missing or do not fit.
@@ -35,6 +42,9 @@ class DetectionTask:
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
+        report = check_detector_data(config, read_pictures=False)
+        require_sound(report)
+        self.notes: Sequence[str] = report.notes
         self._sets = [load_source(source, config.classes) for source in config.data.train]
         self._weights = [
             source.weight
@@ -50,21 +60,24 @@ class DetectionTask:
             config.loss, config.model.anchors, config.model.input_size, len(config.classes)
         )
 
-    def batches(self, start: int) -> Iterator[DetectionBatch]:
-        config = self.config
+    def batches(self, start: int, world: World) -> Iterator[DetectionBatch]:
+        config, loop = self.config, self.config.loop
         augment = DetectionAugment(config.augment, config.resize.fill)
-        data = DetectionData(self._sets, config.model.input_size, config.resize, augment, config.loop.seed)
-        sampler = StreamSampler(self._weights, config.loop.seed, start)
-        loader = detection_loader(data, sampler, config.loop.batch_size, config.loop.workers)
+        limit = cache_limit(loop.workers, world.size) if loop.cache == "auto" else 0
+        data = DetectionData(self._sets, config.model.input_size, config.resize, augment, loop.seed, limit)
+        sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
+        loader = detection_loader(data, sampler, loop.batch_size // world.size, loop.workers)
         return cast("Iterator[DetectionBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: DetectionBatch, device: torch.device) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))
         targets = [
-            DetectionTargets(*(column.to(device) for column in sample[1:])) for sample in batch.samples
+            DetectionTargets(
+                *(column.to(device) for column in (one.boxes, one.labels, one.ignore, one.known))
+            )
+            for one in batch.samples
         ]
-        with torch.autocast(device.type, enabled=device.type == "cuda"):
-            maps = model(images.contiguous(memory_format=torch.channels_last))
+        maps = model(images.contiguous(memory_format=torch.channels_last))
         return cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

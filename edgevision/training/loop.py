@@ -1,11 +1,9 @@
-"""The training loop: task-agnostic, resumable, one step at a time."""
+"""The training loop: task-agnostic, resumable, one step at a time, in one process or several."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +11,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from edgevision.errors import CheckpointError, TrainingError
+from edgevision.errors import CheckpointError, ConfigError, TrainingError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgevision.training.optimiser import averaged, parameter_groups, set_training
+from edgevision.training.distributed import World, synchronise_norms
+from edgevision.training.optimiser import averaged, backbone_rests, parameter_groups, set_training
+from edgevision.training.precision import MixedPrecision
+from edgevision.training.records import RunRecords
 from edgevision.training.runs import TrainingRun
 from edgevision.training.schedule import lr_factor, momentum
+
+_NAMED = 8  # files of a bad batch that a message names
 
 
 class Task(Protocol):
@@ -26,13 +29,18 @@ class Task(Protocol):
     Attributes:
         model: the network, on the CPU.
         metric: name of the figure that decides which checkpoint is best.
+        notes: one line for each thing about the data that users should know.
     """
 
     model: nn.Module
     metric: str
+    notes: Sequence[str]
 
-    def batches(self, start: int) -> Iterator[Any]:
-        """An endless stream of batches from image number ``start`` of the stream."""
+    def batches(self, start: int, world: World) -> Iterator[Any]:
+        """An endless stream of batches from image number ``start``: this process's part of each.
+
+        A batch has ``files``, its pictures, and ``unreadable``, one line for each picture passed over.
+        """
         ...
 
     def losses(self, model: nn.Module, batch: Any, device: torch.device) -> dict[str, Tensor]:
@@ -54,20 +62,35 @@ class Step:
     images_per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who wants to know what happens.
+
+    Attributes:
+        on_step: called after every step.
+        on_figures: called after every validation with the images seen and the figures.
+        on_note: called with one line when a picture had to be passed over.
+    """
+
+    on_step: Callable[[Step], None] = lambda step: None
+    on_figures: Callable[[int, dict[str, float]], None] = lambda seen, figures: None
+    on_note: Callable[[str], None] = lambda text: None
+
+
 class Trainer:
     """Runs one training to its end, from wherever it stopped.
 
     Args:
         config: the run.
         task: model and data.
-        folder: where ``last.pt``, ``best.pt`` and ``log.jsonl`` go.
+        folder: where ``last.pt``, ``best.pt``, ``log.jsonl`` and ``curves.png`` go.
         resume: go on from ``last.pt`` in the folder.
-        device: where to train.
-        on_step: called after every step.
-        on_figures: called after every validation with the images seen and the figures.
+        world: the processes that train together, and where.
+        watcher: is told what happens.
 
     Raises:
         CheckpointError: ``folder`` holds another run's checkpoint.
+        ConfigError: the processes cannot share a batch evenly.
     """
 
     def __init__(
@@ -75,45 +98,47 @@ class Trainer:
         config: TrainingRun,
         task: Task,
         folder: Path,
-        resume: bool,
-        device: torch.device,
-        on_step: Callable[[Step], None] = lambda step: None,
-        on_figures: Callable[[int, dict[str, float]], None] = lambda seen, figures: None,
+        resume: bool = False,
+        world: World | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
-        self.config, self.task, self.folder, self.device = config, task, folder, device
-        self._on_step, self._on_figures = on_step, on_figures
-        self.model = task.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.task, self.folder = config, task, folder
+        self.world, self._watcher = world or World(), watcher or Watcher()
+        if config.loop.batch_size % self.world.size:
+            raise ConfigError(
+                f"loop.batch_size is {config.loop.batch_size}; expected a multiple of the "
+                f"{self.world.size} processes"
+            )
+        model = synchronise_norms(task.model, self.world)
+        self.model = model.to(self.world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, config.optimiser), lr=config.optimiser.lr
         )
         self._highest_lr = [float(group["lr"]) for group in self.optimiser.param_groups]
+        self._precision = MixedPrecision(config.loop.precision, self.world.device)
         self.average = (
             averaged(self.model, config.optimiser.ema_decay) if config.optimiser.ema_decay else None
         )
         self.seen = 0
         self.best: float | None = None
         self.figures: dict[str, float] = {}
+        self.unreadable: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
         if resume and (folder / "last.pt").exists():
             self._restore(load_checkpoint(folder / "last.pt"))
+        self._network: nn.Module | None = None  # the model, or what averages its gradients
 
     def run(self) -> dict[str, float]:
         """Trains to ``config.loop.images`` and returns the figures of the last validation.
 
         Raises:
-            TrainingError: a loss is not finite; the message names the batch.
+            TrainingError: a loss or a gradient is not finite; the message names the batch.
         """
-        loop = self.config.loop
-        batches = self.task.batches(self.seen)
-        with contextlib.closing(_Log(self.folder / "log.jsonl")) as log:
-            while self.seen < loop.images:
-                step = self._step(next(batches))
-                self._on_step(step)
-                log.write(seen=step.seen, lr=step.lr, images_per_second=step.images_per_second, **step.losses)
-                if self._passed(loop.validate_every) or self.seen >= loop.images:
-                    self._validate(log)
-                if self._passed(loop.save_every) or self.seen >= loop.images:
-                    self.save("last.pt")
+        if self.world.is_first:
+            with RunRecords(self.folder, self.seen, self.config.loop.tensorboard) as records:
+                self._run(records)
+        else:
+            self._run(None)
         return self.figures
 
     def save(self, name: str) -> None:
@@ -121,9 +146,30 @@ class Trainer:
         model = self.model.state_dict()
         average = self.average.module.state_dict() if self.average is not None else model
         updates = int(self.average.n_averaged) if self.average is not None else 0
-        optimiser = {"state": self.optimiser.state_dict(), "updates": updates}
+        optimiser = {
+            "state": self.optimiser.state_dict(),
+            "updates": updates,
+            "scaler": self._precision.scaler.state_dict(),
+        }
         checkpoint = Checkpoint(self.config, self.seen, model, average, optimiser, self.figures, self.best)
         save_checkpoint(self.folder / name, checkpoint)
+
+    def _run(self, records: RunRecords | None) -> None:
+        loop = self.config.loop
+        batches = self.task.batches(self.seen, self.world)
+        while self.seen < loop.images:
+            batch = next(batches)
+            step = self._step(batch)
+            self._watcher.on_step(step)
+            if records is not None:
+                self._record(records, step, batch)
+            ended = self.seen >= loop.images
+            if ended or self._passed(loop.validate_every):
+                if records is not None:
+                    self._validate(records)
+                self.world.wait()
+            if records is not None and (ended or self._passed(loop.save_every)):
+                self.save("last.pt")
 
     def _passed(self, interval: int) -> bool:
         """Whether the last step crossed a multiple of ``interval`` images."""
@@ -131,38 +177,67 @@ class Trainer:
 
     def _step(self, batch: Any) -> Step:
         started = time.perf_counter()
-        config = self.config
+        config, scaler = self.config, self._precision.scaler
         factor = lr_factor(self.seen, config.loop, config.optimiser)
         for group, highest in zip(self.optimiser.param_groups, self._highest_lr, strict=True):
             group["lr"] = highest * factor
             group["betas"] = (momentum(self.seen, config.loop, config.optimiser), group["betas"][1])
-        set_training(self.model, config.optimiser, self.seen)
-        losses = self.task.losses(self.model, batch, self.device)
+        network = self._prepared()
+        with self._precision.autocast():
+            losses = self.task.losses(network, batch, self.world.device)
         total = torch.stack(list(losses.values())).sum()
-        if not bool(torch.isfinite(total)):
-            raise TrainingError(
-                f"the loss is {float(total.detach())} in the batch of images {self.seen} to "
-                f"{self.seen + config.loop.batch_size - 1} of the stream; "
-                "lower the learning rate or look at the data"
-            )
+        self._refuse_non_finite("loss", total, batch)
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if config.optimiser.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip_norm)
-        self.optimiser.step()
+        scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip_norm or float("inf"))
+        if not scaler.is_enabled():  # the scaler skips such a step and lowers its scale
+            self._refuse_non_finite("gradient", norm, batch)
+        scaler.step(self.optimiser)
+        scaler.update()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.seen += config.loop.batch_size
+        values = self.world.mean(torch.stack([loss.detach().float() for loss in losses.values()])).tolist()
         rate = config.loop.batch_size / (time.perf_counter() - started)
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        return Step(self.seen, values, config.optimiser.lr * factor, rate)
+        return Step(self.seen, dict(zip(losses, values, strict=True)), config.optimiser.lr * factor, rate)
 
-    def _validate(self, log: _Log) -> None:
+    def _prepared(self) -> nn.Module:
+        """The network, in training mode where it learns now."""
+        config = self.config.optimiser
+        set_training(self.model, config, self.seen)
+        before = self.seen - self.config.loop.batch_size
+        thaws = backbone_rests(before, config) and not backbone_rests(self.seen, config)
+        if self._network is None or thaws:  # the wrapper notes which parameters learn when it is made
+            self._network = self.world.wrap(self.model)
+        return self._network
+
+    def _refuse_non_finite(self, what: str, value: Tensor, batch: Any) -> None:
+        if bool(torch.isfinite(value)):
+            return
+        files = ", ".join(batch.files[:_NAMED])
+        more = f" and {len(batch.files) - _NAMED} more" if len(batch.files) > _NAMED else ""
+        raise TrainingError(
+            f"the {what} is {float(value.detach())} in the batch of images {self.seen} to "
+            f"{self.seen + self.config.loop.batch_size - 1} of the stream ({files}{more}); "
+            "lower the learning rate or look at the data"
+        )
+
+    def _record(self, records: RunRecords, step: Step, batch: Any) -> None:
+        records.write(step.seen, lr=step.lr, images_per_second=step.images_per_second, **step.losses)
+        for text in batch.unreadable:
+            if text not in self.unreadable:
+                self.unreadable.add(text)
+                records.note(step.seen, text)
+                self._watcher.on_note(text)
+
+    def _validate(self, records: RunRecords) -> None:
         model = self.average.module if self.average is not None else self.model
         model.eval()
-        self.figures = self.task.validate(model, self.device)
-        log.write(seen=self.seen, **self.figures)
-        self._on_figures(self.seen, self.figures)
+        self.figures = self.task.validate(model, self.world.device)
+        records.write(self.seen, **self.figures)
+        records.draw()
+        self._watcher.on_figures(self.seen, self.figures)
         value = self.figures.get(self.task.metric)
         if value is not None and (self.best is None or value > self.best):
             self.best = value
@@ -174,22 +249,16 @@ class Trainer:
                 f"{self.folder / 'last.pt'} belongs to another model; choose another folder or remove it"
             )
         self.model.load_state_dict(checkpoint.model)
-        self.optimiser.load_state_dict(checkpoint.optimiser["state"])
+        try:
+            self.optimiser.load_state_dict(checkpoint.optimiser["state"])
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.folder / 'last.pt'} was trained with other lr_factors; keep them to resume, or start "
+                "another run from it with 'initial'"
+            ) from error
+        if scale := checkpoint.optimiser.get("scaler"):
+            self._precision.scaler.load_state_dict(scale)
         if self.average is not None:
             self.average.module.load_state_dict(checkpoint.average)
             self.average.n_averaged.fill_(checkpoint.optimiser["updates"])
         self.seen, self.best, self.figures = checkpoint.seen, checkpoint.best, checkpoint.figures
-
-
-class _Log:
-    """One JSON object a line, appended, so that a resumed run continues its log."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("a", encoding="utf-8", buffering=1)
-
-    def write(self, **values: float) -> None:
-        rounded = {key: round(value, 6) for key, value in values.items()}
-        self._stream.write(json.dumps({"time": round(time.time(), 1), **rounded}) + "\n")
-
-    def close(self) -> None:
-        self._stream.close()

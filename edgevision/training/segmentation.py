@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -23,6 +23,7 @@ from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.segmenter_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.distributed import World
 from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
 from edgevision.types import IGNORE_ID
 
@@ -45,7 +46,7 @@ class SegmentationTask:
         self.config = config
         checks = [check_segmentation(_load(source, config.classes)) for source in config.data.train]
         val = check_segmentation(_load(config.data.val, config.classes))
-        self.notes = (*_notes(checks, "training"), *_notes([val], "validation"))
+        self.notes: Sequence[str] = (*_notes(checks, "training"), *_notes([val], "validation"))
         self._sets = [check.usable for check in checks]
         self._weights = [
             source.weight
@@ -59,20 +60,20 @@ class SegmentationTask:
             _load_weights(self.model, config.initial)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
-    def batches(self, start: int) -> Iterator[SegmentationBatch]:
+    def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
         config, model = self.config, self.config.model
         size = (model.input_width, model.input_height)
         augment = SegmentationAugment(config.augment, *size, config.resize.fill, IGNORE_ID)
         data = SegmentationData(self._sets, *size, config.resize, augment, config.loop.seed)
-        sampler = StreamSampler(self._weights, config.loop.seed, start)
-        loader = segmentation_loader(data, sampler, config.loop.batch_size, config.loop.workers)
+        sampler = StreamSampler(self._weights, config.loop.seed, start, world.size, world.rank)
+        batch_size = config.loop.batch_size // world.size
+        loader = segmentation_loader(data, sampler, batch_size, config.loop.workers)
         return cast("Iterator[SegmentationBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))
         labels = batch.labels.to(device, non_blocking=True).long()
-        with torch.autocast(device.type, enabled=device.type == "cuda"):
-            logits = model(images.contiguous(memory_format=torch.channels_last))
+        logits = model(images.contiguous(memory_format=torch.channels_last))
         return cast("dict[str, Tensor]", self._criterion.to(device)(logits, labels))
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

@@ -1,0 +1,181 @@
+"""``edgevision data check``: what is wrong with a data set, in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgevision.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from edgevision.data.check import DataReport, Finding
+
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at labelled data.")
+
+_Progress = Callable[[str, int], None]
+
+
+@data_app.callback()
+def _data() -> None:
+    """Look at labelled data."""
+
+
+@data_app.command("check")
+def check_command(
+    path: Path = typer.Argument(
+        ...,
+        help="A training configuration (all its sets), a COCO json, or a VOC, YOLO or segmentation folder.",
+    ),
+    images: Path | None = typer.Option(None, "--images", help="Folder of the pictures of a COCO json."),
+    split: str = typer.Option("", "--split", help="Only this split of a folder."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
+) -> None:
+    """Report missing, unreadable and duplicate pictures, wrong boxes and labels, and the classes.
+
+    Exit code 1 when the data are broken.
+
+    \b
+    Examples:
+      edgevision data check configs/models/retinanet-light.yaml
+      edgevision data check instances.json --images pictures
+      edgevision data check my-yolo-folder --split train
+    """
+    from rich.console import Console
+
+    from edgevision.cli.extras import needs_extra
+
+    with needs_extra("train"):
+        import edgevision.data.pictures  # noqa: F401  # Pillow comes with the extra
+
+    with _progress(Console(stderr=True)) as on_image:
+        report = _check(path, images, split, on_image)
+    if as_json:
+        typer.echo(json.dumps(_document(report), indent=2))
+    else:
+        _print(Console(), report)
+    if report.broken:
+        raise DataError(f"{path} is broken: {', '.join(one.fault.value for one in report.broken)}")
+
+
+def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
+    from edgevision.data.check import DataReport, check_set
+    from edgevision.data.coco import read_coco
+    from edgevision.data.raw import RawSet
+    from edgevision.data.voc import read_voc
+    from edgevision.data.yolo import read_yolo
+
+    def one(raw: RawSet) -> DataReport:
+        return DataReport((check_set(raw, on_image=lambda done: on_image(raw.name, done)),))
+
+    if not path.exists():
+        raise DataError(f"not found: {path}")
+    if path.suffix in (".yaml", ".yml"):
+        return _check_run(path, on_image)
+    if path.suffix == ".json":
+        if images is None:
+            raise UsageError(f"{path}: name the folder of its pictures with --images")
+        return one(read_coco(path, images))
+    if (path / "Annotations").is_dir():
+        return one(read_voc(path, split))
+    if (path / "classes.json").is_file():
+        return _check_segmentation(path, split, on_image)
+    if (path / "images").is_dir() and (path / "labels").is_dir():
+        return one(read_yolo(path, split))
+    raise DataError(
+        f"{path} is no data set that edgevision knows; expected a COCO .json, a training .yaml, or a folder "
+        "with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json (segmentation)"
+    )
+
+
+def _check_run(path: Path, on_image: _Progress) -> DataReport:
+    from edgevision.training.check import check_detector_data, check_segmenter_data
+    from edgevision.training.config import DetectorTraining
+    from edgevision.training.runs import load_run
+
+    run = load_run(path)
+    if isinstance(run, DetectorTraining):
+        return check_detector_data(run, True, on_image)
+    return check_segmenter_data(run, on_image)
+
+
+def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataReport:
+    """One split, or every list of the folder, the one called train before the others."""
+    from edgevision.data.check import SetReport, check_sets
+    from edgevision.data.segmentation import SegmentationSet, load_segmentation
+    from edgevision.data.segmentation_report import report_segmentation
+
+    splits = [split] if split else sorted(file.stem for file in path.glob("*.txt"))
+    splits.sort(key=lambda name: name != "train")
+    sets = [load_segmentation(path, name) for name in splits or [""]]
+
+    def report(one: SegmentationSet) -> SetReport:
+        return report_segmentation(one, lambda done: on_image(one.name, done))
+
+    reports = [report(one) for one in sets]
+    return check_sets(reports[:1], reports[1:])
+
+
+def _document(report: DataReport) -> dict[str, Any]:
+    def rows(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "fault": one.fault.value,
+                "breaks": one.fault.breaks,
+                "count": one.count,
+                "examples": list(one.examples),
+            }
+            for one in findings
+        ]
+
+    sets = [
+        {
+            "name": one.name,
+            "images": one.images,
+            "classes": dict(one.counts),
+            "findings": rows(one.findings),
+        }
+        for one in report.sets
+    ]
+    return {"broken": bool(report.broken), "sets": sets, "between": rows(report.between)}
+
+
+def _print(console: Any, report: DataReport) -> None:
+    from rich.table import Table
+
+    table = Table("set", "found", "count", "for example", box=None, header_style="bold", pad_edge=False)
+    for one in report.sets:
+        table.add_row(one.name, "images", str(one.images), "")
+        _add_findings(table, one.findings)
+    if report.between:
+        table.add_row("between the sets", "", "", "")
+        _add_findings(table, report.between)
+    console.print(table, highlight=False, markup=False)
+    names = list(dict.fromkeys(name for one in report.sets for name in one.counts))
+    columns = [str(position) for position in range(1, len(report.sets) + 1)]
+    counts = Table("class", *columns, box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        counts.add_row(name, *(str(one.counts.get(name, "")) for one in report.sets))
+    console.print()
+    console.print(counts, highlight=False, markup=False)
+
+
+def _add_findings(table: Any, findings: tuple[Finding, ...]) -> None:
+    from rich.text import Text
+
+    for one in findings:
+        style = "red" if one.fault.breaks else ""
+        table.add_row("", Text(one.fault.value, style), str(one.count), Text("; ".join(one.examples)))
+
+
+@contextmanager
+def _progress(console: Any) -> Iterator[_Progress]:
+    if not console.is_terminal:
+        yield lambda name, done: None
+        return
+    with console.status("reading pictures") as status:
+        yield lambda name, done: status.update(f"{name}: {done} pictures") if done % 50 == 0 else None

@@ -1,0 +1,223 @@
+"""What is wrong with labelled data: every fault counted, with examples, before a training meets it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+
+from edgevision.data.classes import map_classes
+from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.data.raw import RawImage, RawSet
+from edgevision.errors import DataError
+
+EXAMPLES = 3
+"""How many places a finding names."""
+
+_TOLERANCE = 1.0  # pixels by which a box may leave its picture: labels are rounded
+
+
+class Fault(str, Enum):
+    """What can be wrong. The value is what users read."""
+
+    NO_IMAGES = "no images"
+    MISSING = "missing images"
+    UNREADABLE = "unreadable images"
+    UNUSABLE = "unusable images or label maps"
+    SIZE = "size differs from the labels"
+    OUTSIDE = "boxes outside the image"
+    EMPTY = "empty boxes"
+    UNKNOWN_CLASS = "unknown classes"
+    MALFORMED = "malformed labels"
+    ORPHAN = "labels of no image"
+    LEAK = "images in two splits"
+    DUPLICATE = "duplicate images"
+    BARE = "images without labels"
+    UNWANTED = "boxes of classes not trained"
+    BOXLESS = "classes without a label"
+
+    @property
+    def breaks(self) -> bool:
+        """Whether a set with this fault is broken; the others may be meant."""
+        return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault, how often it was found, and where: at most three examples."""
+
+    fault: Fault
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.fault.value} ({', '.join(self.examples)})"
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """One set.
+
+    Attributes:
+        name: what users see.
+        images: how many it has.
+        counts: boxes (pixels, for segmentation) of each class.
+        findings: faults inside the set.
+        hashes: content hash of each picture to its path; empty where contents were not read.
+    """
+
+    name: str
+    images: int
+    counts: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    hashes: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Several sets, and what is wrong between them."""
+
+    sets: tuple[SetReport, ...]
+    between: tuple[Finding, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """The findings that a training should not start with."""
+        inside = (finding for one in self.sets for finding in one.findings)
+        return tuple(finding for finding in (*inside, *self.between) if finding.fault.breaks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each finding between the sets that does not break them."""
+        return tuple(str(finding) for finding in self.between if not finding.fault.breaks)
+
+
+def check_set(
+    raw: RawSet,
+    classes: Sequence[str] | None = None,
+    read_pictures: bool = True,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> SetReport:
+    """Looks for every fault of one detection set.
+
+    Args:
+        raw: the set.
+        classes: what a training wants to learn, if that is known.
+        read_pictures: decode every picture and compare contents; False trusts the files that exist.
+        on_image: called with the number of pictures done.
+    """
+    found: dict[Fault, list[str]] = {fault: [] for fault in Fault}
+    counts: Counter[str] = Counter(dict.fromkeys(raw.classes, 0))
+    for problem in raw.problems:
+        kinds = {"class": Fault.UNKNOWN_CLASS, "orphan": Fault.ORPHAN, "malformed": Fault.MALFORMED}
+        found[kinds[problem.kind]].append(problem.text)
+    if not raw.images:
+        found[Fault.NO_IMAGES].append(raw.name)
+    for done, image in enumerate(raw.images, start=1):
+        counts.update(image.names)
+        if not image.names:
+            found[Fault.BARE].append(image.path.name)
+        if not image.path.is_file():
+            found[Fault.MISSING].append(image.path.name)
+        size = _check_picture(image, found) if read_pictures else _stated_size(image)
+        for fault, text in _box_faults(image, size):
+            found[fault].append(text)
+        on_image(done)
+    hashes: dict[str, Path] = {}
+    if read_pictures:
+        there = (image.path for image in raw.images if image.path.is_file())
+        hashes, found[Fault.DUPLICATE] = content_hashes(there)
+    if classes is not None:
+        wanted = map_classes(counts, classes)
+        for name in sorted(set(counts) - set(wanted)):
+            found[Fault.UNWANTED] += [name] * counts[name]
+    return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), hashes)
+
+
+def check_sets(
+    train: Sequence[SetReport], val: Sequence[SetReport], classes: Sequence[str] | None = None
+) -> DataReport:
+    """What is wrong between the splits of a training: shared pictures, and classes that nothing teaches."""
+    found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
+    seen = {key: path for one in train for key, path in one.hashes.items()}
+    for one in val:
+        for key, path in one.hashes.items():
+            if key in seen:
+                found[Fault.LEAK].append(f"{path} is {seen[key]}")
+    if classes is not None:
+        have = [name for one in train for name, count in one.counts.items() if count]
+        taught = set(map_classes(have, classes).values())
+        boxless = [name for position, name in enumerate(classes) if position not in taught]
+        found[Fault.BOXLESS] = boxless
+    return DataReport((*train, *val), _findings(found))
+
+
+def require_sound(report: DataReport) -> None:
+    """Stops a training whose data are broken.
+
+    Raises:
+        DataError: with the first faults in one line.
+    """
+    broken = report.broken
+    if not broken:
+        return
+    shown = "; ".join(str(finding) for finding in broken[:EXAMPLES])
+    more = f"; and {len(broken) - EXAMPLES} other faults" if len(broken) > EXAMPLES else ""
+    raise DataError(f"the data are broken: {shown}{more}; run 'edgevision data check CONFIG' for details")
+
+
+def content_hashes(paths: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
+    """The content hash of each file to its path, and one line for each file that repeats another."""
+    hashes: dict[str, Path] = {}
+    duplicates: list[str] = []
+    for path in paths:
+        key = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        if key in hashes:
+            duplicates.append(f"{path.name} is {hashes[key].name}")
+        hashes.setdefault(key, path)
+    return hashes, duplicates
+
+
+def _check_picture(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
+    """Decodes a picture; its true size, or the stated one where it cannot be read."""
+    stated = (image.width, image.height) if image.width and image.height else None
+    if not image.path.is_file():
+        return stated
+    try:
+        pixels = decode_picture(image.path)
+    except DataError:
+        found[Fault.UNREADABLE].append(image.path.name)
+        return stated
+    size = pixels.shape[1], pixels.shape[0]
+    if stated and stated != size:
+        found[Fault.SIZE].append(
+            f"{image.path.name} is {size[0]}x{size[1]}, labelled {stated[0]}x{stated[1]}"
+        )
+    return size
+
+
+def _stated_size(image: RawImage) -> tuple[int, int] | None:
+    return (image.width, image.height) if image.width and image.height else picture_size(image.path)
+
+
+def _box_faults(image: RawImage, size: tuple[int, int] | None) -> Iterator[tuple[Fault, str]]:
+    limits = np.array([*size, *size], np.float64) + _TOLERANCE if size else np.full(4, np.inf)
+    for box, name in zip(image.boxes, image.names, strict=True):
+        text = f"{image.path.name}: {name} at {', '.join(f'{value:g}' for value in box)}"
+        if not (box[2:] > box[:2]).all():
+            yield Fault.EMPTY, text
+        elif (box < -_TOLERANCE).any() or (box > limits).any():
+            yield Fault.OUTSIDE, text
+
+
+def _findings(found: Mapping[Fault, list[str]]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(fault, len(texts), tuple(dict.fromkeys(texts))[:EXAMPLES])
+        for fault, texts in found.items()
+        if texts
+    )

@@ -1,0 +1,31 @@
+"""A segmentation set in the form of ``edgevision data check``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgevision.data.check import EXAMPLES, Fault, Finding, SetReport, content_hashes
+from edgevision.data.segmentation import SegmentationSet
+from edgevision.data.segmentation_check import check_segmentation
+
+
+def report_segmentation(
+    data: SegmentationSet, on_image: Callable[[int], None] = lambda done: None
+) -> SetReport:
+    """Looks at every picture and label map; counts are labelled pixels.
+
+    Raises:
+        DataError: not a single picture can be used.
+    """
+    check = check_segmentation(data, on_image)
+    hashes, duplicates = content_hashes(picture.image for picture in check.usable.pictures)
+    found = {
+        Fault.UNUSABLE: list(check.problems),
+        Fault.DUPLICATE: duplicates,
+        Fault.BOXLESS: list(check.absent),
+    }
+    findings = tuple(
+        Finding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
+    )
+    counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
+    return SetReport(data.name, len(data.pictures), counts, findings, hashes)

@@ -1,0 +1,50 @@
+"""Checks the data of a training run: fast before it starts, or whole for ``edgevision data check``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgevision.data.check import DataReport, SetReport, check_set, check_sets
+from edgevision.data.segmentation import load_segmentation
+from edgevision.data.segmentation_report import report_segmentation
+from edgevision.data.sources import DetectionSource, read_source
+from edgevision.training.config import DetectorTraining
+from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
+
+OnImage = Callable[[str, int], None]
+"""Is told the name of a set and the number of its pictures done."""
+
+
+def check_detector_data(
+    run: DetectorTraining, read_pictures: bool, on_image: OnImage = lambda name, done: None
+) -> DataReport:
+    """Every source of a detector's training, and what is wrong between training and validation.
+
+    Args:
+        run: the training.
+        read_pictures: decode every picture and compare contents; False only looks whether files exist.
+        on_image: called after each picture.
+
+    Raises:
+        DataError: label files are missing or are not of their kind.
+    """
+
+    def check(source: DetectionSource) -> SetReport:
+        raw = read_source(source)
+        return check_set(raw, run.classes, read_pictures, lambda done: on_image(raw.name, done))
+
+    return check_sets([check(source) for source in run.data.train], [check(run.data.val)], run.classes)
+
+
+def check_segmenter_data(run: SegmenterTraining, on_image: OnImage = lambda name, done: None) -> DataReport:
+    """Every source of a segmenter's training, and what is wrong between training and validation.
+
+    Raises:
+        DataError: a part of the layout is missing, or a set has no usable picture.
+    """
+
+    def check(source: SegmentationSource) -> SetReport:
+        data = load_segmentation(source.folder, source.split, run.classes, source.exclude, source.only)
+        return report_segmentation(data, lambda done: on_image(data.name, done))
+
+    return check_sets([check(source) for source in run.data.train], [check(run.data.val)], run.classes)
