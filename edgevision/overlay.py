@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.errors import UsageError
 from edgevision.manifest import Manifest
 from edgevision.types import Detections, Image, Result, SegmentationMap
 
@@ -22,7 +23,8 @@ Colour = tuple[int, int, int]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STATUS_COLOUR: Colour = (40, 40, 40)
-_MAP_OPACITY = 0.45
+DEFAULT_OPACITY = 0.45
+"""Of class maps: the picture below stays readable."""
 
 
 def palette(count: int) -> tuple[Colour, ...]:
@@ -53,21 +55,36 @@ class Overlay:
 
     Args:
         manifest: names of the classes, and their colours where the model brings its own.
+        opacity: of class maps, 0 to 1.
+
+    Raises:
+        UsageError: an impossible opacity.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, opacity: float = DEFAULT_OPACITY) -> None:
+        check_opacity(opacity)
+        self.opacity = opacity
         self.classes = manifest.classes
         given = tuple((blue, green, red) for red, green, blue in manifest.colours)
         self.colours = given if len(given) == len(self.classes) else palette(len(self.classes))
         self._colour_map = np.zeros((256, 1, 3), np.uint8)
         self._colour_map[: len(self.colours), 0] = self.colours[:256]
 
-    def draw(self, canvas: Image, result: Result) -> None:
-        """Draws ``result`` on ``canvas``, uint8 ``[H, W, 3]``, in place."""
+    def draw(self, canvas: Image, result: Result, legend_top: int = 0) -> int:
+        """Draws ``result`` on ``canvas``, uint8 ``[H, W, 3]``, in place.
+
+        Args:
+            canvas: the picture.
+            result: what to draw.
+            legend_top: where a class map's legend starts, in pixels from above.
+
+        Returns:
+            Where the next legend can start.
+        """
         if isinstance(result, Detections):
             self._draw_boxes(canvas, result)
-        else:
-            self._draw_class_map(canvas, result)
+            return legend_top
+        return self._draw_class_map(canvas, result, legend_top)
 
     def _draw_boxes(self, canvas: Image, found: Detections) -> None:
         unit = _unit(canvas)
@@ -88,14 +105,21 @@ class Overlay:
             above = top - plate.shape[0]
             _paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
 
-    def _draw_class_map(self, canvas: Image, result: SegmentationMap) -> None:
+    def _draw_class_map(self, canvas: Image, result: SegmentationMap, y: int) -> int:
         painted = cv2.applyColorMap(result.class_map, self._colour_map)
-        cv2.addWeighted(painted, _MAP_OPACITY, canvas, 1 - _MAP_OPACITY, 0, dst=canvas)
-        unit, y = _unit(canvas), 0
+        cv2.addWeighted(painted, self.opacity, canvas, 1 - self.opacity, 0, dst=canvas)
+        unit = _unit(canvas)
         for class_id in np.flatnonzero(result.shares(len(self.classes)) >= 0.001):
             plate = _plate(self.classes[class_id], self.colours[class_id], unit)
             _paste(canvas, plate, 0, y)
             y += plate.shape[0]
+        return y
+
+
+def check_opacity(opacity: float) -> None:
+    """Raises :class:`UsageError` unless ``opacity`` lies in 0..1."""
+    if not 0 <= opacity <= 1:  # also refuses NaN
+        raise UsageError(f"opacity {opacity} is impossible; expected 0 to 1")
 
 
 def draw_status(canvas: Image, text: str) -> None:
@@ -109,8 +133,9 @@ def render(image: Image, overlays: Sequence[Overlay], results: Sequence[Result],
     canvas: Image = image.copy()
     # Class maps cover everything, so boxes come after them.
     order = sorted(zip(overlays, results, strict=True), key=lambda pair: isinstance(pair[1], Detections))
+    legend_top = 0
     for overlay, result in order:
-        overlay.draw(canvas, result)
+        legend_top = overlay.draw(canvas, result, legend_top)
     if status:
         draw_status(canvas, status)
     return canvas

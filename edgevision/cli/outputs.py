@@ -28,7 +28,13 @@ class OutputPlan:
     hint: str = ""
 
 
-def plan_outputs(info: SourceInfo, output: Path | None, save_json: Path | None, display: bool) -> OutputPlan:
+def plan_outputs(
+    info: SourceInfo,
+    output: Path | None,
+    save_json: Path | None,
+    display: bool,
+    save_masks: Path | None = None,
+) -> OutputPlan:
     """Where the results of ``info`` go.
 
     Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
@@ -37,7 +43,7 @@ def plan_outputs(info: SourceInfo, output: Path | None, save_json: Path | None, 
     """
     pictures: list[str] = []
     hint = ""
-    named = output is not None or save_json is not None or display
+    named = display or any(path is not None for path in (output, save_json, save_masks))
     if display or (not named and info.is_live and why_no_display() is None):
         pictures.append("window")
         hint = "(q in the window or Ctrl-C ends)"
@@ -49,8 +55,7 @@ def plan_outputs(info: SourceInfo, output: Path | None, save_json: Path | None, 
         pictures.append(_default_name(info))
     records = None
     if save_json is not None:
-        stem = Path(_default_name(info)).parts[0].rsplit(".", 1)[0]
-        records = str(save_json / f"{stem}.jsonl" if save_json.is_dir() else save_json)
+        records = str(save_json / f"{default_stem(info)}.jsonl" if save_json.is_dir() else save_json)
     return OutputPlan(tuple(pictures), records, hint)
 
 
@@ -66,6 +71,11 @@ def make_default_folder(picture: str) -> None:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot make the output folder {folder}: {error.strerror}") from error
+
+
+def default_stem(info: SourceInfo) -> str:
+    """What an output of this source is called, without a suffix: ``street.edgevision``."""
+    return Path(_default_name(info)).parts[0].rsplit(".", 1)[0]
 
 
 def _default_name(info: SourceInfo) -> str:

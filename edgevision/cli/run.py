@@ -13,10 +13,11 @@ def run_command(
         "--source",
         help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo.",
     ),
-    model: str | None = typer.Option(
-        None,
+    model: list[str] = typer.Option(
+        [],
         "--model",
-        help="Name of a model that ships, or path of an ONNX file. Default: the first detector.",
+        help="Name of a model that ships, or path of an ONNX file. Several draw on the same picture. "
+        "Default: the first detector.",
     ),
     engine: str = typer.Option("auto", "--engine", help="auto or onnxruntime."),
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
@@ -29,6 +30,12 @@ def run_command(
     save_json: Path | None = typer.Option(
         None, "--save-json", help="Where the results go as JSON lines: .jsonl, or a folder."
     ),
+    save_masks: Path | None = typer.Option(
+        None,
+        "--save-masks",
+        help="Folder for class maps as PNGs of class ids, at the source's size (segmentation).",
+    ),
+    alpha: float = typer.Option(0.45, "--alpha", help="Opacity of painted class maps, 0 to 1."),
     display: bool = typer.Option(False, "--display", help="Show a window; q or Esc ends the run."),
     max_frames: int | None = typer.Option(None, "--max-frames", help="End after this many frames."),
     stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
@@ -36,8 +43,8 @@ def run_command(
 ) -> None:
     """Run a model on a video, an image, a camera or a stream.
 
-    Without --output, --save-json or --display, a file is drawn into <stem>.edgevision.mp4 in the current
-    folder, and a live source opens a window, or shows a status line where there is no display.
+    Without --output, --save-json, --save-masks or --display, a file is drawn into <stem>.edgevision.mp4 in
+    the current folder, and a live source opens a window, or shows a status line where there is no display.
 
     \b
     Examples:
@@ -45,6 +52,7 @@ def run_command(
       edgevision run --source street.mp4
       edgevision run --source street.mp4 --output boxes.mp4 --save-json boxes.jsonl --classes person,car
       edgevision run --source 'clips/*.mp4' --output drawn/ --conf 0.5
+      edgevision run --source road.mp4 --model unet-light --save-masks masks/
       edgevision run --source rtsp://camera.local/stream --display
     """
     from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
@@ -52,7 +60,7 @@ def run_command(
     exit_code = run_request(
         Request(
             source=source,
-            model=model,
+            models=model,
             engine=engine,
             conf_threshold=conf,
             classes=None
@@ -60,6 +68,8 @@ def run_command(
             else [name.strip() for name in classes.split(",") if name.strip()],
             output=output,
             save_json=save_json,
+            save_masks=save_masks,
+            alpha=alpha,
             display=display,
             max_frames=max_frames,
             stats=stats,

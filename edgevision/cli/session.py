@@ -11,16 +11,17 @@ import msgspec
 from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED
-from edgevision.cli.outputs import check_named_outputs, make_default_folder, plan_outputs
+from edgevision.cli.outputs import check_named_outputs, default_stem, make_default_folder, plan_outputs
 from edgevision.cli.progress import say, show_progress, show_summary
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.detector import Detector, check_conf_threshold
-from edgevision.engines import check_engine_name, load_engine
-from edgevision.errors import EdgeVisionError, UsageError
+from edgevision.engines import Engine, check_engine_name, load_engine
+from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.files import atomic_path
-from edgevision.overlay import Overlay
+from edgevision.overlay import Overlay, check_opacity
 from edgevision.pipeline import Pipeline, RunReport, StopRequest
 from edgevision.video import Sink, Source, expand_sources, open_sink, open_source
+from edgevision.video.masks import MaskSink, refuse_existing_folder
 from edgevision.zoo import default_model, find_model
 
 
@@ -29,12 +30,14 @@ class Request:
     """The options of ``edgevision run``; its help says what they mean."""
 
     source: str
-    model: str | None
+    models: Sequence[str]
     engine: str
     conf_threshold: float
     classes: Sequence[str] | None
     output: Path | None
     save_json: Path | None
+    save_masks: Path | None
+    alpha: float
     display: bool
     max_frames: int | None
     stats: Path | None
@@ -42,7 +45,7 @@ class Request:
 
 
 def run_request(request: Request) -> int:
-    """Runs the model on each source in turn.
+    """Runs the models on each source in turn.
 
     Everything that can be refused is refused before any output is made.
 
@@ -57,20 +60,25 @@ def run_request(request: Request) -> int:
     check_engine_name(request.engine)
     if request.max_frames is not None and request.max_frames < 1:
         raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
+    check_opacity(request.alpha)
     sources = expand_sources(request.source)
-    model = default_model("detection").path if request.model is None else find_model(request.model)
+    models = [find_model(name) for name in request.models] or [default_model("detection").path]
+    if request.save_masks is not None:
+        refuse_existing_folder(request.save_masks, request.overwrite)
     outputs = {"--output": request.output, "--save-json": request.save_json, "--stats": request.stats}
-    check_named_outputs(outputs, [*sources, str(model)], len(sources), request.overwrite)
+    check_named_outputs(outputs, [*sources, *map(str, models)], len(sources), request.overwrite)
 
     console = Console(stderr=True)
     stop = StopRequest()
     reports: list[RunReport] = []
     codes: list[int] = []
-    with load_engine(model, request.engine) as engine:
-        detector = Detector(engine, request.conf_threshold, request.classes)
+    with contextlib.ExitStack() as opened:
+        engines = [opened.enter_context(load_engine(model, request.engine)) for model in models]
+        detectors = make_detectors(engines, request.conf_threshold, request.classes)
+        masks = None if request.save_masks is None else _segmenters(detectors)
         for uri in sources:
             try:
-                report = _run_source(uri, detector, request, stop, console)
+                report = _run_source(uri, detectors, masks, len(sources) > 1, request, stop, console)
             except EdgeVisionError as error:
                 if len(sources) == 1:
                     raise
@@ -90,24 +98,37 @@ def run_request(request: Request) -> int:
 
 
 def _run_source(
-    uri: str, detector: Detector, request: Request, stop: StopRequest, console: Console
+    uri: str,
+    detectors: Sequence[Detector],
+    masks: Sequence[int] | None,
+    several: bool,
+    request: Request,
+    stop: StopRequest,
+    console: Console,
 ) -> RunReport:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(uri))
         info = source.info
-        plan = plan_outputs(info, request.output, request.save_json, request.display)
+        plan = plan_outputs(info, request.output, request.save_json, request.display, request.save_masks)
         for picture in plan.pictures:
             make_default_folder(picture)
         stack.enter_context(stop_on_signals(stop))
         sinks = [
-            stack.enter_context(_open(address, source, detector, request.overwrite))
+            stack.enter_context(_open(address, source, detectors, request.overwrite))
             for address in (*plan.pictures, *filter(None, [plan.records]))
         ]
+        if masks is not None and request.save_masks is not None:
+            folder = request.save_masks
+            if several:
+                folder.mkdir(exist_ok=True)
+                folder /= default_stem(info)
+            names = [detector.manifest.name for detector in detectors]
+            sinks.append(stack.enter_context(MaskSink(folder, info, names, masks, request.overwrite)))
         pipeline = Pipeline(
             source,
-            [detector],
+            detectors,
             sinks,
-            [Overlay(detector.manifest)] if plan.pictures else [],
+            [Overlay(detector.manifest, request.alpha) for detector in detectors] if plan.pictures else [],
             max_frames=request.max_frames,
             show_status=info.is_live,
         )
@@ -119,14 +140,55 @@ def _run_source(
     return report
 
 
-def _open(address: str, source: Source, detector: Detector, overwrite: bool) -> Sink:
+def _open(address: str, source: Source, detectors: Sequence[Detector], overwrite: bool) -> Sink:
     return open_sink(
         address,
         info=source.info,
-        classes=[detector.manifest.classes],
-        models=[detector.manifest.name],
+        classes=[detector.manifest.classes for detector in detectors],
+        models=[detector.manifest.name for detector in detectors],
         overwrite=overwrite,
     )
+
+
+def make_detectors(
+    engines: Sequence[Engine], conf_threshold: float, classes: Sequence[str] | None
+) -> list[Detector]:
+    """One detector for each engine; of ``classes`` each takes those that it knows.
+
+    Raises:
+        UsageError: no model has a class of that name, or two models have one name.
+    """
+    names = [engine.manifest.name for engine in engines]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two models are called '{name}'; results could not be told apart")
+    if classes is None or len(engines) == 1:
+        return [Detector(engine, conf_threshold, classes) for engine in engines]
+    finders = [engine for engine in engines if engine.manifest.task == "detection"]
+    known = list(dict.fromkeys(name for engine in finders for name in engine.manifest.classes))
+    for name in classes:
+        if name not in known:
+            raise UsageError(f"no model has the class '{name}'{nearest(name, known)}")
+    return [
+        Detector(engine, conf_threshold, _own_classes(engine, classes) if engine in finders else None)
+        for engine in engines
+    ]
+
+
+def _own_classes(engine: Engine, classes: Sequence[str]) -> list[str]:
+    own = [name for name in classes if name in engine.manifest.classes]
+    if not own:
+        raise UsageError(f"{engine.manifest.name} has none of the classes {', '.join(classes)}; leave it out")
+    return own
+
+
+def _segmenters(detectors: Sequence[Detector]) -> list[int]:
+    """Positions of the models that give class maps."""
+    found = [i for i, detector in enumerate(detectors) if detector.manifest.task == "segmentation"]
+    if not found:
+        names = ", ".join(detector.manifest.name for detector in detectors)
+        raise UsageError(f"--save-masks needs a segmentation model; {names} only detects boxes")
+    return found
 
 
 def _exit_code(report: RunReport) -> int:

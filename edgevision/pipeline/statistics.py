@@ -129,7 +129,7 @@ class Tally:
         self._models = models
         self._detections: Counter[str] = Counter()
         self._shares: Counter[str] = Counter()
-        self._maps = 0
+        self._maps: Counter[str] = Counter()
 
     def add(self, results: Sequence[Result]) -> None:
         """Counts one frame: a result for each model."""
@@ -137,7 +137,7 @@ class Tally:
             if isinstance(result, Detections):
                 self._detections.update(classes[class_id] for class_id in result.class_ids)
             else:
-                self._maps += 1
+                self._maps.update(classes)
                 for name, share in zip(classes, result.shares(len(classes)), strict=True):
                     self._shares[name] += float(share)  # type: ignore[assignment]
 
@@ -147,7 +147,8 @@ class Tally:
 
     def shares(self) -> dict[str, float]:
         """Mean share of the picture for each class that was seen, largest first."""
-        return {name: share / self._maps for name, share in self._shares.most_common() if share > 0}
+        means = {name: share / self._maps[name] for name, share in self._shares.items() if share > 0}
+        return dict(sorted(means.items(), key=lambda pair: -pair[1]))
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.errors import OutputExistsError, SinkError
 from edgevision.files import atomic_path, refuse_existing
@@ -23,8 +25,8 @@ def is_pattern(uri: str) -> bool:
     return "%" in Path(uri).name
 
 
-def save_image(path: Path, picture: Image) -> None:
-    """Writes uint8 ``[H, W, 3]`` BGR in the format that the suffix names.
+def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Writes uint8 ``[H, W, 3]`` BGR, or ``[H, W]`` grey, in the format that the suffix names.
 
     Raises:
         SinkError: the picture cannot be encoded (too large for the format), or the disk is full.
