@@ -83,8 +83,8 @@ def _open_checkpoint(path: Path) -> Engine:
     config = checkpoint.config
     if isinstance(config, DetectorTraining):
         decoder = Decoder(config.model, len(config.classes), config.decode)
-        return TorchDetectorEngine(load_detector(checkpoint, config), decoder, detector_manifest(config))
-    return TorchSegmenterEngine(load_segmenter(checkpoint, config), segmenter_manifest(config))
+        return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
+    return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 
 
 def _sha256(path: Path) -> str:
