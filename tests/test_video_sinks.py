@@ -22,9 +22,10 @@ def write(sink, count=1):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".PNG"])
-def test_an_image_for_an_image(tmp_path, suffix):
+def test_an_image_for_an_image(tmp_path, suffix, capfd):
     path = tmp_path / f"out{suffix}"
     write(open_sink(str(path), info=IMAGE))
+    assert capfd.readouterr() == ("", "")  # OpenCV warns of parameters that a format does not know
     assert np.abs(cv2.imread(str(path)).astype(int) - PICTURE).max() <= (
         0 if suffix != ".jpg" else 6
     ) or suffix in (
@@ -88,6 +89,7 @@ def test_a_folder_of_that_name(tmp_path):
     ("name", "message"),
     [
         ("out.mp5", r"unknown kind of output: .*\('\.mp5'\); did you mean '\.mp4'"),
+        ("out.avi", r"^cannot write \.avi video: .*; videos are written as \.mp4: out\.mp4$"),
         ("out.json", r"did you mean '\.jsonl'"),
         ("out", r"\(no suffix\); expected \.mp4, \.jsonl"),
         ("windwo", "did you mean 'window'"),

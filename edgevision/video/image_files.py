@@ -17,7 +17,14 @@ from edgevision.types import Frame, Image, Result
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _NUMBER = re.compile(r"%0?\d*d")
-_PARAMETERS = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_WEBP_QUALITY, 90]
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
+# By format, because OpenCV prints a warning for each parameter that a format does not know.
+_PARAMETERS = {
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 90],
+}
 
 
 def is_pattern(uri: str) -> bool:
@@ -31,8 +38,9 @@ def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
     Raises:
         SinkError: the picture cannot be encoded (too large for the format), or the disk is full.
     """
+    suffix = path.suffix.lower()
     try:
-        good, data = cv2.imencode(path.suffix.lower(), picture, _PARAMETERS)
+        good, data = cv2.imencode(suffix, picture, _PARAMETERS.get(suffix, []))
     except cv2.error as error:
         raise SinkError(f"cannot write {path}: {error.err or error}") from error
     if not good:

@@ -11,6 +11,7 @@ from edgevision.files import refuse_existing
 from edgevision.video import image_files
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.jsonl import JsonlSink
+from edgevision.video.media import VIDEO_SUFFIXES
 from edgevision.video.mp4 import Mp4Sink
 from edgevision.video.window import WindowSink
 
@@ -46,9 +47,7 @@ def open_sink(
     path = Path(uri)
     suffix = path.suffix.lower()
     if suffix not in (".mp4", ".jsonl", *image_files.SUFFIXES):
-        hint = nearest(suffix, (".mp4", ".jsonl", *image_files.SUFFIXES)) or nearest(uri, ("window",))
-        found = f"'{suffix}'" if suffix else "no suffix"
-        raise SinkError(f"unknown kind of output: {uri} ({found}){hint or '; expected ' + ACCEPTED}")
+        raise _unknown_kind(uri, suffix)
     _refuse_source(path, info)
     if suffix in image_files.SUFFIXES and image_files.is_pattern(uri):
         sink: Sink = image_files.ImagePatternSink(path, overwrite)
@@ -66,6 +65,16 @@ def open_sink(
             f"write {path.parent / ('%06d' + suffix)} or an .mp4"
         )
     return image_files.ImageSink(path)
+
+
+def _unknown_kind(uri: str, suffix: str) -> SinkError:
+    if suffix in VIDEO_SUFFIXES:  # no misspelling, so the nearest letters would not help
+        return SinkError(
+            f"cannot write {suffix} video: {uri}; videos are written as .mp4: {Path(uri).stem}.mp4"
+        )
+    hint = nearest(suffix, (".mp4", ".jsonl", *image_files.SUFFIXES)) or nearest(uri, ("window",))
+    found = f"'{suffix}'" if suffix else "no suffix"
+    return SinkError(f"unknown kind of output: {uri} ({found}){hint or '; expected ' + ACCEPTED}")
 
 
 def _refuse_source(path: Path, info: SourceInfo) -> None:
