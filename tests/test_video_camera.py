@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,36 @@ def test_a_camera_that_falls_silent_times_out():
         with pytest.raises(SourceTimeoutError, match=r"camera 0 delivered no frame for 0\.05 s"):
             next(frames)
     assert source.report.read == 1
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_device_is_never_released_under_a_reading_thread(monkeypatch, returns):
+    monkeypatch.setattr(camera, "_CLOSE_S", 10.0 if returns else 0.05)
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeCapture):
+        released_while_reading = False
+
+        def read(self):
+            self.busy = True
+            reading.set()
+            go_on.wait(10)
+            self.busy = False
+            return super().read()
+
+        def release(self):
+            self.released_while_reading |= self.busy
+            super().release()
+
+    capture = Slow([PICTURE])
+    source = CameraSource(0, camera_factory=lambda _: capture)
+    thread = threading.Thread(target=lambda: list(source))
+    thread.start()
+    assert reading.wait(10)
+    if returns:
+        threading.Timer(0.2, go_on.set).start()
+    source.close()
+    assert (capture.released, capture.released_while_reading) == (int(returns), False)
+    go_on.set()
+    thread.join(10)
+    assert not thread.is_alive()

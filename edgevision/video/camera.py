@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgevision.types import Frame, SourceReport
 from edgevision.video.base import SourceInfo
 
 _RETRY_S = 0.01
+_CLOSE_S = 1.0
 
 
 class Capture(Protocol):
@@ -84,6 +86,7 @@ class CameraSource:
         name = f"camera {device}" if isinstance(device, int) else device
         self._timeout_s = timeout_s
         self._closed = False
+        self._lock = threading.Lock()  # OpenCV must not release what another thread is reading
         self._capture = camera_factory(device)
         if not self._capture.isOpened():
             self._capture.release()
@@ -121,8 +124,11 @@ class CameraSource:
     def _read(self) -> np.ndarray | None:
         """The next picture, or None once closed."""
         deadline = time.monotonic() + self._timeout_s
-        while not self._closed:
-            good, image = self._capture.read()
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                good, image = self._capture.read()
             if good and image is not None:
                 return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
             if time.monotonic() > deadline:
@@ -131,12 +137,17 @@ class CameraSource:
                     "check its cable, and that no other program uses it"
                 )
             time.sleep(_RETRY_S)
-        return None
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._capture.release()
+        """Releases the device, unless its driver holds a reading thread: the end of the process does it then."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._lock.acquire(timeout=_CLOSE_S):
+            try:
+                self._capture.release()
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> CameraSource:
         return self
