@@ -152,7 +152,7 @@ def _names(folder: Path, split: str, images: Path) -> list[str]:
             lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read the list {listed}: {error}") from error
-        return [_without_suffix(line) for line in dict.fromkeys(lines) if line]
+        return list(dict.fromkeys(_without_suffix(line) for line in lines if line))
     if images.name != split:
         splits = [path.stem for path in sorted(folder.glob("*.txt"))]
         raise DataError(

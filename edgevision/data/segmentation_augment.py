@@ -49,6 +49,26 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
                 )
 
 
+class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision carries no types
+    """Resizes a picture to a random multiple of the size at which it fits into the input.
+
+    torchvision's ScaleJitter compares widths with heights, which shrinks wide pictures.
+    """
+
+    def __init__(self, width: int, height: int, low: float, high: float) -> None:
+        super().__init__()
+        self.width, self.height, self.low, self.high = width, height, low, high
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = v2.functional.get_size(flat_inputs[0])
+        fit = min(self.width / width, self.height / height)
+        scale = fit * float(torch.empty(1).uniform_(self.low, self.high))
+        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return self._call_kernel(v2.functional.resize, inpt, params["size"], antialias=True)
+
+
 class SegmentationAugment:
     """Applies the configured steps to one picture and its labels.
 
@@ -65,9 +85,7 @@ class SegmentationAugment:
         fills: Any = {tv_tensors.Image: fill, tv_tensors.Mask: ignore_id}
         bilinear = v2.InterpolationMode.BILINEAR
         size = (config.crop_height or height, config.crop_width or width)
-        steps: list[v2.Transform] = [
-            v2.ScaleJitter((height, width), (config.scale_min, config.scale_max), bilinear, antialias=True)
-        ]
+        steps: list[v2.Transform] = [RandomScale(width, height, config.scale_min, config.scale_max)]
         if config.rotate:
             turn = v2.RandomRotation(config.rotate_degrees, bilinear, fill=fills)
             steps.append(v2.RandomApply([turn], p=config.rotate))
