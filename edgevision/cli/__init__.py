@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from edgevision.cli.app import app as program
 from edgevision.cli.app import run_app
-from edgevision.cli.eval import eval_command
 from edgevision.cli.data import data_app
+from edgevision.cli.eval import eval_command
 from edgevision.cli.export import export_command
 from edgevision.cli.import_model import import_command
+from edgevision.cli.label import label_command
 from edgevision.cli.models import models_command
 from edgevision.cli.run import run_command
 from edgevision.cli.train import train_command
@@ -24,6 +25,7 @@ program.command("models")(models_command)
 program.add_typer(data_app, name="data")
 program.command("train")(train_command)
 program.command("eval")(eval_command)
+program.command("label")(label_command)
 program.command("export")(export_command)
 program.command("import")(import_command)
 
