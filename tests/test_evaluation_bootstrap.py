@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.evaluation.bootstrap import ap50_mean_interval, compare_ap50_mean, weighted_ap50
+from edgevision.evaluation.bootstrap import (
+    ap50_mean_interval,
+    compare_ap50_mean,
+    compare_miou,
+    miou_interval,
+    weighted_ap50,
+)
 from edgevision.evaluation.detection import DetectionEvaluation, evaluate_detections
 from edgevision.evaluation.matching import GroundTruth
 from edgevision.types import Detections
@@ -155,3 +161,27 @@ def test_only_like_is_compared_with_like() -> None:
     )
     with pytest.raises(UsageError, match="same images, labels, classes"):
         compare_ap50_mean(first, second)
+
+
+def test_the_interval_of_a_mean_iou_comes_from_resampled_pictures():
+    """Pictures of two classes: half of them all right (IoU 1), half of them with one pixel in four wrong."""
+    right = np.array([[2, 0], [0, 2]])
+    wrong = np.array([[2, 0], [1, 1]])
+    matrices = np.stack([right, wrong] * 20)
+    found = miou_interval(matrices)
+    # 80 and 60 pixels right; 20 of the second class are called the first.
+    assert found.value == pytest.approx((80 / 100 + 60 / 80) / 2)
+    # By the central limit theorem the share of wrong pictures lies between 0.345 and 0.655.
+    at = [(2 / (2 + s) + (2 - s) / 2) / 2 for s in (0.655, 0.345)]
+    assert (found.low, found.high) == pytest.approx(at, abs=0.02)
+    better = compare_miou(matrices, np.stack([right] * 40))
+    assert better.value == pytest.approx(1 - found.value)
+    assert better.excludes_zero
+    assert not compare_miou(matrices, matrices).excludes_zero
+
+
+def test_segmenters_of_other_pictures_are_not_compared():
+    matrices = np.stack([np.array([[2, 0], [1, 1]])] * 3)
+    for other in (matrices[:2], matrices[:, ::-1] + 1):
+        with pytest.raises(UsageError, match="same images"):
+            compare_miou(matrices, other)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from edgevision.data.classes import COCO_CLASSES, VOC_CLASSES, canonical, map_classes, parse_classes
+from edgevision.errors import DataError, UsageError
+
+
+def test_every_voc_class_is_among_cocos():
+    assert len(COCO_CLASSES) == len(set(COCO_CLASSES)) == 80
+    assert len(VOC_CLASSES) == len(set(VOC_CLASSES)) == 20
+    assert set(VOC_CLASSES) <= {canonical(name) for name in COCO_CLASSES}
+    # No two of COCO's names mean the same.
+    assert len(map_classes(COCO_CLASSES, COCO_CLASSES)) == 80
+
+
+def test_classes_as_users_name_them(tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("traffic light\n\n  person \n", encoding="utf-8")
+    assert parse_classes("voc") == VOC_CLASSES
+    assert parse_classes(" COCO ") == COCO_CLASSES
+    assert parse_classes(str(names)) == ("traffic light", "person")
+    assert parse_classes("person, traffic light,") == ("person", "traffic light")
+    assert parse_classes("dog") == ("dog",)
+
+
+def test_class_lists_that_cannot_be_used(tmp_path):
+    (tmp_path / "picture.txt").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "empty.txt").write_text("\n\n")
+    for text, error, word in (
+        ("nowhere.txt", DataError, "not found"),
+        (str(tmp_path / "picture.txt"), DataError, "not a text file"),
+        (str(tmp_path / "empty.txt"), UsageError, "no class name"),
+        (" , ", UsageError, "no class name"),
+        ("dog,cat,dog", UsageError, "'dog' is there twice"),
+    ):
+        with pytest.raises(error, match=word):
+            parse_classes(text)
