@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError
+from edgevision.types import Frame
 from edgevision.video import open_sink, window
 from edgevision.video.base import SourceInfo
 
@@ -44,6 +45,67 @@ def test_headless_opencv_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
     with pytest.raises(SinkError, match="opencv-python-headless"):
         open_sink("window", info=INFO)
+
+
+class Clock:
+    """Time that passes only while somebody waits for a key."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def wait_key(self, wait_ms):
+        self.now += wait_ms / 1e3
+        return -1
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """OpenCV's windows replaced by a list of the times at which pictures were shown."""
+    clock, times = Clock(), []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:  QT5\n")
+    monkeypatch.setattr(window.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(window.cv2, "waitKey", clock.wait_key)
+    monkeypatch.setattr(window.cv2, "imshow", lambda *_: times.append(clock.now))
+    monkeypatch.setattr(window.cv2, "getWindowProperty", lambda *_: 1.0)
+    for name in ("namedWindow", "resizeWindow", "destroyWindow"):
+        monkeypatch.setattr(window.cv2, name, lambda *_: None)
+    return clock, times
+
+
+def show(times_s, paced, clock=None, busy_s=0.0):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    with open_sink("window", info=INFO, paced=paced) as sink:
+        for index, time_s in enumerate(times_s):
+            sink.write(Frame(picture, index, round(time_s * 1e9)), picture, ())
+            if clock:
+                clock.now += busy_s
+    return sink
+
+
+def test_a_paced_window_keeps_each_frames_own_time(shown):
+    _, times = shown
+    show([0, 0.04, 0.14, 0.64], paced=True)
+    assert np.diff(times) == pytest.approx([0.04, 0.1, 0.5], abs=0.005)
+
+
+def test_a_paced_window_that_is_late_neither_waits_nor_hurries(shown):
+    clock, times = shown
+    show([0, 0.04, 0.08], True, clock, busy_s=0.3)
+    assert np.diff(times) == pytest.approx([0.3, 0.3], abs=0.005)
+
+
+def test_any_other_window_shows_at_once(shown):
+    _, times = shown
+    show([0, 5, 50], paced=False)
+    assert times[-1] - times[0] < 0.01
+
+
+def test_q_ends_the_waiting(shown, monkeypatch):
+    clock, times = shown
+    monkeypatch.setattr(window.cv2, "waitKey", lambda ms: clock.wait_key(ms) if ms == 1 else ord("q"))
+    assert show([0, 4], paced=True).closed
+    assert len(times) == 1
 
 
 @pytest.fixture

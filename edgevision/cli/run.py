@@ -36,7 +36,9 @@ def run_command(
         help="Folder for class maps as PNGs of class ids, at the source's size (segmentation).",
     ),
     alpha: float = typer.Option(0.45, "--alpha", help="Opacity of painted class maps, 0 to 1."),
-    display: bool = typer.Option(False, "--display", help="Show a window; q or Esc ends the run."),
+    display: bool = typer.Option(
+        False, "--display", help="Show a window, recordings at their own speed; q or Esc ends the run."
+    ),
     max_frames: int | None = typer.Option(None, "--max-frames", help="End after this many frames."),
     stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),

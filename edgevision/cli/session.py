@@ -113,9 +113,12 @@ def _run_source(
         for picture in plan.pictures:
             make_default_folder(picture)
         stack.enter_context(stop_on_signals(stop))
+        addresses = [*plan.pictures, *filter(None, [plan.records])]
+        # Who only watches wants the recording's own speed; who also records wants it done.
+        paced = addresses == ["window"] and masks is None and not info.is_live
         sinks = [
-            stack.enter_context(_open(address, source, detectors, request.overwrite))
-            for address in (*plan.pictures, *filter(None, [plan.records]))
+            stack.enter_context(_open(address, source, detectors, request.overwrite, paced))
+            for address in addresses
         ]
         if masks is not None and request.save_masks is not None:
             folder = request.save_masks
@@ -140,13 +143,14 @@ def _run_source(
     return report
 
 
-def _open(address: str, source: Source, detectors: Sequence[Detector], overwrite: bool) -> Sink:
+def _open(address: str, source: Source, detectors: Sequence[Detector], overwrite: bool, paced: bool) -> Sink:
     return open_sink(
         address,
         info=source.info,
         classes=[detector.manifest.classes for detector in detectors],
         models=[detector.manifest.name for detector in detectors],
         overwrite=overwrite,
+        paced=paced,
     )
 
 

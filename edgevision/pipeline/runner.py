@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from edgevision.detector import Detector
 from edgevision.overlay import Overlay, render
-from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
+from edgevision.pipeline.control import Progress, StopRequest
+from edgevision.pipeline.ledger import FrameLedger
 from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEmpty, QueueEnded
 from edgevision.pipeline.statistics import (
     LatencyHistogram,
@@ -27,40 +28,12 @@ from edgevision.pipeline.statistics import (
     Tally,
 )
 from edgevision.types import DropReason, Frame, Result
-from edgevision.video.base import Sink, Source
+from edgevision.video.base import Screen, Sink, Source
 
 _POLL_S = 0.1
 _JOIN_S = 3.0
 _PROGRESS_S = 0.1
-
-
-@dataclass(slots=True)
-class StopRequest:
-    """Asks a run to end early and finish its outputs.
-
-    It is a plain attribute without a lock, so that a signal handler can set it at any moment.
-    """
-
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        written: frames done.
-        time_s: presentation time of the last one, in seconds.
-        frames_per_second: over the last frames.
-        latency_ms: of the last frame, from capture until every sink had it.
-        frames: the ledger.
-    """
-
-    written: int
-    time_s: float
-    frames_per_second: float
-    latency_ms: float
-    frames: LedgerEntry
+_REFRESH_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +87,7 @@ class Pipeline:
         self._tally = Tally([detector.manifest.classes for detector in detectors])
         self._status = ""
         self._written = 0
+        self._held_s = 0.0
         self._stopped = "end"
         self._failures: list[BaseException] = []
 
@@ -155,7 +129,7 @@ class Pipeline:
                 thread.join(_JOIN_S)
         if self._failures:
             raise self._failures[0]
-        return self._report(time.perf_counter() - start)
+        return self._report(time.perf_counter() - start - self._held_s)
 
     def _capture(self) -> None:
         try:
@@ -218,8 +192,10 @@ class Pipeline:
             try:
                 answered = self._answers.get(_POLL_S)
             except QueueEmpty:
+                self._refresh()
                 continue
             except QueueEnded:
+                self._hold_still(stop)
                 return
             self._write(answered)
             latency_ms = (time.perf_counter_ns() - answered.captured_ns) / 1e6
@@ -252,6 +228,23 @@ class Pipeline:
         if reason is not None and self._stopped == "end":
             self._stopped = reason
             self._end_early()
+
+    def _refresh(self) -> bool:
+        """Keeps screens alive while no frame comes; True where there is one that is not closed."""
+        screens = [sink for sink in self._sinks if isinstance(sink, Screen)]
+        for screen in screens:
+            screen.refresh()
+        return bool(screens) and not any(sink.closed for sink in self._sinks)
+
+    def _hold_still(self, stop: StopRequest) -> None:
+        """Leaves a single picture on the screen until somebody closes it, or asks the run to end."""
+        if not self._source.info.is_image or self._failures:
+            return
+        start = time.perf_counter()
+        while stop.reason is None and self._refresh():
+            time.sleep(_REFRESH_S)
+        self._notice_stop(stop)
+        self._held_s = time.perf_counter() - start
 
     def _turns(self) -> Iterable[int]:
         return itertools.count() if self._max_frames is None else range(self._max_frames)

@@ -32,7 +32,8 @@ class StageFigures(msgspec.Struct, frozen=True):
 
     Attributes:
         calls: how often it ran.
-        total_s: seconds in all; for a live source, ``decode`` includes waiting for the next frame.
+        total_s: seconds in all; for a live source, ``decode`` includes waiting for the next frame, and where
+            a window shows a recording at its own speed, ``sinks`` includes waiting for the frame's time.
         mean_ms: milliseconds a call.
     """
 
@@ -163,7 +164,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         skipped: frames of the source that could not be decoded.
         detections: how many of each class.
         class_shares: mean share of the picture by class, for segmentation.
-        seconds: wall time from the first request for a frame until the outputs were closed.
+        seconds: wall time from the first request for a frame until the outputs were closed, less the time
+            that a single picture stood in its window.
         frames_per_second: ``written`` over ``seconds``.
         latency_ms: from capture until every sink had the frame.
         stages: wall time by stage.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edgevision.types import Frame, Image, Result, SourceReport
 
@@ -101,3 +101,16 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Screen(Protocol):
+    """A sink that a person looks at, which must stay alive while no frame comes."""
+
+    def refresh(self) -> None:
+        """Draws what is shown again where needed, and notices keys and the close button. Takes no time.
+
+        Raises:
+            SinkError: the screen is gone.
+        """
+        ...

@@ -139,7 +139,7 @@ class CameraSource:
             time.sleep(_RETRY_S)
 
     def close(self) -> None:
-        """Releases the device, unless its driver holds a reading thread: the end of the process does it then."""
+        """Releases the device; where its driver holds a reading thread, the end of the process does."""
         if self._closed:
             return
         self._closed = True

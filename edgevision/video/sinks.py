@@ -26,6 +26,7 @@ def open_sink(
     models: Sequence[str] = (),
     overwrite: bool = False,
     encoder_threads: int = 2,
+    paced: bool = False,
 ) -> Sink:
     """Opens whatever the address names, and refuses early what cannot work.
 
@@ -36,6 +37,7 @@ def open_sink(
         models: each model's name; written only where several run.
         overwrite: True replaces what exists, but never the source itself.
         encoder_threads: for H.264.
+        paced: a window shows a recording at the recording's own speed.
 
     Raises:
         OutputExistsError: the output exists and ``overwrite`` is False.
@@ -43,7 +45,7 @@ def open_sink(
             it is one image for many frames, or there is no display for a window.
     """
     if uri in ("window", "window://"):
-        return WindowSink(f"edgevision: {info.name}")
+        return WindowSink(f"edgevision: {info.name}", paced=paced)
     path = Path(uri)
     suffix = path.suffix.lower()
     if suffix not in (".mp4", ".jsonl", *image_files.SUFFIXES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from types import TracebackType
 
 import cv2
@@ -13,6 +14,8 @@ from edgevision.types import Frame, Image, Result
 
 _ESCAPE = 27
 _LARGEST = (1600, 900)
+_LOOK_MS = 20
+_LONGEST_WAIT_S = 5.0  # a request to stop is not heard meanwhile
 
 
 def why_no_display() -> str | None:
@@ -36,12 +39,14 @@ class WindowSink:
 
     Args:
         title: of the window.
+        paced: show each picture when its time has come, as a player does, instead of as soon as it is there.
+            What comes late is shown at once and nothing is hurried to catch up.
 
     Raises:
         SinkError: there is no display, or OpenCV has no windows.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, paced: bool = False) -> None:
         reason = why_no_display()
         if reason:
             raise SinkError(f"no window: {reason}; write a file instead with --output out.mp4")
@@ -49,20 +54,46 @@ class WindowSink:
         self.closed = False
         self.notes: list[str] = []
         self._title = title
+        self._paced = paced
         self._open = False
+        self._shown_s = self._time_s = 0.0
 
     def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
         if self.closed:
+            return
+        if self._open and self._paced and not self._waited_for(frame):
             return
         try:
             if not self._open:
                 self._create(picture)
             cv2.imshow(self._title, picture)
-            key = cv2.waitKey(1) & 0xFF
+        except cv2.error as error:
+            raise self._failure(error) from error
+        self._shown_s, self._time_s = time.monotonic(), frame.time_s
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Lets the window system act, and notices ``q``, Esc and the close button."""
+        if self._open:
+            self._look(1)
+
+    def _waited_for(self, frame: Frame) -> bool:
+        """Waits until the frame's time has come; False where the window was closed meanwhile."""
+        moment_s = self._shown_s + min(frame.time_s - self._time_s, _LONGEST_WAIT_S)
+        while not self.closed and (left_s := moment_s - time.monotonic()) > 0:
+            self._look(max(1, min(_LOOK_MS, int(left_s * 1e3))))
+        return not self.closed
+
+    def _look(self, wait_ms: int) -> None:
+        try:
+            key = cv2.waitKey(wait_ms) & 0xFF
             gone = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error as error:
-            raise SinkError(f"the window cannot show pictures: {error.err or error}") from error
-        self.closed = gone or key in (ord("q"), ord("Q"), _ESCAPE)
+            raise self._failure(error) from error
+        self.closed = self.closed or gone or key in (ord("q"), ord("Q"), _ESCAPE)
+
+    def _failure(self, error: cv2.error) -> SinkError:
+        return SinkError(f"the window cannot show pictures: {error.err or error}")
 
     def _create(self, picture: Image) -> None:
         # OpenCV's Qt complains again and again that its wheel has no fonts; nothing here draws text with it.
