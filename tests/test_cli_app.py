@@ -105,6 +105,8 @@ def test_an_interrupt_is_130(call, failing):
         (["run"], "'--source'"),
         (["models", "--jsn"], "No such option: --jsn"),
         (["models", "extra"], "extra"),
+        (["--foo"], "No such option: --foo"),
+        (["--foo", "models"], "No such option: --foo"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(call, arguments, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 import typer.core
@@ -30,6 +30,15 @@ class Commands(typer.core.TyperGroup):
     debug = False
     line = ""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the options before the command; what is wrong there never reaches :meth:`invoke`."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if not _is_wrong_usage(error):
+                raise
+            self._refuse(error)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -41,12 +50,15 @@ class Commands(typer.core.TyperGroup):
             if isinstance(error, BrokenPipeError):  # Typer handles it
                 raise
             if _is_typers(error):
-                if hasattr(error, "format_message"):  # a wrong option or value; Exit and Abort have none
-                    self._fail(f"error: {error.format_message()} (see '{_help(error)}')", 2, error)
+                if _is_wrong_usage(error):
+                    self._refuse(error)
                 raise
             self._fail(_bug(error), EXIT_BUG, error)
 
-    def _fail(self, line: str, exit_code: int, error: BaseException) -> None:
+    def _refuse(self, error: Any) -> NoReturn:
+        self._fail(f"error: {error.format_message()} (see '{_help(error)}')", 2, error)
+
+    def _fail(self, line: str, exit_code: int, error: BaseException) -> NoReturn:
         if Commands.debug:
             traceback.print_exception(error)
         # An error is one line, also where it quotes a library that uses several.
@@ -60,6 +72,13 @@ def _is_typers(error: Exception) -> bool:
     It carries its own copy of click since 0.16 or uses the package, so the classes have no fixed home.
     """
     return any(kind.__module__.startswith(("typer", "click")) for kind in type(error).__mro__)
+
+
+def _is_wrong_usage(error: Exception) -> bool:
+    """True for a wrong option or value; False for Exit, Abort, and the help that no arguments ask for."""
+    return (
+        _is_typers(error) and hasattr(error, "format_message") and type(error).__name__ != "NoArgsIsHelpError"
+    )
 
 
 def _help(error: Exception) -> str:
