@@ -16,6 +16,7 @@ from edgevision.cli.eval import eval_command
 from edgevision.cli.export import export_command
 from edgevision.cli.import_model import import_command
 from edgevision.cli.label import label_command
+from edgevision.cli.lr_find import lr_find_command
 from edgevision.cli.models import models_command
 from edgevision.cli.run import run_command
 from edgevision.cli.train import train_command
@@ -23,6 +24,7 @@ from edgevision.cli.train import train_command
 program.command("run")(run_command)
 program.command("models")(models_command)
 program.add_typer(data_app, name="data")
+program.command("lr-find")(lr_find_command)
 program.command("train")(train_command)
 program.command("eval")(eval_command)
 program.command("label")(label_command)

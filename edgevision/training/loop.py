@@ -159,7 +159,7 @@ class Trainer:
         batches = self.task.batches(self.seen, self.world)
         while self.seen < loop.images:
             batch = next(batches)
-            step = self._step(batch)
+            step = self.step(batch)
             self._watcher.on_step(step)
             if records is not None:
                 self._record(records, step, batch)
@@ -175,7 +175,12 @@ class Trainer:
         """Whether the last step crossed a multiple of ``interval`` images."""
         return self.seen // interval != (self.seen - self.config.loop.batch_size) // interval
 
-    def _step(self, batch: Any) -> Step:
+    def step(self, batch: Any) -> Step:
+        """Trains on one batch.
+
+        Raises:
+            TrainingError: a loss or a gradient is not finite.
+        """
         started = time.perf_counter()
         config, scaler = self.config, self._precision.scaler
         factor = lr_factor(self.seen, config.loop, config.optimiser)

@@ -1,0 +1,129 @@
+"""How much of the training speed loading costs.
+
+Trains in rounds, in one process: on one batch again and again, and on batches from the real loader. The
+order of the two alternates, and the loader is warm before its first round.
+
+    python benchmarks/train_speed.py CONFIG [--set KEY=VALUE] [--steps 20] [--rounds 4] [--json [PATH]]
+
+Prints images a second with and without loading and the share lost. ``contention`` is the share of the
+machine's CPU time that other processes took meanwhile: above a few per cent the figures mean little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgevision.errors import EdgeVisionError
+from edgevision.files import atomic_path
+from edgevision.training.distributed import World
+from edgevision.training.loop import Task, Trainer
+from edgevision.training.runs import TrainingRun, load_run
+from edgevision.training.tasks import build_task
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--steps", type=int, default=20, help="a round")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--threads", type=int, help="of the arithmetic; default: all cores")
+    parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), help="print JSON, or write it")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        run = load_run(options.config, options.overrides)
+        result = measure(run, build_task(run), options.steps, options.rounds)
+    except EdgeVisionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    text = json.dumps(result, indent=2)
+    if options.json and options.json != Path("-"):
+        with atomic_path(options.json) as partial:
+            partial.write_text(text + "\n")
+    if options.json:
+        print(text)
+    else:
+        print(
+            f"{result['without_loading']:.1f} images/s on one batch, "
+            f"{result['with_loading']:.1f} with loading"
+        )
+        print(f"loading costs {100 * result['lost']:.1f} %; contention {100 * result['contention']:.0f} %")
+    return 0
+
+
+def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, Any]:
+    """Images a second with and without loading: medians over rounds."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(run, task, Path(folder), world=World(device=device))
+        loaded = task.batches(0, trainer.world)
+        same = repeat(next(loaded))
+        _rate(trainer, loaded, 4)
+        _rate(trainer, same, 4)
+        rates: dict[str, list[float]] = {"with": [], "without": []}
+        idle, busy, started = _idle_s(), _own_cpu_s(), time.perf_counter()
+        for number in range(rounds):
+            pair = (("with", loaded), ("without", same))
+            for name, batches in pair if number % 2 else reversed(pair):
+                rates[name].append(_rate(trainer, batches, steps))
+        wall = time.perf_counter() - started
+        capacity = wall * (os.cpu_count() or 1)
+        others = max(capacity - (_idle_s() - idle) - (_own_cpu_s() - busy), 0.0)
+    without, with_loading = statistics.median(rates["without"]), statistics.median(rates["with"])
+    return {
+        "config": run.name,
+        "batch_size": run.loop.batch_size,
+        "workers": run.loop.workers,
+        "cache": run.loop.cache,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "without_loading": round(without, 2),
+        "with_loading": round(with_loading, 2),
+        "lost": round(1 - with_loading / without, 4),
+        "rounds": {name: [round(rate, 2) for rate in values] for name, values in rates.items()},
+        "contention": round(others / capacity, 3),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def _rate(trainer: Trainer, batches: Iterator[Any], steps: int) -> float:
+    """Images a second over ``steps`` steps, waiting for batches included."""
+    started = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(next(batches))
+    return steps * trainer.config.loop.batch_size / (time.perf_counter() - started)
+
+
+def _own_cpu_s() -> float:
+    """CPU time of this process and of the workers that read ahead."""
+    ticks = 0
+    for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _idle_s() -> float:
+    """Seconds that the machine's cores were idle since it started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

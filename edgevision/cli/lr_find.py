@@ -1,0 +1,63 @@
+"""``edgevision lr-find``: which learning rate to train with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def lr_find_command(
+    config: Path = typer.Argument(..., help="A training configuration."),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Draw loss over rate into this PNG."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the PNG if it exists."),
+    low: float = typer.Option(1e-6, "--low", help="First rate."),
+    high: float = typer.Option(1.0, "--high", help="Last rate."),
+    steps: int = typer.Option(100, "--steps", min=20, help="Batches at the most."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads; every core by default."),
+) -> None:
+    """Test learning rates from low to high on a few batches, and suggest one.
+
+    The rate where the loss falls fastest is printed last; the run's own weights are not touched.
+
+    \b
+    Examples:
+      edgevision lr-find configs/models/retinanet-light.yaml --out rates.png
+      edgevision train configs/models/retinanet-light.yaml --set optimiser.lr=0.002
+    """
+    from edgevision.cli.extras import needs_extra
+    from edgevision.errors import UsageError
+    from edgevision.files import refuse_existing
+
+    if out is not None:
+        if out.suffix.lower() != ".png":
+            raise UsageError(f"--out {out}: expected a file name that ends in .png")
+        refuse_existing(out, overwrite)
+    with needs_extra("train"):
+        import torch
+
+        from edgevision.training.distributed import World
+        from edgevision.training.lr_find import find_rate, plot_rates
+        from edgevision.training.runs import load_run
+        from edgevision.training.tasks import build_task
+
+    from rich.console import Console
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = load_run(config, overrides)
+    console = Console(stderr=True)
+
+    def on_step(step: int, rate: float, loss: float) -> None:
+        if step % 10 == 0:
+            console.print(f"step {step}  rate {rate:.1e}  loss {loss:.4f}", highlight=False)
+
+    world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    curve = find_rate(run, build_task(run), world, low, high, steps, on_step)
+    if out is not None:
+        plot_rates(curve, out)
+        console.print(f"curve in {out}", highlight=False)
+    typer.echo(f"the loss is lowest at {curve.lowest:.1e}; suggested: optimiser.lr={curve.suggestion:.1e}")
