@@ -196,7 +196,9 @@ class Trainer:
         scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip_norm or float("inf"))
-        if not scaler.is_enabled():  # the scaler skips such a step and lowers its scale
+        if (
+            not scaler.is_enabled() or scaler.get_scale() < 1
+        ):  # a scaler skips such a step and halves its scale
             self._refuse_non_finite("gradient", norm, batch)
         scaler.step(self.optimiser)
         scaler.update()

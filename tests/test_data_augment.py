@@ -1,0 +1,157 @@
+"""Rotation, mosaic, switches, the cache, and pictures that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgevision.data.augment import AugmentConfig, DetectionAugment
+from edgevision.data.detection import DetectionSet, LabelledImage
+from edgevision.data.detection_loading import DetectionData, detection_loader
+from edgevision.data.loading import StreamSampler
+from edgevision.data.memory import PictureReader, free_memory
+from edgevision.errors import DataError
+from edgevision.manifest import Resize
+
+NONE = AugmentConfig(photometric=0, zoom_out=0, iou_crop=0, aspect=1, flip=0)
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
+
+
+def painted(folder: Path, known: tuple[bool, ...] = (True,) * 4, side: int = 100) -> DetectionSet:
+    """Four grey pictures with a block of an own colour each, whose class is its number."""
+    entries = []
+    for number, colour in enumerate(COLOURS):
+        image = np.full((side, side, 3), 60, np.uint8)
+        box = np.array([0.2, 0.3, 0.8, 0.7], np.float32) * side
+        x1, y1, x2, y2 = box.astype(int)
+        image[y1:y2, x1:x2] = colour
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+        labels, ignore = np.array([number]), np.array([False])
+        entries.append(LabelledImage(folder / f"{number}.png", number, box[None], labels, ignore))
+    return DetectionSet(tuple(entries), ("b", "g", "r", "c"), np.array(known))
+
+
+def data(sets: list[DetectionSet], size: int = 128, cache: int = 0, **steps: float) -> DetectionData:
+    fields: dict[str, Any] = {name: getattr(NONE, name) for name in AugmentConfig.__struct_fields__}
+    augment = DetectionAugment(AugmentConfig(**{**fields, **steps}), 114)
+    return DetectionData(sets, size, Resize(), augment, seed=1, cache_bytes=cache)
+
+
+def extent(image: np.ndarray[Any, Any], colour: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+    """Corners of the pixels that have nearly the colour."""
+    near = np.abs(image.astype(int) - colour).max(axis=2) < 90
+    rows, columns = np.nonzero(near.any(axis=1))[0], np.nonzero(near.any(axis=0))[0]
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+def test_zeros_switch_everything_off(tmp_path: Path) -> None:
+    plain = DetectionData([painted(tmp_path)], 128, Resize(), None)[3, 2]
+    varied = data([painted(tmp_path)])[3, 2]
+    assert torch.equal(plain.image, varied.image)
+    assert torch.equal(plain.boxes, varied.boxes)
+
+
+def test_boxes_turn_with_the_picture(tmp_path: Path) -> None:
+    turned = data([painted(tmp_path)], rotate=1.0, rotate_max=10.0)
+    still = data([painted(tmp_path)])[0, 1].boxes
+    angles = set()
+    for position in range(12):
+        sample = turned[position, 1]
+        np.testing.assert_allclose(sample.boxes[0], extent(sample.image.numpy(), COLOURS[1]), atol=2.5)
+        angles.add(round(float((sample.boxes - still).abs().max())))
+    assert len(angles) > 3
+
+
+def test_a_mosaic_moves_the_boxes_of_four_pictures(tmp_path: Path) -> None:
+    mosaic = data([painted(tmp_path)], mosaic=1.0)
+    for position in range(20):
+        sample = mosaic[position, position % 4]
+        assert len(sample.files) == len(sample.boxes) == 4
+        assert Path(sample.files[0]).stem == str(position % 4)
+        labels = sample.labels.tolist()
+        for box, label in zip(sample.boxes.numpy(), labels, strict=True):
+            if labels.count(label) == 1:  # else two blocks have this colour
+                np.testing.assert_allclose(box, extent(sample.image.numpy(), COLOURS[label]), atol=2)
+        assert float(sample.boxes.min()) >= 0
+        assert float(sample.boxes.max()) <= 128
+
+
+def test_a_mosaic_is_the_same_for_the_same_key_and_stays_in_its_set(tmp_path: Path) -> None:
+    """Sets know different classes, so a picture of two sets would teach what one of them does not know."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    sets = [painted(tmp_path / "a"), painted(tmp_path / "b", known=(True, False, False, False))]
+    mosaic = data(sets, mosaic=1.0)
+    for position in range(8):
+        sample = mosaic[position, position]
+        assert {Path(file).parent.name for file in sample.files} == {"a" if position < 4 else "b"}
+        assert sample.known.tolist() == ([True] * 4 if position < 4 else [True, False, False, False])
+        again = mosaic[position, position]
+        assert torch.equal(sample.image, again.image)
+        assert sample.files == again.files
+
+
+def test_an_unreadable_picture_is_replaced_and_reported(tmp_path: Path) -> None:
+    sets = [painted(tmp_path)]
+    (tmp_path / "1.png").write_bytes(b"broken")
+    sample = data(sets)[0, 1]
+    assert [Path(file).name for file in sample.files] == ["2.png"]
+    assert sample.labels.tolist() == [2]
+    (line,) = sample.unreadable
+    assert line.endswith("1.png")
+    batch = next(iter(detection_loader(data(sets), StreamSampler([1.0] * 4, seed=0), 4, 0)))
+    assert len(batch.unreadable) == 1
+    assert len(batch.files) == 4
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    with pytest.raises(DataError, match="4 pictures in a row cannot be used; the first: picture not found"):
+        data(sets)[0, 1]
+
+
+def test_a_cached_picture_is_the_picture(tmp_path: Path) -> None:
+    sets = [painted(tmp_path)]
+    plain, cached = data(sets), data(sets, cache=10**6)
+    assert cached.reader.cached == 4
+    assert cached.reader.cached_bytes == 4 * 100 * 100 * 3
+    first = cached[5, 3]
+    (tmp_path / "3.png").unlink()
+    for sample in (cached[5, 3], plain[5, 0]):
+        assert not sample.unreadable
+    assert torch.equal(cached[5, 3].image, first.image)
+
+
+def test_the_cache_keeps_to_its_limit(tmp_path: Path) -> None:
+    painted(tmp_path)
+    paths = sorted(tmp_path.glob("*.png"))
+    reader = PictureReader(paths, 1000, limit_bytes=2 * 30_000 + 29_999)
+    assert (reader.cached, reader.cached_bytes) == (2, 60_000)
+    for index in range(4):
+        np.testing.assert_array_equal(reader.read(index).image, cv2.imread(str(paths[index])))
+        with pytest.raises(ValueError, match="read-only"):
+            reader.read(0).image[0, 0] = 1
+    assert 10**8 < free_memory() < 10**14
+
+
+@pytest.mark.parametrize("cache", [0, 10**7])
+def test_large_pictures_are_read_small_and_boxes_follow(tmp_path: Path, cache: int) -> None:
+    sets = [painted(tmp_path, side=500)]
+    one = data(sets, size=100, cache=cache)
+    for _ in range(2):  # decoded, then from memory
+        picture = one.reader.read(0)
+        assert picture.image.shape == (200, 200, 3)
+        assert (picture.scale_x, picture.scale_y) == (0.4, 0.4)
+        np.testing.assert_allclose(one[0, 0].boxes, [[20, 30, 80, 70]], atol=1e-4)
+
+
+def test_workers_share_what_one_of_them_decoded(tmp_path: Path) -> None:
+    one = data([painted(tmp_path)], cache=10**6)
+    loader = detection_loader(one, StreamSampler([1.0] * 4, seed=0), 4, 1)
+    next(iter(loader))
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    assert [one[0, number].unreadable for number in range(4)] == [()] * 4
