@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,7 +14,7 @@ import pytest
 from helpers import picture_with_block, write_bright_segmenter, write_colour_model
 
 from edgevision import zoo
-from edgevision.cli import main
+from edgevision.cli import main, session
 
 FRAMES = 24
 
@@ -159,6 +160,42 @@ def test_a_segmenter_paints_and_reports_areas(run, material):
     record = json.loads(Path("o.jsonl").read_text().splitlines()[0])
     assert record["segmentation"]["bright"] == pytest.approx(30 * 40 / (160 * 120), abs=0.02)
     assert any(line.strip().startswith("area: dark") for line in lines)
+
+
+class Camera:
+    """Looks like cv2.VideoCapture: a red block, picture after picture."""
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def read(self):
+        time.sleep(0.01)
+        return True, picture_with_block(160, 120, (40, 40, 80, 80))
+
+    def get(self, key):
+        return {3: 160.0, 4: 120.0, 5: 30.0}.get(key, 0.0)
+
+    def set(self, key, value):
+        return True
+
+    def release(self):
+        pass
+
+
+def test_a_webcam_alone_shows_a_status_line_where_there_is_no_display(material, place, capsys, monkeypatch):
+    monkeypatch.setattr(
+        session, "open_source", partial(session.open_source, camera_factory=lambda _: Camera())
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--source", "webcam", "--model", str(material / "colours.onnx"), "--max-frames", "5"])
+    lines = capsys.readouterr().err.splitlines()
+    assert not ended.value.code
+    assert lines[0].startswith("camera 0: 1 frames")
+    assert "no display" in lines[0]
+    assert "--output out.mp4 records" in lines[0]
+    assert any(line.startswith("camera 0: 5 frames") for line in lines)
+    assert any("red 5" in line for line in lines)
+    assert list(place.iterdir()) == []
 
 
 def test_max_frames(run):
