@@ -69,6 +69,26 @@ def test_a_variable_frame_rate_is_kept(tmp_path):
     assert numbers == list(range(10))
 
 
+@pytest.mark.parametrize(
+    "times",
+    [[0, *range(80, 500, 40)], [0, 40, 80, 580], VARIABLE, EVEN],
+    ids=["first gap", "last gap", "variable", "even"],
+)
+def test_no_player_cuts_the_last_picture_off(tmp_path, times):
+    """Players that honour the file's edit list drop packets that it marks as discarded."""
+    out = tmp_path / "out.mp4"
+    with Mp4Sink(out, SourceInfo("made up", is_live=False, frame_rate=25.0)) as sink:
+        for index, time_ms in enumerate(times):
+            picture = np.full((48, 64, 3), index, np.uint8)
+            sink.write(Frame(picture, index, time_ms * 10**6), picture, ())
+    with av.open(out) as container:
+        packets = [p for p in container.demux(video=0) if p.pts is not None]
+        end = float(container.streams.video[0].duration * container.streams.video[0].time_base)
+    assert len(packets) == len(times)
+    assert not any(packet.is_discard for packet in packets)
+    assert times[-1] / 1000 + 0.039 <= end <= times[-1] / 1000 + 0.7
+
+
 def test_times_that_do_not_move_are_kept_apart(tmp_path):
     source = ArraySource([numbered(number) for number in range(4)], [0, 0, 1, 40_000_000])
     record(source, Mp4Sink(tmp_path / "out.mp4", source.info))

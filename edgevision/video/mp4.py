@@ -70,6 +70,7 @@ class Mp4Sink:
         self._audio: AudioTrack | None = None
         self._size = (0, 0)
         self._last_pts = -1
+        self._varies = False
         self._failed = False
         self._reformatter = VideoReformatter()
 
@@ -79,6 +80,8 @@ class Mp4Sink:
             encoded = self._encodable(picture)
             encoded.pts = max(round(Fraction(frame.timestamp_ns, 10**9) / _TIME_BASE), self._last_pts + 1)
             encoded.time_base = _TIME_BASE
+            if self._last_pts >= 0:
+                self._varies |= abs(encoded.pts - self._last_pts - self._frame_ticks()) > 1
             self._last_pts = encoded.pts
             container.mux(stream.encode(encoded))
             if self._audio is not None:
@@ -120,7 +123,14 @@ class Mp4Sink:
 
     def _finish(self, container: OutputContainer) -> None:
         if self._stream is not None:
-            container.mux(self._stream.encode(None))
+            last = self._stream.encode(None)
+            for packet in last[-1:]:
+                # The muxer counts the track's length in decoding order. With reordered pictures at a varying
+                # rate that may end before the last picture, which the file's edit list would then cut off.
+                # The last packet is made to reach the end; the last picture may stay up to three longer.
+                if self._varies:
+                    packet.duration = self._last_pts + self._frame_ticks() - (packet.dts or 0)
+            container.mux(last)
         if self._audio is not None:
             self._audio.finish(float((self._last_pts + self._frame_ticks()) * _TIME_BASE))
 
