@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 
 from edgevision.cli import outputs
-from edgevision.cli.outputs import make_default_folder, plan_outputs
+from edgevision.cli.outputs import check_named_outputs, make_folder, plan_outputs
 from edgevision.cli.progress import show_progress
-from edgevision.errors import SinkError
+from edgevision.errors import SinkError, UsageError
 from edgevision.pipeline import LedgerEntry, Progress
 from edgevision.video.base import SourceInfo
 
@@ -66,14 +66,25 @@ def test_named_outputs_replace_the_defaults(display, tmp_path):
     assert plan.records == str(tmp_path / "front_door.edgevision.jsonl")
 
 
-def test_only_default_folders_are_made(tmp_path):
-    make_default_folder(str(tmp_path / "pics.edgevision" / "%06d.jpg"))
-    assert (tmp_path / "pics.edgevision").is_dir()
-    make_default_folder(str(tmp_path / "mine" / "%06d.jpg"))
-    assert not (tmp_path / "mine").exists()
+def test_one_missing_folder_is_made_and_a_misspelt_path_is_not(tmp_path):
+    named = {"--output": tmp_path / "drawn", "--save-json": tmp_path / "json", "--stats": None}
+    check_named_outputs(named, [], sources=2, overwrite=False)
+    assert (tmp_path / "drawn").is_dir()
+    assert (tmp_path / "json").is_dir()
+    check_named_outputs({"--output": tmp_path / "frames" / "%06d.jpg"}, [], sources=1, overwrite=False)
+    assert (tmp_path / "frames").is_dir()
+    for wrong in ("none/drawn", "none/drawn/%06d.jpg", "none/out.mp4"):
+        with pytest.raises(SinkError, match="output folder does not exist"):
+            check_named_outputs({"--output": tmp_path / wrong}, [], sources=1, overwrite=False)
+    assert not (tmp_path / "none").exists()
     (tmp_path / "taken.edgevision").touch()
     with pytest.raises(SinkError, match="cannot make the output folder"):
-        make_default_folder(str(tmp_path / "taken.edgevision" / "%06d.jpg"))
+        make_folder(tmp_path / "taken.edgevision")
+
+
+def test_several_sources_do_not_fit_one_file(tmp_path):
+    with pytest.raises(UsageError, match="2 sources need a folder, not one file"):
+        check_named_outputs({"--output": tmp_path / "a.mp4"}, [], sources=2, overwrite=False)
 
 
 def told(info, total, terminal):

@@ -39,7 +39,7 @@ def plan_outputs(
 
     Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
     into an image, a folder of images into a folder), and a live source is shown in a window, or on a status
-    line where there is no display. An output that is a folder takes files of those names.
+    line where there is no display. An output that is a folder, or has no suffix, takes files of those names.
     """
     pictures: list[str] = []
     hint = ""
@@ -50,27 +50,33 @@ def plan_outputs(
     elif not named and info.is_live:
         hint = f"({why_no_display()}; --output out.mp4 records; Ctrl-C ends)"
     if output is not None:
-        pictures.append(str(output / _default_name(info) if output.is_dir() else output))
+        pictures.append(str(output / _default_name(info) if names_folder(output) else output))
     elif not named and not info.is_live:
         pictures.append(_default_name(info))
     records = None
     if save_json is not None:
-        records = str(save_json / f"{default_stem(info)}.jsonl" if save_json.is_dir() else save_json)
+        named_folder = names_folder(save_json)
+        records = str(save_json / f"{default_stem(info)}.jsonl" if named_folder else save_json)
     return OutputPlan(tuple(pictures), records, hint)
 
 
-def make_default_folder(picture: str) -> None:
-    """Makes the folder of a default ``<name>.edgevision/%06d.jpg``; other folders are the user's to make.
+def make_folder(path: Path) -> None:
+    """Makes one folder where it is missing; the one above it must exist, so that a misspelt path is noticed.
 
     Raises:
         SinkError: it cannot be made.
     """
-    folder = Path(picture).parent
-    if is_pattern(picture) and folder.suffix == ".edgevision":
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot make the output folder {folder}: {error.strerror}") from error
+    try:
+        path.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise SinkError(f"output folder does not exist: {path.parent}; create it first") from error
+    except OSError as error:
+        raise SinkError(f"cannot make the output folder {path}: {error.strerror}") from error
+
+
+def names_folder(path: Path) -> bool:
+    """Whether an output means a folder: it is one, or its name has no suffix and nothing of it exists yet."""
+    return path.is_dir() or (not path.suffix and not path.exists())
 
 
 def default_stem(info: SourceInfo) -> str:
@@ -92,7 +98,7 @@ def _default_name(info: SourceInfo) -> str:
 def check_named_outputs(
     outputs: dict[str, Path | None], inputs: Sequence[str], sources: int, overwrite: bool
 ) -> None:
-    """Refuses what can be refused before anything is opened.
+    """Refuses what can be refused before anything is opened, and makes the folders that were named.
 
     Args:
         outputs: each option and what it names.
@@ -115,8 +121,11 @@ def check_named_outputs(
         for name in inputs:
             if Path(name).is_file() and path.exists() and path.samefile(name):
                 raise UsageError(f"{option} {path} would overwrite an input; choose another name")
-        if path.is_dir() and option != "--stats":
+        if option != "--stats" and names_folder(path):
+            make_folder(path)
             continue
         if sources > 1 and option != "--stats":
-            raise UsageError(f"{option} {path}: {sources} sources need a folder that exists, not one file")
+            raise UsageError(f"{option} {path}: {sources} sources need a folder, not one file")
+        if is_pattern(str(path)):
+            make_folder(path.parent)
         refuse_existing(path, overwrite or is_pattern(str(path)))

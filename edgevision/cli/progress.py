@@ -11,10 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from edgevision.pipeline import Progress, RunReport
+from edgevision.types import DropReason
 from edgevision.video.base import SourceInfo
 
 Report = Callable[[Progress], None]
 _PLAIN_EVERY_S = 10.0
+_DROPS = {
+    DropReason.NEWER_FRAME.value: "passed over for a newer frame",
+    DropReason.SHUTDOWN.value: "read ahead, not processed",
+}
 
 
 @contextmanager
@@ -86,9 +91,8 @@ def show_summary(report: RunReport, outputs: Sequence[str], console: Console) ->
         say(console, f"  detections: {found or 'none'}")
     times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in report.stages.items())
     say(console, f"  ms a frame by stage (they overlap): {times}")
-    dropped = ", ".join(f"{count} {reason}" for reason, count in report.frames.dropped.items())
-    if dropped:
-        say(console, f"  dropped: {dropped} of {report.frames.captured}")
+    for reason, count in report.frames.dropped.items():
+        say(console, f"  {_DROPS.get(reason, reason)}: {count} of the {report.frames.captured} frames read")
     if outputs:
         say(console, f"  written: {', '.join(outputs)}")
     if report.stopped in ("SIGINT", "SIGTERM"):

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED
-from edgevision.cli.outputs import check_named_outputs, default_stem, make_default_folder, plan_outputs
+from edgevision.cli.outputs import check_named_outputs, default_stem, make_folder, plan_outputs
 from edgevision.cli.progress import say, show_progress, show_summary
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.detector import Detector, check_conf_threshold
@@ -21,6 +21,7 @@ from edgevision.files import atomic_path
 from edgevision.overlay import Overlay, check_opacity
 from edgevision.pipeline import Pipeline, RunReport, StopRequest
 from edgevision.video import Sink, Source, expand_sources, open_sink, open_source
+from edgevision.video.image_files import is_pattern
 from edgevision.video.masks import MaskSink, refuse_existing_folder
 from edgevision.zoo import default_model, find_model
 
@@ -61,6 +62,8 @@ def run_request(request: Request) -> int:
     if request.max_frames is not None and request.max_frames < 1:
         raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
     check_opacity(request.alpha)
+    if not request.source.strip():
+        raise UsageError("--source is empty; expected a file, a folder, webcam, an address or demo")
     sources = expand_sources(request.source)
     models = [find_model(name) for name in request.models] or [default_model("detection").path]
     if request.save_masks is not None:
@@ -111,7 +114,8 @@ def _run_source(
         info = source.info
         plan = plan_outputs(info, request.output, request.save_json, request.display, request.save_masks)
         for picture in plan.pictures:
-            make_default_folder(picture)
+            if is_pattern(picture):
+                make_folder(Path(picture).parent)
         stack.enter_context(stop_on_signals(stop))
         addresses = [*plan.pictures, *filter(None, [plan.records])]
         # Who only watches wants the recording's own speed; who also records wants it done.
