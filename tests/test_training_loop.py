@@ -322,3 +322,21 @@ def test_foreign_checkpoints_are_refused(run: DetectorTraining, tmp_path: Path) 
         load_checkpoint(tmp_path / "foreign.pt")
     with pytest.raises(CheckpointError, match="not found"):
         load_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_detector_of_other_classes_starts_from_a_trained_one(run: DetectorTraining, tmp_path: Path) -> None:
+    trainer(run, tmp_path / "run").save("last.pt")
+    source = load_checkpoint(tmp_path / "run" / "last.pt").average
+    own = msgspec.structs.replace(
+        run, classes=("car", "dog", "cat"), initial=str(tmp_path / "run" / "last.pt")
+    )
+    started = DetectionTask(own).model.state_dict()
+    differing = [
+        key
+        for key, value in started.items()
+        if value.shape != source[key].shape or not torch.equal(value, source[key])
+    ]
+    assert differing == ["class_tower.predict.weight", "class_tower.predict.bias"]
+    wider = msgspec.structs.replace(own, model=msgspec.structs.replace(run.model, channels=24))
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        DetectionTask(wider)

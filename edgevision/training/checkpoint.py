@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
 from edgevision.errors import CheckpointError
 from edgevision.files import atomic_path
@@ -97,3 +98,26 @@ def _upgrade(document: Any) -> None:
     if document["task"] == "detection":
         for source in (*document["data"]["train"], document["data"]["val"]):
             source.setdefault("kind", "coco")
+
+
+def start_from(model: nn.Module, path: str, class_layer: str) -> None:
+    """Loads a checkpoint's averaged weights to train on from: transfer learning.
+
+    Args:
+        model: the network to fill.
+        path: a checkpoint of the same architecture; its classes may be others.
+        class_layer: name of the last layer of the class prediction, which keeps its fresh weights where
+            the number of classes differs.
+
+    Raises:
+        CheckpointError: there is no checkpoint there, or it is of another architecture.
+    """
+    found, own = load_checkpoint(path).average, model.state_dict()
+    fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}
+    missing = [key for key in {**found, **own} if key not in fitting]
+    misfits = [key for key in missing if not key.startswith(f"{class_layer}.")]
+    if misfits:
+        raise CheckpointError(
+            f"initial: {path} belongs to another model ({misfits[0]} differs); expected the same architecture"
+        )
+    model.load_state_dict(fitting, strict=False)

@@ -109,7 +109,7 @@ class DetectorTraining(
     Attributes:
         name: the model's short name; outputs go to ``runs/<name>``.
         classes: class names in the order of the model's outputs.
-        initial: a checkpoint of the same architecture to start from, or empty.
+        initial: a checkpoint of the same architecture to start from, or empty; its classes may be others.
     """
 
     name: str

@@ -24,7 +24,7 @@ from edgevision.models.losses import DetectionLoss, DetectionTargets
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.check import check_detector_data
-from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
 
@@ -55,7 +55,7 @@ class DetectionTask:
         torch.manual_seed(config.loop.seed)
         self.model: nn.Module = RetinaNet(config.model, len(config.classes))
         if config.initial:
-            self.model.load_state_dict(load_checkpoint(config.initial).average)
+            start_from(self.model, config.initial, "class_tower.predict")
         self._criterion = DetectionLoss(
             config.loss, config.model.anchors, config.model.input_size, len(config.classes)
         )

@@ -14,7 +14,6 @@ from edgevision.data.segmentation_augment import SegmentationAugment
 from edgevision.data.segmentation_check import SegmentationCheck, check_segmentation, class_frequencies
 from edgevision.data.segmentation_loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.detector import Detector
-from edgevision.errors import CheckpointError
 from edgevision.evaluation.predict_segmentation import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.manifest import Manifest
@@ -22,7 +21,7 @@ from edgevision.models.normalise import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.segmenter_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
-from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.checkpoint import start_from
 from edgevision.training.distributed import World
 from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
 from edgevision.types import IGNORE_ID
@@ -57,7 +56,7 @@ class SegmentationTask:
         torch.manual_seed(config.loop.seed)
         self.model: nn.Module = UNet(config.model, len(config.classes))
         if config.initial:
-            _load_weights(self.model, config.initial)
+            start_from(self.model, config.initial, "classifier")
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
@@ -111,15 +110,6 @@ def segmenter_manifest(
 
 def _load(source: SegmentationSource, classes: tuple[str, ...]) -> SegmentationSet:
     return load_segmentation(source.folder, source.split, classes, source.exclude, source.only)
-
-
-def _load_weights(model: nn.Module, path: str) -> None:
-    try:
-        model.load_state_dict(load_checkpoint(path).average)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"initial: {path} belongs to another model; expected the same backbone, decoder and classes"
-        ) from error
 
 
 def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:

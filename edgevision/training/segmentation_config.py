@@ -55,7 +55,7 @@ class SegmenterTraining(
         classes: class names in the order of the model's outputs; the data's classes are found by name, and
             pixels of any other class are ignored.
         colours: RGB of each class; empty for colours that edgevision chooses.
-        initial: a checkpoint of the same architecture to start from, or empty.
+        initial: a checkpoint of the same architecture to start from, or empty; its classes may be others.
     """
 
     name: str
