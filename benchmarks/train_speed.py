@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,16 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, 
         _rate(trainer, loaded, 4)
         _rate(trainer, same, 4)
         rates: dict[str, list[float]] = {"with": [], "without": []}
-        idle, busy, started = _idle_s(), _own_cpu_s(), time.perf_counter()
+        idle, training, loading, started = _idle_s(), _trainer_s(), _loader_s(), time.perf_counter()
         for number in range(rounds):
             pair = (("with", loaded), ("without", same))
             for name, batches in pair if number % 2 else reversed(pair):
                 rates[name].append(_rate(trainer, batches, steps))
         wall = time.perf_counter() - started
         capacity = wall * (os.cpu_count() or 1)
-        others = max(capacity - (_idle_s() - idle) - (_own_cpu_s() - busy), 0.0)
+        training, loading = _trainer_s() - training, _loader_s() - loading
+        others = max(capacity - (_idle_s() - idle) - training - loading, 0.0)
+    images = rounds * steps * run.loop.batch_size
     without, with_loading = statistics.median(rates["without"]), statistics.median(rates["with"])
     return {
         "config": run.name,
@@ -97,6 +99,11 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, 
         "with_loading": round(with_loading, 2),
         "lost": round(1 - with_loading / without, 4),
         "rounds": {name: [round(rate, 2) for rate in values] for name, values in rates.items()},
+        # On busy cores CPU time is the fairer measure: the loader reads for half of the rounds.
+        "cpu_ms_per_image": {
+            "training": round(1000 * training / (2 * images), 2),
+            "loading": round(1000 * loading / images, 2),
+        },
         "contention": round(others / capacity, 3),
         "load_average": os.getloadavg()[0],
     }
@@ -110,13 +117,21 @@ def _rate(trainer: Trainer, batches: Iterator[Any], steps: int) -> float:
     return steps * trainer.config.loop.batch_size / (time.perf_counter() - started)
 
 
-def _own_cpu_s() -> float:
-    """CPU time of this process and of the workers that read ahead."""
+def _cpu_s(pids: Iterable[int | None]) -> float:
+    """CPU time that processes have taken so far."""
     ticks = 0
-    for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+    for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _trainer_s() -> float:
+    return _cpu_s([os.getpid()])
+
+
+def _loader_s() -> float:
+    return _cpu_s(child.pid for child in multiprocessing.active_children())
 
 
 def _idle_s() -> float:

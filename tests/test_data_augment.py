@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision import tv_tensors
 
-from edgevision.data.augment import AugmentConfig, DetectionAugment
+from edgevision.boxes import iou
+from edgevision.data.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
 from edgevision.data.detection import DetectionSet, LabelledImage
 from edgevision.data.detection_loading import DetectionData, detection_loader
 from edgevision.data.loading import StreamSampler
@@ -54,6 +56,64 @@ def test_zeros_switch_everything_off(tmp_path: Path) -> None:
     varied = data([painted(tmp_path)])[3, 2]
     assert torch.equal(plain.image, varied.image)
     assert torch.equal(plain.boxes, varied.boxes)
+
+
+def jittered(image: np.ndarray[Any, Any], draws: list[float], **limits: float) -> np.ndarray[Any, Any]:
+    """One pass of the jitter whose four draws, brightness to hue, are given."""
+    none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    jitter = ColourJitter(**{**none, **limits})
+    picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "uniform_", lambda self, *_: torch.tensor(draws))
+        moved = jitter(picture)
+    assert isinstance(moved, tv_tensors.Image)
+    return moved.permute(1, 2, 0).numpy()
+
+
+def test_colours_by_hand() -> None:
+    image = np.array([[[40, 80, 120], [0, 0, 0]]], np.uint8)  # BGR
+    ones = [1.0] * 4
+    np.testing.assert_allclose(jittered(image, ones), image, atol=1)
+    np.testing.assert_allclose(jittered(image, ones, brightness=0.5)[0, 0], [60, 120, 180], atol=1)
+    # The first pixel's luma is 0.114 * 40 + 0.587 * 80 + 0.299 * 120 = 87.4.
+    grey = jittered(image, [-1.0] * 4, saturation=1.0)
+    np.testing.assert_allclose(grey[0, 0], [87, 87, 87], atol=1)
+    # Contrast 0.5 goes half-way to the picture's mean luma, 43.7.
+    halved = jittered(image, [-1.0] * 4, contrast=0.5)
+    np.testing.assert_allclose(halved[0], [[42, 62, 82], [22, 22, 22]], atol=1)
+    # Turning the hue keeps the luma, 77.9, and moves red towards yellow one way and magenta the other.
+    red = np.array([[[60, 60, 120]]], np.uint8)
+    ways = [jittered(red, [0.0, 0.0, 0.0, way], hue=0.05)[0, 0].astype(float) for way in (-1, 1)]
+    for turned in ways:
+        assert turned @ [0.114, 0.587, 0.299] == pytest.approx(77.9, abs=1.5)
+    assert sorted(bool(b > g) for b, g, _ in ways) == [False, True]
+
+
+def test_a_crop_keeps_an_object_as_far_as_it_promises() -> None:
+    boxes = np.array([[10, 10, 60, 60], [150, 80, 190, 95]], np.float32)
+    corners = tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(100, 200))
+    picture = tv_tensors.Image(torch.zeros(3, 100, 200, dtype=torch.uint8))
+    torch.manual_seed(0)
+    sizes = set()
+    for overlap in (0.0, 0.3, 0.7):
+        crop = IoUCrop(min_scale=0.3, sampler_options=[overlap])
+        for _ in range(40):
+            params = crop.make_params([picture, corners])
+            left, top, width, height = (params[key] for key in ("left", "top", "width", "height"))
+            assert 0 <= left < left + width <= 200
+            assert 0 <= top < top + height <= 100
+            assert width >= 60
+            assert height >= 30
+            assert 0.5 <= width / height <= 2
+            area = np.array([[left, top, left + width, top + height]], np.float32)
+            kept = params["is_within_crop_area"].numpy()
+            assert iou(area, boxes)[0, kept].max() >= overlap
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+            inside = ((centres > area[:, :2]) & (centres < area[:, 2:])).all(axis=1)
+            assert kept.tolist() == inside.tolist()
+            sizes.add((width, height))
+    assert len(sizes) > 60
+    assert IoUCrop(sampler_options=[1.0]).make_params([picture, corners]) == {}
 
 
 def test_boxes_turn_with_the_picture(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(_document(report), indent=2))
     else:
-        _print(Console(), report)
+        # Names of files are long: a pipe or a log has room for them.
+        console = Console()
+        _print(console if console.is_terminal else Console(width=160), report)
     if report.broken:
         raise DataError(f"{path} is broken: {', '.join(one.fault.value for one in report.broken)}")
 
@@ -147,16 +149,16 @@ def _document(report: DataReport) -> dict[str, Any]:
 def _print(console: Any, report: DataReport) -> None:
     from rich.table import Table
 
+    for number, one in enumerate(report.sets, start=1):
+        console.print(f"set {number}: {one.name}", highlight=False, markup=False, soft_wrap=True)
     table = Table("set", "found", "count", "for example", box=None, header_style="bold", pad_edge=False)
-    for one in report.sets:
-        table.add_row(one.name, "images", str(one.images), "")
-        _add_findings(table, one.findings)
-    if report.between:
-        table.add_row("between the sets", "", "", "")
-        _add_findings(table, report.between)
+    for number, one in enumerate(report.sets, start=1):
+        table.add_row(str(number), "images", str(one.images), "")
+        _add_findings(table, str(number), one.findings)
+    _add_findings(table, "all", report.between)
     console.print(table, highlight=False, markup=False)
     names = list(dict.fromkeys(name for one in report.sets for name in one.counts))
-    columns = [str(position) for position in range(1, len(report.sets) + 1)]
+    columns = [f"set {position}" for position in range(1, len(report.sets) + 1)]
     counts = Table("class", *columns, box=None, header_style="bold", pad_edge=False)
     for name in names:
         counts.add_row(name, *(str(one.counts.get(name, "")) for one in report.sets))
@@ -164,12 +166,12 @@ def _print(console: Any, report: DataReport) -> None:
     console.print(counts, highlight=False, markup=False)
 
 
-def _add_findings(table: Any, findings: tuple[Finding, ...]) -> None:
+def _add_findings(table: Any, where: str, findings: tuple[Finding, ...]) -> None:
     from rich.text import Text
 
     for one in findings:
         style = "red" if one.fault.breaks else ""
-        table.add_row("", Text(one.fault.value, style), str(one.count), Text("; ".join(one.examples)))
+        table.add_row(where, Text(one.fault.value, style), str(one.count), Text("; ".join(one.examples)))
 
 
 @contextmanager

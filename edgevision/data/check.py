@@ -66,7 +66,7 @@ class SetReport:
     Attributes:
         name: what users see.
         images: how many it has.
-        counts: boxes (pixels, for segmentation) of each class.
+        counts: boxes (pixels, for segmentation) of each class that is wanted.
         findings: faults inside the set.
         hashes: content hash of each picture to its path; empty where contents were not read.
     """
@@ -135,7 +135,7 @@ def check_set(
     if classes is not None:
         wanted = map_classes(counts, classes)
         for name in sorted(set(counts) - set(wanted)):
-            found[Fault.UNWANTED] += [name] * counts[name]
+            found[Fault.UNWANTED] += [name] * counts.pop(name)
     return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), hashes)
 
 

@@ -52,9 +52,13 @@ class StreamSampler(Sampler[Key]):
 @contextmanager
 def seeded(seed: int, position: int) -> Iterator[None]:
     """Inside, torch's random numbers depend on nothing but the seed and the position in the stream."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed * 1_000_003 + position)
+    # torch.manual_seed() would note a traceback for every GPU's generator, each time.
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed * 1_000_003 + position)
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(state)
 
 
 def stream_loader(
