@@ -16,6 +16,7 @@ from training_helpers import small_run
 from edgevision.cli import main
 from edgevision.data.check import DataReport, Fault, SetReport, check_set, check_sets, require_sound
 from edgevision.data.coco import read_coco
+from edgevision.data.yolo import read_yolo
 from edgevision.errors import DataError
 
 
@@ -172,3 +173,25 @@ def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureF
     code, _, err = run(capsys, "data", "check", tmp_path / "x.json")
     assert code == 2
     assert "--images" in err
+
+
+def test_converted_labels_are_the_same_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("images/val", "labels/val"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "images" / "val" / f"{name}.png"), np.zeros((40, 80, 3), np.uint8))
+    (tmp_path / "labels" / "val" / "a.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    out = tmp_path / "val.json"
+    code, text, _ = run(capsys, "data", "convert", tmp_path, "--split", "val", "--out", out)
+    assert code == 0
+    assert "2 images, 2 classes" in text
+    converted, original = read_coco(out, tmp_path / "images" / "val"), read_yolo(tmp_path, "val")
+    assert converted.classes == original.classes == ("cat", "dog")
+    for new, old in zip(converted.images, original.images, strict=True):
+        assert (new.path, new.names, new.width, new.height) == (old.path, old.names, 80, 40)
+        np.testing.assert_allclose(new.boxes, old.boxes)
+    (tmp_path / "labels" / "val" / "a.txt").write_text("5 0.5 0.5 0.25 0.5\n")
+    code, _, err = run(capsys, "data", "convert", tmp_path, "--split", "val", "--out", tmp_path / "x.json")
+    assert code == 1
+    assert "undefined class 5" in err

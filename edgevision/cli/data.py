@@ -1,4 +1,4 @@
-"""``edgevision data check``: what is wrong with a data set, in one table."""
+"""``edgevision data``: what is wrong with a data set, in one table; labels in another form."""
 
 from __future__ import annotations
 
@@ -62,6 +62,36 @@ def check_command(
         _print(console if console.is_terminal else Console(width=160), report)
     if report.broken:
         raise DataError(f"{path} is broken: {', '.join(one.fault.value for one in report.broken)}")
+
+
+@data_app.command("convert")
+def convert_command(
+    path: Path = typer.Argument(..., help="A VOC or YOLO folder."),
+    out: Path = typer.Option(..., "--out", help="The COCO instances json to write."),
+    split: str = typer.Option("", "--split", help="Only this split of the folder."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the json if it exists."),
+) -> None:
+    """Write the labels of a VOC or YOLO folder as COCO json, which 'edgevision eval' reads.
+
+    \b
+    Example:
+      edgevision data convert my-yolo-folder --split val --out val.json
+    """
+    from edgevision.cli.extras import needs_extra
+    from edgevision.files import refuse_existing
+
+    refuse_existing(out, overwrite)
+    with needs_extra("train"):
+        from edgevision.data.convert import to_coco
+        from edgevision.data.voc import read_voc
+        from edgevision.data.yolo import read_yolo
+
+    if (path / "Annotations").is_dir():
+        raw, images = read_voc(path, split), path / "JPEGImages"
+    else:
+        raw, images = read_yolo(path, split), path / "images" / split
+    to_coco(raw, images).write(out)
+    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; its pictures are in {images}")
 
 
 def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
