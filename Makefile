@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone: .venv is made and filled by tools/setup.sh when needed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint types imports unit format constraints clean
+.PHONY: help demo test train-smoke dev lint types imports unit format constraints clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -15,6 +15,9 @@ demo: ## Detect things in a made-up video: writes demo.mp4 and demo.jsonl
 	@echo "Open demo.mp4 to see the boxes; demo.jsonl holds the same detections, one line a frame."
 
 test: lint types imports unit ## All of the four below, in order; stops at the first that fails
+
+train-smoke: dev ## Train, evaluate, export and run a small detector and a small segmenter (2-3 minutes)
+	@$(BIN)/python tools/train_smoke.py
 
 lint: dev ## Style and format (ruff)
 	@$(BIN)/ruff check --quiet
@@ -38,7 +41,7 @@ format: dev ## Format the code and fix what ruff can fix
 constraints: dev ## Take the newest versions of all dependencies into constraints.txt
 	@tools/constraints.sh --upgrade
 
-dev:
+dev: ## Install the training side and the development tools into .venv
 	@tools/setup.sh dev
 
 clean: ## Remove what building, testing and the demo left behind (not .venv)
