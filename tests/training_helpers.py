@@ -39,6 +39,7 @@ def small_run(folder: Path, *overrides: str) -> DetectorTraining:
             "model.channels=16",
             "loop={images: 48, batch_size: 4, workers: 0, seed: 1, validate_every: 24, save_every: 8}",
             "optimiser.warmup_images=8",
+            "optimiser.lr_factors={backbone: 0.0}",
             *overrides,
         ],
     )

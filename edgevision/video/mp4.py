@@ -125,11 +125,11 @@ class Mp4Sink:
         if self._stream is not None:
             last = self._stream.encode(None)
             for packet in last[-1:]:
-                # The muxer counts the track's length in decoding order. With reordered pictures at a varying
-                # rate that may end before the last picture, which the file's edit list would then cut off.
-                # The last packet is made to reach the end; the last picture may stay up to three longer.
-                if self._varies:
-                    packet.duration = self._last_pts + self._frame_ticks() - (packet.dts or 0)
+                # The muxer derives the track's end from its last packet in decoding order. Pictures are
+                # reordered, so that need not be the last picture, which the edit list would then cut off.
+                # At a varying rate the end is made late rather than early: by three pictures at most.
+                start = packet.dts if self._varies else packet.pts
+                packet.duration = self._last_pts + self._frame_ticks() - (start or 0)
             container.mux(last)
         if self._audio is not None:
             self._audio.finish(float((self._last_pts + self._frame_ticks()) * _TIME_BASE))
