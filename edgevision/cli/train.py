@@ -98,7 +98,7 @@ class _Bar:
             disable=self._plain,
         )
         self._task = self._bar.add_task("images", total=total, text="")
-        self._next_line = 0
+        self._next_line, self._interval = 0, max(total // 25, 1)
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -113,4 +113,4 @@ class _Bar:
         self._bar.update(self._task, completed=step.seen, text=text)
         if self._plain and step.seen >= self._next_line:
             self._console.print(f"{step.seen} images  {text}", highlight=False)
-            self._next_line = step.seen + 1600
+            self._next_line = step.seen + self._interval
