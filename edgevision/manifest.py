@@ -30,6 +30,8 @@ SCHEMA_VERSION = 1
 METADATA_KEY = "edgevision"
 INPUT_NAME = "frames"
 
+Precision = Literal["fp32", "fp16", "int8", "int8+fp16"]
+
 _METADATA_PROPS = 14
 _GRAPH = 7
 _LENGTH_DELIMITED = 2
@@ -82,6 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         colours: RGB of each class (segmentation).
         training_data, licence: what the weights were trained on and what that allows.
         figures: measured figures, such as ``ap50_mean``.
+        precision: of the core, between the normalised input and ``heads``; the rest is always FP32.
         sha256: of the file with its metadata cleared; empty until the manifest is written.
         schema: version of this structure.
     """
@@ -100,6 +103,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     training_data: str = ""
     licence: str = ""
     figures: dict[str, float] = {}
+    precision: Precision = "fp32"
     sha256: str = ""
     schema: int = SCHEMA_VERSION
 

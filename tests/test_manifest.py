@@ -134,6 +134,7 @@ def test_a_truncated_file_is_refused(model, cut):
         ({"input_width": 0}, "lacks class names or an input size"),
         ({"input_width": "wide"}, "malformed"),
         ({"max_detections": None}, "lacks max_detections"),
+        ({"precision": "fp8"}, "malformed"),
     ],
 )
 def test_contradictions_are_refused(change, message):
@@ -216,3 +217,11 @@ def test_check_contract_names_every_difference():
     assert "expected frames uint8 [N, 64, 64, 3], found frames uint8 [1, 3, 64, 64]" in text
     assert "expected boxes float32 [N, 2, 4], found boxes float16 [N, 2, 4]" in text
     assert "expected count int32 [N], found none of that name" in text
+
+
+def test_the_precision_is_kept_and_files_from_before_it_are_fp32(model):
+    write_manifest(model, colour_manifest(precision="int8+fp16"))
+    assert read_manifest(model).precision == "int8+fp16"
+    document = json.loads(msgspec.json.encode(colour_manifest()))
+    del document["precision"]
+    assert decode_manifest(json.dumps(document), "model.onnx").precision == "fp32"
