@@ -17,7 +17,6 @@ from edgevision.engines.plan import (
     PlanInfo,
     check_plan,
     decode_plan_info,
-    plan_info_path,
     read_plan_info,
     sha256_of,
     write_plan,
