@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torchvision import tv_tensors
 
 from edgevision.boxes import iou
 from edgevision.data.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
-from edgevision.data.detection import DetectionSet, LabelledImage
+from edgevision.data.detection import DetectionSet, LabelledImage, load_coco
 from edgevision.data.detection_loading import DetectionData, detection_loader
 from edgevision.data.loading import StreamSampler
 from edgevision.data.memory import PictureReader, free_memory
@@ -33,8 +34,8 @@ def painted(folder: Path, known: tuple[bool, ...] = (True,) * 4, side: int = 100
         x1, y1, x2, y2 = box.astype(int)
         image[y1:y2, x1:x2] = colour
         cv2.imwrite(str(folder / f"{number}.png"), image)
-        labels, ignore = np.array([number]), np.array([False])
-        entries.append(LabelledImage(folder / f"{number}.png", number, box[None], labels, ignore))
+        labels, ignore, scores = np.array([number]), np.array([False]), np.ones(1, np.float32)
+        entries.append(LabelledImage(folder / f"{number}.png", number, box[None], labels, ignore, scores))
     return DetectionSet(tuple(entries), ("b", "g", "r", "c"), np.array(known))
 
 
@@ -215,3 +216,20 @@ def test_workers_share_what_one_of_them_decoded(tmp_path: Path) -> None:
     for file in tmp_path.glob("*.png"):
         file.unlink()
     assert [one[0, number].unreadable for number in range(4)] == [()] * 4
+
+
+def test_a_teachers_scores_stay_with_their_boxes(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "0.png"}],
+        "categories": [{"id": 1, "name": "b"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 30], "score": 0.4321},
+            {"image_id": 1, "category_id": 1, "bbox": [60, 60, 30, 30]},
+        ],
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((128, 128, 3), np.uint8))
+    loaded = load_coco(tmp_path / "labels.json", tmp_path, ["b"])
+    sample = data([loaded], flip=1.0)[(0, 0)]
+    found = dict(zip(sample.boxes[:, 0].round().int().tolist(), sample.scores.tolist(), strict=True))
+    assert found == {128 - 40: pytest.approx(0.4321), 128 - 90: 1.0}

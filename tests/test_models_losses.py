@@ -12,6 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 from edgevision.anchors import AnchorConfig, anchor_grid, encode_boxes
 from edgevision.models.losses import (
     AnchorMatcher,
+    Certainty,
     DetectionLoss,
     DetectionLossConfig,
     DetectionTargets,
@@ -123,6 +124,36 @@ def test_perfect_boxes_cost_nothing_and_wrong_ones_do(box: str) -> None:
     bad = loss(HeadMaps([logits], [deltas + 0.3]), truth)
     assert float(good["box"]) == pytest.approx(0, abs=1e-5)
     assert float(bad["box"]) > 0.05
+
+
+def test_certainty_by_hand() -> None:
+    certain = Certainty(middle=0.45, slope=12.0)(torch.tensor([0.45, 0.45 + math.log(3) / 12, 1.0]))
+    torch.testing.assert_close(certain, torch.tensor([0.5, 0.75, 1.0]))
+
+
+def test_the_loss_of_a_doubtful_label_is_least_at_its_probability() -> None:
+    p = torch.linspace(0.01, 0.99, 99)
+    losses = focal_loss(torch.logit(p), torch.full_like(p, 0.3), 0.25, 2.0)
+    assert float(p[losses.argmin()]) == pytest.approx(0.3, abs=1e-5)
+    # At p = 0.5: alpha_t = 0.3 * 0.25 + 0.7 * 0.75, factor 0.2^2, cross-entropy log 2.
+    assert float(losses[49]) == pytest.approx(0.6 * 0.04 * math.log(2), rel=1e-4)
+
+
+def test_a_doubtful_box_weighs_less_beside_a_certain_one() -> None:
+    anchors = AnchorConfig(strides=(8,), scales=(1.0,), ratios=(1.0,), base_size=1.0)
+    boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0], [16.0, 16.0, 24.0, 24.0]])  # the anchors of two cells
+    deltas = torch.zeros(1, 4, 4, 4)
+    deltas[0, 0, 0, 0] = 0.5  # off by half a side at the first box; the second is perfect
+    logits = torch.full((1, 2, 4, 4), -4.0)
+
+    def box_loss(certainty: Certainty | None) -> float:
+        config = DetectionLossConfig(box="smooth_l1", certainty=certainty)
+        truth = targets(boxes, [0, 0])._replace(scores=torch.tensor([0.45, 1.0]))
+        return float(DetectionLoss(config, anchors, 32, 2)(HeadMaps([logits], [deltas]), [truth])["box"])
+
+    off = 0.5 - 0.5 / 9  # smooth L1 of 0.5 with beta 1/9
+    assert box_loss(None) == pytest.approx(off / 2, rel=1e-5)
+    assert box_loss(Certainty(0.45, 12.0)) == pytest.approx(0.5 * off / 1.5, rel=1e-5)
 
 
 def test_an_image_without_objects_has_a_finite_loss_and_gradient() -> None:

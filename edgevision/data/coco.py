@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgevision.data.raw import Problem, RawSet, raw_image
+from edgevision.data.raw import Problem, RawObject, RawSet, raw_image
 from edgevision.errors import DataError
-
-_Object = tuple[str, list[float], bool]
 
 
 def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     """Reads a COCO instances json; crowds (``iscrowd``) are regions to ignore.
+
+    A box may carry the ``score`` of the teacher that found it, as ``edgevision label`` writes it.
 
     Args:
         annotations: the json file.
@@ -27,7 +27,7 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
         document = json.loads(annotations.read_bytes())
         categories = {int(entry["id"]): str(entry["name"]) for entry in document["categories"]}
         entries: dict[int, Any] = {int(entry["id"]): entry for entry in document["images"]}
-        objects: dict[int, list[_Object]] = {image_id: [] for image_id in entries}
+        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in entries}
         problems = [_collect(label, categories, objects) for label in document["annotations"]]
         loaded = tuple(
             raw_image(images / str(entry["file_name"]), image_id, _size(entry), objects[image_id])
@@ -47,7 +47,7 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     return RawSet(str(annotations), loaded, tuple(categories.values()), found)
 
 
-def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[_Object]]) -> Problem | None:
+def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]) -> Problem | None:
     """Files one annotation under its picture, or says what is wrong with it."""
     image_id, category = int(label["image_id"]), int(label["category_id"])
     left, top, width, height = map(float, label["bbox"])
@@ -56,7 +56,8 @@ def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[_Ob
     if image_id not in objects:
         return Problem("orphan", f"annotation {label.get('id', '?')}: undefined image_id {image_id}")
     corners = [left, top, left + width, top + height]
-    objects[image_id].append((categories[category], corners, bool(label.get("iscrowd", 0))))
+    ignore, score = bool(label.get("iscrowd", 0)), float(label.get("score", 1.0))
+    objects[image_id].append(RawObject(categories[category], corners, ignore, score))
     return None
 
 

@@ -26,6 +26,7 @@ class LabelledImage:
         boxes: float32 ``[G, 4]``, corners in source pixels.
         labels: int64 ``[G]``, indices into the set's classes.
         ignore: bool ``[G]``: regions that count neither for nor against (COCO's ``iscrowd``).
+        scores: float32 ``[G]``: of the teacher that found the object, 1 for people's labels.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class LabelledImage:
     boxes: FloatArray
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
+    scores: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,4 +102,6 @@ def _labelled(image: RawImage, index: dict[str, int]) -> LabelledImage:
     labels = np.array([index.get(name, -1) for name in image.names], np.int64)
     sides = image.boxes[:, 2:] - image.boxes[:, :2]
     kept = (labels >= 0) & (sides > 0).all(axis=1)
-    return LabelledImage(image.path, image.image_id, image.boxes[kept], labels[kept], image.ignore[kept])
+    return LabelledImage(
+        image.path, image.image_id, image.boxes[kept], labels[kept], image.ignore[kept], image.scores[kept]
+    )

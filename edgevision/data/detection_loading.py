@@ -22,6 +22,7 @@ from edgevision.types import FloatArray, Image
 
 _SHRINK = 2  # pictures are read at no more than this many times the input's size
 _ATTEMPTS = 50
+_SCORE_STEPS = 10_000  # scores travel with the boxes as whole numbers
 _MOSAIC_CENTRE = (0.3, 0.7)  # where the four pictures may meet, in shares of the input
 
 
@@ -33,6 +34,7 @@ class DetectionSample(NamedTuple):
         boxes: float32 ``[G, 4]``.
         labels: int64 ``[G]``.
         ignore: bool ``[G]``.
+        scores: float32 ``[G]``, a teacher's, or 1.
         known: bool ``[C]``.
         files: what the picture was made of.
         unreadable: files that should have been used, and why they could not be.
@@ -42,6 +44,7 @@ class DetectionSample(NamedTuple):
     boxes: Tensor
     labels: Tensor
     ignore: Tensor
+    scores: Tensor
     known: Tensor
     files: tuple[str, ...]
     unreadable: tuple[str, ...]
@@ -65,7 +68,7 @@ class DetectionBatch(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """A picture on its way into a sample: boxes in its pixels; ``columns`` are labels and ignore flags."""
+    """A picture on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes."""
 
     image: Image
     boxes: FloatArray
@@ -131,6 +134,7 @@ class DetectionData(Dataset[DetectionSample]):
             torch.from_numpy(boxes),
             torch.from_numpy(columns[:, 0]),
             torch.from_numpy(columns[:, 1] != 0),
+            torch.from_numpy((columns[:, 2] / _SCORE_STEPS).astype(np.float32)),
             self._known[self._set_of[index]],
             tuple(str(self._entries[number].path) for number, _ in used),
             tuple(unreadable),
@@ -149,7 +153,8 @@ class DetectionData(Dataset[DetectionSample]):
     def _varied(self, index: int, picture: Picture) -> _Tile:
         entry = self._entries[index]
         scale = np.array([picture.scale_x, picture.scale_y] * 2, np.float32)
-        columns = np.stack([entry.labels, entry.ignore.astype(np.int64)], axis=1)
+        scores = np.rint(entry.scores * _SCORE_STEPS).astype(np.int64)
+        columns = np.stack([entry.labels, entry.ignore.astype(np.int64), scores], axis=1)
         tile = _Tile(picture.image, entry.boxes * scale, columns)
         return tile if self._augment is None else _Tile(*self._augment(*tile))
 

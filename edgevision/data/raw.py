@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,6 +28,22 @@ class Problem(NamedTuple):
     text: str
 
 
+class RawObject(NamedTuple):
+    """One labelled object.
+
+    Attributes:
+        name: its class.
+        box: four corners in pixels.
+        ignore: it is a region that counts neither for nor against.
+        score: of the teacher that found it, 0 to 1; 1 for people's labels.
+    """
+
+    name: str
+    box: list[float]
+    ignore: bool
+    score: float = 1.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RawImage:
     """One picture as its labels describe it.
@@ -38,6 +55,7 @@ class RawImage:
         boxes: float32 ``[G, 4]``, corners in pixels, as written: perhaps empty or outside the picture.
         names: G class names.
         ignore: bool ``[G]``.
+        scores: float32 ``[G]``, a teacher's, or 1.
     """
 
     path: Path
@@ -47,6 +65,7 @@ class RawImage:
     boxes: FloatArray
     names: tuple[str, ...]
     ignore: NDArray[np.bool_]
+    scores: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +89,11 @@ def raw_image(
     path: Path,
     image_id: int,
     size: tuple[int, int] | None,
-    objects: list[tuple[str, list[float], bool]],
+    objects: Sequence[RawObject],
 ) -> RawImage:
-    """A picture from ``(width, height)`` and ``(class name, corners, ignore)`` of each object."""
+    """A picture from ``(width, height)`` and its objects."""
     width, height = size or (None, None)
-    boxes = np.array([box for _, box, _ in objects], np.float32).reshape(-1, 4)
-    ignore = np.array([ignored for _, _, ignored in objects], bool)
-    return RawImage(path, image_id, width, height, boxes, tuple(name for name, _, _ in objects), ignore)
+    boxes = np.array([one.box for one in objects], np.float32).reshape(-1, 4)
+    ignore = np.array([one.ignore for one in objects], bool)
+    scores = np.array([one.score for one in objects], np.float32)
+    return RawImage(path, image_id, width, height, boxes, tuple(one.name for one in objects), ignore, scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from edgevision.data.raw import SUFFIXES, Problem, RawImage, RawSet, raw_image
+from edgevision.data.raw import SUFFIXES, Problem, RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError, nearest
 
 
@@ -69,7 +69,7 @@ def _picture(folder: Path, name: str) -> Path:
     return next((path for path in found if path.is_file()), folder / f"{name}.jpg")
 
 
-def _object(entry: ElementTree.Element) -> tuple[str, list[float], bool]:
+def _object(entry: ElementTree.Element) -> RawObject:
     """VOC counts pixels from 1 and includes the last one, so ``xmin`` loses one and ``xmax`` stays."""
     box = entry.find("bndbox")
     name = (entry.findtext("name") or "").strip()
@@ -77,7 +77,7 @@ def _object(entry: ElementTree.Element) -> tuple[str, list[float], bool]:
         raise ValueError("an object without name or bndbox")
     left, top, right, bottom = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
     difficult = (entry.findtext("difficult") or "0").strip() == "1"
-    return name, [left - 1, top - 1, right, bottom], difficult
+    return RawObject(name, [left - 1, top - 1, right, bottom], difficult)
 
 
 def _number(parent: ElementTree.Element, key: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from edgevision.data.pictures import picture_size
-from edgevision.data.raw import SUFFIXES, Problem, RawImage, RawSet, raw_image
+from edgevision.data.raw import SUFFIXES, Problem, RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError
 
 _NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "classes.names")
@@ -92,13 +92,13 @@ def _read(
         problems.append(Problem("malformed", f"{file.name}: {error}"))
         lines = []
     size = picture_size(path)
-    objects: list[tuple[str, list[float], bool]] = []
+    objects: list[RawObject] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or size is None:  # a picture without a size is reported as unreadable
             continue
         try:
             label, box = _parse(line)
-            objects.append((classes[label], [v * size[i % 2] for i, v in enumerate(box)], False))
+            objects.append(RawObject(classes[label], [v * size[i % 2] for i, v in enumerate(box)], False))
         except IndexError:
             undefined = f"{file.name}:{number}: undefined class {label} (of {len(classes)} names)"
             problems.append(Problem("class", undefined))

@@ -15,6 +15,24 @@ from edgevision.anchors import AnchorConfig, anchor_grid, decode_boxes, encode_b
 from edgevision.models.retinanet import HeadMaps
 
 
+class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a teacher is right, by its score: ``1 / (1 + exp(-slope * (score - middle)))``.
+
+    Platt's calibration (1999). Fit it by holding the teacher against people's labels.
+
+    Attributes:
+        middle: the score at which half of its boxes are right.
+        slope: how fast that changes.
+    """
+
+    middle: float
+    slope: float
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Probabilities, of the shape of ``scores``; people's labels, with a score of 1, are certain."""
+        return torch.where(scores >= 1, 1.0, torch.sigmoid(self.slope * (scores - self.middle)))
+
+
 class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights and thresholds of the detector's loss; the defaults are the paper's.
 
@@ -26,6 +44,9 @@ class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         foreground_iou: an anchor with at least this overlap with an object learns that object.
         background_iou: an anchor with less than this overlap with every object is background;
             what lies between is left out.
+        certainty: what the scores of a teacher's boxes are worth: the class is then learnt as a
+            probability (Li et al. 2020, arXiv:2006.04388), and the box with that weight. None takes
+            every box for certain.
     """
 
     alpha: float = 0.25
@@ -35,6 +56,7 @@ class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     smooth_l1_beta: float = 1 / 9
     foreground_iou: float = 0.5
     background_iou: float = 0.4
+    certainty: Certainty | None = None
 
 
 class DetectionTargets(NamedTuple):
@@ -45,12 +67,14 @@ class DetectionTargets(NamedTuple):
         labels: int64 ``[G]``.
         ignore: bool ``[G]``: the region counts neither as its class nor as background.
         known: bool ``[C]``: classes that were labelled in this image's data set; others teach nothing.
+        scores: float ``[G]``, 0 to 1: of the teacher that found the object; None for people's labels.
     """
 
     boxes: Tensor
     labels: Tensor
     ignore: Tensor
     known: Tensor
+    scores: Tensor | None = None
 
 
 class Matches(NamedTuple):
@@ -71,15 +95,16 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
     """Sigmoid focal loss, element by element (Lin et al. 2017, equation 5).
 
     ``-alpha_t (1 - p_t)^gamma log(p_t)``, with ``alpha_t = alpha`` for targets of 1 and ``1 - alpha`` for 0.
+    For targets between them the factor is ``|target - p|^gamma``, which is the same at 0 and 1 (quality
+    focal loss, Li et al. 2020, equation 6); it is least where p is the target.
 
     Args:
-        logits, targets: of one shape; targets are 0 or 1.
+        logits, targets: of one shape; targets are probabilities.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    p = torch.sigmoid(logits)
-    p_t = p * targets + (1 - p) * (1 - targets)
+    distance = (targets - torch.sigmoid(logits)).abs()
     alpha_t = alpha * targets + (1 - alpha) * (1 - targets)
-    return alpha_t * (1 - p_t) ** gamma * cross_entropy
+    return alpha_t * distance**gamma * cross_entropy
 
 
 class AnchorMatcher:
@@ -161,39 +186,48 @@ class DetectionLoss(nn.Module):
         logits = flatten_maps(maps.logits, self.classes).float()
         deltas = flatten_maps(maps.deltas, 4).float()
         matches = [self.matcher(self.anchors, target) for target in targets]
-        positives = _batch_share(sum(len(match.positive) for match in matches), logits.device)
+        pairs = list(zip(matches, targets, strict=True))
+        certain = [self._certainty(target)[match.objects] for match, target in pairs]
+        positives = _batch_share(float(sum(one.sum() for one in certain)), logits.device)
         wanted = torch.zeros_like(logits)
-        for image, (match, target) in enumerate(zip(matches, targets, strict=True)):
-            wanted[image, match.positive, target.labels[match.objects]] = 1
+        for image, (match, target) in enumerate(pairs):
+            wanted[image, match.positive, target.labels[match.objects]] = certain[image]
         weight = torch.stack([match.weight for match in matches])
         focal = focal_loss(logits, wanted, self.config.alpha, self.config.gamma)
-        pairs = list(zip(matches, targets, strict=True))
         boxes = torch.cat([target.boxes[match.objects] for match, target in pairs])
         anchors = torch.cat([self.anchors[match.positive] for match in matches])
         predicted = torch.cat([deltas[image, match.positive] for image, match in enumerate(matches)])
         return {
             "class": (focal * weight).sum() / positives,
-            "box": self.config.box_weight * self._box_loss(predicted, boxes, anchors) / positives,
+            "box": self.config.box_weight
+            * (self._box_loss(predicted, boxes, anchors) * torch.cat(certain)).sum()
+            / positives,
         }
 
+    def _certainty(self, target: DetectionTargets) -> Tensor:
+        """Float ``[G]``: how certain it is that each object is one."""
+        if self.config.certainty is None or target.scores is None:
+            return torch.ones(len(target.boxes), device=target.boxes.device)
+        return self.config.certainty(target.scores)
+
     def _box_loss(self, deltas: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """``[P]``, one for each positive anchor."""
         if self.config.box == "giou":
-            loss: Tensor = generalized_box_iou_loss(
-                decode_boxes(deltas, anchors, torch), boxes, reduction="sum"
-            )
+            loss: Tensor = generalized_box_iou_loss(decode_boxes(deltas, anchors, torch), boxes)
             return loss
         wanted = encode_boxes(boxes, anchors, torch)
-        return F.smooth_l1_loss(deltas, wanted, beta=self.config.smooth_l1_beta, reduction="sum")
+        beta = self.config.smooth_l1_beta
+        return F.smooth_l1_loss(deltas, wanted, beta=beta, reduction="none").sum(dim=1)
 
 
-def _batch_share(positives: int, device: torch.device) -> float:
+def _batch_share(positives: float, device: torch.device) -> float:
     """What losses are divided by: this process's even share of the positives of the whole batch.
 
     Processes that train together average their gradients, so the sum over them is divided by all positives.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return max(positives, 1)
-    count = torch.tensor(float(positives), device=device)
+    count = torch.tensor(positives, device=device)
     torch.distributed.all_reduce(count)
     return max(float(count), 1.0) / torch.distributed.get_world_size()
 

@@ -73,7 +73,7 @@ class DetectionTask:
         images = normalise(batch.images.to(device, non_blocking=True))
         targets = [
             DetectionTargets(
-                *(column.to(device) for column in (one.boxes, one.labels, one.ignore, one.known))
+                *(column.to(device) for column in (one.boxes, one.labels, one.ignore, one.known, one.scores))
             )
             for one in batch.samples
         ]
