@@ -60,6 +60,22 @@ class Host(msgspec.Struct, frozen=True):
     edgevision: str
 
 
+class PlanLayer(msgspec.Struct, frozen=True):
+    """One layer of a plan, as the builder reported it.
+
+    Attributes:
+        name: the builder's own.
+        kind: the builder's own: ``correlation`` is a convolution in TensorRT for RTX.
+        precision: element type of its data input, in NVIDIA's words: ``Int8``, ``Half``, ``Float``.
+        nodes: names of the ONNX nodes that went into it.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    nodes: tuple[str, ...] = ()
+
+
 class PlanInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in ``<plan>.json``.
 
@@ -69,13 +85,14 @@ class PlanInfo(msgspec.Struct, frozen=True, kw_only=True):
         onnx_sha256: of that file, all of it.
         flavour: which library built the plan and must run it.
         tensorrt_version: of that library, such as ``10.3.0``.
-        target: what was asked for: ``rtx40``, ``jetson-orin-nano``, ``this-machine``.
+        target: what was asked for: ``rtx40``, ``jetson-orin-nano``; ``sm80`` for a GPU without a profile.
         compute_capability: of the GPU that the plan runs on, such as ``8.9``.
         gpu: name of the GPU that built it; empty where it was built ahead of time.
         batch: batch sizes that it takes.
         workspace_mib: most scratch memory that a layer may take, or None for the library's default.
         dla_core: core that the plan runs on, or None for the GPU.
         dla_fallback: layers that the DLA cannot run, which run on the GPU instead.
+        layers: what the plan consists of; empty where the builder did not say.
         key: hash of everything that the build depends on; equal keys need no second build.
         built_at: UTC, ISO 8601.
         build_seconds: how long it took.
@@ -96,6 +113,7 @@ class PlanInfo(msgspec.Struct, frozen=True, kw_only=True):
     workspace_mib: int | None = None
     dla_core: int | None = None
     dla_fallback: tuple[str, ...] = ()
+    layers: tuple[PlanLayer, ...] = ()
     key: str
     built_at: str
     build_seconds: float
