@@ -190,8 +190,9 @@ def test_a_webcam_alone_shows_a_status_line_where_there_is_no_display(material, 
         main(["run", "--source", "webcam", "--model", str(material / "colours.onnx"), "--max-frames", "5"])
     lines = capsys.readouterr().err.splitlines()
     assert not ended.value.code
-    assert lines[0].startswith("camera 0: 1 frames")
-    assert "no display" in lines[0]
+    assert lines[0].startswith("colours: ONNX Runtime")
+    assert lines[1].startswith("camera 0: 1 frames")
+    assert "no display" in lines[1]
     assert "--output out.mp4 records" in lines[0]
     assert any(line.startswith("camera 0: 5 frames") for line in lines)
     assert any("red 5" in line for line in lines)

@@ -10,8 +10,9 @@ from helpers import (
 )
 from onnx import TensorProto, helper
 
-from edgevision.engines import load_engine
-from edgevision.engines.onnxrt import OnnxRuntimeEngine, usable_cores
+from edgevision.engines import load_engine, onnxrt
+from edgevision.engines.base import usable_cores
+from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EngineError, ManifestError, ModelError, UsageError
 from edgevision.manifest import write_manifest
 
@@ -139,8 +140,15 @@ def test_a_graph_that_onnx_runtime_refuses_is_one_line(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_plans_and_missing_files(tmp_path):
-    with pytest.raises(ModelError, match="TensorRT plans"):
-        load_engine(tmp_path / "m.engine")
+def test_a_provider_that_is_passed_over_in_silence_is_an_error(model, monkeypatch):
+    """A GPU build names CUDA, finds no libraries, and goes on with the CPU without a word."""
+    monkeypatch.setattr(onnxrt, "_available", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxrt, "installed_providers", lambda: ("cuda", "cpu"))
+    passed_over = pytest.warns(UserWarning, match="CUDAExecutionProvider")
+    with passed_over, pytest.raises(EngineError, match="CUDA provider does not load on this machine"):
+        OnnxRuntimeEngine(model, provider="cuda")
+
+
+def test_missing_files(tmp_path):
     with pytest.raises(ModelError, match="not found"):
         load_engine(tmp_path / "absent.onnx")

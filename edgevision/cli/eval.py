@@ -30,7 +30,11 @@ def eval_command(
     min_boxes: int = typer.Option(
         10, "--min-boxes", min=1, help="Objects that a class needs to count in ap50_mean."
     ),
-    engine: str = typer.Option("auto", "--engine", help="auto or onnxruntime."),
+    engine: str = typer.Option(
+        "auto",
+        "--engine",
+        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
+    ),
     json: Path | None = typer.Option(None, "--json", help="Write the figures and where they come from."),
     plots: Path | None = typer.Option(
         None, "--plots", help="Folder for precision-recall curves or the confusion matrix, as PNG."

@@ -13,6 +13,7 @@ from edgevision.cli.app import EXIT_DAMAGED, Commands
 from edgevision.cli.opening import OpenModel, open_model
 from edgevision.cli.progress import say
 from edgevision.data.classes import canonical, parse_classes
+from edgevision.engines import describe
 from edgevision.errors import DataError, OutputExistsError, SinkError, UsageError, nearest
 from edgevision.evaluation.report import Provenance, hash_files
 from edgevision.files import refuse_existing
@@ -128,7 +129,7 @@ def provenance(
         data=str(request.data) if request.split is None else f"{request.data}/{request.split}",
         data_hash=hash_files(files),
         command=Commands.line,
-        engine=model.engine.name,
+        engine=describe(model.engine),
         ms_per_image=round(ms_per_image, 2),
         skipped=skipped,
     )

@@ -31,7 +31,11 @@ def label_command(
         None, "--seed", help="With --every: draw that frame at random instead of taking the first."
     ),
     flip: bool = typer.Option(False, "--flip", help="Look at the mirror image too: slower, a little better."),
-    engine: str = typer.Option("auto", "--engine", help="auto or onnxruntime."),
+    engine: str = typer.Option(
+        "auto",
+        "--engine",
+        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
 ) -> None:
     """Label pictures and videos with a model, for training another one.

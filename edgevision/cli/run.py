@@ -19,7 +19,11 @@ def run_command(
         help="Name of a model that ships, or path of an ONNX file. Several draw on the same picture. "
         "Default: the first detector.",
     ),
-    engine: str = typer.Option("auto", "--engine", help="auto or onnxruntime."),
+    engine: str = typer.Option(
+        "auto",
+        "--engine",
+        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
+    ),
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
     classes: str | None = typer.Option(
         None, "--classes", help="Only these classes, with commas between: person,car."

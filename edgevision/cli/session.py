@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edgevision.cli.outputs import check_named_outputs, default_stem, make_folde
 from edgevision.cli.progress import say, show_progress, show_summary
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.detector import Detector, check_conf_threshold
-from edgevision.engines import Engine, check_engine_name, load_engine
+from edgevision.engines import Engine, check_engine_name, describe, load_engine
 from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.files import atomic_path
 from edgevision.overlay import Overlay, check_opacity
@@ -78,10 +78,11 @@ def run_request(request: Request) -> int:
     with contextlib.ExitStack() as opened:
         engines = [opened.enter_context(load_engine(model, request.engine)) for model in models]
         detectors = make_detectors(engines, request.conf_threshold, request.classes)
+        header = (f"{engine.manifest.name}: {describe(engine)}" for engine in engines)
         masks = None if request.save_masks is None else _segmenters(detectors)
         for uri in sources:
             try:
-                report = _run_source(uri, detectors, masks, len(sources) > 1, request, stop, console)
+                report = _run_source(uri, detectors, masks, len(sources) > 1, request, stop, console, header)
             except EdgeVisionError as error:
                 if len(sources) == 1:
                     raise
@@ -108,6 +109,7 @@ def _run_source(
     request: Request,
     stop: StopRequest,
     console: Console,
+    header: Iterator[str],
 ) -> RunReport:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(uri))
@@ -141,6 +143,8 @@ def _run_source(
         )
         expected = [count for count in (info.frame_count, request.max_frames) if count is not None]
         total = min(expected) if expected and not (info.is_live and request.max_frames is None) else None
+        for line in header:  # of several sources only the first still finds lines in it
+            say(console, line)
         with show_progress(info, total, plan.hint, console) as report_progress:
             report = pipeline.run(stop, report_progress)
     show_summary(report, [sink.name for sink in sinks if sink.name != "window"], console)

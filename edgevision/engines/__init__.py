@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
-from edgevision.engines.base import Engine, Tensors
+from edgevision.engines.base import Engine, Tensors, describe
+from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, ModelError, UsageError, nearest
+from edgevision.manifest import read_manifest
 
-ENGINES = ("auto", "onnxruntime")
+ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
 """What ``load_engine`` and ``--engine`` accept."""
 
-__all__ = ["ENGINES", "Engine", "FakeEngine", "Tensors", "check_engine_name", "load_engine"]
+__all__ = ["ENGINES", "Engine", "FakeEngine", "Tensors", "check_engine_name", "describe", "load_engine"]
 
 
 def check_engine_name(engine: str) -> None:
@@ -31,12 +34,15 @@ def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int
     """Opens a model file with an engine that can run it.
 
     Args:
-        path: an ONNX file that follows the contract.
-        engine: ``"onnxruntime"``, or ``"auto"`` to choose by what the file is.
+        path: an ONNX file that follows the contract, or a TensorRT plan.
+        engine: one of :data:`ENGINES`. ``auto`` chooses by what the file is and what this machine has,
+            and tries the next best where one does not load; the engine's ``reason`` tells of both. One
+            that is asked for by name is opened or refused.
         threads: CPU threads for one inference; None takes every core that this process may use.
 
     Raises:
-        UsageError: there is no engine of that name, or ``threads`` is not positive.
+        UsageError: there is no engine of that name, it does not run such files, or ``threads`` is not
+            positive.
         ModelError: the file is missing, unreadable, damaged, or not one of ours.
         EngineError: the engine cannot be loaded on this machine.
     """
@@ -44,13 +50,52 @@ def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be 1 or more; found {threads}")
     path = Path(path)
-    if path.suffix in (".engine", ".plan"):
-        raise ModelError(f"{path}: no engine here runs TensorRT plans; give the ONNX file it was built from")
+    is_plan = path.suffix in (".engine", ".plan")
+    if engine != "auto":
+        if is_plan != (engine == "tensorrt"):
+            found, wanted = (
+                ("a plan", "an ONNX file") if is_plan else ("no plan", "one of 'edgevision compile'")
+            )
+            raise UsageError(f"{path} is {found}; --engine {engine} runs {wanted}")
+        return _open(path, engine, threads)
+    file = FileFacts(None if is_plan else read_manifest(path).precision)
+    failures: list[EngineError] = []
+    for choice in choose_engines(machine_facts(), file):
+        opened = _attempt(path, choice.engine, threads)
+        if not isinstance(opened, EngineError):
+            opened.reason = "; ".join([choice.reason, *map(str, failures)])
+            return opened
+        failures.append(opened)
+    raise failures[-1]
+
+
+def _attempt(path: Path, engine: EngineName, threads: int | None) -> Engine | EngineError:
     try:
-        # Imported here so that a machine without onnxruntime can still use every other engine.
+        return _open(path, engine, threads)
+    except EngineError as error:
+        return error
+
+
+def _open(path: Path, engine: str, threads: int | None) -> Engine:
+    # Imported here so that each engine works without the packages of the others.
+    if engine == "tensorrt":
+        raise ModelError(f"{path}: no engine here runs TensorRT plans; give the ONNX file it was built from")
+    if engine == "openvino":
+        try:
+            from edgevision.engines.ov import OpenVinoEngine
+        except ImportError as error:
+            raise EngineError(
+                f"OpenVINO cannot be loaded ({error}); install it with: pip install 'edgevision[openvino]'"
+            ) from error
+        return OpenVinoEngine(path, threads)
+    try:
         from edgevision.engines.onnxrt import OnnxRuntimeEngine
     except ImportError as error:
         raise EngineError(
-            f"onnxruntime cannot be loaded ({error}); install it with 'pip install onnxruntime'"
+            f"ONNX Runtime cannot be loaded ({error}); install it with: pip install onnxruntime"
         ) from error
-    return OnnxRuntimeEngine(path, threads=threads)
+    if engine == "onnxruntime-cuda":
+        return OnnxRuntimeEngine(path, threads, "cuda")
+    if engine == "onnxruntime-tensorrt":
+        return OnnxRuntimeEngine(path, threads, "tensorrt")
+    return OnnxRuntimeEngine(path, threads)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgevision.errors import EngineError
-from edgevision.manifest import Manifest
+from edgevision.errors import EngineError, ModelError
+from edgevision.manifest import Manifest, content_sha256, read_manifest
 from edgevision.types import TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -20,11 +22,13 @@ class Engine(Protocol):
 
     Attributes:
         name: what runs it, for people: ``"ONNX Runtime 1.31 (CPU)"``.
+        reason: why this engine runs it, where ``load_engine`` chose it; empty where it was asked for.
         manifest: the model's contract.
         inputs, outputs: the tensors, as the engine itself reports them.
     """
 
     name: str
+    reason: str
     manifest: Manifest
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -54,6 +58,27 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+def describe(engine: Engine) -> str:
+    """What runs a model, and why: ``"OpenVINO 2026.4.1 (CPU): the model is INT8"``."""
+    return f"{engine.name}: {engine.reason}" if engine.reason else engine.name
+
+
+def read_sound_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """The manifest of an ONNX file whose content is what the manifest says.
+
+    Raises:
+        ModelError: the file is missing, is no model of ours, or was damaged or edited.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    if manifest.sha256 and content_sha256(path) != manifest.sha256:
+        raise ModelError(
+            f"{path}: its content differs from the checksum in its metadata, so it is damaged or was "
+            "edited; copy or export it again"
+        )
+    return manifest
+
+
 def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
     """Holds what an engine is given against what it takes.
 
@@ -69,3 +94,16 @@ def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
         )
         if array.dtype != spec.dtype or not fits:
             raise EngineError(f"expected input {spec}, found {array.dtype} {list(array.shape)}")
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which a container can limit below what the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The message of a library's exception on one line, for they hold line breaks and their own sources."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -93,6 +93,7 @@ class FakeEngine:
         lock: threading.Lock | None = None,
     ) -> None:
         self.name = "fake engine"
+        self.reason = ""
         self.manifest = manifest or fake_manifest()
         self.inputs = (self.manifest.input_spec(),)
         self.outputs = self.manifest.output_specs()

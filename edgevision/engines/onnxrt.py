@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the engine that runs everywhere."""
+"""ONNX Runtime: the engine that runs everywhere, on the CPU or through one of NVIDIA's providers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from edgevision.engines.base import Tensors, check_inputs
+from edgevision.engines.base import Tensors, check_inputs, one_line, read_sound_manifest, usable_cores
 from edgevision.errors import EngineError, ModelError
-from edgevision.manifest import check_contract, content_sha256, read_manifest
+from edgevision.manifest import check_contract
 from edgevision.types import TensorSpec
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
 
 # ONNX Runtime's exceptions share no base class below Exception.
 _FAILURES = (
@@ -43,51 +45,60 @@ _DTYPES = {
     "tensor(uint8)": np.uint8,
 }
 
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_SHORT = {_CPU: "CPU", _CUDA: "CUDA", _TENSORRT: "TensorRT"}
+# TF32 rounds FP32 to 10 bits of mantissa: FP32 files give the same answers on every engine, and who
+# wants speed takes the FP16 file.
+_CUDA_OPTIONS = {"use_tf32": "0"}
+# What a provider cannot run goes to the next one.
+_PROVIDERS: dict[Provider, tuple[tuple[str, dict[str, str]], ...]] = {
+    "cpu": ((_CPU, {}),),
+    "cuda": ((_CUDA, _CUDA_OPTIONS), (_CPU, {})),
+    "tensorrt": ((_TENSORRT, {}), (_CUDA, _CUDA_OPTIONS), (_CPU, {})),
+}
+
 
 class OnnxRuntimeEngine:
-    """A model in ONNX Runtime's CPU provider.
+    """A model in ONNX Runtime.
 
-    Its threads sleep between operators instead of spinning: spinning threads take the cores that
-    decoding and encoding need, and cost the whole program more than they save one inference.
+    On the CPU its threads sleep between operators instead of spinning: spinning threads take the cores
+    that decoding and encoding need, and cost the whole program more than they save one inference.
 
     Args:
         path: an ONNX file that follows the contract.
         threads: CPU threads for one inference; None takes every core that this process may use.
+        provider: what computes; operators that it lacks run on the CPU.
         spin: let idle threads spin; only sensible where nothing else runs.
 
+    Attributes:
+        providers: what ONNX Runtime really uses, in its own names, the first choice first.
+
     Raises:
+        EngineError: this ONNX Runtime lacks the provider, or cannot load it on this machine.
         ModelError: the file is missing, damaged, not loadable, or breaks the contract.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int | None = None, *, spin: bool = False
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        provider: Provider = "cpu",
+        *,
+        spin: bool = False,
     ) -> None:
         path = Path(path)
-        self.manifest = read_manifest(path)
-        if self.manifest.sha256 and content_sha256(path) != self.manifest.sha256:
-            raise ModelError(
-                f"{path}: its content differs from the checksum in its metadata, so it is damaged or was "
-                "edited; copy or export it again"
-            )
+        self.manifest = read_sound_manifest(path)
         self.threads = threads or usable_cores()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised, so it need not be printed too
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-        try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except _FAILURES as error:
-            raise ModelError(
-                f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({_one_line(error)}); "
-                "export it again"
-            ) from error
-        self.inputs = tuple(_spec(node) for node in session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._session = _open_session(path, self.threads, provider, spin)
+        self.providers = tuple(self._session.get_providers())
+        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         check_contract(self.manifest, self.inputs, self.outputs, str(path))
-        self.name = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
+        self.name = f"ONNX Runtime {onnxruntime.__version__} ({_SHORT[self.providers[0]]})"
+        self.reason = ""
         self._output_names = [spec.name for spec in self.outputs]
-        self._session = session
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Runs one batch; see :meth:`edgevision.engines.base.Engine.infer`."""
@@ -97,7 +108,7 @@ class OnnxRuntimeEngine:
         try:
             outputs: Sequence[NDArray[Any]] = self._session.run(self._output_names, dict(inputs))
         except _FAILURES as error:
-            raise EngineError(f"ONNX Runtime failed while running the model ({_one_line(error)})") from error
+            raise EngineError(f"ONNX Runtime failed while running the model ({one_line(error)})") from error
         return dict(zip(self._output_names, outputs, strict=True))
 
     def close(self) -> None:
@@ -112,20 +123,54 @@ class OnnxRuntimeEngine:
         self.close()
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on, which a container can limit below what the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def installed_providers() -> tuple[str, ...]:
+    """The providers that this build of ONNX Runtime has: ``("cuda", "cpu")``; they may still fail to load."""
+    known = {_CPU: "cpu", _CUDA: "cuda", _TENSORRT: "tensorrt"}
+    return tuple(known[name] for name in onnxruntime.get_available_providers() if name in known)
+
+
+def _open_session(path: Path, threads: int, provider: Provider, spin: bool) -> Any:
+    if provider not in installed_providers():
+        raise EngineError(
+            f"ONNX Runtime {onnxruntime.__version__} is installed without its {_short(provider)} provider; "
+            "install the package 'onnxruntime-gpu' in place of 'onnxruntime'"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, so it need not be printed too
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    wanted = [(name, values) for name, values in _PROVIDERS[provider] if name in _available()]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+    except _FAILURES as error:
+        if provider != "cpu":
+            raise EngineError(
+                f"ONNX Runtime's {_short(provider)} provider cannot run {path.name} ({one_line(error)})"
+            ) from error
+        raise ModelError(
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
+            "export it again"
+        ) from error
+    # A provider whose libraries are missing is passed over in silence.
+    if session.get_providers()[0] != wanted[0][0]:
+        raise EngineError(
+            f"ONNX Runtime's {_short(provider)} provider does not load on this machine; it needs an NVIDIA "
+            "driver, and CUDA, cuDNN and TensorRT libraries of the versions that onnxruntime.ai names"
+        )
+    return session
+
+
+def _available() -> list[str]:
+    found: list[str] = onnxruntime.get_available_providers()
+    return found
+
+
+def _short(provider: Provider) -> str:
+    return _SHORT[_PROVIDERS[provider][0][0]]
 
 
 def _spec(node: Any) -> TensorSpec:
     dtype = np.dtype(_DTYPES.get(node.type, np.object_))
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
     return TensorSpec(node.name, dtype, shape)
-
-
-def _one_line(error: BaseException, limit: int = 200) -> str:
-    """ONNX Runtime's messages hold file names of its own sources and line breaks."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -27,6 +27,7 @@ class TorchSegmenterEngine:
         self._model = model
         self._device = device or torch.device("cpu")
         self.name = f"PyTorch {torch.__version__} ({self._device.type})"
+        self.reason = ""
         self.manifest = manifest
         self.inputs: tuple[TensorSpec, ...] = (manifest.input_spec(),)
         self.outputs = manifest.output_specs()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgevision.detector import Detector
+from edgevision.engines.base import describe
 from edgevision.overlay import Overlay, render
 from edgevision.pipeline.control import Progress, StopRequest
 from edgevision.pipeline.ledger import FrameLedger
@@ -266,7 +267,7 @@ class Pipeline:
         return RunReport(
             source=self._source.info.name,
             is_live=self._source.info.is_live,
-            models={detector.manifest.name: detector.engine.name for detector in self._detectors},
+            models={detector.manifest.name: describe(detector.engine) for detector in self._detectors},
             frames=self.ledger.entry(),
             written=self._written,
             skipped=source.skipped,

@@ -158,7 +158,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: name of the source, without credentials.
         is_live: True for a camera or stream.
-        models: name of each model, and the engine that ran it.
+        models: name of each model, and the engine that ran it, with the reason where it was chosen.
         frames: the ledger.
         written: frames that every sink took.
         skipped: frames of the source that could not be decoded.
