@@ -15,6 +15,7 @@ from helpers import write_colour_model
 from tensorrt_fake import FakeTensorRt, fake_plan
 from test_engines_plan import plan_info
 
+from edgevision.engines import load_engine
 from edgevision.engines import trt as trt_engine
 from edgevision.engines.fake import bright_objects, fake_manifest
 from edgevision.engines.plan import BatchRange, PlanInfo, sha256_of, write_plan
@@ -252,6 +253,18 @@ def test_a_plan_from_elsewhere_needs_the_users_word(machine):
     assert machine.trt.loggers == []  # the library never saw it
     with TensorRtEngine(plan, trust=True) as engine:
         assert_answers(engine.infer(batch(3)), 3)
+
+
+def test_load_engine_opens_plans(machine):
+    plan = machine.plan(built_here=False)
+    for name in ("auto", "tensorrt"):
+        with pytest.raises(EngineMismatchError, match="--trust"):
+            load_engine(plan, name)
+        with load_engine(plan, name, trust=True) as engine:
+            assert engine.reason == ("the file is a TensorRT plan" if name == "auto" else "")
+            assert_answers(engine.infer(batch(4)), 4)
+    with pytest.raises(ModelError, match="plan not found"):
+        load_engine(machine.folder / "absent.engine")
 
 
 def test_changed_bytes_are_noticed_even_when_trusted(machine):

@@ -14,7 +14,7 @@ from typing import get_args
 from edgevision.engines.base import Engine, Tensors, describe
 from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
 from edgevision.engines.fake import FakeEngine
-from edgevision.errors import EngineError, ModelError, UsageError, nearest
+from edgevision.errors import EngineError, UsageError, nearest
 from edgevision.manifest import read_manifest
 
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
@@ -30,7 +30,9 @@ def check_engine_name(engine: str) -> None:
         raise UsageError(f"unknown engine '{engine}'{hint}")
 
 
-def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int | None = None) -> Engine:
+def load_engine(
+    path: str | os.PathLike[str], engine: str = "auto", threads: int | None = None, *, trust: bool = False
+) -> Engine:
     """Opens a model file with an engine that can run it.
 
     Args:
@@ -39,11 +41,13 @@ def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int
             and tries the next best where one does not load; the engine's ``reason`` tells of both. One
             that is asked for by name is opened or refused.
         threads: CPU threads for one inference; None takes every core that this process may use.
+        trust: load a plan that this user's edgevision did not build; a plan holds machine code.
 
     Raises:
         UsageError: there is no engine of that name, it does not run such files, or ``threads`` is not
             positive.
         ModelError: the file is missing, unreadable, damaged, or not one of ours.
+        EngineMismatchError: a plan is not for this machine, this library, or the model beside it.
         EngineError: the engine cannot be loaded on this machine.
     """
     check_engine_name(engine)
@@ -57,11 +61,11 @@ def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int
                 ("a plan", "an ONNX file") if is_plan else ("no plan", "one of 'edgevision compile'")
             )
             raise UsageError(f"{path} is {found}; --engine {engine} runs {wanted}")
-        return _open(path, engine, threads)
+        return _open(path, engine, threads, trust)
     file = FileFacts(None if is_plan else read_manifest(path).precision)
     failures: list[EngineError] = []
     for choice in choose_engines(machine_facts(), file):
-        opened = _attempt(path, choice.engine, threads)
+        opened = _attempt(path, choice.engine, threads, trust)
         if not isinstance(opened, EngineError):
             opened.reason = "; ".join([choice.reason, *map(str, failures)])
             return opened
@@ -69,17 +73,19 @@ def load_engine(path: str | os.PathLike[str], engine: str = "auto", threads: int
     raise failures[-1]
 
 
-def _attempt(path: Path, engine: EngineName, threads: int | None) -> Engine | EngineError:
+def _attempt(path: Path, engine: EngineName, threads: int | None, trust: bool) -> Engine | EngineError:
     try:
-        return _open(path, engine, threads)
+        return _open(path, engine, threads, trust)
     except EngineError as error:
         return error
 
 
-def _open(path: Path, engine: str, threads: int | None) -> Engine:
+def _open(path: Path, engine: str, threads: int | None, trust: bool) -> Engine:
     # Imported here so that each engine works without the packages of the others.
     if engine == "tensorrt":
-        raise ModelError(f"{path}: no engine here runs TensorRT plans; give the ONNX file it was built from")
+        from edgevision.engines.trt import TensorRtEngine
+
+        return TensorRtEngine(path, trust=trust)
     if engine == "openvino":
         try:
             from edgevision.engines.ov import OpenVinoEngine
