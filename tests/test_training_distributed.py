@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -15,17 +16,28 @@ from torch import nn
 from training_helpers import small_run
 
 from edgevision.errors import ConfigError
+from edgevision.models.segmentation_losses import SegmentationLoss, SegmentationLossConfig
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.detection import DetectionTask
 from edgevision.training.distributed import SyncedBatchNorm2d, World, synchronise_norms
 from edgevision.training.loop import Trainer
+from edgevision.training.runs import TrainingRun
+from edgevision.types import IGNORE_ID
 
 TWO = World(rank=0, size=2)
+FORMS: tuple[Literal["multiclass", "binary"], ...] = ("multiclass", "binary")
 
 
-def losses(folder: Path) -> list[tuple[int, float, float]]:
+def losses(folder: Path, *names: str) -> list[tuple[float, ...]]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [(line["seen"], line["class"], line["box"]) for line in lines if "class" in line]
+    return [(line["seen"], *(line[name] for name in names)) for line in lines if "lr" in line]
+
+
+def train_in_two_processes(run: TrainingRun, config: Path, folder: Path) -> None:
+    config.write_bytes(msgspec.yaml.encode(run))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "edgevision", "train", str(config), "--threads", "1", "--out", str(folder)]
+    subprocess.run([sys.executable, *torchrun, *command], check=True, capture_output=True, timeout=280)
 
 
 def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
@@ -37,18 +49,9 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
         "optimiser.lr=0.0005",
         "loop={images: 32, batch_size: 4, workers: 0, seed: 1, validate_every: 32, save_every: 16}",
     )
-    config = tmp_path / "run.yaml"
-    config.write_bytes(msgspec.yaml.encode(run))
-    command = ["-m", "edgevision", "train", str(config), "--threads", "1", "--out"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run(
-        [sys.executable, *torchrun, *command, str(tmp_path / "two")],
-        check=True,
-        capture_output=True,
-        timeout=280,
-    )
+    train_in_two_processes(run, tmp_path / "run.yaml", tmp_path / "two")
     Trainer(run, DetectionTask(run), tmp_path / "one").run()
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    one, two = (losses(tmp_path / name, "class", "box") for name in ("one", "two"))
     assert [row[0] for row in two] == list(range(4, 36, 4))  # the first process alone writes
     for alone, together in zip(one, two, strict=True):
         # Rounding grows once a random backbone learns under Adam; wrong gradients would part them at once.
@@ -57,6 +60,49 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
     assert second.figures.keys() == first.figures.keys()
     for key in ("backbone.stages.0.1.running_mean", "fpn.p7.weight", "class_tower.predict.weight"):
         torch.testing.assert_close(second.model[key], first.model[key], rtol=5e-2, atol=5e-3, msg=key)
+
+
+def segmentation_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Four pictures, every second one of which has hardly any label."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(4, 3, 6, 6, generator=generator)
+    labels = torch.randint(0, 3, (4, 6, 6), generator=generator)
+    labels[::2, 1:] = IGNORE_ID
+    return pictures, labels
+
+
+def segmentation_losses(
+    pictures: torch.Tensor, labels: torch.Tensor, form: Literal["multiclass", "binary"]
+) -> torch.Tensor:
+    """The losses of a 1x1 convolution, followed by its gradients."""
+    classes = 2 if form == "binary" else 3
+    weights = torch.linspace(-1, 1, 3 * classes).view(classes, 3).requires_grad_()
+    config = SegmentationLossConfig(
+        dice_form=form, class_weights=tuple(float(k) for k in range(1, classes + 1))
+    )
+    labels = labels if classes == 3 else torch.where(labels == 2, 1, labels)
+    logits = torch.einsum("kc,nchw->nkhw", weights, pictures)
+    parts = torch.stack(list(SegmentationLoss(config, classes)(logits, labels).values()))
+    parts.sum().backward()
+    assert weights.grad is not None
+    return torch.cat([parts.detach(), weights.grad.flatten()])
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+    pictures, labels = segmentation_batch()
+    for form in FORMS:
+        torch.save(segmentation_losses(pictures[rank::2], labels[rank::2], form), folder / f"{form}{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_segmentation_losses_and_gradients_of_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+    for form in FORMS:
+        parts = [torch.load(tmp_path / f"{form}{rank}.pt") for rank in range(2)]
+        torch.testing.assert_close(
+            (parts[0] + parts[1]) / 2, segmentation_losses(*segmentation_batch(), form)
+        )
 
 
 def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training criteria of segmenters: Dice from logits, weighted cross-entropy, and their sum.
 
 Labels are int64 class ids; :data:`~edgevision.types.IGNORE_ID` marks pixels that count nowhere.
+Processes that train together divide by what the whole batch holds, and Dice is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
+from edgevision.models.collective import even_share, sum_of_all
 from edgevision.types import IGNORE_ID
 
 
@@ -73,7 +75,9 @@ def multiclass_dice_loss(logits: Tensor, labels: Tensor, smooth: float) -> Tenso
     flat = safe.flatten()
     overlap = hit.new_zeros(classes).index_add(0, flat, hit)
     count = hit.new_zeros(classes).index_add(0, flat, valid.flatten().to(hit.dtype))
-    dice = dice_coefficient(overlap, probability.sum(dim=(0, 2, 3)) + count, smooth)
+    area = probability.sum(dim=(0, 2, 3))
+    overlap, area, count = sum_of_all(torch.stack([overlap, area, count])).unbind()
+    dice = dice_coefficient(overlap, area + count, smooth)
     present = count > 0
     return 1 - dice[present].mean() if bool(present.any()) else logits.sum() * 0
 
@@ -89,8 +93,9 @@ def binary_dice_loss(logits: Tensor, labels: Tensor, smooth: float) -> Tensor:
     valid = (labels != IGNORE_ID).float()
     probability = logits.float().sigmoid() * valid
     wanted = (labels == 1).float()
-    total = probability.sum() + wanted.sum()
-    return 1 - dice_coefficient((probability * wanted).sum(), total, smooth)
+    sums = torch.stack([(probability * wanted).sum(), probability.sum() + wanted.sum()])
+    overlap, total = sum_of_all(sums).unbind()
+    return 1 - dice_coefficient(overlap, total, smooth)
 
 
 def cross_entropy_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -103,8 +108,8 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = 
     """
     total = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORE_ID, reduction="sum")
     valid = labels != IGNORE_ID
-    mass = valid.sum() if weights is None else weights[labels[valid]].sum()
-    return total / mass.clamp(min=1e-7)
+    mass = valid.sum().float() if weights is None else weights[labels[valid]].sum()
+    return total / even_share(mass).clamp(min=1e-7)
 
 
 class SegmentationLoss(nn.Module):

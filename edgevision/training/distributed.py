@@ -16,8 +16,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn.parallel import DistributedDataParallel
+
+from edgevision.models.collective import sum_of_all
 
 _PATIENCE = timedelta(hours=2)  # the others wait while the first validates
 
@@ -97,9 +98,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = _sum(x.sum(dim=(0, 2, 3))) / count
+        mean = sum_of_all(x.sum(dim=(0, 2, 3))) / count
         centred = x - mean[:, None, None]
-        variance = _sum(centred.square().sum(dim=(0, 2, 3))) / count
+        variance = sum_of_all(centred.square().sum(dim=(0, 2, 3))) / count
         self._track(mean.detach(), variance.detach() * count / max(count - 1, 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None, None] + self.bias[:, None, None]
@@ -111,27 +112,6 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
-
-
-class _SumOfAll(torch.autograd.Function):
-    """The sum over all processes. Its gradient is that sum again: each process's loss depends on all."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
-
-
-def _sum(values: Tensor) -> Tensor:
-    total: Tensor = _SumOfAll.apply(values)
-    return total
 
 
 def _with_cpu_norms(module: nn.Module) -> nn.Module:

@@ -187,6 +187,7 @@ class Trainer:
         for group, highest in zip(self.optimiser.param_groups, self._highest_lr, strict=True):
             group["lr"] = highest * factor
             group["betas"] = (momentum(self.seen, config.loop, config.optimiser), group["betas"][1])
+        self._seed_step()
         network = self._prepared()
         with self._precision.autocast():
             losses = self.task.losses(network, batch, self.world.device)
@@ -208,6 +209,13 @@ class Trainer:
         values = self.world.mean(torch.stack([loss.detach().float() for loss in losses.values()])).tolist()
         rate = config.loop.batch_size / (time.perf_counter() - started)
         return Step(self.seen, dict(zip(losses, values, strict=True)), config.optimiser.lr * factor, rate)
+
+    def _seed_step(self) -> None:
+        """Lets dropout depend on the seed and the pictures alone, so that a resumed run draws the same."""
+        seed = self.config.loop.seed * 1_000_003 + self.seen + self.world.rank
+        torch.default_generator.manual_seed(seed)
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _prepared(self) -> nn.Module:
         """The network, in training mode where it learns now."""
