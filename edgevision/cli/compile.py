@@ -1,0 +1,145 @@
+"""``edgevision compile``: from an ONNX file to a TensorRT plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from export.to_engine import Compiled, Watch
+
+
+def compile_command(
+    model: str = typer.Argument(
+        ..., help="An ONNX file of 'edgevision export', or the name of a model that ships."
+    ),
+    out: Path = typer.Option(..., "--out", help="The plan to write (.engine); its .json goes beside it."),
+    target: str = typer.Option(
+        "auto",
+        "--target",
+        help="What to build for. rtx20, rtx30, rtx40 and rtx50 build on any x86-64 machine (TensorRT for "
+        "RTX); jetson-orin-nano, jetson-orin-nx, jetson-agx-orin, jetson-thor, t4, a10 and h100 build on the "
+        "device itself; auto is the GPU of this machine.",
+    ),
+    batch: tuple[int, int, int] | None = typer.Option(
+        None, "--batch", metavar="MIN OPT MAX", help="Batch sizes to build for. Default: 1 1 1."
+    ),
+    workspace: int | None = typer.Option(
+        None, "--workspace", min=1, metavar="MIB", help="Most scratch memory that a layer may take."
+    ),
+    dla: int | None = typer.Option(
+        None, "--dla", min=0, metavar="CORE", help="Run on this core of an Orin's deep learning accelerator."
+    ),
+    timing_cache: Path | None = typer.Option(
+        None, "--timing-cache", help="Keep the builder's measurements in this file: later builds are faster."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the plan if it exists."),
+) -> None:
+    """Build a TensorRT plan. Precision is that of the model: export or calibrate it first.
+
+    A plan that is up to date is kept. Ctrl-C ends the build and leaves nothing behind.
+
+    \b
+    Examples:
+      edgevision compile retinanet-light.int8.onnx --out retinanet-light.engine
+      edgevision compile retinanet-light --out rtx40.engine --target rtx40 --batch 1 4 8
+    """
+    from rich.console import Console
+
+    from edgevision.cli.progress import say
+    from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange, plan_info_path
+    from edgevision.errors import UsageError
+    from edgevision.files import refuse_existing
+    from edgevision.zoo import find_model
+    from export.targets import check_builds_here, find_target, this_machine
+    from export.to_engine import Job, check_options, compile_plan
+    from export.trt_build import BuildOptions
+
+    if out.suffix.lower() not in PLAN_SUFFIXES:
+        raise UsageError(f"--out {out}: expected a file name that ends in .engine")
+    path = find_model(model)
+    if path.suffix.lower() in PLAN_SUFFIXES:
+        raise UsageError(f"{model} is a plan already; give the ONNX file it was built from")
+    sizes = None if batch is None else BatchRange(*batch)
+    machine = this_machine()
+    chosen = find_target(target, machine)
+    job = Job(path, out, chosen, BuildOptions(sizes, workspace, dla), timing_cache)
+    check_options(job)
+    check_builds_here(chosen, machine, _command(model, out, batch, workspace, dla, timing_cache))
+    # Before the build, for what cannot be written at all must not cost minutes.
+    refuse_existing(out, overwrite=True)
+    if timing_cache is not None:
+        refuse_existing(timing_cache, overwrite=True)
+
+    def check_free() -> None:
+        refuse_existing(out, overwrite)
+        refuse_existing(plan_info_path(out), overwrite)
+
+    console = Console(stderr=True)
+    with _bar(f"{path.name} for {chosen.name}", console) as watch:
+        compiled = compile_plan(job, machine, watch, check_free)
+    for note in compiled.notes:
+        say(console, f"note: {note}")
+    typer.echo(_summary(out, compiled))
+
+
+def _command(
+    model: str,
+    out: Path,
+    batch: tuple[int, int, int] | None,
+    workspace: int | None,
+    dla: int | None,
+    timing_cache: Path | None,
+) -> list[str]:
+    """The same command for another machine, where the files lie in the folder it is run in."""
+    name = Path(model).name if Path(model).is_file() else model
+    command = ["edgevision", "compile", name, "--out", out.name]
+    options: dict[str, Any] = {"--workspace": workspace, "--dla": dla}
+    options["--timing-cache"] = None if timing_cache is None else timing_cache.name
+    if batch is not None:
+        command += ["--batch", *map(str, batch)]
+    for option, value in options.items():
+        command += [] if value is None else [option, str(value)]
+    return command
+
+
+@contextmanager
+def _bar(title: str, console: Console) -> Iterator[Watch | None]:
+    """A progress bar on a terminal; nothing elsewhere, for a log wants the result only."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]}  (Ctrl-C ends it)", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=1.0, doing="")
+
+        def watch(fraction: float, doing: str) -> None:
+            bar.update(task, completed=fraction, doing=doing)
+
+        yield watch
+
+
+def _summary(out: Path, compiled: Compiled) -> str:
+    info = compiled.info
+    built = "up to date, kept" if compiled.is_reused else f"built in {info.build_seconds:.1f} s"
+    text = f"{out}: {info.describe()}, {info.plan_bytes / 1e6:.1f} MB, {built}"
+    if info.dla_fallback:
+        named = ", ".join(info.dla_fallback[:3])
+        more = len(info.dla_fallback) - 3
+        rest = f" and {more} more" if more > 0 else ""
+        text += f"; {len(info.dla_fallback)} layers run on the GPU, not the DLA: {named}{rest}"
+    return text

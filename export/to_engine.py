@@ -1,0 +1,238 @@
+"""An ONNX file of the contract to a TensorRT plan with its JSON beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgevision import __version__
+from edgevision.engines.base import read_sound_manifest
+from edgevision.engines.plan import (
+    PLAN_SCHEMA_VERSION,
+    Flavour,
+    Host,
+    PlanInfo,
+    read_plan_info,
+    sha256_of,
+    write_plan,
+)
+from edgevision.engines.trt_library import library_version, load_library
+from edgevision.engines.trust import record_built_plan
+from edgevision.errors import EdgeVisionError, ModelError, SinkError, UsageError
+from edgevision.files import atomic_path
+from export.targets import Machine, Target
+from export.trt_build import BuildOptions, BuiltPlan, build
+from export.trt_progress import BuildProgress
+
+Watch = Callable[[float, str], None]
+"""Is told, a few times a second, the share that is done (0..1) and what is being done."""
+
+_WATCH_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One model for one device.
+
+    Attributes:
+        model: the ONNX file.
+        plan: the plan to write; its JSON goes beside it.
+        target: what to build for.
+        options: the user's choices.
+        timing_cache: file that keeps what the builder measured, or None.
+    """
+
+    model: Path
+    plan: Path
+    target: Target
+    options: BuildOptions = field(default_factory=BuildOptions)
+    timing_cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What :func:`compile_plan` did.
+
+    Attributes:
+        info: what now lies beside the plan.
+        is_reused: the plan was up to date, and nothing was built.
+        notes: what the user should know, one line each.
+    """
+
+    info: PlanInfo
+    is_reused: bool
+    notes: tuple[str, ...] = ()
+
+
+def compile_plan(
+    job: Job, machine: Machine, watch: Watch | None = None, check_free: Callable[[], None] | None = None
+) -> Compiled:
+    """Builds a plan and writes it with its JSON, both or none; reuses one that is up to date.
+
+    Args:
+        job: what to build.
+        machine: this machine.
+        watch: is told of the progress.
+        check_free: called before a build; raises where the outputs may not be written.
+
+    Raises:
+        ModelError: the model is missing, damaged, or not one of ours.
+        ExportError: TensorRT cannot take a node of it.
+        UsageError: the options do not fit the model or the device.
+        EngineError: the library is missing, or cannot build here.
+        SinkError: the outputs cannot be written.
+        KeyboardInterrupt: the user called it off; nothing is left behind.
+    """
+    manifest = read_sound_manifest(job.model)
+    data = _read(job.model)
+    check_options(job)
+    profile = job.target.profile
+    trt = load_library(profile.flavour)
+    onnx_sha256 = hashlib.sha256(data).hexdigest()
+    gpu = "" if profile.builds_anywhere else machine.gpu
+    key = _key(onnx_sha256, library_version(trt), gpu, job)
+    present = _up_to_date(job.plan, key)
+    if present is not None:
+        return Compiled(present, is_reused=True)
+    if check_free is not None:
+        check_free()
+    notes = _lint(data, job.model, profile.flavour)
+    started = time.monotonic()
+    built = _build_in_thread(
+        lambda progress: build(
+            trt, job.model, data, manifest, profile, job.options, progress, _read_cache(job.timing_cache)
+        ),
+        watch,
+    )
+    info = PlanInfo(
+        manifest=manifest,
+        onnx_name=job.model.name,
+        onnx_sha256=onnx_sha256,
+        flavour=profile.flavour,
+        tensorrt_version=library_version(trt),
+        target=job.target.name,
+        compute_capability=profile.compute_capability,
+        gpu=gpu,
+        batch=built.batch,
+        workspace_mib=job.options.workspace_mib,
+        dla_core=job.options.dla_core,
+        dla_fallback=built.dla_fallback,
+        layers=built.layers,
+        key=key,
+        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        build_seconds=round(time.monotonic() - started, 3),
+        host=Host(platform.system(), platform.machine(), platform.python_version(), __version__),
+        plan_bytes=len(built.data),
+        plan_sha256=hashlib.sha256(built.data).hexdigest(),
+    )
+    write_plan(job.plan, built.data, info)
+    notes = (*notes, *built.notes, *_record(job.plan, info.plan_sha256))
+    if job.timing_cache is not None and built.timing_cache is not None:
+        with atomic_path(job.timing_cache) as partial:
+            partial.write_bytes(built.timing_cache)
+    return Compiled(info, is_reused=False, notes=notes)
+
+
+def check_options(job: Job) -> None:
+    """Raises UsageError where the device can have no plan with these options, wherever it is built."""
+    profile, options = job.target.profile, job.options
+    if options.dla_core is not None and profile.dla_cores == 0:
+        raise UsageError(f"--dla {options.dla_core}: {profile.title} has no DLA; leave --dla out")
+    if options.dla_core is not None and profile.dla_cores and options.dla_core >= profile.dla_cores:
+        raise UsageError(
+            f"--dla {options.dla_core}: {profile.title} has {profile.dla_cores} DLA cores, counted from 0"
+        )
+    if job.timing_cache is not None and profile.builds_anywhere:
+        raise UsageError(
+            "TensorRT for RTX measures nothing when it builds, so it keeps no timing cache; "
+            "leave --timing-cache out"
+        )
+
+
+def _key(onnx_sha256: str, version: str, gpu: str, job: Job) -> str:
+    """Hash of all that the plan depends on; its own bytes cannot say, for two equal builds differ in them."""
+    profile = job.target.profile
+    facts: list[Any] = [
+        PLAN_SCHEMA_VERSION,
+        onnx_sha256,
+        profile.flavour,
+        version,
+        job.target.name,
+        profile.compute_capability,
+        gpu,
+        msgspec.to_builtins(job.options),
+    ]
+    return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()
+
+
+def _up_to_date(plan: Path, key: str) -> PlanInfo | None:
+    """What lies beside the plan, if it was built of the same things and is whole."""
+    try:
+        info = read_plan_info(plan)
+        return info if info.key == key and sha256_of(plan) == info.plan_sha256 else None
+    except EdgeVisionError:  # nothing there, or nothing of ours
+        return None
+
+
+def _build_in_thread(work: Callable[[BuildProgress], BuiltPlan], watch: Watch | None) -> BuiltPlan:
+    """Runs a build in a thread, so that this one can show its progress and hear Ctrl-C.
+
+    TensorRT gives up Python's lock while it builds; Ctrl-C reaches Python's main thread only.
+    """
+    progress = BuildProgress()
+    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt") as executor:
+        future: Future[BuiltPlan] = executor.submit(work, progress)
+        try:
+            while not wait([future], timeout=_WATCH_EVERY_S).done:
+                if watch is not None:
+                    watch(progress.fraction, progress.doing)
+        except BaseException:
+            progress.cancel()
+            wait([future])
+            raise
+        return future.result()
+
+
+def _lint(data: bytes, model: Path, flavour: Flavour) -> tuple[str, ...]:
+    """Refuses what TensorRT is known to refuse, in our own words; returns a note where it could not look."""
+    try:
+        import onnx
+
+        from edgevision.graph.lint import require_tensorrt
+    except ImportError:  # a device may have the runtime alone; TensorRT's own parser still looks
+        return ("the model was not checked before the build (pip install onnx does that)",)
+    require_tensorrt(onnx.load_model_from_string(data), str(model), flavour)
+    return ()
+
+
+def _read(model: Path) -> bytes:
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model {model}: {error.strerror}") from error
+
+
+def _read_cache(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise SinkError(f"cannot read the timing cache {path}: {error.strerror}") from error
+
+
+def _record(plan: Path, plan_sha256: str) -> tuple[str, ...]:
+    try:
+        record_built_plan(plan, plan_sha256)
+    except SinkError as error:  # the plan is whole; it only has to be named with --trust
+        return (str(error),)
+    return ()
