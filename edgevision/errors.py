@@ -72,6 +72,10 @@ class TrainingError(EdgeVisionError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+class CalibrationError(EdgeVisionError):
+    """A model cannot be quantised, or not within the accuracy budget that was set."""
+
+
 class ExportError(EdgeVisionError):
     """A model cannot be written in the contract's form."""
 

@@ -68,6 +68,26 @@ class NmsLimits(msgspec.Struct, frozen=True):
     rounds: int
 
 
+class CalibrationFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How an INT8 file came about.
+
+    Attributes:
+        method: how ranges were chosen.
+        frames: that the ranges were measured on.
+        frames_sha256: of their pixels.
+        float_sha256: ``sha256`` of the FP32 model.
+        int8_share: of the core's convolution work, 0..1.
+        float_layers: convolutions that the accuracy gate kept in float, by their output tensors.
+    """
+
+    method: str
+    frames: int
+    frames_sha256: str
+    float_sha256: str
+    int8_share: float
+    float_layers: tuple[str, ...] = ()
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file promises. Figures name their data in ``training_data`` and the model card.
 
@@ -85,6 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         training_data, licence: what the weights were trained on and what that allows.
         figures: measured figures, such as ``ap50_mean``.
         precision: of the core, between the normalised input and ``heads``; the rest is always FP32.
+        calibration: how an INT8 file came about; None for others.
         sha256: of the file with its metadata cleared; empty until the manifest is written.
         schema: version of this structure.
     """
@@ -104,6 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     licence: str = ""
     figures: dict[str, float] = {}
     precision: Precision = "fp32"
+    calibration: CalibrationFacts | None = None
     sha256: str = ""
     schema: int = SCHEMA_VERSION
 

@@ -1,0 +1,126 @@
+"""The report card for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
+
+_WIDEST = 10
+
+
+def render_markdown(report: CalibrationReport) -> str:
+    """The report as Markdown; every range is in the JSON, here are the widest."""
+    parts = [
+        f"# {report.int8_file}",
+        _verdict(report),
+        *_warnings(report),
+        "## What it is",
+        _facts(report),
+        *([] if report.gate is None else ["## Accuracy", _gate(report.gate)]),
+        "## Layers in float",
+        _layers(report.float_layers),
+        "## Speed on this machine",
+        _speed(report),
+        f"## The {min(_WIDEST, len(report.ranges))} widest ranges of {len(report.ranges)}",
+        _ranges(report.ranges),
+        "## Again",
+        f"    {report.command}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict(report: CalibrationReport) -> str:
+    """The outcome in one line."""
+    work = f"{report.int8_share:.1%} of the convolution work in int8"
+    if report.gate is None:
+        return f"{work}; accuracy was not measured (no --data)"
+    return f"{work}; {_drop(report.gate)}"
+
+
+def _verdict(report: CalibrationReport) -> str:
+    return verdict(report).capitalize() + "."
+
+
+def _drop(gate: GateCard) -> str:
+    change = gate.difference
+    return (
+        f"{gate.figure} {gate.float_value:.4f} in float, {gate.int8_value:.4f} in int8: a drop of "
+        f"{-change.value:.4f} (95 % interval {-change.high:.4f} to {-change.low:.4f}), "
+        f"budget {gate.max_drop:g}"
+    )
+
+
+def _warnings(report: CalibrationReport) -> list[str]:
+    return ["\n".join(f"- **Warning:** {line}" for line in report.warnings)] if report.warnings else []
+
+
+def _facts(report: CalibrationReport) -> str:
+    chosen = report.method if report.percentile is None else f"{report.method} {report.percentile:g}"
+    rows = [
+        ("Model", f"{report.model}, from `{report.float_file}` (`{report.float_sha256[:12]}`)"),
+        ("Convolutions in int8", f"{report.int8_convolutions} of {report.convolutions}"),
+        ("Convolution work in int8", f"{report.int8_share:.1%}"),
+        ("Size", f"{report.float_bytes / 1e6:.2f} MB to {report.int8_bytes / 1e6:.2f} MB"),
+        ("Ranges", f"{chosen}, over {report.frames} frames (`{report.frames_sha256[:12]}`)"),
+        ("Frames from", ", ".join(f"`{source}`" for source in report.sources)),
+        ("Form", "symmetric int8, a scale for each channel of weights, zero points 0, Q/DQ nodes"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _gate(gate: GateCard) -> str:
+    rows = [
+        (str(trial.float_layers), f"{trial.share:.1%}", f"{trial.value:.4f}", f"{trial.drop:+.4f}")
+        for trial in gate.trials
+    ]
+    change = gate.difference
+    text = (
+        f"Measured on {gate.pictures} pictures of `{gate.data}` through the runtime's own detector, the int8 "
+        "graph computed as written (no kernel of this CPU's that saturates). Interval: paired bootstrap, "
+        f"{change.resamples} resamples. Layers put back were chosen on these pictures: a set "
+        "that the gate never saw may show a little more.\n\n"
+    )
+    return text + _table(("Layers put back", "Work in int8", gate.figure, "Drop"), rows)
+
+
+def _layers(layers: tuple[LayerCard, ...]) -> str:
+    if not layers:
+        return "None."
+    rows = [
+        (
+            f"`{layer.name}`",
+            layer.shape,
+            f"{layer.share:.2%}",
+            "" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB",
+            layer.why,
+        )
+        for layer in layers
+    ]
+    return _table(("Layer", "Shape", "Work", "Alone in int8", "Why"), rows)
+
+
+def _speed(report: CalibrationReport) -> str:
+    if not report.speed:
+        return "Not measured."
+    rows = [
+        (one.engine, f"{one.float_ms:.1f} ms", f"{one.int8_ms:.1f} ms", f"{one.float_ms / one.int8_ms:.2f}")
+        for one in report.speed
+    ]
+    return _table(("Engine", "Float", "Int8", "Times as fast"), rows) + (
+        "\n\nMedian for one picture at a time. What a GPU gains is not seen here."
+    )
+
+
+def _ranges(ranges: tuple[RangeCard, ...]) -> str:
+    widest = sorted(ranges, key=lambda one: -one.limit)[:_WIDEST]
+    rows = [
+        (f"`{one.name}`", f"{one.low:.3g} to {one.high:.3g}", f"{one.limit:.3g}", f"{one.scale:.3g}")
+        for one in widest
+    ]
+    return _table(("Tensor", "Seen", "Held by int8", "One step"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)

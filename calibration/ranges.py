@@ -1,0 +1,192 @@
+"""How far activations reach: what each tensor showed over the frames, and the range that int8 is to hold.
+
+Two passes over the frames, one frame in memory at a time: the first finds the extremes, the second counts
+magnitudes in bins up to them. Zeros are counted apart, since int8 holds them exactly at any scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from calibration.simulate import Simulation
+from edgevision.errors import CalibrationError
+from edgevision.graph.convolutions import cut_model
+
+Method = Literal["minmax", "percentile", "entropy"]
+METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
+
+BINS = 2048
+PERCENTILE = 99.99
+_LEVELS = 128  # magnitudes that int8 tells apart, as in TensorRT's own calibration
+
+Frames = Callable[[], Iterable[NDArray[np.uint8]]]
+"""Called once for each pass; yields batches uint8 ``[N, H, W, 3]``."""
+
+OnFrame = Callable[[int], None]
+
+
+class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tensor showed.
+
+    Attributes:
+        low, high: extremes.
+        mean: over all values.
+        histogram: counts of magnitudes above 0, in :data:`BINS` equal bins from 0 to the greatest; empty
+            where only the extremes were asked for.
+    """
+
+    low: float
+    high: float
+    mean: float
+    histogram: tuple[int, ...] = ()
+
+    @property
+    def greatest(self) -> float:
+        """The greatest magnitude."""
+        return max(abs(self.low), abs(self.high))
+
+
+def measure_ranges(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    frames: Frames,
+    histograms: bool,
+    on_frame: OnFrame = lambda done: None,
+) -> dict[str, TensorStatistics]:
+    """Runs the frames through a model and looks at some of its tensors.
+
+    Args:
+        model: FP32, of the contract; its own preprocessing is what the tensors see.
+        tensors: float tensors inside it.
+        frames: to measure on.
+        histograms: count magnitudes too, which takes a second pass.
+        on_frame: called with the number of frames done, over both passes together.
+
+    Raises:
+        CalibrationError: there are no frames, or a tensor holds what is not a finite number.
+    """
+    names = sorted(set(tensors))
+    simulation = Simulation(cut_model(model, names), names)
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    total = np.zeros(len(names))
+    done = 0
+    for frame in _single(frames):
+        for i, values in enumerate(simulation(frame)):
+            low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
+            total[i] += values.mean(dtype=np.float64)
+        done += 1
+        on_frame(done)
+    if not done:
+        raise CalibrationError("there are no frames to calibrate on; check --from")
+    for name, least, most in zip(names, low, high, strict=True):
+        if not (np.isfinite(least) and np.isfinite(most)):
+            raise CalibrationError(f"tensor {name} holds numbers that are not finite; the model is broken")
+    counts = [()] * len(names)
+    if histograms:
+        greatest = np.maximum(np.abs(low), np.abs(high))
+        counts = _count(simulation, frames, greatest, lambda more: on_frame(done + more))
+    return {
+        name: TensorStatistics(
+            low=float(low[i]), high=float(high[i]), mean=float(total[i] / done), histogram=counts[i]
+        )
+        for i, name in enumerate(names)
+    }
+
+
+def thresholds(
+    statistics: dict[str, TensorStatistics], method: Method, percentile: float = PERCENTILE
+) -> dict[str, float]:
+    """For each tensor the greatest magnitude that int8 is to hold; beyond it values are cut.
+
+    Args:
+        statistics: with histograms, unless the method is ``minmax``.
+        method: ``minmax`` cuts nothing, ``percentile`` all but a share, ``entropy`` what costs least.
+        percentile: of the magnitudes above 0 that ``percentile`` holds, in per cent.
+    """
+    if method == "minmax":
+        return {name: one.greatest for name, one in statistics.items()}
+    bins = {name: np.array(one.histogram, np.float64) for name, one in statistics.items()}
+    if method == "percentile":
+        upto = {name: percentile_bin(counts, percentile) for name, counts in bins.items()}
+    else:
+        upto = {name: entropy_bin(counts) for name, counts in bins.items()}
+    return {name: upto[name] / len(bins[name]) * one.greatest for name, one in statistics.items()}
+
+
+def percentile_bin(counts: NDArray[np.float64], percentile: float) -> int:
+    """How many bins from the first hold at least ``percentile`` per cent of the counts; all where none do."""
+    total = counts.sum()
+    if not total:
+        return len(counts)
+    # Rounding must not push a percentile of 100 over the last bin.
+    reached = np.cumsum(counts) >= total * min(percentile, 100) / 100 * (1 - 1e-12)
+    return int(np.argmax(reached)) + 1
+
+
+def entropy_bin(counts: NDArray[np.float64], levels: int = _LEVELS) -> int:
+    """How many bins to hold so that int8 tells most of the distribution.
+
+    The number for which the Kullback-Leibler divergence of the distribution, its tail cut to the last bin,
+    from its quantised form is least (Migacz, 8-bit inference with TensorRT, GTC 2017). Tried in steps of
+    ``levels / 8`` bins; of equals, the most bins.
+
+    Args:
+        counts: float ``[B]``, magnitudes above 0.
+        levels: steps of the quantised form.
+    """
+    size = len(counts)
+    if size <= levels or not counts.any():
+        return size
+    best, least = size, np.inf
+    for held in sorted({*range(levels, size, max(1, levels // 8)), size}):
+        divergence = _divergence(counts, held, levels)
+        if divergence <= least:
+            best, least = held, divergence
+    return best
+
+
+def _divergence(counts: NDArray[np.float64], held: int, levels: int) -> float:
+    """KL divergence of the first ``held`` bins, the rest added to the last, from their quantised form."""
+    inside = counts[:held]
+    if not inside.any():
+        return float(np.inf)
+    wanted = inside.copy()
+    wanted[-1] += counts[held:].sum()
+    # Each step's count is spread over those of its bins that hold anything.
+    step = np.arange(held) * levels // held
+    filled = inside > 0
+    each = np.bincount(step, inside, levels) / np.maximum(np.bincount(step, filled, levels), 1)
+    told = np.where(filled, each[step], 0)
+    present = wanted > 0
+    if (told[present] == 0).any():  # only the last bin can be: the tail fell into an empty one
+        told[present & (told == 0)] = 1.0
+    p, q = wanted[present] / wanted.sum(), told[present] / told.sum()
+    return float(np.sum(p * np.log(p / q)))
+
+
+def _count(
+    simulation: Simulation, frames: Frames, greatest: NDArray[np.float64], on_frame: OnFrame
+) -> list[Any]:
+    counts = np.zeros((len(greatest), BINS), np.int64)
+    for done, frame in enumerate(_single(frames), start=1):
+        for i, values in enumerate(simulation(frame)):
+            if greatest[i] == 0:
+                continue
+            magnitudes = np.abs(values.ravel())
+            bins = (magnitudes[magnitudes > 0] * np.float32(BINS / greatest[i])).astype(np.int64)
+            counts[i] += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+        on_frame(done)
+    return [tuple(row.tolist()) for row in counts]
+
+
+def _single(frames: Frames) -> Iterator[NDArray[np.uint8]]:
+    """One frame at a time: the tensors of a whole batch would take gigabytes."""
+    for batch in frames():
+        for frame in batch:
+            yield frame[None]

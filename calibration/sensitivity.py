@@ -1,0 +1,106 @@
+"""How much each layer suffers from int8, and in which order layers go back to float.
+
+A layer's noise is what its quantisation alone does to the head maps: the mean squared error there over the
+variance of the map, averaged over the heads. Noise of several layers adds up, nearly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import log10
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from calibration.qdq import insert_qdq
+from calibration.simulate import Simulation
+from edgevision.graph.convolutions import Convolution, cut_model
+from edgevision.types import FloatArray
+
+_ISLAND = 0.005  # share of the work that a float layer amid int8 ones costs in conversions: a guess
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """One layer's noise at the heads when it alone is quantised; 0 where nothing changes."""
+
+    layer: Convolution
+    noise: float
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal over noise in decibels; infinite without noise."""
+        return -10 * log10(self.noise) if self.noise > 0 else float("inf")
+
+
+def measure_sensitivity(
+    model: onnx.ModelProto,
+    layers: Sequence[Convolution],
+    thresholds: Mapping[str, float],
+    heads: Sequence[str],
+    frames: NDArray[np.uint8],
+    on_layer: Callable[[int], None] = lambda done: None,
+) -> tuple[Sensitivity, ...]:
+    """Runs the frames once for each layer.
+
+    Args:
+        model: FP32, of the contract.
+        layers: candidates for int8.
+        thresholds: see :func:`calibration.qdq.insert_qdq`.
+        heads: tensors to look at.
+        frames: uint8 ``[N, H, W, 3]``, a few.
+        on_layer: called with the number of layers done.
+
+    Returns:
+        One for each layer, in the order given.
+    """
+    part = cut_model(model, heads)
+    wanted = Simulation(part, heads)(frames)
+    power = [max(float(np.var(one, dtype=np.float64)), 1e-30) for one in wanted]
+    found = []
+    for done, layer in enumerate(layers, start=1):
+        seen = Simulation(insert_qdq(part, [layer], thresholds), heads)(frames)
+        errors = [_squared_error(a, b) / p for a, b, p in zip(wanted, seen, power, strict=True)]
+        found.append(Sensitivity(layer, float(np.mean(errors))))
+        on_layer(done)
+    return tuple(found)
+
+
+def sensitivity_frames(convolutions: Collection[Convolution]) -> int:
+    """How many frames to rank with: four, or down to two where one takes billions of multiplications."""
+    work = sum(layer.macs for layer in convolutions)
+    return max(2, min(4, 6_000_000_000 // max(work, 1)))
+
+
+def float_order(
+    found: Sequence[Sensitivity], convolutions: Sequence[Convolution], min_share: float
+) -> tuple[Sensitivity, ...]:
+    """Layers in the order in which they go back to float: the most noise for the least work first.
+
+    A layer is passed over where its going would leave less than ``min_share`` of the work in int8.
+
+    Args:
+        found: the layers that are quantised.
+        convolutions: all of the core, those that stay in float anyway included.
+        min_share: 0..1.
+    """
+    total = sum(layer.macs for layer in convolutions)
+    left = sum(one.layer.macs for one in found)
+    ordered = sorted(found, key=lambda one: (-one.noise / (one.layer.macs / total + _ISLAND), one.layer.name))
+    chosen = []
+    for one in ordered:
+        if left - one.layer.macs >= min_share * total:
+            left -= one.layer.macs
+            chosen.append(one)
+    return tuple(chosen)
+
+
+def int8_share(quantised: Collection[Convolution], convolutions: Collection[Convolution]) -> float:
+    """The share of the core's convolution work that is done in int8, 0..1."""
+    return sum(layer.macs for layer in quantised) / sum(layer.macs for layer in convolutions)
+
+
+def _squared_error(wanted: FloatArray, seen: FloatArray) -> float:
+    return float(np.mean(np.square(wanted - seen, dtype=np.float64)))

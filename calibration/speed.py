@@ -1,0 +1,78 @@
+"""How fast the float and the int8 file run in the engines of this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.engines import ENGINES, load_engine
+from edgevision.errors import EdgeVisionError
+from edgevision.manifest import INPUT_NAME
+
+_RUNS = 20
+_SECONDS = 10.0
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine on one machine, one picture at a time, preprocessing and decoding in the graph included.
+
+    Attributes:
+        engine: its name and version.
+        float_ms, int8_ms: median milliseconds a frame.
+    """
+
+    engine: str
+    float_ms: float
+    int8_ms: float
+
+
+def measure_speed(
+    float_path: Path,
+    int8_path: Path,
+    frame: NDArray[np.uint8],
+    on_engine: Callable[[int], None] = lambda done: None,
+) -> list[Speed]:
+    """Times both files in each engine that can be had here; the others are left out.
+
+    Args:
+        float_path, int8_path: models of the contract.
+        frame: uint8 ``[1, H, W, 3]``.
+        on_engine: called with the number of engines done.
+    """
+    found = []
+    for done, name in enumerate(timed_engines(), start=1):
+        timed = [_time(path, name, frame) for path in (float_path, int8_path)]
+        if timed[0] is not None and timed[1] is not None:
+            (engine, float_ms), (_, int8_ms) = timed[0], timed[1]
+            found.append(Speed(engine=engine, float_ms=round(float_ms, 2), int8_ms=round(int8_ms, 2)))
+        on_engine(done)
+    return found
+
+
+def timed_engines() -> tuple[str, ...]:
+    """The engines to try. ONNX Runtime's TensorRT builds for minutes; ``auto`` is one of the others."""
+    return tuple(name for name in ENGINES if name not in ("auto", "tensorrt", "onnxruntime-tensorrt"))
+
+
+def _time(path: Path, engine: str, frame: NDArray[np.uint8]) -> tuple[str, float] | None:
+    try:
+        with load_engine(path, engine) as loaded:
+            return loaded.name, _median_ms(lambda: loaded.infer({INPUT_NAME: frame}))
+    except EdgeVisionError:
+        return None  # not installed, or without the device
+
+
+def _median_ms(run: Callable[[], object]) -> float:
+    run()  # the first call allocates
+    times: list[float] = []
+    end = time.monotonic() + _SECONDS
+    while len(times) < _RUNS and (len(times) < 3 or time.monotonic() < end):
+        started = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - started) * 1e3)
+    return float(np.median(times))

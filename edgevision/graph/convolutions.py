@@ -1,0 +1,148 @@
+"""The convolutions of a model's core: where quantisation happens, and what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import onnx
+from onnx import helper
+
+from edgevision.errors import ModelError
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+"""Operators with convolution work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """One convolution between the normalised input and the heads.
+
+    Attributes:
+        name: of its output tensor, which is unique in a graph as node names are not.
+        kind: ``Conv`` or ``ConvTranspose``.
+        data: the tensor it reads.
+        weight: an initializer ``[M, C / group, kh, kw]``, transposed ``[C, M / group, kh, kw]``.
+        macs: multiplications with addition for one picture.
+        feeds_head: no other convolution lies between its output and a head.
+        text: its shape, for people.
+    """
+
+    name: str
+    kind: str
+    data: str
+    weight: str
+    macs: int
+    feeds_head: bool
+    text: str
+
+
+def upstream(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that ``tensors`` are computed from, in the graph's order."""
+    makers = {name: node for node in graph.node for name in node.output}
+    wanted: set[str] = set()
+    waiting = list(tensors)
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in wanted:
+            wanted.update(makers[name].output)
+            waiting += makers[name].input
+    return [node for node in graph.node if not wanted.isdisjoint(node.output)]
+
+
+def cut_model(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """The part of a model that ends in ``outputs``, float tensors inside it; weights are copied."""
+    nodes = upstream(model.graph, outputs)
+    read = {name for node in nodes for name in node.input}
+    constants = [constant for constant in model.graph.initializer if constant.name in read]
+    # Their shapes are left to the engine, which infers them itself.
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
+    graph = helper.make_graph(nodes, model.graph.name, list(model.graph.input), ends, constants)
+    part = helper.make_model(graph, opset_imports=list(model.opset_import))
+    part.ir_version = model.ir_version
+    return part
+
+
+def find_convolutions(
+    model: onnx.ModelProto, heads: Sequence[str], origin: str = "the model"
+) -> tuple[Convolution, ...]:
+    """Every convolution that the heads are computed from, in the graph's order.
+
+    Args:
+        model: a whole model of the contract.
+        heads: its head tensors, as its manifest names them.
+        origin: the file it came from, for messages.
+
+    Raises:
+        ModelError: the graph has no such tensors, no convolution above them, or one whose size is unknown.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    missing = [name for name in heads if name not in made]
+    if missing or not heads:
+        what = f"head tensors {', '.join(missing)}" if missing else "the names of its head tensors"
+        raise ModelError(f"{origin} lacks {what}; export it again")
+    weights = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
+    sizes = _sizes(model)
+    last = _last_convolutions(model.graph, heads)
+    found = []
+    for node in upstream(model.graph, heads):
+        if node.op_type not in CONVOLUTIONS or node.input[1] not in weights:
+            continue
+        name, data, shape = node.output[0], node.input[0], weights[node.input[1]]
+        area = sizes.get(name if node.op_type == "Conv" else data)
+        if area is None:
+            raise ModelError(f"{origin}: the size of tensor {name} cannot be inferred; export it again")
+        group = next((a.i for a in node.attribute if a.name == "group"), 1)
+        found.append(
+            Convolution(
+                name=name,
+                kind=node.op_type,
+                data=data,
+                weight=node.input[1],
+                macs=prod(shape) * prod(area),
+                feeds_head=name in last,
+                text=_describe(node.op_type, shape, group, area),
+            )
+        )
+    if not found:
+        raise ModelError(f"{origin} has no convolution before its heads; there is nothing to quantise")
+    return tuple(found)
+
+
+def _last_convolutions(graph: onnx.GraphProto, heads: Sequence[str]) -> set[str]:
+    """Outputs of the convolutions that a walk upwards from the heads meets first."""
+    makers = {name: node for node in graph.node for name in node.output}
+    last: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(heads)
+    while waiting:
+        name = waiting.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in CONVOLUTIONS:
+            last.add(name)
+        else:
+            waiting += node.input
+    return last
+
+
+def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
+    """Height and width of every map whose size is fixed."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    sizes = {}
+    for value in (*inferred.value_info, *inferred.output, *inferred.input):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) == 4 and dims[2].dim_value > 0 and dims[3].dim_value > 0:
+            sizes[value.name] = (dims[2].dim_value, dims[3].dim_value)
+    return sizes
+
+
+def _describe(kind: str, shape: tuple[int, ...], group: int, area: tuple[int, int]) -> str:
+    outputs, inputs = shape[0], shape[1] * group
+    if kind == "ConvTranspose":
+        outputs, inputs = shape[1] * group, shape[0]
+    sort = "transposed " if kind == "ConvTranspose" else "depthwise " if 1 < group == inputs else ""
+    return f"{sort}{shape[2]}x{shape[3]}, {inputs} to {outputs} channels, {area[1]}x{area[0]}"

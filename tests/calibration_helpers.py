@@ -1,0 +1,143 @@
+"""Small models of the contract that can be quantised, and frames to calibrate them on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.frames import add_preprocessing
+from edgevision.graph.segmentation import add_class_map
+from edgevision.manifest import Manifest, write_manifest
+
+SIZE = 32
+CLASSES = ("dark", "bright")
+
+
+def segmenter_graph(seed: int = 0, wild: bool = False) -> onnx.ModelProto:
+    """A segmenter of bright pixels with noise in its weights: five convolutions, one residual sum, 32x32.
+
+    ``stem`` 3x3 to 8 channels, ``wide`` 1x1 to 8, ``deep`` depthwise 3x3, ``mix`` 1x1, ``logits`` 1x1.
+
+    Args:
+        seed: of the weights.
+        wild: one channel of ``wide`` is a thousand times the others, which per-tensor ranges cannot hold;
+            ``deep`` shrinks it again.
+    """
+    rng = np.random.default_rng(seed)
+    g = GraphBuilder("core/")
+    scale = np.ones(8, np.float32)
+    scale[3] = 1000 if wild else 1
+
+    def convolution(name: str, data: str, weights: np.ndarray, bias: np.ndarray, group: int = 1) -> str:
+        constants = [
+            numpy_helper.from_array(weights.astype(np.float32), f"{name}.weight"),
+            numpy_helper.from_array(bias.astype(np.float32), f"{name}.bias"),
+        ]
+        g.constants.extend(constants)
+        pad = weights.shape[2] // 2
+        names = [constant.name for constant in constants]
+        return g("Conv", data, *names, out=name, group=group, pads=[pad] * 4)
+
+    brightness = np.zeros((8, 3, 3, 3))
+    brightness[:, :, 1, 1] = 1 / 3
+    stem = g("LeakyRelu", convolution("stem", "images", brightness + noise(rng, (8, 3, 3, 3)), np.zeros(8)),
+             alpha=0.1)  # fmt: skip
+    identity = np.eye(8)[:, :, None, None] * scale[:, None, None, None]
+    wide = g(
+        "Relu", convolution("wide", stem, identity + noise(rng, (8, 8, 1, 1)), rng.random(8) * scale / 9)
+    )
+    spread = np.zeros((8, 1, 3, 3))
+    spread[:, :, 1, 1] = 1
+    deep = convolution("deep", wide, spread / scale[:, None, None, None], np.zeros(8), group=8)
+    mixed = convolution("mix", deep, np.eye(8)[:, :, None, None] + noise(rng, (8, 8, 1, 1)), np.zeros(8))
+    total = g("Add", mixed, stem, out="total")
+    answer = np.stack([-np.ones(8), np.ones(8)])[:, :, None, None]
+    convolution("logits", total, answer, np.array([0.5, -0.5]))
+
+    before, after = GraphBuilder("pre/"), GraphBuilder("post/")
+    add_preprocessing(before, "frames", "images", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    add_class_map(after, "logits", 1)
+    graph = helper.make_graph(
+        [*before.nodes, *g.nodes, *after.nodes],
+        "bright",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", SIZE, SIZE, 3])],
+        [helper.make_tensor_value_info("class_map", TensorProto.UINT8, ["N", SIZE, SIZE])],
+        [*before.constants, *g.constants, *after.constants],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    model.ir_version = 10
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(0, 0.02, shape)
+
+
+def segmenter_manifest(**changes: object) -> Manifest:
+    manifest = Manifest(
+        name="bright",
+        task="segmentation",
+        classes=CLASSES,
+        input_width=SIZE,
+        input_height=SIZE,
+        heads=("logits",),
+        colours=((0, 0, 0), (255, 255, 255)),
+        figures={"miou": 0.9},
+    )
+    return msgspec.structs.replace(manifest, **changes)
+
+
+def write_segmenter(path: Path, seed: int = 0, wild: bool = False, **changes: object) -> Path:
+    """The model of :func:`segmenter_graph` as a file of the contract."""
+    path.write_bytes(segmenter_graph(seed, wild).SerializeToString(deterministic=True))
+    write_manifest(path, segmenter_manifest(**changes))
+    return path
+
+
+def pictures(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
+    """uint8 ``[count, size, size, 3]``: blocks of any brightness."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((1, size // 4, size // 4, 1), np.uint8))
+
+
+@dataclass(frozen=True)
+class FakeFrames:
+    """Stands in for :class:`calibration.samples.CalibrationSet`, with its pixels in memory."""
+
+    array: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return tuple(range(len(self.array)))
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.array.tobytes()).hexdigest()
+
+    def batches(self, batch_size: int) -> Iterator[np.ndarray]:
+        for start in range(0, len(self.array), batch_size):
+            yield self.array[start : start + batch_size]
+
+
+class Stages:
+    """A progress display that writes down what it was told."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    @contextmanager
+    def __call__(self, label: str, total: int | None) -> Iterator[object]:
+        self.opened.append(label)
+        yield lambda done: None
