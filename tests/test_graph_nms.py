@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from torchvision.ops import nms
+from torchvision.ops import box_iou, nms
 
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.nms import add_cluster_nms
@@ -102,3 +102,69 @@ def test_a_chain_longer_than_the_rounds_is_where_it_stops_being_exact() -> None:
     assert int((kept != wanted).sum()) > 0
     exact, wanted = run(chain(64), falling(64, low=0.1), rounds=64)
     np.testing.assert_array_equal(exact, wanted)
+
+
+def chain_lengths(boxes: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each box, the longest run of better boxes that leads to it, each overlapping the next too much."""
+    over = box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes)).nan_to_num().numpy() > IOU
+    lengths = np.zeros(len(boxes), np.int64)
+    for later in range(len(boxes)):
+        better = lengths[:later][over[:later, later]]
+        lengths[later] = better.max() + 1 if better.size else 0
+    return lengths
+
+
+# Corners on a coarse grid: identical boxes, points, lines and overlaps of just the threshold all come up.
+sides = st.integers(0, 6)
+cells = st.tuples(sides, sides, sides, sides).map(lambda c: (c[0], c[1], c[0] + c[2], c[1] + c[3]))
+
+
+@given(st.lists(cells, min_size=1, max_size=40), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_boxes_whose_chain_is_within_the_rounds_are_exact_whatever_the_others_are(
+    corners: list[tuple[int, int, int, int]], rounds: int
+) -> None:
+    boxes = np.array(corners, np.float32)
+    kept, wanted = run(boxes, falling(len(boxes), low=0.1), rounds)
+    decided = chain_lengths(boxes) <= rounds
+    np.testing.assert_array_equal(kept[decided], wanted[decided])
+
+
+@given(st.integers(1, 24), st.integers(1, 30), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_chain_is_exact_for_just_as_many_links_as_there_are_rounds(
+    rounds: int, length: int, backwards: bool
+) -> None:
+    boxes = chain(length)[::-1].copy() if backwards else chain(length)
+    kept, wanted = run(boxes, falling(length, low=0.1), rounds)
+    right = kept == wanted
+    assert right[: rounds + 1].all()
+    assert right.all() == (length <= rounds + 1)
+
+
+@pytest.mark.parametrize("spread", [100, 1500], ids=["a crowd", "a scatter"])
+def test_thousands_of_boxes(spread: int) -> None:
+    rng = np.random.default_rng(spread)
+    corner = rng.uniform(0, spread, (2000, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 60, (2000, 2))], axis=1).astype(np.float32)
+    kept, wanted = run(boxes, falling(2000))
+    decided = chain_lengths(boxes) <= 16
+    assert decided.mean() > 0.5
+    np.testing.assert_array_equal(kept[decided], wanted[decided])
+    assert 0 < kept.sum() < 2000
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
+    boxes = np.stack([chain(12), np.tile(chain(1), (12, 1)), chain(12, step=11)])
+    scores = np.stack([falling(12, low=0.1), falling(12, low=0.1), np.full(12, 0.01, np.float32)])
+    (kept,) = session(12, 16).run(None, {"boxes": boxes, "scores": scores})
+    for picture in range(3):
+        alone, _ = run(boxes[picture], scores[picture])
+        np.testing.assert_array_equal(kept[picture], alone)
+    assert kept.sum(axis=1).tolist() == [6, 1, 0]
+
+
+@pytest.mark.parametrize("gap", [-1e-6, 0.0, 1e-6])
+def test_the_score_threshold_itself_is_not_enough(gap: float) -> None:
+    kept, _ = run(chain(1), np.array([FLOOR + gap], np.float32))
+    assert kept.tolist() == [np.float32(FLOOR + gap) > np.float32(FLOOR)]
