@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from edgevision.cli.app import app as program
 from edgevision.cli.app import run_app
+from edgevision.cli.calibrate import calibrate_command
 from edgevision.cli.compile import compile_command
 from edgevision.cli.data import data_app
 from edgevision.cli.eval import eval_command
@@ -30,6 +31,7 @@ program.command("train")(train_command)
 program.command("eval")(eval_command)
 program.command("label")(label_command)
 program.command("export")(export_command)
+program.command("calibrate")(calibrate_command)
 program.command("compile")(compile_command)
 program.command("import")(import_command)
 
