@@ -53,6 +53,8 @@ class Commands(typer.core.TyperGroup):
                 if _is_wrong_usage(error):
                     self._refuse(error)
                 raise
+            if isinstance(error, ImportError):
+                self._fail(_missing(error), 1, error)
             self._fail(_bug(error), EXIT_BUG, error)
 
     def _refuse(self, error: Any) -> NoReturn:
@@ -85,6 +87,12 @@ def _help(error: Exception) -> str:
     """The command line that explains the options of the command that failed."""
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context is not None else 'edgevision'} --help"
+
+
+def _missing(error: ImportError) -> str:
+    """A package that is absent or lacks a library of the system."""
+    what = error.name or "a package"
+    return f"error: {what} cannot be loaded ({error}); run 'edgevision doctor', which names what is missing"
 
 
 def _bug(error: Exception) -> str:

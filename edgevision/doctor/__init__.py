@@ -1,0 +1,60 @@
+"""Is this machine fit to run edgevision? Each finding that is a problem names the command that mends it.
+
+A check is a small function from a :class:`Machine` to findings, so that tests make broken machines.
+Nothing here needs more than the runtime, and what may fail to load is tried in a process of its own.
+
+Example:
+    >>> problems = [finding for finding in examine() if finding.status == "problem"]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from edgevision.doctor.finding import Finding, Status
+from edgevision.doctor.gpu import check_cuda, check_driver, check_jetpack, check_power_mode, check_tensorrt
+from edgevision.doctor.inference import check_onnx_runtime, check_openvino
+from edgevision.doctor.machine import Machine, Probe
+from edgevision.doctor.system import check_disk, check_memory, check_packages, check_python
+from edgevision.doctor.video import check_cameras, check_codecs, check_display, check_gstreamer, check_opencv
+
+__all__ = ["CHECKS", "Finding", "Machine", "Probe", "Status", "examine"]
+
+Check = Callable[[Machine], Iterable[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_packages,
+    check_memory,
+    check_disk,
+    check_driver,
+    check_cuda,
+    check_jetpack,
+    check_power_mode,
+    check_tensorrt,
+    check_onnx_runtime,
+    check_openvino,
+    check_opencv,
+    check_codecs,
+    check_gstreamer,
+    check_cameras,
+    check_display,
+)
+"""In the order of the report."""
+
+
+def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """Runs the checks, several at a time, for most of them wait for another process.
+
+    Args:
+        machine: this one by default.
+        checks: all by default.
+
+    Returns:
+        The findings in the order of ``checks``; at least one for each that concerns this machine.
+    """
+    looked_at = machine or Machine()
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda check: list(check(looked_at)), checks)
+        return [finding for findings in found for finding in findings]

@@ -1,0 +1,67 @@
+"""The engines that run an ONNX file as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgevision.doctor.finding import Finding
+from edgevision.doctor.machine import Machine
+
+_ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+
+
+def check_onnx_runtime(machine: Machine) -> Iterator[Finding]:
+    installed = [name for name in _ONNX_RUNTIMES if name in machine.packages]
+    if not installed:
+        yield Finding("onnxruntime", "problem", "not installed", "pip install onnxruntime")
+        return
+    if len(installed) > 1:
+        wanted = next((name for name in installed if name != "onnxruntime"), "onnxruntime")
+        yield Finding(
+            "onnxruntime",
+            "problem",
+            f"{' and '.join(installed)} overwrite each other's files; only one can be installed",
+            f"pip uninstall -y {' '.join(installed)} && pip install {wanted}",
+        )
+        return
+    probe = machine.try_module("onnxruntime", "[m.__version__, m.get_available_providers()]")
+    if probe.error:
+        yield Finding(
+            "onnxruntime",
+            "problem",
+            f"does not load: {probe.error}",
+            f"pip install --force-reinstall {installed[0]}",
+        )
+        return
+    version, providers = probe.value
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+    found = f"ONNX Runtime {version}, providers: {names}"
+    if machine.has_nvidia_gpu and machine.l4t is None and "CUDAExecutionProvider" not in providers:
+        yield Finding(
+            "onnxruntime",
+            "note",
+            f"{found}; it does not use the GPU",
+            "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+        )
+    else:
+        yield Finding("onnxruntime", "ok", found)
+
+
+def check_openvino(machine: Machine) -> Iterator[Finding]:
+    if not machine.has_module("openvino"):
+        if machine.architecture in ("x86_64", "AMD64"):
+            yield Finding(
+                "openvino",
+                "note",
+                "not installed; it runs INT8 models on the processor faster than ONNX Runtime does",
+                "pip install 'edgevision[openvino]'",
+            )
+        return
+    probe = machine.try_module("openvino", "[m.__version__, m.Core().available_devices]")
+    if probe.error:
+        yield Finding(
+            "openvino", "problem", f"does not load: {probe.error}", "pip install --force-reinstall openvino"
+        )
+    else:
+        version, devices = probe.value
+        yield Finding("openvino", "ok", f"OpenVINO {version.split('-')[0]}, devices: {', '.join(devices)}")
