@@ -14,6 +14,7 @@ from edgevision.cli.app import run_app
 from edgevision.cli.calibrate import calibrate_command
 from edgevision.cli.compile import compile_command
 from edgevision.cli.data import data_app
+from edgevision.cli.doctor import doctor_command
 from edgevision.cli.eval import eval_command
 from edgevision.cli.export import export_command
 from edgevision.cli.import_model import import_command
@@ -34,6 +35,7 @@ program.command("export")(export_command)
 program.command("calibrate")(calibrate_command)
 program.command("compile")(compile_command)
 program.command("import")(import_command)
+program.command("doctor")(doctor_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
