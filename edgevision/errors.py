@@ -57,7 +57,16 @@ class EngineError(EdgeVisionError):
 
 
 class EngineMismatchError(EngineError):
-    """A compiled plan does not fit this machine, this library version, or the model it was built from."""
+    """A compiled plan does not fit this machine, this library version, or the model it was built from.
+
+    Args:
+        found: what is wrong with the plan.
+        remedy: what the user does about it; whoever does it for them leaves it out of the message.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(f"{found}; {remedy}" if remedy else found)
+        self.found = found
 
 
 class DataError(EdgeVisionError):

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from edgevision.engines.cuda_runtime import Device
-from edgevision.engines.plan import PlanInfo, flavour_name, plan_info_path, sha256_of
+from edgevision.engines.plan import BatchRange, PlanInfo, flavour_name, plan_info_path, sha256_of
 from edgevision.engines.trust import is_built_here
 from edgevision.errors import EngineMismatchError, ModelError
 
@@ -25,8 +25,8 @@ def check_onnx(plan: Path, info: PlanInfo) -> None:
     onnx = plan.with_name(info.onnx_name)
     if onnx.is_file() and sha256_of(onnx) != info.onnx_sha256:
         raise EngineMismatchError(
-            f"{plan}: built from another {onnx.name} than the one beside it, which changed since; "
-            f"{remedy(plan, info)}"
+            f"{plan}: built from another {onnx.name} than the one beside it, which changed since",
+            remedy(plan, info),
         )
 
 
@@ -51,12 +51,13 @@ def read_trusted_plan(plan: Path, info: PlanInfo, trust: bool) -> bytes:
     if sha256 != info.plan_sha256:
         raise EngineMismatchError(
             f"{plan}: its bytes are not those that {plan_info_path(plan).name} describes, so it is damaged "
-            f"or was replaced; {remedy(plan, info)}"
+            "or was replaced",
+            remedy(plan, info),
         )
     if not (trust or is_built_here(sha256)):
         raise EngineMismatchError(
-            f"{plan}: not built here, and a plan holds machine code that would run as you; pass --trust if "
-            f"you know where it comes from; {remedy(plan, info)}"
+            f"{plan}: not built here, and a plan holds machine code that would run as you",
+            f"pass --trust if you know where it comes from; {remedy(plan, info)}",
         )
     return data
 
@@ -67,7 +68,8 @@ def check_library(plan: Path, info: PlanInfo, version: str) -> None:
         library = flavour_name(info.flavour)
         raise EngineMismatchError(
             f"{plan}: built by {library} {info.tensorrt_version}, but this machine has {version}, and plans "
-            f"run on the version that built them; {remedy(plan, info)}"
+            "run on the version that built them",
+            remedy(plan, info),
         )
 
 
@@ -76,7 +78,8 @@ def check_device(plan: Path, info: PlanInfo, device: Device) -> None:
     if device.compute_capability != info.compute_capability:
         raise EngineMismatchError(
             f"{plan}: built for compute capability {info.compute_capability} ({info.target}), but the "
-            f"{device.name} here has {device.compute_capability}; {remedy(plan, info)}"
+            f"{device.name} here has {device.compute_capability}",
+            remedy(plan, info),
         )
 
 
@@ -85,5 +88,11 @@ def remedy(plan: Path, info: PlanInfo) -> str:
     onnx = plan.with_name(info.onnx_name)
     if not onnx.is_file():
         return f"put {info.onnx_name} beside it and pass --rebuild to build it again on this machine"
-    command = shlex.join(["edgevision", "compile", str(onnx), "--out", str(plan), "--overwrite"])
-    return f"pass --rebuild, or run: {command}"
+    command = ["edgevision", "compile", str(onnx), "--out", str(plan)]
+    if info.batch != BatchRange():
+        command += ["--batch", *str(info.batch).split()]
+    if info.workspace_mib is not None:
+        command += ["--workspace", str(info.workspace_mib)]
+    if info.dla_core is not None:
+        command += ["--dla", str(info.dla_core)]
+    return f"pass --rebuild, or run: {shlex.join([*command, '--overwrite'])}"

@@ -248,14 +248,15 @@ def _load(
         if info.dla_core >= runtime.num_DLA_cores:
             raise EngineMismatchError(
                 f"{path}: built for DLA core {info.dla_core}, but this machine has "
-                f"{runtime.num_DLA_cores} of them; compile it again without --dla"
+                f"{runtime.num_DLA_cores} of them",
+                "compile it again without --dla",
             )
         runtime.DLA_core = info.dla_core
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise EngineMismatchError(
-            f"{path}: {flavour_name(info.flavour)} {info.tensorrt_version} refuses this plan ({errors}); "
-            f"{remedy(path, info)}"
+            f"{path}: {flavour_name(info.flavour)} {info.tensorrt_version} refuses this plan ({errors})",
+            remedy(path, info),
         )
     return runtime, engine
 
