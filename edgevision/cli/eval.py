@@ -35,6 +35,12 @@ def eval_command(
         "--engine",
         help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
     ),
+    trust: bool = typer.Option(
+        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
+    ),
+    rebuild: bool = typer.Option(
+        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
+    ),
     json: Path | None = typer.Option(None, "--json", help="Write the figures and where they come from."),
     plots: Path | None = typer.Option(
         None, "--plots", help="Folder for precision-recall curves or the confusion matrix, as PNG."
@@ -66,6 +72,7 @@ def eval_command(
         raise UsageError("expected --images DIR beside a COCO json, or --split NAME beside a folder")
     with needs_extra("train"):
         from edgevision.cli.evaluation import Request, evaluate
+        from edgevision.cli.plans import PlanPolicy
 
     exit_code = evaluate(
         Request(
@@ -76,6 +83,7 @@ def eval_command(
             classes=classes,
             min_boxes=min_boxes,
             engine=engine,
+            plans=PlanPolicy(trust, rebuild),
             json=json,
             plots=plots,
             worst=worst,

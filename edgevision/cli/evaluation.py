@@ -11,6 +11,7 @@ from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED, Commands
 from edgevision.cli.opening import OpenModel, open_model
+from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.progress import say
 from edgevision.data.classes import canonical, parse_classes
 from edgevision.engines import describe
@@ -32,6 +33,7 @@ class Request:
     classes: str | None
     min_boxes: int
     engine: str
+    plans: PlanPolicy
     json: Path | None
     plots: Path | None
     worst: Path | None
@@ -53,7 +55,9 @@ def evaluate(request: Request) -> int:
     _check_outputs(request)
     task = "detection" if request.images is not None else "segmentation"
     with contextlib.ExitStack() as stack:
-        models = [stack.enter_context(open_model(name, request.engine)) for name in request.models]
+        models = [
+            stack.enter_context(open_model(name, request.engine, request.plans)) for name in request.models
+        ]
         for model in models:
             if model.engine.manifest.task != task:
                 expected = "--data FOLDER --split NAME" if task == "detection" else "--data JSON --images DIR"

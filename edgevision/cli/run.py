@@ -24,6 +24,12 @@ def run_command(
         "--engine",
         help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
     ),
+    trust: bool = typer.Option(
+        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
+    ),
+    rebuild: bool = typer.Option(
+        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
+    ),
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
     classes: str | None = typer.Option(
         None, "--classes", help="Only these classes, with commas between: person,car."
@@ -61,6 +67,7 @@ def run_command(
       edgevision run --source road.mp4 --model unet-light --save-masks masks/
       edgevision run --source rtsp://camera.local/stream --display
     """
+    from edgevision.cli.plans import PlanPolicy
     from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
 
     exit_code = run_request(
@@ -68,6 +75,7 @@ def run_command(
             source=source,
             models=model,
             engine=engine,
+            plans=PlanPolicy(trust, rebuild),
             conf_threshold=conf,
             classes=None
             if classes is None

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED
 from edgevision.cli.outputs import check_named_outputs, default_stem, make_folder, plan_outputs
+from edgevision.cli.plans import PlanPolicy, open_engine
 from edgevision.cli.progress import say, show_progress, show_summary
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.detector import Detector, check_conf_threshold
-from edgevision.engines import Engine, check_engine_name, describe, load_engine
+from edgevision.engines import Engine, check_engine_name, describe
 from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.files import atomic_path
 from edgevision.overlay import Overlay, check_opacity
@@ -33,6 +34,7 @@ class Request:
     source: str
     models: Sequence[str]
     engine: str
+    plans: PlanPolicy
     conf_threshold: float
     classes: Sequence[str] | None
     output: Path | None
@@ -76,7 +78,9 @@ def run_request(request: Request) -> int:
     reports: list[RunReport] = []
     codes: list[int] = []
     with contextlib.ExitStack() as opened:
-        engines = [opened.enter_context(load_engine(model, request.engine)) for model in models]
+        engines = [
+            opened.enter_context(open_engine(model, request.engine, request.plans)) for model in models
+        ]
         detectors = make_detectors(engines, request.conf_threshold, request.classes)
         header = (f"{engine.manifest.name}: {describe(engine)}" for engine in engines)
         masks = None if request.save_masks is None else _segmenters(detectors)

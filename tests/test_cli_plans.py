@@ -1,0 +1,103 @@
+"""What the command line does about plans that do not fit: refuse, trust, or build again."""
+
+import hashlib
+
+import msgspec
+import numpy as np
+import pytest
+from tensorrt_fake import fake_plan
+from test_engines_plan import plan_info
+from test_engines_trt import Machine
+
+import export.to_engine
+from edgevision.cli import main
+from edgevision.cli.plans import PlanPolicy, open_engine
+from edgevision.engines.fake import fake_manifest
+from edgevision.engines.plan import write_plan
+from edgevision.engines.trust import record_built_plan
+from edgevision.errors import EngineMismatchError
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Machine(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Stands for the compiler, which needs a GPU: writes a plan for the fake machine, and is counted."""
+    built = []
+
+    def rebuild_plan(plan, watch=None):
+        manifest = fake_manifest(width=64, height=64, max_detections=5)
+        data = fake_plan(msgspec.json.encode(manifest))
+        info = plan_info(
+            manifest=manifest,
+            flavour="tensorrt",
+            tensorrt_version="10.3.0",
+            plan_bytes=len(data),
+            plan_sha256=hashlib.sha256(data).hexdigest(),
+        )
+        write_plan(plan, data, info)
+        record_built_plan(plan, info.plan_sha256)
+        built.append(plan)
+        return export.to_engine.Compiled(info, is_reused=False, notes=("a note of the build",))
+
+    monkeypatch.setattr(export.to_engine, "rebuild_plan", rebuild_plan)
+    return built
+
+
+def test_a_plan_that_fits_is_not_built_again(machine, builds):
+    with open_engine(machine.plan(), "auto", PlanPolicy(rebuild=True)) as engine:
+        assert engine.infer({"frames": np.zeros((1, 64, 64, 3), np.uint8)})["count"].tolist() == [0]
+    assert builds == []
+
+
+def test_a_plan_that_does_not_fit_is_refused_with_the_way_out(machine, builds):
+    plan = machine.plan(compute_capability="8.7")
+    with pytest.raises(EngineMismatchError, match="pass --rebuild"):
+        open_engine(plan, "auto", PlanPolicy())
+    assert builds == []
+
+
+def test_a_plan_that_does_not_fit_is_built_again(machine, builds, capsys):
+    plan = machine.plan(compute_capability="8.7")
+    with open_engine(plan, "tensorrt", PlanPolicy(rebuild=True)) as engine:
+        assert engine.infer({"frames": np.zeros((1, 64, 64, 3), np.uint8)})["count"].tolist() == [0]
+    assert builds == [plan]
+    said = capsys.readouterr().err
+    assert "built for compute capability 8.7" in said
+    assert "building it again" in said
+    assert "pass --rebuild" not in said
+    assert "note: a note of the build" in said
+
+
+def test_a_stranger_is_built_again_rather_than_trusted(machine, builds):
+    plan = machine.plan(built_here=False)
+    with open_engine(plan, "auto", PlanPolicy(rebuild=True)):
+        assert builds == [plan]
+    with open_engine(machine.plan({"dla_cores": 1}, built_here=False), "auto", PlanPolicy(trust=True)):
+        assert len(builds) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "eval"])
+def test_the_commands_know_both_options(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert "--trust" in shown
+    assert "--rebuild" in shown
+
+
+def test_run_takes_a_plan(machine, builds, tmp_path, capsys):
+    plan = machine.plan(built_here=False)
+    command = ["run", "--source", "demo", "--max-frames", "2", "--save-json", str(tmp_path / "o.jsonl")]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--model", str(plan)])
+    assert ended.value.code == 1
+    assert "--trust" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--model", str(plan), "--trust"])
+    assert ended.value.code == 0
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) >= 2
