@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 from edgevision.cli.extras import needs_extra
+from edgevision.cli.plans import PlanPolicy, open_engine
 from edgevision.detector import Detector
-from edgevision.engines import check_engine_name, load_engine
+from edgevision.engines import check_engine_name
 from edgevision.engines.base import Engine
 from edgevision.errors import ModelError, UsageError
 from edgevision.zoo import find_model
@@ -44,12 +45,13 @@ class OpenModel:
         self.engine.close()
 
 
-def open_model(text: str, engine: str) -> OpenModel:
+def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenModel:
     """Opens a model by name or path.
 
     Args:
         text: a name that ships, or a path; ``.pt`` is a checkpoint of ``edgevision train``.
         engine: as in :func:`edgevision.engines.load_engine`; a checkpoint knows PyTorch only.
+        plans: what the user allows with TensorRT plans.
 
     Raises:
         UsageError: there is no such engine, or a checkpoint is to run in another one than PyTorch.
@@ -64,7 +66,7 @@ def open_model(text: str, engine: str) -> OpenModel:
         loaded = _open_checkpoint(Path(text))
         return OpenModel(text, _sha256(Path(text)), loaded)
     path = find_model(text)
-    loaded = load_engine(path, engine)
+    loaded = open_engine(path, engine, plans or PlanPolicy())
     return OpenModel(text, loaded.manifest.sha256 or _sha256(path), loaded)
 
 
