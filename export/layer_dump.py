@@ -16,6 +16,7 @@ from edgevision.engines.plan import PlanLayer
 
 _LINE = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<rest>.*)$")
 _DATATYPE = re.compile(r"Datatype: (\w+)")
+_ELEMENTWISE = "kgen"
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 
@@ -43,14 +44,16 @@ def parse_layers(dump: str) -> tuple[PlanLayer, ...]:
 def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[str, str]:
     """The precision that each ONNX node runs in; nodes that no layer names are left out.
 
+    A convolution's bias and activation may be a layer of their own, which names the convolution too: a
+    kernel of elementwise operators (``kgen``). What counts is the layer that multiplies.
+
     Args:
         layers: of :func:`parse_layers`.
         nodes: names of ONNX nodes, such as those of all convolutions.
     """
     wanted = set(nodes)
-    return {
-        node: layer.precision
-        for layer in layers
-        for node in layer.nodes
-        if node in wanted and layer.precision
-    }
+    found: dict[str, str] = {}
+    for layer in sorted(layers, key=lambda layer: layer.kind == _ELEMENTWISE):
+        for node in wanted.intersection(layer.nodes):
+            found.setdefault(node, layer.precision)
+    return found

@@ -20,7 +20,7 @@ BOARD = Path("/proc/device-tree/model")
 AUTO = "auto"
 
 
-class Software(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Software(msgspec.Struct, frozen=True):
     """A release of the device's system, and what it brings.
 
     Attributes:

@@ -21,15 +21,16 @@ from edgevision.engines.plan import (
     Flavour,
     Host,
     PlanInfo,
+    plan_info_path,
     read_plan_info,
     sha256_of,
     write_plan,
 )
 from edgevision.engines.trt_library import library_version, load_library
-from edgevision.engines.trust import record_built_plan
+from edgevision.engines.trust import is_built_here, record_built_plan
 from edgevision.errors import EdgeVisionError, ModelError, SinkError, UsageError
-from edgevision.files import atomic_path
-from export.targets import Machine, Target
+from edgevision.files import atomic_path, refuse_existing
+from export.targets import AUTO, Machine, Target, check_builds_here, find_target, this_machine
 from export.trt_build import BuildOptions, BuiltPlan, build
 from export.trt_progress import BuildProgress
 
@@ -60,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What :func:`compile_plan` did.
+    """What :func:`compile_model` did.
 
     Attributes:
         info: what now lies beside the plan.
@@ -73,28 +74,63 @@ class Compiled:
     notes: tuple[str, ...] = ()
 
 
-def compile_plan(
-    job: Job, machine: Machine, watch: Watch | None = None, check_free: Callable[[], None] | None = None
+def compile_model(
+    model: Path,
+    plan: Path,
+    target: str = AUTO,
+    options: BuildOptions | None = None,
+    *,
+    timing_cache: Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+    machine: Machine | None = None,
 ) -> Compiled:
-    """Builds a plan and writes it with its JSON, both or none; reuses one that is up to date.
+    """Builds a plan and writes it with its JSON, both or none; a plan that is up to date stays as it is.
 
     Args:
-        job: what to build.
-        machine: this machine.
+        model: an ONNX file of the contract; its precision is the plan's.
+        plan: the plan to write; its JSON goes beside it.
+        target: name of a device profile, or ``auto`` for this machine's GPU.
+        options: the user's choices.
+        timing_cache: file that keeps what the builder measured, for faster builds later.
+        overwrite: replace a plan that was built of other things.
         watch: is told of the progress.
-        check_free: called before a build; raises where the outputs may not be written.
+        machine: this machine; it is looked at where it is not given.
 
     Raises:
         ModelError: the model is missing, damaged, or not one of ours.
         ExportError: TensorRT cannot take a node of it.
-        UsageError: the options do not fit the model or the device.
-        EngineError: the library is missing, or cannot build here.
-        SinkError: the outputs cannot be written.
+        UsageError: there is no such target, it builds on the device only, or the options do not fit.
+        EngineError: the library or the GPU is missing, or cannot build here.
+        OutputExistsError, SinkError: the outputs cannot be written.
         KeyboardInterrupt: the user called it off; nothing is left behind.
     """
+    machine = machine or this_machine()
+    job = Job(model, plan, find_target(target, machine), options or BuildOptions(), timing_cache)
+    _check_options(job)
+    check_builds_here(job.target, machine, _command(job))
+    # What cannot be written at all must not cost a build; whether it may be replaced is asked below.
+    for output in (plan, plan_info_path(plan), *([timing_cache] if timing_cache else [])):
+        refuse_existing(output, overwrite=True)
+    return _compile(job, machine, overwrite, watch)
+
+
+def rebuild_plan(plan: Path, watch: Watch | None = None) -> Compiled:
+    """Builds a plan again, for this machine, from the ONNX file beside it and with the same batch sizes.
+
+    Raises:
+        ModelError, ManifestError: the plan, its JSON or the ONNX file is missing or damaged.
+        EdgeVisionError: whatever :func:`compile_model` raises.
+    """
+    info = read_plan_info(plan)
+    model = plan.with_name(info.onnx_name)
+    options = BuildOptions(info.batch, info.workspace_mib, info.dla_core)
+    return compile_model(model, plan, AUTO, options, overwrite=True, watch=watch)
+
+
+def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -> Compiled:
     manifest = read_sound_manifest(job.model)
     data = _read(job.model)
-    check_options(job)
     profile = job.target.profile
     trt = load_library(profile.flavour)
     onnx_sha256 = hashlib.sha256(data).hexdigest()
@@ -103,8 +139,8 @@ def compile_plan(
     present = _up_to_date(job.plan, key)
     if present is not None:
         return Compiled(present, is_reused=True)
-    if check_free is not None:
-        check_free()
+    refuse_existing(job.plan, overwrite)
+    refuse_existing(plan_info_path(job.plan), overwrite)
     notes = _lint(data, job.model, profile.flavour)
     started = time.monotonic()
     built = _build_in_thread(
@@ -142,8 +178,8 @@ def compile_plan(
     return Compiled(info, is_reused=False, notes=notes)
 
 
-def check_options(job: Job) -> None:
-    """Raises UsageError where the device can have no plan with these options, wherever it is built."""
+def _check_options(job: Job) -> None:
+    """Refuses what the device cannot have, wherever it is built."""
     profile, options = job.target.profile, job.options
     if options.dla_core is not None and profile.dla_cores == 0:
         raise UsageError(f"--dla {options.dla_core}: {profile.title} has no DLA; leave --dla out")
@@ -156,6 +192,19 @@ def check_options(job: Job) -> None:
             "TensorRT for RTX measures nothing when it builds, so it keeps no timing cache; "
             "leave --timing-cache out"
         )
+
+
+def _command(job: Job) -> list[str]:
+    """The same on another machine, where the files lie in the folder that it is run in."""
+    options = job.options
+    command = ["edgevision", "compile", job.model.name, "--out", job.plan.name]
+    if options.batch is not None:
+        command += ["--batch", *str(options.batch).split()]
+    cache = None if job.timing_cache is None else job.timing_cache.name
+    named = {"--workspace": options.workspace_mib, "--dla": options.dla_core, "--timing-cache": cache}
+    return command + [
+        text for name, value in named.items() if value is not None for text in (name, str(value))
+    ]
 
 
 def _key(onnx_sha256: str, version: str, gpu: str, job: Job) -> str:
@@ -178,7 +227,9 @@ def _up_to_date(plan: Path, key: str) -> PlanInfo | None:
     """What lies beside the plan, if it was built of the same things and is whole."""
     try:
         info = read_plan_info(plan)
-        return info if info.key == key and sha256_of(plan) == info.plan_sha256 else None
+        is_same = info.key == key and sha256_of(plan) == info.plan_sha256
+        # A stranger's plan can claim any key; its bytes count only where this user built them.
+        return info if is_same and is_built_here(info.plan_sha256) else None
     except EdgeVisionError:  # nothing there, or nothing of ours
         return None
 

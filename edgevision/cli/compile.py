@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -53,12 +53,10 @@ def compile_command(
     from rich.console import Console
 
     from edgevision.cli.progress import say
-    from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange, plan_info_path
+    from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange
     from edgevision.errors import UsageError
-    from edgevision.files import refuse_existing
     from edgevision.zoo import find_model
-    from export.targets import check_builds_here, find_target, this_machine
-    from export.to_engine import Job, check_options, compile_plan
+    from export.to_engine import compile_model
     from export.trt_build import BuildOptions
 
     if out.suffix.lower() not in PLAN_SUFFIXES:
@@ -66,47 +64,15 @@ def compile_command(
     path = find_model(model)
     if path.suffix.lower() in PLAN_SUFFIXES:
         raise UsageError(f"{model} is a plan already; give the ONNX file it was built from")
-    sizes = None if batch is None else BatchRange(*batch)
-    machine = this_machine()
-    chosen = find_target(target, machine)
-    job = Job(path, out, chosen, BuildOptions(sizes, workspace, dla), timing_cache)
-    check_options(job)
-    check_builds_here(chosen, machine, _command(model, out, batch, workspace, dla, timing_cache))
-    # Before the build, for what cannot be written at all must not cost minutes.
-    refuse_existing(out, overwrite=True)
-    if timing_cache is not None:
-        refuse_existing(timing_cache, overwrite=True)
-
-    def check_free() -> None:
-        refuse_existing(out, overwrite)
-        refuse_existing(plan_info_path(out), overwrite)
-
+    options = BuildOptions(None if batch is None else BatchRange(*batch), workspace, dla)
     console = Console(stderr=True)
-    with _bar(f"{path.name} for {chosen.name}", console) as watch:
-        compiled = compile_plan(job, machine, watch, check_free)
+    with _bar(f"{path.name} for {target}", console) as watch:
+        compiled = compile_model(
+            path, out, target, options, timing_cache=timing_cache, overwrite=overwrite, watch=watch
+        )
     for note in compiled.notes:
         say(console, f"note: {note}")
     typer.echo(_summary(out, compiled))
-
-
-def _command(
-    model: str,
-    out: Path,
-    batch: tuple[int, int, int] | None,
-    workspace: int | None,
-    dla: int | None,
-    timing_cache: Path | None,
-) -> list[str]:
-    """The same command for another machine, where the files lie in the folder it is run in."""
-    name = Path(model).name if Path(model).is_file() else model
-    command = ["edgevision", "compile", name, "--out", out.name]
-    options: dict[str, Any] = {"--workspace": workspace, "--dla": dla}
-    options["--timing-cache"] = None if timing_cache is None else timing_cache.name
-    if batch is not None:
-        command += ["--batch", *map(str, batch)]
-    for option, value in options.items():
-        command += [] if value is None else [option, str(value)]
-    return command
 
 
 @contextmanager
