@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -17,8 +15,9 @@ from calibration.cache import Cache
 from calibration.domain import domain_warnings, picture_warnings
 from calibration.gate import Search, Trial, search_fewest
 from calibration.model import FloatModel
+from calibration.outcome import Gate, Quantised, Settings
 from calibration.qdq import check_qdq, insert_qdq
-from calibration.ranges import BINS, PERCENTILE, Method, TensorStatistics, measure_ranges, thresholds
+from calibration.ranges import BINS, TensorStatistics, measure_ranges, thresholds
 from calibration.samples import CalibrationSet
 from calibration.sensitivity import (
     Sensitivity,
@@ -29,10 +28,9 @@ from calibration.sensitivity import (
 )
 from calibration.simulate import SimulatedEngine
 from edgevision.errors import CalibrationError
-from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.compose import check
 from edgevision.graph.convolutions import Convolution
-from edgevision.manifest import CalibrationFacts, Manifest
+from edgevision.manifest import CalibrationFacts
 from edgevision.preprocess import Letterbox
 
 _RULES = 1  # goes up when the same inputs come to give other numbers, so that no old result is taken up
@@ -40,66 +38,6 @@ _DOMAIN_PICTURES = 16
 
 Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """Opens a progress bar: what is done and how many there are, to a function to be told how many are done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What decides the result, besides the model and the frames.
-
-    Attributes:
-        method, percentile: see :func:`calibration.ranges.thresholds`.
-        max_drop: of the yardstick's figure.
-        min_share: of the convolution work that stays in int8, 0..1.
-    """
-
-    method: Method = "minmax"
-    percentile: float = PERCENTILE
-    max_drop: float = 0.01
-    min_share: float = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What the accuracy gate found.
-
-    Attributes:
-        source, figure, pictures: the data and what was measured on them.
-        before, after: the figure in float and in int8.
-        difference: the second less the first, with its interval.
-        trials: every quantised model that was evaluated.
-    """
-
-    source: str
-    figure: str
-    pictures: int
-    before: float
-    after: float
-    difference: Interval
-    trials: tuple[Trial, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Quantised:
-    """The result.
-
-    Attributes:
-        graph, manifest: the int8 model.
-        layers: those in int8.
-        returned: those that the gate put back to float, the worst first.
-        thresholds: the range of each quantised tensor.
-        statistics: what the tensors showed.
-        gate: None without labelled data.
-        warnings: lines for the user.
-    """
-
-    graph: onnx.ModelProto
-    manifest: Manifest
-    layers: tuple[Convolution, ...]
-    returned: tuple[Sensitivity, ...]
-    thresholds: dict[str, float]
-    statistics: dict[str, TensorStatistics]
-    gate: Gate | None
-    warnings: tuple[str, ...]
 
 
 def calibrate(

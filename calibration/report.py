@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 import edgevision
-from calibration.calibrate import Quantised, Settings
 from calibration.gate import Trial
 from calibration.model import FloatModel
+from calibration.outcome import Quantised, Settings
 from calibration.samples import CalibrationSet
 from calibration.sensitivity import int8_share
 from calibration.speed import Speed

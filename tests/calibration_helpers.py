@@ -51,17 +51,17 @@ def segmenter_graph(seed: int = 0, wild: bool = False) -> onnx.ModelProto:
     brightness[:, :, 1, 1] = 1 / 3
     stem = g("LeakyRelu", convolution("stem", "images", brightness + noise(rng, (8, 3, 3, 3)), np.zeros(8)),
              alpha=0.1)  # fmt: skip
-    identity = np.eye(8)[:, :, None, None] * scale[:, None, None, None]
-    wide = g(
-        "Relu", convolution("wide", stem, identity + noise(rng, (8, 8, 1, 1)), rng.random(8) * scale / 9)
-    )
+    # Moved up past the ReLU and down again, so that the sign that decides hangs on every step.
+    identity = np.eye(8)[:, :, None, None]
+    lifted = identity * scale[:, None, None, None]
+    wide = g("Relu", convolution("wide", stem, lifted + noise(rng, (8, 8, 1, 1)), 2.5 * scale))
     spread = np.zeros((8, 1, 3, 3))
     spread[:, :, 1, 1] = 1
     deep = convolution("deep", wide, spread / scale[:, None, None, None], np.zeros(8), group=8)
-    mixed = convolution("mix", deep, np.eye(8)[:, :, None, None] + noise(rng, (8, 8, 1, 1)), np.zeros(8))
+    mixed = convolution("mix", deep, 2 * identity + noise(rng, (8, 8, 1, 1)), np.full(8, -5))
     total = g("Add", mixed, stem, out="total")
     answer = np.stack([-np.ones(8), np.ones(8)])[:, :, None, None]
-    convolution("logits", total, answer, np.array([0.5, -0.5]))
+    convolution("logits", total, answer, np.zeros(2))
 
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     add_preprocessing(before, "frames", "images", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

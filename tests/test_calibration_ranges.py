@@ -8,7 +8,6 @@ import pytest
 from calibration_helpers import pictures, segmenter_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from calibration.ranges import (
     BINS,
@@ -72,10 +71,12 @@ def test_a_divergence_worked_by_hand() -> None:
     assert _divergence(np.array([6.0, 2, 3, 1, 0, 2]), 4, 2) == pytest.approx(np.sum(p * np.log(p / q)))
 
 
-@given(hnp.arrays(np.float64, 256, elements=st.integers(0, 1000).map(float)))
-@settings(max_examples=50, deadline=None)
-def test_entropy_holds_between_the_levels_and_everything(counts: np.ndarray) -> None:
-    assert 16 <= entropy_bin(counts, levels=16) <= 256
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_entropy_holds_between_the_levels_and_everything(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 1000, 128) * (rng.random(128) < rng.random())
+    assert 16 <= entropy_bin(counts.astype(np.float64), levels=16) <= 128
 
 
 def test_thresholds_by_method() -> None:

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from calibration.accuracy import DetectionYardstick, SegmentationYardstick, Yardstick
 from calibration.cache import Cache, cache_folder
-from calibration.calibrate import Settings, calibrate
+from calibration.calibrate import calibrate
 from calibration.markdown import render_markdown, verdict
 from calibration.model import FloatModel, load_float_model
+from calibration.outcome import Settings
 from calibration.ranges import METHODS
 from calibration.report import encode_report, make_report
 from calibration.samples import CalibrationSet, sample_frames

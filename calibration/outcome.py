@@ -1,0 +1,74 @@
+"""What a calibration is asked for, and what it hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from calibration.gate import Trial
+from calibration.ranges import PERCENTILE, Method, TensorStatistics
+from calibration.sensitivity import Sensitivity
+from edgevision.evaluation.bootstrap import Interval
+from edgevision.graph.convolutions import Convolution
+from edgevision.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the result, besides the model and the frames.
+
+    Attributes:
+        method, percentile: see :func:`calibration.ranges.thresholds`.
+        max_drop: of the yardstick's figure.
+        min_share: of the convolution work that stays in int8, 0..1.
+    """
+
+    method: Method = "minmax"
+    percentile: float = PERCENTILE
+    max_drop: float = 0.01
+    min_share: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the accuracy gate found.
+
+    Attributes:
+        source, figure, pictures: the data and what was measured on them.
+        before, after: the figure in float and in int8.
+        difference: the second less the first, with its interval.
+        trials: every quantised model that was evaluated.
+    """
+
+    source: str
+    figure: str
+    pictures: int
+    before: float
+    after: float
+    difference: Interval
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantised:
+    """The result.
+
+    Attributes:
+        graph, manifest: the int8 model.
+        layers: those in int8.
+        returned: those that the gate put back to float, the worst first.
+        thresholds: the range of each quantised tensor.
+        statistics: what the tensors showed.
+        gate: None without labelled data.
+        warnings: lines for the user.
+    """
+
+    graph: onnx.ModelProto
+    manifest: Manifest
+    layers: tuple[Convolution, ...]
+    returned: tuple[Sensitivity, ...]
+    thresholds: dict[str, float]
+    statistics: dict[str, TensorStatistics]
+    gate: Gate | None
+    warnings: tuple[str, ...]
