@@ -284,6 +284,27 @@ def test_a_position_always_gives_the_same_sample_and_batches_stack(folder: Path)
     assert len(batch.files) == 4
 
 
+def test_what_was_read_once_is_kept_with_its_labels(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    plain = SegmentationData([data], 96, 64, Resize(), steps(flip=0.5), seed=4)
+    one_size = 96 * 64 * 4
+    kept = SegmentationData([data], 96, 64, Resize(), steps(flip=0.5), seed=4, cache_bytes=2 * one_size + 9)
+    assert (kept.kept.places, kept.kept.bytes) == (2, 2 * one_size)
+    wanted = [plain[(7, index)] for index in range(3)]
+    for index in range(3):
+        kept[(1, index)]
+    for picture in data.pictures[:2]:
+        picture.image.unlink()
+        picture.labels.unlink()
+    for index in range(3):
+        sample = kept[(7, index)]
+        assert torch.equal(sample.images, wanted[index].images)
+        assert torch.equal(sample.labels, wanted[index].labels)
+    data.pictures[2].labels.unlink()
+    with pytest.raises(DataError, match="label map not found"):
+        kept[(7, 2)]
+
+
 def test_without_augmentation_the_picture_is_letterboxed_as_the_runtime_does_it(folder: Path) -> None:
     data = load_segmentation(folder, "train")
     sample = SegmentationData([data], 96, 96, Resize(), None)[(0, 0)]

@@ -32,6 +32,51 @@ class Picture(NamedTuple):
     scale_y: float
 
 
+class SharedArrays:
+    """uint8 arrays of known shapes in memory that forked processes share; each is filled once.
+
+    Args:
+        shapes: of each array; None for one that is not to be kept.
+        limit_bytes: memory of all together; arrays that do not fit are not kept.
+
+    Attributes:
+        places: arrays that are kept once they are put.
+        bytes: memory that they take, only as they are filled.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...] | None], limit_bytes: int) -> None:
+        self._shapes = list(shapes)
+        self._offsets = np.full(len(shapes), -1, np.int64)
+        self.bytes = 0
+        for index, shape in enumerate(shapes):
+            if shape is not None and self.bytes + math.prod(shape) <= limit_bytes:
+                self._offsets[index] = self.bytes
+                self.bytes += math.prod(shape)
+        self.places = int((self._offsets >= 0).sum())
+        # Anonymous maps are shared with forked processes.
+        self._content = np.frombuffer(mmap.mmap(-1, max(self.bytes, 1)), np.uint8)
+        self._filled = np.frombuffer(mmap.mmap(-1, max(len(shapes), 1)), np.uint8)
+
+    def get(self, index: int) -> NDArray[np.uint8] | None:
+        """A view of the array, not to be written to; None where it has not been put."""
+        if not self._filled[index]:
+            return None
+        kept = self._place(index)
+        kept.flags.writeable = False
+        return kept
+
+    def put(self, index: int, array: NDArray[np.uint8]) -> None:
+        """Keeps a copy, if the array has a place and the shape that was announced."""
+        if self._offsets[index] >= 0 and array.shape == self._shapes[index]:
+            # Two processes may fill a place at once: both write the same.
+            self._place(index)[...] = array
+            self._filled[index] = 1
+
+    def _place(self, index: int) -> NDArray[np.uint8]:
+        start, shape = int(self._offsets[index]), self._shapes[index] or ()
+        return self._content[start : start + math.prod(shape)].reshape(shape)
+
+
 class PictureReader:
     """Reads pictures by number; those much larger than the model's input are shrunk once they are decoded.
 
@@ -44,20 +89,10 @@ class PictureReader:
 
     def __init__(self, paths: Sequence[Path], shortest: int, limit_bytes: int = 0) -> None:
         self._paths, self._shortest = paths, shortest
-        self._offsets = np.full(len(paths), -1, np.int64)
-        self._sizes = np.zeros((len(paths), 2), np.int64)  # height and width in the file
-        total = 0
-        for index, path in enumerate(paths if limit_bytes else ()):
-            size = picture_size(path)
-            needed = 3 * math.prod(self._shape(size[1], size[0])) if size else 0
-            if size and total + needed <= limit_bytes:
-                self._offsets[index], self._sizes[index] = total, size[::-1]
-                total += needed
-        self.cached = int((self._offsets >= 0).sum())
-        self.cached_bytes = total
-        # Anonymous maps are shared with forked processes, and take memory only as they are filled.
-        self._pixels = np.frombuffer(mmap.mmap(-1, max(total, 1)), np.uint8)
-        self._filled = np.frombuffer(mmap.mmap(-1, max(len(paths), 1)), np.uint8)
+        self._sizes = [picture_size(path) if limit_bytes else None for path in paths]
+        shapes = [(*self._shape(size[1], size[0]), 3) if size else None for size in self._sizes]
+        self._kept = SharedArrays(shapes, limit_bytes)
+        self.cached, self.cached_bytes = self._kept.places, self._kept.bytes
 
     def read(self, index: int) -> Picture:
         """One picture.
@@ -65,26 +100,16 @@ class PictureReader:
         Raises:
             DataError: it is missing or cannot be decoded.
         """
-        if self._filled[index]:
-            height, width = (int(side) for side in self._sizes[index])
-            image = self._slot(index)
-            image.flags.writeable = False
-        else:
-            full = decode_picture(self._paths[index])
-            height, width = full.shape[:2]
-            image = full
+        size, image = self._sizes[index], self._kept.get(index)
+        if image is None or size is None:
+            image = decode_picture(self._paths[index])
+            height, width = image.shape[:2]
             if (shape := self._shape(height, width)) != (height, width):
-                image = np.asarray(cv2.resize(full, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-            if self._offsets[index] >= 0 and (height, width) == tuple(self._sizes[index]):
-                # Two processes may fill a slot at once: both write the same.
-                self._slot(index)[:] = image
-                self._filled[index] = 1
-        return Picture(image, image.shape[1] / width, image.shape[0] / height)
-
-    def _slot(self, index: int) -> NDArray[np.uint8]:
-        start = int(self._offsets[index])
-        height, width = self._shape(*(int(side) for side in self._sizes[index]))
-        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+                image = np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+            if size == (width, height):
+                self._kept.put(index, image)
+            size = width, height
+        return Picture(image, image.shape[1] / size[0], image.shape[0] / size[1])
 
     def _shape(self, height: int, width: int) -> tuple[int, int]:
         scale = self._shortest / min(height, width)

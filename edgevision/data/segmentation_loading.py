@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from edgevision.data.label_maps import read_pair
 from edgevision.data.loading import Key, StreamSampler, seeded, stream_loader
+from edgevision.data.memory import SharedArrays
+from edgevision.data.pictures import picture_size
 from edgevision.data.segmentation import SegmentationSet
 from edgevision.data.segmentation_augment import SegmentationAugment
 from edgevision.errors import DataError
 from edgevision.manifest import Resize
 from edgevision.preprocess import Letterbox
-from edgevision.types import IGNORE_ID
+from edgevision.types import IGNORE_ID, Image
 
 
 class SegmentationBatch(NamedTuple):
@@ -44,6 +48,7 @@ class SegmentationData(Dataset[SegmentationBatch]):
         resize: the model's resize rule, for pictures that are not varied.
         augment: variation, or None.
         seed: of the variation; a key always gives the same sample.
+        cache_bytes: memory for decoded pictures and labels.
     """
 
     def __init__(
@@ -54,10 +59,13 @@ class SegmentationData(Dataset[SegmentationBatch]):
         resize: Resize,
         augment: SegmentationAugment | None,
         seed: int = 0,
+        cache_bytes: int = 0,
     ) -> None:
         self._items = [(one, picture) for one in sets for picture in one.pictures]
         if not self._items:
             raise DataError("the data sets hold no picture")
+        sizes = [picture_size(picture.image) if cache_bytes else None for _, picture in self._items]
+        self.kept = SharedArrays([(size[1], size[0], 4) if size else None for size in sizes], cache_bytes)
         self._size, self._resize, self._augment, self._seed = (width, height), resize, augment, seed
 
     def __len__(self) -> int:
@@ -65,7 +73,7 @@ class SegmentationData(Dataset[SegmentationBatch]):
 
     def __getitem__(self, key: Key) -> SegmentationBatch:
         position, index = key
-        image, labels = read_pair(*self._items[index])
+        image, labels = self._read(index)
         if self._augment is not None:
             with seeded(self._seed, position):
                 image, labels = self._augment(image, labels)
@@ -74,6 +82,15 @@ class SegmentationData(Dataset[SegmentationBatch]):
             image, labels = letterbox.image(image), letterbox.class_map(labels, IGNORE_ID)
         file = str(self._items[index][1].image)
         return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels), (file,))
+
+    def _read(self, index: int) -> tuple[Image, NDArray[np.uint8]]:
+        """A picture and its labels; labels are kept as the picture's fourth channel."""
+        kept = self.kept.get(index)
+        if kept is not None:
+            return kept[..., :3].copy(), kept[..., 3].copy()
+        image, labels = read_pair(*self._items[index])
+        self.kept.put(index, np.dstack([image, labels]))
+        return image, labels
 
 
 def segmentation_loader(
