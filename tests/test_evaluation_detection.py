@@ -135,6 +135,18 @@ def test_an_object_comes_before_an_ignored_region() -> None:
     around = [-5.0, -5.0, 15.0, 15.0]
     figures = evaluate({1: found((0, A, 0.9))}, {1: truth((0, A), (0, around, True))}).figures
     assert figures.ap50 == pytest.approx(1.0)
+    assert figures.ap50_voc == pytest.approx(1.0)
+
+
+def test_pascal_gives_a_detection_to_the_object_it_overlaps_most_ignored_or_not() -> None:
+    """The first belongs to the ignored object, which it overlaps by 1 and the other by 0.89."""
+    difficult, normal = part_of(A, 0.9), part_of(A, 0.8)
+    seen = found((0, difficult, 0.9), (0, normal, 0.8), (0, normal, 0.7))
+    result = evaluate({1: seen}, {1: truth((0, normal), (0, difficult, True))})
+    (match,) = result.matches
+    assert match.pascal.ignored.tolist() == [[True, False, False]]
+    assert match.pascal.hits.tolist() == [[False, True, False]]
+    assert result.figures.ap50_voc == pytest.approx(1.0)
 
 
 def test_a_class_without_objects_is_named_and_left_out_of_the_means() -> None:

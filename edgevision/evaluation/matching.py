@@ -23,6 +23,9 @@ BoolArray = NDArray[np.bool_]
 COCO_THRESHOLDS: Float64Array = np.linspace(0.5, 0.95, 10)
 """IoU thresholds of COCO's AP: 0.50, 0.55 .. 0.95."""
 
+PASCAL_THRESHOLD = 0.5
+"""IoU from which on PASCAL takes a detection for an object's."""
+
 MAX_DETECTIONS = 100
 """Best detections of a class in one picture that are looked at, as in COCO."""
 
@@ -149,18 +152,27 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
     return Outcome(hits, ignored & ~hits, found)
 
 
-def match_pascal(overlaps: Float64Array, ignore: BoolArray, threshold: float = 0.5) -> Outcome:
+def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) -> Outcome:
     """PASCAL's rule for one class in one picture (VOC development kit, ``VOCevaldet``).
 
     Each detection belongs to the object that it overlaps most, taken or not: the second one on an object
-    is a false alarm, even where it would also have reached another. Boxes are continuous here, without the
-    kit's extra pixel. ``[D, G], [G] -> [1, D]``.
+    is a false alarm, even where it would also have reached another. What belongs to an ignored object
+    counts neither way, and neither does what belongs to none and lies in an ignored region, for such a
+    region may stand for many objects. Boxes are continuous here, without the kit's extra pixel.
+
+    Args:
+        overlaps: IoU ``[D, G]``, of ignored objects too; best detection first.
+        ignore: ``[G]``.
+        covered: ``[D]``: the detection lies in an ignored region.
+
+    Returns:
+        Outcomes ``[1, D]``.
     """
-    count = len(overlaps)
-    hits = np.zeros((1, count), bool)
-    ignored = np.zeros((1, count), bool)
+    hits = np.zeros((1, len(overlaps)), bool)
+    owned = overlaps.max(axis=1, initial=0) >= PASCAL_THRESHOLD
+    ignored = (covered & ~owned)[None]
     found = np.zeros((1, overlaps.shape[1]), bool)
-    for position in np.flatnonzero(overlaps.max(axis=1, initial=0) >= threshold):
+    for position in np.flatnonzero(owned):
         best = int(overlaps[position].argmax())
         if ignore[best]:
             ignored[0, position] = True
@@ -211,7 +223,9 @@ def _match_class(pictures: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
     for (boxes, _), (targets, ignore) in pictures:
         overlaps = pairwise_iou(boxes, targets, ignore)
         coco.append(match_coco(overlaps, ignore, COCO_THRESHOLDS))
-        pascal.append(match_pascal(overlaps, ignore))
+        plain = pairwise_iou(boxes, targets, np.zeros_like(ignore)) if ignore.any() else overlaps
+        covered: BoolArray = overlaps[:, ignore].max(axis=1, initial=0) >= PASCAL_THRESHOLD
+        pascal.append(match_pascal(plain, ignore, covered))
         closest.append(pair_closest(overlaps[:, ~ignore]))
     scores = np.concatenate([scores for (_, scores), _ in pictures])
     images = np.repeat(np.arange(len(pictures)), [len(scores) for (_, scores), _ in pictures])
