@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -115,6 +116,14 @@ def test_a_crop_keeps_an_object_as_far_as_it_promises() -> None:
             sizes.add((width, height))
     assert len(sizes) > 60
     assert IoUCrop(sampler_options=[1.0]).make_params([picture, corners]) == {}
+
+
+def test_a_box_that_leaves_its_picture_by_rounding_is_kept() -> None:
+    boxes = np.array([[-0.4, 10, 30, 60.3]], np.float32)
+    augment = DetectionAugment(msgspec.structs.replace(NONE, flip=1.0), 114)
+    _, moved, columns = augment(np.zeros((60, 100, 3), np.uint8), boxes, np.array([[3, 0, 1]]))
+    np.testing.assert_allclose(moved, [[70, 10, 100, 60]], atol=1e-4)
+    assert columns.tolist() == [[3, 0, 1]]
 
 
 def test_boxes_turn_with_the_picture(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ class DetectionAugment:
 
     def __init__(self, config: AugmentConfig, fill: int) -> None:
         self.mosaic = config.mosaic
-        steps: list[v2.Transform] = []
+        # Labels are rounded: a box may leave its picture by a little, for which the last step would drop it.
+        steps: list[v2.Transform] = [v2.ClampBoundingBoxes()]
         if config.zoom_out:
             sides = (1.0, config.zoom_out_max)
             steps.append(v2.RandomZoomOut(fill=fill, side_range=sides, p=config.zoom_out))
