@@ -79,6 +79,19 @@ def test_the_average_follows_by_hand() -> None:
     assert average.module.weight.item() < 1e-3
 
 
+def test_batchnorm_statistics_are_averaged_and_counts_are_not() -> None:
+    norm = nn.BatchNorm1d(1)
+    average = averaged(norm, decay=0.5)
+    average.update_parameters(norm)  # mean 0
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(11.0)
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.fill_(7)
+    average.update_parameters(norm)  # decay min(0.5, 2 / 11)
+    assert average.module.running_mean.item() == pytest.approx(9.0)
+    assert average.module.num_batches_tracked.item() == 7
+
+
 def test_training_learns_and_leaves_checkpoints_and_a_log(run: DetectorTraining, tmp_path: Path) -> None:
     losses: list[float] = []
     longer = msgspec.structs.replace(

@@ -13,6 +13,8 @@ from edgevision.training.config import OptimiserConfig
 
 BACKBONE = "backbone"
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:
     """Groups for AdamW: one for each entry of ``lr_factors`` and the rest, with and without weight decay.
@@ -89,10 +91,12 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     Early on the decay is lower, ``(1 + n) / (10 + n)``, so that the random start is soon forgotten.
     """
 
-    def mix(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        if not average.is_floating_point():
-            return current
-        share = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        return torch.lerp(current, average, share)
+    def mix(averages: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # BatchNorm's count of batches
+            torch._foreach_copy_(averages, current)
+            return
+        taken = int(updates)
+        share = min(decay, (1 + taken) / (10 + taken))
+        torch._foreach_lerp_(averages, current, 1 - share)
 
-    return AveragedModel(model, avg_fn=mix, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=mix, use_buffers=True)
