@@ -331,6 +331,27 @@ def foreign_operator(path: Path) -> Path:
             ExportError,
             ["found outputs scores_8 [1, 64, 3]", "[1, 1, 4 * bins]"],
         ),
+        (
+            lambda path: write_yolo(path, [[8, 8, 4, 4, 0.9, 0.4]] * 10, end_to_end=True),
+            "yolo",
+            ("a",),
+            ExportError,
+            ["found outputs answers [1, 10, 6]", "objectness", "YOLOv5"],
+        ),
+        (
+            lambda path: write_yolo(path, [[8, 8, 4, 4, 0.9, 0.4, 0.2]] * 10, end_to_end=True),
+            "yolo",
+            ("a", "b"),
+            ExportError,
+            ["found outputs answers [1, 10, 7]", "objectness", "YOLOv5"],
+        ),
+        (
+            lambda path: write_yolo(path, RAW, metadata={"task": "pose"}),
+            "yolo",
+            ("a", "b"),
+            ExportError,
+            ["task 'pose'", "boxes"],
+        ),
         (two_inputs, "yolo", None, ExportError, ["[1, 3, 64, 64], im_shape [1, 2]", "one float"]),
         (foreign_operator, "yolo", None, ExportError, ["mmdeploy"]),
         (

@@ -46,6 +46,7 @@ class Core:
         dtype: float32 or float16, of input and outputs.
         height, width: of the input, in pixels.
         outputs: in the order of the file.
+        answers: what they say of a black picture.
         batch: pictures it takes at once; None for any number.
         metadata: the file's own notes.
     """
@@ -57,13 +58,16 @@ class Core:
     height: int
     width: int
     outputs: tuple[Tensor, ...]
+    answers: tuple[NDArray[Any], ...]
     batch: int | None
     metadata: dict[str, str]
 
-    def refuse(self, kind: str, expected: str) -> ExportError:
-        """The error for outputs that are not of this kind: what was found, and what was expected."""
+    def refuse(self, kind: str, expected: str, hint: str = "") -> ExportError:
+        """The error for outputs that are not of this kind: what was found, what was expected, what to do."""
         found = ", ".join(str(output) for output in self.outputs)
-        return ExportError(f"{self.origin} is no {kind} model: found outputs {found}; expected {expected}")
+        return ExportError(
+            f"{self.origin} is no {kind} model: found outputs {found}; expected {expected}{hint}"
+        )
 
 
 def load_core(path: Path) -> Core:
@@ -92,7 +96,18 @@ def load_core(path: Path) -> Core:
         Tensor(_PREFIX + output.name, output.name, (1, *answer.shape[1:]))
         for output, answer in zip(model.graph.output, answers, strict=True)
     )
-    return Core(str(path), prefixed, _PREFIX + entry.name, dtype, height, width, outputs, batch, metadata)
+    return Core(
+        origin=str(path),
+        model=prefixed,
+        input=_PREFIX + entry.name,
+        dtype=dtype,
+        height=height,
+        width=width,
+        outputs=outputs,
+        answers=tuple(answers),
+        batch=batch,
+        metadata=metadata,
+    )
 
 
 def read_metadata(path: Path) -> dict[str, str]:

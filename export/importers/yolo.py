@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
+from edgevision.errors import ExportError
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs
 from edgevision.manifest import Manifest, NmsLimits, Resize
@@ -13,6 +17,10 @@ from export.importers.core import Core
 
 IOU_THRESHOLD = 0.7
 _EXPECTED = "one of [1, 4 + C, N] (raw, N larger than 4 + C) or [1, N, 6] (end to end)"
+_OBJECTNESS = (
+    ". The rows look like [x, y, w, h, objectness, classes...] of YOLOv5 to v7: export those weights with "
+    "ultralytics (YOLOv5u), which has no objectness"
+)
 
 
 def wrap(
@@ -23,12 +31,22 @@ def wrap(
     Raw outputs are centre, size and a probability for each class, in input pixels; each box is given its
     best class only. End-to-end outputs are corners, score and class, and nothing is left to suppress.
     """
+    task = core.metadata.get("task", "detect")
+    if task != "detect":
+        raise ExportError(f"{core.origin} is a YOLO of the task '{task}'; expected one that detects boxes")
     shape = core.outputs[0].shape if len(core.outputs) == 1 else ()
-    if len(shape) == 3 and shape[2] == 6 and shape[1] > 6:
-        return _wrap_end_to_end(core, name, classes, licence)
+    if len(shape) == 3 and 6 <= shape[2] < shape[1]:
+        if shape[2] == 6 and _are_class_ids(core.answers[0][..., 5]):
+            return _wrap_end_to_end(core, name, classes, licence)
+        raise core.refuse("YOLO", _EXPECTED, _OBJECTNESS)
     if len(shape) == 3 and 5 <= shape[1] < shape[2]:
         return _wrap_raw(core, name, classes, licence)
     raise core.refuse("YOLO", _EXPECTED)
+
+
+def _are_class_ids(values: NDArray[Any]) -> bool:
+    """Whether numbers can be classes: YOLOv5 with one class has the shape of end-to-end outputs."""
+    return bool((values == np.round(values)).all())
 
 
 def _wrap_raw(
