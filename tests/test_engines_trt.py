@@ -1,6 +1,7 @@
 """Plans on a stand-in for TensorRT and CUDA; what needs the real ones is marked ``gpu``."""
 
 import hashlib
+import importlib
 import inspect
 import json
 import threading
@@ -127,7 +128,9 @@ def test_two_requests_are_in_flight_and_keep_apart(machine):
     with TensorRtEngine(machine.plan()) as engine:
         for turn in range(4):
             one, other = engine.submit(batch(turn)), engine.submit(batch(turn + 9))
+            assert one.device_ms == 0
             first, second = one.result(), other.result()
+            assert one.device_ms > 0
             assert_answers(first, turn)
             assert_answers(second, turn + 9)
             with pytest.raises(EngineError, match="taken before"):
@@ -402,7 +405,8 @@ def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path):
 
     onnx = write_colour_model(tmp_path / "colours.onnx")
     plan = tmp_path / "colours.engine"
-    to_engine.compile_model(onnx, plan, batch=BatchRange(1, 2, 4))
+    options = importlib.import_module("export.trt_build").BuildOptions(BatchRange(1, 2, 4))
+    to_engine.compile_model(onnx, plan, options=options)
     with TensorRtEngine(plan) as engine, OnnxRuntimeEngine(onnx) as reference:
         for seeds in ([1], [2], [3], [1, 2], [3, 4], [5, 6], [1, 2, 3, 4, 5, 6, 7]):
             found, wanted = engine.infer(batch(*seeds)), reference.infer(batch(*seeds))

@@ -154,9 +154,14 @@ class TensorRtEngine:
 
 
 class Pending:
-    """A batch in flight. Its slot is free again once :meth:`result` was called."""
+    """A batch in flight. Its slot is free again once :meth:`result` was called.
+
+    Attributes:
+        device_ms: how long it took on the device, copies included, in milliseconds; 0 before its result.
+    """
 
     def __init__(self, lane: _Lane, free: queue.SimpleQueue[_Lane]) -> None:
+        self.device_ms = 0.0
         self._lane: _Lane | None = lane
         self._free = free
 
@@ -170,7 +175,9 @@ class Pending:
         if lane is None:
             raise EngineError("the result of this batch was taken before")
         try:
-            return lane.finish()
+            outputs = lane.finish()
+            self.device_ms = lane.slot.device_ms()
+            return outputs
         finally:
             self._free.put(lane)
 

@@ -1,0 +1,279 @@
+"""Everything that needs a CUDA device, measured in one run.
+
+Slots and graphs on their own, then one model on one batch in PyTorch (eager and compiled), ONNX Runtime's
+CUDA provider and TensorRT (call by call, as a graph, two requests in flight), taking turns so that a clock
+that changes speed changes it for all. The bare engine is TensorRT's own time on the device, its copies
+included: what the processor adds to it, and how the others compare, is what the ratios show. What is not
+installed is left out and named.
+
+    python benchmarks/gpu.py [--model NAME|PATH] [--plan PATH] [--checkpoint PATH] [--batch 1] [--json PATH]
+
+Without --plan one is built for this GPU. PyTorch runs the network alone, without decoding and suppression.
+Prints JSON. Exit code 2, with one line, where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.engines import Engine
+from edgevision.engines.cuda_runtime import Device, load_cuda, open_device
+from edgevision.engines.cuda_slot import CudaSlot
+from edgevision.engines.plan import BatchRange
+from edgevision.engines.trt import TensorRtEngine
+from edgevision.errors import EdgeVisionError, EngineError
+from edgevision.files import atomic_path
+from edgevision.manifest import INPUT_NAME, Manifest, read_manifest
+from edgevision.types import TensorSpec
+from edgevision.zoo import default_model, find_model
+
+EXIT_NO_GPU = 2
+_BLOCK = 20
+
+Request = Callable[[], Any]
+"""One request from the processor's side: its result is there when it returns."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", help="name or ONNX file; default: the first detector that ships")
+    parser.add_argument("--plan", type=Path, help="a TensorRT plan of the model; default: built here")
+    parser.add_argument("--checkpoint", type=Path, help="default: the one beside a model that ships")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=300, help="of each kind")
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    options = parser.parse_args()
+    try:
+        cuda = load_cuda()
+        device = open_device(cuda)
+    except EngineError as error:
+        print(f"no GPU to measure: {error}", file=sys.stderr)
+        return EXIT_NO_GPU
+    try:
+        model = find_model(options.model) if options.model else default_model().path
+        result = {
+            "model": model.stem,
+            "batch": options.batch,
+            "machine": describe(device),
+            "slots": measure_slots(cuda, read_manifest(model), options.batch, options.requests),
+            **measure_model(model, options.plan, options.checkpoint, options.batch, options.requests),
+        }
+    except EdgeVisionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    text = json.dumps(result, indent=2)
+    if options.json:
+        with atomic_path(options.json) as partial:
+            partial.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def describe(device: Device) -> dict[str, Any]:
+    return {
+        "gpu": device.name,
+        "compute_capability": device.compute_capability,
+        "driver_cuda": device.driver,
+        "memory_gib": round(device.memory_bytes / (1 << 30), 1),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> dict[str, Any]:
+    """What a request costs when the device has almost nothing to do: a copy in, one on it, a copy back."""
+    frames = manifest.input_spec()
+    shape = (batch, *(size or 0 for size in frames.shape[1:]))
+    copy = TensorSpec("copy", frames.dtype, frames.shape)
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+    with ExitStack() as opened:
+        calls, one, other = (
+            opened.enter_context(CudaSlot(cuda, [frames], [copy], use_graphs=graphs))
+            for graphs in (False, True, True)
+        )
+
+        def start(slot: CudaSlot) -> None:
+            slot.reshape({INPUT_NAME: shape, "copy": shape})
+            np.copyto(slot.array(INPUT_NAME), picture)
+            slot.start(
+                lambda stream: cuda.cudaMemcpyAsync(
+                    slot.address("copy"), slot.address(INPUT_NAME), picture.nbytes, kind, stream
+                )
+            )
+
+        def run(slot: CudaSlot) -> None:
+            start(slot)
+            slot.wait()
+
+        def run_two() -> None:
+            start(one)
+            start(other)
+            one.wait()
+            other.wait()
+
+        times = take_turns(
+            {"call_by_call": lambda: run(calls), "graph": lambda: run(one), "two_in_flight": run_two},
+            requests,
+        )
+        if not np.array_equal(one.array("copy"), picture):
+            raise EngineError("the copy that went through the GPU differs from what was sent")
+        return {
+            **{name: summary(values) for name, values in times.items()},
+            "bytes_each_way": picture.nbytes,
+            "graph_device_ms": round(one.device_ms(), 4),
+            "graph_problem": one.graph_problem,
+        }
+
+
+def measure_model(
+    model: Path, plan: Path | None, checkpoint: Path | None, batch: int, requests: int
+) -> dict[str, Any]:
+    """The model in everything that is here: times from the processor's side, and the bare engine's."""
+    manifest = read_manifest(model)
+    shape = (batch, manifest.input_height, manifest.input_width, 3)
+    frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    kinds: dict[str, Request] = {}
+    missing: dict[str, str] = {}
+    bare: list[float] = []
+    with ExitStack() as opened:
+
+        def add(name: str, make: Callable[[], Mapping[str, Request]]) -> None:
+            try:
+                kinds.update(make())
+            except (EdgeVisionError, ImportError) as error:
+                missing[name] = " ".join(str(error).split())
+
+        add("tensorrt", lambda: tensorrt_requests(opened, model, plan, frames, bare))
+        add("onnxruntime-cuda", lambda: {"onnxruntime-cuda": onnx_runtime_request(opened, model, frames)})
+        add("torch", lambda: torch_requests(checkpoint or model.with_suffix(".pt"), frames, "cuda"))
+        times = take_turns(kinds, requests)
+    engine_ms = statistics.median(bare) if bare else None
+    latency = {name: summary(values) for name, values in times.items()}
+    if engine_ms:
+        for figures in latency.values():
+            figures["over_bare_engine"] = round(figures["median_ms"] / engine_ms, 3)
+    return {
+        "bare_engine_ms": None if engine_ms is None else round(engine_ms, 4),
+        "latency": latency,
+        "left_out": missing,
+    }
+
+
+def tensorrt_requests(
+    opened: ExitStack, model: Path, plan: Path | None, frames: NDArray[np.uint8], bare: list[float]
+) -> dict[str, Request]:
+    """Requests of a plan; each in a graph notes its time on the device in ``bare``."""
+    if plan is None:
+        from export.to_engine import compile_model
+        from export.trt_build import BuildOptions
+
+        folder = opened.enter_context(tempfile.TemporaryDirectory())
+        plan = Path(folder) / f"{model.stem}.engine"
+        compile_model(model, plan, options=BuildOptions(BatchRange(*[len(frames)] * 3)))
+    calls = opened.enter_context(TensorRtEngine(plan, slots=1, use_graphs=False))
+    graphs = opened.enter_context(TensorRtEngine(plan, slots=2))
+    inputs = {INPUT_NAME: frames}
+
+    def graph() -> None:
+        pending = graphs.submit(inputs)
+        pending.result()
+        bare.append(pending.device_ms)
+
+    def two() -> None:
+        first, second = graphs.submit(inputs), graphs.submit(inputs)
+        first.result()
+        second.result()
+
+    return {
+        "tensorrt_call_by_call": lambda: calls.infer(inputs),
+        "tensorrt_graph": graph,
+        "tensorrt_two_in_flight": two,
+    }
+
+
+def onnx_runtime_request(opened: ExitStack, model: Path, frames: NDArray[np.uint8]) -> Request:
+    from edgevision.engines import load_engine
+
+    engine: Engine = opened.enter_context(load_engine(model, "onnxruntime-cuda"))
+    return lambda: engine.infer({INPUT_NAME: frames})
+
+
+def torch_requests(checkpoint: Path, frames: NDArray[np.uint8], device: str) -> dict[str, Request]:
+    """The network alone, eager and compiled; pictures go to the device and one number comes back."""
+    import torch
+
+    from edgevision.models.normalise import normalise
+    from edgevision.training.checkpoint import load_checkpoint
+    from edgevision.training.config import DetectorTraining
+
+    loaded = load_checkpoint(checkpoint)
+    if isinstance(loaded.config, DetectorTraining):
+        from export.to_onnx import load_detector
+
+        network = load_detector(loaded)
+    else:
+        from export.segmenter import load_segmenter
+
+        network = load_segmenter(loaded)
+    network = network.eval().to(device)
+    host = torch.from_numpy(frames)
+
+    def request(forward: Callable[[Any], Any]) -> Request:
+        def run() -> float:
+            with torch.inference_mode():
+                outputs = forward(normalise(host.to(device)))
+                # Reading one number waits for the device.
+                return float(first_tensor(outputs).reshape(-1)[0])
+
+        return run
+
+    return {"torch_eager": request(network), "torch_compiled": request(torch.compile(network))}
+
+
+def first_tensor(outputs: Any) -> Any:
+    """The first tensor in what a network returns."""
+    while not hasattr(outputs, "reshape"):
+        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
+    return outputs
+
+
+def take_turns(kinds: Mapping[str, Request], requests: int) -> dict[str, list[float]]:
+    """Milliseconds of each request, in blocks that take turns, after one block of each to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for request in kinds.values():
+        for _ in range(_BLOCK):
+            request()
+    for start in range(0, requests, _BLOCK):
+        for name, request in kinds.items():
+            for _ in range(min(_BLOCK, requests - start)):
+                begun = time.perf_counter()
+                request()
+                times[name].append((time.perf_counter() - begun) * 1e3)
+    return times
+
+
+def summary(times_ms: list[float]) -> dict[str, float]:
+    ordered = sorted(times_ms)
+    return {
+        "median_ms": round(statistics.median(ordered), 4),
+        "p95_ms": round(ordered[int(0.95 * (len(ordered) - 1))], 4),
+        "requests": len(ordered),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
