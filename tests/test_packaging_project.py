@@ -37,7 +37,8 @@ def test_constraints_name_no_registry_and_no_vendor_library() -> None:
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in text
     assert "--" not in text
-    assert not re.search(r"^(tensorrt|cuda-|nvidia-)", text, re.MULTILINE)
+    # TensorRT for RTX is whole in the registry, and no JetPack brings one of its own.
+    assert not re.search(r"^(tensorrt(?!-rtx-cu13)|cuda-|nvidia-)", text, re.MULTILINE)
 
 
 def test_constraints_fit_jetpack_6() -> None:
