@@ -13,7 +13,7 @@ def render_markdown(report: CalibrationReport) -> str:
     """The report as Markdown; every range is in the JSON, here are the widest."""
     parts = [
         f"# {report.int8_file}",
-        _verdict(report),
+        f"{verdict(report)}.",
         *_warnings(report),
         "## What it is",
         _facts(report),
@@ -36,10 +36,6 @@ def verdict(report: CalibrationReport) -> str:
     if report.gate is None:
         return f"{work}; accuracy was not measured (no --data)"
     return f"{work}; {_drop(report.gate)}"
-
-
-def _verdict(report: CalibrationReport) -> str:
-    return verdict(report).capitalize() + "."
 
 
 def _drop(gate: GateCard) -> str:
@@ -89,6 +85,7 @@ def _layers(layers: tuple[LayerCard, ...]) -> str:
         return "None."
     rows = [
         (
+            f"`{layer.module}`",
             f"`{layer.name}`",
             layer.shape,
             f"{layer.share:.2%}",
@@ -97,7 +94,7 @@ def _layers(layers: tuple[LayerCard, ...]) -> str:
         )
         for layer in layers
     ]
-    return _table(("Layer", "Shape", "Work", "Alone in int8", "Why"), rows)
+    return _table(("Layer", "Its output", "Shape", "Work", "Alone in int8", "Why"), rows)
 
 
 def _speed(report: CalibrationReport) -> str:

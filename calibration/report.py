@@ -23,6 +23,7 @@ class LayerCard(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of its output tensor.
+        module: where it sits in the network it was exported from, by the name of its weights.
         shape: for people.
         share: of the convolution work, 0..1.
         why: the reason.
@@ -30,6 +31,7 @@ class LayerCard(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
+    module: str
     shape: str
     share: float
     why: str
@@ -206,6 +208,13 @@ def _float_layers(model: FloatModel, result: Quantised) -> tuple[LayerCard, ...]
             why = "transposed: few devices run it in int8"
         sqnr = None if found is None else round(found.sqnr_db, 1)
         cards.append(
-            LayerCard(name=layer.name, shape=layer.text, share=layer.macs / total, why=why, sqnr_db=sqnr)
+            LayerCard(
+                name=layer.name,
+                module=layer.weight.removesuffix(".weight"),
+                shape=layer.text,
+                share=layer.macs / total,
+                why=why,
+                sqnr_db=sqnr,
+            )
         )
     return tuple(cards)

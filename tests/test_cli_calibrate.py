@@ -296,6 +296,24 @@ def test_impossible_requests_are_one_line(
     assert words in refused(place, capsys, *options)
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/proc").is_dir():
+        pytest.skip("needs a folder that not even root can write in: /proc")
+    with pytest.raises(SystemExit) as end:
+        main(
+            [
+                "calibrate",
+                str(place / "bright.onnx"),
+                "--from",
+                str(place / "photos"),
+                "--out",
+                "/proc/x.onnx",
+            ]
+        )
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("error: cannot write in /proc")
+
+
 def test_existing_outputs_are_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "bright.int8.md").write_text("mine")
     assert "--overwrite" in refused(place, capsys)

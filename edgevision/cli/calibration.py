@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ from edgevision.data.classes import canonical
 from edgevision.data.coco import read_coco
 from edgevision.data.detection import select_classes
 from edgevision.data.segmentation import load_segmentation
-from edgevision.errors import DataError, UsageError, nearest
-from edgevision.files import refuse_existing
+from edgevision.errors import DataError, SinkError, UsageError, nearest
+from edgevision.files import atomic_path, refuse_existing
 from edgevision.graph.compose import save_model
 from edgevision.zoo import find_model
 
@@ -76,11 +77,10 @@ def run_calibration(request: Request) -> None:
     yardstick = _yardstick(request, model)
     console = Console(stderr=True)
     cache = Cache(None if request.no_cache else request.cache or cache_folder())
-    place = request.out.parent
-    with end_on_sigterm(), tempfile.TemporaryDirectory(prefix=".calibrate-", dir=place) as folder:
-        frames = _sample(request, model, Path(folder) / "frames", console)
+    with end_on_sigterm(), _staging(request.out) as folder:
+        frames = _sample(request, model, folder / "frames", console)
         result = calibrate(model, frames, settings, yardstick, cache, partial(counting, console))
-        made = [Path(folder) / path.name for path in _outputs(request.out)]
+        made = [folder / path.name for path in _outputs(request.out)]
         stored = save_model(result.graph, made[0], result.manifest)
         with counting(console, "timing", len(timed_engines())) as progress:
             speed = measure_speed(model.path, made[0], next(frames.batches(1)), progress)
@@ -96,12 +96,12 @@ def run_calibration(request: Request) -> None:
             speed=speed,
             command=Commands.line,
         )
-        made[1].write_text(render_markdown(report), encoding="utf-8")
-        made[2].write_bytes(encode_report(report))
+        with atomic_path(made[1]) as unfinished:
+            unfinished.write_text(render_markdown(report), encoding="utf-8")
+        with atomic_path(made[2]) as unfinished:
+            unfinished.write_bytes(encode_report(report))
         frames.write_list(made[3])
-        # The model goes last: whoever finds it finds its report too.
-        for source, target in reversed(list(zip(made, _outputs(request.out), strict=True))):
-            source.replace(target)
+        _publish(made, _outputs(request.out))
     for line in (*frames.notes, *result.warnings):
         say(console, f"warning: {line}")
     say(Console(), f"{request.out}: {verdict(report)}")
@@ -121,6 +121,28 @@ def end_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that is gone when the block ends, however it ends."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".calibrate-", dir=out.parent))
+    except OSError as error:
+        raise SinkError(f"cannot write in {out.parent}: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(made: list[Path], outputs: list[Path]) -> None:
+    """Moves what was made to its place; the model last, so that who finds it finds its report too."""
+    try:
+        for source, target in reversed(list(zip(made, outputs, strict=True))):
+            source.replace(target)
+    except OSError as error:
+        raise SinkError(f"cannot write {outputs[0]} and its report: {error.strerror}") from error
 
 
 def _outputs(out: Path) -> list[Path]:
