@@ -1,37 +1,108 @@
-"""``edgevision export``: from a checkpoint to a model file that runs everywhere."""
+"""``edgevision export``: from a checkpoint to a model file that runs everywhere, in FP32 or FP16."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from edgevision.manifest import Manifest
+    from export.precision import HalfModel
+
 
 def export_command(
-    checkpoint: Path = typer.Argument(
-        ..., help="A checkpoint of 'edgevision train', such as runs/NAME/best.pt."
+    source: str = typer.Argument(
+        ...,
+        metavar="SOURCE",
+        help="A checkpoint of 'edgevision train', such as runs/NAME/best.pt. With --precision fp16 also a "
+        "model file of edgevision (FP32, or INT8 of 'edgevision calibrate'), or the name of one that ships.",
     ),
     out: Path = typer.Option(..., "--out", help="The ONNX file to write."),
+    precision: str = typer.Option(
+        "fp32",
+        "--precision",
+        help="fp32, or fp16: the network in FP16; preprocessing, decoding and NMS stay in FP32.",
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file if it exists."),
 ) -> None:
     """Write a trained model as one ONNX file: preprocessing, decoding and NMS are inside it.
 
     \b
-    Example:
+    Examples:
       edgevision export runs/retinanet-light/best.pt --out retinanet-light.onnx
+      edgevision export retinanet-light.onnx --precision fp16 --out retinanet-light.fp16.onnx
     """
-    from edgevision.cli.extras import needs_extra
-    from edgevision.errors import UsageError
+    from edgevision.cli.opening import CHECKPOINT_SUFFIXES
+    from edgevision.errors import UsageError, nearest
     from edgevision.files import refuse_existing
 
+    known = ("fp32", "fp16")
+    if precision not in known:
+        hint = nearest(precision, known) or "; choose fp32 or fp16 (int8 is made by 'edgevision calibrate')"
+        raise UsageError(f"unknown precision '{precision}'{hint}")
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"--out {out}: expected a file name that ends in .onnx")
     refuse_existing(out, overwrite)
+    if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
+        _export_checkpoint(Path(source), out, precision)
+    else:
+        _export_model(source, out, precision)
+
+
+def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
+    import tempfile
+
+    from edgevision.cli.extras import needs_extra
+
     with needs_extra("train"):
         from edgevision.training.checkpoint import load_checkpoint
+        from export.precision import export_half
         from export.to_onnx import export_checkpoint
 
-    manifest = export_checkpoint(load_checkpoint(checkpoint), out)
+    loaded = load_checkpoint(checkpoint)
+    if precision == "fp32":
+        _say(out, export_checkpoint(loaded, out))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / out.name
+        export_checkpoint(loaded, whole)
+        _say_half(out, export_half(whole, out))
+
+
+def _export_model(source: str, out: Path, precision: str) -> None:
+    from edgevision.cli.extras import needs_extra
+    from edgevision.errors import UsageError
+    from edgevision.zoo import find_model
+
+    path = find_model(source)
+    if out.exists() and out.samefile(path):
+        raise UsageError(f"--out {out} would overwrite the file that is exported; choose another name")
+    if precision == "fp32":
+        raise UsageError(
+            f"{source} is a model file already, so there is nothing to do; pass --precision fp16 to convert "
+            "it, or give a checkpoint (.pt)"
+        )
+    with needs_extra("export"):
+        from export.precision import export_half
+    _say_half(out, export_half(path, out))
+
+
+def _say(out: Path, manifest: Manifest) -> None:
     size = f"{manifest.input_width}x{manifest.input_height}"
     figures = "".join(f", {name} {value:.4f}" for name, value in manifest.figures.items())
-    typer.echo(f"{out}: {manifest.name}, {len(manifest.classes)} classes, input {size}{figures}")
+    typer.echo(
+        f"{out}: {manifest.name}, {manifest.precision.upper()}, {len(manifest.classes)} classes, input {size}"
+        f"{figures}"
+    )
+
+
+def _say_half(out: Path, half: HalfModel) -> None:
+    for line in half.kept:
+        typer.echo(f"note: {line}", err=True)
+    _say(out, half.manifest)
+    typer.echo(
+        f"on frames of noise: heads within {half.agreement_db:.0f} dB of the source, values up to "
+        f"{half.peak:.4g} (FP16 ends at 65504); the figures are the source's: 'edgevision eval' measures anew"
+    )
