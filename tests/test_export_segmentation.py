@@ -18,8 +18,8 @@ from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import ExportError
 from edgevision.manifest import Resize, content_sha256, read_manifest
+from edgevision.models.engine import TorchSegmenterEngine
 from edgevision.models.normalise import normalise
-from edgevision.models.segmenter_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint

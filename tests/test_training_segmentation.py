@@ -18,7 +18,7 @@ from edgevision.data.segmentation import load_segmentation
 from edgevision.detector import Detector
 from edgevision.errors import CheckpointError, ConfigError, DataError
 from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures
-from edgevision.models.segmenter_engine import TorchSegmenterEngine
+from edgevision.models.engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.loop import Trainer, Watcher
@@ -179,7 +179,7 @@ def test_the_command_trains_exports_and_runs(
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert not ended.value.code, capsys.readouterr().err
-    assert "small, 3 classes, input 96x64, miou 0." in capsys.readouterr().out
+    assert "3 classes, input 96x64, miou 0." in capsys.readouterr().out
     mask = cv2.imread(str(tmp_path / "masks" / "a_val0.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (64, 96)
     assert mask.max() < 3

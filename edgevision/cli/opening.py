@@ -73,8 +73,7 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
 def _open_checkpoint(path: Path) -> Engine:
     with needs_extra("train"):
         from edgevision.models.decode import Decoder
-        from edgevision.models.engine import TorchDetectorEngine
-        from edgevision.models.segmenter_engine import TorchSegmenterEngine
+        from edgevision.models.engine import TorchDetectorEngine, TorchSegmenterEngine
         from edgevision.training.checkpoint import load_checkpoint
         from edgevision.training.config import DetectorTraining
         from edgevision.training.detection import detector_manifest

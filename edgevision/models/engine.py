@@ -8,28 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from edgevision.manifest import INPUT_NAME, Manifest
 from edgevision.models.decode import Decoder
 from edgevision.models.normalise import normalise
+from edgevision.models.retinanet import HeadMaps
 from edgevision.types import Detections, TensorSpec
 
 
-class TorchDetectorEngine:
-    """Runs a detection network and its decoder; satisfies :class:`edgevision.engines.base.Engine`.
+class TorchEngine:
+    """Runs a torch network; satisfies :class:`edgevision.engines.base.Engine`.
 
     Args:
-        model: the network, up to its raw head maps; used as it is, so put it into evaluation mode.
-        decoder: for its architecture.
+        model: the network; used as it is, so put it into evaluation mode.
         manifest: the contract that an export would carry.
         device: where the network is.
     """
 
-    def __init__(
-        self, model: nn.Module, decoder: Decoder, manifest: Manifest, device: torch.device | None = None
-    ) -> None:
-        self._model, self._decoder = model, decoder
+    def __init__(self, model: nn.Module, manifest: Manifest, device: torch.device | None = None) -> None:
+        self._model = model
         self._device = device or torch.device("cpu")
         self.name = f"PyTorch {torch.__version__} ({self._device.type})"
         self.reason = ""
@@ -39,21 +37,46 @@ class TorchDetectorEngine:
 
     @torch.inference_mode()
     def infer(self, inputs: Any) -> dict[str, NDArray[Any]]:
-        """``frames`` uint8 ``[N, H, W, 3]`` to the contract's four outputs."""
+        """``frames`` uint8 ``[N, H, W, 3]`` to the contract's outputs."""
         frames = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
-        found = self._decoder(self._model(normalise(frames)))
-        return _pad(found, self.manifest.max_detections or 0)
+        return self.finish(self._model(normalise(frames).contiguous(memory_format=torch.channels_last)))
+
+    def finish(self, raw: Any) -> dict[str, NDArray[Any]]:
+        """From what the network says to the contract's outputs: each task's own part."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing to give back: the network belongs to the caller."""
 
-    def __enter__(self) -> TorchDetectorEngine:
+    def __enter__(self) -> TorchEngine:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class TorchDetectorEngine(TorchEngine):
+    """A detection network, up to its raw head maps, and the decoder for its architecture."""
+
+    def __init__(
+        self, model: nn.Module, decoder: Decoder, manifest: Manifest, device: torch.device | None = None
+    ) -> None:
+        super().__init__(model, manifest, device)
+        self._decoder = decoder
+
+    def finish(self, raw: HeadMaps) -> dict[str, NDArray[Any]]:
+        """Head maps to the contract's four outputs."""
+        return _pad(self._decoder(raw), self.manifest.max_detections or 0)
+
+
+class TorchSegmenterEngine(TorchEngine):
+    """A segmentation network that gives logits at input size."""
+
+    def finish(self, raw: Tensor) -> dict[str, NDArray[Any]]:
+        """Logits ``[N, C, H, W]`` to ``class_map`` uint8 ``[N, H, W]``."""
+        return {"class_map": raw.argmax(dim=1).to(torch.uint8).cpu().numpy()}
 
 
 def _pad(found: list[Detections], length: int) -> dict[str, NDArray[Any]]:

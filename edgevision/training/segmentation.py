@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevision.data.loading import StreamSampler
+from edgevision.data.memory import cache_limit
 from edgevision.data.segmentation import SegmentationSet, load_segmentation
 from edgevision.data.segmentation_augment import SegmentationAugment
 from edgevision.data.segmentation_check import SegmentationCheck, check_segmentation, class_frequencies
@@ -17,9 +18,9 @@ from edgevision.detector import Detector
 from edgevision.evaluation.predict_segmentation import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.manifest import Manifest
+from edgevision.models.engine import TorchSegmenterEngine
 from edgevision.models.normalise import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
-from edgevision.models.segmenter_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
 from edgevision.training.distributed import World
@@ -60,13 +61,13 @@ class SegmentationTask:
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
-        config, model = self.config, self.config.model
+        config, model, loop = self.config, self.config.model, self.config.loop
         size = (model.input_width, model.input_height)
         augment = SegmentationAugment(config.augment, *size, config.resize.fill, IGNORE_ID)
-        data = SegmentationData(self._sets, *size, config.resize, augment, config.loop.seed)
-        sampler = StreamSampler(self._weights, config.loop.seed, start, world.size, world.rank)
-        batch_size = config.loop.batch_size // world.size
-        loader = segmentation_loader(data, sampler, batch_size, config.loop.workers)
+        limit = cache_limit(loop.workers, world.size) if loop.cache == "auto" else 0
+        data = SegmentationData(self._sets, *size, config.resize, augment, loop.seed, limit)
+        sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
+        loader = segmentation_loader(data, sampler, loop.batch_size // world.size, loop.workers)
         return cast("Iterator[SegmentationBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
