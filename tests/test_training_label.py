@@ -12,13 +12,14 @@ from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_area, fake_manifest
 from edgevision.errors import UsageError
 from edgevision.evaluation.matching import GroundTruth
-from edgevision.training.label import (
-    LabelRule,
+from edgevision.training.label import LabelRule, missing_labels, new_labels
+from edgevision.training.views import (
+    inside_tile,
     look,
     merge_views,
     mirrored,
-    missing_labels,
-    new_labels,
+    tile_corners,
+    without_repeats,
 )
 from edgevision.types import Detections
 
@@ -142,6 +143,51 @@ def test_with_flip_the_mirror_image_is_looked_at():
     assert engine.calls == 3
     np.testing.assert_allclose(both.boxes, once.boxes, atol=2)
     np.testing.assert_allclose(both.scores, once.scores, atol=0.02)
+
+
+def test_tiles_cover_the_picture_and_overlap():
+    assert list(tile_corners(100, 50)) == [
+        (0, 0, 60, 30),
+        (40, 0, 100, 30),
+        (0, 20, 60, 50),
+        (40, 20, 100, 50),
+    ]
+    assert len(list(tile_corners(1, 1))) == 4
+
+
+def test_what_a_tile_cuts_is_left_to_the_others():
+    """The tile at the top right: its left and lower borders lie inside the picture, the others do not."""
+    seen = found(
+        ([10, 0, 60, 20], 0.9, 0),  # touches borders of the picture only: whole
+        ([0, 5, 20, 20], 0.8, 0),  # reaches over the left border: cut
+        ([10, 5, 20, 29.9], 0.7, 0),  # reaches over the lower border: cut
+        ([2, 5, 20, 29], 0.6, 1),  # close to both
+    )
+    whole = inside_tile(seen, (40, 0, 100, 30), 100, 50)
+    np.testing.assert_allclose(whole.boxes, [[50, 0, 100, 20], [42, 5, 60, 29]])
+    assert whole.class_ids.tolist() == [0, 1]
+
+
+def test_an_object_in_the_overlap_of_tiles_counts_once():
+    seen = found(
+        ([0, 0, 10, 10], 0.5, 0), ([0, 0, 10, 9], 0.8, 0), ([0, 0, 10, 10], 0.4, 1), ([0, 6, 10, 16], 0.3, 0)
+    )
+    assert without_repeats(seen).scores.tolist() == pytest.approx([0.8, 0.4, 0.3])
+    assert len(without_repeats(Detections.empty())) == 0
+
+
+def test_with_tiles_the_parts_are_looked_at():
+    """What lies whole in a tile is seen twice; what every tile cuts is seen once and believed less."""
+    for corner, doubt in ((10, 1.0), (70, 0.85)):
+        image = np.zeros((200, 200, 3), np.uint8)
+        image[corner : corner + 60, corner : corner + 60] = 255
+        engine = FakeEngine()
+        once = look(Detector(engine, 0.0), image, flip=False)
+        assert engine.calls == 1
+        tiled = look(Detector(engine, 0.0), image, flip=False, tiles=True)
+        assert engine.calls == 6
+        np.testing.assert_allclose(tiled.boxes[0], once.boxes[0], atol=2)
+        assert tiled.scores[0] == pytest.approx(doubt * once.scores[0], abs=0.03)
 
 
 def test_a_segmenter_is_no_teacher():

@@ -23,7 +23,8 @@ from edgevision.errors import DataError, SourceError, UsageError, nearest
 from edgevision.evaluation.matching import GroundTruth
 from edgevision.files import refuse_existing
 from edgevision.pipeline import StopRequest
-from edgevision.training.label import Label, LabelRule, look, missing_labels, new_labels
+from edgevision.training.label import Label, LabelRule, missing_labels, new_labels
+from edgevision.training.views import look
 from edgevision.types import Detections, Frame
 from edgevision.video import expand_sources, open_source
 
@@ -43,6 +44,7 @@ class Request:
     every: int
     seed: int | None
     flip: bool
+    tiles: bool
     engine: str
     overwrite: bool
 
@@ -123,7 +125,7 @@ class _Labelling:
             self.problems += [found, *report.notes[:5]]
 
     def _label(self, frame: Frame, path: Path) -> None:
-        found = look(self.teacher, frame.image, flip=self.request.flip)
+        found = look(self.teacher, frame.image, flip=self.request.flip, tiles=self.request.tiles)
         name = path.resolve().relative_to(self.folder).as_posix()
         image_id = self.document.find_image(name)
         if image_id is None:

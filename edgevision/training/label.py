@@ -10,18 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgevision.boxes import iou
-from edgevision.detector import Detector
 from edgevision.errors import UsageError
 from edgevision.evaluation.matching import GroundTruth, pairwise_iou
-from edgevision.types import Detections, FloatArray, Image
-
-SAME_IOU = 0.5
-"""Two boxes of one class that overlap this much are taken for one object."""
-
-_SEEN_ONCE = 0.7
-"""What is left of a score where only one of two views has the object. On 222 pictures with PicoDet-S, 0.7
-gave AP50 0.592, 1.0 gave 0.588, 0.5 gave 0.591, and one view alone 0.581."""
+from edgevision.training.views import SAME_IOU
+from edgevision.types import Detections, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +47,6 @@ class Label:
     class_id: int
     score: float
     ignore: bool
-
-
-def look(teacher: Detector, image: Image, *, flip: bool) -> Detections:
-    """What the teacher sees in a picture, with ``flip`` also in its mirror image; best first.
-
-    Raises:
-        UsageError: the teacher is no detector.
-    """
-    views = [image] if not flip else [image, np.ascontiguousarray(image[:, ::-1])]
-    found = []
-    for view in views:  # one at a time, for not every model takes two
-        (result,) = teacher([view])
-        if not isinstance(result, Detections):
-            raise UsageError(f"{teacher.manifest.name} does not detect; labels need a detection model")
-        found.append(result)
-    return merge_views(found[0], mirrored(found[1], image.shape[1])) if flip else found[0]
-
-
-def mirrored(found: Detections, width: int) -> Detections:
-    """Detections of a mirror image, in the coordinates of the picture of ``width`` pixels."""
-    boxes = found.boxes[:, [2, 1, 0, 3]]
-    boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
-    return Detections(boxes, found.scores, found.class_ids)
-
-
-def merge_views(first: Detections, second: Detections) -> Detections:
-    """Two views of one picture as one; best first.
-
-    An object in both gets the mean score and the mean box, weighted by the scores (weighted boxes fusion,
-    Solovyev et al. 2021, arXiv:1910.13302); one that only one view has loses some of its score.
-    """
-    same_class = first.class_ids[:, None] == second.class_ids[None, :]
-    overlaps = np.where(same_class, iou(first.boxes, second.boxes), 0)
-    boxes, scores = first.boxes.copy(), first.scores * np.float32(_SEEN_ONCE)
-    free = np.ones(len(second), bool)
-    for i in np.argsort(-first.scores, kind="stable"):
-        candidates = np.where(free, overlaps[i], 0)
-        j = int(candidates.argmax()) if len(second) else -1
-        if j < 0 or candidates[j] < SAME_IOU:
-            continue
-        free[j] = False
-        mine, other = first.scores[i], second.scores[j]
-        boxes[i] = (mine * first.boxes[i] + other * second.boxes[j]) / (mine + other)
-        scores[i] = (mine + other) / 2
-    merged = Detections(
-        np.concatenate([boxes, second.boxes[free]]),
-        np.concatenate([scores, second.scores[free] * np.float32(_SEEN_ONCE)]),
-        np.concatenate([first.class_ids, second.class_ids[free]]),
-    )
-    return merged[np.argsort(-merged.scores, kind="stable")]
 
 
 def new_labels(found: Detections, rule: LabelRule) -> list[Label]:
