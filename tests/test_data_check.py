@@ -101,12 +101,12 @@ def test_pictures_in_two_splits_and_classes_without_labels_are_found(tmp_path: P
         (Fault.BOXLESS, 1, ("dog",)),
     ]
     assert [finding.fault for finding in report.broken] == [Fault.LEAK]
-    assert report.notes == ("1 classes without a label (dog)",)
+    assert report.notes == ("classes without a label: 1 (dog)",)
 
 
 def test_a_training_stops_with_one_line(tmp_path: Path) -> None:
     report = DataReport((check_set(read_coco(*write_broken(tmp_path)), read_pictures=False),))
-    with pytest.raises(DataError, match=r"1 missing images \(gone\.png\).*edgevision data check") as raised:
+    with pytest.raises(DataError, match=r"missing images: 1 \(gone\.png\).*edgevision data check") as raised:
         require_sound(report)
     assert "\n" not in str(raised.value)
     require_sound(DataReport(()))
@@ -149,7 +149,7 @@ def test_the_command_takes_a_training_and_its_splits(
     (tmp_path / "images" / "3.png").unlink()
     code, _, err = run(capsys, "train", config, "--out", tmp_path / "run")
     assert code == 1
-    assert "1 missing images (3.png)" in err
+    assert "missing images: 1 (3.png)" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -61,7 +61,8 @@ def check_command(
         console = Console()
         _print(console if console.is_terminal else Console(width=160), report)
     if report.broken:
-        raise DataError(f"{path} is broken: {', '.join(one.fault.value for one in report.broken)}")
+        faults = dict.fromkeys(one.fault.value for one in report.broken)  # each once, whatever set it is in
+        raise DataError(f"{path} is broken: {', '.join(faults)}")
 
 
 @data_app.command("convert")

@@ -56,7 +56,7 @@ class Finding:
     examples: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.count} {self.fault.value} ({', '.join(self.examples)})"
+        return f"{self.fault.value}: {self.count} ({', '.join(self.examples)})"
 
 
 @dataclass(frozen=True, slots=True)
