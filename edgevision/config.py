@@ -78,13 +78,14 @@ def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
 def _apply(document: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"'{override}': expected KEY=VALUE, for example train.epochs=3")
+        raise ConfigError(f"'{override}': expected KEY=VALUE, for example optimiser.lr=0.001")
     *parents, last = key.split(".")
     place = document
     for parent in parents:
         child = place.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"'{key}': {parent} is a value, not a group of keys")
+            found = "a list, which can only be given whole" if isinstance(child, list) else "a value"
+            raise ConfigError(f"'{key}': {parent} is {found}, not a group of keys")
         place = child
     try:
         place[last] = yaml.safe_load(text)
@@ -100,6 +101,7 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
         for item in items:
             for position, element in enumerate(value):
                 _refuse_unknown_keys(element, item, origin, (*at, str(position)))
+    _refuse_unknown_choice(value, options, origin, at)
     structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
     if not isinstance(value, dict) or not structs:
         return
@@ -113,3 +115,22 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
     for key, inner in fields.items():
         if key in value:
             _refuse_unknown_keys(value[key], inner, origin, (*at, key))
+
+
+def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: tuple[str, ...]) -> None:
+    """msgspec would say that a text is none of the choices, but not what they are."""
+    if isinstance(value, str):
+        choices, place = [one for option in options for one in getattr(option, "values", ())], at
+        wrong = len(options) == 1 and value not in choices
+    else:
+        structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
+        field = structs[0].tag_field if structs else None
+        if field is None or not isinstance(value, dict) or field not in value:
+            return
+        value, choices, place = value[field], [struct.tag for struct in structs], (*at, field)
+        wrong = value not in choices
+    if choices and wrong:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise ConfigError(
+            f"{origin}: Invalid enum value '{value}' - at `{'.'.join(place)}`; expected one of: {listed}"
+        )

@@ -47,6 +47,11 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate_max: float = 5.0
     mosaic: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
+
 
 class AspectJitter(v2.Transform):  # type: ignore[misc]  # torchvision carries no types
     """Stretches picture and boxes horizontally by a random factor between ``1 / limit`` and ``limit``."""

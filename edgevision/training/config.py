@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,14 @@ from edgevision.manifest import Resize
 from edgevision.models.decode import DecodeConfig
 from edgevision.models.losses import DetectionLossConfig
 from edgevision.models.retinanet import RetinaNetConfig
+
+
+def check_classes(classes: tuple[str, ...]) -> None:
+    """Raises ValueError where a model's classes are none, nameless, or the same twice."""
+    if not classes or not all(classes):
+        raise ValueError("classes has no name or an empty one; expected one name for each class")
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f"classes has {', '.join(twice)} more than once; expected each name once")
 
 
 class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +37,10 @@ class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     val: DetectionSource
     description: str
     licence: str
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("train is empty; expected one source or more")
 
 
 class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +75,19 @@ class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ema_decay: float = 0.998
 
     def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}; expected a number above 0, such as 0.001")
+        for name in (
+            "freeze_backbone_images",
+            "weight_decay",
+            "warmup_images",
+            "final_lr_factor",
+            "clip_norm",
+        ):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; expected 0 or a share below 1, such as 0.998")
         for part, factor in self.lr_factors.items():
             if not 0 <= factor <= 100:
                 raise ValueError(f"lr_factors.{part} is {factor}; expected 0 or more")
@@ -99,6 +125,8 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("images", "batch_size", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}; expected 0 or more")
 
 
 class DetectorTraining(
@@ -123,3 +151,6 @@ class DetectorTraining(
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""
+
+    def __post_init__(self) -> None:
+        check_classes(self.classes)

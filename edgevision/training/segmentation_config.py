@@ -8,7 +8,7 @@ from edgevision.data.segmentation_augment import SegmentationAugmentConfig
 from edgevision.manifest import Resize
 from edgevision.models.segmentation_losses import SegmentationLossConfig
 from edgevision.models.unet import UNetConfig
-from edgevision.training.config import LoopConfig, OptimiserConfig
+from edgevision.training.config import LoopConfig, OptimiserConfig, check_classes
 
 
 class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +44,10 @@ class SegmentationDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=
     description: str
     licence: str
 
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("train is empty; expected one source or more")
+
 
 class SegmenterTraining(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="segmentation", tag_field="task"
@@ -71,6 +75,7 @@ class SegmenterTraining(
     initial: str = ""
 
     def __post_init__(self) -> None:
+        check_classes(self.classes)
         if self.colours and len(self.colours) != len(self.classes):
             raise ValueError(
                 f"{len(self.colours)} colours for {len(self.classes)} classes; expected one a class or none"
