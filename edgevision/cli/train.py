@@ -75,6 +75,8 @@ def train_command(
             trainer = Trainer(run, task, folder, resume, world, watcher)
             if trainer.seen:
                 console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
+            elif resume:
+                console.print(f"no checkpoint in {folder}: training from the start", highlight=False)
             trainer.run()
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
     passed = f", {len(trainer.unreadable)} pictures passed over" if trainer.unreadable else ""
@@ -109,7 +111,8 @@ class _Bar:
 
     def show(self, step: Step) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
-        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.0f} images/s"
+        digits = 0 if step.images_per_second >= 10 else 1
+        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s"
         self._bar.update(self._task, completed=step.seen, text=text)
         if self._plain and step.seen >= self._next_line:
             self._console.print(f"{step.seen} images  {text}", highlight=False)

@@ -86,7 +86,7 @@ def _classifier(config: BackboneConfig) -> nn.Module:
     except OSError as error:
         raise ConfigError(
             f"torchvision's weights for {config.name} cannot be downloaded ({error}); set "
-            "backbone.weights to a state dict file, or to 'random'"
+            "model.backbone.weights to a state dict file, or to 'random'"
         ) from error
     return classifier
 
@@ -100,12 +100,17 @@ def load_classifier_weights(classifier: nn.Module, path: str) -> None:
     file = Path(path)
     if not file.is_file():
         raise CheckpointError(
-            f"backbone weights not found: {file}; set backbone.weights to a file or 'imagenet'"
+            f"backbone weights not found: {file}; set model.backbone.weights to a file, or to 'imagenet'"
         )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many unrelated types for a file that is not its own
-        raise CheckpointError(f"{file} is not a PyTorch state dict: {error}") from error
+        raise CheckpointError(f"{file} is not a PyTorch state dict, or it is damaged") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{file} is no state dict of tensors; to start from a checkpoint of 'edgevision train', "
+            "set 'initial'"
+        )
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     own = classifier.state_dict()
     misfits = [key for key, value in state.items() if key not in own or own[key].shape != value.shape]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import torch
 from torch import nn
 
-from edgevision.errors import CheckpointError
+from edgevision.errors import CheckpointError, SinkError
 from edgevision.files import atomic_path
 from edgevision.training.runs import TrainingRun
 
@@ -59,7 +60,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "best": checkpoint.best,
     }
     with atomic_path(path) as partial:
-        torch.save(content, partial)
+        try:
+            torch.save(content, partial)
+        except RuntimeError as error:  # torch's writer says so of a full disk, and not that it is full
+            free = shutil.disk_usage(path.parent).free / 2**20
+            raise SinkError(f"cannot write {path}; {free:.0f} MiB are free there") from error
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
-from edgevision.errors import CheckpointError, ConfigError, TrainingError
+from edgevision.errors import CheckpointError, ConfigError, SinkError, TrainingError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.distributed import World, synchronise_norms
 from edgevision.training.optimiser import averaged, backbone_rests, parameter_groups, set_training
@@ -90,6 +91,7 @@ class Trainer:
 
     Raises:
         CheckpointError: ``folder`` holds another run's checkpoint.
+        SinkError: ``folder`` cannot be created.
         ConfigError: the processes cannot share a batch evenly.
     """
 
@@ -123,7 +125,10 @@ class Trainer:
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot create the run's folder {folder}: {error.strerror or error}") from error
         if resume and (folder / "last.pt").exists():
             self._restore(load_checkpoint(folder / "last.pt"))
         self._network: nn.Module | None = None  # the model, or what averages its gradients
@@ -259,9 +264,11 @@ class Trainer:
             self.save("best.pt")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.config.model != self.config.model or checkpoint.config.classes != self.config.classes:
+        found = checkpoint.config
+        if _built(found) != _built(self.config) or found.classes != self.config.classes:
             raise CheckpointError(
-                f"{self.folder / 'last.pt'} belongs to another model; choose another folder or remove it"
+                f"{self.folder / 'last.pt'} belongs to another model ('model' or 'classes' differ); resume "
+                "with the configuration that it was trained with, or choose another folder with --out"
             )
         self.model.load_state_dict(checkpoint.model)
         try:
@@ -277,3 +284,9 @@ class Trainer:
             self.average.module.load_state_dict(checkpoint.average)
             self.average.n_averaged.fill_(checkpoint.optimiser["updates"])
         self.seen, self.best, self.figures = checkpoint.seen, checkpoint.best, checkpoint.figures
+
+
+def _built(config: TrainingRun) -> object:
+    """What a run's network is made of. A resumed one has its weights, wherever it had its first ones from."""
+    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
+    return msgspec.structs.replace(config.model, backbone=backbone)

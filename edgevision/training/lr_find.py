@@ -118,7 +118,8 @@ def describe(rates: Sequence[float], losses: Sequence[float]) -> RateCurve:
             f"the loss did not fall in {len(losses)} steps, so no rate can be told; "
             "start lower or look at the data"
         )
-    falling = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))[skipped:]
+    # Not the lowest point itself: the slope there is only that of the last step, and a higher rate diverges.
+    falling = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))[skipped:lowest]
     steepest = skipped + int(np.argmin(falling))
     return RateCurve(tuple(rates), tuple(losses), tuple(smoothed), rates[steepest], rates[lowest])
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edgevision.errors import UsageError
+from edgevision.errors import SinkError, UsageError
 from edgevision.training.curves import plot_curves
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ class RunRecords:
 
     Raises:
         UsageError: TensorBoard is wanted and not installed.
+        SinkError: the log cannot be written, also from :meth:`write` and :meth:`note`.
     """
 
     def __init__(self, folder: Path, seen: int, tensorboard: bool) -> None:
         self._log = folder / "log.jsonl"
         self._curves = folder / "curves.png"
-        self._stream = self._log.open("a", encoding="utf-8", buffering=1)
+        try:
+            self._stream = self._log.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self._events = _open_events(folder, seen) if tensorboard else None
 
     def write(self, seen: int, **values: float) -> None:
@@ -50,7 +55,13 @@ class RunRecords:
         plot_curves(self._log, self._curves)
 
     def _line(self, **values: float | str) -> None:
-        self._stream.write(json.dumps({"time": round(time.time(), 1), **values}) + "\n")
+        try:
+            self._stream.write(json.dumps({"time": round(time.time(), 1), **values}) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> SinkError:
+        return SinkError(f"cannot write {self._log}: {error.strerror or error}")
 
     def __enter__(self) -> RunRecords:
         return self
@@ -58,7 +69,8 @@ class RunRecords:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # on a full disk, the line that _line could not write
+            self._stream.close()
         if self._events is not None:
             self._events.close()
 
