@@ -160,6 +160,36 @@ def test_resume_without_a_checkpoint_says_so(
     assert f"no checkpoint in {tmp_path / 'new'}: training from the start" in err
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (4, "stopped after 4 images, before the first checkpoint (loop.save_every)"),
+        (12, "stopped after 12 images; --resume goes on from OUT/last.pt, after 8"),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    command: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    last: int,
+    message: str,
+) -> None:
+    """Checkpoints are written every 8 images; the interrupt comes in the step after ``last``."""
+    step = Trainer.step
+
+    def interrupted(self: Trainer, batch: object) -> object:
+        if self.seen == last:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    assert code_of(command("--set", "loop.images=16", "--out", str(tmp_path / "out"))) == 130
+    err = capsys.readouterr().err.replace("\n", "")
+    assert message.replace("OUT", str(tmp_path / "out")).replace(" ", "") in err.replace(" ", "")
+    assert (tmp_path / "out" / "last.pt").exists() == (last > 8)
+
+
 def test_the_lowest_point_is_never_suggested() -> None:
     """A loss that falls ever faster and then explodes is steepest where the next rate is too high."""
     rates = [10 ** (-6 + i / 10) for i in range(60)]

@@ -77,10 +77,21 @@ def train_command(
                 console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
             elif resume:
                 console.print(f"no checkpoint in {folder}: training from the start", highlight=False)
-            trainer.run()
+            try:
+                trainer.run()
+            except KeyboardInterrupt:
+                console.print(_kept(folder, trainer.seen, trainer.saved), highlight=False, markup=False)
+                raise
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
     passed = f", {len(trainer.unreadable)} pictures passed over" if trainer.unreadable else ""
     console.print(f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}", highlight=False)
+
+
+def _kept(folder: Path, seen: int, saved: int | None) -> str:
+    """What a run that was stopped has left to go on from."""
+    if saved is None:
+        return f"stopped after {seen} images, before the first checkpoint (loop.save_every)"
+    return f"stopped after {seen} images; --resume goes on from {folder / 'last.pt'}, after {saved}"
 
 
 class _Bar:

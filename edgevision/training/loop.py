@@ -122,6 +122,7 @@ class Trainer:
             averaged(self.model, config.optimiser.ema_decay) if config.optimiser.ema_decay else None
         )
         self.seen = 0
+        self.saved: int | None = None  # images seen at the checkpoint that a resumed run starts from
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
@@ -175,6 +176,7 @@ class Trainer:
                 self.world.wait()
             if records is not None and (ended or self._passed(loop.save_every)):
                 self.save("last.pt")
+                self.saved = self.seen
 
     def _passed(self, interval: int) -> bool:
         """Whether the last step crossed a multiple of ``interval`` images."""
@@ -284,6 +286,7 @@ class Trainer:
             self.average.module.load_state_dict(checkpoint.average)
             self.average.n_averaged.fill_(checkpoint.optimiser["updates"])
         self.seen, self.best, self.figures = checkpoint.seen, checkpoint.best, checkpoint.figures
+        self.saved = checkpoint.seen
 
 
 def _built(config: TrainingRun) -> object:
