@@ -41,6 +41,11 @@ def parse_layers(dump: str) -> tuple[PlanLayer, ...]:
     return tuple(layers)
 
 
+def runs_int8(layers: Iterable[PlanLayer]) -> bool:
+    """Whether any layer but those of elementwise operators takes int8."""
+    return any(layer.precision == "Int8" and layer.kind != _ELEMENTWISE for layer in layers)
+
+
 def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[str, str]:
     """The precision that each ONNX node runs in; nodes that no layer names are left out.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +19,7 @@ from edgevision.engines.plan import (
     Flavour,
     Host,
     PlanInfo,
+    flavour_name,
     plan_info_path,
     read_plan_info,
     sha256_of,
@@ -30,14 +29,10 @@ from edgevision.engines.trt_library import library_version, load_library
 from edgevision.engines.trust import is_built_here, record_built_plan
 from edgevision.errors import EdgeVisionError, ModelError, SinkError, UsageError
 from edgevision.files import atomic_path, refuse_existing
+from export.layer_dump import runs_int8
 from export.targets import AUTO, Machine, Target, check_builds_here, find_target, this_machine
-from export.trt_build import BuildOptions, BuiltPlan, build
-from export.trt_progress import BuildProgress
-
-Watch = Callable[[float, str], None]
-"""Is told, a few times a second, the share that is done (0..1) and what is being done."""
-
-_WATCH_EVERY_S = 0.1
+from export.trt_build import BuildOptions, build
+from export.trt_progress import Watch, run_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +138,7 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
     refuse_existing(plan_info_path(job.plan), overwrite)
     notes = _lint(data, job.model, profile.flavour)
     started = time.monotonic()
-    built = _build_in_thread(
+    built = run_watched(
         lambda progress: build(
             trt, job.model, data, manifest, profile, job.options, progress, _read_cache(job.timing_cache)
         ),
@@ -171,7 +166,7 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
         plan_sha256=hashlib.sha256(built.data).hexdigest(),
     )
     write_plan(job.plan, built.data, info)
-    notes = (*notes, *built.notes, *_record(job.plan, info.plan_sha256))
+    notes = (*notes, *built.notes, *_lost_int8(info), *_record(job.plan, info.plan_sha256))
     if job.timing_cache is not None and built.timing_cache is not None:
         with atomic_path(job.timing_cache) as partial:
             partial.write_bytes(built.timing_cache)
@@ -234,25 +229,6 @@ def _up_to_date(plan: Path, key: str) -> PlanInfo | None:
         return None
 
 
-def _build_in_thread(work: Callable[[BuildProgress], BuiltPlan], watch: Watch | None) -> BuiltPlan:
-    """Runs a build in a thread, so that this one can show its progress and hear Ctrl-C.
-
-    TensorRT gives up Python's lock while it builds; Ctrl-C reaches Python's main thread only.
-    """
-    progress = BuildProgress()
-    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt") as executor:
-        future: Future[BuiltPlan] = executor.submit(work, progress)
-        try:
-            while not wait([future], timeout=_WATCH_EVERY_S).done:
-                if watch is not None:
-                    watch(progress.fraction, progress.doing)
-        except BaseException:
-            progress.cancel()
-            wait([future])
-            raise
-        return future.result()
-
-
 def _lint(data: bytes, model: Path, flavour: Flavour) -> tuple[str, ...]:
     """Refuses what TensorRT is known to refuse, in our own words; returns a note where it could not look."""
     try:
@@ -263,6 +239,16 @@ def _lint(data: bytes, model: Path, flavour: Flavour) -> tuple[str, ...]:
         return ("the model was not checked before the build (pip install onnx does that)",)
     require_tensorrt(onnx.load_model_from_string(data), str(model), flavour)
     return ()
+
+
+def _lost_int8(info: PlanInfo) -> tuple[str, ...]:
+    """TensorRT for RTX computes INT8 models in float on Turing, without a word: slower than plain FP16."""
+    if not info.manifest.precision.startswith("int8") or not info.layers or runs_int8(info.layers):
+        return ()
+    return (
+        f"no layer of this INT8 model runs in INT8 on {info.target}: {flavour_name(info.flavour)} turned "
+        "them to float; an FP16 model is the better one there",
+    )
 
 
 def _read(model: Path) -> bytes:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Watch = Callable[[float, str], None]
+"""Is told, a few times a second, the share that is done (0..1) and what is being done."""
+
+_WATCH_EVERY_S = 0.1
 
 
 @dataclass
@@ -91,3 +100,29 @@ def progress_monitor(trt: Any, progress: BuildProgress) -> Any:
             progress.finish(name)
 
     return Monitor()
+
+
+def run_watched(work: Callable[[BuildProgress], T], watch: Watch | None) -> T:
+    """Runs a build in a thread, so that this one can show its progress and hear Ctrl-C.
+
+    TensorRT gives up Python's lock while it builds; Ctrl-C reaches Python's main thread only.
+
+    Args:
+        work: the build; it reports to what it is given.
+        watch: is told of the progress.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, once the build has stopped.
+    """
+    progress = BuildProgress()
+    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt") as executor:
+        future: Future[T] = executor.submit(work, progress)
+        try:
+            while not wait([future], timeout=_WATCH_EVERY_S).done:
+                if watch is not None:
+                    watch(progress.fraction, progress.doing)
+        except BaseException:
+            progress.cancel()
+            wait([future])
+            raise
+        return future.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgevision.engines.plan import PlanLayer
-from export.layer_dump import is_layer_dump, node_precisions, parse_layers
+from export.layer_dump import is_layer_dump, node_precisions, parse_layers, runs_int8
 
 
 def tensor(name: str, datatype: str) -> str:
@@ -40,6 +40,13 @@ def test_a_convolutions_precision_is_that_of_the_layer_that_multiplies() -> None
     assert node_precisions(layers, ["conv1", "conv2", "conv3"]) == {"conv1": "Int8", "conv2": "Half"}
     assert node_precisions(reversed(layers), ["conv1"]) == {"conv1": "Int8"}
     assert node_precisions(layers, ["relu, 1"]) == {"relu, 1": "Half"}
+
+
+def test_int8_counts_where_something_is_multiplied() -> None:
+    layers = parse_layers(DUMP)
+    assert runs_int8(layers)
+    assert not runs_int8(layer for layer in layers if layer.name != "conv1_myl0_1")
+    assert not runs_int8([PlanLayer("clip", "kgen", "Int8", ("clip",))])
 
 
 def test_another_text_holds_no_layers() -> None:

@@ -12,7 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.to_engine import Compiled, Watch
+    from export.to_engine import Compiled
+    from export.trt_progress import Watch
 
 
 def compile_command(
