@@ -193,7 +193,7 @@ def test_a_webcam_alone_shows_a_status_line_where_there_is_no_display(material, 
     assert lines[0].startswith("colours: ONNX Runtime")
     assert lines[1].startswith("camera 0: 1 frames")
     assert "no display" in lines[1]
-    assert "--output out.mp4 records" in lines[0]
+    assert "--output out.mp4 records" in lines[1]
     assert any(line.startswith("camera 0: 5 frames") for line in lines)
     assert any("red 5" in line for line in lines)
     assert list(place.iterdir()) == []

@@ -137,7 +137,12 @@ def test_the_kind_of_a_source_decides_its_reader(voc: Path, yolo: Path) -> None:
     one = load_source(VocSource(str(voc)), classes)
     other = load_source(YoloSource(str(yolo), "train"), classes)
     assert one.images[0].labels.tolist() == other.images[0].labels.tolist() == [0, 1]
-    document = {"train": [], "val": {"kind": "voc", "folder": "x"}, "description": "", "licence": ""}
+    document = {
+        "train": [{"kind": "voc", "folder": "y"}],
+        "val": {"kind": "voc", "folder": "x"},
+        "description": "",
+        "licence": "",
+    }
     assert build_config(document, DetectionDataConfig, "x").val == VocSource("x")
     document["val"] = {"kind": "voc", "foldr": "x"}
     with pytest.raises(ConfigError, match=r"unknown key 'val.foldr'; did you mean 'folder'"):

@@ -3,12 +3,20 @@ from helpers import write_colour_model
 
 from edgevision import engines
 from edgevision.engines import ENGINES, describe, load_engine
-from edgevision.engines.choose import Choice, FileFacts, MachineFacts, choose_engines, machine_facts
+from edgevision.engines.choose import (
+    Choice,
+    FileFacts,
+    MachineFacts,
+    choose_engines,
+    has_int8_sums,
+    machine_facts,
+)
 from edgevision.errors import EngineError, UsageError
 
 PC = MachineFacts(providers=("cpu",), openvino=True)
 BARE = MachineFacts(providers=("cpu",), openvino=False)
 GPU = MachineFacts(providers=("tensorrt", "cuda", "cpu"), openvino=True)
+OLD_PC = MachineFacts(providers=("cpu",), openvino=True, int8_sums=False)
 OPENVINO_ONLY = MachineFacts(providers=(), openvino=True)
 NOTHING = MachineFacts(providers=(), openvino=False)
 
@@ -20,6 +28,8 @@ NOTHING = MachineFacts(providers=(), openvino=False)
         (PC, "fp16", ["onnxruntime"], "the model is FP16 and runs on the CPU"),
         (PC, "int8", ["openvino", "onnxruntime"], "INT8 and runs on the CPU, where OpenVINO is the fastest"),
         (PC, "int8+fp16", ["openvino", "onnxruntime"], "the model is INT8+FP16"),
+        (OLD_PC, "int8", ["openvino", "onnxruntime"], "this processor has no VNNI"),
+        (OLD_PC, "fp32", ["onnxruntime"], "the model is FP32 and runs on the CPU"),
         (BARE, "fp32", ["onnxruntime"], "runs on the CPU"),
         (BARE, "int8", ["onnxruntime"], "faster (pip install 'edgevision[openvino]')"),
         (GPU, "fp32", ["onnxruntime-cuda", "onnxruntime"], "CUDA provider"),
@@ -42,6 +52,23 @@ def test_what_this_machine_has():
     facts = machine_facts()
     assert "cpu" in facts.providers
     assert facts.openvino
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512_vnni sse", True),
+        ("flags\t\t: fpu avx2 avx_vnni", True),
+        ("flags\t\t: fpu avx2 avx512f", False),
+        ("Features\t: fp asimd asimddp", True),
+        ("Features\t: fp asimd", False),
+        ("model name : something", True),
+    ],
+)
+def test_what_a_processor_says_of_int8(tmp_path, text, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}\n")
+    assert has_int8_sums(tmp_path / "cpuinfo") is expected
+    assert has_int8_sums(tmp_path / "absent") is True
 
 
 def test_auto_says_what_it_took_and_why_and_a_name_needs_no_reason(tmp_path):

@@ -18,9 +18,11 @@ from edgevision.cli.doctor import doctor_command
 from edgevision.cli.eval import eval_command
 from edgevision.cli.export import export_command
 from edgevision.cli.import_model import import_command
+from edgevision.cli.inspect import inspect_command
 from edgevision.cli.label import label_command
 from edgevision.cli.lr_find import lr_find_command
 from edgevision.cli.models import models_command
+from edgevision.cli.parity import parity_command
 from edgevision.cli.run import run_command
 from edgevision.cli.train import train_command
 
@@ -35,7 +37,9 @@ program.command("export")(export_command)
 program.command("calibrate")(calibrate_command)
 program.command("compile")(compile_command)
 program.command("import")(import_command)
+program.command("inspect")(inspect_command)
 program.command("doctor")(doctor_command)
+program.command("parity")(parity_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from edgevision.manifest import Precision
@@ -18,10 +19,13 @@ class MachineFacts:
     Attributes:
         providers: of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; empty where it is not installed.
         openvino: whether OpenVINO is installed.
+        int8_sums: whether the processor adds INT8 products exactly (VNNI, or ARM's dot product). Without,
+            a sum of two can saturate, which costs accuracy in every engine that makes INT8 fast.
     """
 
     providers: tuple[str, ...]
     openvino: bool
+    int8_sums: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ def choose_engines(machine: MachineFacts, file: FileFacts) -> tuple[Choice, ...]
     int8 = file.precision.startswith("int8")
     if machine.openvino and (int8 or not machine.providers):
         why = f"{on_cpu}, where OpenVINO is the fastest" if int8 else "ONNX Runtime is not installed"
+        if int8 and not machine.int8_sums:
+            why += "; this processor has no VNNI, so sums can saturate: 'edgevision parity' shows how much"
         choices.append(Choice("openvino", why))
     if machine.providers or not choices:
         if int8 and not machine.openvino:
@@ -74,4 +80,15 @@ def machine_facts() -> MachineFacts:
         providers: tuple[str, ...] = ()
     else:
         providers = installed_providers()
-    return MachineFacts(providers, importlib.util.find_spec("openvino") is not None)
+    return MachineFacts(providers, importlib.util.find_spec("openvino") is not None, has_int8_sums())
+
+
+def has_int8_sums(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor adds INT8 products exactly; True where the system does not tell."""
+    try:
+        words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return True
+    # Linux lists x86 under "flags" and ARM under "Features".
+    known = "flags" in words or "Features" in words
+    return not known or not words.isdisjoint({"avx512_vnni", "avx_vnni", "asimddp"})

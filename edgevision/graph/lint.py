@@ -162,7 +162,7 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     found = {
         constant.name: numpy_helper.to_array(constant)
         for constant in graph.initializer
-        if constant.name in wanted
+        if constant.name in wanted and not constant.external_data
     }
     for node in graph.node:
         if node.op_type == "Constant" and node.output[0] in wanted and node.attribute[0].name == "value":

@@ -1,0 +1,295 @@
+"""Whether two runs of a model agree, and if not, at which stage they part.
+
+Three stages are compared: the normalised input, the head maps that feed the decoder, and the final answers.
+The first one that differs is where to look: what comes after it can only be wrong too. The functions here
+are pure: :mod:`export.parity_stages` makes what they compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.boxes import iou
+from edgevision.manifest import Precision
+from edgevision.types import FloatArray
+
+Stage = Literal["preprocessing", "heads", "answers"]
+
+SHOWN_SCORE = 0.3
+"""Detections of at least this score must have a partner; weaker ones may come and go."""
+_SAME_OBJECT_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageOutputs:
+    """What one batch was at each stage; empty where a run does not show it, as a TensorRT plan.
+
+    Attributes:
+        preprocessing: float ``[N, 3, H, W]``, the normalised input.
+        heads: float, by the manifest's names.
+        answers: the contract's outputs.
+    """
+
+    preprocessing: FloatArray | None
+    heads: Mapping[str, FloatArray]
+    answers: Mapping[str, NDArray[Any]]
+
+
+class Tolerances(msgspec.Struct, frozen=True):
+    """How far two runs may be apart and still agree.
+
+    Attributes:
+        preprocessing: greatest difference of a normalised value; always computed in FP32.
+        heads: root mean square of a head map's error, in standard deviations of the map.
+        unmatched: share of detections of :data:`SHOWN_SCORE` or more without a partner of IoU 0.5.
+        labels: share of partners of different classes.
+        overlap: mean of ``1 - IoU`` over partners.
+        score: mean difference of the scores of partners.
+        pixels: share of pixels of a class map that differ.
+    """
+
+    preprocessing: float
+    heads: float
+    unmatched: float
+    labels: float
+    overlap: float
+    score: float
+    pixels: float
+
+
+# FP32 leaves the last bits to the order of additions. FP16 has 11 bits of mantissa, INT8 8 bits for a tensor.
+_FP32 = Tolerances(1e-4, 1e-3, 0.0, 0.0, 0.005, 5e-4, 0.001)
+_FP16 = Tolerances(1e-4, 0.03, 0.02, 0.01, 0.02, 0.01, 0.01)
+_INT8 = Tolerances(1e-4, 0.5, 0.15, 0.05, 0.1, 0.1, 0.1)
+# One INT8 file in two engines: the same steps, but a sum that lies between two can fall to either side.
+_INT8_ENGINES = Tolerances(1e-4, 0.2, 0.1, 0.05, 0.075, 0.05, 0.05)
+
+
+def tolerances_for(precision: Precision, same_file: bool) -> Tolerances:
+    """What to allow a file of this precision, against the FP32 reference or against itself elsewhere."""
+    if precision == "fp32":
+        return _FP32
+    if precision == "fp16":
+        return _FP16
+    return _INT8_ENGINES if same_file else _INT8
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One measure of one stage.
+
+    Attributes:
+        stage: where.
+        measure: which field of :class:`Tolerances`.
+        size: what was found.
+        limit: what is allowed.
+        tensor: the head map that differs most, else empty.
+    """
+
+    stage: Stage
+    measure: str
+    size: float
+    limit: float
+    tensor: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.size <= self.limit  # False for NaN
+
+    def __str__(self) -> str:
+        where = f"{self.stage} ({self.tensor})" if self.tensor else self.stage
+        sign = "within" if self.agrees else "beyond"
+        return f"{where}: {self.measure} {self.size:.3g}, {sign} {self.limit:.3g}"
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """How one run compares with its reference.
+
+    Attributes:
+        run, reference: names of the two.
+        differences: in the order of the stages; a stage that one of them does not show is left out.
+    """
+
+    run: str
+    reference: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return self.first_divergent is None
+
+    @property
+    def first_divergent(self) -> Difference | None:
+        """The earliest stage beyond its limit; of that stage the measure that exceeds it most."""
+        wrong = [one for one in self.differences if not one.agrees]
+        stage = [one for one in wrong if one.stage == wrong[0].stage]
+        return max(stage, key=_excess, default=None)
+
+
+@dataclass(slots=True, eq=False)
+class Comparing:
+    """Adds up the differences of two runs over any number of batches.
+
+    Args:
+        tolerances: what counts as agreement.
+    """
+
+    tolerances: Tolerances
+    _preprocessing: list[float] = field(default_factory=list)
+    _heads: dict[str, _HeadError] = field(default_factory=dict)
+    _answers: _AnswerError = field(default_factory=lambda: _AnswerError())
+
+    def add(self, reference: StageOutputs, found: StageOutputs) -> None:
+        """Counts one batch; both must have seen the same frames.
+
+        Raises:
+            ValueError: two arrays of one name have different shapes.
+        """
+        if reference.preprocessing is not None and found.preprocessing is not None:
+            self._preprocessing.append(_greatest(reference.preprocessing, found.preprocessing))
+        for name, expected in reference.heads.items():
+            if name in found.heads:
+                self._heads.setdefault(name, _HeadError()).add(expected, found.heads[name])
+        self._answers.add(reference.answers, found.answers)
+
+    def result(self, run: str, reference: str) -> Comparison:
+        """What was found so far."""
+        limits = self.tolerances
+        found = []
+        if self._preprocessing:
+            size = float(np.max(self._preprocessing))  # a NaN wins, which it does not in Python's max
+            found.append(Difference("preprocessing", "preprocessing", size, limits.preprocessing))
+        errors = {name: error.relative() for name, error in self._heads.items()}
+        if errors:
+            worst = max(errors, key=lambda name: _nan_high(errors[name]))
+            found.append(Difference("heads", "heads", errors[worst], limits.heads, worst))
+        found += [
+            Difference("answers", measure, size, getattr(limits, measure))
+            for measure, size in self._answers.measures().items()
+        ]
+        return Comparison(run, reference, tuple(found))
+
+
+@dataclass(slots=True)
+class _HeadError:
+    count: int = 0
+    error: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, expected: NDArray[Any], found: NDArray[Any]) -> None:
+        _require_same_shape(expected, found)
+        reference = expected.astype(np.float64)
+        self.count += reference.size
+        self.error += float(np.square(found - reference).sum())
+        self.total += float(reference.sum())
+        self.squares += float(np.square(reference).sum())
+
+    def relative(self) -> float:
+        """The error in standard deviations of the reference; of a constant map the error itself."""
+        mean = self.total / self.count
+        deviation = float(np.sqrt(max(self.squares / self.count - mean * mean, 0.0)))
+        error = float(np.sqrt(self.error / self.count))
+        return error / deviation if deviation > 1e-12 else error
+
+
+@dataclass(slots=True)
+class _AnswerError:
+    shown: int = 0
+    unmatched: int = 0
+    partners: int = 0
+    labels: int = 0
+    overlap: float = 0.0
+    score: float = 0.0
+    pixels: int = 0
+    wrong_pixels: int = 0
+
+    def add(self, reference: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> None:
+        if "class_map" in reference:
+            _require_same_shape(reference["class_map"], found["class_map"])
+            self.pixels += reference["class_map"].size
+            self.wrong_pixels += int((reference["class_map"] != found["class_map"]).sum())
+            return
+        for image in range(len(reference["count"])):
+            self._add_image(_rows(reference, image), _rows(found, image))
+
+    def _add_image(self, reference: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> None:
+        overlaps = iou(reference["boxes"], found["boxes"])
+        pairs = match(overlaps, reference["labels"], found["labels"])
+        for side, rows in ((0, reference), (1, found)):
+            paired = {pair[side] for pair in pairs}
+            shown = np.flatnonzero(rows["scores"] >= SHOWN_SCORE)
+            self.shown += len(shown)
+            self.unmatched += sum(int(row) not in paired for row in shown)
+        for i, j in pairs:
+            scores = float(reference["scores"][i]), float(found["scores"][j])
+            if max(scores) < SHOWN_SCORE:
+                continue
+            self.partners += 1
+            self.labels += int(reference["labels"][i] != found["labels"][j])
+            self.overlap += 1 - float(overlaps[i, j])
+            self.score += abs(scores[0] - scores[1])
+
+    def measures(self) -> dict[str, float]:
+        if self.pixels:
+            return {"pixels": self.wrong_pixels / self.pixels}
+        pairs = max(self.partners, 1)
+        return {
+            "unmatched": self.unmatched / max(self.shown, 1),
+            "labels": self.labels / pairs,
+            "overlap": self.overlap / pairs,
+            "score": self.score / pairs,
+        }
+
+
+def match(
+    overlaps: FloatArray, labels: NDArray[np.int32], others: NDArray[np.int32]
+) -> list[tuple[int, int]]:
+    """Pairs boxes one to one: those of one class first, the greatest overlap first, down to an IoU of 0.5.
+
+    Args:
+        overlaps: IoU ``[N, M]``.
+        labels, others: classes, ``[N]`` and ``[M]``.
+
+    Returns:
+        Pairs of a row and a column.
+    """
+    same = labels[:, None] == others[None, :]
+    order = np.argsort(-(overlaps + same), axis=None, kind="stable")
+    pairs: list[tuple[int, int]] = []
+    rows: set[int] = set()
+    columns: set[int] = set()
+    for i, j in zip(*(axis.tolist() for axis in np.unravel_index(order, overlaps.shape)), strict=True):
+        if overlaps[i, j] >= _SAME_OBJECT_IOU and i not in rows and j not in columns:
+            pairs.append((i, j))
+            rows.add(i)
+            columns.add(j)
+    return pairs
+
+
+def _rows(answers: Mapping[str, NDArray[Any]], image: int) -> dict[str, NDArray[Any]]:
+    count = int(answers["count"][image])
+    return {name: answers[name][image, :count] for name in ("boxes", "scores", "labels")}
+
+
+def _greatest(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    _require_same_shape(expected, found)
+    return float(np.abs(expected - found).max())
+
+
+def _require_same_shape(expected: NDArray[Any], found: NDArray[Any]) -> None:
+    if expected.shape != found.shape:
+        raise ValueError(f"expected shape {list(expected.shape)}, found {list(found.shape)}")
+
+
+def _excess(one: Difference) -> float:
+    return _nan_high(one.size) / max(one.limit, 1e-12)
+
+
+def _nan_high(value: float) -> float:
+    return value if np.isfinite(value) else float("inf")
