@@ -121,6 +121,16 @@ def test_weak_detections_may_come_and_go(pixels):
     assert compare(stages(pixels, answers=near), stages(pixels, answers=detections(*rows)), "fp32").agrees
 
 
+def test_a_full_output_leaves_out_what_comes_last(pixels):
+    """Six objects for five places: which of two equal ones is left out decides nothing."""
+    rows = [(20 * i, 0, 20 * i + 10, 10, 0.9 - i / 10, 1) for i in range(4)]
+    ones = [detections(*rows, (200, 0, 210, 10, score, 1)) for score in (0.5001, 0.5)]
+    others = [detections(*rows, (300, 0, 310, 10, score, 1)) for score in (0.5, 0.7)]
+    assert compare(stages(pixels, answers=ones[0]), stages(pixels, answers=others[0])).agrees
+    first = compare(stages(pixels, answers=ones[1]), stages(pixels, answers=others[1])).first_divergent
+    assert first.measure == "unmatched"
+
+
 def test_pixels_of_class_maps():
     reference = np.zeros((1, 10, 20), np.uint8)
     found = reference.copy()
