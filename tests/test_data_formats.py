@@ -20,7 +20,8 @@ from edgevision.data.voc import read_voc
 from edgevision.data.yolo import read_names, read_yolo
 from edgevision.errors import ConfigError, DataError
 from edgevision.manifest import Resize
-from edgevision.models.losses import DetectionLoss, DetectionLossConfig, DetectionTargets
+from edgevision.models.losses import DetectionLoss, DetectionLossConfig
+from edgevision.models.matching import DetectionTargets
 from edgevision.models.retinanet import HeadMaps
 from edgevision.training.config import DetectionDataConfig
 

@@ -11,14 +11,13 @@ from torchvision.ops import sigmoid_focal_loss
 
 from edgevision.anchors import AnchorConfig, anchor_grid, encode_boxes
 from edgevision.models.losses import (
-    AnchorMatcher,
     Certainty,
     DetectionLoss,
     DetectionLossConfig,
-    DetectionTargets,
     flatten_maps,
     focal_loss,
 )
+from edgevision.models.matching import AdaptiveMatcher, DetectionTargets, OverlapMatcher
 from edgevision.models.retinanet import HeadMaps
 
 BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
@@ -68,7 +67,7 @@ def test_matching_by_hand() -> None:
             [20.0, 20.0, 30.0, 30.0],  # IoU 0: background
         ]
     )
-    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [1]))
+    matches = OverlapMatcher(0.5, 0.4)(anchors, targets(BOXES, [1]))
     assert matches.positive.tolist() == [0, 1]
     assert matches.objects.tolist() == [0, 0]
     assert matches.weight.tolist() == [[1, 1], [1, 1], [0, 0], [1, 1], [1, 1]]
@@ -76,14 +75,14 @@ def test_matching_by_hand() -> None:
 
 def test_an_object_that_no_anchor_covers_well_takes_the_best_one() -> None:
     anchors = torch.tensor([[0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 30.0, 30.0], [50.0, 50.0, 60.0, 60.0]])
-    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [0]))
+    matches = OverlapMatcher(0.5, 0.4)(anchors, targets(BOXES, [0]))
     assert matches.positive.tolist() == [1]
     assert matches.weight.tolist() == [[1, 1], [1, 1], [1, 1]]
 
 
 def test_regions_to_ignore_silence_their_own_class_only() -> None:
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [2.0, 2.0, 4.0, 4.0], [20.0, 20.0, 30.0, 30.0]])
-    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [1], ignore=[True]))
+    matches = OverlapMatcher(0.5, 0.4)(anchors, targets(BOXES, [1], ignore=[True]))
     assert matches.positive.tolist() == []
     # The first anchor is the region, the second lies inside it, the third is elsewhere.
     assert matches.weight.tolist() == [[1, 0], [1, 0], [1, 1]]
@@ -91,13 +90,13 @@ def test_regions_to_ignore_silence_their_own_class_only() -> None:
 
 def test_objects_count_from_the_original_list_when_regions_come_first() -> None:
     boxes = torch.tensor([[50.0, 50.0, 60.0, 60.0], [0.0, 0.0, 10.0, 10.0]])
-    matches = AnchorMatcher(0.5, 0.4)(BOXES, targets(boxes, [0, 1], ignore=[True, False]))
+    matches = OverlapMatcher(0.5, 0.4)(BOXES, targets(boxes, [0, 1], ignore=[True, False]))
     assert matches.objects.tolist() == [1]
 
 
 def test_classes_that_a_data_set_does_not_label_teach_nothing() -> None:
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
-    matches = AnchorMatcher(0.5, 0.4)(anchors, targets(BOXES, [0], known=[True, False]))
+    matches = OverlapMatcher(0.5, 0.4)(anchors, targets(BOXES, [0], known=[True, False]))
     assert matches.weight.tolist() == [[1, 0], [1, 0]]
 
 
@@ -167,3 +166,74 @@ def test_an_image_without_objects_has_a_finite_loss_and_gradient() -> None:
     losses["class"].backward()
     assert logits.grad is not None
     assert bool((logits.grad > 0).all())
+
+
+def grid_of(strides: tuple[int, ...], side: int) -> tuple[torch.Tensor, AdaptiveMatcher]:
+    """Square anchors of two cells a side, and the matcher for them."""
+    config = AnchorConfig(strides=strides, base_size=2.0, scales=(1.0,), ratios=(1.0,))
+    levels = anchor_grid(config, side, side)
+    matcher = AdaptiveMatcher([len(level) for level in levels], 1, 0.4)
+    return torch.from_numpy(np.concatenate(levels)), matcher
+
+
+def test_adaptive_matching_by_hand() -> None:
+    # Cells of 8 in a 64 x 64 picture: 16 x 16 anchors around (4, 4), (12, 4) ... The object is the anchor
+    # of cell (3, 3). Of its nine nearest cells, that one overlaps by 1, four neighbours by 8*16 / (2*256 -
+    # 8*16) = 1/3, four diagonal ones by 64 / (512 - 64) = 1/7. Mean 0.3228, standard deviation 0.2687: the
+    # threshold is 0.5915, and only the cell itself passes.
+    anchors, matcher = grid_of((8,), 64)
+    box = torch.tensor([20.0, 20.0, 36.0, 36.0])
+    matches = matcher(anchors, targets(box, [1]))
+    assert matches.positive.tolist() == [3 * 8 + 3]
+    assert matches.objects.tolist() == [0]
+    assert bool((matches.weight == 1).all())  # all the others are background, none is left out
+
+
+def test_adaptive_matching_takes_the_level_that_fits() -> None:
+    anchors, matcher = grid_of((8, 16), 64)
+    # As large as the anchors of the second level, around its cell (1, 1) at (24, 24).
+    matches = matcher(anchors, targets(torch.tensor([8.0, 8.0, 40.0, 40.0]), [0]))
+    assert 64 + 4 + 1 in matches.positive.tolist()
+    assert all(index >= 64 for index in matches.positive.tolist())
+
+
+def test_adaptive_matching_gives_a_contested_anchor_to_the_better_object() -> None:
+    anchors, matcher = grid_of((8,), 64)
+    first, second = torch.tensor([20.0, 20.0, 36.0, 36.0]), torch.tensor([21.0, 20.0, 37.0, 36.0])
+    matches = matcher(anchors, targets(torch.stack([second, first]), [0, 1]))
+    taken = dict(zip(matches.positive.tolist(), matches.objects.tolist(), strict=True))
+    assert taken[3 * 8 + 3] == 1
+
+
+def test_adaptive_matching_leaves_no_object_out() -> None:
+    anchors, matcher = grid_of((8, 16), 64)
+    # Two pixels wide and between the centres of the cells: no anchor's centre lies in it.
+    matches = matcher(anchors, targets(torch.tensor([7.0, 7.0, 9.0, 9.0]), [1]))
+    assert len(matches.positive) > 0
+    assert set(matches.objects.tolist()) == {0}
+
+
+def test_adaptive_matching_keeps_regions_to_ignore_silent() -> None:
+    anchors, matcher = grid_of((8,), 64)
+    region, box = torch.tensor([20.0, 20.0, 36.0, 36.0]), torch.tensor([44.0, 44.0, 60.0, 60.0])
+    matches = matcher(anchors, targets(torch.stack([region, box]), [1, 1], ignore=[True, False]))
+    assert set(matches.objects.tolist()) == {1}
+    assert matches.weight[3 * 8 + 3].tolist() == [1, 0]
+
+
+def test_quality_asks_for_the_overlap_of_the_predicted_box() -> None:
+    anchors = AnchorConfig(strides=(8,), scales=(1.0,), ratios=(1.0,), base_size=1.0)
+    deltas = torch.zeros(1, 4, 4, 4)
+    deltas[0, 0, 0, 0] = 0.5  # half a side off: overlap 4 * 8 / (2 * 64 - 4 * 8) = 1/3
+    box = torch.tensor([0.0, 0.0, 8.0, 8.0])
+    config = DetectionLossConfig(quality=True)
+    loss = DetectionLoss(config, anchors, input_size=32, classes=2)
+
+    def class_loss(p: float) -> float:
+        logits = torch.full((1, 2, 4, 4), -20.0)
+        logits[0, 1, 0, 0] = math.log(p / (1 - p))
+        return float(loss(HeadMaps([logits], [deltas]), [targets(box, [1])])["class"])
+
+    assert class_loss(1 / 3) == pytest.approx(0, abs=1e-6)
+    assert class_loss(0.2) > 1e-3
+    assert class_loss(0.9) > 1e-3

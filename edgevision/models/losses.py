@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_iou, generalized_box_iou_loss
+from torchvision.ops import generalized_box_iou_loss
 
 from edgevision.anchors import AnchorConfig, anchor_grid, decode_boxes, encode_boxes
+from edgevision.models.matching import AdaptiveMatcher, DetectionTargets, Matcher, OverlapMatcher
 from edgevision.models.retinanet import HeadMaps
 
 
@@ -41,9 +42,13 @@ class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         box: ``smooth_l1`` on box offsets, or ``giou`` on decoded boxes (Rezatofighi et al. 2019).
         box_weight: factor of the box loss.
         smooth_l1_beta: where the smooth L1 loss turns from quadratic to linear.
-        foreground_iou: an anchor with at least this overlap with an object learns that object.
-        background_iou: an anchor with less than this overlap with every object is background;
-            what lies between is left out.
+        matching: which anchors learn an object: ``overlap`` as in the paper, or ``adaptive`` (ATSS); see
+            :mod:`edgevision.models.matching`.
+        foreground_iou: of ``overlap``: an anchor that covers an object by this learns it.
+        background_iou: of ``overlap``: an anchor that covers no object by this is background; for both,
+            where regions to ignore begin.
+        quality: learn the class as the overlap of the predicted box with its object instead of as 1, so
+            that well-placed boxes come first (Li et al. 2020, arXiv:2006.04388).
         certainty: what the scores of a teacher's boxes are worth: the class is then learnt as a
             probability (Li et al. 2020, arXiv:2006.04388), and the box with that weight. None takes
             every box for certain.
@@ -54,41 +59,11 @@ class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     box: Literal["smooth_l1", "giou"] = "giou"
     box_weight: float = 1.0
     smooth_l1_beta: float = 1 / 9
+    matching: Literal["overlap", "adaptive"] = "overlap"
     foreground_iou: float = 0.5
     background_iou: float = 0.4
+    quality: bool = False
     certainty: Certainty | None = None
-
-
-class DetectionTargets(NamedTuple):
-    """Ground truth of one image, in input pixels.
-
-    Attributes:
-        boxes: float ``[G, 4]``, corners, of positive size.
-        labels: int64 ``[G]``.
-        ignore: bool ``[G]``: the region counts neither as its class nor as background.
-        known: bool ``[C]``: classes that were labelled in this image's data set; others teach nothing.
-        scores: float ``[G]``, 0 to 1: of the teacher that found the object; None for people's labels.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    ignore: Tensor
-    known: Tensor
-    scores: Tensor | None = None
-
-
-class Matches(NamedTuple):
-    """What each anchor of one image learns.
-
-    Attributes:
-        positive: int64 ``[P]``, anchors that learn an object.
-        objects: int64 ``[P]``, which object of ``boxes`` each of them learns.
-        weight: float ``[M, C]``, 0 where the class loss is left out, else 1.
-    """
-
-    positive: Tensor
-    objects: Tensor
-    weight: Tensor
 
 
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -107,54 +82,6 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
     return alpha_t * distance**gamma * cross_entropy
 
 
-class AnchorMatcher:
-    """Assigns objects to anchors by overlap (RetinaNet, section 4.1)."""
-
-    def __init__(self, foreground_iou: float, background_iou: float) -> None:
-        self.foreground_iou = foreground_iou
-        self.background_iou = background_iou
-
-    def __call__(self, anchors: Tensor, targets: DetectionTargets) -> Matches:
-        """``anchors`` float ``[M, 4]``.
-
-        An object that no anchor covers by ``foreground_iou`` takes the anchors that cover it best, so
-        that every object is learnt. Regions to ignore silence their own class where an anchor overlaps
-        them by ``background_iou`` or lies in them by more than half; positives stay positive.
-        """
-        known = targets.known.to(anchors.dtype)
-        weight = known.expand(len(anchors), -1).clone()
-        objects = targets.boxes[~targets.ignore]
-        self._silence(weight, anchors, targets)
-        none = torch.zeros(0, dtype=torch.int64, device=anchors.device)
-        if len(objects) == 0:
-            return Matches(none, none, weight)
-        overlap = box_iou(objects, anchors)
-        best, index = overlap.max(dim=0)
-        unclear = (best >= self.background_iou) & (best < self.foreground_iou)
-        positive = best >= self.foreground_iou
-        rescued = (overlap == overlap.max(dim=1, keepdim=True).values) & (overlap > 0)
-        rescued_object = torch.where(rescued, overlap, -1.0).max(dim=0).indices
-        by_rescue = rescued.any(dim=0) & ~positive
-        index = torch.where(by_rescue, rescued_object, index)
-        positive |= by_rescue
-        weight[unclear & ~positive] = 0
-        weight[positive] = known
-        chosen = positive.nonzero().flatten()
-        original = (~targets.ignore).nonzero().flatten()
-        return Matches(chosen, original[index[chosen]], weight)
-
-    def _silence(self, weight: Tensor, anchors: Tensor, targets: DetectionTargets) -> None:
-        regions = targets.boxes[targets.ignore]
-        if len(regions) == 0:
-            return
-        low = torch.maximum(regions[:, None, :2], anchors[None, :, :2])
-        high = torch.minimum(regions[:, None, 2:], anchors[None, :, 2:])
-        inside = (high - low).clamp(min=0).prod(dim=-1) / (anchors[:, 2:] - anchors[:, :2]).prod(dim=-1)
-        touched = (box_iou(regions, anchors) >= self.background_iou) | (inside > 0.5)
-        region, anchor = touched.nonzero(as_tuple=True)
-        weight[anchor, targets.labels[targets.ignore][region]] = 0
-
-
 class DetectionLoss(nn.Module):
     """Focal loss over all anchors and a box loss over the positive ones, both divided by the positives.
 
@@ -171,9 +98,12 @@ class DetectionLoss(nn.Module):
         super().__init__()
         self.config = config
         self.classes = classes
-        self.matcher = AnchorMatcher(config.foreground_iou, config.background_iou)
-        grid = np.concatenate(anchor_grid(anchors, input_size, input_size))
-        self.register_buffer("anchors", torch.from_numpy(grid), persistent=False)
+        levels = anchor_grid(anchors, input_size, input_size)
+        self.matcher: Matcher = OverlapMatcher(config.foreground_iou, config.background_iou)
+        if config.matching == "adaptive":
+            counts = [len(level) for level in levels]
+            self.matcher = AdaptiveMatcher(counts, anchors.per_cell, config.background_iou)
+        self.register_buffer("anchors", torch.from_numpy(np.concatenate(levels)), persistent=False)
         self.anchors: Tensor
 
     def forward(self, maps: HeadMaps, targets: list[DetectionTargets]) -> dict[str, Tensor]:
@@ -189,19 +119,22 @@ class DetectionLoss(nn.Module):
         pairs = list(zip(matches, targets, strict=True))
         certain = [self._certainty(target)[match.objects] for match, target in pairs]
         positives = _batch_share(float(sum(one.sum() for one in certain)), logits.device)
-        wanted = torch.zeros_like(logits)
-        for image, (match, target) in enumerate(pairs):
-            wanted[image, match.positive, target.labels[match.objects]] = certain[image]
-        weight = torch.stack([match.weight for match in matches])
-        focal = focal_loss(logits, wanted, self.config.alpha, self.config.gamma)
         boxes = torch.cat([target.boxes[match.objects] for match, target in pairs])
         anchors = torch.cat([self.anchors[match.positive] for match in matches])
         predicted = torch.cat([deltas[image, match.positive] for image, match in enumerate(matches)])
+        taught = torch.cat(certain)
+        if self.config.quality:
+            taught = taught * _overlaps(decode_boxes(predicted.detach(), anchors, torch), boxes)
+        wanted = torch.zeros_like(logits)
+        image = torch.cat([torch.full_like(match.positive, i) for i, match in enumerate(matches)])
+        labels = torch.cat([target.labels[match.objects] for match, target in pairs])
+        wanted[image, torch.cat([match.positive for match in matches]), labels] = taught
+        weight = torch.stack([match.weight for match in matches])
+        focal = focal_loss(logits, wanted, self.config.alpha, self.config.gamma)
+        box = self._box_loss(predicted, boxes, anchors) * torch.cat(certain)
         return {
             "class": (focal * weight).sum() / positives,
-            "box": self.config.box_weight
-            * (self._box_loss(predicted, boxes, anchors) * torch.cat(certain)).sum()
-            / positives,
+            "box": self.config.box_weight * box.sum() / positives,
         }
 
     def _certainty(self, target: DetectionTargets) -> Tensor:
@@ -218,6 +151,14 @@ class DetectionLoss(nn.Module):
         wanted = encode_boxes(boxes, anchors, torch)
         beta = self.config.smooth_l1_beta
         return F.smooth_l1_loss(deltas, wanted, beta=beta, reduction="none").sum(dim=1)
+
+
+def _overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """IoU pair by pair, ``[P]``, of boxes ``[P, 4]``."""
+    low, high = torch.maximum(first[:, :2], second[:, :2]), torch.minimum(first[:, 2:], second[:, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (first, second)]
+    return shared / (areas[0] + areas[1] - shared).clamp(min=1e-6)
 
 
 def _batch_share(positives: float, device: torch.device) -> float:

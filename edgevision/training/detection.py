@@ -20,7 +20,8 @@ from edgevision.evaluation.predict import ground_truth, predict_set
 from edgevision.manifest import Manifest, NmsLimits
 from edgevision.models.decode import Decoder
 from edgevision.models.engine import TorchDetectorEngine
-from edgevision.models.losses import DetectionLoss, DetectionTargets
+from edgevision.models.losses import DetectionLoss
+from edgevision.models.matching import DetectionTargets
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.check import check_detector_data
