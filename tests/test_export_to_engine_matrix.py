@@ -20,12 +20,7 @@ from export.precision import export_half
 from export.to_engine import compile_model
 from export.trt_build import BuildOptions
 
-pytestmark = [
-    pytest.mark.xfail(
-        reason="unfinished: TensorRT for RTX turns INT8 to float on Turing (rtx20)", strict=False
-    ),
-    [needs_rtx, pytest.mark.slow],
-]
+pytestmark = [needs_rtx, pytest.mark.slow]
 
 MODELS = ("retinanet-light", "unet-light")
 TARGETS = {"rtx20": "7.5", "rtx30": "8.6", "rtx40": "8.9", "rtx50": "12.0"}
