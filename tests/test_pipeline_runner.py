@@ -13,6 +13,7 @@ from edgevision.overlay import Overlay
 from edgevision.pipeline import Pipeline, Policy, StopRequest
 from edgevision.types import Detections
 from edgevision.video.arrays import ArraySource
+from edgevision.video.base import FailReason
 
 
 class ListSink:
@@ -280,7 +281,7 @@ def test_stages_overlap():
 
 def test_the_report_carries_what_people_should_know():
     source = ArraySource([np.zeros((320, 320, 3), np.uint8)] * 3, name="clip")
-    source.report.skipped, source.report.problem = 2, "cut off"
+    source.report.failed[FailReason.UNDECODABLE], source.report.problem = 2, "cut off"
     source.report.notes.append("a note of the source")
     report = run(source, [ListSink(), ListSink()])
     assert (report.source, report.skipped, report.problem) == ("clip", 2, "cut off")

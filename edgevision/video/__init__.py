@@ -3,8 +3,27 @@
 :func:`open_source` and :func:`open_sink` are the only places that know what addresses look like.
 """
 
-from edgevision.video.base import Sink, Source, SourceInfo
+from edgevision.video.base import (
+    Connection,
+    ConnectionState,
+    FailReason,
+    Sink,
+    Source,
+    SourceInfo,
+    SourceReport,
+)
 from edgevision.video.sinks import open_sink
 from edgevision.video.sources import expand_sources, open_source
 
-__all__ = ["Sink", "Source", "SourceInfo", "expand_sources", "open_sink", "open_source"]
+__all__ = [
+    "Connection",
+    "ConnectionState",
+    "FailReason",
+    "Sink",
+    "Source",
+    "SourceInfo",
+    "SourceReport",
+    "expand_sources",
+    "open_sink",
+    "open_source",
+]

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-from edgevision.types import Frame, Image, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame, Image
+from edgevision.video.base import SourceInfo, SourceReport
 
 
 class ArraySource:

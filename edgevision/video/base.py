@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from edgevision.types import Frame, Image, Result, SourceReport
+from edgevision.types import Frame, Image, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,72 @@ class SourceInfo:
     is_image: bool = False
     origin_ns: int = 0
     pixel_aspect: Fraction = Fraction(1)
+
+
+class FailReason(str, Enum):
+    """Why something that a source sent did not become a frame. It is passed over, and the source goes on."""
+
+    UNDECODABLE = "undecodable"
+    """The decoder or the image reader refused it."""
+    INCOMPLETE = "incomplete"
+    """Only a part of it arrived."""
+    NO_KEY_FRAME = "no_key_frame"
+    """It builds on a frame that was sent before the connection was there."""
+
+
+class ConnectionState(str, Enum):
+    """Where a live source stands."""
+
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    CLOSED = "closed"
+    """It ended, was closed, or the attempts that it was allowed are used up."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """How the connection of a live source stands now, and how it fared.
+
+    The thread that reads the source writes it, also while it waits for the source to come back. Any thread
+    may read it, at any time.
+
+    Attributes:
+        state: now.
+        reconnects: how often it was lost and came back.
+        failed_attempts: attempts to come back that failed.
+        error: one line, without credentials, on why it was lost or could not be opened the last time.
+        lost_s: seconds without a connection, of outages that are over.
+    """
+
+    state: ConnectionState = ConnectionState.CONNECTED
+    reconnects: int = 0
+    failed_attempts: int = 0
+    error: str | None = None
+    lost_s: float = 0.0
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What happened while a source was read. The counts are right at any moment between two frames.
+
+    Attributes:
+        read: frames delivered.
+        failed: what did not become a frame, by reason. ``read + skipped`` is all that the source sent.
+        problem: one line when the source ended early or was damaged, else None.
+        notes: what people should know, one line each; complete once the source is closed.
+        connection: of a source that comes back when it is lost; None for files and other local pictures.
+    """
+
+    read: int = 0
+    failed: Counter[FailReason] = field(default_factory=Counter)
+    problem: str | None = None
+    notes: list[str] = field(default_factory=list)
+    connection: Connection | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Everything that did not become a frame."""
+        return self.failed.total()
 
 
 class Source(Protocol):

@@ -17,8 +17,8 @@ import numpy as np
 from cv2.utils import logging
 
 from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.types import Frame, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame
+from edgevision.video.base import SourceInfo, SourceReport
 
 _RETRY_S = 0.01
 _CLOSE_S = 1.0

@@ -13,7 +13,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
-from edgevision.types import Frame, Image, SourceReport
+from edgevision.types import Frame, Image
+from edgevision.video.base import FailReason, SourceReport
 from edgevision.video.orientation import Orientation
 from edgevision.video.timeline import Timeline
 
@@ -90,7 +91,7 @@ class Decoder:
             found = packet.decode()
         except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UnknownError):
             self.errors += 1
-            self._report.skipped += 1
+            self._report.failed[FailReason.UNDECODABLE] += 1
             return []
         self.decoded += len(found)
         return found

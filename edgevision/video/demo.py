@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from edgevision.errors import SourceError, UsageError, nearest
-from edgevision.types import Frame, Image, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame, Image
+from edgevision.video.base import SourceInfo, SourceReport
 from edgevision.video.images import read_image
 
 WIDTH, HEIGHT, FRAME_RATE, SECONDS = 1280, 720, 25, 12.0

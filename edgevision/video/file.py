@@ -13,8 +13,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
-from edgevision.types import Frame, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame
+from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.damage import describe_unreadable, truncation
 from edgevision.video.decode import Decoder, frame_rate, video_stream
 
@@ -114,7 +114,7 @@ class FileSource:
         """Frames from here to the end, or to the first error that is worth a second, careful run."""
         for packet in container.demux(stream):
             if packet.is_corrupt and self._has_index:
-                self.report.skipped += 1  # half a packet, where the file is cut off
+                self.report.failed[FailReason.INCOMPLETE] += 1  # half a packet, where the file is cut off
                 continue
             for picture in decoder.decode(packet):
                 if after is None or (picture.pts is not None and picture.pts > after):
@@ -128,7 +128,7 @@ class FileSource:
         Decoder threads hold frames back, and PyAV gives up those behind one that fails while the decoder is
         emptied. One at a time, an error costs the frame that it belongs to and no other, and is counted once.
         """
-        self.report.skipped = 0
+        self.report.failed.clear()
         with av.open(self._path) as again:
             stream = video_stream(again, str(self._path))
             careful = Decoder(stream, str(self._path), self.report, frame_threads=False)

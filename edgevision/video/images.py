@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from edgevision.errors import SourceError
-from edgevision.types import Frame, Image, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame, Image
+from edgevision.video.base import FailReason, SourceInfo, SourceReport
 
 FRAME_RATE = 25.0
 """Nominal frames a second of a sequence of images, which has no clock of its own."""
@@ -96,7 +96,7 @@ class ImagesSource:
             try:
                 image = read_image(path) if self._only is None else self._only
             except SourceError as error:
-                self.report.skipped += 1
+                self.report.failed[FailReason.UNDECODABLE] += 1
                 self.report.notes.append(f"skipped: {error}")
                 continue
             index = self.report.read

@@ -11,8 +11,8 @@ from types import TracebackType
 import av
 
 from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.types import Frame, SourceReport
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame
+from edgevision.video.base import SourceInfo, SourceReport
 from edgevision.video.decode import Decoder, frame_rate, video_stream
 from edgevision.video.redact import redact
 
