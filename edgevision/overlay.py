@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgevision.errors import UsageError
 from edgevision.manifest import Manifest
-from edgevision.types import Detections, Image, Result, SegmentationMap
+from edgevision.types import NOT_TRACKED, Detections, Image, Result, SegmentationMap
 
 Colour = tuple[int, int, int]
 """BGR, 0..255."""
@@ -99,7 +99,8 @@ class Overlay:
         for i in worst_first:
             left, top, _, _ = corners[i]
             class_id = found.class_ids[i]
-            track = "" if found.track_ids is None else f" #{found.track_ids[i]}"
+            track_id = NOT_TRACKED if found.track_ids is None else found.track_ids[i]
+            track = "" if track_id == NOT_TRACKED else f" #{track_id}"
             text = f"{self.classes[class_id]}{track} {found.scores[i]:.2f}"
             plate = _plate(text, self.colours[class_id], unit)
             above = top - plate.shape[0]

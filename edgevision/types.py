@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -56,6 +56,88 @@ class Frame:
         return self.timestamp_ns / 1e9
 
 
+NOT_TRACKED = -1
+"""Track id of a detection that belongs to no track, or not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneCount:
+    """One zone after a frame. Mappings go from class name to a number; a class that is absent has none.
+
+    Attributes:
+        name: of the zone.
+        inside: objects in it now.
+        entries, exits: since the run began; ``entries - exits == inside`` for each class.
+    """
+
+    name: str
+    inside: Mapping[str, int]
+    entries: Mapping[str, int]
+    exits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LineCount:
+    """One line after a frame: crossings since the run began, by class name.
+
+    Attributes:
+        name: of the line.
+        inward: crossings from its left to its right, as one looks along it.
+        outward: crossings from its right to its left.
+    """
+
+    name: str
+    inward: Mapping[str, int]
+    outward: Mapping[str, int]
+
+
+class ZoneEventKind(str, Enum):
+    """What an object did."""
+
+    ENTER = "enter"
+    EXIT = "exit"
+    IN = "in"
+    """Crossed a line inward."""
+    OUT = "out"
+    """Crossed a line outward."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneEvent:
+    """Something that an object did between the frame before and this one.
+
+    Attributes:
+        kind: what.
+        place: name of the zone or line.
+        track_id, class_name: of the object.
+        time_s: when, on the source's clock; for an object that vanished inside, when it was last seen.
+        dwell_s: time spent in the zone; set where it left.
+    """
+
+    kind: ZoneEventKind
+    place: str
+    track_id: int
+    class_name: str
+    time_s: float
+    dwell_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneReport:
+    """Zones and lines after a frame.
+
+    Attributes:
+        zones, lines: counts, in the order of the file.
+        events: what happened in this frame.
+        dwell_s: for each track that is in a zone, the zones' names and the seconds spent there so far.
+    """
+
+    zones: tuple[ZoneCount, ...] = ()
+    lines: tuple[LineCount, ...] = ()
+    events: tuple[ZoneEvent, ...] = ()
+    dwell_s: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """What a detector found in one picture, best score first unless it was re-ordered.
@@ -64,7 +146,8 @@ class Detections:
         boxes: float32 ``[N, 4]``, ``(x1, y1, x2, y2)`` in source pixels with ``x1 <= x2`` and ``y1 <= y2``.
         scores: float32 ``[N]`` in 0..1.
         class_ids: int32 ``[N]``, indices into the model's class names.
-        track_ids: int32 ``[N]``, or None where nothing tracks.
+        track_ids: int32 ``[N]``, unique but for :data:`NOT_TRACKED`; None where nothing tracks.
+        zones: what the zones say of the whole frame, not only of these rows; None where there are none.
 
     Raises:
         ValueError: on a wrong shape, an inverted box, or a value that is not finite.
@@ -79,6 +162,7 @@ class Detections:
     scores: FloatArray
     class_ids: IntArray
     track_ids: IntArray | None = None
+    zones: ZoneReport | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -112,12 +196,13 @@ class Detections:
     def __getitem__(self, index: NDArray[Any] | slice) -> Detections:
         """The detections chosen by a boolean mask, an index array or a slice."""
         tracks = None if self.track_ids is None else self.track_ids[index]
-        return Detections(self.boxes[index], self.scores[index], self.class_ids[index], tracks)
+        return Detections(self.boxes[index], self.scores[index], self.class_ids[index], tracks, self.zones)
 
     def __iter__(self) -> Iterator[tuple[FloatArray, float, int, int | None]]:
-        """Yields ``(box float32 [4], score, class_id, track_id)``."""
+        """Yields ``(box float32 [4], score, class_id, track_id)``; None as the last where nothing tracks it."""
         for i in range(len(self)):
             track = None if self.track_ids is None else int(self.track_ids[i])
+            track = None if track == NOT_TRACKED else track
             yield self.boxes[i], float(self.scores[i]), int(self.class_ids[i]), track
 
 

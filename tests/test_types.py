@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgevision.types import Detections, Frame, SegmentationMap, TensorSpec
+from edgevision.types import Detections, Frame, SegmentationMap, TensorSpec, ZoneReport
 
 
 def three() -> Detections:
@@ -43,6 +43,18 @@ def test_iteration_gives_plain_values():
     assert box.tolist() == [1, 1, 3, 3]
     assert score == pytest.approx(0.5)
     assert (class_id, track) == (0, 8)
+
+
+def test_what_is_not_tracked_has_no_number():
+    boxes = np.array([[0, 0, 1, 1], [1, 1, 3, 3]])
+    found = Detections(boxes, np.array([0.9, 0.8]), np.array([0, 0]), np.array([-1, 4]))
+    assert [track for *_, track in found] == [None, 4]
+
+
+def test_what_zones_say_of_the_frame_stays_with_every_choice_of_rows():
+    report = ZoneReport()
+    found = Detections(np.array([[0, 0, 1, 1]]), np.array([0.9]), np.array([0]), zones=report)
+    assert found[found.scores > 1].zones is report
 
 
 @pytest.mark.parametrize(

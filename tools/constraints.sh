@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 uv=.venv/bin/uv
 [ -x "$uv" ] || uv=uv
-extras=(demo train export openvino track metrics dev)
+extras=(demo train export openvino track mqtt metrics dev)
 
 left_out=(triton cuda-bindings cuda-core cuda-pathfinder cuda-python cuda-toolkit)
 for library in cublas cuda-cccl cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand \

@@ -140,5 +140,6 @@ def _joined(first: Detections, second: Detections) -> Detections:
         (first.scores, second.scores),
         (first.class_ids, second.class_ids),
     ]
-    joined = Detections(*(np.concatenate(column) for column in columns))
+    boxes, scores, class_ids = (np.concatenate(column) for column in columns)
+    joined = Detections(boxes, scores, class_ids)
     return joined[np.argsort(-joined.scores, kind="stable")]
