@@ -2,13 +2,13 @@ import io
 from pathlib import Path
 
 import pytest
+from pipeline_helpers import run_statistics
 from rich.console import Console
 
 from edgevision.cli import outputs
 from edgevision.cli.outputs import check_named_outputs, make_folder, plan_outputs
 from edgevision.cli.progress import show_progress
 from edgevision.errors import SinkError, UsageError
-from edgevision.pipeline import LedgerEntry, Progress
 from edgevision.video.base import SourceInfo
 
 FILE = SourceInfo("clips/street.mp4", False, 640, 480, 25.0, 100, Path("clips/street.mp4"))
@@ -90,9 +90,8 @@ def test_several_sources_do_not_fit_one_file(tmp_path):
 def told(info, total, terminal):
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=120)
-    entry = LedgerEntry(captured=15, inferred=10, dropped={"newer_frame": 5}, failed=0, waiting=0)
     with show_progress(info, total, "(a hint)", console) as report:
-        report(Progress(10, 0.4, 24.96, 31.4, entry))
+        report(run_statistics())
     return text.getvalue()
 
 

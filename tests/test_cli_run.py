@@ -84,7 +84,7 @@ def test_a_video_becomes_a_drawn_video_and_json_lines(run, place):
         "captured": FRAMES,
         "inferred": FRAMES,
         "dropped": {},
-        "failed": 0,
+        "failed": {},
         "waiting": 0,
     }
     assert stats["detections"] == {"red": FRAMES}

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from edgevision.pipeline import Progress, RunReport
+from edgevision.pipeline import RunStatistics, StreamStatistics
 from edgevision.types import DropReason
 from edgevision.video.base import SourceInfo
 
-Report = Callable[[Progress], None]
+Report = Callable[[RunStatistics], None]
 _PLAIN_EVERY_S = 10.0
 _DROPS = {
     DropReason.NEWER_FRAME.value: "passed over for a newer frame",
@@ -44,7 +44,8 @@ def show_progress(info: SourceInfo, total: int | None, hint: str, console: Conso
     with Bar(*columns, console=console, transient=True, refresh_per_second=5) as bar:
         task = bar.add_task(info.name, total=total, figures=f"waiting for the first frame  {hint}")
 
-        def report(progress: Progress) -> None:
+        def report(run: RunStatistics) -> None:
+            progress = run.streams[0]
             bar.update(task, completed=progress.written, figures=f"{_figures(progress, info)}  {hint}")
 
         yield report
@@ -54,8 +55,9 @@ def _plain_lines(info: SourceInfo, hint: str, console: Console) -> Report:
     """For logs: a line at the start and every ten seconds of a live source, silence for a file."""
     last = float("-inf")
 
-    def report(progress: Progress) -> None:
+    def report(run: RunStatistics) -> None:
         nonlocal last
+        progress = run.streams[0]
         now = time.monotonic()
         if info.is_live and now - last >= _PLAIN_EVERY_S:
             last = now
@@ -67,16 +69,16 @@ def _plain_lines(info: SourceInfo, hint: str, console: Console) -> Report:
     return report
 
 
-def _figures(progress: Progress, info: SourceInfo) -> str:
-    text = f"{progress.frames_per_second:.1f} fps"
+def _figures(progress: StreamStatistics, info: SourceInfo) -> str:
+    text = f"{progress.recent_frames_per_second:.1f} fps"
     if info.is_live:
-        text += f"  {progress.latency_ms:.0f} ms"
+        text += f"  {progress.last_latency_ms:.0f} ms"
         dropped = sum(progress.frames.dropped.values())
         text += f"  {dropped} dropped" if dropped else ""
     return text
 
 
-def show_summary(report: RunReport, outputs: Sequence[str], console: Console) -> None:
+def show_summary(report: StreamStatistics, outputs: Sequence[str], console: Console) -> None:
     """What was done, what was found, where the time went, and what went wrong."""
     say(
         console,

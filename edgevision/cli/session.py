@@ -20,7 +20,7 @@ from edgevision.engines import Engine, check_engine_name, describe
 from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.files import atomic_path
 from edgevision.overlay import Overlay, check_opacity
-from edgevision.pipeline import Pipeline, RunReport, StopRequest
+from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics
 from edgevision.video import Sink, Source, expand_sources, open_sink, open_source
 from edgevision.video.image_files import is_pattern
 from edgevision.video.masks import MaskSink, refuse_existing_folder
@@ -75,7 +75,7 @@ def run_request(request: Request) -> int:
 
     console = Console(stderr=True)
     stop = StopRequest()
-    reports: list[RunReport] = []
+    reports: list[StreamStatistics] = []
     codes: list[int] = []
     with contextlib.ExitStack() as opened:
         engines = [
@@ -114,7 +114,7 @@ def _run_source(
     stop: StopRequest,
     console: Console,
     header: Iterator[str],
-) -> RunReport:
+) -> StreamStatistics:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(uri))
         info = source.info
@@ -207,6 +207,6 @@ def _segmenters(detectors: Sequence[Detector]) -> list[int]:
     return found
 
 
-def _exit_code(report: RunReport) -> int:
+def _exit_code(report: StreamStatistics) -> int:
     damaged = report.problem is not None or (report.skipped > 0 and not report.is_live)
-    return signal_exit_code(report.stopped) or (EXIT_DAMAGED if damaged else 0)
+    return signal_exit_code(report.stopped or "") or (EXIT_DAMAGED if damaged else 0)

@@ -1,10 +1,8 @@
-"""What a run and those who watch it say to each other."""
+"""What those who watch a run say to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from edgevision.pipeline.ledger import LedgerEntry
 
 
 @dataclass(slots=True)
@@ -15,22 +13,3 @@ class StopRequest:
     """
 
     reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        written: frames done.
-        time_s: presentation time of the last one, in seconds.
-        frames_per_second: over the last frames.
-        latency_ms: of the last frame, from capture until every sink had it.
-        frames: the ledger.
-    """
-
-    written: int
-    time_s: float
-    frames_per_second: float
-    latency_ms: float
-    frames: LedgerEntry

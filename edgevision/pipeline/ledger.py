@@ -4,65 +4,93 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
 from edgevision.types import DropReason
+from edgevision.video.base import FailReason
+
+MODEL_FAILED = "model"
+"""The reason of frames on which a model failed, beside the reasons of :class:`FailReason`."""
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger at one moment.
 
-    ``captured == inferred + sum(dropped) + failed + waiting`` always; ``waiting`` is 0 after a run.
+    ``captured == inferred + sum(dropped) + sum(failed) + waiting`` always; ``waiting`` is 0 after a run.
 
     Attributes:
-        captured: frames that the source delivered.
+        captured: frames that the source brought, those that could not be decoded included.
         inferred: frames with an answer from every model.
         dropped: frames that never reached the model, by reason.
-        failed: frames on which the model failed.
+        failed: frames that could not be decoded, or on which the model failed, by reason.
         waiting: frames on their way.
     """
 
     captured: int
     inferred: int
     dropped: dict[str, int]
-    failed: int
+    failed: dict[str, int]
     waiting: int
 
 
 class FrameLedger:
-    """Counts frames as they pass; safe to use from any thread."""
+    """Counts the frames of one stream as they pass; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._captured = self._inferred = self._failed = 0
+        self._captured = self._inferred = self._model_failed = 0
         self._dropped: Counter[DropReason] = Counter()
+        self._source_failed: dict[FailReason, int] = {}
+        self._closed = False
 
     def capture(self) -> None:
         with self._lock:
-            self._captured += 1
+            self._captured += not self._closed
+
+    def source_failed(self, counts: Mapping[FailReason, int]) -> None:
+        """Takes over what the source failed to decode until now, by reason."""
+        with self._lock:
+            if not self._closed:
+                self._source_failed = dict(counts)
 
     def infer(self) -> None:
         with self._lock:
-            self._inferred += 1
+            self._inferred += not self._closed
 
     def fail(self) -> None:
+        """A model failed on a frame."""
         with self._lock:
-            self._failed += 1
+            self._model_failed += not self._closed
 
     def drop(self, reason: DropReason, frames: int = 1) -> None:
-        if frames:
-            with self._lock:
+        with self._lock:
+            if frames and not self._closed:
                 self._dropped[reason] += frames
+
+    def close(self) -> LedgerEntry:
+        """The end of the run: what still waits is dropped, and what a blocked source brings later is not
+        counted."""
+        with self._lock:
+            if not self._closed and self._waiting():
+                self._dropped[DropReason.SHUTDOWN] += self._waiting()
+            self._closed = True
+        return self.entry()
 
     def entry(self) -> LedgerEntry:
         """The counts now."""
         with self._lock:
-            settled = self._inferred + self._failed + self._dropped.total()
+            failed = {reason.value: count for reason, count in self._source_failed.items() if count}
+            if self._model_failed:
+                failed[MODEL_FAILED] = self._model_failed
             return LedgerEntry(
-                captured=self._captured,
+                captured=self._captured + sum(self._source_failed.values()),
                 inferred=self._inferred,
                 dropped={reason.value: count for reason, count in self._dropped.items()},
-                failed=self._failed,
-                waiting=self._captured - settled,
+                failed=failed,
+                waiting=self._waiting(),
             )
+
+    def _waiting(self) -> int:
+        return self._captured - self._inferred - self._model_failed - self._dropped.total()

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from edgevision.detector import Detector
 from edgevision.engines.base import describe
 from edgevision.overlay import Overlay, render
-from edgevision.pipeline.control import Progress, StopRequest
+from edgevision.pipeline.control import StopRequest
 from edgevision.pipeline.ledger import FrameLedger
+from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEmpty, QueueEnded
 from edgevision.pipeline.statistics import (
-    LatencyHistogram,
-    RateMeter,
-    RunReport,
+    EngineStatistics,
+    RunStatistics,
     Stage,
-    StageClock,
-    Tally,
+    StreamState,
+    StreamStatistics,
 )
 from edgevision.types import DropReason, Frame, Result
 from edgevision.video.base import Screen, Sink, Source
@@ -83,7 +83,11 @@ class Pipeline:
         self._frames: BoundedQueue[_Captured] = BoundedQueue(capacity, self._policy)
         self._answers: BoundedQueue[_Answered] = BoundedQueue(capacity)
         self._clock = StageClock()
-        self._latency = LatencyHistogram()
+        self._latency = TimeHistogram()
+        self._calls = TimeHistogram()
+        self._last_latency_ms = self._time_s = 0.0
+        self._start = 0.0
+        self._seconds: float | None = None
         self._rate = RateMeter()
         self._tally = Tally([detector.manifest.classes for detector in detectors])
         self._status = ""
@@ -93,8 +97,8 @@ class Pipeline:
         self._failures: list[BaseException] = []
 
     def run(
-        self, stop: StopRequest | None = None, on_progress: Callable[[Progress], None] | None = None
-    ) -> RunReport:
+        self, stop: StopRequest | None = None, on_progress: Callable[[RunStatistics], None] | None = None
+    ) -> StreamStatistics:
         """Runs to the end of the source, or until it is asked to stop. Call it once.
 
         Args:
@@ -106,7 +110,7 @@ class Pipeline:
             EngineError: a model failed; the frames before are in the outputs.
             SinkError: an output could not be written or finished.
         """
-        start = time.perf_counter()
+        self._start = time.perf_counter()
         threads = [
             threading.Thread(target=self._capture, name="capture", daemon=True),
             threading.Thread(target=self._infer, name="inference", daemon=True),
@@ -128,9 +132,11 @@ class Pipeline:
             for thread in threads:
                 # A camera can block for ever in its driver; the thread is a daemon and is left behind.
                 thread.join(_JOIN_S)
+        self._seconds = time.perf_counter() - self._start - self._held_s
+        self.ledger.close()
         if self._failures:
             raise self._failures[0]
-        return self._report(time.perf_counter() - start - self._held_s)
+        return self.statistics().streams[0]
 
     def _capture(self) -> None:
         try:
@@ -140,6 +146,7 @@ class Pipeline:
                 start_ns = time.perf_counter_ns()
                 frame = next(frames, None)
                 captured_ns = time.perf_counter_ns()
+                self.ledger.source_failed(self._source.report.failed)
                 if frame is None:
                     break
                 self._clock.add(Stage.DECODE, captured_ns - start_ns)
@@ -182,11 +189,13 @@ class Pipeline:
         with self._clock.measure(Stage.PREPROCESS):
             batch = detector.prepare([frame.image])
         with self._clock.measure(Stage.INFERENCE):
+            start_ns = time.perf_counter_ns()
             outputs = detector.infer(batch)
+            self._calls.add((time.perf_counter_ns() - start_ns) / 1e6)
         with self._clock.measure(Stage.POSTPROCESS):
             return detector.finish(batch, outputs)[0]
 
-    def _consume(self, stop: StopRequest, on_progress: Callable[[Progress], None] | None) -> None:
+    def _consume(self, stop: StopRequest, on_progress: Callable[[RunStatistics], None] | None) -> None:
         next_progress = 0.0
         while True:
             self._notice_stop(stop)
@@ -201,6 +210,7 @@ class Pipeline:
             self._write(answered)
             latency_ms = (time.perf_counter_ns() - answered.captured_ns) / 1e6
             self._latency.add(latency_ms)
+            self._last_latency_ms, self._time_s = latency_ms, answered.frame.time_s
             self._tally.add(answered.results)
             rate = self._rate.tick()
             if self._show_status:
@@ -208,9 +218,7 @@ class Pipeline:
             now = time.perf_counter()
             if on_progress is not None and now >= next_progress:
                 next_progress = now + _PROGRESS_S
-                on_progress(
-                    Progress(self._written, answered.frame.time_s, rate, latency_ms, self.ledger.entry())
-                )
+                on_progress(self.statistics())
 
     def _write(self, answered: _Answered) -> None:
         frame, picture = answered.frame, answered.frame.image
@@ -260,24 +268,53 @@ class Pipeline:
         except Exception as error:
             self._failures.append(error)
 
-    def _report(self, seconds: float) -> RunReport:
+    def statistics(self) -> RunStatistics:
+        """The run now, from any thread."""
+        now = time.perf_counter()
+        seconds = self._seconds if self._seconds is not None else now - (self._start or now)
+        engines = tuple(
+            EngineStatistics(
+                model=detector.manifest.name,
+                engine=describe(detector.engine),
+                calls=(calls := self._calls.figures()).count,
+                frames=calls.count,
+                call=calls,
+            )
+            for detector in self._detectors
+        )
+        busy = sum(engine.call.total_s for engine in engines) / seconds if seconds else 0.0
+        return RunStatistics(
+            seconds=seconds, busy=min(1.0, busy), streams=(self._stream(seconds),), engines=engines
+        )
+
+    def _stream(self, seconds: float) -> StreamStatistics:
         source = self._source.report
         notes = [note for detector in self._detectors for note in detector.notes]
         notes += source.notes + [note for sink in self._sinks for note in sink.notes]
-        return RunReport(
+        over = self._seconds is not None
+        state = StreamState.ENDED if over else StreamState.RUNNING
+        return StreamStatistics(
+            name=self._source.info.name,
             source=self._source.info.name,
             is_live=self._source.info.is_live,
+            state=StreamState.FAILED if over and self._failures else state,
             models={detector.manifest.name: describe(detector.engine) for detector in self._detectors},
             frames=self.ledger.entry(),
             written=self._written,
             skipped=source.skipped,
+            time_s=self._time_s,
             detections=self._tally.detections(),
             class_shares=self._tally.shares(),
             seconds=seconds,
             frames_per_second=self._written / seconds if seconds > 0 else 0.0,
-            latency_ms=self._latency.figures(),
+            recent_frames_per_second=self._rate.rate(),
+            latency=self._latency.figures(),
+            last_latency_ms=self._last_latency_ms,
             stages=self._clock.figures(),
-            stopped=self._stopped,
+            queues={"preprocess": len(self._frames), "overlay": len(self._answers)},
+            mean_batch=1.0,
+            stopped=self._stopped if over else None,
+            error=str(self._failures[0]) if self._failures else None,
             problem=source.problem,
             notes=tuple(dict.fromkeys(notes)),
         )

@@ -1,191 +1,183 @@
-"""Times, rates and counts of a run, in constant memory however long it lasts."""
+"""What can be known of a run, at any moment and after it: frozen snapshots, made by ``Pipeline.statistics``.
+
+The status line, ``--stats`` and metrics read these and nothing else. All of it can be written as JSON by
+``msgspec``.
+"""
 
 from __future__ import annotations
 
-import math
-import time
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import Enum
 
 import msgspec
-import numpy as np
 
 from edgevision.pipeline.ledger import LedgerEntry
-from edgevision.types import Detections, Result
+
+BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 10e3)
+"""Upper bounds, in milliseconds, of :attr:`Times.buckets`."""
 
 
 class Stage(str, Enum):
-    """The stages of a run, in the order in which a frame passes them."""
+    """The stages of a stream, in the order in which a frame passes them."""
 
     DECODE = "decode"
     PREPROCESS = "preprocess"
     INFERENCE = "inference"
     POSTPROCESS = "postprocess"
+    TRACK = "track"
     OVERLAY = "overlay"
     SINKS = "sinks"
 
 
-class StageFigures(msgspec.Struct, frozen=True):
-    """Wall time of one stage. Stages overlap, so the totals add up to more than the run.
+class StreamState(str, Enum):
+    """Where a stream stands."""
+
+    RUNNING = "running"
+    RECONNECTING = "reconnecting"
+    """Its source was lost and is awaited."""
+    ENDED = "ended"
+    """It ended in good order; ``stopped`` says why."""
+    FAILED = "failed"
+    """It ended by an error; ``error`` says which."""
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something took, over the whole run; percentiles to within 1 %.
 
     Attributes:
-        calls: how often it ran.
-        total_s: seconds in all; for a live source, ``decode`` includes waiting for the next frame, and where
-            a window shows a recording at its own speed, ``sinks`` includes waiting for the frame's time.
-        mean_ms: milliseconds a call.
+        count: how often.
+        total_s: seconds in all. Stages overlap, so theirs add up to more than the run.
+        mean_ms, p50_ms, p95_ms, p99_ms, max_ms: in milliseconds; 0 where ``count`` is 0.
+        buckets: how many took at most :data:`BUCKETS_MS` (to within 1 % of the bound), cumulative as
+            Prometheus wants them; what took longer than the last bound is in ``count`` alone.
     """
 
-    calls: int
-    total_s: float
-    mean_ms: float
+    count: int = 0
+    total_s: float = 0.0
+    mean_ms: float = 0.0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+    buckets: tuple[int, ...] = ()
 
 
-class StageClock:
-    """Wall time by stage. Each stage is measured by one thread only, so nothing is locked."""
-
-    def __init__(self) -> None:
-        self._total_ns = dict.fromkeys(Stage, 0)
-        self._calls = dict.fromkeys(Stage, 0)
-
-    @contextmanager
-    def measure(self, stage: Stage) -> Iterator[None]:
-        """Times the block; one that raises does not count."""
-        start = time.perf_counter_ns()
-        yield
-        self.add(stage, time.perf_counter_ns() - start)
-
-    def add(self, stage: Stage, elapsed_ns: int) -> None:
-        self._total_ns[stage] += elapsed_ns
-        self._calls[stage] += 1
-
-    def figures(self) -> dict[str, StageFigures]:
-        """The stages that ran."""
-        found = {}
-        for stage, calls in self._calls.items():
-            if calls:
-                total_ns = self._total_ns[stage]
-                found[stage.value] = StageFigures(calls, total_ns / 1e9, total_ns / calls / 1e6)
-        return found
-
-
-class LatencyFigures(msgspec.Struct, frozen=True):
-    """Milliseconds from the moment a frame was captured until every sink had it."""
-
-    p50: float = 0.0
-    p95: float = 0.0
-    p99: float = 0.0
-    max: float = 0.0
-
-
-class LatencyHistogram:
-    """Percentiles of latency to within 1 %, from buckets that each are 2 % wider than the one before.
-
-    Covers 10 microseconds to an hour; what lies outside counts in the outermost bucket.
-    """
-
-    _LOWEST_MS, _GROWTH, _BUCKETS = 0.01, 1.02, 1000
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(self._BUCKETS, np.int64)
-        self._max_ms = 0.0
-
-    def add(self, latency_ms: float) -> None:
-        position = math.log(max(latency_ms, self._LOWEST_MS) / self._LOWEST_MS, self._GROWTH)
-        self._counts[min(int(position), self._BUCKETS - 1)] += 1
-        self._max_ms = max(self._max_ms, latency_ms)
-
-    def percentile(self, percent: float) -> float:
-        """The latency in ms that ``percent`` of the frames do not exceed; 0 without frames."""
-        total = int(self._counts.sum())
-        if total == 0:
-            return 0.0
-        rank = max(1, math.ceil(total * percent / 100))
-        bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return min(float(self._LOWEST_MS * self._GROWTH ** (bucket + 0.5)), self._max_ms)
-
-    def figures(self) -> LatencyFigures:
-        return LatencyFigures(self.percentile(50), self.percentile(95), self.percentile(99), self._max_ms)
-
-
-class RateMeter:
-    """Frames a second over the last frames, for people who watch."""
-
-    def __init__(self, window: int = 30) -> None:
-        self._times_s: deque[float] = deque(maxlen=window)
-
-    def tick(self) -> float:
-        """Counts one frame and returns the rate; 0 until there are two."""
-        self._times_s.append(time.perf_counter())
-        span = self._times_s[-1] - self._times_s[0]
-        return (len(self._times_s) - 1) / span if span > 0 else 0.0
-
-
-class Tally:
-    """What was found: detections by class, or the mean share of the picture by class."""
-
-    def __init__(self, models: Sequence[Sequence[str]]) -> None:
-        """``models``: the class names of each model."""
-        self._models = models
-        self._detections: Counter[str] = Counter()
-        self._shares: Counter[str] = Counter()
-        self._maps: Counter[str] = Counter()
-
-    def add(self, results: Sequence[Result]) -> None:
-        """Counts one frame: a result for each model."""
-        for classes, result in zip(self._models, results, strict=True):
-            if isinstance(result, Detections):
-                self._detections.update(classes[class_id] for class_id in result.class_ids)
-            else:
-                self._maps.update(classes)
-                for name, share in zip(classes, result.shares(len(classes)), strict=True):
-                    self._shares[name] += float(share)  # type: ignore[assignment]
-
-    def detections(self) -> dict[str, int]:
-        """How many of each class, most frequent first."""
-        return dict(self._detections.most_common())
-
-    def shares(self) -> dict[str, float]:
-        """Mean share of the picture for each class that was seen, largest first."""
-        means = {name: share / self._maps[name] for name, share in self._shares.items() if share > 0}
-        return dict(sorted(means.items(), key=lambda pair: -pair[1]))
-
-
-class RunReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did; ``--stats`` writes it as JSON.
+class LatencyControl(msgspec.Struct, frozen=True, kw_only=True):
+    """What the latency controller of one stream did; see docs/pipeline.md.
 
     Attributes:
+        bound_ms: the latency to hold.
+        level: how much it skips now: 0 nothing beyond what the model cannot take, each level more.
+        highest_level: the highest level until now.
+        skipped: frames skipped to hold the bound (``dropped["latency"]`` of the ledger).
+        exceeded: frames that took longer than the bound all the same.
+        on_fallback: True while the fallback model answers.
+        fallback_frames: frames that the fallback model answered.
+        switches: how often the model was changed, to and fro.
+    """
+
+    bound_ms: float
+    level: int = 0
+    highest_level: int = 0
+    skipped: int = 0
+    exceeded: int = 0
+    on_fallback: bool = False
+    fallback_frames: int = 0
+    switches: int = 0
+
+
+class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream at one moment.
+
+    Attributes:
+        name: unique in the run; the source's name unless the user gave another.
         source: name of the source, without credentials.
-        is_live: True for a camera or stream.
-        models: name of each model, and the engine that ran it, with the reason where it was chosen.
+        is_live: True for a camera or network stream.
+        state: where it stands.
+        models: name of each model, and the engine that runs it, with the reason where it was chosen.
         frames: the ledger.
         written: frames that every sink took.
-        skipped: frames of the source that could not be decoded.
+        skipped: frames of the source that could not be decoded (the reasons are in ``frames.failed``).
+        time_s: presentation time of the last frame written, in seconds since the source's first.
         detections: how many of each class.
         class_shares: mean share of the picture by class, for segmentation.
-        seconds: wall time from the first request for a frame until the outputs were closed, less the time
-            that a single picture stood in its window.
+        seconds: wall time from the first request for a frame until now, or until the outputs were closed,
+            less the time that a single picture stood in its window.
         frames_per_second: ``written`` over ``seconds``.
-        latency_ms: from capture until every sink had the frame.
-        stages: wall time by stage.
-        stopped: why it ended: ``end``, ``max_frames``, ``window``, or what the stop request said.
+        recent_frames_per_second: over the last 30 frames.
+        latency: from the moment the source delivered a frame until every sink had it.
+        last_latency_ms: of the last frame written.
+        stages: wall time by stage. For a live source, ``decode`` includes waiting for the next frame, and
+            where a window shows a recording at its own speed, ``sinks`` includes waiting for the frame's
+            time. ``inference`` is that of the whole batch that the frame was in.
+        queues: frames waiting for ``preprocess``, ``inference``, ``overlay`` and ``sinks``.
+        mean_batch: mean number of frames in the batches that this stream's frames were in.
+        reconnects: how often the source was lost and came back.
+        failed_attempts: attempts to come back that failed.
+        latency_control: what the controller did; None without ``--max-latency``.
+        stopped: why it ended: ``end``, ``max_frames``, ``window``, ``error``, or what the stop request
+            said; None while it runs.
+        error: what ended it, one line, else None.
         problem: what was wrong with the source, where it was damaged, else None.
         notes: what people should know about the source and the outputs.
     """
 
+    name: str
     source: str
     is_live: bool
+    state: StreamState
     models: dict[str, str]
     frames: LedgerEntry
     written: int
     skipped: int
+    time_s: float
     detections: dict[str, int]
     class_shares: dict[str, float]
     seconds: float
     frames_per_second: float
-    latency_ms: LatencyFigures
-    stages: dict[str, StageFigures]
-    stopped: str
+    recent_frames_per_second: float
+    latency: Times
+    last_latency_ms: float
+    stages: dict[str, Times]
+    queues: dict[str, int]
+    mean_batch: float = 0.0
+    reconnects: int = 0
+    failed_attempts: int = 0
+    latency_control: LatencyControl | None = None
+    stopped: str | None = None
+    error: str | None = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
+
+
+class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine at one moment; all streams share it.
+
+    Attributes:
+        model: name of the model.
+        engine: what runs it, and why.
+        calls: batches that it ran.
+        frames: frames in them.
+        call: wall time of a call.
+    """
+
+    model: str
+    engine: str
+    calls: int
+    frames: int
+    call: Times
+
+
+class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at one moment.
+
+    Attributes:
+        seconds: wall time since it began.
+        busy: share of that time in which an engine ran, 0 to 1.
+        streams: each stream, in the order in which they were named.
+        engines: each engine, the fallback's after the others.
+    """
+
+    seconds: float
+    busy: float
+    streams: tuple[StreamStatistics, ...]
+    engines: tuple[EngineStatistics, ...]

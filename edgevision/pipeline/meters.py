@@ -1,0 +1,140 @@
+"""Times, rates and counts of a stream, in constant memory however long it lasts."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.pipeline.statistics import BUCKETS_MS, Stage, Times
+from edgevision.types import Detections, Result
+
+_LOWEST_MS, _GROWTH, _COUNT = 0.01, 1.02, 1000
+_EDGES = tuple(round(math.log(bound / _LOWEST_MS, _GROWTH)) for bound in BUCKETS_MS)
+
+
+class TimeHistogram:
+    """Percentiles of times to within 1 %, from buckets that each are 2 % wider than the one before.
+
+    Covers 10 microseconds to an hour; what lies outside counts in the outermost bucket. Written by one
+    thread, read by any.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_COUNT, np.int64)
+        self._total_ms = 0.0
+        self._max_ms = 0.0
+
+    def add(self, time_ms: float) -> None:
+        position = math.log(max(time_ms, _LOWEST_MS) / _LOWEST_MS, _GROWTH)
+        self._counts[min(int(position), _COUNT - 1)] += 1
+        self._total_ms += time_ms
+        self._max_ms = max(self._max_ms, time_ms)
+
+    def percentile(self, percent: float) -> float:
+        """The time in ms that ``percent`` of all do not exceed; 0 where there is none."""
+        return self._percentile(np.cumsum(self._counts), percent)
+
+    def _percentile(self, cumulative: NDArray[np.int64], percent: float) -> float:
+        total = int(cumulative[-1])
+        if total == 0:
+            return 0.0
+        rank = max(1, math.ceil(total * percent / 100))
+        bucket = int(np.searchsorted(cumulative, rank))
+        return min(float(_LOWEST_MS * _GROWTH ** (bucket + 0.5)), self._max_ms)
+
+    def figures(self) -> Times:
+        cumulative = np.cumsum(self._counts)
+        count = int(cumulative[-1])
+        return Times(
+            count=count,
+            total_s=self._total_ms / 1e3,
+            mean_ms=self._total_ms / count if count else 0.0,
+            p50_ms=self._percentile(cumulative, 50),
+            p95_ms=self._percentile(cumulative, 95),
+            p99_ms=self._percentile(cumulative, 99),
+            max_ms=self._max_ms,
+            buckets=tuple(int(cumulative[edge - 1]) for edge in _EDGES),
+        )
+
+
+class StageClock:
+    """Wall time by stage. Each stage is measured by one thread only, so nothing is locked."""
+
+    def __init__(self) -> None:
+        self._stages = {stage: TimeHistogram() for stage in Stage}
+
+    @contextmanager
+    def measure(self, stage: Stage) -> Iterator[None]:
+        """Times the block; one that raises does not count."""
+        start = time.perf_counter_ns()
+        yield
+        self.add(stage, time.perf_counter_ns() - start)
+
+    def add(self, stage: Stage, elapsed_ns: int) -> None:
+        self._stages[stage].add(elapsed_ns / 1e6)
+
+    def figures(self) -> dict[str, Times]:
+        """The stages that ran."""
+        found = {stage.value: histogram.figures() for stage, histogram in self._stages.items()}
+        return {name: times for name, times in found.items() if times.count}
+
+
+class RateMeter:
+    """Frames a second over the last frames, for people who watch. Written by one thread, read by any."""
+
+    def __init__(self, window: int = 30) -> None:
+        self._times_s: deque[float] = deque(maxlen=window)
+
+    def tick(self) -> float:
+        """Counts one frame and returns the rate; 0 until there are two."""
+        self._times_s.append(time.perf_counter())
+        return self.rate()
+
+    def rate(self) -> float:
+        times_s = list(self._times_s)
+        span = times_s[-1] - times_s[0] if times_s else 0.0
+        return (len(times_s) - 1) / span if span > 0 else 0.0
+
+
+class Tally:
+    """What was found: detections by class, or the mean share of the picture by class.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self, models: Sequence[Sequence[str]]) -> None:
+        """``models``: the class names of each model."""
+        self._lock = threading.Lock()
+        self._models = models
+        self._detections: Counter[str] = Counter()
+        self._shares: dict[str, float] = {}
+        self._maps: Counter[str] = Counter()
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Counts one frame: a result for each model."""
+        with self._lock:
+            for classes, result in zip(self._models, results, strict=True):
+                if isinstance(result, Detections):
+                    self._detections.update(classes[class_id] for class_id in result.class_ids)
+                else:
+                    self._maps.update(classes)
+                    for name, share in zip(classes, result.shares(len(classes)), strict=True):
+                        self._shares[name] = self._shares.get(name, 0.0) + float(share)
+
+    def detections(self) -> dict[str, int]:
+        """How many of each class, most frequent first."""
+        with self._lock:
+            return dict(self._detections.most_common())
+
+    def shares(self) -> dict[str, float]:
+        """Mean share of the picture for each class that was seen, largest first."""
+        with self._lock:
+            means = {name: share / self._maps[name] for name, share in self._shares.items() if share > 0}
+        return dict(sorted(means.items(), key=lambda pair: -pair[1]))
