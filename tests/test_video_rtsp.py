@@ -7,6 +7,7 @@ from video_helpers import number_of, write_clip
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video import open_source
+from edgevision.video.options import SourceOptions
 
 EVEN = [40 * number for number in range(30)]
 SECRETS = ("annette", "s3cret", "t0ken")
@@ -59,7 +60,7 @@ def test_a_file_on_a_web_server(tmp_path):
     path = write_clip(tmp_path / "a.mp4", EVEN, container_options={"movflags": "faststart"})
     with Server(path.read_bytes()) as server:
         uri = f"http://annette:s3cret@{server.address}/a.mp4?token=t0ken"
-        with open_source(uri, timeout_s=10) as source:
+        with open_source(uri) as source:
             frames = list(source)
     assert [number_of(frame.image) for frame in frames] == list(range(30))
     assert [frame.timestamp_ns for frame in frames] == [time * 1_000_000 for time in EVEN]
@@ -74,7 +75,7 @@ def test_a_stream_that_stalls_times_out(tmp_path):
     clip = write_clip(tmp_path / "a.ts", [40 * number for number in range(400)], size=(320, 192))
     with Server(clip.read_bytes(), stall=True) as server:
         uri = f"http://annette:s3cret@{server.address}/live?token=t0ken"
-        with open_source(uri, timeout_s=1) as source:
+        with open_source(uri, SourceOptions(read_timeout_s=1, max_attempts=0)) as source:
             with pytest.raises(SourceTimeoutError, match=r"lost http://127.* nothing came for 1 s") as caught:
                 list(source)
             assert source.info.is_live
@@ -90,7 +91,7 @@ def test_what_a_server_refuses(status, message):
     with Server(b"no video at all" * 100, status=status) as server:
         uri = f"http://annette:s3cret@{server.address}/a?token=t0ken"
         with pytest.raises(SourceError, match=message) as caught:
-            open_source(uri, timeout_s=5)
+            open_source(uri, SourceOptions(connect_timeout_s=5))
     assert f"http://{server.address}/a" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert_no_secret(caught.value)
@@ -104,7 +105,7 @@ def test_nobody_there(scheme):
     with pytest.raises(
         SourceError, match=f"cannot open {scheme}://127.0.0.1:{port}/x: Connection refused"
     ) as caught:
-        open_source(f"{scheme}://annette:s3cret@127.0.0.1:{port}/x", timeout_s=3)
+        open_source(f"{scheme}://annette:s3cret@127.0.0.1:{port}/x", SourceOptions(connect_timeout_s=3))
     assert_no_secret(caught.value)
 
 
@@ -114,5 +115,5 @@ def test_a_server_that_says_nothing():
         with pytest.raises(
             SourceTimeoutError, match=r"nothing came for 0\.5 s; check address and network"
         ) as caught:
-            open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x", timeout_s=0.5)
+            open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x#connect-timeout=500ms")
     assert_no_secret(caught.value)

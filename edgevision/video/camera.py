@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from cv2.utils import logging
 
-from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.types import Frame
-from edgevision.video.base import SourceInfo, SourceReport
+from edgevision.errors import SourceError
+from edgevision.video.base import FailReason, SourceInfo
+from edgevision.video.feed import Picture
+from edgevision.video.live import LiveSource
+from edgevision.video.options import SourceOptions, frames_a_second, one_of, picture_size, read_options
 
 _RETRY_S = 0.01
-_CLOSE_S = 1.0
+_RATE_DIFFERS = 0.05  # of the rate asked for; 29.97 is as good as 30
 
 
 class Capture(Protocol):
@@ -34,6 +36,7 @@ class Capture(Protocol):
     def set(self, propId: int, value: float) -> bool: ...  # noqa: N803
 
 
+_MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 CameraFactory = Callable[[int | str], Capture]
 
 
@@ -42,15 +45,34 @@ def open_capture(device: int | str) -> Capture:
     if not sys.platform.startswith("linux"):
         with _quiet():
             return cv2.VideoCapture(device)
-    path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
+    path = _device_file(device)
     if not path.exists():
         return cv2.VideoCapture()  # opened nothing; asking for it would make three libraries complain
     with _quiet():
         return cv2.VideoCapture(str(path), cv2.CAP_V4L2)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraMode:
+    """What a camera is asked for; None leaves it to the camera.
+
+    Attributes:
+        size: width and height in pixels.
+        rate: frames a second.
+        mjpg: ask for JPEG pictures: most USB cameras reach their largest sizes and rates only so.
+    """
+
+    size: tuple[int, int] | None = None
+    rate: float | None = None
+    mjpg: bool = False
+
+
 def camera_device(uri: str) -> int | str | None:
-    """What to open for ``webcam``, ``0``, ``/dev/video0`` or ``v4l2://0``; None for anything else."""
+    """What to open for ``webcam``, ``0``, ``/dev/video0`` or ``v4l2://0``; None for anything else.
+
+    What stands behind a ``?`` or ``#`` does not matter.
+    """
+    uri = re.split("[?#]", uri, maxsplit=1)[0]
     if uri == "webcam":
         return 0
     address = uri[len("v4l2://") :] if uri.startswith("v4l2://") else uri
@@ -61,32 +83,58 @@ def camera_device(uri: str) -> int | str | None:
     return None
 
 
+def camera_mode(uri: str) -> CameraMode:
+    """What ``?size=1280x720&rate=30&format=mjpg`` behind a camera's address asks for.
+
+    Raises:
+        UsageError: an option that does not exist, or a value that it cannot have.
+    """
+    readers = {"size": picture_size, "rate": frames_a_second, "format": one_of("mjpg", "raw")}
+    values = read_options(uri.partition("?")[2], readers, "a camera")
+    return CameraMode(size=values.get("size"), rate=values.get("rate"), mjpg=values.get("format") == "mjpg")
+
+
 def list_cameras() -> list[str]:
     """Video devices of this machine, by their files."""
     return sorted(str(path) for path in Path("/dev").glob("video[0-9]*"))
 
 
-class CameraSource:
-    """A camera, live: a frame that nobody takes in time is lost, and one is buffered at the most.
-
-    Args:
-        device: index or device file.
-        camera_factory: opens it; ``cv2.VideoCapture`` or something that looks like it.
-        timeout_s: how long to wait for a frame.
+def open_camera(
+    device: int | str,
+    mode: CameraMode,
+    options: SourceOptions,
+    *,
+    camera_factory: CameraFactory = open_capture,
+) -> LiveSource:
+    """A camera as a source, live; when it is unplugged, it is waited for.
 
     Raises:
         SourceError: there is no such camera; the message lists those that exist.
-        SourceTimeoutError: (while iterating) it delivers nothing.
+        SourceTimeoutError: its driver does not answer.
+    """
+    return LiveSource(
+        _name(device),
+        partial(CameraFeed, device, mode, camera_factory),
+        options,
+        advice="check its cable, and that no other program uses it",
+    )
+
+
+class CameraFeed:
+    """A camera while it is plugged in.
+
+    Args:
+        device: index or device file.
+        mode: what to ask it for; notes say where it gives something else.
+        camera_factory: opens it; ``cv2.VideoCapture`` or something that looks like it.
+
+    Raises:
+        SourceError: it cannot be opened, or (while iterating) it was unplugged.
     """
 
-    def __init__(
-        self, device: int | str, *, camera_factory: CameraFactory = open_capture, timeout_s: float = 5.0
-    ) -> None:
-        self.report = SourceReport()
-        name = f"camera {device}" if isinstance(device, int) else device
-        self._timeout_s = timeout_s
-        self._closed = False
-        self._lock = threading.Lock()  # OpenCV must not release what another thread is reading
+    def __init__(self, device: int | str, mode: CameraMode, camera_factory: CameraFactory) -> None:
+        name = _name(device)
+        self._file = _device_file(device) if _device_file(device).exists() else None
         self._capture = camera_factory(device)
         if not self._capture.isOpened():
             self._capture.release()
@@ -99,63 +147,67 @@ class CameraSource:
                     else "connect one and try again"
                 )
             )
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._request(mode)
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.info = SourceInfo(
-            name=name,
-            is_live=True,
-            width=int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None,
-            height=int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None,
-            frame_rate=rate if 0 < rate < 1000 else None,
-        )
+        self.info = SourceInfo(name, True, width, height, rate if 0 < rate < 1000 else None)
+        self.notes = self._differences(mode)
 
-    def __iter__(self) -> Iterator[Frame]:
-        start_ns: int | None = None
-        while not self._closed:
-            image = self._read()
-            now_ns = time.monotonic_ns()
-            if image is None:
-                return
-            start_ns = now_ns if start_ns is None else start_ns
-            frame = Frame(image, self.report.read, now_ns - start_ns, self.info.name)
-            self.report.read += 1
-            yield frame
-
-    def _read(self) -> np.ndarray | None:
-        """The next picture, or None once closed."""
-        deadline = time.monotonic() + self._timeout_s
+    def __iter__(self) -> Iterator[Picture | FailReason | None]:
+        bad = 0
         while True:
-            with self._lock:
-                if self._closed:
-                    return None
-                good, image = self._capture.read()
-            if good and image is not None:
-                return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
-            if time.monotonic() > deadline:
-                raise SourceTimeoutError(
-                    f"{self.info.name} delivered no frame for {self._timeout_s:g} s; "
-                    "check its cable, and that no other program uses it"
-                )
-            time.sleep(_RETRY_S)
+            good, image = self._capture.read()
+            arrived_ns = time.monotonic_ns()
+            if not good or image is None:
+                bad += 1
+                if self._file is not None and not self._file.exists():
+                    raise SourceError(f"{self.info.name} was unplugged")
+                time.sleep(_RETRY_S)
+                yield None
+                continue
+            for _ in range(bad):  # pictures follow, so it was these that were broken and not the camera
+                yield FailReason.UNDECODABLE
+            bad = 0
+            if image.ndim == 2:
+                image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+            driver_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            yield Picture(image, round(driver_ms * 1e6) if driver_ms > 0 else arrived_ns, arrived_ns)
+
+    def _request(self, mode: CameraMode) -> None:
+        # V4L2 offers sizes by pixel format and rates by size, so the order matters.
+        if mode.mjpg:
+            self._capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+        if mode.size is not None:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size[1])
+        if mode.rate is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, mode.rate)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # pictures are current
+
+    def _differences(self, mode: CameraMode) -> list[str]:
+        info = self.info
+        found = []
+        if mode.mjpg and int(self._capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG:
+            found.append("pictures other than JPEG")
+        if mode.size is not None and mode.size != (info.width, info.height):
+            found.append(f"{info.width}x{info.height} instead of {mode.size[0]}x{mode.size[1]}")
+        if mode.rate is not None and abs((info.frame_rate or 0) - mode.rate) > _RATE_DIFFERS * mode.rate:
+            found.append(f"{info.frame_rate or 0:g} frames a second instead of {mode.rate:g}")
+        return [
+            f"{info.name} gives {' and '.join(found)}; 'v4l2-ctl --list-formats-ext' lists what it can"
+        ] * bool(found)
 
     def close(self) -> None:
-        """Releases the device; where its driver holds a reading thread, the end of the process does."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._lock.acquire(timeout=_CLOSE_S):
-            try:
-                self._capture.release()
-            finally:
-                self._lock.release()
+        self._capture.release()
 
-    def __enter__(self) -> CameraSource:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _name(device: int | str) -> str:
+    return f"camera {device}" if isinstance(device, int) else device
+
+
+def _device_file(device: int | str) -> Path:
+    return Path(f"/dev/video{device}" if isinstance(device, int) else device)
 
 
 @contextlib.contextmanager

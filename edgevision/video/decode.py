@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import av
@@ -13,12 +13,11 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
-from edgevision.types import Frame, Image
-from edgevision.video.base import FailReason, SourceReport
+from edgevision.types import Image
 from edgevision.video.orientation import Orientation
-from edgevision.video.timeline import Timeline
 
-_DEFAULT_RATE = 25.0
+DEFAULT_RATE = 25.0
+"""Frames a second where nobody says."""
 
 
 def video_stream(container: av.container.InputContainer, name: str) -> VideoStream:
@@ -46,40 +45,28 @@ class Decoder:
 
     Args:
         stream: an input stream whose codec has not been opened yet.
-        name: the source, for people.
-        report: gets the counts and the notes.
         threads: for decoding; 0 lets FFmpeg choose.
-        frame_threads: False decodes one frame at a time, so that an error belongs to its packet.
+        frame_threads: False decodes one frame at a time: an error belongs to its packet, and no frame is
+            held back while others are on their way.
 
     Attributes:
         sent: packets that should become frames.
         decoded, errors: frames that came out, and packets that failed.
+        damaged: frames that the decoder mended as far as it could.
         last_pts: of the newest frame, in the stream's time base.
         orientation: of the newest frame.
     """
 
-    def __init__(
-        self,
-        stream: VideoStream,
-        name: str,
-        report: SourceReport,
-        *,
-        threads: int = 0,
-        frame_threads: bool = True,
-    ) -> None:
+    def __init__(self, stream: VideoStream, *, threads: int = 0, frame_threads: bool = True) -> None:
         stream.thread_type = "AUTO" if frame_threads else "SLICE"
         stream.codec_context.thread_count = threads
-        self.timeline = Timeline(round(1e9 / (frame_rate(stream) or _DEFAULT_RATE)))
         self.sent = 0
         self.decoded = 0
         self.errors = 0
         self.damaged = 0
         self.last_pts: int | None = None
         self.orientation = Orientation()
-        self._index = 0
         self._stream = stream
-        self._name = name
-        self._report = report
         # One for all frames, and one thread: a context a frame, or slices of so small a job, cost double.
         self._reformatter = VideoReformatter()
 
@@ -91,24 +78,21 @@ class Decoder:
             found = packet.decode()
         except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UnknownError):
             self.errors += 1
-            self._report.failed[FailReason.UNDECODABLE] += 1
             return []
         self.decoded += len(found)
         return found
 
-    def frame(self, picture: VideoFrame) -> Frame:
-        """The picture as BGR, upright, with its place and time."""
-        if picture.pts is not None:
-            self.last_pts = picture.pts
+    def time_ns(self, picture: VideoFrame) -> int | None:
+        """When to show it on the stream's own clock, in nanoseconds; None where the stream does not say."""
         base = self._stream.time_base
-        known = picture.pts is not None and base is not None
-        moment = round(picture.pts * base * 1_000_000_000) if known else None  # type: ignore[operator]
-        self.damaged += picture.is_corrupt
-        frame = Frame(self._image(picture), self._index, self.timeline.next(moment), self._name)
-        self._index += 1
-        return frame
+        if picture.pts is None or base is None:
+            return None
+        self.last_pts = picture.pts
+        return round(picture.pts * base * 1_000_000_000)
 
-    def _image(self, picture: VideoFrame) -> Image:
+    def image(self, picture: VideoFrame) -> Image:
+        """The picture as BGR, upright."""
+        self.damaged += picture.is_corrupt
         image = np.asarray(
             self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray(), np.uint8
         )
@@ -118,8 +102,9 @@ class Decoder:
             self.orientation = Orientation.from_display_matrix(bytes(side_data["DISPLAYMATRIX"]))
         return self.orientation.apply(image)
 
-    def notes(self) -> Iterator[str]:
-        """What happened on the way, one line each."""
-        yield from self.timeline.notes()
-        if self.damaged:
-            yield f"{self.damaged} damaged frames are shown as far as the decoder could mend them"
+
+def damage_notes(damaged: int) -> list[str]:
+    """What people should know about that many damaged frames: one line, or none."""
+    if not damaged:
+        return []
+    return [f"{damaged} damaged frames are shown as far as the decoder could mend them"]

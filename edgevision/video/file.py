@@ -10,13 +10,15 @@ from types import TracebackType
 
 import av
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
 from edgevision.types import Frame
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.damage import describe_unreadable, truncation
-from edgevision.video.decode import Decoder, frame_rate, video_stream
+from edgevision.video.decode import DEFAULT_RATE, Decoder, damage_notes, frame_rate, video_stream
+from edgevision.video.timeline import Timeline
 
 _TEXT_ART = frozenset(
     {"tty", "bin", "xbin", "adf", "idf"}
@@ -43,10 +45,13 @@ class FileSource:
         self._path = path
         self._lock = threading.Lock()
         self._closed = False
+        self._index = 0
         self._container = _open(path)
         try:
             self._stream = video_stream(self._container, str(path))
-            self._decoder = Decoder(self._stream, str(path), self.report, threads=threads)
+            rate = frame_rate(self._stream)
+            self._timeline = Timeline(round(1e9 / (rate or DEFAULT_RATE)))
+            self._decoder = Decoder(self._stream, threads=threads)
             self._frames = self._decode()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -57,7 +62,6 @@ class FileSource:
         except SourceError:
             self._container.close()
             raise
-        rate = frame_rate(self._stream)
         aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         self.info = SourceInfo(
             name=str(path),
@@ -67,7 +71,7 @@ class FileSource:
             frame_rate=rate,
             frame_count=self._frame_count(rate),
             path=path,
-            origin_ns=self._decoder.timeline.origin_ns or 0,
+            origin_ns=self._timeline.origin_ns or 0,
             pixel_aspect=1 / aspect if self._decoder.orientation.transpose else aspect,
         )
 
@@ -100,10 +104,10 @@ class FileSource:
                 yield from self._run_carefully(decoder.last_pts)
         except (av.error.FFmpegError, OSError) as error:
             self.report.problem = f"{self._path}: reading stopped: {error.strerror}"
-        self.report.notes.extend(decoder.notes())
+        self.report.notes += self._timeline.notes() + damage_notes(decoder.damaged)
         end_s = 0.0
         if decoder.last_pts is not None and self._stream.time_base is not None:
-            end_s = float(decoder.last_pts * self._stream.time_base) + decoder.timeline.frame_ns / 1e9
+            end_s = float(decoder.last_pts * self._stream.time_base) + self._timeline.frame_ns / 1e9
         cut = truncation(self._container, self._stream, self._path.stat().st_size, end_s)
         if cut and not self.report.problem:
             self.report.problem = f"{self._path}: {cut}; all that could be read was used"
@@ -116,9 +120,12 @@ class FileSource:
             if packet.is_corrupt and self._has_index:
                 self.report.failed[FailReason.INCOMPLETE] += 1  # half a packet, where the file is cut off
                 continue
+            errors = decoder.errors
             for picture in decoder.decode(packet):
                 if after is None or (picture.pts is not None and picture.pts > after):
-                    yield self._decoder.frame(picture)
+                    yield self._frame(picture)
+            if decoder.errors > errors:
+                self.report.failed[FailReason.UNDECODABLE] += 1
             if decoder.errors and self._has_index and after is None:
                 return
 
@@ -131,9 +138,15 @@ class FileSource:
         self.report.failed.clear()
         with av.open(self._path) as again:
             stream = video_stream(again, str(self._path))
-            careful = Decoder(stream, str(self._path), self.report, frame_threads=False)
+            careful = Decoder(stream, frame_threads=False)
             again.seek(after, stream=stream)
             yield from self._run(again, stream, careful, after)
+
+    def _frame(self, picture: VideoFrame) -> Frame:
+        moment = self._timeline.next(self._decoder.time_ns(picture))
+        frame = Frame(self._decoder.image(picture), self._index, moment, str(self._path))
+        self._index += 1
+        return frame
 
     @property
     def _has_index(self) -> bool:

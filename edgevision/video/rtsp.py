@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from types import TracebackType
+from functools import partial
 
 import av
 
 from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.types import Frame
-from edgevision.video.base import SourceInfo, SourceReport
+from edgevision.video.base import FailReason, SourceInfo
 from edgevision.video.decode import Decoder, frame_rate, video_stream
+from edgevision.video.feed import Picture
+from edgevision.video.live import LiveSource
+from edgevision.video.options import SourceOptions
 from edgevision.video.redact import redact
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
+_ADVICE = "check address and network"
+_NEAR_END_S = 1.0
 
 
-class StreamSource:
-    """A stream from the network. RTSP runs over TCP, so that no picture is torn by a lost packet.
+def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSource:
+    """A stream as a source; it comes back when it is lost, unless it is a file on a web server.
 
-    A stream is live unless it declares a length (a file on a web server). The address's user, password and
-    query never appear in ``info``, frames, notes or errors.
+    The address's user, password and query never appear in ``info``, frames, notes, logs or errors.
+
+    Raises:
+        SourceError, SourceTimeoutError: see :class:`LiveSource`.
+    """
+    connect = partial(StreamFeed, uri, options, threads=threads)
+    return LiveSource(redact(uri), connect, options, advice=_ADVICE)
+
+
+class StreamFeed:
+    """One connection to a stream, through PyAV.
+
+    A stream is live unless it declares a length (a file on a web server). A live stream has no regular end: a
+    server that stops sending is lost. A recording that RTSP plays in its own time is live too, but has one.
 
     Args:
         uri: the address.
-        timeout_s: how long to wait for a connection, and for each frame.
+        options: transport and time-outs.
         threads: for decoding; 0 lets FFmpeg choose.
 
     Raises:
-        SourceTimeoutError: nothing answered, or (while iterating) nothing more came, in ``timeout_s``.
+        SourceTimeoutError: nothing answered, or (while iterating) nothing more came.
         SourceError: it was refused, is no video, or broke off.
     """
 
-    def __init__(self, uri: str, *, timeout_s: float = 10.0, threads: int = 0) -> None:
-        self.report = SourceReport()
+    def __init__(self, uri: str, options: SourceOptions, *, threads: int = 0) -> None:
+        self.notes: list[str] = []
         self._uri = uri
         self._name = redact(uri)
-        self._timeout_s = timeout_s
-        self._lock = threading.Lock()
-        self._closed = False
-        options = {"rtsp_transport": "tcp"} if uri.lower().startswith("rtsp") else {}
+        self._read_timeout_s = options.read_timeout_s
+        is_rtsp = uri.lower().startswith("rtsp")
+        wanted = {"rtsp_transport": options.transport.value} if is_rtsp else {}
+        timeouts = (options.connect_timeout_s, options.read_timeout_s)
         failure: SourceError | None = None
         start = time.monotonic()
         try:
-            self._container = av.open(uri, options=options, timeout=timeout_s)
+            self._container = av.open(uri, options=wanted, timeout=timeouts)
         except (av.error.FFmpegError, OSError) as error:
-            failure = self._failure(error, "cannot open", start)
+            failure = self._failure(error, "cannot open", start, options.connect_timeout_s)
         if failure is not None:
             raise failure  # outside the handler: the original error holds the address with its password
         try:
@@ -56,12 +71,14 @@ class StreamSource:
         except SourceError:
             self._container.close()
             raise
-        self._decoder = Decoder(self._stream, self._name, self.report, threads=threads)
         context = self._stream.codec_context
-        has_length = bool(self._container.duration) and uri.lower().startswith("http")
+        self._length_s = (self._container.duration or 0) / av.time_base
+        is_live = is_rtsp or not self._length_s
+        # Frame threads hold back a picture for each of them, which is latency.
+        self._decoder = Decoder(self._stream, threads=threads, frame_threads=not is_live)
         self.info = SourceInfo(
             name=self._name,
-            is_live=not has_length,
+            is_live=is_live,
             width=context.width or None,
             height=context.height or None,
             frame_rate=frame_rate(self._stream),
@@ -69,40 +86,51 @@ class StreamSource:
             pixel_aspect=context.sample_aspect_ratio or Fraction(1),
         )
 
-    def __iter__(self) -> Iterator[Frame]:
-        frames = self._decode()
-        while True:
-            with self._lock:  # Closing a container that another thread decodes crashes FFmpeg.
-                frame = None if self._closed else next(frames, None)
-            if frame is None:
-                return
-            self.report.read += 1
-            yield frame
-
-    def _decode(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Picture | FailReason]:
         packets = self._container.demux(self._stream)
+        decoder = self._decoder
+        key_frame_came = False
         while True:
             failure: SourceError | None = None
             start = time.monotonic()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
-                failure = self._failure(error, "lost", start)
+                failure = self._failure(error, "lost", start, self._read_timeout_s)
             if failure is not None:
                 raise failure
             if packet is None:
                 break
-            for picture in self._decoder.decode(packet):
-                yield self._decoder.frame(picture)
-        self.report.notes.extend(self._decoder.notes())
+            arrived_ns = time.monotonic_ns()
+            errors = decoder.errors
+            pictures = decoder.decode(packet)
+            key_frame_came |= packet.is_keyframe or bool(pictures)
+            for picture in pictures:
+                yield Picture(
+                    decoder.image(picture), decoder.time_ns(picture), arrived_ns, picture.is_corrupt
+                )
+            if not key_frame_came and packet.size:
+                yield FailReason.NO_KEY_FRAME
+            elif decoder.errors > errors:
+                yield FailReason.UNDECODABLE
+        if not self._reached_its_end():
+            raise SourceError(f"lost {self._name}: the other side ended it")
 
-    def _failure(self, error: av.error.FFmpegError | OSError, what: str, start: float) -> SourceError:
+    def _reached_its_end(self) -> bool:
+        if not self._length_s:
+            return False
+        last_pts, base = self._decoder.last_pts, self._stream.time_base
+        if not self.info.is_live or last_pts is None or base is None:
+            return True
+        return float((last_pts - (self._stream.start_time or 0)) * base) >= self._length_s - _NEAR_END_S
+
+    def _failure(
+        self, error: av.error.FFmpegError | OSError, what: str, start: float, timeout_s: float
+    ) -> SourceError:
         # FFmpeg reports an interruption in many ways, invalid data among them; the clock does not lie.
         timed_out = isinstance(error, (av.error.ExitError, av.error.TimeoutError, TimeoutError))
-        if timed_out or time.monotonic() - start >= self._timeout_s:
-            return SourceTimeoutError(
-                f"{what} {self._name}: nothing came for {self._timeout_s:g} s; check address and network"
-            )
+        if timed_out or time.monotonic() - start >= timeout_s:
+            return SourceTimeoutError(f"{what} {self._name}: nothing came for {timeout_s:g} s; {_ADVICE}")
         hint = "check the address and that the camera or server is on"
         if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
             hint = "check user and password (rtsp://USER:PASSWORD@HOST/...)"
@@ -111,14 +139,4 @@ class StreamSource:
         return SourceError(f"{what} {self._name}: {redact(str(error.strerror or error), self._uri)}; {hint}")
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._container.close()
-
-    def __enter__(self) -> StreamSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._container.close()

@@ -9,13 +9,14 @@ from urllib.parse import unquote, urlsplit
 
 from edgevision.errors import SourceError, nearest
 from edgevision.video.base import Source
-from edgevision.video.camera import CameraFactory, CameraSource, camera_device, open_capture
+from edgevision.video.camera import CameraFactory, camera_device, camera_mode, open_camera, open_capture
 from edgevision.video.demo import DemoSource
 from edgevision.video.file import FileSource
 from edgevision.video.images import ImagesSource
 from edgevision.video.media import IMAGE_SUFFIXES, find_media, is_pattern
+from edgevision.video.options import SourceOptions, split_options
 from edgevision.video.redact import redact
-from edgevision.video.rtsp import SCHEMES, StreamSource
+from edgevision.video.rtsp import SCHEMES, open_stream
 
 ACCEPTED = (
     "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
@@ -25,18 +26,20 @@ ACCEPTED = (
 
 def open_source(
     uri: str,
+    options: SourceOptions = SourceOptions(),  # noqa: B008  (frozen)
     *,
     camera_factory: CameraFactory = open_capture,
-    timeout_s: float = 10.0,
     threads: int = 0,
 ) -> Source:
     """Opens whatever the address names; everything that can be checked before the first frame is.
 
     Args:
         uri: see :data:`ACCEPTED`; ``demo://?seconds=6`` sets the demo's length. A folder or pattern of
-            several videos is several sources: see :func:`expand_sources`.
+            several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
+            for behind a ``?`` (:func:`camera_mode`), and cameras and streams how they are dealt with behind
+            a ``#`` (:class:`SourceOptions`).
+        options: for cameras and streams; what the address says goes before.
         camera_factory: opens a camera by its index or device file.
-        timeout_s: how long to wait for a camera's or stream's next frame.
         threads: for decoding; 0 lets FFmpeg choose.
 
     Raises:
@@ -46,12 +49,13 @@ def open_source(
     """
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
-    device = camera_device(uri)
+    device, scheme = camera_device(uri), _scheme(uri)
     if device is not None:
-        return CameraSource(device, camera_factory=camera_factory, timeout_s=timeout_s)
-    scheme = _scheme(uri)
+        uri, options = split_options(uri, options)
+        return open_camera(device, camera_mode(uri), options, camera_factory=camera_factory)
     if scheme in SCHEMES:
-        return StreamSource(uri, timeout_s=timeout_s, threads=threads)
+        uri, options = split_options(uri, options)
+        return open_stream(uri, options, threads=threads)
     path = _local_path(uri, scheme)
     if path.is_dir() or is_pattern(str(path)):
         return _open_several(path, threads)
