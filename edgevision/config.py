@@ -120,7 +120,7 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
 def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: tuple[str, ...]) -> None:
     """msgspec would say that a text is none of the choices, but not what they are."""
     if isinstance(value, str):
-        choices, place = [one for option in options for one in getattr(option, "values", ())], at
+        choices, place = [one for option in options for one in _choices(option)], at
         wrong = len(options) == 1 and value not in choices
     else:
         structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
@@ -134,3 +134,9 @@ def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: 
         raise ConfigError(
             f"{origin}: Invalid enum value '{value}' - at `{'.'.join(place)}`; expected one of: {listed}"
         )
+
+
+def _choices(option: Any) -> list[Any]:
+    if isinstance(option, msgspec.inspect.EnumType):
+        return [member.value for member in option.cls]
+    return list(getattr(option, "values", ()))

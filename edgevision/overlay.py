@@ -87,7 +87,7 @@ class Overlay:
         return self._draw_class_map(canvas, result, legend_top)
 
     def _draw_boxes(self, canvas: Image, found: Detections) -> None:
-        unit = _unit(canvas)
+        unit = line_unit(canvas)
         line = max(2, unit)
         corners = np.rint(found.boxes).astype(int).tolist()
         worst_first = range(len(found) - 1, -1, -1)  # so that the best detections end up on top
@@ -102,17 +102,17 @@ class Overlay:
             track_id = NOT_TRACKED if found.track_ids is None else found.track_ids[i]
             track = "" if track_id == NOT_TRACKED else f" #{track_id}"
             text = f"{self.classes[class_id]}{track} {found.scores[i]:.2f}"
-            plate = _plate(text, self.colours[class_id], unit)
+            plate = text_plate(text, self.colours[class_id], unit)
             above = top - plate.shape[0]
-            _paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
+            paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
 
     def _draw_class_map(self, canvas: Image, result: SegmentationMap, y: int) -> int:
         painted = cv2.applyColorMap(result.class_map, self._colour_map)
         cv2.addWeighted(painted, self.opacity, canvas, 1 - self.opacity, 0, dst=canvas)
-        unit = _unit(canvas)
+        unit = line_unit(canvas)
         for class_id in np.flatnonzero(result.shares(len(self.classes)) >= 0.001):
-            plate = _plate(self.classes[class_id], self.colours[class_id], unit)
-            _paste(canvas, plate, 0, y)
+            plate = text_plate(self.classes[class_id], self.colours[class_id], unit)
+            paste(canvas, plate, 0, y)
             y += plate.shape[0]
         return y
 
@@ -125,8 +125,8 @@ def check_opacity(opacity: float) -> None:
 
 def draw_status(canvas: Image, text: str) -> None:
     """Writes one line in the lower left corner of ``canvas``, in place."""
-    plate = _plate(text, _STATUS_COLOUR, _unit(canvas))
-    _paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
+    plate = text_plate(text, _STATUS_COLOUR, line_unit(canvas))
+    paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
 
 
 def render(image: Image, overlays: Sequence[Overlay], results: Sequence[Result], status: str = "") -> Image:
@@ -154,13 +154,13 @@ def text_colour(background: Colour) -> Colour:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-def _unit(canvas: Image) -> int:
+def line_unit(canvas: Image) -> int:
     """Width of a line in pixels: 2 at 768x432, 3 at 720p, 5 at 1080p, 9 at 4K."""
     return max(1, round(int(min(canvas.shape[:2])) / 230))
 
 
 @functools.lru_cache(maxsize=512)
-def _plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
     scale = max(0.36, 0.22 * unit + 0.04)
     weight = max(1, round(unit * 0.55))
@@ -173,7 +173,7 @@ def _plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     return plate
 
 
-def _paste(canvas: Image, plate: NDArray[np.uint8], x: int, y: int) -> None:
+def paste(canvas: Image, plate: NDArray[np.uint8], x: int, y: int) -> None:
     """Copies ``plate`` to ``canvas``, moved so that all of it is inside where there is room for it."""
     height, width = canvas.shape[:2]
     x = max(0, min(x, width - plate.shape[1]))

@@ -199,7 +199,7 @@ class Detections:
         return Detections(self.boxes[index], self.scores[index], self.class_ids[index], tracks, self.zones)
 
     def __iter__(self) -> Iterator[tuple[FloatArray, float, int, int | None]]:
-        """Yields ``(box float32 [4], score, class_id, track_id)``; None as the last where nothing tracks it."""
+        """Yields ``(box float32 [4], score, class_id, track_id)``, the last None where nothing tracks."""
         for i in range(len(self)):
             track = None if self.track_ids is None else int(self.track_ids[i])
             track = None if track == NOT_TRACKED else track

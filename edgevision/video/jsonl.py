@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
 from edgevision.errors import DataError, SinkError
-from edgevision.types import Detections, Frame, Image, Result
+from edgevision.types import Detections, Frame, Image, Result, ZoneReport
 
 SCHEMA = 1
 
@@ -24,7 +25,34 @@ class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
     box: tuple[float, float, float, float]
     track_id: int | msgspec.UnsetType = msgspec.UNSET
     zones: list[str] | msgspec.UnsetType = msgspec.UNSET
+    dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     model: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of a zone by class; see docs/jsonl.md."""
+
+    inside: dict[str, int]
+    entries: dict[str, int]
+    exits: dict[str, int]
+
+
+class LineRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"inward": "in", "outward": "out"}):
+    """Counts of a line by class; see docs/jsonl.md."""
+
+    inward: dict[str, int]
+    outward: dict[str, int]
+
+
+class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """What an object did; see docs/jsonl.md."""
+
+    event: str
+    place: str
+    track_id: int
+    class_name: str
+    time_s: float
+    dwell_s: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +65,9 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     detections: list[DetectionRecord]
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    zones: dict[str, ZoneRecord] | msgspec.UnsetType = msgspec.UNSET
+    lines: dict[str, LineRecord] | msgspec.UnsetType = msgspec.UNSET
+    zone_events: list[ZoneEventRecord] | msgspec.UnsetType = msgspec.UNSET
 
 
 def frame_record(
@@ -55,10 +86,12 @@ def frame_record(
     """
     detections: list[DetectionRecord] = []
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    report: ZoneReport | None = None
     for position, (result, names) in enumerate(zip(results, classes, strict=True)):
         if isinstance(result, Detections):
             model = models[position] if len(results) > 1 and models else msgspec.UNSET
             detections += _detections(result, names, model)
+            report = report or result.zones
         else:
             shares = zip(names, result.shares(len(names)), strict=True)
             segmentation = {} if isinstance(segmentation, msgspec.UnsetType) else segmentation
@@ -71,7 +104,35 @@ def frame_record(
         size=(frame.width, frame.height),
         detections=detections,
         segmentation=segmentation,
+        **({} if report is None else _zones(report)),
     )
+
+
+def _zones(report: ZoneReport) -> dict[str, Any]:
+    """What a line says of zones, by field."""
+    return {
+        "zones": {
+            zone.name: ZoneRecord(
+                inside=dict(zone.inside), entries=dict(zone.entries), exits=dict(zone.exits)
+            )
+            for zone in report.zones
+        },
+        "lines": {
+            line.name: LineRecord(inward=dict(line.inward), outward=dict(line.outward))
+            for line in report.lines
+        },
+        "zone_events": [
+            ZoneEventRecord(
+                event=event.kind.value,
+                place=event.place,
+                track_id=event.track_id,
+                class_name=event.class_name,
+                time_s=round(event.time_s, 6),
+                dwell_s=msgspec.UNSET if event.dwell_s is None else round(event.dwell_s, 3),
+            )
+            for event in report.events
+        ],
+    }
 
 
 def _detections(
@@ -79,11 +140,17 @@ def _detections(
 ) -> Iterator[DetectionRecord]:
     for box, score, class_id, track_id in found:
         x1, y1, x2, y2 = (round(float(value), 2) for value in box)
+        dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+        if found.zones is not None:
+            stays = {} if track_id is None else found.zones.dwell_s.get(track_id, {})
+            dwell_s = {name: round(seconds, 3) for name, seconds in stays.items()}
         yield DetectionRecord(
             class_name=names[class_id],
             score=round(score, 4),
             box=(x1, y1, x2, y2),
             track_id=msgspec.UNSET if track_id is None else track_id,
+            zones=msgspec.UNSET if isinstance(dwell_s, msgspec.UnsetType) else list(dwell_s),
+            dwell_s=dwell_s or msgspec.UNSET,
             model=model,
         )
 
