@@ -22,7 +22,7 @@ from edgevision.engines.onnxrt import OnnxRuntimeEngine, installed_providers
 from edgevision.errors import EngineError, UsageError
 from edgevision.manifest import Manifest, Precision
 from export.agreement import Comparing, Comparison, tolerances_for
-from export.parity_stages import EngineRun, Run
+from export.parity_stages import EngineRun, OpenEngine, Run
 
 
 class ParityReport(msgspec.Struct, frozen=True):
@@ -57,13 +57,17 @@ class Parity:
     Args:
         models: ONNX files and plans of one network; the first is the reference where there is no other.
         reference: what all are compared with: a checkpoint.
+        open_plan: how plans are opened; by default those that were built here are.
 
     Raises:
         UsageError: the models take other inputs or give other answers than the reference.
         EdgeVisionError: a file cannot be opened.
     """
 
-    def __init__(self, models: Sequence[Path], reference: Run | None = None) -> None:
+    def __init__(
+        self, models: Sequence[Path], reference: Run | None = None, open_plan: OpenEngine | None = None
+    ) -> None:
+        self._open_plan = open_plan or partial(load_engine, engine="tensorrt")
         self._names: list[str] = []
         self._runs: list[Run] = []
         self._pairs: list[_Pair] = []
@@ -104,7 +108,7 @@ class Parity:
 
     def _add_file(self, path: Path, opened: ExitStack) -> None:
         if path.suffix != ".onnx":
-            plan = opened.enter_context(EngineRun(path, partial(load_engine, engine="tensorrt")))
+            plan = opened.enter_context(EngineRun(path, self._open_plan))
             if not self._runs:
                 raise UsageError(f"{path}: a plan needs an ONNX file or --checkpoint to be compared with")
             self._compare(self._keep(path.name, plan), 0, same_file=False)

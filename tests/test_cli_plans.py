@@ -81,7 +81,7 @@ def test_a_stranger_is_built_again_rather_than_trusted(machine, builds):
         assert len(builds) == 1
 
 
-@pytest.mark.parametrize("command", ["run", "eval"])
+@pytest.mark.parametrize("command", ["run", "eval", "label", "parity"])
 def test_the_commands_know_both_options(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])

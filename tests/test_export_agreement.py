@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from export.agreement import Comparing, StageOutputs, match, tolerances_for
+from export.agreement import Comparing, StageOutputs, tolerances_for
+from export.agreement_answers import match
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
 STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)
@@ -129,6 +130,15 @@ def test_a_full_output_leaves_out_what_comes_last(pixels):
     assert compare(stages(pixels, answers=ones[0]), stages(pixels, answers=others[0])).agrees
     first = compare(stages(pixels, answers=ones[1]), stages(pixels, answers=others[1])).first_divergent
     assert first.measure == "unmatched"
+
+
+def test_boxes_without_area_match_where_they_coincide(pixels):
+    """Clipping at the picture's edge makes such boxes, and their IoU with themselves is 0."""
+    edge = (0, 128, 128, 128, 0.9, 1)
+    reference = stages(pixels, answers=detections(edge))
+    assert compare(reference, stages(pixels, answers=detections((0, 127.999, 128, 128, 0.9, 1)))).agrees
+    first = compare(reference, stages(pixels, answers=detections((0, 0, 128, 0, 0.9, 1)))).first_divergent
+    assert (first.measure, first.size) == ("unmatched", 1)
 
 
 def test_pixels_of_class_maps():

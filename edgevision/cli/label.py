@@ -39,6 +39,12 @@ def label_command(
         "--engine",
         help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
     ),
+    trust: bool = typer.Option(
+        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
+    ),
+    rebuild: bool = typer.Option(
+        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
 ) -> None:
     """Label pictures and videos with a model, for training another one.
@@ -53,6 +59,7 @@ def label_command(
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
     """
     from edgevision.cli.labelling import Request, label
+    from edgevision.cli.plans import PlanPolicy
 
     exit_code = label(
         Request(
@@ -69,6 +76,7 @@ def label_command(
             flip=flip,
             tiles=tiles,
             engine=engine,
+            plans=PlanPolicy(trust, rebuild),
             overwrite=overwrite,
         )
     )

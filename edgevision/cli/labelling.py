@@ -14,6 +14,7 @@ from edgevision.cli.app import EXIT_DAMAGED
 from edgevision.cli.counting import counting
 from edgevision.cli.label_sources import Footage, find_footage, folder_of_all
 from edgevision.cli.opening import open_model
+from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.progress import say
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.data.classes import canonical, parse_classes
@@ -46,6 +47,7 @@ class Request:
     flip: bool
     tiles: bool
     engine: str
+    plans: PlanPolicy
     overwrite: bool
 
 
@@ -65,7 +67,7 @@ def label(request: Request) -> int:
     document = CocoDocument(request.merge)
     uris = [uri for source in request.sources for uri in expand_sources(source)]
     console, stop = Console(stderr=True), StopRequest()
-    with open_model(request.model, request.engine) as model:
+    with open_model(request.model, request.engine, request.plans) as model:
         if model.engine.manifest.task != "detection":
             raise UsageError(f"{request.model} is a {model.engine.manifest.task} model; expected a detector")
         teacher = Detector(model.engine, 0.0, _wanted(request, model.engine.manifest.classes))

@@ -25,6 +25,12 @@ def parity_command(
         None, "--checkpoint", help="The checkpoint that they were exported from, as the reference."
     ),
     frames: int = typer.Option(8, "--frames", min=1, help="How many frames, spread over the source."),
+    trust: bool = typer.Option(
+        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
+    ),
+    rebuild: bool = typer.Option(
+        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Compare the same frames through PyTorch, ONNX Runtime, OpenVINO and TensorRT, where present.
@@ -37,7 +43,10 @@ def parity_command(
       edgevision parity retinanet-light --source street.mp4
       edgevision parity model.onnx model.int8.onnx --source street.mp4 --checkpoint runs/mine/best.pt
     """
+    from functools import partial
+
     from edgevision.cli.extras import needs_extra
+    from edgevision.cli.plans import PlanPolicy, open_engine
     from edgevision.zoo import find_model
 
     with needs_extra("export"):
@@ -51,7 +60,8 @@ def parity_command(
             from edgevision.training.checkpoint import load_checkpoint
             from export.parity_torch import TorchRun
         reference = TorchRun(load_checkpoint(checkpoint), read_manifest(paths[0]).heads)
-    with Parity(paths, reference) as parity:
+    open_plan = partial(open_engine, engine="tensorrt", policy=PlanPolicy(trust, rebuild))
+    with Parity(paths, reference, open_plan) as parity:
         report = parity.compare(_batches(source, parity.manifest, frames))
     typer.echo(_json(report) if as_json else _text(report))
     if not report.agrees:
