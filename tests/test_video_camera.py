@@ -1,12 +1,14 @@
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 from video_helpers import eventually
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video import camera, open_source
+from edgevision.video.base import FailReason
 from edgevision.video.camera import camera_device
 from edgevision.video.options import SourceOptions
 
@@ -149,3 +151,110 @@ def test_a_device_is_never_released_under_a_reading_thread():
     go_on.set()
     assert eventually(lambda: capture.released == 1)
     assert not capture.released_while_reading
+
+
+class Usb:
+    """Cameras as V4L2 shows them through OpenCV: a device file while plugged in, and reads that fail at once
+    after it is pulled. Each opening gives the next camera."""
+
+    def __init__(self, path, *cameras):
+        self.path, self.cameras, self.opened = path, list(cameras), []
+        path.touch()
+
+    def __call__(self, device):
+        assert device == str(self.path)
+        if not self.path.exists():
+            return FakeCapture([], opened=False)
+        images = self.cameras.pop(0)
+        usb = self
+
+        class Plugged(FakeCapture):
+            def read(self):
+                if not self.images:
+                    usb.path.unlink(missing_ok=True)
+                return super().read()
+
+        self.opened.append(Plugged(images))
+        return self.opened[-1]
+
+
+def test_a_camera_that_is_unplugged_and_plugged_in_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(camera, "list_cameras", list)
+    usb = Usb(tmp_path / "video5", [PICTURE] * 3, [PICTURE] * 2)
+    options = SourceOptions(read_timeout_s=30)
+    source = camera.open_camera(str(usb.path), camera.CameraMode(), options, camera_factory=usb)
+    with source:
+        frames = iter(source)
+        for _ in range(3):
+            next(frames)
+        plug_in = threading.Timer(0.8, usb.path.touch)
+        plug_in.start()
+        assert next(frames).index == 3  # no time-out was waited for: the device file was gone
+        plug_in.join()
+    assert usb.opened[0].released == 1  # else the kernel would give the next one another number
+    assert source.connection.reconnects == 1
+    assert source.connection.failed_attempts >= 1
+    assert caplog.messages[0] == f"{usb.path} was unplugged; reconnecting"
+    assert "found no camera on this machine" in caplog.messages[1]
+
+
+def test_broken_pictures_of_a_camera_are_counted_once_it_goes_on():
+    capture = FakeCapture([PICTURE, None, None, PICTURE])
+    with open_source("0", camera_factory=lambda _: capture) as source:
+        frames = iter(source)
+        next(frames), next(frames)
+        assert source.report.failed == {FailReason.UNDECODABLE: 2}
+
+
+class Picky(FakeCapture):
+    """Gives 640x480 at 30 frames a second whatever it is asked for, in YUYV."""
+
+    def get(self, key):
+        return float(cv2.VideoWriter.fourcc(*"YUYV")) if key == cv2.CAP_PROP_FOURCC else super().get(key)
+
+
+def test_what_a_camera_is_asked_for_in_the_order_that_v4l2_needs():
+    capture = FakeCapture([PICTURE])
+    with open_source("v4l2://0?size=640x480&rate=30&format=mjpg", camera_factory=lambda _: capture):
+        pass
+    assert list(capture.settings.items()) == [
+        (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+        (cv2.CAP_PROP_FRAME_WIDTH, 640),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 480),
+        (cv2.CAP_PROP_FPS, 30.0),
+        (cv2.CAP_PROP_BUFFERSIZE, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "note"),
+    [
+        ("size=1280x720", "gives 640x480 instead of 1280x720"),
+        ("rate=60", "gives 30 frames a second instead of 60"),
+        ("rate=29.97", None),
+        ("size=640x480", None),
+        ("format=raw", None),
+        (
+            "format=mjpg&size=1920x1080&rate=60",
+            "gives pictures other than JPEG and 640x480 instead of 1920x1080 "
+            "and 30 frames a second instead of 60",
+        ),
+    ],
+)
+def test_a_camera_that_gives_something_else_says_so(query, note):
+    with open_source(f"webcam?{query}", camera_factory=lambda _: Picky([PICTURE])) as source:
+        next(iter(source))
+    assert len(source.report.notes) == (note is not None)
+    assert all(line.startswith(f"camera 0 {note}") for line in source.report.notes)
+
+
+def test_the_drivers_own_times_are_used():
+    class Clocked(FakeCapture):
+        moments = iter([1000.0, 1040.0, 1080.0])
+
+        def get(self, key):
+            return next(self.moments) if key == cv2.CAP_PROP_POS_MSEC else super().get(key)
+
+    with open_source("0", camera_factory=lambda _: Clocked([PICTURE] * 3)) as source:
+        frames = iter(source)
+        assert [round(next(frames).time_s, 3) for _ in range(3)] == [0, 0.04, 0.08]

@@ -20,6 +20,7 @@ from edgevision.video.redact import redact
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 _ADVICE = "check address and network"
 _NEAR_END_S = 1.0
+_FASTEST = 1000.0  # frames a second; what is above is a clock's rate that passes for one
 
 
 def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSource:
@@ -56,7 +57,8 @@ class StreamFeed:
         self._name = redact(uri)
         self._read_timeout_s = options.read_timeout_s
         is_rtsp = uri.lower().startswith("rtsp")
-        wanted = {"rtsp_transport": options.transport.value} if is_rtsp else {}
+        # FFmpeg would look at a second or two of pictures to find their rate, which no stream has to keep.
+        wanted = {"rtsp_transport": options.transport.value, "fpsprobesize": "0"} if is_rtsp else {}
         timeouts = (options.connect_timeout_s, options.read_timeout_s)
         failure: SourceError | None = None
         start = time.monotonic()
@@ -73,6 +75,7 @@ class StreamFeed:
             raise
         context = self._stream.codec_context
         self._length_s = (self._container.duration or 0) / av.time_base
+        rate = frame_rate(self._stream)
         is_live = is_rtsp or not self._length_s
         # Frame threads hold back a picture for each of them, which is latency.
         self._decoder = Decoder(self._stream, threads=threads, frame_threads=not is_live)
@@ -81,7 +84,7 @@ class StreamFeed:
             is_live=is_live,
             width=context.width or None,
             height=context.height or None,
-            frame_rate=frame_rate(self._stream),
+            frame_rate=None if rate is None or rate > _FASTEST else rate,
             frame_count=self._stream.frames or None,
             pixel_aspect=context.sample_aspect_ratio or Fraction(1),
         )

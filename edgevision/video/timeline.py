@@ -101,7 +101,7 @@ class LiveTimeline:
             self._start_ns = arrived_ns
         passed = arrived_ns - self._start_ns
         moment = passed if time_ns is None else self._moment(time_ns, passed)
-        self.missing += time_ns is None
+        self.missing += time_ns is None and self._shift is not None  # many streams begin with one
         self._last = max(moment, self._last + _STEP_NS)
         return self._last
 
