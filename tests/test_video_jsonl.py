@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.errors import DataError, SinkError
 from edgevision.types import Detections, Frame, SegmentationMap
-from edgevision.video.jsonl import JsonlSink, read_jsonl
+from edgevision.video.jsonl import DetectionRecord, FrameRecord, JsonlSink, frame_record, read_jsonl
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
 CLASSES = [["person", "car"]]
@@ -178,9 +178,10 @@ def test_no_space_left():
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     text = (Path(__file__).parents[1] / "docs" / "jsonl.md").read_text(encoding="utf-8")
     examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
-    assert len(examples) == 3
+    assert len(examples) == 4
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [0, 1, 0]
-    for field in ("schema", "frame", "time_s", "source", "size", "detections", "segmentation"):
+    assert [record.frame for record in read_jsonl(path)] == [52, 0, 1, 0]
+    fields = [*FrameRecord.__struct_encode_fields__, *DetectionRecord.__struct_encode_fields__]
+    for field in fields:
         assert f"| `{field}` |" in text
