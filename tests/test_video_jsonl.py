@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.errors import DataError, SinkError
 from edgevision.types import Detections, Frame, SegmentationMap
-from edgevision.video.jsonl import DetectionRecord, FrameRecord, JsonlSink, frame_record, read_jsonl
+from edgevision.video.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
 CLASSES = [["person", "car"]]
