@@ -163,7 +163,12 @@ def _freeze_s(text: str) -> float | None:
     return None if text == "off" else duration_s(text)
 
 
-def _yes(text: str) -> bool:
+def yes_or_no(text: str) -> bool:
+    """True for ``yes``, False for ``no``.
+
+    Raises:
+        ValueError: with what was expected.
+    """
     return one_of("yes", "no")(text) == "yes"
 
 
@@ -173,7 +178,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "timeout": duration_s,
     "reconnect": _attempts,
     "freeze": _freeze_s,
-    "wait": _yes,
+    "wait": yes_or_no,
 }
 _FIELDS = {
     "transport": "transport",

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from edgevision.errors import SourceError, nearest
 from edgevision.video.base import Source
 from edgevision.video.camera import CameraFactory, camera_device, camera_mode, open_camera, open_capture
+from edgevision.video.chaos import SCHEME as CHAOS_SCHEME
+from edgevision.video.chaos import ChaosSource, split_faults
 from edgevision.video.demo import DemoSource
 from edgevision.video.file import FileSource
 from edgevision.video.images import ImagesSource
@@ -20,7 +22,7 @@ from edgevision.video.rtsp import SCHEMES, open_stream
 
 ACCEPTED = (
     "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
-    "rtsp://..., http://..., demo"
+    "rtsp://..., http://..., demo, chaos://SOURCE?..."
 )
 
 
@@ -49,6 +51,11 @@ def open_source(
     """
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
+    if uri.startswith(CHAOS_SCHEME):
+        inner, faults = split_faults(uri)
+        return ChaosSource(
+            open_source(inner, options, camera_factory=camera_factory, threads=threads), faults
+        )
     device, scheme = camera_device(uri), _scheme(uri)
     if device is not None:
         uri, options = split_options(uri, options)
@@ -94,7 +101,7 @@ def _local_path(uri: str, scheme: str) -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(uri).path))
     if scheme:
-        known = ("file", "demo", "v4l2", *SCHEMES)
+        known = ("file", "demo", "v4l2", "chaos", *SCHEMES)
         raise SourceError(
             f"unknown kind of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
         )
