@@ -10,7 +10,7 @@ convolution really runs in INT8. Each layer is one line such as (shortened)::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from edgevision.engines.plan import PlanLayer
 
@@ -41,11 +41,6 @@ def parse_layers(dump: str) -> tuple[PlanLayer, ...]:
     return tuple(layers)
 
 
-def runs_int8(layers: Iterable[PlanLayer]) -> bool:
-    """Whether any layer but those of elementwise operators takes int8."""
-    return any(layer.precision == "Int8" and layer.kind != _ELEMENTWISE for layer in layers)
-
-
 def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[str, str]:
     """The precision that each ONNX node runs in; nodes that no layer names are left out.
 
@@ -62,3 +57,9 @@ def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[s
         for node in wanted.intersection(layer.nodes):
             found.setdefault(node, layer.precision)
     return found
+
+
+def turned_to_float(layers: Iterable[PlanLayer], nodes: Collection[str]) -> tuple[str, ...]:
+    """Those of ``nodes``, convolutions in int8, that the plan computes in float, as far as its layers tell."""
+    found = node_precisions(layers, nodes)
+    return tuple(name for name in nodes if found.get(name, "Int8") != "Int8")

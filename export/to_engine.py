@@ -29,7 +29,7 @@ from edgevision.engines.trt_library import library_version, load_library
 from edgevision.engines.trust import is_built_here, record_built_plan
 from edgevision.errors import EdgeVisionError, ModelError, SinkError, UsageError
 from edgevision.files import atomic_path, refuse_existing
-from export.layer_dump import runs_int8
+from export.layer_dump import turned_to_float
 from export.targets import AUTO, Machine, Target, check_builds_here, find_target, this_machine
 from export.trt_build import BuildOptions, build
 from export.trt_progress import Watch, run_watched
@@ -131,12 +131,12 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
     onnx_sha256 = hashlib.sha256(data).hexdigest()
     gpu = "" if profile.builds_anywhere else machine.gpu
     key = _key(onnx_sha256, library_version(trt), gpu, job)
+    int8, notes = _look(data, job.model, profile.flavour)
     present = _up_to_date(job.plan, key)
     if present is not None:
-        return Compiled(present, is_reused=True)
+        return Compiled(present, is_reused=True, notes=(*notes, *_lost_int8(present, int8)))
     refuse_existing(job.plan, overwrite)
     refuse_existing(plan_info_path(job.plan), overwrite)
-    notes = _lint(data, job.model, profile.flavour)
     started = time.monotonic()
     built = run_watched(
         lambda progress: build(
@@ -166,7 +166,7 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
         plan_sha256=hashlib.sha256(built.data).hexdigest(),
     )
     write_plan(job.plan, built.data, info)
-    notes = (*notes, *built.notes, *_lost_int8(info), *_record(job.plan, info.plan_sha256))
+    notes = (*notes, *built.notes, *_lost_int8(info, int8), *_record(job.plan, info.plan_sha256))
     if job.timing_cache is not None and built.timing_cache is not None:
         with atomic_path(job.timing_cache) as partial:
             partial.write_bytes(built.timing_cache)
@@ -229,25 +229,38 @@ def _up_to_date(plan: Path, key: str) -> PlanInfo | None:
         return None
 
 
-def _lint(data: bytes, model: Path, flavour: Flavour) -> tuple[str, ...]:
-    """Refuses what TensorRT is known to refuse, in our own words; returns a note where it could not look."""
+def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Refuses what TensorRT is known to refuse, in our own words.
+
+    Returns:
+        Names of the convolutions that are to run in INT8, and a note where nobody could look.
+    """
     try:
         import onnx
 
+        from edgevision.graph.convolutions import int8_convolutions
         from edgevision.graph.lint import require_tensorrt
     except ImportError:  # a device may have the runtime alone; TensorRT's own parser still looks
-        return ("the model was not checked before the build (pip install onnx does that)",)
-    require_tensorrt(onnx.load_model_from_string(data), str(model), flavour)
-    return ()
+        return (), ("the model was not checked before the build (pip install onnx does that)",)
+    graph = onnx.load_model_from_string(data)
+    require_tensorrt(graph, str(model), flavour)
+    return int8_convolutions(graph.graph), ()
 
 
-def _lost_int8(info: PlanInfo) -> tuple[str, ...]:
+def _lost_int8(info: PlanInfo, int8: tuple[str, ...]) -> tuple[str, ...]:
     """TensorRT for RTX computes INT8 models in float on Turing, without a word: slower than plain FP16."""
-    if not info.manifest.precision.startswith("int8") or not info.layers or runs_int8(info.layers):
+    lost = turned_to_float(info.layers, int8)
+    if not lost:
         return ()
+    library = flavour_name(info.flavour)
+    if len(lost) == len(int8):
+        return (
+            f"none of the {len(int8)} INT8 convolutions runs in INT8 on {info.target}: {library} turned them "
+            "to float; an FP16 model is the better one there",
+        )
     return (
-        f"no layer of this INT8 model runs in INT8 on {info.target}: {flavour_name(info.flavour)} turned "
-        "them to float; an FP16 model is the better one there",
+        f"{len(lost)} of the {len(int8)} INT8 convolutions run in float on {info.target}, as {library} "
+        f"chose; the first is {lost[0]}",
     )
 
 

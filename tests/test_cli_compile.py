@@ -118,7 +118,10 @@ def test_help_names_every_target(call) -> None:
 
 
 @needs_rtx
-def test_ctrl_c_ends_the_build_in_one_line_and_leaves_nothing(folder) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")]
+)
+def test_a_signal_ends_the_build_and_leaves_nothing(folder, sent, code, says) -> None:
     """In a process of its own, on a model whose build takes seconds."""
     process = subprocess.Popen(
         [
@@ -141,7 +144,7 @@ def test_ctrl_c_ends_the_build_in_one_line_and_leaves_nothing(folder) -> None:
     while time.monotonic() < deadline and "tensorrt_rtx" not in libraries.read_text():
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err) == (code, says)
     assert [path.name for path in folder.iterdir()] == ["m.onnx"]

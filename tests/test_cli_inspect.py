@@ -17,6 +17,7 @@ from edgevision.cli.inspection import inspect_file
 from edgevision.engines.plan import BatchRange, Host, PlanInfo, PlanLayer, write_plan
 from edgevision.errors import ModelError
 from edgevision.graph.summary import summarise
+from edgevision.manifest import CalibrationFacts
 from edgevision.zoo import list_models
 
 F = np.float32
@@ -266,6 +267,37 @@ def test_a_plan_shows_what_it_was_built_with(tmp_path: Path, capsys: pytest.Capt
     assert json.loads(out)["plan"]["host"]["python"] == "3.10.12"
 
 
+def test_nvidias_words_for_layers_are_said_in_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = (
+        PlanLayer("a", "correlation", "Int8"),
+        PlanLayer("b", "kgen", "Half"),
+        PlanLayer("c", "gemm", ""),
+    )
+    _, out, _ = inspect(capsys, plan(tmp_path / "colours.engine", layers=layers))
+    rows = [line.split() for line in out.splitlines()[-6:]]
+    assert ["convolution", "1"] in rows
+    assert ["generated", "kernel", "1"] in rows
+    assert ["gemm", "1"] in rows
+
+
+def test_how_a_model_was_calibrated_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = CalibrationFacts(
+        method="entropy",
+        frames=300,
+        frames_sha256="ab" * 32,
+        float_sha256="cd" * 32,
+        int8_share=0.8765,
+        float_layers=("stem", "deep"),
+    )
+    path = write_colour_model(tmp_path / "colours.onnx", colour_manifest(precision="int8", calibration=facts))
+    _, out, _ = inspect(capsys, path)
+    said = " ".join(out.split())
+    assert "entropy over 300 frames, 87.6% of the convolution work in INT8" in said
+    assert "put back to float: stem, deep; from the FP32 model cdcdcdcdcdcd" in said
+
+
 def test_a_plan_that_was_replaced_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = plan(tmp_path / "colours.engine")
     path.write_bytes(b"other")
@@ -281,6 +313,7 @@ def test_a_plan_that_was_replaced_is_told(tmp_path: Path, capsys: pytest.Capture
         ("empty.onnx", b"", "the file is empty"),
         ("alone.engine", b"data", "expected its contract beside it in alone.engine.json"),
         ("absent.onnx", None, "model file not found"),
+        ("absent.engine", None, "model file not found"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import types
 
 import pytest
@@ -82,3 +83,15 @@ def test_an_error_log_is_one_short_line():
     log("error", "second")
     assert str(log).startswith("first xxx")
     assert len(str(log)) == 300
+
+
+def test_ctrl_c_while_the_library_loads_is_no_missing_library(tmp_path, monkeypatch) -> None:
+    """pybind11 turns whatever ends a module's loading into an ImportError."""
+    (tmp_path / "tensorrt.py").write_text(
+        "try:\n    raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt as error:\n    raise ImportError('initialization failed') from error\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        load_library("tensorrt")

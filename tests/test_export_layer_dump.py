@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgevision.engines.plan import PlanLayer
-from export.layer_dump import is_layer_dump, node_precisions, parse_layers, runs_int8
+from export.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
 
 
 def tensor(name: str, datatype: str) -> str:
@@ -42,11 +42,13 @@ def test_a_convolutions_precision_is_that_of_the_layer_that_multiplies() -> None
     assert node_precisions(layers, ["relu, 1"]) == {"relu, 1": "Half"}
 
 
-def test_int8_counts_where_something_is_multiplied() -> None:
+def test_what_was_turned_to_float_is_told_from_what_no_layer_names() -> None:
     layers = parse_layers(DUMP)
-    assert runs_int8(layers)
-    assert not runs_int8(layer for layer in layers if layer.name != "conv1_myl0_1")
-    assert not runs_int8([PlanLayer("clip", "kgen", "Int8", ("clip",))])
+    assert turned_to_float(layers, ("conv1", "conv2", "merged away")) == ("conv2",)
+    assert turned_to_float(layers, ("conv1",)) == ()
+    assert turned_to_float((), ("conv1", "conv2")) == (), "a builder that says nothing is not accused"
+    pooled = PlanLayer("pool", "maxpool", "Int8", ("conv2",))  # only who multiplies counts
+    assert turned_to_float([*layers, pooled], ("conv2",)) == ("conv2",)
 
 
 def test_another_text_holds_no_layers() -> None:

@@ -116,7 +116,7 @@ def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = write_conv_segmenter(tmp_path / "odd.onnx", operator="Det")
-    monkeypatch.setattr(export.to_engine, "_lint", lambda *_: ())
+    monkeypatch.setattr(export.to_engine, "_look", lambda *_: ((), ()))
     with pytest.raises(
         ExportError, match=r"odd\.onnx: TensorRT cannot take node 'odd one' \(Det\): "
     ) as caught:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -27,6 +25,7 @@ from calibration.speed import measure_speed, timed_engines
 from edgevision.cli.app import Commands
 from edgevision.cli.counting import counting
 from edgevision.cli.progress import say
+from edgevision.cli.signals import end_on_sigterm
 from edgevision.data.classes import canonical
 from edgevision.data.coco import read_coco
 from edgevision.data.detection import select_classes
@@ -107,20 +106,6 @@ def run_calibration(request: Request) -> None:
     say(Console(), f"{request.out}: {verdict(report)}")
     for one in report.speed:
         say(Console(), f"  {one.engine}: {one.float_ms:.1f} ms in float, {one.int8_ms:.1f} ms in int8")
-
-
-@contextmanager
-def end_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that what it made is taken away; the exit code is 143."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

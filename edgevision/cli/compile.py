@@ -54,6 +54,7 @@ def compile_command(
     from rich.console import Console
 
     from edgevision.cli.progress import say
+    from edgevision.cli.signals import end_on_sigterm
     from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange
     from edgevision.errors import UsageError
     from edgevision.zoo import find_model
@@ -67,7 +68,7 @@ def compile_command(
         raise UsageError(f"{model} is a plan already; give the ONNX file it was built from")
     options = BuildOptions(None if batch is None else BatchRange(*batch), workspace, dla)
     console = Console(stderr=True)
-    with _bar(f"{path.name} for {target}", console) as watch:
+    with end_on_sigterm(), _bar(f"{path.name} for {target}", console) as watch:
         compiled = compile_model(
             path, out, target, options, timing_cache=timing_cache, overwrite=overwrite, watch=watch
         )

@@ -12,13 +12,15 @@ from rich.text import Text
 
 from edgevision.cli.inspection import Inspection
 from edgevision.engines.plan import PlanInfo
-from edgevision.manifest import Manifest
+from edgevision.manifest import CalibrationFacts, Manifest
 
 if TYPE_CHECKING:
     from edgevision.graph.summary import GraphSummary
 
 _HEADINGS = {"int8": "INT8", "fp16": "FP16", "fp32": "FP32", "other": "other"}
 _NVIDIAS = {"Int8": "int8", "Half": "fp16", "Float": "fp32"}
+_KINDS = {"correlation": "convolution", "kgen": "generated kernel", "shape_call": "shape arithmetic"}
+"""What some of TensorRT's own words for kinds of layers mean."""
 _SHOWN_CLASSES = 8
 
 
@@ -72,11 +74,22 @@ def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
         )
     if manifest.heads:
         yield "heads", ", ".join(manifest.heads)
+    if manifest.calibration is not None:
+        yield "calibrated", _calibration(manifest.calibration)
     if manifest.figures:
         yield "figures", ", ".join(f"{name} {value:.4g}" for name, value in manifest.figures.items())
     yield "trained on", manifest.training_data or "not stated"
     yield "licence", manifest.licence or "not stated"
     yield "SHA-256", f"{manifest.sha256 or 'not stated'} (without metadata)"
+
+
+def _calibration(facts: CalibrationFacts) -> str:
+    kept = facts.float_layers
+    back = f"; put back to float: {', '.join(kept)}" if kept else ""
+    return (
+        f"{facts.method} over {facts.frames} frames, {facts.int8_share:.1%} of the convolution work in INT8"
+        f"{back}; from the FP32 model {facts.float_sha256[:12]}"
+    )
 
 
 def _plan(info: PlanInfo) -> Iterator[tuple[str, str]]:
@@ -110,7 +123,9 @@ def _graph(graph: GraphSummary) -> Iterator[tuple[str, str]]:
 def _plan_layers(info: PlanInfo) -> dict[str, Mapping[str, int]]:
     kinds: dict[str, Counter[str]] = {}
     for layer in info.layers:
-        kinds.setdefault(layer.kind, Counter())[_NVIDIAS.get(layer.precision, "other")] += 1
+        kinds.setdefault(_KINDS.get(layer.kind, layer.kind), Counter())[
+            _NVIDIAS.get(layer.precision, "other")
+        ] += 1
     return dict(sorted(kinds.items(), key=lambda entry: (-sum(entry[1].values()), entry[0])))
 
 

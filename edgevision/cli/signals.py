@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to finish."""
+"""What Ctrl-C and SIGTERM do: a request to finish, or the end of what was begun."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ def stop_on_signals(stop: StopRequest) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def end_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it made is taken away; the exit code is 143."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def signal_exit_code(reason: str) -> int | None:

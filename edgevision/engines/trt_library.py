@@ -35,10 +35,13 @@ def load_library(flavour: Flavour) -> Any:
 
     Raises:
         EngineError: it is not installed, or cannot be loaded; the message says how to install it.
+        KeyboardInterrupt: Ctrl-C while it was loading, which takes seconds.
     """
     try:
         return importlib.import_module(MODULES[flavour])
     except (ImportError, OSError) as error:  # OSError: a shared library that it needs is missing
+        if isinstance(error.__cause__, KeyboardInterrupt):  # what pybind11 makes of it
+            raise KeyboardInterrupt from error
         reason = "is not installed" if not is_installed(flavour) else f"cannot be loaded ({error})"
         raise EngineError(
             f"{flavour_name(flavour)} {reason}; expected the Python module {MODULES[flavour]}; "

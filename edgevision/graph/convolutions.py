@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -108,6 +108,27 @@ def find_convolutions(
     if not found:
         raise ModelError(f"{origin} has no convolution before its heads; there is nothing to quantise")
     return tuple(found)
+
+
+def takes_int8(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a node's data and weights are both dequantised in front of it: TensorRT computes it in int8.
+
+    Args:
+        node: an operator that multiplies, such as a convolution.
+        makers: the node that makes each tensor.
+    """
+    before = [makers[name].op_type if name in makers else "" for name in node.input[:2]]
+    return before == ["DequantizeLinear", "DequantizeLinear"]
+
+
+def int8_convolutions(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Names of the convolutions that are to run in int8, in the graph's order; the nameless are left out."""
+    makers = {name: node for node in graph.node for name in node.output}
+    return tuple(
+        node.name
+        for node in graph.node
+        if node.op_type in CONVOLUTIONS and node.name and takes_int8(node, makers)
+    )
 
 
 def _last_convolutions(graph: onnx.GraphProto, heads: Sequence[str]) -> set[str]:

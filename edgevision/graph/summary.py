@@ -10,14 +10,14 @@ import msgspec
 import onnx
 from onnx import TensorProto, helper
 
+from edgevision.graph.convolutions import CONVOLUTIONS, takes_int8
 from edgevision.graph.core import PREPROCESSING
 from edgevision.graph.lint import check_tensorrt
 
 PRECISIONS = ("int8", "fp16", "fp32", "other")
 """``other`` is integers, booleans, and what no type can be inferred for."""
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-_MULTIPLYING = (*_CONVOLUTIONS, "Gemm", "MatMul")
+_MULTIPLYING = (*CONVOLUTIONS, "Gemm", "MatMul")
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 _OUTSIDE = (PREPROCESSING, "post/")  # anchors and limits, which nobody trained
 _ON_INTEGERS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
@@ -109,11 +109,8 @@ def node_precision(
     """
     if node.op_type in (*_QUANTISERS, *_ON_INTEGERS):
         return "int8"
-    if node.op_type in _MULTIPLYING:
-        # TensorRT makes an int8 kernel where data and weights are both dequantised in front of it.
-        before = [makers[name].op_type if name in makers else "" for name in node.input[:2]]
-        if before == ["DequantizeLinear", "DequantizeLinear"]:
-            return "int8"
+    if node.op_type in _MULTIPLYING and takes_int8(node, makers):
+        return "int8"
     kinds = [values[name].tensor_type.elem_type for name in node.output if name in values]
     if TensorProto.FLOAT16 in kinds:
         return "fp16"
@@ -137,7 +134,7 @@ def _macs(
 ) -> Counter[str]:
     found: Counter[str] = Counter()
     for node in graph.node:
-        if node.op_type not in _CONVOLUTIONS:
+        if node.op_type not in CONVOLUTIONS:
             continue
         weight = _sizes(values.get(node.input[1]))
         # A transposed convolution does its work once for each pixel that it reads.
