@@ -60,6 +60,6 @@ def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[s
 
 
 def turned_to_float(layers: Iterable[PlanLayer], nodes: Collection[str]) -> tuple[str, ...]:
-    """Those of ``nodes``, convolutions in int8, that the plan computes in float, as far as its layers tell."""
+    """Those of ``nodes``, convolutions in int8, that the plan computes in float, as far as it says."""
     found = node_precisions(layers, nodes)
     return tuple(name for name in nodes if found.get(name, "Int8") != "Int8")
