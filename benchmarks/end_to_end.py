@@ -33,7 +33,7 @@ from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError
 from edgevision.files import atomic_path
 from edgevision.overlay import Overlay, render
-from edgevision.pipeline import Pipeline
+from edgevision.pipeline import Stream, run_stream
 from edgevision.types import Frame, Result
 from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.zoo import default_model, find_model
@@ -118,8 +118,9 @@ def whole_run(detector: Detector, clip: str, max_frames: int | None) -> float:
     """Frames per second of everything, the closing of the outputs included."""
     with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
         sinks = [open_output(detector, source, folder, name) for name in ("out.mp4", "out.jsonl")]
-        pipeline = Pipeline(source, [detector], sinks, [Overlay(detector.manifest)], max_frames=max_frames)
-        return pipeline.run().frames_per_second
+        overlays = [Overlay(detector.manifest)]
+        stream = Stream(source=source, sinks=sinks, overlays=overlays, max_frames=max_frames)
+        return run_stream(stream, [detector]).frames_per_second
 
 
 def open_output(detector: Detector, source: Source, folder: str, name: str) -> Sink:

@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 import functools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,8 @@ class Detector:
     """A model that takes pictures of any size and answers in their own pixels.
 
     The three steps of a call can be run apart, so that a pipeline can overlap and time them. Each may
-    run on another thread than the one before it.
+    run on another thread than the one before it. Between them, prepared pictures can be joined for the
+    engine and their outputs split again.
 
     Args:
         engine: a loaded model.
@@ -71,7 +72,7 @@ class Detector:
         self.notes = _notes(self.manifest, conf_threshold, classes)
         self._wanted = _class_mask(self.manifest.classes, classes)
         self._fit = functools.lru_cache(maxsize=64)(self._fit_size)
-        self._free: deque[NDArray[np.uint8]] = deque(maxlen=8)
+        self._free: defaultdict[int, deque[NDArray[np.uint8]]] = defaultdict(lambda: deque(maxlen=8))
 
     def __call__(self, images: Sequence[Image]) -> list[Result]:
         """Answers for a batch of pictures.
@@ -99,6 +100,32 @@ class Detector:
             letterbox.image(image, out=slot)
         return Batch(frames, geometry)
 
+    def join(self, batches: Sequence[Batch]) -> Batch:
+        """Several prepared batches as one; a single one as it is."""
+        if len(batches) == 1:
+            return batches[0]
+        geometry = tuple(letterbox for batch in batches for letterbox in batch.geometry)
+        frames = self._take_buffer((len(geometry), *batches[0].frames.shape[1:]))
+        np.concatenate([batch.frames for batch in batches], out=frames)
+        return Batch(frames, geometry)
+
+    def split(
+        self, joined: Batch, batches: Sequence[Batch], outputs: Mapping[str, NDArray[Any]]
+    ) -> list[dict[str, NDArray[Any]]]:
+        """The outputs of a joined batch as those of its parts, which stay valid after the engine's next call."""
+        if joined is not batches[0]:
+            self.discard(joined)
+        parts, start = [], 0
+        for batch in batches:
+            rows = slice(start, start + len(batch.geometry))
+            parts.append({name: array[rows].copy() for name, array in outputs.items()})
+            start = rows.stop
+        return parts
+
+    def discard(self, batch: Batch) -> None:
+        """Gives the memory of a batch back that is not wanted any more."""
+        self._free[len(batch.frames)].append(batch.frames)
+
     def infer(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Runs the engine on a prepared batch; in parts where the model takes one batch size only."""
         size = self.engine.inputs[0].shape[0]
@@ -125,7 +152,7 @@ class Detector:
         """
         read = self._segmentation if self.manifest.task == "segmentation" else self._detections
         results: list[Result] = [read(outputs, i, letterbox) for i, letterbox in enumerate(batch.geometry)]
-        self._free.append(batch.frames)
+        self.discard(batch)
         return results
 
     def _detections(self, outputs: Mapping[str, NDArray[Any]], i: int, letterbox: Letterbox) -> Detections:
@@ -155,10 +182,9 @@ class Detector:
 
     def _take_buffer(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         try:
-            buffer = self._free.popleft()
+            return self._free[shape[0]].popleft()
         except IndexError:
             return np.empty(shape, np.uint8)
-        return buffer if buffer.shape == shape else np.empty(shape, np.uint8)
 
     def _fit_size(self, width: int, height: int) -> Letterbox:
         manifest = self.manifest

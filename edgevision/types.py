@@ -249,6 +249,8 @@ class DropReason(str, Enum):
 
     NEWER_FRAME = "newer_frame"
     """A live source delivered a newer frame while this one waited."""
+    LATENCY = "latency"
+    """It could not have been shown in time, or was left out so that others are."""
     SHUTDOWN = "shutdown"
     """The run ended while the frame waited."""
 

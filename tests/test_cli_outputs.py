@@ -7,7 +7,7 @@ from rich.console import Console
 
 from edgevision.cli import outputs
 from edgevision.cli.outputs import check_named_outputs, make_folder, plan_outputs
-from edgevision.cli.progress import show_progress
+from edgevision.cli.progress import Watched, show_progress
 from edgevision.errors import SinkError, UsageError
 from edgevision.video.base import SourceInfo
 
@@ -90,7 +90,7 @@ def test_several_sources_do_not_fit_one_file(tmp_path):
 def told(info, total, terminal):
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=120)
-    with show_progress(info, total, "(a hint)", console) as report:
+    with show_progress([Watched(info, total, "(a hint)")], console) as report:
         report(run_statistics())
     return text.getvalue()
 

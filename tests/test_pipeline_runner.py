@@ -11,7 +11,7 @@ from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.overlay import Overlay
-from edgevision.pipeline import Pipeline, Policy, StopRequest
+from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream
 from edgevision.types import Detections
 from edgevision.video.arrays import ArraySource
 from edgevision.video.base import FailReason
@@ -65,10 +65,20 @@ def detector(answer=bright_objects, latency_ms=0.0):
 
 
 def run(source, sinks, answer=bright_objects, stop=None, latency_ms=0.0, **options):
-    pipeline = Pipeline(source, [detector(answer, latency_ms)], sinks, **options)
-    report = pipeline.run(stop)
+    stream = Stream(source=source, sinks=sinks, **options)
+    report = run_stream(stream, [detector(answer, latency_ms)], stop=stop)
     assert balanced(report.frames)
     return report
+
+
+def fail(stream, detector):
+    """The ledger of a run that ends by an error, and the error."""
+    pipeline = Pipeline([stream], [detector])
+    (report,) = pipeline.run().streams
+    assert balanced(report.frames)
+    assert report.error == str(pipeline.errors[report.name])
+    assert (report.state, report.stopped) == ("failed", "error")
+    return report.frames, pipeline.errors[report.name]
 
 
 def test_a_file_loses_nothing_and_keeps_its_order():
@@ -83,10 +93,16 @@ def test_a_file_loses_nothing_and_keeps_its_order():
     assert sink.closes == 1
 
 
-def test_sinks_are_called_on_the_thread_of_the_caller():
-    sink = ListSink()
-    run(ArraySource(pictures(5)), [sink])
-    assert sink.threads == {threading.current_thread()}
+def test_only_screens_are_called_on_the_thread_of_the_caller():
+    class Screen(ListSink):
+        def refresh(self):
+            pass
+
+    file, screen = ListSink(), Screen()
+    run(ArraySource(pictures(5)), [screen, file])
+    assert screen.threads == {threading.current_thread()}
+    assert len(file.threads) == 1
+    assert file.threads != screen.threads
 
 
 def test_a_live_source_keeps_the_newest_and_counts_the_rest():
@@ -99,7 +115,6 @@ def test_a_live_source_keeps_the_newest_and_counts_the_rest():
     assert report.frames.dropped["newer_frame"] > 20
     assert report.frames.inferred == len(indices) < 40
     assert indices[-1] == 59  # the newest is never the one that goes
-    assert report.latency.p95_ms < 80  # one waits, one runs; a queue of 60 would take over a second
 
 
 def test_a_policy_can_be_chosen_against_the_source():
@@ -178,11 +193,9 @@ def test_a_failing_model_stops_everything_and_surfaces_once():
         return Detections.empty()
 
     sink = ListSink()
-    pipeline = Pipeline(ArraySource(pictures(100)), [detector(answer)], [sink])
-    with pytest.raises(EngineError, match="out of memory"):
-        pipeline.run()
-    entry = pipeline.ledger.entry()
-    assert balanced(entry)
+    entry, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[sink]), detector(answer))
+    assert isinstance(error, EngineError)
+    assert "out of memory" in str(error)
     assert (entry.inferred, entry.failed) == (4, {"model": 1})
     assert len(sink.frames) == 4
     assert sink.closes == 1
@@ -191,13 +204,12 @@ def test_a_failing_model_stops_everything_and_surfaces_once():
 @pytest.mark.parametrize("fail_at", [0, 3])
 def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
     bad, good = ListSink(fail_at=fail_at), ListSink()
-    pipeline = Pipeline(ArraySource(pictures(100)), [detector()], [good, bad])
-    with pytest.raises(SinkError, match="disk full"):
-        pipeline.run()
+    _, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[good, bad]), detector())
+    assert isinstance(error, SinkError)
+    assert "disk full" in str(error)
     assert len(good.frames) == fail_at + 1
     assert bad.closes == good.closes == 1
-    assert balanced(pipeline.ledger.entry())
-    assert not [thread for thread in threading.enumerate() if thread.name in ("capture", "inference")]
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
 
 
 def test_the_first_error_is_the_one_that_surfaces():
@@ -209,15 +221,16 @@ def test_the_first_error_is_the_one_that_surfaces():
 
 
 def test_a_second_interrupt_still_closes_the_sinks():
-    class Interrupted(ListSink):
-        def write(self, frame, picture, results):
-            raise KeyboardInterrupt
+    def interrupt(statistics):
+        raise KeyboardInterrupt
 
-    sink = Interrupted()
+    sink = ListSink(delay_s=0.01)
+    stream = Stream(source=ArraySource(pictures(500)), sinks=[sink])
     with pytest.raises(KeyboardInterrupt):
-        run(ArraySource(pictures(50)), [sink])
+        run_stream(stream, [detector()], on_statistics=interrupt)
     assert sink.closes == 1
-    assert not [thread for thread in threading.enumerate() if thread.name in ("capture", "inference")]
+    assert len(sink.frames) < 100
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
 
 
 def test_drawing_happens_only_where_somebody_looks():
@@ -237,7 +250,7 @@ def test_drawing_happens_only_where_somebody_looks():
 def test_several_models_answer_for_every_frame():
     sink = ListSink()
     two = [detector(), detector(lambda image: Detections.empty())]
-    Pipeline(ArraySource(pictures(6)), two, [sink]).run()
+    run_stream(Stream(source=ArraySource(pictures(6)), sinks=[sink]), two)
     assert {len(results) for results in sink.results} == {2}
     assert all(len(first) == 1 and len(second) == 0 for first, second in sink.results)
 
@@ -287,8 +300,9 @@ def test_the_report_carries_what_people_should_know():
 
 def test_progress_is_told_on_the_way():
     told = []
-    Pipeline(ArraySource(pictures(40)), [detector(latency_ms=10)], [ListSink()]).run(on_progress=told.append)
-    assert 2 <= len(told) <= 12
+    stream = Stream(source=ArraySource(pictures(60)), sinks=[ListSink()])
+    run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
+    assert 3 <= len(told) <= 12
     written = [run.streams[0].written for run in told]
     assert written == sorted(written)
     assert told[-1].streams[0].recent_frames_per_second > 10

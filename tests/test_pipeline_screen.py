@@ -7,14 +7,14 @@ import numpy as np
 
 from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
-from edgevision.pipeline import Pipeline, StopRequest
+from edgevision.pipeline import StopRequest, Stream, run_stream
 from edgevision.video.arrays import ArraySource
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 
 
 def run(source, sinks, stop=None):
-    return Pipeline(source, [Detector(FakeEngine())], sinks).run(stop)
+    return run_stream(Stream(source=source, sinks=sinks), [Detector(FakeEngine())], stop=stop)
 
 
 class FileSink:

@@ -34,13 +34,18 @@ def plan_outputs(
     save_json: Path | None,
     display: bool,
     save_masks: Path | None = None,
+    name: str = "",
 ) -> OutputPlan:
     """Where the results of ``info`` go.
 
     Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
     into an image, a folder of images into a folder), and a live source is shown in a window, or on a status
     line where there is no display. An output that is a folder, or has no suffix, takes files of those names.
+    A stream that the user gave a ``name`` is called that instead of its stem.
     """
+    default_name = _default_name(info)
+    if name:
+        default_name = default_name.replace(default_stem(info), f"{_safe(name)}.edgevision", 1)
     pictures: list[str] = []
     hint = ""
     named = display or any(path is not None for path in (output, save_json, save_masks))
@@ -50,13 +55,14 @@ def plan_outputs(
     elif not named and info.is_live:
         hint = f"({why_no_display()}; --output out.mp4 records; Ctrl-C ends)"
     if output is not None:
-        pictures.append(str(output / _default_name(info) if names_folder(output) else output))
+        pictures.append(str(output / default_name if names_folder(output) else output))
     elif not named and not info.is_live:
-        pictures.append(_default_name(info))
+        pictures.append(default_name)
     records = None
     if save_json is not None:
         named_folder = names_folder(save_json)
-        records = str(save_json / f"{default_stem(info)}.jsonl" if named_folder else save_json)
+        stem = f"{_safe(name)}.edgevision" if name else default_stem(info)
+        records = str(save_json / f"{stem}.jsonl" if named_folder else save_json)
     return OutputPlan(tuple(pictures), records, hint)
 
 
@@ -91,8 +97,13 @@ def _default_name(info: SourceInfo) -> str:
         return f"{place.stem}.edgevision{suffix if suffix in SUFFIXES else '.png'}"
     if info.path is not None and (info.path.is_dir() or info.width is None):
         return f"{info.path.resolve().name}.edgevision/%06d.jpg"
-    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in place.stem)
-    return f"{stem.strip('_') or 'live'}.edgevision.mp4"
+    return f"{_safe(place.stem)}.edgevision.mp4"
+
+
+def _safe(name: str) -> str:
+    """A name without what means something in a path."""
+    letters = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    return letters.strip("_.") or "live"
 
 
 def check_named_outputs(

@@ -25,7 +25,7 @@ class PlanPolicy:
     rebuild: bool = False
 
 
-def open_engine(path: Path, engine: str, policy: PlanPolicy) -> Engine:
+def open_engine(path: Path, engine: str, policy: PlanPolicy, threads: int | None = None) -> Engine:
     """:func:`edgevision.engines.load_engine`, and a plan that does not fit is built again if allowed.
 
     Raises:
@@ -33,7 +33,7 @@ def open_engine(path: Path, engine: str, policy: PlanPolicy) -> Engine:
         EdgeVisionError: whatever opening or building raises.
     """
     try:
-        return load_engine(path, engine, trust=policy.trust)
+        return load_engine(path, engine, threads, trust=policy.trust)
     except EngineMismatchError as error:
         if not policy.rebuild:
             raise
@@ -46,4 +46,4 @@ def open_engine(path: Path, engine: str, policy: PlanPolicy) -> Engine:
     for note in compiled.notes:
         say(console, f"note: {note}")
     say(console, f"{path}: {compiled.info.describe()}")
-    return load_engine(path, engine)
+    return load_engine(path, engine, threads)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from edgevision.pipeline import RunStatistics, StreamStatistics
+from edgevision.pipeline import RunStatistics, StreamState, StreamStatistics
 from edgevision.types import DropReason
 from edgevision.video.base import SourceInfo
 
@@ -18,94 +20,166 @@ Report = Callable[[RunStatistics], None]
 _PLAIN_EVERY_S = 10.0
 _DROPS = {
     DropReason.NEWER_FRAME.value: "passed over for a newer frame",
+    DropReason.LATENCY.value: "left out to hold the latency",
     DropReason.SHUTDOWN.value: "read ahead, not processed",
 }
 
 
-@contextmanager
-def show_progress(info: SourceInfo, total: int | None, hint: str, console: Console) -> Iterator[Report]:
-    """A progress bar with the time left for a file, a status line for a live source.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A stream that people watch.
 
-    Args:
-        info: the source.
+    Attributes:
+        info: its source.
         total: frames to expect, or None where nobody knows.
         hint: a remark at the end of the line.
+        name: of the stream; the source's where empty.
+    """
+
+    info: SourceInfo
+    total: int | None
+    hint: str = ""
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.info.name
+
+
+@contextmanager
+def show_progress(watched: Sequence[Watched], console: Console) -> Iterator[Report]:
+    """A line for each stream: a bar with the time left for a file, rate and latency for a live source.
+
+    Args:
+        watched: the streams, in the order of the statistics.
         console: where to; a plain line now and then where it is not a terminal.
     """
     if not console.is_terminal:
-        yield _plain_lines(info, hint, console)
+        yield _plain_lines(watched, console)
         return
-    known = total is not None
+    known = all(one.total is not None for one in watched)
     columns = (
         TextColumn("{task.description}", markup=False),
         *((BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if known else (SpinnerColumn(),)),
         TextColumn("{task.fields[figures]}", markup=False),
     )
     with Bar(*columns, console=console, transient=True, refresh_per_second=5) as bar:
-        task = bar.add_task(info.name, total=total, figures=f"waiting for the first frame  {hint}")
+        tasks = [bar.add_task(one.label, total=one.total, figures=_figures(None, one)) for one in watched]
 
         def report(run: RunStatistics) -> None:
-            progress = run.streams[0]
-            bar.update(task, completed=progress.written, figures=f"{_figures(progress, info)}  {hint}")
+            for task, stream, one in zip(tasks, run.streams, watched, strict=True):
+                bar.update(task, completed=stream.written, figures=_figures(stream, one))
 
         yield report
 
 
-def _plain_lines(info: SourceInfo, hint: str, console: Console) -> Report:
+def _plain_lines(watched: Sequence[Watched], console: Console) -> Report:
     """For logs: a line at the start and every ten seconds of a live source, silence for a file."""
-    last = float("-inf")
+    last = dict.fromkeys(range(len(watched)), float("-inf"))
 
     def report(run: RunStatistics) -> None:
-        nonlocal last
-        progress = run.streams[0]
         now = time.monotonic()
-        if info.is_live and now - last >= _PLAIN_EVERY_S:
-            last = now
-            say(
-                console,
-                f"{info.name}: {progress.written} frames  {_figures(progress, info)}  {hint}".rstrip(),
-            )
+        for i, (stream, one) in enumerate(zip(run.streams, watched, strict=True)):
+            if one.info.is_live and _is_under_way(stream) and now - last[i] >= _PLAIN_EVERY_S:
+                last[i] = now
+                say(console, f"{one.label}: {stream.written} frames  {_figures(stream, one)}".rstrip())
 
     return report
 
 
-def _figures(progress: StreamStatistics, info: SourceInfo) -> str:
-    text = f"{progress.recent_frames_per_second:.1f} fps"
-    if info.is_live:
-        text += f"  {progress.last_latency_ms:.0f} ms"
-        dropped = sum(progress.frames.dropped.values())
+def _is_under_way(stream: StreamStatistics) -> bool:
+    is_over = stream.state in (StreamState.ENDED, StreamState.FAILED)
+    return not is_over and (stream.written > 0 or stream.state is StreamState.RECONNECTING)
+
+
+def _figures(stream: StreamStatistics | None, watched: Watched) -> str:
+    if stream is None or (stream.written == 0 and stream.state is StreamState.RUNNING):
+        return f"waiting for the first frame  {watched.hint}"
+    text = f"{stream.recent_frames_per_second:.1f} fps"
+    if watched.info.is_live:
+        text += f"  {stream.last_latency_ms:.0f} ms"
+        dropped = sum(stream.frames.dropped.values())
         text += f"  {dropped} dropped" if dropped else ""
-    return text
+    if stream.latency_control is not None and stream.latency_control.on_fallback:
+        text += "  fallback model"
+    if stream.state is not StreamState.RUNNING:
+        text += f"  {stream.state.value}"
+    return f"{text}  {watched.hint}"
 
 
-def show_summary(report: StreamStatistics, outputs: Sequence[str], console: Console) -> None:
+@contextmanager
+def show_log(console: Console) -> Iterator[None]:
+    """What the program logs on the way, such as a camera that is lost and comes back, goes to ``console``."""
+    handler = _ConsoleHandler(console)
+    logger = logging.getLogger("edgevision")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        say(self._console, f"{kind}: {record.getMessage()}")
+
+
+def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Console) -> None:
     """What was done, what was found, where the time went, and what went wrong."""
     say(
         console,
-        f"{report.source}: {report.written} {_plural('frame', report.written)} in {report.seconds:.1f} s "
-        f"({report.frames_per_second:.1f} a second)",
+        f"{stream.name}: {stream.written} {_plural('frame', stream.written)} in {stream.seconds:.1f} s "
+        f"({stream.frames_per_second:.1f} a second)",
     )
-    if report.class_shares:
-        shares = (f"{name} {share:.1%}" for name, share in report.class_shares.items())
+    if stream.class_shares:
+        shares = (f"{name} {share:.1%}" for name, share in stream.class_shares.items())
         say(console, f"  area: {', '.join(shares)}")
-    if report.detections or not report.class_shares:
-        found = ", ".join(f"{name} {count}" for name, count in report.detections.items())
+    if stream.detections or not stream.class_shares:
+        found = ", ".join(f"{name} {count}" for name, count in stream.detections.items())
         say(console, f"  detections: {found or 'none'}")
-    times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in report.stages.items())
+    times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
     say(console, f"  ms a frame by stage (they overlap): {times}")
-    for reason, count in report.frames.dropped.items():
-        say(console, f"  {_DROPS.get(reason, reason)}: {count} of the {report.frames.captured} frames read")
+    if stream.is_live and stream.written:
+        latency = stream.latency
+        say(
+            console,
+            f"  latency in ms: half within {latency.p50_ms:.0f}, 95 % within {latency.p95_ms:.0f}, "
+            f"99 % within {latency.p99_ms:.0f}",
+        )
+    for reason, count in stream.frames.dropped.items():
+        say(console, f"  {_DROPS.get(reason, reason)}: {count} of the {stream.frames.captured} frames read")
+    _show_control(stream, console)
+    if stream.reconnects or stream.failed_attempts:
+        say(console, f"  lost and back: {stream.reconnects}, failed attempts: {stream.failed_attempts}")
     if outputs:
         say(console, f"  written: {', '.join(outputs)}")
-    if report.stopped in ("SIGINT", "SIGTERM"):
-        say(console, f"  ended early by {report.stopped}; the outputs are complete up to there")
-    for note in report.notes:
+    if stream.stopped in ("SIGINT", "SIGTERM"):
+        say(console, f"  ended early by {stream.stopped}; the outputs are complete up to there")
+    for note in stream.notes:
         say(console, f"note: {note}")
-    if report.problem:
-        say(console, f"warning: {report.problem}")
-    if report.skipped:
-        damaged = _plural("undecodable frame", report.skipped)
-        say(console, f"warning: {report.source}: skipped {report.skipped} {damaged}")
+    if stream.problem:
+        say(console, f"warning: {stream.problem}")
+    if stream.skipped:
+        damaged = _plural("undecodable frame", stream.skipped)
+        say(console, f"warning: {stream.name}: skipped {stream.skipped} {damaged}")
+
+
+def _show_control(stream: StreamStatistics, console: Console) -> None:
+    control = stream.latency_control
+    if control is None:
+        return
+    text = f"  held {control.bound_ms:.0f} ms but for {control.exceeded} of {stream.written} frames"
+    if control.switches:
+        text += f"; the fallback model answered {control.fallback_frames}"
+    say(console, text)
 
 
 def say(console: Console, line: str) -> None:

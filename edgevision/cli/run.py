@@ -8,16 +8,25 @@ import typer
 
 
 def run_command(
-    source: str = typer.Option(
-        ...,
+    source: list[str] = typer.Option(
+        [],
         "--source",
-        help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo.",
+        help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo. "
+        "Several run at the same time.",
+    ),
+    streams: Path | None = typer.Option(
+        None, "--streams", help="YAML file of sources, each with its own outputs (docs/pipeline.md)."
     ),
     model: list[str] = typer.Option(
         [],
         "--model",
         help="Name of a model that ships, or path of an ONNX file. Several draw on the same picture. "
         "Default: the first detector.",
+    ),
+    fallback_model: str | None = typer.Option(
+        None,
+        "--fallback-model",
+        help="A faster model with the same classes, for when --max-latency cannot be held otherwise.",
     ),
     engine: str = typer.Option(
         "auto",
@@ -30,9 +39,24 @@ def run_command(
     rebuild: bool = typer.Option(
         False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
     ),
+    threads: int | None = typer.Option(
+        None, "--threads", help="CPU threads of the engine, decoders and encoders. Default: by the cores."
+    ),
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
     classes: str | None = typer.Option(
         None, "--classes", help="Only these classes, with commas between: person,car."
+    ),
+    track: bool = typer.Option(
+        False, "--track", help="Give objects numbers that stay with them (docs/tracking.md)."
+    ),
+    zones: Path | None = typer.Option(
+        None, "--zones", help="YAML file of zones and lines to watch; implies --track (docs/tracking.md)."
+    ),
+    max_latency: str | None = typer.Option(
+        None,
+        "--max-latency",
+        help="Hold the time from capture to output under this, as in 150ms (live sources): by leaving "
+        "frames out, then by the fallback model.",
     ),
     output: Path | None = typer.Option(
         None, "--output", help="Where the drawn pictures go: .mp4, .jpg, frames/%06d.jpg, or a folder."
@@ -53,7 +77,7 @@ def run_command(
     stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
 ) -> None:
-    """Run a model on a video, an image, a camera or a stream.
+    """Run a model on a video, an image, a camera or a stream, or on several at the same time.
 
     Without --output, --save-json, --save-masks or --display, a file is drawn into <stem>.edgevision.mp4 in
     the current folder, and a live source opens a window, or shows a status line where there is no display.
@@ -65,26 +89,37 @@ def run_command(
       edgevision run --source street.mp4 --output boxes.mp4 --save-json boxes.jsonl --classes person,car
       edgevision run --source 'clips/*.mp4' --output drawn/ --conf 0.5
       edgevision run --source road.mp4 --model unet-light --save-masks masks/
-      edgevision run --source rtsp://camera.local/stream --display
+      edgevision run --source rtsp://camera.local/stream --display --max-latency 150ms
+      edgevision run --source rtsp://a.local/1 --source rtsp://b.local/1 --output recorded/ --track
     """
     from edgevision.cli.plans import PlanPolicy
     from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
+    from edgevision.cli.streams import StreamSpec
 
     exit_code = run_request(
         Request(
-            source=source,
+            sources=source,
+            streams=streams,
+            defaults=StreamSpec(
+                source="",
+                output=_text(output),
+                save_json=_text(save_json),
+                save_masks=_text(save_masks),
+                display=display,
+                track=track,
+                zones=_text(zones),
+                max_latency=max_latency,
+            ),
             models=model,
+            fallback_model=fallback_model,
             engine=engine,
             plans=PlanPolicy(trust, rebuild),
+            threads=threads,
             conf_threshold=conf,
             classes=None
             if classes is None
             else [name.strip() for name in classes.split(",") if name.strip()],
-            output=output,
-            save_json=save_json,
-            save_masks=save_masks,
             alpha=alpha,
-            display=display,
             max_frames=max_frames,
             stats=stats,
             overwrite=overwrite,
@@ -92,3 +127,7 @@ def run_command(
     )
     if exit_code:
         raise typer.Exit(exit_code)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,202 +11,274 @@ import msgspec
 from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED
-from edgevision.cli.outputs import check_named_outputs, default_stem, make_folder, plan_outputs
-from edgevision.cli.plans import PlanPolicy, open_engine
-from edgevision.cli.progress import say, show_progress, show_summary
+from edgevision.cli.outputs import check_named_outputs
+from edgevision.cli.plans import PlanPolicy
+from edgevision.cli.progress import Watched, say, show_log, show_progress, show_summary
+from edgevision.cli.run_models import RunModels, open_models
+from edgevision.cli.run_streams import Manner, OpenedStream, open_sources, open_stream
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
-from edgevision.detector import Detector, check_conf_threshold
-from edgevision.engines import Engine, check_engine_name, describe
-from edgevision.errors import EdgeVisionError, UsageError, nearest
+from edgevision.cli.streams import StreamSpec, read_streams, unique_names
+from edgevision.detector import check_conf_threshold
+from edgevision.engines import check_engine_name
+from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.files import atomic_path
-from edgevision.overlay import Overlay, check_opacity
-from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics
-from edgevision.video import Sink, Source, expand_sources, open_sink, open_source
-from edgevision.video.image_files import is_pattern
-from edgevision.video.masks import MaskSink, refuse_existing_folder
+from edgevision.overlay import check_opacity
+from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics, ThreadBudget
+from edgevision.tracking import RECOVER_THRESHOLD
+from edgevision.video import Source, expand_sources
+from edgevision.video.masks import refuse_existing_folder
 from edgevision.zoo import default_model, find_model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of ``edgevision run``; its help says what they mean."""
+    """The options of ``edgevision run``; its help says what they mean.
 
-    source: str
+    Attributes:
+        sources: each with the outputs of ``defaults``; empty where ``streams`` names a file.
+        defaults: what holds for every stream; its source is empty.
+    """
+
+    sources: Sequence[str]
+    streams: Path | None
+    defaults: StreamSpec
     models: Sequence[str]
+    fallback_model: str | None
     engine: str
     plans: PlanPolicy
+    threads: int | None
     conf_threshold: float
     classes: Sequence[str] | None
-    output: Path | None
-    save_json: Path | None
-    save_masks: Path | None
     alpha: float
-    display: bool
     max_frames: int | None
     stats: Path | None
     overwrite: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one stream ended: with statistics, an error, or both."""
+
+    name: str
+    statistics: StreamStatistics | None
+    error: Exception | None
+
+    @property
+    def exit_code(self) -> int:
+        if self.error is not None:
+            return self.error.exit_code if isinstance(self.error, EdgeVisionError) else 1
+        report = self.statistics
+        if report is None:
+            return 0
+        damaged = report.problem is not None or (report.skipped > 0 and not report.is_live)
+        return signal_exit_code(report.stopped or "") or (EXIT_DAMAGED if damaged else 0)
+
+
 def run_request(request: Request) -> int:
-    """Runs the models on each source in turn.
+    """Runs the models on every stream: the videos of one folder in turn, several sources at the same time.
 
     Everything that can be refused is refused before any output is made.
 
     Returns:
         The exit code: 0, 3 where the input was damaged, 130 or 143 where a signal ended the run, or that
-        of the worst error where one of several sources failed.
+        of the worst error where one of several streams failed.
 
     Raises:
-        EdgeVisionError: the request is impossible, or its only source failed.
+        EdgeVisionError: the request is impossible, or its only stream failed.
     """
-    check_conf_threshold(request.conf_threshold)
-    check_engine_name(request.engine)
-    if request.max_frames is not None and request.max_frames < 1:
-        raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
-    check_opacity(request.alpha)
-    if not request.source.strip():
-        raise UsageError("--source is empty; expected a file, a folder, webcam, an address or demo")
-    sources = expand_sources(request.source)
-    models = [find_model(name) for name in request.models] or [default_model("detection").path]
-    if request.save_masks is not None:
-        refuse_existing_folder(request.save_masks, request.overwrite)
-    outputs = {"--output": request.output, "--save-json": request.save_json, "--stats": request.stats}
-    check_named_outputs(outputs, [*sources, *map(str, models)], len(sources), request.overwrite)
-
-    console = Console(stderr=True)
-    stop = StopRequest()
-    reports: list[StreamStatistics] = []
-    codes: list[int] = []
+    _check(request)
+    rounds = _rounds(request)
+    specs = [spec for turn in rounds for spec in turn]
+    paths = [find_model(name) for name in request.models] or [default_model("detection").path]
+    fallback = None if request.fallback_model is None else find_model(request.fallback_model)
+    _check_outputs(request, specs, [*paths, *filter(None, [fallback])])
+    budget = ThreadBudget.of(request.threads, max(map(len, rounds)))
+    budget.apply()
+    is_tracked = any(spec.is_tracked for spec in specs)
+    manner = Manner(
+        conf_threshold=request.conf_threshold,
+        alpha=request.alpha,
+        max_frames=request.max_frames,
+        overwrite=request.overwrite,
+        several=len(specs) > 1,
+        budget=budget,
+    )
+    console, stop = Console(stderr=True), StopRequest()
+    outcomes: list[Outcome] = []
     with contextlib.ExitStack() as opened:
-        engines = [
-            opened.enter_context(open_engine(model, request.engine, request.plans)) for model in models
-        ]
-        detectors = make_detectors(engines, request.conf_threshold, request.classes)
-        header = (f"{engine.manifest.name}: {describe(engine)}" for engine in engines)
-        masks = None if request.save_masks is None else _segmenters(detectors)
-        for uri in sources:
-            try:
-                report = _run_source(uri, detectors, masks, len(sources) > 1, request, stop, console, header)
-            except EdgeVisionError as error:
-                if len(sources) == 1:
-                    raise
-                say(console, f"error: {error}")  # one bad video must not stop the others
-                codes.append(error.exit_code)
-                continue
-            reports.append(report)
-            codes.append(_exit_code(report))
-            if report.stopped in ("SIGINT", "SIGTERM", "window"):
+        models = open_models(
+            paths,
+            fallback,
+            engine=request.engine,
+            plans=request.plans,
+            threads=request.threads and budget.engine,
+            conf_threshold=min(request.conf_threshold, RECOVER_THRESHOLD)
+            if is_tracked
+            else request.conf_threshold,
+            classes=request.classes,
+            opened=opened,
+        )
+        if any(spec.save_masks is not None for spec in specs):
+            models.segmenters()
+        opened.enter_context(show_log(console))
+        for turn in rounds:
+            outcomes += _run_together(turn, models, manner, stop, console, header=not outcomes)
+            if stop.reason is not None or any(map(_was_closed, outcomes)):
                 break
-    if request.stats is not None:
-        document = reports if len(sources) > 1 else reports[0]
-        with atomic_path(request.stats) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    _report(outcomes, request.stats, len(specs) > 1, console)
     # Signals before failures, failures before damaged input.
+    codes = [outcome.exit_code for outcome in outcomes]
     return max(codes, key=lambda code: (code > 128, code in (1, 2), code))
 
 
-def _run_source(
-    uri: str,
-    detectors: Sequence[Detector],
-    masks: Sequence[int] | None,
-    several: bool,
-    request: Request,
+def _check(request: Request) -> None:
+    check_conf_threshold(request.conf_threshold)
+    check_engine_name(request.engine)
+    check_opacity(request.alpha)
+    if request.max_frames is not None and request.max_frames < 1:
+        raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
+    if request.threads is not None and request.threads < 1:
+        raise UsageError(f"--threads {request.threads} is impossible; expected 1 or more")
+    if request.streams is None and not request.sources:
+        raise UsageError("no source; name one with --source, or a file of streams with --streams")
+    if any(not source.strip() for source in request.sources):
+        raise UsageError("--source is empty; expected a file, a folder, webcam, an address or demo")
+    if request.streams is not None:
+        given = {**request.defaults.files(), "--save-masks": request.defaults.save_masks}
+        named = [option for option, path in given.items() if path is not None]
+        clashes = ["--source"] if request.sources else named
+        if clashes:
+            raise UsageError(
+                f"--streams and {clashes[0]} do not go together; {request.streams} says it for each stream"
+            )
+
+
+def _rounds(request: Request) -> list[list[StreamSpec]]:
+    """The streams that run together, and these groups in turn."""
+    defaults = request.defaults
+    if request.streams is not None:
+        together = read_streams(request.streams, defaults)
+    else:
+        together = [msgspec.structs.replace(defaults, source=source) for source in request.sources]
+    for spec in together:
+        _ = spec.max_latency_ms  # refused before anything is opened
+    if request.fallback_model is not None and all(spec.max_latency is None for spec in together):
+        raise UsageError("--fallback-model is what --max-latency may fall back on; give both")
+    expanded = [expand_sources(spec.source) for spec in together]
+    if len(together) == 1:
+        return [[msgspec.structs.replace(together[0], source=uri)] for uri in expanded[0]]
+    for spec, uris in zip(together, expanded, strict=True):
+        if len(uris) > 1:
+            raise UsageError(f"{spec.source} is {len(uris)} videos; run a folder of videos by itself")
+    return [together]
+
+
+def _check_outputs(request: Request, specs: Sequence[StreamSpec], models: Sequence[Path]) -> None:
+    for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
+        refuse_existing_folder(Path(folder), request.overwrite)
+    inputs = [*(spec.source for spec in specs), *map(str, models)]
+    if request.streams is None:
+        shared = {**request.defaults.files(), "--stats": request.stats}
+        check_named_outputs(shared, inputs, len(specs), request.overwrite)
+    else:
+        check_named_outputs({"--stats": request.stats}, inputs, 1, request.overwrite)
+        for spec in specs:
+            check_named_outputs(spec.files(), inputs, 1, request.overwrite)
+
+
+def _run_together(
+    specs: Sequence[StreamSpec],
+    models: RunModels,
+    manner: Manner,
     stop: StopRequest,
     console: Console,
-    header: Iterator[str],
-) -> StreamStatistics:
+    header: bool,
+) -> list[Outcome]:
+    """Runs some streams at the same time; a bad one is told of, and raises only where it is the only one."""
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_source(uri))
-        info = source.info
-        plan = plan_outputs(info, request.output, request.save_json, request.display, request.save_masks)
-        for picture in plan.pictures:
-            if is_pattern(picture):
-                make_folder(Path(picture).parent)
-        stack.enter_context(stop_on_signals(stop))
-        addresses = [*plan.pictures, *filter(None, [plan.records])]
-        # Who only watches wants the recording's own speed; who also records wants it done.
-        paced = addresses == ["window"] and masks is None and not info.is_live
-        sinks = [
-            stack.enter_context(_open(address, source, detectors, request.overwrite, paced))
-            for address in addresses
-        ]
-        if masks is not None and request.save_masks is not None:
-            folder = request.save_masks
-            if several:
-                folder.mkdir(exist_ok=True)
-                folder /= default_stem(info)
-            names = [detector.manifest.name for detector in detectors]
-            sinks.append(stack.enter_context(MaskSink(folder, info, names, masks, request.overwrite)))
-        pipeline = Pipeline(
-            source,
-            detectors,
-            sinks,
-            [Overlay(detector.manifest, request.alpha) for detector in detectors] if plan.pictures else [],
-            max_frames=request.max_frames,
-            show_status=info.is_live,
+        sources = open_sources(specs, manner.budget, stack)
+        labels = unique_names(
+            [
+                spec.name or (spec.source if isinstance(source, EdgeVisionError) else source.info.name)
+                for spec, source in zip(specs, sources, strict=True)
+            ]
         )
-        expected = [count for count in (info.frame_count, request.max_frames) if count is not None]
-        total = min(expected) if expected and not (info.is_live and request.max_frames is None) else None
-        for line in header:  # of several sources only the first still finds lines in it
-            say(console, line)
-        with show_progress(info, total, plan.hint, console) as report_progress:
-            report = pipeline.run(stop, report_progress)
-    show_summary(report, [sink.name for sink in sinks if sink.name != "window"], console)
-    return report
+        stack.enter_context(stop_on_signals(stop))
+        opened: dict[str, OpenedStream] = {}
+        outcomes: dict[str, Outcome] = {}
+        for spec, source, label in zip(specs, sources, labels, strict=True):
+            found = _attempt(spec, source, label, models, manner, stack)
+            if isinstance(found, OpenedStream):
+                opened[label] = found
+            elif not manner.several:
+                raise found
+            else:
+                outcomes[label] = Outcome(label, None, found)
+                if len(specs) > 1:
+                    say(console, f"warning: {label} does not run: {found}")
+        if opened:
+            outcomes |= _run_opened(opened, models, manner, stop, console, header)
+    return [outcomes[label] for label in labels]
 
 
-def _open(address: str, source: Source, detectors: Sequence[Detector], overwrite: bool, paced: bool) -> Sink:
-    return open_sink(
-        address,
-        info=source.info,
-        classes=[detector.manifest.classes for detector in detectors],
-        models=[detector.manifest.name for detector in detectors],
-        overwrite=overwrite,
-        paced=paced,
-    )
+def _attempt(
+    spec: StreamSpec,
+    source: Source | EdgeVisionError,
+    label: str,
+    models: RunModels,
+    manner: Manner,
+    stack: contextlib.ExitStack,
+) -> OpenedStream | EdgeVisionError:
+    """A stream whose outputs ``stack`` closes, or why there is none; then nothing of it stays open."""
+    if isinstance(source, EdgeVisionError):
+        return source
+    with contextlib.ExitStack() as own:
+        try:
+            stream = open_stream(spec, source, label, models, manner, own)
+        except EdgeVisionError as error:
+            return error
+        stack.push(own.pop_all())
+    return stream
 
 
-def make_detectors(
-    engines: Sequence[Engine], conf_threshold: float, classes: Sequence[str] | None
-) -> list[Detector]:
-    """One detector for each engine; of ``classes`` each takes those that it knows.
-
-    Raises:
-        UsageError: no model has a class of that name, or two models have one name.
-    """
-    names = [engine.manifest.name for engine in engines]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two models are called '{name}'; results could not be told apart")
-    if classes is None or len(engines) == 1:
-        return [Detector(engine, conf_threshold, classes) for engine in engines]
-    finders = [engine for engine in engines if engine.manifest.task == "detection"]
-    known = list(dict.fromkeys(name for engine in finders for name in engine.manifest.classes))
-    for name in classes:
-        if name not in known:
-            raise UsageError(f"no model has the class '{name}'{nearest(name, known)}")
-    return [
-        Detector(engine, conf_threshold, _own_classes(engine, classes) if engine in finders else None)
-        for engine in engines
-    ]
-
-
-def _own_classes(engine: Engine, classes: Sequence[str]) -> list[str]:
-    own = [name for name in classes if name in engine.manifest.classes]
-    if not own:
-        raise UsageError(f"{engine.manifest.name} has none of the classes {', '.join(classes)}; leave it out")
-    return own
+def _run_opened(
+    opened: dict[str, OpenedStream],
+    models: RunModels,
+    manner: Manner,
+    stop: StopRequest,
+    console: Console,
+    header: bool,
+) -> dict[str, Outcome]:
+    for line in models.describe() if header else []:
+        say(console, line)
+    pipeline = Pipeline([one.stream for one in opened.values()], models.detectors, fallback=models.fallback)
+    watched = [Watched(one.stream.source.info, one.total, one.hint, name) for name, one in opened.items()]
+    with show_progress(watched, console) as report_progress:
+        run = pipeline.run(stop, report_progress)
+    errors = pipeline.errors
+    if not manner.several:
+        for error in errors.values():
+            raise error
+    for statistics in run.streams:
+        if statistics.name not in errors or statistics.written:
+            show_summary(statistics, opened[statistics.name].outputs, console)
+    return {
+        statistics.name: Outcome(statistics.name, statistics, errors.get(statistics.name))
+        for statistics in run.streams
+    }
 
 
-def _segmenters(detectors: Sequence[Detector]) -> list[int]:
-    """Positions of the models that give class maps."""
-    found = [i for i, detector in enumerate(detectors) if detector.manifest.task == "segmentation"]
-    if not found:
-        names = ", ".join(detector.manifest.name for detector in detectors)
-        raise UsageError(f"--save-masks needs a segmentation model; {names} only detects boxes")
-    return found
+def _was_closed(outcome: Outcome) -> bool:
+    return outcome.statistics is not None and outcome.statistics.stopped == "window"
 
 
-def _exit_code(report: StreamStatistics) -> int:
-    damaged = report.problem is not None or (report.skipped > 0 and not report.is_live)
-    return signal_exit_code(report.stopped or "") or (EXIT_DAMAGED if damaged else 0)
+def _report(outcomes: Sequence[Outcome], stats: Path | None, several: bool, console: Console) -> None:
+    """Which streams failed, and the statistics of the others as JSON."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            say(console, f"error: {outcome.name}: {outcome.error} (exit status {outcome.exit_code})")
+    if stats is not None:
+        reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
+        document = msgspec.json.encode(reports if several else reports[0])
+        with atomic_path(stats) as partial:
+            partial.write_bytes(msgspec.json.format(document, indent=2) + b"\n")

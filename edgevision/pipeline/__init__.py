@@ -1,9 +1,10 @@
 """The streaming runtime: concurrent stages, bounded queues, and an account of every frame."""
 
 from edgevision.pipeline.control import StopRequest
+from edgevision.pipeline.latency import LatencyController
 from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
 from edgevision.pipeline.queue import Policy
-from edgevision.pipeline.runner import Pipeline
+from edgevision.pipeline.runner import Pipeline, run_stream
 from edgevision.pipeline.statistics import (
     BUCKETS_MS,
     EngineStatistics,
@@ -14,19 +15,25 @@ from edgevision.pipeline.statistics import (
     StreamStatistics,
     Times,
 )
+from edgevision.pipeline.stream import Stream
+from edgevision.pipeline.threads import ThreadBudget
 
 __all__ = [
     "BUCKETS_MS",
     "EngineStatistics",
     "FrameLedger",
     "LatencyControl",
+    "LatencyController",
     "LedgerEntry",
     "Pipeline",
     "Policy",
     "RunStatistics",
     "Stage",
     "StopRequest",
+    "Stream",
     "StreamState",
     "StreamStatistics",
+    "ThreadBudget",
     "Times",
+    "run_stream",
 ]

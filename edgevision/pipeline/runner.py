@@ -1,320 +1,202 @@
-"""The run itself: capture, inference and output as concurrent stages.
+"""The run itself: streams through one set of models, every stage at the same time.
 
-A capture thread decodes, an inference thread letterboxes and infers, and the calling thread draws and
-writes (a window must live on the main thread). Bounded queues join them, so none runs ahead. Decoding,
-inference and encoding release the GIL, so the stages really overlap.
+Each stream has a thread for capture, for the letterbox, for drawing, and for its sinks; one thread feeds the
+engines with frames of all streams. While the engine has frame n, frame n+1 is letterboxed and frame n-1 is
+drawn and encoded. Decoding, letterbox, inference, drawing and encoding release the GIL, so they overlap.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 
 from edgevision.detector import Detector
-from edgevision.engines.base import describe
-from edgevision.overlay import Overlay, render
+from edgevision.pipeline import reading
 from edgevision.pipeline.control import StopRequest
-from edgevision.pipeline.ledger import FrameLedger
-from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
-from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEmpty, QueueEnded
-from edgevision.pipeline.statistics import (
-    EngineStatistics,
-    RunStatistics,
-    Stage,
-    StreamState,
-    StreamStatistics,
-)
-from edgevision.types import DropReason, Frame, Result
-from edgevision.video.base import Screen, Sink, Source
+from edgevision.pipeline.inference import Inference
+from edgevision.pipeline.intake import Intake
+from edgevision.pipeline.lane import Lane
+from edgevision.pipeline.rendering import Rendering, Shown
+from edgevision.pipeline.snapshot import stream_statistics
+from edgevision.pipeline.statistics import RunStatistics, StreamStatistics
+from edgevision.pipeline.stream import Stream
 
 _POLL_S = 0.1
-_JOIN_S = 3.0
-_PROGRESS_S = 0.1
 _REFRESH_S = 0.02
+_PROGRESS_S = 0.2
+_JOIN_S = 3.0
 
-
-@dataclass(frozen=True, slots=True)
-class _Captured:
-    frame: Frame
-    captured_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    frame: Frame
-    captured_ns: int
-    results: tuple[Result, ...]
+OnStatistics = Callable[[RunStatistics], None]
 
 
 class Pipeline:
-    """Reads a source, runs models on each frame, and hands pictures and results to sinks.
+    """Runs streams until each has ended; what befalls one does not touch the others.
 
     Args:
-        source: read on a thread of its own, and closed there.
+        streams: at least one; their names differ.
         detectors: every one runs on every frame.
-        sinks: called on the thread that calls :meth:`run`, and closed there on every way out.
-        overlays: one for each detector; none where no sink looks at the picture, and nothing is drawn.
-        policy: by default files wait and live sources keep the newest.
-        max_frames: end after so many frames; None reads to the end.
-        show_status: write frame rate and latency on the picture.
+        fallback: in place of ``detectors``, with the same classes, for streams that hold a latency.
+        max_batch: frames that an engine gets at once; at most one of each stream.
+
+    Raises:
+        ValueError: there is no stream, two have one name, or a stream has overlays for other detectors.
     """
 
     def __init__(
         self,
-        source: Source,
+        streams: Sequence[Stream],
         detectors: Sequence[Detector],
-        sinks: Sequence[Sink],
-        overlays: Sequence[Overlay] = (),
         *,
-        policy: Policy | None = None,
-        max_frames: int | None = None,
-        show_status: bool = False,
+        fallback: Sequence[Detector] = (),
+        max_batch: int = 8,
     ) -> None:
-        self.ledger = FrameLedger()
-        self._source, self._detectors, self._sinks, self._overlays = source, detectors, sinks, overlays
-        self._policy = policy or (Policy.KEEP_NEWEST if source.info.is_live else Policy.WAIT)
-        self._max_frames = max_frames
-        self._show_status = show_status
-        capacity = 1 if self._policy is Policy.KEEP_NEWEST else 4
-        self._frames: BoundedQueue[_Captured] = BoundedQueue(capacity, self._policy)
-        self._answers: BoundedQueue[_Answered] = BoundedQueue(capacity)
-        self._clock = StageClock()
-        self._latency = TimeHistogram()
-        self._calls = TimeHistogram()
-        self._last_latency_ms = self._time_s = 0.0
-        self._start = 0.0
-        self._seconds: float | None = None
-        self._rate = RateMeter()
-        self._tally = Tally([detector.manifest.classes for detector in detectors])
-        self._status = ""
-        self._written = 0
-        self._held_s = 0.0
-        self._stopped = "end"
-        self._failures: list[BaseException] = []
+        models = (detectors, fallback) if fallback else (detectors,)
+        self._lanes = [Lane(stream, number, models) for number, stream in enumerate(streams)]
+        names = [lane.name for lane in self._lanes]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a run needs streams with a name each; found {', '.join(names) or 'none'}")
+        intake = Intake([lane.slot for lane in self._lanes], max_batch)
+        for lane in self._lanes:
+            lane.intake = intake
+        self._shown: Shown = SimpleQueue()
+        self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
+        self._inference = Inference(intake, self._lanes, models)
+        self._start: float | None = None
+        self._seconds: dict[Lane, float] = {}
+        self._run_seconds: float | None = None
+
+    @property
+    def errors(self) -> dict[str, Exception]:
+        """What ended a stream, by its name; only of those that failed."""
+        return {lane.name: lane.error for lane in self._lanes if lane.error is not None}
 
     def run(
-        self, stop: StopRequest | None = None, on_progress: Callable[[RunStatistics], None] | None = None
-    ) -> StreamStatistics:
-        """Runs to the end of the source, or until it is asked to stop. Call it once.
+        self, stop: StopRequest | None = None, on_statistics: OnStatistics | None = None
+    ) -> RunStatistics:
+        """Runs to the end of every stream, or until it is asked to stop. Call it once.
+
+        An error ends the stream that it belongs to; the frames before it are in the outputs. One of a model
+        ends all of them. None is raised: see :attr:`errors`.
 
         Args:
             stop: set its reason, from anywhere, to end early.
-            on_progress: called on this thread, at most ten times a second.
-
-        Raises:
-            SourceError: the source failed; the frames before are in the outputs.
-            EngineError: a model failed; the frames before are in the outputs.
-            SinkError: an output could not be written or finished.
+            on_statistics: called on this thread, at most five times a second.
         """
         self._start = time.perf_counter()
-        threads = [
-            threading.Thread(target=self._capture, name="capture", daemon=True),
-            threading.Thread(target=self._infer, name="inference", daemon=True),
-        ]
+        threads = self._threads()
         try:
-            with contextlib.ExitStack() as opened:
-                for sink in self._sinks:
-                    opened.callback(self._close, sink)
-                try:
-                    for thread in threads:
-                        thread.start()
-                    self._consume(stop or StopRequest(), on_progress)
-                except Exception as error:
-                    self._failures.append(error)
-                finally:
-                    self._end_early()
-                    self._answers.abort()  # inference may be waiting for room that nobody will make
-        finally:
             for thread in threads:
-                # A camera can block for ever in its driver; the thread is a daemon and is left behind.
-                thread.join(_JOIN_S)
-        self._seconds = time.perf_counter() - self._start - self._held_s
-        self.ledger.close()
-        if self._failures:
-            raise self._failures[0]
-        return self.statistics().streams[0]
-
-    def _capture(self) -> None:
-        try:
-            frames = iter(self._source)
-            # A live source goes on delivering until enough frames are inferred, for some are dropped.
-            for _ in self._turns() if self._policy is Policy.WAIT else itertools.count():
-                start_ns = time.perf_counter_ns()
-                frame = next(frames, None)
-                captured_ns = time.perf_counter_ns()
-                self.ledger.source_failed(self._source.report.failed)
-                if frame is None:
-                    break
-                self._clock.add(Stage.DECODE, captured_ns - start_ns)
-                self.ledger.capture()
-                try:
-                    displaced = self._frames.put(_Captured(frame, captured_ns))
-                except QueueEnded:
-                    self.ledger.drop(DropReason.SHUTDOWN)
-                    break
-                if displaced is not None:
-                    self.ledger.drop(DropReason.NEWER_FRAME)
-        except Exception as error:
-            self._failures.append(error)
+                thread.start()
+            self._watch(stop or StopRequest(), on_statistics)
+        except BaseException:
+            for lane in self._lanes:
+                lane.abandon()
+            raise
         finally:
-            self._frames.finish()
-            with contextlib.suppress(Exception):  # what went wrong before matters more
-                self._source.close()
+            self._join(threads)
+            for rendering in self._renderings:
+                rendering.close_screens()
+            for lane in self._lanes:
+                lane.ledger.close()
+            self._run_seconds = time.perf_counter() - self._start
+        return self.statistics()
 
-    def _infer(self) -> None:
-        try:
-            for _ in self._turns():
-                captured = self._frames.get()
-                try:
-                    results = tuple(self._detect(detector, captured.frame) for detector in self._detectors)
-                except Exception:
-                    self.ledger.fail()
-                    raise
-                self.ledger.infer()
-                self._answers.put(_Answered(captured.frame, captured.captured_ns, results))
-            self._stopped = "max_frames"
-        except QueueEnded:
-            pass
-        except Exception as error:
-            self._failures.append(error)
-        finally:
-            self._end_early()
-            self._answers.finish()
+    def _threads(self) -> list[threading.Thread]:
+        works: list[tuple[str, Callable[[], None]]] = [("inference", self._inference.run)]
+        for rendering in self._renderings:
+            lane = rendering.lane
+            works += [
+                (f"capture {lane.name}", functools.partial(reading.capture, lane)),
+                (f"prepare {lane.name}", functools.partial(reading.prepare, lane)),
+                (f"draw {lane.name}", rendering.draw),
+                (f"write {lane.name}", rendering.write),
+            ]
+        return [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
 
-    def _detect(self, detector: Detector, frame: Frame) -> Result:
-        with self._clock.measure(Stage.PREPROCESS):
-            batch = detector.prepare([frame.image])
-        with self._clock.measure(Stage.INFERENCE):
-            start_ns = time.perf_counter_ns()
-            outputs = detector.infer(batch)
-            self._calls.add((time.perf_counter_ns() - start_ns) / 1e6)
-        with self._clock.measure(Stage.POSTPROCESS):
-            return detector.finish(batch, outputs)[0]
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        # A camera can block for ever in its driver; its thread is a daemon and is left behind.
+        deadline = time.monotonic() + _JOIN_S
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _consume(self, stop: StopRequest, on_progress: Callable[[RunStatistics], None] | None) -> None:
+    def _watch(self, stop: StopRequest, on_statistics: OnStatistics | None) -> None:
+        """Shows what has a screen, and looks for reasons to end, until every stream is over."""
+        running = dict.fromkeys(self._renderings)
+        held: list[Rendering] = []  # single pictures that somebody looks at
         next_progress = 0.0
-        while True:
-            self._notice_stop(stop)
+        while running or held:
+            for rendering in [*running, *held]:
+                self._notice_end(rendering, stop)
+            held = [rendering for rendering in held if rendering.lane.stopped is None]
             try:
-                answered = self._answers.get(_POLL_S)
-            except QueueEmpty:
-                self._refresh()
-                continue
-            except QueueEnded:
-                self._hold_still(stop)
-                return
-            self._write(answered)
-            latency_ms = (time.perf_counter_ns() - answered.captured_ns) / 1e6
-            self._latency.add(latency_ms)
-            self._last_latency_ms, self._time_s = latency_ms, answered.frame.time_s
-            self._tally.add(answered.results)
-            rate = self._rate.tick()
-            if self._show_status:
-                self._status = f"{rate:.1f} fps  {latency_ms:.0f} ms"
+                rendering, drawn, elapsed_ns = self._shown.get(timeout=_REFRESH_S if held else _POLL_S)
+            except Empty:
+                for rendering in [*running, *held]:
+                    rendering.refresh()
+            else:
+                if drawn is not None:
+                    rendering.show(drawn, elapsed_ns)
+                else:
+                    del running[rendering]
+                    self._notice_end(rendering, stop)
+                    held += self._over(rendering)
             now = time.perf_counter()
-            if on_progress is not None and now >= next_progress:
+            if on_statistics is not None and now >= next_progress:
                 next_progress = now + _PROGRESS_S
-                on_progress(self.statistics())
+                on_statistics(self.statistics())
 
-    def _write(self, answered: _Answered) -> None:
-        frame, picture = answered.frame, answered.frame.image
-        if self._overlays:
-            with self._clock.measure(Stage.OVERLAY):
-                picture = render(picture, self._overlays, answered.results, self._status)
-        with self._clock.measure(Stage.SINKS):
-            for sink in self._sinks:
-                sink.write(frame, picture, answered.results)
-        self._written += 1
+    def _notice_end(self, rendering: Rendering, stop: StopRequest) -> None:
+        lane = rendering.lane
+        reason = stop.reason or ("window" if rendering.is_closed else None)
+        if reason is not None and lane.stopped is None:
+            lane.end(reason)
 
-    def _notice_stop(self, stop: StopRequest) -> None:
-        reason = stop.reason
-        if reason is None and any(sink.closed for sink in self._sinks):
-            reason = "window"
-        if reason is not None and self._stopped == "end":
-            self._stopped = reason
-            self._end_early()
-
-    def _refresh(self) -> bool:
-        """Keeps screens alive while no frame comes; True where there is one that is not closed."""
-        screens = [sink for sink in self._sinks if isinstance(sink, Screen)]
-        for screen in screens:
-            screen.refresh()
-        return bool(screens) and not any(sink.closed for sink in self._sinks)
-
-    def _hold_still(self, stop: StopRequest) -> None:
-        """Leaves a single picture on the screen until somebody closes it, or asks the run to end."""
-        if not self._source.info.is_image or self._failures:
-            return
-        start = time.perf_counter()
-        while stop.reason is None and self._refresh():
-            time.sleep(_REFRESH_S)
-        self._notice_stop(stop)
-        self._held_s = time.perf_counter() - start
-
-    def _turns(self) -> Iterable[int]:
-        return itertools.count() if self._max_frames is None else range(self._max_frames)
-
-    def _end_early(self) -> None:
-        """Stops capture and inference; what is already inferred is still written."""
-        self.ledger.drop(DropReason.SHUTDOWN, len(self._frames.abort()))
-
-    def _close(self, sink: Sink) -> None:
-        try:
-            sink.close()
-        except Exception as error:
-            self._failures.append(error)
+    def _over(self, rendering: Rendering) -> list[Rendering]:
+        """A stream's other outputs are closed: its screen goes too, unless it holds a single picture."""
+        lane = rendering.lane
+        self._seconds[lane] = self._elapsed()
+        if lane.stream.source.info.is_image and rendering.is_watched and not (lane.error or lane.stopped):
+            return [rendering]
+        rendering.close_screens()
+        return []
 
     def statistics(self) -> RunStatistics:
-        """The run now, from any thread."""
-        now = time.perf_counter()
-        seconds = self._seconds if self._seconds is not None else now - (self._start or now)
-        engines = tuple(
-            EngineStatistics(
-                model=detector.manifest.name,
-                engine=describe(detector.engine),
-                calls=(calls := self._calls.figures()).count,
-                frames=calls.count,
-                call=calls,
-            )
-            for detector in self._detectors
-        )
-        busy = sum(engine.call.total_s for engine in engines) / seconds if seconds else 0.0
+        """The run now, or as it was at its end. From any thread."""
+        seconds = self._run_seconds if self._run_seconds is not None else self._elapsed()
+        engines = self._inference.figures()
+        busy_s = sum(engine.call.total_s for engine in engines)
         return RunStatistics(
-            seconds=seconds, busy=min(1.0, busy), streams=(self._stream(seconds),), engines=engines
+            seconds=seconds,
+            busy=min(1.0, busy_s / seconds) if seconds > 0 else 0.0,
+            streams=tuple(
+                stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
+                for lane in self._lanes
+            ),
+            engines=engines,
         )
 
-    def _stream(self, seconds: float) -> StreamStatistics:
-        source = self._source.report
-        notes = [note for detector in self._detectors for note in detector.notes]
-        notes += source.notes + [note for sink in self._sinks for note in sink.notes]
-        over = self._seconds is not None
-        state = StreamState.ENDED if over else StreamState.RUNNING
-        return StreamStatistics(
-            name=self._source.info.name,
-            source=self._source.info.name,
-            is_live=self._source.info.is_live,
-            state=StreamState.FAILED if over and self._failures else state,
-            models={detector.manifest.name: describe(detector.engine) for detector in self._detectors},
-            frames=self.ledger.entry(),
-            written=self._written,
-            skipped=source.skipped,
-            time_s=self._time_s,
-            detections=self._tally.detections(),
-            class_shares=self._tally.shares(),
-            seconds=seconds,
-            frames_per_second=self._written / seconds if seconds > 0 else 0.0,
-            recent_frames_per_second=self._rate.rate(),
-            latency=self._latency.figures(),
-            last_latency_ms=self._last_latency_ms,
-            stages=self._clock.figures(),
-            queues={"preprocess": len(self._frames), "overlay": len(self._answers)},
-            mean_batch=1.0,
-            stopped=self._stopped if over else None,
-            error=str(self._failures[0]) if self._failures else None,
-            problem=source.problem,
-            notes=tuple(dict.fromkeys(notes)),
-        )
+    def _elapsed(self) -> float:
+        return 0.0 if self._start is None else time.perf_counter() - self._start
+
+
+def run_stream(
+    stream: Stream,
+    detectors: Sequence[Detector],
+    *,
+    stop: StopRequest | None = None,
+    on_statistics: OnStatistics | None = None,
+) -> StreamStatistics:
+    """Runs one stream to its end.
+
+    Raises:
+        SourceError, EngineError, SinkError: what ended it; the frames before are in the outputs.
+    """
+    pipeline = Pipeline([stream], detectors)
+    statistics = pipeline.run(stop, on_statistics)
+    for error in pipeline.errors.values():
+        raise error
+    return statistics.streams[0]

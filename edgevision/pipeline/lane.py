@@ -1,0 +1,125 @@
+"""One stream under way: what its threads share."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+
+from edgevision.detector import Detector
+from edgevision.pipeline.intake import Intake, Slot
+from edgevision.pipeline.latency import MAIN, PACES, LatencyController
+from edgevision.pipeline.ledger import FrameLedger
+from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
+from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
+from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, Stream
+from edgevision.types import DropReason
+
+_FILE_DEPTH = 5  # inference, drawing and encoding overlap, and one slow frame does not stop the others
+_FILE_QUEUE = 2
+
+
+class Lane:
+    """The queues of a stream, its account, and its end.
+
+    Frames go from queue to queue in bounded numbers: ``captured`` and the intake have a capacity, and the
+    intake lets no more than ``depth`` frames go behind it, so ``answers`` and ``drawn`` are never full. The
+    engines' thread is the only one that all lanes share, and it never waits for a lane.
+
+    Args:
+        stream: what to run.
+        number: its place in the intake.
+        models: the main detectors, and the fallback's where there is one.
+
+    Attributes:
+        ledger, clock, latency, tally, rate, written, time_s, last_latency_ms: what is counted; see
+            :class:`~edgevision.pipeline.statistics.StreamStatistics`.
+        error: what went wrong first, else None.
+        stopped: why it ended early, else None.
+    """
+
+    def __init__(self, stream: Stream, number: int, models: Sequence[Sequence[Detector]]) -> None:
+        self.stream, self.number, self.models = stream, number, models
+        self.name = stream.name or stream.source.info.name
+        self.policy = stream.policy or (Policy.KEEP_NEWEST if stream.source.info.is_live else Policy.WAIT)
+        keeps_newest = self.policy is Policy.KEEP_NEWEST
+        self.controller: LatencyController | None = None
+        if stream.max_latency_ms is not None:
+            self.controller = LatencyController(stream.max_latency_ms, has_fallback=len(models) > 1)
+        self._depth = PACES[0].depth if keeps_newest else _FILE_DEPTH
+        capacity = 1 if keeps_newest else _FILE_QUEUE
+        self.slot: Slot[Prepared] = Slot(
+            self.policy, capacity, self._depth, self._admit, self._skip, stream.max_frames
+        )
+        self.intake: Intake[Prepared] = Intake([self.slot], 1)  # alone, until the run joins all slots
+        self.captured: BoundedQueue[Captured] = BoundedQueue(capacity, self.policy)
+        self.answers: BoundedQueue[Answered] = BoundedQueue(self._depth)
+        self.drawn: BoundedQueue[Drawn] = BoundedQueue(self._depth)
+
+        self.ledger = FrameLedger()
+        self.clock = StageClock()
+        self.latency = TimeHistogram()
+        self.tally = Tally([detector.manifest.classes for detector in models[MAIN]])
+        self.rate = RateMeter()
+        self.answered_frames = self.batched = self.written = 0
+        self.time_s = self.last_latency_ms = 0.0
+        self.error: Exception | None = None
+        self.stopped: str | None = None
+        self._lock = threading.Lock()
+
+    def end(self, reason: str) -> None:
+        """Stops reading and preparing; what the engines have taken is still written. For any thread."""
+        with self._lock:
+            self.stopped = self.stopped or reason
+        left = self.captured.abort()
+        for prepared in self.intake.abort(self.number):
+            self.drop(prepared, DropReason.SHUTDOWN)
+        self.ledger.drop(DropReason.SHUTDOWN, len(left))
+
+    def fail(self, error: Exception) -> None:
+        """Ends by an error, of which the first is kept; what the engines have answered is still written.
+        For any thread."""
+        with self._lock:
+            self.error = self.error or error
+        self.end("error")
+
+    def abandon(self) -> None:
+        """Ends without writing what is under way."""
+        self.end("interrupted")
+        self.answers.abort()
+        self.drawn.abort()
+
+    def drop(self, prepared: Prepared, reason: DropReason) -> None:
+        """Counts a frame that does not reach the engines, and gives its memory back."""
+        self.ledger.drop(reason)
+        for detector, batch in zip(self.models[prepared.model], prepared.batches, strict=True):
+            detector.discard(batch)
+
+    def _admit(self, prepared: Prepared) -> bool:
+        return self.controller is None or self.controller.admit(prepared.captured_ns)
+
+    def _skip(self, prepared: Prepared) -> None:
+        self.drop(prepared, DropReason.LATENCY)
+
+    def answered(self, answered: Answered, batch: int) -> None:
+        """The engines' outputs for a frame that was in a batch of that size. Never waits."""
+        self.answered_frames += 1
+        self.batched += batch
+        with contextlib.suppress(QueueEnded):  # abandoned
+            self.answers.put(answered)
+
+    def answered_all(self) -> None:
+        """The engines have no more for this lane."""
+        self.answers.finish()
+        if self.slot.limit == 0:
+            self.end("max_frames")
+
+    def done(self, drawn: Drawn) -> None:
+        """A frame has left the sinks, or was given up behind the engine."""
+        if self.controller is not None:
+            self.controller.rendered(drawn.captured_ns, drawn.taken_ns, drawn.model)
+        self.release()
+
+    def release(self) -> None:
+        """Lets the next frame of this lane go to the engines."""
+        self.intake.done(self.number, self._depth if self.controller is None else self.controller.depth)

@@ -1,0 +1,164 @@
+"""Keeps the latency of a live stream under a bound, by skipping frames first and by a smaller model then."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgevision.errors import UsageError
+from edgevision.pipeline.statistics import LatencyControl
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many frames a stream may have at work.
+
+    Attributes:
+        depth: frames between model and outputs at a time.
+        rest: how long to wait after a frame, as a multiple of the time that it took.
+    """
+
+    depth: int
+    rest: float = 0.0
+
+
+PACES = (Pace(3), Pace(2), Pace(1), Pace(1, rest=1.0), Pace(1, rest=3.0))
+"""The levels of skipping. Three frames overlap inference, drawing and encoding. One is alone, so nothing
+queues behind it. A rest leaves the machine to other streams and programs."""
+
+MAIN, FALLBACK = 0, 1
+
+_WINDOW = 20
+_TOLERATED = 2  # frames over the bound in a window; a hiccup is no reason to change anything
+_COMFORT = 0.7  # of the bound: below it there is room for more
+_HOLD_S, _LONGEST_HOLD_S = 2.0, 300.0
+_PROBATION_S = 5.0
+
+
+class LatencyController:
+    """Climbs a ladder while frames come late, and steps down once they have long been early.
+
+    The rungs are :data:`PACES` with the main model, then the same with the fallback. Apart from that a
+    frame that cannot make it any more, by its age and by what frames took of late, is skipped at any rung:
+    the next one is younger.
+
+    Stepping down needs latencies below 70 % of the bound for a while. A step down that has to be taken back
+    soon doubles that while, up to five minutes, so that the model does not flap.
+
+    Args:
+        bound_ms: the latency to hold, from capture until every sink had the frame.
+        has_fallback: there is a smaller model.
+        clock_ns: the time, in nanoseconds.
+
+    Raises:
+        UsageError: the bound is not positive.
+    """
+
+    def __init__(
+        self, bound_ms: float, has_fallback: bool = False, clock_ns: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
+        if not bound_ms > 0:
+            raise UsageError(f"a latency of {bound_ms:g} ms is impossible; expected more than 0, as in 150ms")
+        self._bound_ms = bound_ms
+        self._clock_ns = clock_ns
+        self._lock = threading.Lock()
+        self._top = len(PACES) * (2 if has_fallback else 1) - 1
+        self._rung = self._highest = 0
+        self._latencies_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._service_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._changed_ns = self._admitted_ns = self._rested_ns = clock_ns()
+        self._stepped_down_ns: int | None = None
+        self._hold_s = _HOLD_S
+        self._skipped = self._exceeded = self._fallback_frames = self._switches = 0
+
+    @property
+    def model(self) -> int:
+        """:data:`MAIN` or :data:`FALLBACK`: what the next frame is prepared for."""
+        return self._rung // len(PACES)
+
+    @property
+    def depth(self) -> int:
+        """Frames that may be under way at a time."""
+        return PACES[self._rung % len(PACES)].depth
+
+    def admit(self, captured_ns: int) -> bool:
+        """Whether the engine takes a frame that was captured then; one that it does not is skipped."""
+        with self._lock:
+            now_ns = self._clock_ns()
+            if now_ns < self._rested_ns or self._comes_too_late(now_ns, captured_ns):
+                self._skipped += 1
+                return False
+            self._admitted_ns = now_ns
+            return True
+
+    def _comes_too_late(self, now_ns: int, captured_ns: int) -> bool:
+        if not self._service_ms or (now_ns - self._admitted_ns) / 1e6 > 2 * self._bound_ms:
+            return False  # nothing is known, or it is time to learn something new
+        expected_ms = statistics.median(self._service_ms)
+        age_ms = (now_ns - captured_ns) / 1e6
+        # Where even a new frame comes late, skipping helps nobody.
+        return expected_ms <= self._bound_ms < age_ms + expected_ms
+
+    def rendered(self, captured_ns: int, taken_ns: int, model: int) -> None:
+        """A frame is through: when it was captured, when the engine took it, and which model answered."""
+        with self._lock:
+            now_ns = self._clock_ns()
+            latency_ms, service_ms = (now_ns - captured_ns) / 1e6, (now_ns - taken_ns) / 1e6
+            self._exceeded += latency_ms > self._bound_ms
+            self._fallback_frames += model == FALLBACK
+            if model != self.model:
+                return  # it was on its way when the model changed, and tells nothing of the new one
+            self._latencies_ms.append(latency_ms)
+            self._service_ms.append(service_ms)
+            self._rested_ns = now_ns + round(PACES[self._rung % len(PACES)].rest * service_ms * 1e6)
+            self._decide(now_ns)
+
+    def _decide(self, now_ns: int) -> None:
+        late = sum(latency_ms > self._bound_ms for latency_ms in self._latencies_ms)
+        since_s = (now_ns - self._changed_ns) / 1e9
+        if late > _TOLERATED:
+            self._climb(now_ns)
+        elif self._rung > 0 and since_s >= self._hold_s and self._is_comfortable():
+            self._stepped_down_ns = now_ns
+            self._change(self._rung - 1, now_ns)
+        elif self._stepped_down_ns is not None and (now_ns - self._stepped_down_ns) / 1e9 > _PROBATION_S:
+            self._stepped_down_ns = None
+            self._hold_s = _HOLD_S
+
+    def _is_comfortable(self) -> bool:
+        enough = len(self._latencies_ms) >= _WINDOW // 2
+        return enough and max(self._latencies_ms) <= _COMFORT * self._bound_ms
+
+    def _climb(self, now_ns: int) -> None:
+        if self._stepped_down_ns is not None:
+            self._stepped_down_ns = None
+            self._hold_s = min(self._hold_s * 2, _LONGEST_HOLD_S)
+        if self._rung < self._top:
+            self._change(self._rung + 1, now_ns)
+
+    def _change(self, rung: int, now_ns: int) -> None:
+        before = self.model
+        self._rung = rung
+        self._highest = max(self._highest, rung)
+        self._changed_ns = now_ns
+        self._latencies_ms.clear()
+        if self.model != before:
+            self._switches += 1
+            self._service_ms.clear()
+
+    def figures(self) -> LatencyControl:
+        with self._lock:
+            return LatencyControl(
+                bound_ms=self._bound_ms,
+                level=self._rung % len(PACES),
+                highest_level=min(self._highest, len(PACES) - 1),
+                skipped=self._skipped,
+                exceeded=self._exceeded,
+                on_fallback=self.model == FALLBACK,
+                fallback_frames=self._fallback_frames,
+                switches=self._switches,
+            )

@@ -1,0 +1,78 @@
+"""The stages before the engine: capture and letterbox, on a thread each."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable
+
+from edgevision.pipeline.lane import Lane
+from edgevision.pipeline.latency import MAIN
+from edgevision.pipeline.queue import Policy, QueueEnded
+from edgevision.pipeline.statistics import Stage
+from edgevision.pipeline.stream import Captured, Prepared
+from edgevision.types import DropReason
+
+
+def capture(lane: Lane) -> None:
+    """Reads the source to its end, or until the lane ends, and closes it."""
+    source = lane.stream.source
+    try:
+        frames = iter(source)
+        for _ in _turns(lane):
+            start_ns = time.perf_counter_ns()
+            frame = next(frames, None)
+            captured_ns = time.perf_counter_ns()
+            lane.ledger.source_failed(source.report.failed)
+            if frame is None:
+                break
+            lane.clock.add(Stage.DECODE, captured_ns - start_ns)
+            lane.ledger.capture()
+            try:
+                displaced = lane.captured.put(Captured(frame, captured_ns))
+            except QueueEnded:
+                lane.ledger.drop(DropReason.SHUTDOWN)
+                break
+            if displaced is not None:
+                lane.ledger.drop(DropReason.NEWER_FRAME)
+    except Exception as error:
+        lane.error = lane.error or error  # what was read before is still inferred and written
+    finally:
+        lane.captured.finish()
+        with contextlib.suppress(Exception):  # what went wrong before matters more
+            source.close()
+
+
+def _turns(lane: Lane) -> Iterable[int]:
+    # A live source goes on delivering until enough frames are inferred, for some are dropped.
+    if lane.policy is Policy.KEEP_NEWEST or lane.stream.max_frames is None:
+        return itertools.count()
+    return range(lane.stream.max_frames)
+
+
+def prepare(lane: Lane) -> None:
+    """Letterboxes each frame for the models that are to answer it."""
+    try:
+        while True:
+            prepared = _letterbox(lane, lane.captured.get())
+            try:
+                displaced = lane.intake.put(lane.number, prepared)
+            except QueueEnded:
+                lane.drop(prepared, DropReason.SHUTDOWN)
+                break
+            if displaced is not None:
+                lane.drop(displaced, DropReason.NEWER_FRAME)
+    except QueueEnded:
+        pass
+    except Exception as error:
+        lane.fail(error)
+    finally:
+        lane.intake.finish(lane.number)
+
+
+def _letterbox(lane: Lane, captured: Captured) -> Prepared:
+    model = MAIN if lane.controller is None else lane.controller.model
+    with lane.clock.measure(Stage.PREPROCESS):
+        batches = tuple(detector.prepare([captured.frame.image]) for detector in lane.models[model])
+    return Prepared(captured.frame, captured.captured_ns, model, batches)

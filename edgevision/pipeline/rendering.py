@@ -1,0 +1,173 @@
+"""The stages behind the engine: reading its answer, tracking, drawing, and the sinks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from edgevision.overlay import render
+from edgevision.overlay_zones import draw_zones
+from edgevision.pipeline.lane import Lane
+from edgevision.pipeline.queue import QueueEnded
+from edgevision.pipeline.statistics import Stage
+from edgevision.pipeline.stream import Answered, Drawn
+from edgevision.types import Detections, Result
+from edgevision.video.base import Screen, Sink
+
+Shown = SimpleQueue["tuple[Rendering, Drawn | None, int]"]
+"""For the main thread: a frame to show and the nanoseconds that the other sinks took, or None at the end."""
+
+
+class Rendering:
+    """Takes a lane's answers to its sinks: :meth:`draw` and :meth:`write` on a thread each, and whatever has
+    a screen on the main thread, for windows must live there.
+
+    Args:
+        lane: the stream.
+        shown: where frames and the end are told to the main thread.
+    """
+
+    def __init__(self, lane: Lane, shown: Shown) -> None:
+        self.lane = lane
+        self._shown = shown
+        sinks = lane.stream.sinks
+        self._screens = [sink for sink in sinks if isinstance(sink, Screen)]
+        self._others = [sink for sink in sinks if not isinstance(sink, Screen)]
+        self._status = ""
+        self._gave_up = False
+
+    def draw(self) -> None:
+        """From the engines' outputs to a picture."""
+        lane = self.lane
+        try:
+            while True:
+                answered = lane.answers.get()
+                try:
+                    drawn = self._drawn(answered)
+                except Exception as error:
+                    lane.fail(error)
+                    lane.release()
+                else:
+                    lane.drawn.put(drawn)
+        except QueueEnded:
+            lane.drawn.finish()
+
+    def _drawn(self, answered: Answered) -> Drawn:
+        lane, stream, prepared = self.lane, self.lane.stream, answered.prepared
+        frame, picture = prepared.frame, prepared.frame.image
+        results = self._results(answered)
+        scene = stream.scene
+        if scene is not None:
+            with lane.clock.measure(Stage.TRACK):
+                results = scene.update(frame, results)
+        if stream.overlays:
+            with lane.clock.measure(Stage.OVERLAY):
+                picture = render(picture, stream.overlays, results, self._status)
+                if scene is not None and scene.layout is not None:
+                    draw_zones(picture, scene.layout, scene.report)
+        return Drawn(frame, prepared.captured_ns, answered.taken_ns, prepared.model, results, picture)
+
+    def _results(self, answered: Answered) -> tuple[Result, ...]:
+        lane, prepared = self.lane, answered.prepared
+        detectors = lane.models[prepared.model]
+        try:
+            with lane.clock.measure(Stage.POSTPROCESS):
+                results = tuple(
+                    detector.finish(batch, outputs)[0]
+                    for detector, batch, outputs in zip(
+                        detectors, prepared.batches, answered.outputs, strict=True
+                    )
+                )
+        except Exception:
+            lane.ledger.fail()
+            raise
+        lane.ledger.infer()
+        floor = lane.stream.min_score
+        return results if floor is None else tuple(_without_weak(result, floor) for result in results)
+
+    def write(self) -> None:
+        """Gives each frame to the sinks without a screen, and closes them at the end."""
+        lane = self.lane
+        try:
+            while True:
+                drawn = lane.drawn.get()
+                start_ns = time.perf_counter_ns()
+                self._give(drawn, self._others)
+                elapsed_ns = time.perf_counter_ns() - start_ns
+                if self._screens:
+                    self._shown.put((self, drawn, elapsed_ns))
+                else:
+                    self._done(drawn, elapsed_ns)
+        except QueueEnded:
+            pass
+        finally:
+            self._close(self._others)
+            self._shown.put((self, None, 0))
+
+    def show(self, drawn: Drawn, elapsed_ns: int) -> None:
+        """Gives a frame to the screens, after the other sinks took ``elapsed_ns``; on the main thread."""
+        start_ns = time.perf_counter_ns()
+        self._give(drawn, self._screens)
+        self._done(drawn, elapsed_ns + time.perf_counter_ns() - start_ns)
+
+    def _give(self, drawn: Drawn, sinks: Sequence[Sink]) -> None:
+        if self._gave_up:
+            return
+        try:
+            for sink in sinks:
+                sink.write(drawn.frame, drawn.picture, drawn.results)
+        except Exception as error:
+            self._gave_up = True  # the outputs all end at this frame
+            self.lane.fail(error)
+
+    def _done(self, drawn: Drawn, sinks_ns: int) -> None:
+        lane = self.lane
+        if not self._gave_up:
+            latency_ms = (time.perf_counter_ns() - drawn.captured_ns) / 1e6
+            lane.clock.add(Stage.SINKS, sinks_ns)
+            lane.latency.add(latency_ms)
+            lane.tally.add(drawn.results)
+            lane.last_latency_ms, lane.time_s = latency_ms, drawn.frame.time_s
+            lane.written += 1
+            rate = lane.rate.tick()
+            if lane.stream.show_status:
+                self._status = f"{rate:.1f} fps  {latency_ms:.0f} ms"
+        lane.done(drawn)
+
+    # On the main thread.
+
+    @property
+    def is_watched(self) -> bool:
+        """There is a screen, and nobody closed it."""
+        return bool(self._screens) and not self.is_closed
+
+    @property
+    def is_closed(self) -> bool:
+        """Somebody closed a window."""
+        return any(sink.closed for sink in self.lane.stream.sinks)
+
+    def refresh(self) -> None:
+        """Keeps the screens alive while no frame comes."""
+        try:
+            for screen in self._screens:
+                screen.refresh()
+        except Exception as error:
+            self.lane.fail(error)
+
+    def close_screens(self) -> None:
+        self._close(self._screens)
+
+    def _close(self, sinks: Sequence[Sink]) -> None:
+        for sink in sinks:
+            self._close_one(sink)
+
+    def _close_one(self, sink: Sink) -> None:
+        try:
+            sink.close()
+        except Exception as error:
+            self.lane.fail(error)
+
+
+def _without_weak(result: Result, floor: float) -> Result:
+    return result[result.scores >= floor] if isinstance(result, Detections) else result

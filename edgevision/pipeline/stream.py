@@ -1,0 +1,95 @@
+"""What a run is told of one stream, and what its frames look like between the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgevision.detector import Batch
+from edgevision.overlay import Overlay
+from edgevision.pipeline.queue import Policy
+from edgevision.scene import Scene
+from edgevision.types import Frame, Image, Result
+from edgevision.video.base import Sink, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One source with its own outputs.
+
+    Attributes:
+        source: read on a thread of its own, and closed there.
+        sinks: closed on every way out. A :class:`~edgevision.video.base.Screen` is called on the thread
+            that calls ``Pipeline.run``, for windows must live on the main thread; the others are called on
+            a thread of the stream.
+        overlays: one for each detector; none where no sink looks at the picture, and nothing is drawn.
+        name: unique in the run; by default the source's.
+        policy: by default files wait and live sources keep the newest.
+        scene: the tracker and the zones; every frame that is inferred goes through it, in order.
+        min_score: detections below it are left out, where the detectors give weaker ones for the tracker of
+            another stream; None keeps what they give.
+        max_frames: end after so many frames; None reads to the end.
+        max_latency_ms: hold the latency under this bound; only for :attr:`Policy.KEEP_NEWEST`.
+        show_status: write frame rate and latency on the picture.
+    """
+
+    source: Source
+    sinks: Sequence[Sink] = ()
+    overlays: Sequence[Overlay] = ()
+    name: str = ""
+    policy: Policy | None = None
+    scene: Scene | None = None
+    min_score: float | None = None
+    max_frames: int | None = None
+    max_latency_ms: float | None = None
+    show_status: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    frame: Frame
+    captured_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame in the form that the models take.
+
+    Attributes:
+        model: which set of models it is prepared for, main or fallback.
+        batches: one for each detector of the set, each of one frame.
+    """
+
+    frame: Frame
+    captured_ns: int
+    model: int
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A frame with what the engines gave.
+
+    Attributes:
+        outputs: one for each detector of the set.
+        taken_ns: when the engine took it.
+    """
+
+    prepared: Prepared
+    outputs: tuple[Mapping[str, NDArray[Any]], ...]
+    taken_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A frame ready for the sinks."""
+
+    frame: Frame
+    captured_ns: int
+    taken_ns: int
+    model: int
+    results: tuple[Result, ...]
+    picture: Image
