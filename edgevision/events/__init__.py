@@ -1,0 +1,19 @@
+"""What objects did, as it happens: ``new``, ``update`` and ``end`` for each."""
+
+from edgevision.events.observer import EventObserver
+from edgevision.events.outlets import EventFile, Outlet
+from edgevision.events.records import BestFrame, Event, EventKind, ObjectState, read_events
+from edgevision.events.sink import EventSink, open_outlet
+
+__all__ = [
+    "BestFrame",
+    "Event",
+    "EventFile",
+    "EventKind",
+    "EventObserver",
+    "EventSink",
+    "ObjectState",
+    "Outlet",
+    "open_outlet",
+    "read_events",
+]

@@ -1,0 +1,73 @@
+"""Where events go: the protocol, and a file of JSON lines."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from edgevision.errors import SinkError
+from edgevision.events.records import Event, encode
+from edgevision.video.jsonl import LineFile
+
+_LOG = logging.getLogger(__name__)
+
+
+class Outlet(Protocol):
+    """Takes events and never holds up the run: ``publish`` neither waits nor raises.
+
+    Attributes:
+        name: for people, without credentials.
+        taken: events that arrived.
+        lost: events that never will.
+    """
+
+    name: str
+
+    @property
+    def taken(self) -> int: ...
+
+    @property
+    def lost(self) -> int: ...
+
+    def publish(self, event: Event) -> None:
+        """Takes one event; what cannot be delivered is counted in ``lost``."""
+        ...
+
+    def close(self) -> None:
+        """Delivers what waits, within seconds; the rest is lost. Safe to call twice."""
+        ...
+
+
+class EventFile:
+    """One event a line. While the disk is full, events are lost and counted; once there is room, it goes on.
+
+    Args:
+        path: the file; overwritten.
+
+    Raises:
+        SinkError: it cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.taken = self.lost = 0
+        self._file = LineFile(path)
+        self._is_failing = False
+
+    def publish(self, event: Event) -> None:
+        try:
+            self._file.write(encode(event))
+        except SinkError as error:
+            self.lost += 1
+            if not self._is_failing:  # one line for a disk that is full for hours
+                _LOG.error("events are being lost: %s", error)
+            self._is_failing = True
+            return
+        self.taken += 1
+        if self._is_failing:
+            _LOG.warning("%s takes events again; %d lost so far", self.name, self.lost)
+        self._is_failing = False
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,128 @@
+"""Events as a sink of the pipeline: it takes frames and results, and tells outlets what happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from edgevision.errors import UsageError
+from edgevision.events.mqtt import BrokerAddress, MqttOutlet
+from edgevision.events.observer import EventObserver
+from edgevision.events.outlets import EventFile, Outlet
+from edgevision.events.records import Event, EventKind
+from edgevision.files import refuse_existing
+from edgevision.sightings import sightings
+from edgevision.types import Detections, Frame, Image, Result
+
+_LOG = logging.getLogger(__name__)
+
+
+def open_outlet(address: str, overwrite: bool = False) -> Outlet:
+    """Opens what the address names: a ``.jsonl`` file, or ``mqtt://`` and ``mqtts://``.
+
+    Raises:
+        UsageError: it is neither, or MQTT's library is not installed.
+        SinkError: the file exists or cannot be created, or a certificate cannot be read.
+    """
+    if "://" in address:
+        return MqttOutlet(BrokerAddress.parse(address))
+    if not address.endswith(".jsonl"):
+        raise UsageError(f"events cannot go to '{address}'; expected a .jsonl file or mqtt://host/prefix")
+    path = Path(address)
+    refuse_existing(path, overwrite)
+    return EventFile(path)
+
+
+def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
+    """Keeps each object's best crop as ``ID.jpg`` in ``folder``; see :class:`EventObserver`.
+
+    A picture that cannot be written is logged once and then missing from events; the run goes on.
+    """
+    failures: list[str] = []
+
+    def keep(object_id: str, crop: Image) -> str | None:
+        path = folder / f"{object_id}.jpg"
+        partial = folder / f".{object_id}.partial"
+        try:
+            _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 90])
+            partial.write_bytes(data.tobytes())
+            partial.replace(path)
+        except (OSError, cv2.error) as error:
+            if not failures:
+                _LOG.error("pictures of events cannot be kept in %s: %s", folder, error)
+            failures.append(object_id)
+            return None
+        return str(path)
+
+    return keep
+
+
+class EventSink:
+    """Tells what objects do, as it happens. Needs results with track ids.
+
+    Args:
+        outlets: where events go; closed with the sink.
+        classes: each model's class names, in the order of the results.
+        observer: follows the objects.
+        only: classes to tell of; None for all.
+
+    Attributes:
+        told: events so far, by kind.
+    """
+
+    def __init__(
+        self,
+        outlets: Sequence[Outlet],
+        classes: Sequence[Sequence[str]],
+        observer: EventObserver | None = None,
+        only: Sequence[str] | None = None,
+    ) -> None:
+        self.name = ", ".join(outlet.name for outlet in outlets)
+        self.closed = False
+        self.notes: list[str] = []
+        self.told = dict.fromkeys(EventKind, 0)
+        self._outlets = outlets
+        self._classes = classes
+        self._observer = EventObserver() if observer is None else observer
+        self._only = only
+        self._is_finished = False
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        seen = [
+            one
+            for one in sightings(results, self._classes)
+            if self._only is None or one.class_name in self._only
+        ]
+        reports = (result.zones for result in results if isinstance(result, Detections))
+        zones = next((report for report in reports if report is not None), None)
+        for event in self._observer.update(frame, seen, zones):
+            self._tell(event)
+
+    def close(self) -> None:
+        """Ends every object and delivers what waits, within seconds."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        for event in self._observer.finish():
+            self._tell(event)
+        for outlet in self._outlets:
+            outlet.close()
+            lost = f", {outlet.lost} lost" if outlet.lost else ""
+            self.notes.append(f"{outlet.name}: {outlet.taken} events{lost}")
+
+    def __enter__(self) -> EventSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tell(self, event: Event) -> None:
+        self.told[event.kind] += 1
+        for outlet in self._outlets:
+            outlet.publish(event)
