@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from edgevision.errors import UsageError
 from edgevision.manifest import Manifest
-from edgevision.types import NOT_TRACKED, Detections, Image, Result, SegmentationMap
+from edgevision.types import NOT_TRACKED, Detections, Image, IntArray, Result, SegmentationMap
 
 Colour = tuple[int, int, int]
 """BGR, 0..255."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TALL = "Ay0#%"
+"""All plates are as high as this needs, so that texts side by side share a line."""
 _STATUS_COLOUR: Colour = (40, 40, 40)
 DEFAULT_OPACITY = 0.45
 """Of class maps: the picture below stays readable."""
@@ -89,20 +91,15 @@ class Overlay:
     def _draw_boxes(self, canvas: Image, found: Detections) -> None:
         unit = line_unit(canvas)
         line = max(2, unit)
-        corners = np.rint(found.boxes).astype(int).tolist()
-        worst_first = range(len(found) - 1, -1, -1)  # so that the best detections end up on top
-        for i in worst_first:
-            left, top, right, bottom = corners[i]
-            colour = self.colours[found.class_ids[i]]
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (0, 0, 0), line + 2)
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
-        for i in worst_first:
-            left, top, _, _ = corners[i]
-            class_id = found.class_ids[i]
-            track_id = NOT_TRACKED if found.track_ids is None else found.track_ids[i]
-            track = "" if track_id == NOT_TRACKED else f" #{track_id}"
-            text = f"{self.classes[class_id]}{track} {found.scores[i]:.2f}"
-            plate = text_plate(text, self.colours[class_id], unit)
+        # Plain numbers, worst first, so that the best detections end up on top.
+        corners = np.rint(found.boxes).astype(int)[::-1].tolist()
+        class_ids, scores = found.class_ids[::-1].tolist(), found.scores[::-1].tolist()
+        tracks = [""] * len(found) if found.track_ids is None else _track_texts(found.track_ids[::-1])
+        for (left, top, right, bottom), class_id in zip(corners, class_ids, strict=True):
+            _outline(canvas, left, top, right - 1, bottom - 1, line, self.colours[class_id])
+        for (left, top, _, _), class_id, score, track in zip(corners, class_ids, scores, tracks, strict=True):
+            name = self.classes[class_id] + track
+            plate = _label_plate(name, f"{score:.2f}", self.colours[class_id], unit)
             above = top - plate.shape[0]
             paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
 
@@ -154,17 +151,39 @@ def text_colour(background: Colour) -> Colour:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
+def _track_texts(track_ids: IntArray) -> list[str]:
+    return ["" if track_id == NOT_TRACKED else f" #{track_id}" for track_id in track_ids.tolist()]
+
+
 def line_unit(canvas: Image) -> int:
     """Width of a line in pixels: 2 at 768x432, 3 at 720p, 5 at 1080p, 9 at 4K."""
     return max(1, round(int(min(canvas.shape[:2])) / 230))
 
 
+def _outline(canvas: Image, left: int, top: int, right: int, bottom: int, width: int, colour: Colour) -> None:
+    """A frame of ``width`` pixels round these, with a black pixel inside and outside.
+
+    One-pixel frames within each other: OpenCV draws a thick line as a polygon, at twice the time.
+    """
+    first, last = -(width // 2) - 1, width - width // 2
+    for step in range(first, last + 1):
+        edge = (0, 0, 0) if step in (first, last) else colour
+        cv2.rectangle(canvas, (left + step, top + step), (right - step, bottom - step), edge, 1)
+
+
 @functools.lru_cache(maxsize=512)
+def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+    """Name and score on one plate. Both halves come from a cache: their combinations are too many for it."""
+    return np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)])
+
+
+@functools.lru_cache(maxsize=1024)
 def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
     scale = max(0.36, 0.22 * unit + 0.04)
     weight = max(1, round(unit * 0.55))
-    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, weight)
+    (width, _), _ = cv2.getTextSize(text, _FONT, scale, weight)
+    (_, height), baseline = cv2.getTextSize(_TALL, _FONT, scale, weight)
     margin = unit + 1
     plate = np.empty((height + baseline + 2 * margin, width + 2 * margin, 3), np.uint8)
     plate[:] = colour
@@ -175,8 +194,7 @@ def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
 
 def paste(canvas: Image, plate: NDArray[np.uint8], x: int, y: int) -> None:
     """Copies ``plate`` to ``canvas``, moved so that all of it is inside where there is room for it."""
-    height, width = canvas.shape[:2]
-    x = max(0, min(x, width - plate.shape[1]))
-    y = max(0, min(y, height - plate.shape[0]))
-    part = canvas[y : y + plate.shape[0], x : x + plate.shape[1]]
-    part[:] = plate[: part.shape[0], : part.shape[1]]
+    (height, width, _), (rows, columns, _) = canvas.shape, plate.shape
+    x = max(0, min(x, width - columns))
+    y = max(0, min(y, height - rows))
+    canvas[y : y + rows, x : x + columns] = plate[: height - y, : width - x]

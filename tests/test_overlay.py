@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from edgevision.engines.fake import fake_manifest
 from edgevision.manifest import Manifest
-from edgevision.overlay import Overlay, draw_status, palette, render, text_colour
+from edgevision.overlay import (
+    Overlay,
+    _label_plate,
+    draw_status,
+    palette,
+    render,
+    text_colour,
+    text_plate,
+)
 from edgevision.types import Detections, SegmentationMap
 
 NAMES = ("person", "car", "a very long class name")
@@ -153,3 +161,21 @@ def test_the_status_is_in_the_lower_left_corner():
     assert (x1, y2) == (0, 300)
     assert y1 > 250
     assert x2 < 300
+
+
+def test_thickness_and_outline_of_a_box():
+    drawn = render(grey(), [OVERLAY], [one([50, 100, 350, 200])])
+    colour = OVERLAY.colours[0]
+    row = [tuple(pixel) for pixel in drawn[150, 47:54]]
+    assert row == [(90,) * 3, (0,) * 3, colour, colour, (0,) * 3, (90,) * 3, (90,) * 3]
+    assert [tuple(pixel) for pixel in drawn[48:50, 47]] == [(90,) * 3] * 2
+
+
+def test_labels_of_many_scores_share_their_halves():
+    """With numbered objects and changing scores, whole labels never repeat."""
+    plates = [_label_plate(f"person #{i}", f"0.{i}", (0, 255, 0), 2) for i in range(10, 30)]
+    assert len({plate.shape[0] for plate in plates}) == 1
+    before = text_plate.cache_info().misses
+    for i in range(10, 30):
+        _label_plate(f"person #{i}", f"0.{i + 50}", (0, 255, 0), 2)
+    assert text_plate.cache_info().misses - before == 20  # the scores; the names are known
