@@ -16,6 +16,9 @@ from edgevision.video.redact import redact
         ("http://[::1]:8080/a@b", "http://[::1]:8080/a@b"),
         ("Error: 'rtsp://ann:s3cret@h/x' refused", "Error: 'rtsp://h/x' refused"),
         ("no address here", "no address here"),
+        ("chaos://rtsp://ann:s3cret@h/x?channel=1?drop=0.1", "chaos://rtsp://h/x?..."),
+        ("gst://rtspsrc location=rtsp://ann:s3cret@h/x ! a", "gst://rtspsrc location=rtsp://h/x ! a"),
+        ('gst://rtspsrc user-id=ann user-pw="s3 cret" ! a', "gst://rtspsrc user-id=... user-pw=... ! a"),
     ],
 )
 def test_addresses(text, expected):
@@ -27,3 +30,8 @@ def test_the_password_alone_goes_too():
     message = redact("401: user ann:s3@cret, s3%40cret, token=abcdef", uri)
     for secret in ("s3@cret", "s3%40cret", "abcdef"):
         assert secret not in message
+
+
+def test_secrets_inside_a_pipeline_go_too():
+    uri = "gst://rtspsrc location=rtsp://annette:s3cret@h/x user-pw=other ! decodebin"
+    assert redact("refused annette:s3cret, s3cret and other", uri) == "refused ..., ... and ..."

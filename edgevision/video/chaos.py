@@ -167,7 +167,7 @@ class ChaosSource:
         if self._frozen is not None:
             left, frozen = self._frozen
             self._frozen = (left - 1, frozen) if left > 1 else None
-            return frozen.copy()
+            return np.array(frozen)
         if self._strikes("freeze"):
             self._frozen = (self._length("freeze") - 1, image.copy())
         return image

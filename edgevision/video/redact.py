@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_URL = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*)://(?P<rest>[^\s'\"<>]+)")
+# One address may hold another: chaos://rtsp://...
+_URL = re.compile(r"(?P<scheme>(?:[a-zA-Z][\w+.-]*://)+)(?P<rest>[^\s'\"<>]+)")
+_PROPERTY = re.compile(
+    r"\b(?P<name>(?:user|proxy)-(?:id|pw)|passphrase)=(?P<value>\"[^\"]*\"|\S+)"
+)  # GStreamer's
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORT_LIKE = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
@@ -29,7 +33,7 @@ def _redact_url(match: re.Match[str]) -> str:
     if user:
         rest = rest[len(user) + 1 :]
     address, question, _ = rest.partition("?")
-    return f"{match['scheme']}://{address}{question and '?...'}"
+    return f"{match['scheme']}{address}{question and '?...'}"
 
 
 def redact(text: str, uri: str = "") -> str:
@@ -43,12 +47,20 @@ def redact(text: str, uri: str = "") -> str:
         >>> redact("cannot open rtsp://ann:secret@10.0.0.5:554/live?token=1")
         'cannot open rtsp://10.0.0.5:554/live?...'
     """
-    text = _URL.sub(_redact_url, text)
-    _, _, rest = uri.partition("://")
-    user = _user_part(rest)
-    password = user.partition(":")[2]
-    query = rest[len(user) :].partition("?")[2]
-    for secret in (user, unquote(user), password, unquote(password), query):
+    text = _PROPERTY.sub(r"\g<name>=...", _URL.sub(_redact_url, text))
+    for secret in sorted(_secrets(uri), key=len, reverse=True):
         if len(secret) > 2:
             text = text.replace(secret, "...")
     return text
+
+
+def _secrets(uri: str) -> set[str]:
+    """Everything in an address, and in those that it holds, that nobody should see."""
+    found = {match["value"].strip('"') for match in _PROPERTY.finditer(uri)}
+    for match in _URL.finditer(uri):
+        rest = match["rest"]
+        user = _user_part(rest)
+        query = rest[len(user) :].partition("?")[2]
+        for secret in (user, user.partition(":")[2], query):
+            found |= {secret, unquote(secret)}
+    return found

@@ -14,6 +14,7 @@ from edgevision.video.chaos import SCHEME as CHAOS_SCHEME
 from edgevision.video.chaos import ChaosSource, split_faults
 from edgevision.video.demo import DemoSource
 from edgevision.video.file import FileSource
+from edgevision.video.gst import open_csi, open_gst
 from edgevision.video.images import ImagesSource
 from edgevision.video.media import IMAGE_SUFFIXES, find_media, is_pattern
 from edgevision.video.options import SourceOptions, split_options
@@ -22,7 +23,7 @@ from edgevision.video.rtsp import SCHEMES, open_stream
 
 ACCEPTED = (
     "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
-    "rtsp://..., http://..., demo, chaos://SOURCE?..."
+    "csi://0, gst://PIPELINE, rtsp://..., http://..., demo, chaos://SOURCE?..."
 )
 
 
@@ -63,6 +64,9 @@ def open_source(
     if scheme in SCHEMES:
         uri, options = split_options(uri, options)
         return open_stream(uri, options, threads=threads)
+    if scheme in ("gst", "csi"):
+        uri, options = split_options(uri, options)
+        return open_gst(uri, options) if scheme == "gst" else open_csi(uri, options)
     path = _local_path(uri, scheme)
     if path.is_dir() or is_pattern(str(path)):
         return _open_several(path, threads)
@@ -101,7 +105,7 @@ def _local_path(uri: str, scheme: str) -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(uri).path))
     if scheme:
-        known = ("file", "demo", "v4l2", "chaos", *SCHEMES)
+        known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES)
         raise SourceError(
             f"unknown kind of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
         )
