@@ -86,7 +86,8 @@ def export_detector(
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
     grid = anchor_grid(config.model.anchors, size, size)
-    add_retinanet_decoder(after, logits, deltas, grid, manifest, config.decode.level_candidates)
+    candidates, per_cell = config.decode.level_candidates, config.model.anchors.per_cell
+    add_retinanet_decoder(after, logits, deltas, grid, manifest, candidates, per_cell)
     return save_model(compose(core, before, after, manifest), path, manifest)
 
 

@@ -21,8 +21,12 @@ def add_retinanet_decoder(
     anchors: Sequence[FloatArray],
     manifest: Manifest,
     level_candidates: int,
+    per_cell: int,
 ) -> None:
     """Adds decoding, suppression and the four outputs of the contract.
+
+    Of the anchors of a cell, only the best for each class is a candidate: the others are boxes of the same
+    object, which would crowd small objects out of the limits.
 
     Args:
         g: where the nodes go.
@@ -31,16 +35,17 @@ def add_retinanet_decoder(
         anchors: float32 ``[H * W * A, 4]`` for each level, in input pixels.
         manifest: classes, input size, thresholds and limits.
         level_candidates: best predictions of each level that are decoded.
+        per_cell: A, anchors of a cell.
     """
     classes = len(manifest.classes)
     parts = [
-        _level(g, logit, delta, grid, classes, level_candidates)
+        _level(g, logit, delta, grid, classes, level_candidates, per_cell)
         for logit, delta, grid in zip(logits, deltas, anchors, strict=True)
     ]
     scores, labels, boxes = (g("Concat", *column, axis=1) for column in zip(*parts, strict=True))
     limits = np.array([manifest.input_width, manifest.input_height] * 2, np.float32)
     boxes = g("Min", g("Max", boxes, g.constant(0.0, np.float32)), g.constant(limits, np.float32))
-    total = sum(min(level_candidates, len(grid) * classes) for grid in anchors)
+    total = sum(min(level_candidates, len(grid) // per_cell * classes) for grid in anchors)
     add_detection_outputs(g, boxes, scores, labels, total, manifest)
 
 
@@ -100,15 +105,26 @@ def add_final_outputs(g: GraphBuilder, boxes: str, ranked: str, labels: str, kep
 
 
 def _level(
-    g: GraphBuilder, logits: str, deltas: str, anchors: FloatArray, classes: int, candidates: int
+    g: GraphBuilder,
+    logits: str,
+    deltas: str,
+    anchors: FloatArray,
+    classes: int,
+    candidates: int,
+    per_cell: int,
 ) -> tuple[str, str, str]:
     """Scores ``[N, k]``, labels ``[N, k]`` and boxes ``[N, k, 4]`` of one level's best predictions."""
-    k = min(candidates, len(anchors) * classes)
-    flat = g("Reshape", g("Transpose", logits, perm=[0, 2, 3, 1]), g.ints(0, -1))
-    best, index = g.many("TopK", 2, flat, g.ints(k), axis=1, largest=1, sorted=1)
-    per_class = g.constant(classes, np.int64)
-    anchor = g("Div", index, per_class)
-    labels = g("Sub", index, g("Mul", anchor, per_class))
+    cells = len(anchors) // per_cell
+    k = min(candidates, cells * classes)
+    by_anchor = g("Reshape", logits, g.ints(0, per_cell, classes * cells))
+    of_cell = g("ReduceMax", by_anchor, g.ints(1), keepdims=0)
+    which = g("ArgMax", by_anchor, axis=1, keepdims=0)
+    best, index = g.many("TopK", 2, of_cell, g.ints(k), axis=1, largest=1, sorted=1)
+    per_class = g.constant(cells, np.int64)
+    labels = g("Div", index, per_class)
+    cell = g("Sub", index, g("Mul", labels, per_class))
+    first = g("Mul", cell, g.constant(per_cell, np.int64))
+    anchor = g("Add", first, g("GatherElements", which, index, axis=1))
     offsets = g("Reshape", g("Transpose", deltas, perm=[0, 2, 3, 1]), g.ints(0, -1, 4))
     return g("Sigmoid", best), labels, _decode(g, _gather_boxes(g, offsets, anchor), anchor, anchors)
 

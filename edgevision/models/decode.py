@@ -19,7 +19,8 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         score_threshold: scores at or below this are dropped.
-        level_candidates: best predictions of each level that are decoded.
+        level_candidates: best predictions of each level that are decoded; of the anchors of a cell, only the
+            best for each class is one, for the others are boxes of the same object.
         candidates: best predictions of all levels that enter NMS.
         rounds: rounds of the graph's NMS, see :class:`~edgevision.manifest.NmsLimits`.
         iou_threshold: overlap above which the worse of two boxes of one class goes.
@@ -58,12 +59,15 @@ class Decoder:
     def _image(self, maps: HeadMaps, image: int) -> Detections:
         scores, labels, boxes = [], [], []
         for level, anchors in enumerate(self.anchors):
-            logits = flatten_maps([maps.logits[level][image : image + 1]], self.classes).flatten().float()
+            cells = maps.logits[level][0, 0].numel()
+            per_cell = len(anchors) // cells
+            logits = maps.logits[level][image].float().reshape(per_cell, -1)
             deltas = flatten_maps([maps.deltas[level][image : image + 1]], 4)[0].float()
-            kept, index = logits.topk(min(self.config.level_candidates, len(logits)))
-            anchor = index // self.classes
+            best, which = logits.max(dim=0)
+            kept, index = best.topk(min(self.config.level_candidates, len(best)))
+            anchor = index % cells * per_cell + which[index]
             scores.append(kept.sigmoid())
-            labels.append(index % self.classes)
+            labels.append(index // cells)
             boxes.append(decode_boxes(deltas[anchor], anchors.to(deltas.device)[anchor], torch))
         return self._suppress(torch.cat(boxes), torch.cat(scores), torch.cat(labels))
 
