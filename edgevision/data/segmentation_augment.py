@@ -20,6 +20,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
 
     Attributes:
         photometric: probability of changed brightness, contrast, saturation and hue.
+        photometric_range: brightness, contrast and saturation are changed by factors of 1 give or take this.
         rotate: probability of a small rotation.
         rotate_degrees: largest angle, either way.
         scale_min, scale_max: range of the picture's size relative to the input; then a random part of the
@@ -29,6 +30,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
     """
 
     photometric: float = 0.5
+    photometric_range: float = 0.3
     rotate: float = 0.3
     rotate_degrees: float = 8.0
     scale_min: float = 0.75
@@ -41,6 +43,10 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(
                 f"scale_min {self.scale_min} and scale_max {self.scale_max} are no range of positive numbers"
+            )
+        if not 0 <= self.photometric_range < 1:
+            raise ValueError(
+                f"photometric_range is {self.photometric_range}; expected 0 or a share below 1, such as 0.3"
             )
         for name, size in (("crop_width", self.crop_width), ("crop_height", self.crop_height)):
             if size < 0 or size % 32:
@@ -93,7 +99,8 @@ class SegmentationAugment:
         if config.flip:
             steps.append(v2.RandomHorizontalFlip(config.flip))
         if config.photometric:
-            jitter = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.4, hue=0.03)
+            reach = config.photometric_range
+            jitter = v2.ColorJitter(brightness=reach, contrast=reach, saturation=reach, hue=0.03)
             steps.append(v2.RandomApply([jitter], p=config.photometric))
         self._steps = v2.Compose(steps)
 
