@@ -372,6 +372,11 @@ def test_label_files_that_cannot_be_used_are_skipped_and_named(call, tmp_path):
     assert code == 3
     assert "unknown ids (9)" in err
     assert "skipped 1 of 3" in err
+    Path("set/labels/val/2.png").unlink()
+    code, _, err = call("--model", model, "--data", "set", "--split", "val")
+    assert code == 1
+    assert "1 of 3 label maps of set are missing" in err
+    assert "of set/images/val/2.png, is expected at set/labels/val/2.png" in err
     code, _, err = call("--model", model, "--data", "set", "--split", "vall")
     assert code == 1
     assert "did you mean 'val'" in err

@@ -32,6 +32,34 @@ def test_the_suggestion_lies_where_the_loss_falls_fastest() -> None:
     # The running mean lags by nine steps, which is a factor of 2.8.
     assert 1e-3 < curve.suggestion < 5e-3
     assert 0.03 < curve.lowest < 0.15
+    assert 0.4 < curve.fall < 0.5  # from 2 to 1, less the lag
+    assert curve.is_clear
+
+
+def test_a_fall_no_larger_than_the_noise_is_called_so() -> None:
+    rates = np.geomspace(1e-6, 1, 100).tolist()
+    chance = np.random.default_rng(3)
+    flat = 2 + 0.2 * chance.standard_normal(100)
+    curve = describe(rates, flat.tolist())
+    assert curve.noise == pytest.approx(0.1, rel=0.3)
+    assert not curve.is_clear
+    assert describe(rates, (flat - np.linspace(0, 1, 100)).tolist()).is_clear
+    steady = np.linspace(2, 1.95, 100)  # no noise, but 2.5 % are next to nothing
+    curve = describe(rates, steady.tolist())
+    assert curve.noise < 0.001
+    assert not curve.is_clear
+
+
+def test_the_command_warns_of_a_loss_that_hardly_falls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_bytes(msgspec.yaml.encode(small_run(tmp_path)))
+    with pytest.raises(SystemExit) as done:
+        main(["lr-find", str(config), "--steps", "30", "--low", "1e-9", "--high", "1e-7"])
+    captured = capsys.readouterr()
+    assert "means little" in captured.err or "did not fall" in captured.err
+    assert ("optimiser.lr=" in captured.out) == (not done.value.code)
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:

@@ -15,7 +15,8 @@ from training_helpers import small_run
 
 from edgevision.cli import main
 from edgevision.config import build_config
-from edgevision.errors import CheckpointError, ConfigError, SinkError
+from edgevision.data.sources import CocoSource
+from edgevision.errors import CheckpointError, ConfigError, DataError, SinkError
 from edgevision.models.backbone import load_classifier_weights
 from edgevision.training.checkpoint import load_checkpoint, save_checkpoint
 from edgevision.training.config import DetectorTraining
@@ -196,3 +197,13 @@ def test_the_lowest_point_is_never_suggested() -> None:
     losses = [2.0 - 0.0005 * i**2 for i in range(50)] + [50.0] * 10
     curve = describe(rates, losses)
     assert curve.suggestion < curve.lowest
+
+
+def test_a_validation_set_without_a_box_is_refused_at_once(run: DetectorTraining, tmp_path: Path) -> None:
+    """Not after the first thousands of pictures."""
+    document = json.loads((tmp_path / "set.json").read_text())
+    (tmp_path / "bare.json").write_text(json.dumps({**document, "annotations": []}))
+    bare = CocoSource(str(tmp_path / "bare.json"), str(tmp_path / "images"))
+    data = msgspec.structs.replace(run.data, val=bare)
+    with pytest.raises(DataError, match="has 12 pictures and no box of car, dog"):
+        DetectionTask(msgspec.structs.replace(run, data=data))

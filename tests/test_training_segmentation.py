@@ -110,6 +110,13 @@ def test_pictures_left_out_and_classes_without_pixels_are_named(folder: Path) ->
     assert "1 pictures are left out of training" in notes[0]
     assert "a_train2.png" in notes[1]
     assert "no training pixel of sign" in notes[2]
+    data.pictures[0].image.write_bytes(load_segmentation(folder, "val").pictures[1].image.read_bytes())
+    assert "val: 1 pictures are trained on too" in list(SegmentationTask(small_run(folder)).notes)[-1]
+    for picture in load_segmentation(folder, "val").pictures:
+        ids = cv2.imread(str(picture.labels), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(picture.labels), np.full_like(ids, 9))
+    with pytest.raises(DataError, match="val: no pixel of road, car, sign"):
+        SegmentationTask(small_run(folder))
 
 
 def test_bad_requests_are_one_line(folder: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from edgevision.cli.evaluation import (
 from edgevision.cli.opening import OpenModel
 from edgevision.cli.progress import say
 from edgevision.data.segmentation import SegmentationSet, load_segmentation
+from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval, compare_miou, miou_interval
 from edgevision.evaluation.plots import plot_confusion_matrix
 from edgevision.evaluation.predict_segmentation import PixelCounts, count_pixels
@@ -38,7 +39,8 @@ def evaluate_segmentation(
     labelled = load_segmentation(request.data, split).classes
     data = load_segmentation(request.data, split, choose_classes(request, models, labelled, notes))
     files = [path for one in data.pictures for path in (one.image, one.labels)]
-    check_pictures(files, request)
+    check_pictures([one.image for one in data.pictures], request)
+    _check_label_maps(data, request)
     counts = [_run(model, data, notes) for model in models]
     skipped = counts[-1].skipped
     say_skipped(skipped, len(data.pictures), notes)
@@ -81,6 +83,15 @@ def evaluate_segmentation(
             matrix = count.matrices.sum(axis=0)
             plot_confusion_matrix(request.plots / f"{name}.png", matrix, count.classes, title)
     return skipped
+
+
+def _check_label_maps(data: SegmentationSet, request: Request) -> None:
+    missing = [one for one in data.pictures if not one.labels.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(data.pictures)} label maps of {request.data} are missing; the first, of "
+            f"{missing[0].image}, is expected at {missing[0].labels}: a PNG of class ids of that name"
+        )
 
 
 def _run(model: OpenModel, data: SegmentationSet, notes: Console) -> PixelCounts:

@@ -118,8 +118,8 @@ def check_pictures(paths: Sequence[Path], request: Request) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(paths)} files of {request.data} are missing, the first: {missing[0]}; "
-            "check the folder, or the list"
+            f"{len(missing)} of {len(paths)} pictures of {request.data} are missing, "
+            f"the first: {missing[0]}; check the folder, or the list"
         )
 
 

@@ -21,7 +21,8 @@ def lr_find_command(
 ) -> None:
     """Test learning rates from low to high on a few batches, and suggest one.
 
-    The rate where the loss falls fastest is printed last; the run's own weights are not touched.
+    The rate where the loss falls fastest is printed last, with a warning where the loss hardly falls; the
+    run's own weights are not touched.
 
     \b
     Examples:
@@ -46,6 +47,8 @@ def lr_find_command(
 
     from rich.console import Console
 
+    from edgevision.cli.progress import say
+
     if threads is not None:
         torch.set_num_threads(threads)
     run = load_run(config, overrides)
@@ -60,4 +63,13 @@ def lr_find_command(
     if out is not None:
         plot_rates(curve, out)
         console.print(f"curve in {out}", highlight=False)
-    typer.echo(f"the loss is lowest at {curve.lowest:.1e}; suggested: optimiser.lr={curve.suggestion:.1e}")
+    if not curve.is_clear:
+        say(
+            console,
+            f"warning: the loss fell by {curve.fall:.0%} only, and batches differ by {curve.noise:.0%}: the "
+            "suggestion means little; try a higher --high, more --steps or a larger loop.batch_size",
+        )
+    typer.echo(
+        f"the loss falls by {curve.fall:.0%} and is lowest at {curve.lowest:.1e}; "
+        f"suggested: optimiser.lr={curve.suggestion:.1e}"
+    )

@@ -47,6 +47,7 @@ def train_command(
 
     from rich.console import Console
 
+    from edgevision.cli.progress import say
     from edgevision.errors import OutputExistsError
 
     run = load_run(config, overrides)
@@ -61,30 +62,30 @@ def train_command(
         console = Console(stderr=True, quiet=not world.is_first)
         task = build_task(run)
         for note in task.notes:
-            console.print(f"note: {note}", highlight=False, markup=False)
+            say(console, f"note: {note}")
         with _Bar(console, run.loop.images) as bar:
 
             def on_figures(seen: int, figures: dict[str, float]) -> None:
                 text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-                console.print(f"after {seen} images: {text}", highlight=False)
+                say(console, f"after {seen} images: {text}")
 
             def on_note(text: str) -> None:
-                console.print(f"passed over: {text}", highlight=False, markup=False)
+                say(console, f"passed over: {text}")
 
             watcher = Watcher(bar.show, on_figures, on_note)
             trainer = Trainer(run, task, folder, resume, world, watcher)
             if trainer.seen:
-                console.print(f"resuming {folder} after {trainer.seen} images", highlight=False)
+                say(console, f"resuming {folder} after {trainer.seen} images")
             elif resume:
-                console.print(f"no checkpoint in {folder}: training from the start", highlight=False)
+                say(console, f"no checkpoint in {folder}: training from the start")
             try:
                 trainer.run()
             except KeyboardInterrupt:
-                console.print(_kept(folder, trainer.seen, trainer.saved), highlight=False, markup=False)
+                say(console, _kept(folder, trainer.seen, trainer.saved))
                 raise
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
     passed = f", {len(trainer.unreadable)} pictures passed over" if trainer.unreadable else ""
-    console.print(f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}", highlight=False)
+    say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
 
 
 def _kept(folder: Path, seen: int, saved: int | None) -> str:
@@ -126,5 +127,7 @@ class _Bar:
         text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s"
         self._bar.update(self._task, completed=step.seen, text=text)
         if self._plain and step.seen >= self._next_line:
-            self._console.print(f"{step.seen} images  {text}", highlight=False)
+            from edgevision.cli.progress import say
+
+            say(self._console, f"{step.seen} images  {text}")
             self._next_line = step.seen + self._interval

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
 from edgevision.data.classes import map_classes
+from edgevision.data.copies import find_copies, find_shared
 from edgevision.data.pictures import decode_picture, picture_size
 from edgevision.data.raw import RawImage, RawSet
 from edgevision.errors import DataError
@@ -68,14 +68,14 @@ class SetReport:
         images: how many it has.
         counts: boxes (pixels, for segmentation) of each class that is wanted.
         findings: faults inside the set.
-        hashes: content hash of each picture to its path; empty where contents were not read.
+        pictures: the picture files that are there.
     """
 
     name: str
     images: int
     counts: Mapping[str, int]
     findings: tuple[Finding, ...]
-    hashes: Mapping[str, Path] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class DataReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each finding between the sets that does not break them."""
-        return tuple(str(finding) for finding in self.between if not finding.fault.breaks)
+        """One line for each finding between the sets, which a training says before it starts."""
+        return tuple(str(finding) for finding in self.between)
 
 
 def check_set(
@@ -108,7 +108,7 @@ def check_set(
     Args:
         raw: the set.
         classes: what a training wants to learn, if that is known.
-        read_pictures: decode every picture and compare contents; False trusts the files that exist.
+        read_pictures: decode every picture and compare contents; False reads headers alone.
         on_image: called with the number of pictures done.
     """
     found: dict[Fault, list[str]] = {fault: [] for fault in Fault}
@@ -124,19 +124,18 @@ def check_set(
             found[Fault.BARE].append(image.path.name)
         if not image.path.is_file():
             found[Fault.MISSING].append(image.path.name)
-        size = _check_picture(image, found) if read_pictures else _stated_size(image)
+        size = (_decoded_size if read_pictures else _header_size)(image, found)
         for fault, text in _box_faults(image, size):
             found[fault].append(text)
         on_image(done)
-    hashes: dict[str, Path] = {}
+    there = tuple(image.path for image in raw.images if image.path.is_file())
     if read_pictures:
-        there = (image.path for image in raw.images if image.path.is_file())
-        hashes, found[Fault.DUPLICATE] = content_hashes(there)
+        found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
     if classes is not None:
         wanted = map_classes(counts, classes)
         for name in sorted(set(counts) - set(wanted)):
             found[Fault.UNWANTED] += [name] * counts.pop(name)
-    return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), hashes)
+    return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), there)
 
 
 def check_sets(
@@ -144,11 +143,9 @@ def check_sets(
 ) -> DataReport:
     """What is wrong between the splits of a training: shared pictures, and classes that nothing teaches."""
     found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
-    seen = {key: path for one in train for key, path in one.hashes.items()}
-    for one in val:
-        for key, path in one.hashes.items():
-            if key in seen:
-                found[Fault.LEAK].append(f"{path} is {seen[key]}")
+    trained = [path for one in train for path in one.pictures]
+    shared = find_shared([path for one in val for path in one.pictures], trained)
+    found[Fault.LEAK] = [f"{copy} is {first}" for copy, first in shared]
     if classes is not None:
         have = [name for one in train for name, count in one.counts.items() if count]
         taught = set(map_classes(have, classes).values())
@@ -160,10 +157,13 @@ def check_sets(
 def require_sound(report: DataReport) -> None:
     """Stops a training whose data are broken.
 
+    Pictures in two splits do not: whoever tries whether a model can learn at all validates on what it is
+    trained on. They are among the report's notes.
+
     Raises:
         DataError: with the first faults in one line.
     """
-    broken = report.broken
+    broken = [finding for finding in report.broken if finding.fault is not Fault.LEAK]
     if not broken:
         return
     shown = "; ".join(str(finding) for finding in broken[:EXAMPLES])
@@ -171,29 +171,26 @@ def require_sound(report: DataReport) -> None:
     raise DataError(f"the data are broken: {shown}{more}; run 'edgevision data check CONFIG' for details")
 
 
-def content_hashes(paths: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
-    """The content hash of each file to its path, and one line for each file that repeats another."""
-    hashes: dict[str, Path] = {}
-    duplicates: list[str] = []
-    for path in paths:
-        key = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-        if key in hashes:
-            duplicates.append(f"{path.name} is {hashes[key].name}")
-        hashes.setdefault(key, path)
-    return hashes, duplicates
-
-
-def _check_picture(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
+def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
     """Decodes a picture; its true size, or the stated one where it cannot be read."""
-    stated = (image.width, image.height) if image.width and image.height else None
     if not image.path.is_file():
-        return stated
+        return _stated_size(image)
     try:
         pixels = decode_picture(image.path)
     except DataError:
         found[Fault.UNREADABLE].append(image.path.name)
-        return stated
-    size = pixels.shape[1], pixels.shape[0]
+        return _stated_size(image)
+    return _compared(image, (pixels.shape[1], pixels.shape[0]), found)
+
+
+def _header_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
+    """The size in the header; a picture that cannot be read is for the training to pass over and name."""
+    size = picture_size(image.path)
+    return _stated_size(image) if size is None else _compared(image, size, found)
+
+
+def _compared(image: RawImage, size: tuple[int, int], found: dict[Fault, list[str]]) -> tuple[int, int]:
+    stated = _stated_size(image)
     if stated and stated != size:
         found[Fault.SIZE].append(
             f"{image.path.name} is {size[0]}x{size[1]}, labelled {stated[0]}x{stated[1]}"
@@ -202,7 +199,7 @@ def _check_picture(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int,
 
 
 def _stated_size(image: RawImage) -> tuple[int, int] | None:
-    return (image.width, image.height) if image.width and image.height else picture_size(image.path)
+    return (image.width, image.height) if image.width and image.height else None
 
 
 def _box_faults(image: RawImage, size: tuple[int, int] | None) -> Iterator[tuple[Fault, str]]:

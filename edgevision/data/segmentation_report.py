@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgevision.data.check import EXAMPLES, Fault, Finding, SetReport, content_hashes
+from edgevision.data.check import EXAMPLES, Fault, Finding, SetReport
+from edgevision.data.copies import find_copies
 from edgevision.data.segmentation import SegmentationSet
 from edgevision.data.segmentation_check import check_segmentation
 
@@ -18,14 +19,14 @@ def report_segmentation(
         DataError: not a single picture can be used.
     """
     check = check_segmentation(data, on_image)
-    hashes, duplicates = content_hashes(picture.image for picture in check.usable.pictures)
+    pictures = tuple(picture.image for picture in check.usable.pictures)
     found = {
         Fault.UNUSABLE: list(check.problems),
-        Fault.DUPLICATE: duplicates,
+        Fault.DUPLICATE: [f"{copy.name} is {first.name}" for copy, first in find_copies(pictures)],
         Fault.BOXLESS: list(check.absent),
     }
     findings = tuple(
         Finding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
     )
     counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
-    return SetReport(data.name, len(data.pictures), counts, findings, hashes)
+    return SetReport(data.name, len(data.pictures), counts, findings, pictures)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgevision.data.augment import DetectionAugment
 from edgevision.data.check import require_sound
+from edgevision.data.detection import DetectionSet
 from edgevision.data.detection_loading import DetectionBatch, DetectionData, detection_loader
 from edgevision.data.loading import StreamSampler
 from edgevision.data.memory import cache_limit
 from edgevision.data.sources import load_source
 from edgevision.detector import Detector
-from edgevision.evaluation.detection import evaluate_detections
+from edgevision.errors import DataError
+from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
 from edgevision.manifest import Manifest, NmsLimits
 from edgevision.models.decode import Decoder
@@ -33,13 +36,15 @@ from edgevision.training.distributed import World
 class DetectionTask:
     """Data, model and criterion of one run.
 
-    The labels are checked first, without looking into the pictures.
+    The labels are checked first; of the pictures only the headers are read.
 
     Raises:
         DataError, CheckpointError: data or starting weights are missing or do not fit.
-    """
 
-    metric = "ap50_mean"
+    Attributes:
+        metric: ``ap50_mean``, or ``ap50`` where no class has enough validation boxes for it.
+        notes: what was found that does not stop the training.
+    """
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
@@ -53,6 +58,19 @@ class DetectionTask:
             for _ in one.images
         ]
         self._val = load_source(config.data.val, config.classes)
+        if not any(_counted_boxes(self._val)):
+            raise DataError(
+                f"the validation set has {len(self._val.images)} pictures and no box of "
+                f"{', '.join(config.classes)}; expected some, to tell which checkpoint is best"
+            )
+        self.metric = "ap50_mean"
+        if max(_counted_boxes(self._val)) < DEFAULT_MIN_BOXES:
+            self.metric = "ap50"
+            self.notes = (
+                *self.notes,
+                f"no class has {DEFAULT_MIN_BOXES} validation boxes, so ap50 decides which checkpoint is "
+                "best; figures on so few mean little",
+            )
         torch.manual_seed(config.loop.seed)
         self.model: nn.Module = RetinaNet(config.model, len(config.classes))
         if config.initial:
@@ -116,3 +134,9 @@ def detector_manifest(
         licence=config.data.licence,
         figures=figures or {},
     )
+
+
+def _counted_boxes(data: DetectionSet) -> list[int]:
+    """Objects of each class, regions to ignore left out."""
+    labels = np.concatenate([image.labels[~image.ignore] for image in data.images])
+    return [int(count) for count in np.bincount(labels, minlength=len(data.classes))]

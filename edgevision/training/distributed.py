@@ -7,11 +7,13 @@ compute what one process would, up to rounding.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,7 +49,7 @@ class World:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
         # Buffers are equal already: BatchNorm sees the whole batch, or is frozen.
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=devices, **_without_buffers())
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of ``values`` over all processes."""
@@ -60,6 +62,12 @@ class World:
         """Returns once every process has come here."""
         if self.size > 1:
             dist.barrier()
+
+
+def _without_buffers() -> dict[str, Any]:
+    """The option that keeps buffers from being sent before each step; torch 2.13 renamed it."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from edgevision.training.runs import TrainingRun
 _SMOOTHING = 0.9  # share of the past in the running mean of the loss
 _DIVERGED = 3.0  # times the lowest smoothed loss
 _MARGIN = 0.1  # of the steps at the start, which only settle the running mean
+_SMALL_FALL = 0.05  # of the loss at the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class RateCurve:
         smoothed: its running mean.
         suggestion: the rate at which the smoothed loss falls fastest, per factor of the rate.
         lowest: the rate at which it is lowest; more makes it rise.
+        fall: how far the smoothed loss falls, as a share of where it starts.
+        noise: standard deviation between batches that differ by chance, as such a share.
     """
 
     rates: tuple[float, ...]
@@ -41,6 +44,16 @@ class RateCurve:
     smoothed: tuple[float, ...]
     suggestion: float
     lowest: float
+    fall: float
+    noise: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the loss fell enough for the suggestion to mean something.
+
+        Of batches that only differ by chance, the running mean wanders by less than their deviation.
+        """
+        return self.fall > max(self.noise, _SMALL_FALL)
 
 
 def find_rate(
@@ -121,7 +134,22 @@ def describe(rates: Sequence[float], losses: Sequence[float]) -> RateCurve:
     # Not the lowest point itself: the slope there is only that of the last step, and a higher rate diverges.
     falling = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))[skipped:lowest]
     steepest = skipped + int(np.argmin(falling))
-    return RateCurve(tuple(rates), tuple(losses), tuple(smoothed), rates[steepest], rates[lowest])
+    start = max(abs(smoothed[skipped]), 1e-12)
+    return RateCurve(
+        tuple(rates),
+        tuple(losses),
+        tuple(smoothed),
+        suggestion=rates[steepest],
+        lowest=rates[lowest],
+        fall=(smoothed[skipped] - smoothed[lowest]) / start,
+        noise=_deviation(losses[: lowest + 1]) / start,
+    )
+
+
+def _deviation(losses: Sequence[float]) -> float:
+    """Standard deviation by chance, from the steps between neighbours: trend and outliers count little."""
+    # The median of |x| is 0.6745 deviations of a normal x, and a difference of two has sqrt(2) of them.
+    return float(np.median(np.abs(np.diff(losses)))) / (0.6745 * math.sqrt(2))
 
 
 def smooth(losses: Sequence[float]) -> list[float]:

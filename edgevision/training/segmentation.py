@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from edgevision.data.copies import find_shared
 from edgevision.data.loading import StreamSampler
 from edgevision.data.memory import cache_limit
 from edgevision.data.segmentation import SegmentationSet, load_segmentation
@@ -15,6 +16,7 @@ from edgevision.data.segmentation_augment import SegmentationAugment
 from edgevision.data.segmentation_check import SegmentationCheck, check_segmentation, class_frequencies
 from edgevision.data.segmentation_loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.detector import Detector
+from edgevision.errors import DataError
 from edgevision.evaluation.predict_segmentation import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.manifest import Manifest
@@ -37,7 +39,8 @@ class SegmentationTask:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
 
     Attributes:
-        notes: one line for each picture left out and each class without a pixel.
+        notes: one line for each picture left out and each class without a pixel, and one where pictures
+            are in two splits.
     """
 
     metric = "miou"
@@ -46,7 +49,16 @@ class SegmentationTask:
         self.config = config
         checks = [check_segmentation(_load(source, config.classes)) for source in config.data.train]
         val = check_segmentation(_load(config.data.val, config.classes))
-        self.notes: Sequence[str] = (*_notes(checks, "training"), *_notes([val], "validation"))
+        if not val.pixels.any():
+            raise DataError(
+                f"{val.usable.name}: no pixel of {', '.join(config.classes)}; expected some, to tell which "
+                "checkpoint is best"
+            )
+        self.notes: Sequence[str] = (
+            *_notes(checks, "training"),
+            *_notes([val], "validation"),
+            *_shared(checks, val),
+        )
         self._sets = [check.usable for check in checks]
         self._weights = [
             source.weight
@@ -122,3 +134,12 @@ def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
         if check.absent:
             notes.append(f"{check.usable.name}: no {purpose} pixel of {', '.join(check.absent)}")
     return notes
+
+
+def _shared(checks: list[SegmentationCheck], val: SegmentationCheck) -> list[str]:
+    trained = [picture.image for check in checks for picture in check.usable.pictures]
+    shared = find_shared([picture.image for picture in val.usable.pictures], trained)
+    if not shared:
+        return []
+    copy, first = shared[0]
+    return [f"{val.usable.name}: {len(shared)} pictures are trained on too, the first: {copy} is {first}"]
