@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from video_helpers import eventually
 
+from edgevision.detector import Detector
+from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError, SourceTimeoutError
+from edgevision.pipeline import Pipeline, StopRequest, Stream
 from edgevision.video.backoff import Backoff
 from edgevision.video.base import ConnectionState, FailReason, SourceInfo
 from edgevision.video.feed import Picture
@@ -197,6 +200,27 @@ def test_closing_from_another_thread_ends_it_at_once(where):
     assert seen == [1]
     assert source.connection.state is ConnectionState.CLOSED
     source.close()
+    hang.let_go.set()
+
+
+@pytest.mark.parametrize("where", ["reading", "connecting", "waiting"])
+def test_a_run_on_a_stalled_stream_ends_within_a_second(where):
+    hang = Hang()
+    second = {"reading": [hang], "connecting": hang, "waiting": [picture(2)]}[where]
+    source = live(Camera([picture(1), LOST], second), Backoff(first_s=60) if where == "waiting" else FAST)
+    stop, ended = StopRequest(), []
+    pipeline = Pipeline([Stream(source=source, sinks=[])], [Detector(FakeEngine(), 0.5)])
+    thread = threading.Thread(target=lambda: ended.append(pipeline.run(stop)))
+    thread.start()
+    assert eventually(lambda: source.connection.state is ConnectionState.RECONNECTING)
+    time.sleep(0.1)
+    start = time.monotonic()
+    stop.reason = "SIGINT"
+    thread.join(10)
+    assert time.monotonic() - start < 1.0
+    (statistics,) = ended[0].streams
+    frames = statistics.frames
+    assert (statistics.stopped, frames.captured, frames.waiting) == ("SIGINT", 1, 0)
     hang.let_go.set()
 
 

@@ -78,7 +78,7 @@ def open_sources(
             found = list(pool.map(attempt, specs))
     for source in found:
         if not isinstance(source, EdgeVisionError):
-            opened.callback(source.close)
+            opened.enter_context(source)
     return found
 
 

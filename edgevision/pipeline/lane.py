@@ -75,6 +75,8 @@ class Lane:
         for prepared in self.intake.abort(self.number):
             self.drop(prepared, DropReason.SHUTDOWN)
         self.ledger.drop(DropReason.SHUTDOWN, len(left))
+        if self.stream.source.info.is_live:
+            self.stream.source.close()  # or its thread would wait for a frame that may never come
 
     def fail(self, error: Exception) -> None:
         """Ends by an error, of which the first is kept; what the engines have answered is still written.

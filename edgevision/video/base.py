@@ -123,7 +123,10 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
-        """Releases the device or file; safe to call twice."""
+        """Releases the device or file; safe to call twice.
+
+        A live source may be closed from any thread; whoever waits for its next frame then gets none, at once.
+        """
         ...
 
     def __enter__(self) -> Source: ...

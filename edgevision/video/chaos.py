@@ -130,6 +130,7 @@ class ChaosSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self._source.__exit__(kind, error, trace)
 
     def _strikes(self, name: str) -> bool:
         share: float = getattr(self._faults, name)

@@ -21,6 +21,7 @@ from edgevision.video.options import SourceOptions
 from edgevision.video.timeline import LiveTimeline, Timeline
 
 _LOG = logging.getLogger(__name__)
+_TOLD = 10  # changes of size; a source that has more of them would fill the log
 _CLOSE_S = 0.5  # an orderly goodbye takes less; what hangs is left behind
 
 
@@ -98,7 +99,7 @@ class LiveSource:
             self.connection.state = ConnectionState.CLOSED
 
     def close(self) -> None:
-        """Ends the iteration at once, whichever thread it is on.
+        """Ends the iteration, whichever thread it is on, and waits for nothing.
 
         The connection is closed by the thread that reads it; one that hangs in a driver is left behind.
         """
@@ -107,7 +108,7 @@ class LiveSource:
                 return
             self._closed.set()
         if self._feed is not None:
-            self._feed.abandon(_CLOSE_S)
+            self._feed.abandon()
         self.connection.state = ConnectionState.CLOSED
         self.report.notes += (self._recorded or self._clock).notes() + damage_notes(self._damaged)
         if self._resized and self._size is not None:
@@ -123,6 +124,8 @@ class LiveSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if self._feed is not None:
+            self._feed.abandon(_CLOSE_S)
 
     def _open(self) -> Feed | None:
         """Begins a new connection; None once closed."""
@@ -201,7 +204,8 @@ class LiveSource:
         size = (picture.image.shape[1], picture.image.shape[0])
         if self._size is not None and size != self._size:
             self._resized += 1
-            _LOG.info("%s: the picture is now %dx%d, it was %dx%d", self.info.name, *size, *self._size)
+            if self._resized <= _TOLD:
+                _LOG.info("%s: the picture is now %dx%d, it was %dx%d", self.info.name, *size, *self._size)
         self._size = size
         self._damaged += picture.damaged
         if self._recorded is not None:
