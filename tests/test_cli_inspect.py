@@ -80,6 +80,15 @@ def test_nodes_are_counted_by_operator_and_precision() -> None:
     assert [entry.operator for entry in found.operators][:2] == ["Conv", "Cast"], "the most frequent first"
 
 
+def test_nodes_of_the_network_are_told_from_those_around_it() -> None:
+    model = convolutions()
+    model.graph.node[0].name = "pre/q"
+    found = summarise(model, ["h"])
+    assert found.network == {"int8": 3, "fp16": 2, "fp32": 4}, "all but the first and ArgMax"
+    assert summarise(model).network == {}
+    assert summarise(model, ["h", "absent"]).network == {}
+
+
 def test_work_and_parameters_are_those_of_the_convolutions() -> None:
     found = summarise(convolutions())
     assert found.macs == {
@@ -160,6 +169,8 @@ def test_what_ships_is_shown_by_name(name: str, capsys: pytest.CaptureFixture[st
     code, out, _ = inspect(capsys, name)
     assert code == 0
     assert lines(out)["convolutions"].endswith("100.0% FP32")
+    assert lines(out)["nodes"].startswith("the network: ")
+    assert "INT8" not in lines(out)["nodes"]
     assert "refuse" not in out
 
 

@@ -113,11 +113,19 @@ def _plan(info: PlanInfo) -> Iterator[tuple[str, str]]:
 
 def _graph(graph: GraphSummary) -> Iterator[tuple[str, str]]:
     yield "graph", f"opset {graph.opset}, IR {graph.ir_version}, by {graph.producer or 'an unknown tool'}"
+    if graph.network:
+        around = {name: count - graph.network.get(name, 0) for name, count in graph.nodes.items()}
+        rest = {name: count for name, count in around.items() if count}
+        yield "nodes", f"the network: {_counted(graph.network)}; preparing and decoding: {_counted(rest)}"
     yield "parameters", f"{graph.parameters / 1e6:.2f} million"
     total = sum(graph.macs.values())
     if total:
         shares = (f"{macs / total:.1%} {_HEADINGS[name]}" for name, macs in graph.macs.items())
         yield "convolutions", f"{total / 1e9:.3g} billion multiplications a picture: {', '.join(shares)}"
+
+
+def _counted(nodes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {_HEADINGS[name]}" for name, count in nodes.items())
 
 
 def _plan_layers(info: PlanInfo) -> dict[str, Mapping[str, int]]:

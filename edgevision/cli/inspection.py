@@ -88,7 +88,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     except ImportError:
         notes.append("layers are not shown: onnx is not installed; run: pip install 'edgevision[export]'")
     else:
-        graph = _summary(path)
+        graph = _summary(path, () if manifest is None else manifest.heads)
     if graph is not None:
         inputs, outputs = (tuple(map(str, tensors)) for tensors in (graph.inputs, graph.outputs))
     else:
@@ -104,7 +104,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     )
 
 
-def _summary(path: Path) -> GraphSummary:
+def _summary(path: Path, heads: tuple[str, ...]) -> GraphSummary:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
@@ -115,7 +115,7 @@ def _summary(path: Path) -> GraphSummary:
     except (DecodeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not an ONNX model that can be read ({text}); copy it again") from error
-    return summarise(model)
+    return summarise(model, heads)
 
 
 def _promised(manifest: Manifest | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import msgspec
@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgevision.graph.convolutions import CONVOLUTIONS, takes_int8
-from edgevision.graph.core import PREPROCESSING
+from edgevision.graph.core import PREPROCESSING, core_nodes
 from edgevision.graph.lint import check_tensorrt
 
 PRECISIONS = ("int8", "fp16", "fp32", "other")
@@ -54,6 +54,8 @@ class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
         opset, ir_version: of the file.
         producer: what wrote it.
         nodes: how many, by precision.
+        network: how many of them lie between the normalised input and the heads, by precision; empty where
+            nobody says which tensors are heads. The others prepare frames and decode answers, in FP32.
         operators: the most frequent first.
         parameters: numbers in float and quantised constants; shapes, indices and anchors are left out.
         macs: multiplications with addition of all convolutions for one picture, by precision; empty where
@@ -67,21 +69,31 @@ class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
     ir_version: int
     producer: str
     nodes: dict[str, int]
+    network: dict[str, int]
     operators: tuple[OperatorSummary, ...]
     parameters: int
     macs: dict[str, int]
     problems: tuple[str, ...]
 
 
-def summarise(model: onnx.ModelProto) -> GraphSummary:
-    """Looks a model over. Nothing has to be one of ours, and no weights outside the file are needed."""
+def summarise(model: onnx.ModelProto, heads: Sequence[str] = ()) -> GraphSummary:
+    """Looks a model over. Nothing has to be one of ours, and no weights outside the file are needed.
+
+    Args:
+        model: any ONNX model.
+        heads: the tensors that feed the decoder, where its contract names them.
+    """
     graph = model.graph
     values = _values(model)
     constants = {constant.name for constant in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
+    core = core_nodes(graph, heads) if set(heads) <= set(makers) else set()
     by_operator: dict[str, Counter[str]] = {}
-    for node in graph.node:
-        by_operator.setdefault(node.op_type, Counter())[node_precision(node, makers, values)] += 1
+    network: Counter[str] = Counter()
+    for position, node in enumerate(graph.node):
+        precision = node_precision(node, makers, values)
+        by_operator.setdefault(node.op_type, Counter())[precision] += 1
+        network[precision] += position in core
     operators = [OperatorSummary(name, _ordered(found)) for name, found in by_operator.items()]
     return GraphSummary(
         inputs=tuple(_tensor(value) for value in graph.input if value.name not in constants),
@@ -90,6 +102,7 @@ def summarise(model: onnx.ModelProto) -> GraphSummary:
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         nodes=_ordered(sum(by_operator.values(), Counter())),
+        network=_ordered(network),
         operators=tuple(sorted(operators, key=lambda entry: (-entry.total, entry.operator))),
         parameters=_parameters(graph),
         macs=_ordered(_macs(graph, makers, values)),
