@@ -9,11 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 import av
-import cv2
-import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from edgevision.errors import SinkError
@@ -22,14 +19,9 @@ from edgevision.preprocess import Letterbox
 from edgevision.types import Frame, Image, Result
 from edgevision.video.audio import AudioTrack
 from edgevision.video.base import SourceInfo
+from edgevision.video.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter, add_h264_stream
 
-_TIME_BASE = Fraction(1, 90_000)  # MPEG's clock: whole ticks for 24, 25, 30 and 30000/1001 frames a second
-_DEFAULT_RATE = 25.0
-_KEY_FRAME_S = 2.0
-_BT709 = 1  # ISO/IEC 23091-2 code of the primaries, the transfer curve and the matrix alike
-_LIMITED_RANGE = 1
-
-_CONTAINER = {
+FRAGMENTED_MP4 = {
     # Fragments while it grows, so that a killed process leaves a playable file; an ordinary MP4 once it is
     # finished. The index is written after the first fragment, when the start of each track is known.
     "movflags": "hybrid_fragmented+delay_moov",
@@ -72,14 +64,14 @@ class Mp4Sink:
         self._last_pts = -1
         self._varies = False
         self._failed = False
-        self._reformatter = VideoReformatter()
+        self._to_yuv = YuvConverter()
 
     def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
         try:
             container, stream = self._started(picture)
             encoded = self._encodable(picture)
-            encoded.pts = max(round(Fraction(frame.timestamp_ns, 10**9) / _TIME_BASE), self._last_pts + 1)
-            encoded.time_base = _TIME_BASE
+            encoded.pts = max(round(Fraction(frame.timestamp_ns, 10**9) / TIME_BASE), self._last_pts + 1)
+            encoded.time_base = TIME_BASE
             if self._last_pts >= 0:
                 self._varies |= abs(encoded.pts - self._last_pts - self._frame_ticks()) > 1
             self._last_pts = encoded.pts
@@ -132,34 +124,24 @@ class Mp4Sink:
                 packet.duration = self._last_pts + self._frame_ticks() - (start or 0)
             container.mux(last)
         if self._audio is not None:
-            self._audio.finish(float((self._last_pts + self._frame_ticks()) * _TIME_BASE))
+            self._audio.finish(float((self._last_pts + self._frame_ticks()) * TIME_BASE))
 
     def _started(self, picture: Image) -> tuple[OutputContainer, VideoStream]:
         if self._container is not None and self._stream is not None:
             return self._container, self._stream
         height, width = picture.shape[:2]
         self._size = (width, height)
-        rate = self._info.frame_rate or _DEFAULT_RATE
-        container = av.open(self._path, "w", format="mp4", container_options=_CONTAINER)
+        rate = self._info.frame_rate or DEFAULT_RATE
+        container = av.open(self._path, "w", format="mp4", container_options=FRAGMENTED_MP4)
         self._container = container
-        try:
-            stream = container.add_stream(
-                "libx264", rate=Fraction(rate).limit_denominator(1001), options=_ENCODER
-            )
-        except av.error.FFmpegError as error:  # a build without x264
-            raise SinkError(
-                "this PyAV has no H.264 encoder (libx264); write frames/%06d.jpg instead"
-            ) from error
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = _TIME_BASE
-        context = stream.codec_context
-        context.time_base = _TIME_BASE
-        context.thread_count = self._threads
-        context.gop_size = max(1, round(_KEY_FRAME_S * rate))
-        context.sample_aspect_ratio = self._info.pixel_aspect
-        context.color_range = _LIMITED_RANGE
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        stream = add_h264_stream(
+            container,
+            self._size,
+            rate,
+            options=_ENCODER,
+            pixel_aspect=self._info.pixel_aspect,
+            threads=self._threads,
+        )
         self._stream = stream
         self._audio = self._open_audio(container)
         return container, stream
@@ -182,22 +164,10 @@ class Mp4Sink:
                     f"to {width}x{height}; those of another size are letterboxed into the first"
                 )
             picture = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(picture)
-            width, height = self._size
-        if width % 2 or height % 2:
-            picture = np.asarray(
-                cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
-            )
-        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="bgr24")
-        return self._reformatter.reformat(
-            frame,
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
+        return self._to_yuv(picture)
 
     def _frame_ticks(self) -> int:
-        return round(1 / (self._info.frame_rate or _DEFAULT_RATE) / _TIME_BASE)
+        return round(1 / (self._info.frame_rate or DEFAULT_RATE) / TIME_BASE)
 
     def _failure(self, error: av.error.FFmpegError | OSError) -> SinkError:
         hint = (

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 from edgevision.errors import UsageError, nearest
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _OPTIONS = re.compile(r"#([\w-]+=[^#@/?]*)$")
 
 
@@ -104,7 +104,7 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
 
 
 def duration_s(text: str) -> float:
-    """Seconds of ``150ms``, ``2s`` or ``1.5m``; a number alone is refused, for it says no unit.
+    """Seconds of ``150ms``, ``2s``, ``1.5m`` or ``1h``; a number alone is refused, for it says no unit.
 
     Raises:
         ValueError: with what was expected.
