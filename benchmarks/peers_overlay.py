@@ -1,0 +1,110 @@
+"""Drawing, measured for benchmarks/peers.py: the same ten boxes with labels a frame, by three libraries.
+
+    python benchmarks/peers_overlay.py CLIP MODEL.onnx ROUNDS
+
+Boxes and scores come from the clip, so they move and change as they do in use. Everything that a frame needs
+is timed: the label texts, the boxes, the copy to nowhere (all draw in place). Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import supervision
+from ultralytics.utils.plotting import Annotator, colors
+
+from edgevision.detector import Detector
+from edgevision.engines import load_engine
+from edgevision.overlay import Overlay
+from edgevision.types import Detections
+from edgevision.video import open_source
+
+BOXES = 10
+SIZES = ((768, 432), (1280, 720), (1920, 1080))
+_FRAMES = 200
+
+Draw = Callable[[Any, Detections], object]
+
+
+def main() -> int:
+    clip, model, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    with load_engine(model) as engine:
+        detector = Detector(engine, 0.05)
+        pictures, found = collect(detector, clip)
+        result = {
+            f"{width}x{height}": measure(drawers(detector), pictures, found, (width, height), rounds)
+            for width, height in SIZES
+        }
+    print(json.dumps({"boxes": BOXES, "frames": len(found), "rounds": rounds, "ms_a_frame": result}))
+    return 0
+
+
+def collect(detector: Detector, clip: str) -> tuple[list[Any], list[Detections]]:
+    """Frames with ten boxes or more, cut to their ten best."""
+    pictures, found = [], []
+    with open_source(clip) as source:
+        for frame in source:
+            best = detector([frame.image])[0]
+            if len(best) >= BOXES and len(found) < _FRAMES:
+                pictures.append(frame.image)
+                found.append(best[:BOXES])
+    return pictures, found
+
+
+def drawers(detector: Detector) -> dict[str, Draw]:
+    """Each library as its documentation shows it, with the same text on the labels."""
+    names = detector.manifest.classes
+    overlay = Overlay(detector.manifest)
+    box_annotator, label_annotator = supervision.BoxAnnotator(), supervision.LabelAnnotator()
+
+    def texts(found: Detections) -> list[str]:
+        return [
+            f"{names[class_id]} {score:.2f}"
+            for class_id, score in zip(found.class_ids, found.scores, strict=True)
+        ]
+
+    def by_supervision(canvas: Any, found: Detections) -> None:
+        detections = supervision.Detections(found.boxes, None, found.scores, found.class_ids)
+        box_annotator.annotate(canvas, detections)
+        label_annotator.annotate(canvas, detections, texts(found))
+
+    def by_ultralytics(canvas: Any, found: Detections) -> None:
+        annotator = Annotator(canvas)
+        for box, class_id, text in zip(found.boxes, found.class_ids, texts(found), strict=True):
+            annotator.box_label(box, text, color=colors(class_id, True))
+
+    return {"edgevision": overlay.draw, "supervision": by_supervision, "ultralytics": by_ultralytics}
+
+
+def measure(
+    draw: dict[str, Draw],
+    pictures: Sequence[Any],
+    found: Sequence[Detections],
+    size: tuple[int, int],
+    rounds: int,
+) -> dict[str, float]:
+    """Median over rounds of milliseconds a frame, the libraries taking turns."""
+    width, height = size
+    scale = np.array([width, height, width, height]) / np.array([*pictures[0].shape[1::-1]] * 2)
+    scaled = [Detections(each.boxes * scale, each.scores, each.class_ids) for each in found]
+    canvases = [cv2.resize(picture, size) for picture in pictures[:20]]
+    times: dict[str, list[float]] = {name: [] for name in draw}
+    for turn in range(rounds + 1):
+        for name, function in draw.items():
+            start = time.perf_counter()
+            for i, each in enumerate(scaled):
+                function(canvases[i % len(canvases)], each)
+            if turn:  # the first warms up
+                times[name].append((time.perf_counter() - start) / len(scaled) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
