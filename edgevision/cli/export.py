@@ -102,7 +102,9 @@ def _say_half(out: Path, half: HalfModel) -> None:
     for line in half.kept:
         typer.echo(f"note: {line}", err=True)
     _say(out, half.manifest)
+    measured = "the figures are the source's: 'edgevision eval' measures anew"
+    missing = "its figures are unknown: 'edgevision eval' measures them"
     typer.echo(
         f"on frames of noise: heads within {half.agreement_db:.0f} dB of the source, values up to "
-        f"{half.peak:.4g} (FP16 ends at 65504); the figures are the source's: 'edgevision eval' measures anew"
+        f"{half.peak:.4g} (FP16 ends at 65504); {measured if half.manifest.figures else missing}"
     )
