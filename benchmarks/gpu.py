@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import sys
@@ -270,7 +271,7 @@ def summary(times_ms: list[float]) -> dict[str, float]:
     ordered = sorted(times_ms)
     return {
         "median_ms": round(statistics.median(ordered), 4),
-        "p95_ms": round(ordered[int(0.95 * (len(ordered) - 1))], 4),
+        "p95_ms": round(ordered[math.ceil(0.95 * len(ordered)) - 1], 4),
         "requests": len(ordered),
     }
 

@@ -5,11 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from edgevision.doctor import Machine, Probe, examine
+from edgevision.doctor import Finding, Machine, Probe, examine
 from edgevision.doctor.gpu import check_cuda, check_driver, check_jetpack, check_power_mode, check_tensorrt
 from edgevision.doctor.inference import check_onnx_runtime, check_openvino
 from edgevision.doctor.system import (
@@ -102,9 +103,23 @@ def problems(findings):
 
 
 def test_a_sound_machine_has_no_problem(machine):
-    findings = examine(machine)
+    findings = list(examine(machine))
     assert problems(findings) == []
     assert {finding.check for finding in findings} >= {"python", "opencv", "codecs", "disk", "gpu"}
+
+
+def test_findings_come_as_soon_as_they_are_known(machine):
+    """A report that says nothing while OpenVINO loads looks as if it hung."""
+    may_end = threading.Event()
+
+    def slow(_):
+        may_end.wait(30)
+        yield Finding("slow", "ok", "")
+
+    findings = examine(machine, (check_python, slow))
+    assert next(findings).check == "python"
+    may_end.set()
+    assert [finding.check for finding in findings] == ["slow"]
 
 
 def test_every_problem_has_a_fix_and_is_one_line(machine):
@@ -342,6 +357,13 @@ def test_an_opencv_without_windows(machine):
     machine.packages = {"opencv-python-headless": "4.12.0"}
     machine.modules["cv2"] = Probe(["4.12.0", ["NONE"]])
     assert only(check_opencv(machine)).status == "note"
+
+
+def test_an_encoder_that_needs_a_card_is_named_where_there_is_one(machine):
+    machine.modules["av"] = Probe(["17.1.0", ["h264", "libx264", "h264_nvenc"]])
+    assert only(check_codecs(machine)).found.endswith("encodes by libx264")
+    nvidia_card(machine)
+    assert only(check_codecs(machine)).found.endswith("encodes by libx264, h264_nvenc")
 
 
 def test_codecs(machine):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from edgevision.doctor import Finding
 
 EXIT_PROBLEMS = 1
+_WIDTH = len("onnxruntime")
+"""Of the longest name of a check."""
 
 
 def doctor_command(
@@ -28,42 +31,43 @@ def doctor_command(
     """
     from edgevision.doctor import examine
 
-    findings = examine()
-    problems = sum(finding.status == "problem" for finding in findings)
-    if as_json:
-        _print_json(findings, problems)
-    else:
-        _print_report(findings, problems)
+    problems = _print_json(examine()) if as_json else _print_report(examine())
     if problems:
         raise typer.Exit(EXIT_PROBLEMS)
 
 
-def _print_json(findings: Sequence[Finding], problems: int) -> None:
+def _print_json(findings: Iterable[Finding]) -> int:
+    """Prints all findings at once; returns how many are problems."""
     import msgspec
 
     from edgevision import __version__
 
-    document = {"edgevision": __version__, "problems": problems, "findings": findings}
+    found = list(findings)
+    problems = sum(finding.status == "problem" for finding in found)
+    document = {"edgevision": __version__, "problems": problems, "findings": found}
     typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    return problems
 
 
-def _print_report(findings: Sequence[Finding], problems: int) -> None:
+def _print_report(findings: Iterable[Finding]) -> int:
+    """Prints each finding as it comes, for loading libraries takes a while; returns how many are problems."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     colours = {"ok": "green", "note": "yellow", "problem": "bold red"}
-    width = max(len(finding.check) for finding in findings)
+    counts: Counter[str] = Counter()
     for finding in findings:
+        counts[finding.status] += 1
         line = Text.assemble(
-            (f"{finding.status:8}", colours[finding.status]), f"{finding.check:{width}}  {finding.found}"
+            (f"{finding.status:8}", colours[finding.status]), f"{finding.check:{_WIDTH}}  {finding.found}"
         )
         # Whole lines, however narrow the terminal: they are copied into shells and reports.
         console.print(line, soft_wrap=True)
         if finding.fix:
-            console.print(Text(f"{'':8}{'':{width}}  $ {finding.fix}", "cyan"), soft_wrap=True)
-    notes = sum(finding.status == "note" for finding in findings)
-    console.print(f"\n{_count(problems, 'problem')}, {_count(notes, 'note')}")
+            console.print(Text(f"{'':8}{'':{_WIDTH}}  $ {finding.fix}", "cyan"), soft_wrap=True)
+    console.print(f"\n{_count(counts['problem'], 'problem')}, {_count(counts['note'], 'note')}")
+    return counts["problem"]
 
 
 def _count(number: int, what: str) -> str:

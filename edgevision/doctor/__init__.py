@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from edgevision.doctor.finding import Finding, Status
@@ -44,7 +44,7 @@ CHECKS: tuple[Check, ...] = (
 """In the order of the report."""
 
 
-def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     """Runs the checks, several at a time, for most of them wait for another process.
 
     Args:
@@ -52,9 +52,10 @@ def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) ->
         checks: all by default.
 
     Returns:
-        The findings in the order of ``checks``; at least one for each that concerns this machine.
+        The findings in the order of ``checks``, each as soon as it and those before it are known; at least
+        one for each check that concerns this machine.
     """
     looked_at = machine or Machine()
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda check: list(check(looked_at)), checks)
-        return [finding for findings in found for finding in findings]
+        for findings in pool.map(lambda check: list(check(looked_at)), checks):
+            yield from findings

@@ -26,7 +26,7 @@ _LIBRARIES = {
 """Packages of Debian and Ubuntu that hold what OpenCV's wheels expect of the system."""
 
 _DECODERS = ("h264", "hevc", "av1", "vp9", "mjpeg", "mpeg4")
-_ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m")
+_ENCODERS = ("libx264", "h264_nvenc")
 _CODECS = "[m.__version__, [name for name in {} if name in m.codecs_available]]"
 
 _WINDOWS = (
@@ -83,6 +83,9 @@ def check_codecs(machine: Machine) -> Iterator[Finding]:
     version, codecs = probe.value
     decoders = [name for name in codecs if name in _DECODERS]
     encoders = [name for name in codecs if name in _ENCODERS]
+    if not machine.has_nvidia_gpu or machine.l4t is not None:
+        # PyAV's wheel holds it everywhere; it runs where there is a graphics card.
+        encoders = [name for name in encoders if name != "h264_nvenc"]
     found = f"PyAV {version} decodes {_and(decoders)}; encodes by {_and(encoders)}"
     if "libx264" not in encoders:
         yield Finding(
