@@ -106,7 +106,12 @@ class Detector:
             return batches[0]
         geometry = tuple(letterbox for batch in batches for letterbox in batch.geometry)
         frames = self._take_buffer((len(geometry), *batches[0].frames.shape[1:]))
-        np.concatenate([batch.frames for batch in batches], out=frames)
+        # NumPy would let go of the GIL for this copy. It takes 0.2 ms, and to get the GIL back 5 ms where
+        # many threads want it: a tenth of the accelerator's time, with four streams.
+        rows, start = memoryview(frames.reshape(-1)), 0
+        for batch in batches:
+            rows[start : start + batch.frames.size] = memoryview(batch.frames.reshape(-1))
+            start += batch.frames.size
         return Batch(frames, geometry)
 
     def split(
