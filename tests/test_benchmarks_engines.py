@@ -86,3 +86,21 @@ def test_a_model_that_does_not_exist_is_one_line(engines, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["engines.py", "--models", "no-such-model"])
     assert engines.main() != 0
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_page_shows_the_result_that_lies_beside_it(engines):
+    folder = ROOT / "docs" / "benchmarks"
+    result = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
+    page = (folder / "engines.md").read_text(encoding="utf-8")
+    assert engines.markdown(result) in page
+    assert f"`{result['commit']}`" in page
+    assert result["machine"]["processor"] in page
+
+
+def test_int8_in_openvino_is_faster_than_fp32_in_onnx_runtime_by_what_was_promised(engines):
+    result = json.loads((ROOT / "docs" / "benchmarks" / "engines.json").read_text(encoding="utf-8"))
+    (model,) = [one for one in result["models"] if one["model"] == engines.RESNET18]
+    (row,) = [
+        row for row in model["engines"] if row["precision"] == "int8" and row["engine"].startswith("OpenVINO")
+    ]
+    assert row["speedup"] >= 1.3
