@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import numpy as np
+
+from edgevision.errors import SinkError
 from edgevision.pipeline import LedgerEntry, RunStatistics, StreamState, StreamStatistics, Times
+from edgevision.types import Detections
 
 
 def ledger_entry(**changes):
@@ -43,3 +50,49 @@ def balanced(entry):
     """Whether an entry accounts for every frame of a run that is over."""
     settled = entry.inferred + sum(entry.dropped.values()) + sum(entry.failed.values())
     return entry.captured == settled and entry.waiting == 0
+
+
+class ListSink:
+    """Keeps what it is given; can fail or be closed by its viewer at a chosen frame."""
+
+    def __init__(self, fail_at=None, close_at=None, fail_on_close=False, delay_s=0.0):
+        self.name, self.closed, self.notes = "list", False, ["a note of the sink"]
+        self.frames, self.pictures, self.results = [], [], []
+        self.closes, self.threads = 0, set()
+        self.fail_at, self.close_at, self.fail_on_close, self.delay_s = (
+            fail_at,
+            close_at,
+            fail_on_close,
+            delay_s,
+        )
+
+    def write(self, frame, picture, results):
+        if len(self.frames) == self.fail_at:
+            raise SinkError("disk full")
+        time.sleep(self.delay_s)
+        self.frames.append(frame)
+        self.pictures.append(picture)
+        self.results.append(results)
+        self.threads.add(threading.current_thread())
+        self.closed = self.closed or len(self.frames) == self.close_at
+
+    def close(self):
+        self.closes += 1
+        if self.fail_on_close:
+            raise SinkError("cannot finish")
+
+
+def identified(stream, frame, size=32):
+    """A picture that says whose it is and which, for :func:`number_in`."""
+    image = np.zeros((size, size, 3), np.uint8)
+    image[..., 0], image[..., 1], image[..., 2] = stream, frame % 256, frame // 256
+    return image
+
+
+def number_in(image):
+    """One box at ``(stream, frame)`` of an :func:`identified` picture that fills the input."""
+    height, width = image.shape[:2]
+    stream, low, high = (int(value) for value in image[height // 2, width // 2])
+    scale = width / 32  # boxes are of the input, and come back in the source's pixels
+    x, y = stream * scale, (low + 256 * high) * scale
+    return Detections(np.array([[x, y, x + scale, y + scale]]), np.array([0.9]), np.array([0]))

@@ -90,7 +90,7 @@ def test_it_does_not_flap_between_models():
     machine = Machine(100, has_fallback=True, main_ms=150, fallback_ms=30)
     machine.run(600)
     switches = machine.controller.figures().switches
-    # It tries the main model after 2, 4, 8 ... 300 seconds: to and fro, eight times at the most in ten minutes.
+    # It tries the main model after 2, 4, 8 ... 300 seconds: to and fro, eight times in ten minutes.
     assert 3 <= switches <= 17
     before = switches
     machine.run(240)

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 from helpers import picture_with_block
-from pipeline_helpers import balanced
+from pipeline_helpers import ListSink, balanced
 
 from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
@@ -15,36 +15,6 @@ from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_strea
 from edgevision.types import Detections
 from edgevision.video.arrays import ArraySource
 from edgevision.video.base import FailReason
-
-
-class ListSink:
-    """Keeps what it is given; can fail or be closed by its viewer at a chosen frame."""
-
-    def __init__(self, fail_at=None, close_at=None, fail_on_close=False, delay_s=0.0):
-        self.name, self.closed, self.notes = "list", False, ["a note of the sink"]
-        self.frames, self.pictures, self.results = [], [], []
-        self.closes, self.threads = 0, set()
-        self.fail_at, self.close_at, self.fail_on_close, self.delay_s = (
-            fail_at,
-            close_at,
-            fail_on_close,
-            delay_s,
-        )
-
-    def write(self, frame, picture, results):
-        if len(self.frames) == self.fail_at:
-            raise SinkError("disk full")
-        time.sleep(self.delay_s)
-        self.frames.append(frame)
-        self.pictures.append(picture)
-        self.results.append(results)
-        self.threads.add(threading.current_thread())
-        self.closed = self.closed or len(self.frames) == self.close_at
-
-    def close(self):
-        self.closes += 1
-        if self.fail_on_close:
-            raise SinkError("cannot finish")
 
 
 class FailingSource(ArraySource):
