@@ -1,0 +1,82 @@
+"""Pictures in, H.264 out: encoded once, whether they are kept in memory, recorded, or both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.video.frame import PictureType
+
+from edgevision.types import Image
+from edgevision.video.h264 import TIME_BASE, YuvConverter, add_h264_stream
+
+# No B-frames, so packets come in the order of the pictures and a file can be cut before any key frame.
+# Measured on 200 frames of 768x432 (06, two cores): veryfast 334 kB with B-frames and a look-ahead of 10,
+# 339 kB so, 723 kB with tune=zerolatency; 4.4 ms of CPU a frame each.
+_OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0", "rc-lookahead": "5"}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPicture:
+    """One picture as H.264 (Annex B, parameter sets before each key frame).
+
+    Attributes:
+        data: the bytes.
+        pts: when it is shown, in ticks of 1/90000 s of the source's time.
+        is_key: decoding can begin here.
+    """
+
+    data: bytes
+    pts: int
+    is_key: bool
+
+
+class H264Encoder:
+    """Encodes pictures of one size. About six pictures are inside at any time.
+
+    Args:
+        size: width and height, in pixels.
+        rate: nominal frames a second.
+        pixel_aspect: width of a pixel over its height.
+        threads: to encode with.
+
+    Raises:
+        SinkError: this build has no x264.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], rate: float, pixel_aspect: Fraction = Fraction(1), threads: int = 2
+    ) -> None:
+        self.size = size
+        self._nowhere = av.open(os.devnull, "w", format="null")  # a stream must live in a container
+        self._stream = add_h264_stream(
+            self._nowhere, size, rate, options=_OPTIONS, pixel_aspect=pixel_aspect, threads=threads
+        )
+        self._to_yuv = YuvConverter()
+
+    def encode(self, picture: Image, pts: int, *, as_key: bool = False) -> list[EncodedPicture]:
+        """Takes one picture and gives those that are done.
+
+        Args:
+            picture: uint8 ``[H, W, 3]``, BGR, of this encoder's size.
+            pts: later than the one before.
+            as_key: make it a key frame.
+        """
+        frame = self._to_yuv(picture)
+        frame.pts, frame.time_base = pts, TIME_BASE
+        frame.pict_type = PictureType.I if as_key else PictureType.NONE
+        return _read(self._stream.encode(frame))
+
+    def finish(self) -> list[EncodedPicture]:
+        """What was still inside. Nothing can be encoded any more."""
+        done = _read(self._stream.encode(None))
+        self._nowhere.close()
+        return done
+
+
+def _read(packets: Iterable[Any]) -> list[EncodedPicture]:
+    return [EncodedPicture(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]

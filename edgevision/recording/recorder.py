@@ -1,0 +1,243 @@
+"""Records for days: everything, or what matters with the seconds around it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import av
+
+from edgevision.errors import SinkError
+from edgevision.recording.encoder import EncodedPicture, H264Encoder
+from edgevision.recording.limits import Rotation
+from edgevision.recording.ring import PacketRing
+from edgevision.recording.segment import Segment
+from edgevision.recording.store import SegmentStore
+from edgevision.types import Frame, Image, Result
+from edgevision.video.base import SourceInfo
+from edgevision.video.h264 import DEFAULT_RATE, TIME_BASE
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_S = 30.0
+_RING_BYTES = 64 * 2**20
+_SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is looked at once a second
+_FOR_EVER = 2**63
+
+RESERVE_BYTES = 64 * 2**20
+"""Recording stops while the disk has less room than this, so that the machine itself can go on."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk that holds ``folder``."""
+    return shutil.disk_usage(folder).free
+
+
+class Recorder:
+    """Records pictures into files that rotate.
+
+    Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
+    and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last so.
+    Files begin with a key frame, so clips begin up to two seconds earlier than asked for, never later.
+
+    The run never ends for the sake of a recording: when the disk is full or fails, ``alarm`` says so, one
+    line is logged, what was written stays and plays, and recording begins again once there is room.
+
+    Args:
+        store: where files go.
+        info: the source.
+        rotation: when a new file begins.
+        trigger: takes a frame and its results; None to record everything.
+        pre_s, post_s: around what a trigger saw, in seconds of the source.
+        threads: to encode with.
+        ring_bytes: memory for the seconds before, at most.
+        retry_s: between attempts to begin again, in seconds.
+        reserve: bytes to leave free on the disk.
+        room: measures what is free, for tests.
+
+    Attributes:
+        alarm: why nothing is recorded at the moment; None while all is well.
+        missed: pictures that were not recorded because of an alarm.
+    """
+
+    def __init__(
+        self,
+        store: SegmentStore,
+        info: SourceInfo,
+        rotation: Rotation,
+        trigger: Callable[[Frame, Sequence[Result]], bool] | None = None,
+        *,
+        pre_s: float = 5.0,
+        post_s: float = 10.0,
+        threads: int = 2,
+        ring_bytes: int = _RING_BYTES,
+        retry_s: float = _RETRY_S,
+        reserve: int = RESERVE_BYTES,
+        room: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self.name = str(store.folder / f"{store.stem}-*.mp4")
+        self.closed = False
+        self.notes: list[str] = []
+        self.alarm: str | None = None
+        self.missed = 0
+        self._store, self._info, self._trigger, self._threads = store, info, trigger, threads
+        self._rate = info.frame_rate or DEFAULT_RATE
+        self._limit = None if rotation.seconds is None else round(rotation.seconds / TIME_BASE)
+        halves = [] if store.keep is None else [store.keep // 2]  # or the current file alone could fill it
+        self._limit_bytes = min([*halves, *([] if rotation.size is None else [rotation.size])], default=None)
+        self._post = round(post_s / TIME_BASE)
+        self._ring = PacketRing(round(pre_s / TIME_BASE), ring_bytes)
+        self._until = _FOR_EVER if trigger is None else -1
+        self._retry_s, self._retry_at = retry_s, 0.0
+        self._reserve, self._room = reserve, room
+        self._encoder: H264Encoder | None = None
+        self._segment: Segment | None = None
+        self._next_cut: int | None = None
+        self._key_is_due = False
+        self._pts = self._settled_pts = -1
+        self._is_finished = False
+
+    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+        """Takes one frame; never raises for the disk's sake."""
+        self._pts = max(round(frame.timestamp_ns * 1e-9 / TIME_BASE), self._pts + 1)
+        if self._trigger is not None and self._trigger(frame, results):
+            self._until = self._pts + self._post
+        if self.alarm is not None and not self._can_begin_again():
+            self.missed += self._is_wanted(self._pts)
+            return
+        size = (picture.shape[1], picture.shape[0])
+        if self._encoder is not None and self._encoder.size != size:
+            self._guarded(self._end_encoding)
+        if self._encoder is None:
+            self._encoder = H264Encoder(size, self._rate, self._info.pixel_aspect, self._threads)
+        done = self._encoder.encode(picture, self._pts, as_key=self._is_key_due())
+        self._guarded(self._take, done)
+
+    def close(self) -> None:
+        """Finishes the file."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        self._guarded(self._end_encoding)
+        store = self._store
+        removed = f", {store.removed} of the oldest removed" if store.removed else ""
+        self.notes.append(f"{self.name}: {store.made} files recorded{removed}")
+        if self._ring.was_short:
+            self.notes.append(f"{self.name}: clips began later than asked for, for memory's sake")
+        if self.missed:
+            self.notes.append(
+                f"{self.name}: {self.missed} pictures were not recorded: {self.alarm or 'see log'}"
+            )
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _is_wanted(self, pts: int) -> bool:
+        return pts <= self._until
+
+    def _is_key_due(self) -> bool:
+        """True where the next picture should begin a file."""
+        if self._segment is None or self._key_is_due:
+            return False
+        is_late = self._next_cut is not None and self._pts >= self._next_cut
+        self._key_is_due = is_late or self._is_full(self._segment)
+        return self._key_is_due
+
+    def _is_full(self, segment: Segment) -> bool:
+        return self._limit_bytes is not None and segment.written >= self._limit_bytes
+
+    def _take(self, pictures: Sequence[EncodedPicture]) -> None:
+        for picture in pictures:
+            self._ring.append(picture, self._pts)
+            is_wanted = self._is_wanted(picture.pts)
+            if self._segment is not None and is_wanted and not self._must_rotate(self._segment, picture):
+                self._segment.write(picture)
+                continue
+            is_rotation = self._segment is not None
+            self._end_segment()
+            if is_wanted:
+                # A clip begins with the seconds before; a rotated file goes on where the last one ended.
+                self._begin_segment([picture] if is_rotation else self._ring.pictures())
+        if self._segment is not None and self._pts - self._settled_pts >= _SETTLE_TICKS:
+            self._settled_pts = self._pts
+            self._check_room()
+            self._store.settle(self._segment.path)
+
+    def _must_rotate(self, segment: Segment, picture: EncodedPicture) -> bool:
+        is_late = self._limit is not None and picture.pts - segment.first_pts >= self._limit
+        return picture.is_key and (is_late or self._is_full(segment))
+
+    def _begin_segment(self, pictures: Sequence[EncodedPicture]) -> None:
+        if not pictures or self._encoder is None:
+            return
+        self._check_room()
+        path = self._store.new_path()
+        try:
+            self._segment = Segment(path, self._encoder.size, self._rate, pictures[0])
+        except (OSError, av.error.FFmpegError):
+            self._store.finished(path)
+            raise
+        self._next_cut = None if self._limit is None else pictures[0].pts + self._limit
+        self._key_is_due = False
+        for picture in pictures[1:]:
+            self._segment.write(picture)
+
+    def _end_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+            self._store.finished(segment.path)
+            self._store.settle()
+
+    def _end_encoding(self) -> None:
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            self._encoder = encoder  # a clip may yet begin with what comes out
+            try:
+                self._take(encoder.finish())
+            finally:
+                self._encoder = None
+        self._end_segment()
+        self._ring.clear()
+
+    def _check_room(self) -> None:
+        if self._room(self._store.folder) < self._reserve:
+            raise OSError(errno.ENOSPC, "the disk is full but for a reserve")
+
+    def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
+        """Does it, and raises an alarm where the disk will not have it."""
+        try:
+            action(*arguments)
+        except (OSError, av.error.FFmpegError, SinkError) as error:
+            if self._segment is not None:
+                self._segment.abandon()
+                self._store.finished(self._segment.path)
+            self._segment = self._encoder = None
+            self._ring.clear()
+            self._retry_at = time.monotonic() + self._retry_s
+            found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self.alarm = f"cannot record in {self._store.folder}: {found}"
+            _LOG.error("%s; the run goes on, and recording begins again once there is room", self.alarm)
+
+    def _can_begin_again(self) -> bool:
+        if time.monotonic() < self._retry_at:
+            return False
+        self._retry_at = time.monotonic() + self._retry_s
+        try:
+            if self._room(self._store.folder) < self._reserve:
+                return False
+        except OSError:  # the disk itself is away
+            return False
+        self.alarm = None
+        _LOG.warning("recording again in %s; %d pictures were missed so far", self._store.folder, self.missed)
+        return True

@@ -1,0 +1,94 @@
+"""One MP4 file of pictures that are encoded already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.packet import Packet
+
+from edgevision.recording.encoder import EncodedPicture
+from edgevision.video.h264 import TIME_BASE
+from edgevision.video.mp4 import FRAGMENTED_MP4
+
+
+class Segment:
+    """Grows in fragments of half a second, each playable as soon as it is written; see FRAGMENTED_MP4.
+
+    Args:
+        path: the file; must not exist.
+        size: of the pictures, in pixels.
+        rate: nominal frames a second.
+        first: the picture that it begins with, a key frame.
+
+    Attributes:
+        path: the file.
+        first_pts: pts of the first picture; it is shown at 0.
+        written: bytes of pictures so far.
+
+    Raises:
+        OSError, av.error.FFmpegError: (from each method) the file cannot be written.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], rate: float, first: EncodedPicture) -> None:
+        self.path = path
+        self.first_pts = first.pts
+        self.written = 0
+        self._frame_ticks = round(1 / rate / TIME_BASE)
+        path.touch(exist_ok=False)  # FFmpeg would write over another's file
+        self._container = av.open(path, "w", format="mp4", container_options=FRAGMENTED_MP4)
+        width, height = (side + side % 2 for side in size)
+        self._stream = self._container.add_mux_stream(
+            "h264", rate=Fraction(rate).limit_denominator(1001), width=width, height=height
+        )
+        self._stream.time_base = TIME_BASE
+        self._waiting = first
+
+    def write(self, picture: EncodedPicture) -> None:
+        """Adds the next picture; the one before is then known to last until it."""
+        self._mux(self._waiting, picture.pts - self._waiting.pts)
+        self._waiting = picture
+
+    def close(self) -> None:
+        """Adds the last picture and makes the file an ordinary MP4."""
+        try:
+            self._mux(self._waiting, self._frame_ticks)
+        finally:
+            self._container.close()
+
+    def abandon(self) -> None:
+        """Lets go of a file that cannot be written any more, cut to its whole fragments, which play."""
+        with contextlib.suppress(OSError, av.error.FFmpegError):
+            self._container.close()
+        with contextlib.suppress(OSError):
+            os.truncate(self.path, _whole_boxes(self.path))
+
+    def _mux(self, picture: EncodedPicture, duration: int) -> None:
+        packet = Packet(picture.data)
+        packet.stream = self._stream
+        packet.time_base = TIME_BASE
+        packet.pts = packet.dts = picture.pts - self.first_pts
+        packet.duration = duration
+        packet.is_keyframe = picture.is_key
+        self._container.mux(packet)
+        self.written += len(picture.data)
+
+
+def _whole_boxes(path: Path) -> int:
+    """Where the last complete box of an MP4 file ends, in bytes (ISO/IEC 14496-12, 4.2)."""
+    end = 0
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        while end + 8 <= length:
+            file.seek(end)
+            size = int.from_bytes(file.read(4), "big")
+            if size == 1:
+                file.seek(end + 8)
+                size = int.from_bytes(file.read(8), "big")
+            if size < 8 or end + size > length:
+                break
+            end += size
+    return end
