@@ -1,7 +1,9 @@
 """What the command line does about plans that do not fit: refuse, trust, or build again."""
 
 import hashlib
+import json
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from edgevision.engines.fake import fake_manifest
 from edgevision.engines.plan import write_plan
 from edgevision.engines.trust import record_built_plan
 from edgevision.errors import EngineMismatchError
+from edgevision.zoo import default_model
 
 
 @pytest.fixture
@@ -101,3 +104,41 @@ def test_run_takes_a_plan(machine, builds, tmp_path, capsys):
         main([*command, "--model", str(plan), "--trust"])
     assert ended.value.code == 0
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) >= 2
+
+
+def refused_then_trusted(command, capsys):
+    """Runs a command on a stranger's plan, as it is and then with ``--trust``; gives what that printed."""
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 1
+    assert "--trust" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--trust"])
+    shown = capsys.readouterr()
+    assert not ended.value.code, shown.out + shown.err
+    return shown.out
+
+
+def test_label_takes_a_plan(machine, tmp_path, capsys):
+    picture = np.full((64, 64, 3), 20, np.uint8)
+    picture[10:30, 20:50] = 230
+    cv2.imwrite(str(tmp_path / "one.png"), picture)
+    out = tmp_path / "labels.json"
+    plan = machine.plan(built_here=False)
+    refused_then_trusted(
+        ["label", str(tmp_path / "one.png"), "--model", str(plan), "--out", str(out)], capsys
+    )
+    (box,) = json.loads(out.read_text())["annotations"]
+    assert box["bbox"] == [20, 10, 30, 20]
+
+
+def test_parity_takes_a_plan_beside_its_onnx_file(machine, tmp_path, capsys):
+    """The shipped detector and the stand-in of its contract: neither finds anything in a dark picture."""
+    model = default_model("detection")
+    facts = {"manifest": msgspec.json.encode(model.manifest).decode()}
+    plan = machine.plan(facts, built_here=False, manifest=model.manifest)
+    cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((416, 416, 3), np.uint8))
+    shown = refused_then_trusted(
+        ["parity", str(model.path), str(plan), "--source", str(tmp_path / "dark.png")], capsys
+    )
+    assert "street.engine in TensorRT 10.3.0 (NVIDIA Fake) against retinanet-light.onnx in ONNX" in shown
