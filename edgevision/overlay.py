@@ -122,7 +122,8 @@ def check_opacity(opacity: float) -> None:
 
 def draw_status(canvas: Image, text: str) -> None:
     """Writes one line in the lower left corner of ``canvas``, in place."""
-    plate = text_plate(text, _STATUS_COLOUR, line_unit(canvas))
+    # Not kept: no status comes twice, and a thousand of them would push the labels out.
+    plate = _render_plate(text, _STATUS_COLOUR, line_unit(canvas))
     paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
 
 
@@ -180,6 +181,10 @@ def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np
 @functools.lru_cache(maxsize=1024)
 def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
+    return _render_plate(text, colour, unit)
+
+
+def _render_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     scale = max(0.36, 0.22 * unit + 0.04)
     weight = max(1, round(unit * 0.55))
     (width, _), _ = cv2.getTextSize(text, _FONT, scale, weight)

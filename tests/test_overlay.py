@@ -179,3 +179,10 @@ def test_labels_of_many_scores_share_their_halves():
     for i in range(10, 30):
         _label_plate(f"person #{i}", f"0.{i + 50}", (0, 255, 0), 2)
     assert text_plate.cache_info().misses - before == 20  # the scores; the names are known
+
+
+def test_a_status_that_always_changes_keeps_no_memory():
+    before = text_plate.cache_info().currsize
+    for i in range(20):
+        draw_status(grey(), f"{i}.7 fps  {i + 30} ms")
+    assert text_plate.cache_info().currsize == before

@@ -24,6 +24,7 @@ from edgevision.cli.lr_find import lr_find_command
 from edgevision.cli.models import models_command
 from edgevision.cli.parity import parity_command
 from edgevision.cli.run import run_command
+from edgevision.cli.soak import soak_command
 from edgevision.cli.train import train_command
 
 program.command("run")(run_command)
@@ -39,6 +40,7 @@ program.command("compile")(compile_command)
 program.command("import")(import_command)
 program.command("inspect")(inspect_command)
 program.command("doctor")(doctor_command)
+program.command("soak")(soak_command)
 program.command("parity")(parity_command)
 
 

@@ -1,0 +1,136 @@
+"""A long run under faults, and the verdict on it: does anything grow, leak, or get lost?
+
+The real pipeline runs on a source that misbehaves on purpose, draws, encodes and writes, while resident
+memory, open file handles, threads and the frame ledger are sampled. Needs Linux's ``/proc``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgevision.detector import Detector
+from edgevision.errors import UsageError
+from edgevision.overlay import Overlay
+from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
+from edgevision.soak.process import BLOCK_S, Sample, read_sample
+from edgevision.soak.segments import SegmentSink
+from edgevision.soak.verdict import Check, Counted, SoakReport, judge
+from edgevision.video import open_sink, open_source
+
+__all__ = ["DEADLINE", "Check", "OnSample", "Sample", "SoakReport", "check_length", "default_source", "soak"]
+
+DEADLINE = "soak time is over"
+_SAMPLE_S = 1.0
+_FAULTS = "drop=0.02&corrupt=0.02&freeze=0.002&resize=0.005&disconnect=0.002&jitter=20ms&live=yes"
+
+
+def default_source(minutes: float) -> str:
+    """The demo as a bad camera on a bad network, for a little longer than the soak."""
+    return f"chaos://demo://?seconds={math.ceil(minutes * 60) + 60}?{_FAULTS}&seed=1"
+
+
+OnSample = Callable[[Sample, RunStatistics], None]
+
+
+def check_length(minutes: float, warm_up_s: float) -> None:
+    """Refuses what leaves too little for a verdict.
+
+    Raises:
+        UsageError: fewer than four blocks are left after the warm-up, or a time is impossible.
+    """
+    if not (0 < minutes < 1e6 and 0 <= warm_up_s < 1e6):
+        raise UsageError(
+            f"{minutes:g} minutes with a warm-up of {warm_up_s / 60:g} are impossible; expected more than 0"
+        )
+    if minutes * 60 < warm_up_s + 4 * BLOCK_S:
+        raise UsageError(
+            f"{minutes:g} minutes are too short: a fit needs {4 * BLOCK_S / 60:g} after the warm-up of "
+            f"{warm_up_s / 60:g}; choose more --minutes or a shorter --warm-up"
+        )
+
+
+def soak(
+    uri: str,
+    detectors: Sequence[Detector],
+    folder: Path,
+    *,
+    minutes: float,
+    warm_up_s: float,
+    stop: StopRequest,
+    on_sample: OnSample | None = None,
+) -> SoakReport:
+    """Runs the pipeline on ``uri`` for so long, drawing and writing into ``folder``.
+
+    Args:
+        uri: see :func:`edgevision.video.open_source`; opened again when it ends.
+        detectors: every one runs on every frame.
+        folder: for recordings, of which only the newest is kept, and JSON lines.
+        minutes: how long.
+        warm_up_s: left out of the fit of memory and of the comparison of handles and threads.
+        stop: ends it early; the verdict is then on what there was.
+        on_sample: called about once a second.
+
+    Raises:
+        UsageError: this is not Linux.
+        SourceError, EngineError, SinkError: the run failed.
+    """
+    watch = _Watch(minutes * 60, stop, on_sample)
+    while stop.reason is None:
+        watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
+    waiting = (watch.least_waiting, watch.most_waiting)
+    return judge(uri, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s)
+
+
+class _Watch:
+    """Takes samples while the pipeline runs, and ends it in time."""
+
+    def __init__(self, seconds: float, stop: StopRequest, on_sample: OnSample | None) -> None:
+        self.samples: list[Sample] = []
+        self.runs: list[Counted] = []
+        self.most_waiting = self.least_waiting = 0
+        self._seconds, self._stop, self._on_sample = seconds, stop, on_sample
+        self._start, self._next = time.monotonic(), 0.0
+
+    def look(self, run: RunStatistics) -> None:
+        elapsed = time.monotonic() - self._start
+        waiting = [stream.frames.waiting for stream in run.streams]
+        self.most_waiting = max(self.most_waiting, *waiting)
+        self.least_waiting = min(self.least_waiting, *waiting)
+        if elapsed >= self._seconds and self._stop.reason is None:
+            self._stop.reason = DEADLINE
+        if elapsed >= self._next:
+            self._next = elapsed + _SAMPLE_S
+            self.samples.append(read_sample(elapsed))
+            if self._on_sample is not None:
+                self._on_sample(self.samples[-1], run)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._start
+
+
+def _run_once(
+    uri: str, detectors: Sequence[Detector], folder: Path, stop: StopRequest, watch: _Watch
+) -> Counted:
+    classes = [detector.manifest.classes for detector in detectors]
+    models = [detector.manifest.name for detector in detectors]
+    with open_source(uri) as source:
+        segments = SegmentSink(folder, source.info)
+        records = open_sink(
+            str(folder / "soak.jsonl"), info=source.info, classes=classes, models=models, overwrite=True
+        )
+        stream = Stream(
+            source=source,
+            sinks=[segments, records],
+            overlays=[Overlay(detector.manifest) for detector in detectors],
+            show_status=True,
+        )
+        pipeline = Pipeline([stream], detectors)
+        run = pipeline.run(stop, watch.look)
+    for error in pipeline.errors.values():
+        raise error
+    report = source.report
+    return Counted(run.streams[0], report.read, report.skipped, segments.took)

@@ -1,0 +1,61 @@
+"""What a process holds: memory, file handles, threads."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgevision.errors import UsageError
+
+BLOCK_S = 30.0
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """The process at one moment.
+
+    Attributes:
+        seconds: since the run began.
+        memory_mib: resident memory.
+        handles: open file handles.
+        threads: of the system, those of libraries included.
+    """
+
+    seconds: float
+    memory_mib: float
+    handles: int
+    threads: int
+
+
+def read_sample(seconds: float) -> Sample:
+    """The process now.
+
+    Raises:
+        UsageError: there is no ``/proc``.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        handles = sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1  # listing them opens one
+        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError as error:
+        raise UsageError("soak reads memory, handles and threads from /proc, which only Linux has") from error
+    return Sample(seconds, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, handles, threads)
+
+
+def block_medians(samples: Sequence[Sample]) -> list[Sample]:
+    """Medians over half a minute each: frames under way make memory jump by their size."""
+    groups: dict[int, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(int(sample.seconds // BLOCK_S), []).append(sample)
+    return [
+        Sample(
+            round(statistics.mean(one.seconds for one in group), 1),
+            round(statistics.median(one.memory_mib for one in group), 3),
+            statistics.median_low([one.handles for one in group]),
+            statistics.median_low([one.threads for one in group]),
+        )
+        for group in groups.values()
+    ]
