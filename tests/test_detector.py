@@ -183,3 +183,24 @@ def test_a_model_of_one_batch_size_is_fed_in_parts(pictures, calls):
     results = Detector(engine)([picture_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
     assert [tuple(one.boxes[0].astype(int)) for one in results] == boxes
     assert engine.calls == calls
+
+
+def test_prepared_pictures_can_be_joined_for_the_engine_and_their_answers_split():
+    """Pictures of different sizes, each with its block; joined and split they answer as they do alone."""
+    one = Detector(FakeEngine())
+    pictures = [picture_with_block(64 + 32 * i, 96, (4 * i, 8, 4 * i + 20, 40)) for i in range(4)]
+    alone = [one([picture])[0].boxes for picture in pictures]
+    batches = [one.prepare([picture]) for picture in pictures]
+    joined = one.join(batches)
+    outputs = one.infer(joined)
+    parts = one.split(joined, batches, outputs)
+    for array in outputs.values():
+        array[:] = 0  # the engine may reuse its arrays at once
+    together = [one.finish(batch, part)[0].boxes for batch, part in zip(batches, parts, strict=True)]
+    assert [boxes.tolist() for boxes in together] == [boxes.tolist() for boxes in alone]
+
+
+def test_a_single_batch_is_joined_without_a_copy():
+    one = Detector(FakeEngine())
+    batch = one.prepare([PICTURE])
+    assert one.join([batch]) is batch

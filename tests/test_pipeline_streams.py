@@ -199,9 +199,9 @@ def live(name, count, frame_rate=100.0, **options):
 
 
 def test_the_fallback_model_takes_over_where_the_latency_cannot_be_held():
-    main = Detector(FakeEngine(number_in, fake_manifest(classes=("thing",)), 120))
+    main = Detector(FakeEngine(number_in, fake_manifest(classes=("thing",)), 40))
     small = Detector(FakeEngine(number_in, fake_manifest(classes=("thing",), width=160, height=160), 1))
-    one = live("s1", 300, max_latency_ms=100)
+    one = live("s1", 400, max_latency_ms=30)
     statistics, errors = run([one], main, fallback=[small])
     assert errors == {}
     (figures,) = statistics.streams

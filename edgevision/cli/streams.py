@@ -48,6 +48,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             seconds = duration_s(self.max_latency)
         except ValueError as error:
             raise UsageError(f"--max-latency {self.max_latency}: expected {error}") from None
+        if seconds <= 0:
+            raise UsageError(f"--max-latency {self.max_latency}: expected a time above 0, as in 150ms")
         return seconds * 1e3
 
     def files(self) -> dict[str, Path | None]:

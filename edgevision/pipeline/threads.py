@@ -28,10 +28,11 @@ class ThreadBudget:
         """Shares out ``threads``, by default the cores that this process may use.
 
         The engine gets them all, for it is what the run waits for, and its threads sleep between operators.
-        Decoders and encoders share them, with at most two each.
+        A decoder and an encoder get a quarter each of a stream's share, one thread at the least and two at
+        the most: more only makes them trip over the engine's.
         """
         total = threads or usable_cores()
-        share = max(1, min(2, total // max(streams, 1)))
+        share = max(1, min(2, total // (4 * max(streams, 1))))
         return cls(engine=total, decode=share, encode=share)
 
     def apply(self) -> None:
