@@ -240,3 +240,31 @@ def test_statistics_can_be_read_from_any_thread_at_any_moment():
             assert entry.captured == settled + entry.waiting
             assert entry.waiting >= 0
             assert one.written <= entry.inferred
+
+
+def test_a_stream_that_is_over_lets_go_of_its_source_at_once():
+    """A camera that is silent, as one that is reconnecting, is closed while the other streams go on."""
+    closed = threading.Event()
+
+    class Silent(ArraySource):
+        def __iter__(self):
+            yield from super().__iter__()
+            closed.wait(20)
+
+        def close(self):
+            closed.set()
+            super().close()
+
+    pictures = [identified(1, i) for i in range(3)]
+    camera = Silent(pictures, frame_rate=100, is_live=True, name="s1")
+    waiting = stream("s1", source=camera, sinks=[ListSink(close_at=1)])
+
+    class Patient(ArraySource):
+        def __iter__(self):
+            yield from super().__iter__()
+            assert closed.wait(20), "the camera was still open when the other stream ended"
+
+    patient = stream("s2", source=Patient([identified(2, i) for i in range(5)], name="s2"))
+    statistics, errors = run([waiting, patient])
+    assert errors == {}
+    assert statistics.streams[0].stopped == "window"

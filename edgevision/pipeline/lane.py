@@ -78,11 +78,14 @@ class Lane:
         if self.stream.source.info.is_live:
             self.stream.source.close()  # or its thread would wait for a frame that may never come
 
-    def fail(self, error: Exception) -> None:
-        """Ends by an error, of which the first is kept; what the engines have answered is still written.
-        For any thread."""
+    def blame(self, error: Exception) -> None:
+        """Keeps the first error; the lane runs to its end. For any thread."""
         with self._lock:
             self.error = self.error or error
+
+    def fail(self, error: Exception) -> None:
+        """Ends by an error; what the engines have answered is still written. For any thread."""
+        self.blame(error)
         self.end("error")
 
     def abandon(self) -> None:

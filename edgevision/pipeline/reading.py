@@ -37,7 +37,7 @@ def capture(lane: Lane) -> None:
             if displaced is not None:
                 lane.ledger.drop(DropReason.NEWER_FRAME)
     except Exception as error:
-        lane.error = lane.error or error  # what was read before is still inferred and written
+        lane.blame(error)  # what was read before is still inferred and written
     finally:
         lane.captured.finish()
         with contextlib.suppress(Exception):  # what went wrong before matters more

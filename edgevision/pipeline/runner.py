@@ -7,6 +7,7 @@ drawn and encoded. Decoding, letterbox, inference, drawing and encoding release 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -94,6 +95,7 @@ class Pipeline:
         except BaseException:
             for lane in self._lanes:
                 lane.abandon()
+                self._let_go(lane)
             raise
         finally:
             self._join(threads)
@@ -159,10 +161,17 @@ class Pipeline:
         """A stream's other outputs are closed: its screen goes too, unless it holds a single picture."""
         lane = rendering.lane
         self._seconds[lane] = self._elapsed()
+        self._let_go(lane)
         if lane.stream.source.info.is_image and rendering.is_watched and not (lane.error or lane.stopped):
             return [rendering]
         rendering.close_screens()
         return []
+
+    def _let_go(self, lane: Lane) -> None:
+        """A live source would go on waiting for its camera, or trying to bring it back."""
+        if lane.stream.source.info.is_live:
+            with contextlib.suppress(Exception):  # it may be gone already
+                lane.stream.source.close()
 
     def statistics(self) -> RunStatistics:
         """The run now, or as it was at its end. From any thread."""
