@@ -129,7 +129,8 @@ def build(
             )
         measured = None
         if timing_cache is not None:
-            measured = bytes(memoryview(config.get_timing_cache().serialize()))
+            cache = config.get_timing_cache()
+            measured = bytes(memoryview(cache.serialize()))
     return BuiltPlan(memoryview(plan), batch, ear.layers, fallback, measured, notes)
 
 
@@ -137,9 +138,10 @@ def _parser_error(parser: Any) -> str:
     """The first thing that the parser rejected, with the node's name; what follows it is a consequence."""
     if parser.num_errors == 0:
         return "TensorRT's parser rejects it without a reason; check it with 'edgevision inspect'"
-    error = parser.get_error(0)
-    node = f"node '{error.node_name()}' ({error.node_operator()})" if error.node_operator() else "the model"
-    return f"TensorRT cannot take {node}: {' '.join(error.desc().split())}"
+    rejection = parser.get_error(0)
+    kind = rejection.node_operator()
+    node = f"node '{rejection.node_name()}' ({kind})" if kind else "the model"
+    return f"TensorRT cannot take {node}: {' '.join(rejection.desc().split())}"
 
 
 def _set_batch(builder: Any, network: Any, config: Any, batch: BatchRange | None, model: Path) -> BatchRange:
@@ -155,9 +157,9 @@ def _set_batch(builder: Any, network: Any, config: Any, batch: BatchRange | None
         return only
     batch = batch or BatchRange()
     shapes = [(size, *sizes) for size in (batch.minimum, batch.optimum, batch.maximum)]
-    profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT_NAME, *shapes)
-    config.add_optimization_profile(profile)
+    shape_range = builder.create_optimization_profile()
+    shape_range.set_shape(INPUT_NAME, *shapes)
+    config.add_optimization_profile(shape_range)
     return batch
 
 
@@ -179,8 +181,8 @@ def _use_dla(
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-    layers = map(network.get_layer, range(network.num_layers))
-    return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
+    built_layers = map(network.get_layer, range(network.num_layers))
+    return tuple(built_layer.name for built_layer in built_layers if not config.can_run_on_DLA(built_layer))
 
 
 def _use_timing_cache(config: Any, timing_cache: bytes | None) -> tuple[str, ...]:

@@ -32,12 +32,18 @@ SOURCES = sorted(
 # not installed, so the names are the convention that this test stands on.
 CLASSES = {
     "builder": "Builder",
+    "built_layer": "ILayer",
+    "cache": "ITimingCache",
     "config": "IBuilderConfig",
     "context": "IExecutionContext",
     "engine": "ICudaEngine",
+    "frames": "ITensor",
     "network": "INetworkDefinition",
     "parser": "OnnxParser",
+    "rejection": "ParserError",
     "runtime": "Runtime",
+    "shape_range": "IOptimizationProfile",
+    "tensor": "ITensor",
 }
 
 
@@ -104,6 +110,11 @@ def test_the_sources_are_found() -> None:
         ("IBuilderConfig", "add_optimization_profile"),
         ("IExecutionContext", "execute_async_v3"),
         ("Runtime", "deserialize_cuda_engine"),
+        ("IOptimizationProfile", "set_shape"),
+        ("ITensor", "shape"),
+        ("ILayer", "name"),
+        ("ITimingCache", "serialize"),
+        ("ParserError", "node_operator"),
     ):
         assert expected in everything
 
