@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone: .venv is made and filled by tools/setup.sh when needed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test train-smoke dev lint types imports unit format constraints clean
+.PHONY: help demo test test-rtsp train-smoke dev lint types imports unit format constraints clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -15,6 +15,9 @@ demo: ## Detect things in a made-up video: writes demo.mp4 and demo.jsonl
 	@echo "Open demo.mp4 to see the boxes; demo.jsonl holds the same detections, one line a frame."
 
 test: lint types imports unit ## All of the four below, in order; stops at the first that fails
+
+test-rtsp: dev ## Runs on a real RTSP server that dies, stalls and changes its picture (needs GStreamer)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m rtsp tests/test_live_rtsp.py
 
 train-smoke: dev ## Train, evaluate, export and run a small detector and a small segmenter (2-3 minutes)
 	@$(BIN)/python tools/train_smoke.py

@@ -2,11 +2,14 @@ import http.server
 import socket
 import threading
 
+import av
+import cv2
 import pytest
-from video_helpers import number_of, write_clip
+from video_helpers import number_of, numbered, write_clip
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video import open_source
+from edgevision.video.base import FailReason
 from edgevision.video.options import SourceOptions
 
 EVEN = [40 * number for number in range(30)]
@@ -117,3 +120,87 @@ def test_a_server_that_says_nothing():
         ) as caught:
             open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x#connect-timeout=500ms")
     assert_no_secret(caught.value)
+
+
+class Camera:
+    """A camera on this machine that speaks HTTP: each request gets the next content, without a length."""
+
+    def __init__(self, *contents, kind="video/mp2t"):
+        self.contents = contents = list(contents)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if not contents:
+                    self.send_error(503)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(contents.pop(0))
+
+            def log_message(self, *args):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.uri = f"http://annette:s3cret@127.0.0.1:{self._server.server_port}/live?token=t0ken"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def read_all(camera):
+    """Frames and source, read until the camera has no more and one attempt to come back has failed."""
+    with open_source(camera.uri, SourceOptions(max_attempts=1)) as source:
+        frames = []
+        with pytest.raises(SourceError, match=r"5XX .*; gave up after 1 attempt") as caught:
+            frames.extend(source)
+    assert_no_secret(caught.value)
+    return frames, source
+
+
+def test_another_codec_after_a_reconnect(tmp_path, caplog):
+    first = write_clip(tmp_path / "a.ts", EVEN)
+    second = write_clip(tmp_path / "b.ts", EVEN, codec="mpeg4", size=(320, 192))
+    with Camera(first.read_bytes(), second.read_bytes()) as camera:
+        frames, source = read_all(camera)
+    assert [number_of(frame.image) for frame in frames] == [*range(30), *range(30)]
+    assert [frame.width for frame in frames] == [160] * 30 + [320] * 30
+    assert [frame.index for frame in frames] == list(range(60))
+    assert source.connection.reconnects == 1
+    assert not any(secret in caplog.text for secret in SECRETS)
+    assert "; reconnecting" in caplog.text
+
+
+def test_a_stream_that_is_joined_between_key_frames(tmp_path):
+    whole = write_clip(tmp_path / "a.ts", EVEN, options={"g": "10", "keyint_min": "10", "bf": "0"})
+    joined = tmp_path / "joined.ts"
+    with av.open(whole) as container, av.open(joined, "w") as output:
+        stream = output.add_stream_from_template(container.streams.video[0])
+        for number, packet in enumerate(container.demux(video=0)):
+            if number >= 4 and packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    with Camera(joined.read_bytes()) as camera:
+        frames, source = read_all(camera)
+    assert [number_of(frame.image) for frame in frames] == list(range(10, 30))
+    assert source.report.failed == {FailReason.NO_KEY_FRAME: 6}
+
+
+def test_damaged_packets_of_a_stream_are_counted():
+    parts = []
+    for number in range(12):
+        _, picture = cv2.imencode(".jpg", numbered(number))
+        jpeg = bytes(picture)
+        if number in (4, 5, 9):
+            jpeg = jpeg[:2] + bytes(len(jpeg) - 2)
+        header = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        parts.append(header.encode() + jpeg + b"\r\n")
+    with Camera(b"".join(parts), kind="multipart/x-mixed-replace; boundary=part") as camera:
+        frames, source = read_all(camera)
+    assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
+    assert source.report.failed == {FailReason.UNDECODABLE: 3}

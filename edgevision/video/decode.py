@@ -74,8 +74,15 @@ class Decoder:
         """The frames that this packet completes; an empty packet empties the decoder."""
         if packet.size:
             self.sent += not packet.is_discard  # an edit list hides these on purpose
+        return self._decode(packet)
+
+    def flush(self) -> list[VideoFrame]:
+        """The frames that the decoder still holds, where the packets broke off."""
+        return self._decode(None)
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:
-            found = packet.decode()
+            found = self._stream.codec_context.decode(packet)
         except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UnknownError):
             self.errors += 1
             return []

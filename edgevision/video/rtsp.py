@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 
 import av
+from av.video.frame import VideoFrame
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
@@ -93,31 +94,34 @@ class StreamFeed:
         packets = self._container.demux(self._stream)
         decoder = self._decoder
         key_frame_came = False
-        while True:
-            failure: SourceError | None = None
+        failure: SourceError | None = None
+        while failure is None:
             start = time.monotonic()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
                 failure = self._failure(error, "lost", start, self._read_timeout_s)
-            if failure is not None:
-                raise failure
+                continue
             if packet is None:
                 break
-            arrived_ns = time.monotonic_ns()
             errors = decoder.errors
             pictures = decoder.decode(packet)
             key_frame_came |= packet.is_keyframe or bool(pictures)
-            for picture in pictures:
-                yield Picture(
-                    decoder.image(picture), decoder.time_ns(picture), arrived_ns, picture.is_corrupt
-                )
+            yield from self._delivered(pictures)
             if not key_frame_came and packet.size:
                 yield FailReason.NO_KEY_FRAME
             elif decoder.errors > errors:
                 yield FailReason.UNDECODABLE
+        if failure is not None:
+            yield from self._delivered(decoder.flush())
+            raise failure
         if not self._reached_its_end():
             raise SourceError(f"lost {self._name}: the other side ended it")
+
+    def _delivered(self, pictures: Sequence[VideoFrame]) -> Iterator[Picture]:
+        now_ns, decoder = time.monotonic_ns(), self._decoder
+        for picture in pictures:
+            yield Picture(decoder.image(picture), decoder.time_ns(picture), now_ns, picture.is_corrupt)
 
     def _reached_its_end(self) -> bool:
         if not self._length_s:
