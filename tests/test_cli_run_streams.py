@@ -95,8 +95,8 @@ def test_a_bad_stream_is_told_of_and_does_not_disturb_the_others(run, material):
     assert code == 1
     assert len(records("out/a.edgevision.jsonl")) == 12
     assert len(records("out/b.edgevision.jsonl")) == 20
-    assert lines[0].startswith(f"warning: {material / 'text.mp4'} does not run: ")
-    assert lines[-1].startswith(f"error: {material / 'text.mp4'}: ")
+    assert lines[0].startswith(f"warning: this stream does not run: {material / 'text.mp4'} ")
+    assert lines[-1].startswith(f"error: {material / 'text.mp4'} holds text")
     assert lines[-1].endswith("(exit status 1)")
 
 

@@ -215,7 +215,7 @@ def _run_together(
             else:
                 outcomes[label] = Outcome(label, None, found)
                 if len(specs) > 1:
-                    say(console, f"warning: {label} does not run: {found}")
+                    say(console, f"warning: this stream does not run: {_named(label, found)}")
         if opened:
             outcomes |= _run_opened(opened, models, manner, stop, console, header)
     return [outcomes[label] for label in labels]
@@ -276,9 +276,16 @@ def _report(outcomes: Sequence[Outcome], stats: Path | None, several: bool, cons
     """Which streams failed, and the statistics of the others as JSON."""
     for outcome in outcomes:
         if outcome.error is not None:
-            say(console, f"error: {outcome.name}: {outcome.error} (exit status {outcome.exit_code})")
+            line = _named(outcome.name, outcome.error)
+            say(console, f"error: {line} (exit status {outcome.exit_code})")
     if stats is not None:
         reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
         document = msgspec.json.encode(reports if several else reports[0])
         with atomic_path(stats) as partial:
             partial.write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+
+
+def _named(name: str, error: Exception) -> str:
+    """An error with its stream's name, which many messages hold already."""
+    text = str(error)
+    return text if name in text else f"{name}: {text}"
