@@ -15,7 +15,7 @@ from edgevision.detector import Detector
 from edgevision.errors import UsageError
 from edgevision.overlay import Overlay
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
-from edgevision.soak.process import BLOCK_S, Sample, read_sample
+from edgevision.soak.process import BLOCK_S, Sample, give_back_freed_memory, read_sample
 from edgevision.soak.segments import SegmentSink
 from edgevision.soak.verdict import Check, Counted, SoakReport, judge
 from edgevision.video import open_sink, open_source
@@ -77,11 +77,12 @@ def soak(
         UsageError: this is not Linux.
         SourceError, EngineError, SinkError: the run failed.
     """
+    gives_back = give_back_freed_memory()
     watch = _Watch(minutes * 60, stop, on_sample)
     while stop.reason is None:
         watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
     waiting = (watch.least_waiting, watch.most_waiting)
-    return judge(uri, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s)
+    return judge(uri, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back)
 
 
 class _Watch:

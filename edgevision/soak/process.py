@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import statistics
 from collections.abc import Sequence
@@ -12,6 +14,9 @@ import msgspec
 from edgevision.errors import UsageError
 
 BLOCK_S = 30.0
+_M_MMAP_THRESHOLD = -3
+_THRESHOLD_BYTES = 1 << 18
+"""glibc's number for the size from which memory is mapped, and that size (man 3 mallopt)."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -43,6 +48,21 @@ def read_sample(seconds: float) -> Sample:
     except OSError as error:
         raise UsageError("soak reads memory, handles and threads from /proc, which only Linux has") from error
     return Sample(seconds, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, handles, threads)
+
+
+def give_back_freed_memory() -> bool:
+    """Makes glibc return every freed picture to the system at once, instead of keeping some for later.
+
+    Resident memory is then what the program holds. As it comes, glibc's resident memory wanders by tens of
+    MiB for the first hour, which hides a leak of one; giving memory back costs some 7 % of the speed.
+
+    Returns:
+        Whether the allocator could be told; only glibc can.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES))
+    return False
 
 
 def block_medians(samples: Sequence[Sample]) -> list[Sample]:

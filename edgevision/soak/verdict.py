@@ -33,6 +33,7 @@ class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
         checks: each of them.
         source: its address.
         seconds: how long it ran, ``warm_up_s`` included, which counts only for the ledger.
+        gives_back: the allocator returned freed memory at once; otherwise memory wanders for an hour or so.
         memory: growth of resident memory, MiB an hour, after the warm-up.
         blocks: medians of the samples over half a minute each.
         streams: the statistics of each run; a source that ends is opened again.
@@ -43,6 +44,7 @@ class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     seconds: float
     warm_up_s: float
+    gives_back: bool
     memory: Slope
     blocks: tuple[Sample, ...]
     streams: tuple[StreamStatistics, ...]
@@ -64,6 +66,7 @@ def judge(
     waiting: tuple[int, int],
     seconds: float,
     warm_up_s: float,
+    gives_back: bool,
 ) -> SoakReport:
     """The verdict.
 
@@ -74,6 +77,7 @@ def judge(
         waiting: fewest and most frames that were under way.
         seconds: how long it all took.
         warm_up_s: samples before this are left out.
+        gives_back: see :func:`~edgevision.soak.process.give_back_freed_memory`.
     """
     settled = [sample for sample in samples if sample.seconds >= warm_up_s]
     memory = fit_slope([(block.seconds, block.memory_mib) for block in block_medians(settled)])
@@ -94,6 +98,7 @@ def judge(
         source=uri,
         seconds=round(seconds, 1),
         warm_up_s=warm_up_s,
+        gives_back=gives_back,
         memory=memory,
         blocks=tuple(block_medians(samples)),
         streams=tuple(run.statistics for run in runs),
