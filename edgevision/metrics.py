@@ -239,6 +239,18 @@ class MetricsServer:
         self.close()
 
 
+def check_address(port: int, host: str = DEFAULT_HOST) -> None:
+    """Refuses an address that cannot be listened at, before anything else is done.
+
+    Raises:
+        UsageError: see :class:`MetricsServer`.
+    """
+    try:
+        ThreadingHTTPServer((host, port), BaseHTTPRequestHandler).server_close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(_why_not(error, host, port)) from error
+
+
 def _why_not(error: Exception, host: str, port: int) -> str:
     code = getattr(error, "errno", None)
     if code == errno.EADDRINUSE:

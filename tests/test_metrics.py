@@ -25,7 +25,7 @@ from edgevision.video.arrays import ArraySource
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs the extra 'metrics'")
 
-from edgevision.metrics import MetricsServer  # noqa: E402  (needs prometheus_client)
+from edgevision.metrics import MetricsServer, check_address  # noqa: E402  (needs prometheus_client)
 
 TIMES = Times(count=4, total_s=0.2, buckets=(0, 0, 0, 1, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4))
 

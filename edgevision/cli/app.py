@@ -12,6 +12,7 @@ import typer.core
 
 from edgevision import __version__
 from edgevision.errors import EdgeVisionError
+from edgevision.logs import record
 
 EXIT_DAMAGED = 3
 """The input was damaged; what could be read was processed and the outputs are whole."""
@@ -25,9 +26,11 @@ class Commands(typer.core.TyperGroup):
     Attributes:
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
         line: the command as typed, which reports keep.
+        json_errors: write the line as a JSON record; set by a command that logs so.
     """
 
     debug = False
+    json_errors = False
     line = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -64,7 +67,8 @@ class Commands(typer.core.TyperGroup):
         if Commands.debug:
             traceback.print_exception(error)
         # An error is one line, also where it quotes a library that uses several.
-        print(" ".join(line.split()), file=sys.stderr)  # noqa: T201
+        text = " ".join(line.split())
+        print(record(text) if Commands.json_errors else text, file=sys.stderr)  # noqa: T201
         raise typer.Exit(exit_code) from None
 
 
@@ -138,7 +142,7 @@ def _options(
 
     \b
     Exit codes: 0 done, 1 failed, 2 the request was impossible, 3 done but the input was damaged,
-    130 or 143 interrupted with the outputs finished.
+    129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM with the outputs finished, 70 a fault of the program.
     """
 
 
@@ -147,6 +151,7 @@ def run_app(arguments: list[str]) -> None:
     # Typer knows --debug only before the command; people type it at the end.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     Commands.debug = "--debug" in arguments[:end]
+    Commands.json_errors = False
     Commands.line = shlex.join(["edgevision", *arguments])
     kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
     app(args=kept, prog_name="edgevision")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from edgevision.logs import JsonLines
 from edgevision.pipeline import RunStatistics, StreamState, StreamStatistics
 from edgevision.types import DropReason
 from edgevision.video.base import SourceInfo
@@ -82,7 +83,8 @@ def _plain_lines(watched: Sequence[Watched], console: Console) -> Report:
         for i, (stream, one) in enumerate(zip(run.streams, watched, strict=True)):
             if one.info.is_live and _is_under_way(stream) and now - last[i] >= _PLAIN_EVERY_S:
                 last[i] = now
-                say(console, f"{one.label}: {stream.written} frames  {_figures(stream, one)}".rstrip())
+                line = f"{one.label}: {stream.written} frames  {_figures(stream, one)}".rstrip()
+                say(console, line, **_fields(stream))
 
     return report
 
@@ -138,6 +140,8 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
         console,
         f"{stream.name}: {stream.written} {_plural('frame', stream.written)} in {stream.seconds:.1f} s "
         f"({stream.frames_per_second:.1f} a second)",
+        stream=stream.name,
+        statistics=stream,
     )
     if stream.class_shares:
         shares = (f"{name} {share:.1%}" for name, share in stream.class_shares.items())
@@ -161,7 +165,7 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
         say(console, f"  lost and back: {stream.reconnects}, failed attempts: {stream.failed_attempts}")
     if outputs:
         say(console, f"  written: {', '.join(outputs)}")
-    if stream.stopped in ("SIGINT", "SIGTERM"):
+    if stream.stopped in ("SIGINT", "SIGTERM", "SIGHUP"):
         say(console, f"  ended early by {stream.stopped}; the outputs are complete up to there")
     for note in stream.notes:
         say(console, f"note: {note}")
@@ -182,9 +186,23 @@ def _show_control(stream: StreamStatistics, console: Console) -> None:
     say(console, text)
 
 
-def say(console: Console, line: str) -> None:
-    """One line, as it is: no markup, no wrapping, no colours."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+def say(console: Console, line: str, **fields: object) -> None:
+    """One line, as it is: no markup, no wrapping, no colours; a log of JSON has the fields beside it."""
+    if isinstance(console.file, JsonLines):
+        console.file.tell_fields(line, fields)
+    else:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fields(stream: StreamStatistics) -> dict[str, object]:
+    """The figures of a status line, for a log of JSON."""
+    return {
+        "stream": stream.name,
+        "state": stream.state,
+        "frames_per_second": round(stream.recent_frames_per_second, 2),
+        "latency_ms": round(stream.last_latency_ms, 1),
+        "frames": stream.frames,
+    }
 
 
 def _plural(noun: str, count: int) -> str:

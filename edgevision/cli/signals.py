@@ -9,17 +9,28 @@ from types import FrameType
 
 from edgevision.pipeline import StopRequest
 
+_ENDING: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
 
 @contextmanager
 def stop_on_signals(stop: StopRequest) -> Iterator[None]:
-    """While it lasts, SIGINT and SIGTERM set ``stop.reason`` to their name; a second one interrupts."""
+    """While it lasts, SIGINT, SIGTERM and SIGHUP set ``stop.reason`` to their name; a second one interrupts.
+
+    SIGHUP stays ignored where it is, as under ``nohup``.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.reason is not None:
             raise KeyboardInterrupt
         stop.reason = signal.Signals(number).name
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, ask)
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
@@ -43,7 +54,7 @@ def end_on_sigterm() -> Iterator[None]:
 
 def signal_exit_code(reason: str) -> int | None:
     """128 plus the number of the signal that ``reason`` names, as shells count; None for other reasons."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         if reason == number.name:
             return 128 + number
     return None
