@@ -379,8 +379,12 @@ def test_gstreamer(machine):
     assert (finding.status, "python3-gi" in finding.fix) == ("note", True)
     machine.modules["gi"] = Probe("3")
     machine.become_jetson(board="NVIDIA Jetson Orin Nano Developer Kit")
-    assert "nvidia-l4t-gstreamer" in list(check_gstreamer(machine))[1].fix
-    machine.programs["gst-inspect-1.0 --exists nvv4l2decoder"] = ""
+    bindings, camera, decoder = check_gstreamer(machine)
+    assert (bindings.status, camera.status, decoder.status) == ("ok", "note", "note")
+    assert "csi:// sources do not open" in camera.found
+    assert "nvidia-l4t-gstreamer" in decoder.fix
+    for element in ("nvarguscamerasrc", "nvv4l2decoder"):
+        machine.programs[f"gst-inspect-1.0 --exists {element}"] = ""
     assert list(check_gstreamer(machine))[1].found == ("nvv4l2decoder; an Orin Nano has no hardware encoder")
 
 

@@ -103,10 +103,10 @@ def _and(names: list[str]) -> str:
 
 
 def check_gstreamer(machine: Machine) -> Iterator[Finding]:
-    """Only csi: and gst: sources need it; on a Jetson it is the way to the video hardware."""
+    """Only csi:// and gst:// sources need it; on a Jetson it is the way to the video hardware."""
     version = machine.run("gst-inspect-1.0", "--version")
     if version is None:
-        missing = "not found; csi: and gst: sources need it"
+        missing = "not found; csi:// and gst:// sources need it"
         if machine.l4t is None:
             yield Finding("gstreamer", "ok", missing)
         else:
@@ -118,7 +118,7 @@ def check_gstreamer(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "gstreamer",
             "note",
-            f"{found}, but no Python bindings; csi: and gst: sources need them",
+            f"{found}, but no Python bindings; csi:// and gst:// sources need them",
             "sudo apt install python3-gi gir1.2-gst-plugins-base-1.0  # and --system-site-packages",
         )
     else:
@@ -131,6 +131,13 @@ def _jetson_elements(machine: Machine) -> Iterator[Finding]:
     def has(element: str) -> bool:
         return machine.run("gst-inspect-1.0", "--exists", element) is not None
 
+    if not has("nvarguscamerasrc"):
+        yield Finding(
+            "gstreamer",
+            "note",
+            "no nvarguscamerasrc: csi:// sources do not open",
+            "sudo apt install nvidia-l4t-camera nvidia-l4t-gstreamer",
+        )
     if not has("nvv4l2decoder"):
         yield Finding(
             "gstreamer",
