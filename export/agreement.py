@@ -64,8 +64,8 @@ class Tolerances(msgspec.Struct, frozen=True):
 _FP32 = Tolerances(1e-4, 1e-3, 0.002, 0.002, 0.005, 5e-4, 0.001)
 _FP16 = Tolerances(1e-4, 0.03, 0.02, 0.01, 0.02, 0.01, 0.01)
 _INT8 = Tolerances(1e-4, 0.5, 0.15, 0.05, 0.1, 0.1, 0.1)
-# One INT8 file in two engines: the same steps, but a sum that lies between two can fall to either side. In the
-# shipped detector that moves a head by 0.21 in OpenVINO, and ONNX Runtime's integer kernels by 0.34.
+# One INT8 file in two engines: the same steps, but a sum that lies between two can fall to either side: that
+# moved a head of the shipped detector by 0.21 in OpenVINO. ONNX Runtime's integer kernels moved it by 0.34.
 _INT8_ENGINES = Tolerances(1e-4, 0.3, 0.1, 0.05, 0.075, 0.05, 0.05)
 
 
