@@ -6,7 +6,10 @@ order of the two alternates, and the loader is warm before its first round.
     python benchmarks/train_speed.py CONFIG [--set KEY=VALUE] [--steps 20] [--rounds 4] [--json [PATH]]
 
 Prints images a second with and without loading and the share lost. ``contention`` is the share of the
-machine's CPU time that other processes took meanwhile: above a few per cent the figures mean little.
+machine's CPU time that other processes took meanwhile: above a few per cent those figures mean little.
+The share of the CPU time that loading takes, ``cpu_share_of_loading``, hardly depends on other processes: it
+is what loading costs where every core is busy. On a busy machine take it with ``--threads 1``, because
+threads that wait for each other count as arithmetic.
 """
 
 from __future__ import annotations
@@ -62,7 +65,11 @@ def main() -> int:
             f"{result['without_loading']:.1f} images/s on one batch, "
             f"{result['with_loading']:.1f} with loading"
         )
-        print(f"loading costs {100 * result['lost']:.1f} %; contention {100 * result['contention']:.0f} %")
+        print(
+            f"loading costs {100 * result['lost']:.1f} % of the speed and "
+            f"{100 * result['cpu_share_of_loading']:.1f} % of the CPU time; "
+            f"contention {100 * result['contention']:.0f} %"
+        )
     return 0
 
 
@@ -104,6 +111,7 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, 
             "training": round(1000 * training / (2 * images), 2),
             "loading": round(1000 * loading / images, 2),
         },
+        "cpu_share_of_loading": round(loading / (training / 2 + loading), 4),
         "contention": round(others / capacity, 3),
         "load_average": os.getloadavg()[0],
     }

@@ -37,7 +37,7 @@ def train_in_two_processes(run: TrainingRun, config: Path, folder: Path) -> None
     config.write_bytes(msgspec.yaml.encode(run))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["-m", "edgevision", "train", str(config), "--threads", "1", "--out", str(folder)]
-    subprocess.run([sys.executable, *torchrun, *command], check=True, capture_output=True, timeout=600)
+    subprocess.run([sys.executable, *torchrun, *command], check=True, capture_output=True, timeout=1500)
 
 
 def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not an edgevision checkpoint, or it is damaged") from error
     if not isinstance(content, dict) or content.get("format") not in _READABLE:
         raise CheckpointError(
-            f"{path} is a PyTorch file, but not an edgevision checkpoint of format {_FORMAT}"
+            f"{path} is a PyTorch file, but not an edgevision checkpoint of format "
+            f"{' or '.join(map(str, _READABLE))}; expected a best.pt or last.pt of 'edgevision train'"
         )
     try:
         document = msgspec.json.decode(content["config"])

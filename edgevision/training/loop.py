@@ -55,7 +55,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, for logs and progress bars: losses are those of its batch."""
+    """One step, for logs and progress bars: losses are its batch's, and a run's rate has loading in it."""
 
     seen: int
     losses: dict[str, float]
@@ -164,8 +164,9 @@ class Trainer:
         loop = self.config.loop
         batches = self.task.batches(self.seen, self.world)
         while self.seen < loop.images:
+            started = time.perf_counter()
             batch = next(batches)
-            step = self.step(batch)
+            step = self.step(batch, started)
             self._watcher.on_step(step)
             if records is not None:
                 self._record(records, step, batch)
@@ -182,13 +183,17 @@ class Trainer:
         """Whether the last step crossed a multiple of ``interval`` images."""
         return self.seen // interval != (self.seen - self.config.loop.batch_size) // interval
 
-    def step(self, batch: Any) -> Step:
+    def step(self, batch: Any, started: float | None = None) -> Step:
         """Trains on one batch.
+
+        Args:
+            batch: of the task.
+            started: when the batch was asked for, by ``time.perf_counter``; None for now.
 
         Raises:
             TrainingError: a loss or a gradient is not finite.
         """
-        started = time.perf_counter()
+        started = time.perf_counter() if started is None else started
         config, scaler = self.config, self._precision.scaler
         factor = lr_factor(self.seen, config.loop, config.optimiser)
         for group, highest in zip(self.optimiser.param_groups, self._highest_lr, strict=True):
