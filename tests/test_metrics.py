@@ -155,10 +155,12 @@ def test_a_port_in_use_is_one_clear_line():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(
-            UsageError, match=rf"^--metrics-port {port} is taken on 127.0.0.1; choose another"
-        ):
+        message = rf"^--metrics-port {port} is taken on 127.0.0.1; choose another"
+        with pytest.raises(UsageError, match=message):
             MetricsServer(run_statistics, port)
+        with pytest.raises(UsageError, match=message):
+            check_address(port)
+    check_address(port)
 
 
 @pytest.mark.parametrize(

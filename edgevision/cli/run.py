@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from edgevision.logs import LogFormat
+
 
 def run_command(
     source: list[str] = typer.Option(
@@ -75,6 +77,15 @@ def run_command(
     ),
     max_frames: int | None = typer.Option(None, "--max-frames", help="End after this many frames."),
     stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
+    metrics_port: int | None = typer.Option(
+        None, "--metrics-port", help="Serve /metrics (Prometheus) and /healthz here (docs/operations.md)."
+    ),
+    metrics_host: str = typer.Option(
+        "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 for every other machine."
+    ),
+    log_format: LogFormat = typer.Option(
+        LogFormat.TEXT, "--log-format", help="How stderr is written: text, or json with one object a line."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
 ) -> None:
     """Run a model on a video, an image, a camera or a stream, or on several at the same time.
@@ -93,6 +104,7 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --source rtsp://b.local/1 --output recorded/ --track
     """
     from edgevision.cli.plans import PlanPolicy
+    from edgevision.cli.service import Service
     from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
     from edgevision.cli.streams import StreamSpec
 
@@ -123,6 +135,7 @@ def run_command(
             max_frames=max_frames,
             stats=stats,
             overwrite=overwrite,
+            service=Service(metrics_port=metrics_port, metrics_host=metrics_host, log_format=log_format),
         )
     )
     if exit_code:

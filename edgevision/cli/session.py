@@ -16,6 +16,7 @@ from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.progress import Watched, say, show_log, show_progress, show_summary
 from edgevision.cli.run_models import RunModels, open_models
 from edgevision.cli.run_streams import Manner, OpenedStream, open_sources, open_stream
+from edgevision.cli.service import Service
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.cli.streams import StreamSpec, read_streams, unique_names
 from edgevision.detector import check_conf_threshold
@@ -53,6 +54,7 @@ class Request:
     max_frames: int | None
     stats: Path | None
     overwrite: bool
+    service: Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def run_request(request: Request) -> int:
     Raises:
         EdgeVisionError: the request is impossible, or its only stream failed.
     """
+    console, stop = request.service.open_console(), StopRequest()
     _check(request)
     rounds = _rounds(request)
     specs = [spec for turn in rounds for spec in turn]
@@ -103,7 +106,6 @@ def run_request(request: Request) -> int:
         several=len(specs) > 1,
         budget=budget,
     )
-    console, stop = Console(stderr=True), StopRequest()
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as opened:
         models = open_models(
@@ -122,7 +124,9 @@ def run_request(request: Request) -> int:
             models.segmenters()
         opened.enter_context(show_log(console))
         for turn in rounds:
-            outcomes += _run_together(turn, models, manner, stop, console, header=not outcomes)
+            outcomes += _run_together(
+                turn, models, manner, stop, console, header=not outcomes, service=request.service
+            )
             if stop.reason is not None or any(map(_was_closed, outcomes)):
                 break
     _report(outcomes, request.stats, len(specs) > 1, console)
@@ -135,6 +139,7 @@ def _check(request: Request) -> None:
     check_conf_threshold(request.conf_threshold)
     check_engine_name(request.engine)
     check_opacity(request.alpha)
+    request.service.check()
     if request.max_frames is not None and request.max_frames < 1:
         raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
     if request.threads is not None and request.threads < 1:
@@ -193,6 +198,7 @@ def _run_together(
     stop: StopRequest,
     console: Console,
     header: bool,
+    service: Service,
 ) -> list[Outcome]:
     """Runs some streams at the same time; a bad one is told of, and raises only where it is the only one."""
     with contextlib.ExitStack() as stack:
@@ -217,7 +223,7 @@ def _run_together(
                 if len(specs) > 1:
                     say(console, f"warning: this stream does not run: {_named(label, found)}")
         if opened:
-            outcomes |= _run_opened(opened, models, manner, stop, console, header)
+            outcomes |= _run_opened(opened, models, manner, stop, console, header, service)
     return [outcomes[label] for label in labels]
 
 
@@ -248,12 +254,13 @@ def _run_opened(
     stop: StopRequest,
     console: Console,
     header: bool,
+    service: Service,
 ) -> dict[str, Outcome]:
     for line in models.describe() if header else []:
         say(console, line)
     pipeline = Pipeline([one.stream for one in opened.values()], models.detectors, fallback=models.fallback)
     watched = [Watched(one.stream.source.info, one.total, one.hint, name) for name, one in opened.items()]
-    with show_progress(watched, console) as report_progress:
+    with show_progress(watched, console) as report_progress, service.watching(pipeline, console):
         run = pipeline.run(stop, report_progress)
     errors = pipeline.errors
     if not manner.several:
