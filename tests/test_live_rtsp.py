@@ -187,8 +187,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     run.interrupt()
 
     assert run.process.returncode == 130
-    stats = json.loads((tmp_path / "stats.json").read_bytes())
-    (stream,) = stats["streams"]
+    stream = json.loads((tmp_path / "stats.json").read_bytes())
     frames = stream["frames"]
     assert (stream["reconnects"], stream["stopped"]) == (3, "SIGINT")
     assert stream["failed_attempts"] >= 2
@@ -197,8 +196,9 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
         frames["inferred"] + sum(frames["dropped"].values()) + sum(frames["failed"].values())
     )
     assert frames["waiting"] == 0
-    assert frames["inferred"] == stream["written"] > 20
-    lost = [line for line in run.lines if "reconnecting" in line]
+    assert frames["captured"] > 10
+    assert frames["inferred"] == stream["written"] > 3
+    lost = [line for line in run.lines if line.startswith("warning: lost")]
     assert len(lost) == 3
 
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

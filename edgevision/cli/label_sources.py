@@ -14,6 +14,7 @@ from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.image_files import save_image
 from edgevision.video.media import find_media, is_pattern
+from edgevision.video.redact import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
     for uri in uris:
         one = _look_at(uri, images_out)
         if any(one == other or (one.stem and one.stem == other.stem) for other in found):
-            what = f"two videos are called '{one.stem}'" if one.stem else f"{uri} is named twice"
+            what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is named twice"
             raise UsageError(f"{what}: their pictures would have the same names; label them apart")
         if one.stem is not None:
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
@@ -106,7 +107,7 @@ def _look_at(uri: str, images_out: Path | None) -> Footage:
     with open_source(uri) as source:
         info = source.info
         if info.is_live:
-            raise UsageError(f"{uri} is a live source; record it first, for labels need files")
+            raise UsageError(f"{info.name} is a live source; record it first, for labels need files")
         if info.is_image and info.path is not None:
             return Footage(uri, info.path.parent, None)
         if info.path is not None and info.path.is_dir():
@@ -115,5 +116,5 @@ def _look_at(uri: str, images_out: Path | None) -> Footage:
                 return Footage(uri, Path(os.path.commonpath(list(parents))), None)
             return Footage(uri, info.path, None)
         if images_out is None:
-            raise UsageError(f"{uri} is a video: pass --images-out FOLDER for its frames")
+            raise UsageError(f"{info.name} is a video: pass --images-out FOLDER for its frames")
         return Footage(uri, images_out, Path(info.name).stem)

@@ -115,7 +115,7 @@ class _Labelling:
     def run(self, footage: Footage, stop: StopRequest, console: Console) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
         with open_source(footage.uri) as source:
-            with counting(console, footage.uri, source.info.frame_count) as progress:
+            with counting(console, source.info.name, source.info.frame_count) as progress:
                 for frame in footage.choose(source, self.request.every, self.request.seed):
                     self._label(frame, footage.picture(frame))
                     progress(frame.index + 1)
@@ -123,7 +123,7 @@ class _Labelling:
                         return
             report = source.report
         if report.skipped or report.problem:
-            found = report.problem or f"{footage.uri}: {report.skipped} pictures could not be decoded"
+            found = report.problem or f"{source.info.name}: {report.skipped} pictures could not be decoded"
             self.problems += [found, *report.notes[:5]]
 
     def _label(self, frame: Frame, path: Path) -> None:

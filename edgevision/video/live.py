@@ -22,7 +22,7 @@ from edgevision.video.timeline import LiveTimeline, Timeline
 
 _LOG = logging.getLogger(__name__)
 _TOLD = 10  # changes of size; a source that has more of them would fill the log
-_CLOSE_S = 0.5  # an orderly goodbye takes less; what hangs is left behind
+_CLOSE_S = 0.3  # an orderly goodbye takes less; what hangs is left behind
 
 
 class LiveSource:
