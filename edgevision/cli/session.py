@@ -16,6 +16,7 @@ from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.progress import Watched, say, show_log, show_progress, show_summary
 from edgevision.cli.run_models import RunModels, open_models
 from edgevision.cli.run_streams import Manner, OpenedStream, open_sources, open_stream
+from edgevision.cli.run_watchers import check_events
 from edgevision.cli.service import Service
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.cli.streams import StreamSpec, read_streams, unique_names
@@ -28,6 +29,7 @@ from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics, ThreadB
 from edgevision.tracking import RECOVER_THRESHOLD
 from edgevision.video import Source, expand_sources
 from edgevision.video.masks import refuse_existing_folder
+from edgevision.video.redact import redact
 from edgevision.zoo import default_model, find_model
 
 
@@ -166,7 +168,7 @@ def _rounds(request: Request) -> list[list[StreamSpec]]:
     else:
         together = [msgspec.structs.replace(defaults, source=source) for source in request.sources]
     for spec in together:
-        _ = spec.max_latency_ms  # refused before anything is opened
+        _ = spec.max_latency_ms, spec.recording  # refused before anything is opened
     if request.fallback_model is not None and all(spec.max_latency is None for spec in together):
         raise UsageError("--fallback-model is what --max-latency may fall back on; give both")
     expanded = [expand_sources(spec.source) for spec in together]
@@ -179,6 +181,8 @@ def _rounds(request: Request) -> list[list[StreamSpec]]:
 
 
 def _check_outputs(request: Request, specs: Sequence[StreamSpec], models: Sequence[Path]) -> None:
+    for spec in specs:
+        check_events(spec.events, request.streams is None and len(specs) > 1, request.overwrite)
     for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
         refuse_existing_folder(Path(folder), request.overwrite)
     inputs = [*(spec.source for spec in specs), *map(str, models)]
@@ -205,7 +209,8 @@ def _run_together(
         sources = open_sources(specs, manner.budget, stack)
         labels = unique_names(
             [
-                spec.name or (spec.source if isinstance(source, EdgeVisionError) else source.info.name)
+                spec.name
+                or (redact(spec.source) if isinstance(source, EdgeVisionError) else source.info.name)
                 for spec, source in zip(specs, sources, strict=True)
             ]
         )
