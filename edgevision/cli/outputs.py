@@ -35,20 +35,22 @@ def plan_outputs(
     display: bool,
     save_masks: Path | None = None,
     name: str = "",
+    is_watched: bool = False,
 ) -> OutputPlan:
     """Where the results of ``info`` go.
 
     Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
     into an image, a folder of images into a folder), and a live source is shown in a window, or on a status
     line where there is no display. An output that is a folder, or has no suffix, takes files of those names.
-    A stream that the user gave a ``name`` is called that instead of its stem.
+    A stream that the user gave a ``name`` is called that instead of its stem. Events and recordings
+    (``is_watched``) are outputs too, but not opened here.
     """
     default_name = _default_name(info)
     if name:
-        default_name = default_name.replace(default_stem(info), f"{_safe(name)}.edgevision", 1)
+        default_name = default_name.replace(default_stem(info), f"{safe_name(name)}.edgevision", 1)
     pictures: list[str] = []
     hint = ""
-    named = display or any(path is not None for path in (output, save_json, save_masks))
+    named = display or is_watched or any(path is not None for path in (output, save_json, save_masks))
     if display or (not named and info.is_live and why_no_display() is None):
         pictures.append("window")
         hint = "(q in the window or Ctrl-C ends)"
@@ -61,7 +63,7 @@ def plan_outputs(
     records = None
     if save_json is not None:
         named_folder = names_folder(save_json)
-        stem = f"{_safe(name)}.edgevision" if name else default_stem(info)
+        stem = f"{safe_name(name)}.edgevision" if name else default_stem(info)
         records = str(save_json / f"{stem}.jsonl" if named_folder else save_json)
     return OutputPlan(tuple(pictures), records, hint)
 
@@ -97,10 +99,10 @@ def _default_name(info: SourceInfo) -> str:
         return f"{place.stem}.edgevision{suffix if suffix in SUFFIXES else '.png'}"
     if info.path is not None and (info.path.is_dir() or info.width is None):
         return f"{info.path.resolve().name}.edgevision/%06d.jpg"
-    return f"{_safe(place.stem)}.edgevision.mp4"
+    return f"{safe_name(place.stem)}.edgevision.mp4"
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name without what means something in a path."""
     letters = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
     return letters.strip("_.") or "live"

@@ -71,6 +71,29 @@ def run_command(
         "--save-masks",
         help="Folder for class maps as PNGs of class ids, at the source's size (segmentation).",
     ),
+    events: list[str] = typer.Option(
+        [],
+        "--events",
+        help="Tell what objects do: a .jsonl file, a folder, or mqtt[s]://user@host/prefix. May be given "
+        "several times; implies --track (docs/events.md).",
+    ),
+    event_pictures: Path | None = typer.Option(
+        None, "--event-pictures", help="Folder for a JPEG of each object of events."
+    ),
+    record: Path | None = typer.Option(
+        None, "--record", help="Folder for recordings that run for days (docs/recording.md)."
+    ),
+    rotate: str | None = typer.Option(
+        None, "--rotate", help="Begin a new recording every 10m, 1h or 500MB. Default: 10m."
+    ),
+    keep: str | None = typer.Option(
+        None, "--keep", help="Remove the oldest recordings beyond this, as in 20GB. Default: none."
+    ),
+    record_on: str | None = typer.Option(
+        None, "--record-on", help="Record clips around these classes only: person,car."
+    ),
+    pre: str | None = typer.Option(None, "--pre", help="Time before, in clips. Default: 5s."),
+    post: str | None = typer.Option(None, "--post", help="Time after, in clips. Default: 10s."),
     alpha: float = typer.Option(0.45, "--alpha", help="Opacity of painted class maps, 0 to 1."),
     display: bool = typer.Option(
         False, "--display", help="Show a window, recordings at their own speed; q or Esc ends the run."
@@ -90,8 +113,9 @@ def run_command(
 ) -> None:
     """Run a model on a video, an image, a camera or a stream, or on several at the same time.
 
-    Without --output, --save-json, --save-masks or --display, a file is drawn into <stem>.edgevision.mp4 in
-    the current folder, and a live source opens a window, or shows a status line where there is no display.
+    Without any output (--output, --save-json, --save-masks, --events, --record or --display), a file is drawn
+    into <stem>.edgevision.mp4 in the current folder, and a live source opens a window, or shows a status line
+    where there is no display.
 
     \b
     Examples:
@@ -102,11 +126,13 @@ def run_command(
       edgevision run --source road.mp4 --model unet-light --save-masks masks/
       edgevision run --source rtsp://camera.local/stream --display --max-latency 150ms
       edgevision run --source rtsp://a.local/1 --source rtsp://b.local/1 --output recorded/ --track
+      edgevision run --source rtsp://a.local/1 --record clips/ --record-on person --keep 20GB
+      edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
     """
     from edgevision.cli.plans import PlanPolicy
     from edgevision.cli.service import Service
     from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
-    from edgevision.cli.streams import StreamSpec
+    from edgevision.cli.streams import StreamSpec, listed
 
     exit_code = run_request(
         Request(
@@ -121,6 +147,14 @@ def run_command(
                 track=track,
                 zones=_text(zones),
                 max_latency=max_latency,
+                events=events,
+                event_pictures=_text(event_pictures),
+                record=_text(record),
+                rotate=rotate,
+                keep=keep,
+                record_on=record_on,
+                pre=pre,
+                post=post,
             ),
             models=model,
             fallback_model=fallback_model,
@@ -128,9 +162,7 @@ def run_command(
             plans=PlanPolicy(trust, rebuild),
             threads=threads,
             conf_threshold=conf,
-            classes=None
-            if classes is None
-            else [name.strip() for name in classes.split(",") if name.strip()],
+            classes=None if classes is None else listed(classes),
             alpha=alpha,
             max_frames=max_frames,
             stats=stats,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgevision.cli.outputs import OutputPlan, default_stem, make_folder, plan_outputs
 from edgevision.cli.run_models import RunModels
+from edgevision.cli.run_watchers import open_watchers
 from edgevision.cli.streams import StreamSpec
 from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.overlay import Overlay
@@ -42,6 +43,12 @@ class Manner:
     budget: ThreadBudget
     taken: set[str] = field(default_factory=set)
     """Outputs that streams of this run write already."""
+
+    def claim(self, place: str) -> bool:
+        """Takes an output for a stream; False where another has it."""
+        is_free = place not in self.taken
+        self.taken.add(place)
+        return is_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +118,24 @@ def open_stream(
     scene = _scene(spec, info.frame_rate, models, manner)
     output, save_json = spec.files().values()
     masks = None if spec.save_masks is None else Path(spec.save_masks)
-    plan = plan_outputs(info, output, save_json, spec.display, masks, spec.name)
+    plan = plan_outputs(info, output, save_json, spec.display, masks, spec.name, spec.is_watched)
     sinks = _open_sinks(spec, plan, source, models, manner, opened)
+    sinks += open_watchers(
+        spec,
+        info,
+        models.classes,
+        claim=manner.claim,
+        several=manner.several,
+        overwrite=manner.overwrite,
+        threads=manner.budget.encode,
+        opened=opened,
+    )
     detectors = models.detectors
+    is_drawn = bool(plan.pictures) or spec.record is not None
     stream = Stream(
         source=source,
         sinks=sinks,
-        overlays=[Overlay(one.manifest, manner.alpha) for one in detectors] if plan.pictures else [],
+        overlays=[Overlay(one.manifest, manner.alpha) for one in detectors] if is_drawn else [],
         name=name,
         scene=scene,
         min_score=manner.conf_threshold
@@ -136,7 +154,9 @@ def _scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, manner
     if not spec.is_tracked:
         return None
     if all(one.manifest.task != "detection" for one in models.detectors):
-        raise UsageError(f"--track and --zones need a detection model; {', '.join(models.names)} is none")
+        raise UsageError(
+            f"--track, --zones and --events need a detection model; {', '.join(models.names)} is none"
+        )
     classes = [name for names in models.classes for name in names]
     layout = None if spec.zones is None else load_zones(spec.zones, classes)
     return Scene(models.classes, manner.conf_threshold, frame_rate, layout)
@@ -157,13 +177,12 @@ def _open_sinks(
     addresses = [*plan.pictures, *filter(None, [plan.records])]
     for address in addresses:
         place = address if address == "window" else str(Path(address).resolve())
-        if place in manner.taken:
+        if place != "window" and not manner.claim(place):
             raise UsageError(
                 f"two streams write {address}; give them outputs of their own, or a name each in --streams"
             )
-        manner.taken.update([place] if place != "window" else [])
     # Who only watches wants the recording's own speed; who also records wants it done.
-    alone = addresses == ["window"] and spec.save_masks is None and not manner.several
+    alone = addresses == ["window"] and spec.save_masks is None and not spec.is_watched and not manner.several
     sinks = [
         opened.enter_context(
             open_sink(

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgevision.config import load_config
 from edgevision.errors import ConfigError, UsageError
+from edgevision.recording.limits import Rotation, parse_rotation, parse_seconds, parse_size
 from edgevision.video.options import duration_s
+
+_ROTATE, _PRE, _POST = "10m", "5s", "10s"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """How a stream is recorded; see docs/recording.md.
+
+    Attributes:
+        folder: where files go.
+        rotation: when a new one begins.
+        keep: bytes that all may take; None for no limit.
+        classes: record clips around these only; None to record everything.
+        pre_s, post_s: of clips, in seconds.
+    """
+
+    folder: Path
+    rotation: Rotation
+    keep: int | None
+    classes: list[str] | None
+    pre_s: float
+    post_s: float
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +43,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: for people, and of default outputs; the source's where empty.
         max_latency: with its unit, as in ``150ms``.
+        events: files and brokers that are told what objects do.
+        record, rotate, keep, record_on, pre, post: see :attr:`recording`.
     """
 
     source: str
@@ -30,10 +56,52 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     track: bool = False
     zones: str | None = None
     max_latency: str | None = None
+    events: list[str] = []
+    event_pictures: str | None = None
+    record: str | None = None
+    rotate: str | None = None
+    keep: str | None = None
+    record_on: str | None = None
+    pre: str | None = None
+    post: str | None = None
 
     @property
     def is_tracked(self) -> bool:
-        return self.track or self.zones is not None
+        return self.track or self.zones is not None or bool(self.events)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether events or recordings come out of it."""
+        return bool(self.events) or self.record is not None
+
+    @property
+    def recording(self) -> RecordingPlan | None:
+        """What ``--record`` and the options around it ask for.
+
+        Raises:
+            UsageError: a size or time is none, or an option lacks the one that it belongs to.
+        """
+        clips = {"--pre": self.pre, "--post": self.post}
+        files = {"--rotate": self.rotate, "--keep": self.keep, "--record-on": self.record_on}
+        for options, needed, is_given in (
+            (files, "--record DIR", self.record is not None),
+            (clips, "--record-on CLASSES", self.record_on is not None),
+        ):
+            stray = [option for option, text in options.items() if text is not None]
+            if stray and not is_given:
+                raise UsageError(f"{stray[0]} needs {needed}")
+        if self.event_pictures is not None and not self.events:
+            raise UsageError("--event-pictures needs --events FILE or BROKER")
+        if self.record is None:
+            return None
+        return RecordingPlan(
+            folder=Path(self.record),
+            rotation=parse_rotation(self.rotate or _ROTATE),
+            keep=None if self.keep is None else parse_size(self.keep),
+            classes=None if self.record_on is None else listed(self.record_on),
+            pre_s=parse_seconds(self.pre or _PRE),
+            post_s=parse_seconds(self.post or _POST),
+        )
 
     @property
     def max_latency_ms(self) -> float | None:
@@ -86,9 +154,22 @@ def read_streams(path: Path, defaults: StreamSpec) -> list[StreamSpec]:
             track=spec.track or defaults.track,
             zones=spec.zones or defaults.zones,
             max_latency=spec.max_latency or defaults.max_latency,
+            events=spec.events or defaults.events,
+            event_pictures=spec.event_pictures or defaults.event_pictures,
+            record=spec.record or defaults.record,
+            rotate=spec.rotate or defaults.rotate,
+            keep=spec.keep or defaults.keep,
+            record_on=spec.record_on or defaults.record_on,
+            pre=spec.pre or defaults.pre,
+            post=spec.post or defaults.post,
         )
         for spec in streams
     ]
+
+
+def listed(text: str) -> list[str]:
+    """``person,car`` as names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
