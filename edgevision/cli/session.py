@@ -30,7 +30,6 @@ from edgevision.tracking import RECOVER_THRESHOLD
 from edgevision.video import Source, expand_sources
 from edgevision.video.masks import refuse_existing_folder
 from edgevision.video.redact import redact
-from edgevision.video.redact import redact
 from edgevision.zoo import default_model, find_model
 
 
