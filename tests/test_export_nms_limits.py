@@ -34,6 +34,11 @@ def contract() -> tuple[Manifest, NmsLimits]:
 
 
 @lru_cache
+def training() -> DetectorTraining:
+    return load_config(config_folder() / "models" / "retinanet-light.yaml", DetectorTraining)
+
+
+@lru_cache
 def tail() -> onnxruntime.InferenceSession:
     model = onnx.shape_inference.infer_shapes(onnx.load(MODEL))
     cut = onnx.utils.Extractor(model).extract_model(list(contract()[0].heads), OUTPUTS)
@@ -43,7 +48,7 @@ def tail() -> onnxruntime.InferenceSession:
 def predict(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """The boxes that the tail keeps of the first class's predictions ``[M, 4]`` with ``[M]`` scores."""
     manifest, _ = contract()
-    config = load_config(config_folder() / "models" / "retinanet-light.yaml", DetectorTraining)
+    config = training()
     levels = anchor_grid(config.model.anchors, manifest.input_height, manifest.input_width)
     cell = len(config.model.anchors.scales) * len(config.model.anchors.ratios)
     feeds: dict[str, NDArray[np.float32]] = {}
@@ -55,10 +60,12 @@ def predict(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[
         side = -(-manifest.input_width // stride)
         logits = np.full((len(anchors), len(manifest.classes)), -30, np.float32)
         deltas = np.zeros((len(anchors), 4), np.float32)
-        here = slice(taken, taken + min(250, len(anchors)))  # each level hands on 300 at the most
+        # Each level hands on 300 at the most, and of a cell's anchors the best for each class.
+        here = slice(taken, taken + min(250, len(anchors) // cell))
         wanted = boxes[here]
-        deltas[: len(wanted)] = encode_boxes(wanted, anchors[: len(wanted)])
-        logits[: len(wanted), 0] = np.log(scores[here] / (1 - scores[here]))
+        spots = np.arange(len(wanted)) * cell
+        deltas[spots] = encode_boxes(wanted, anchors[spots])
+        logits[spots, 0] = np.log(scores[here] / (1 - scores[here]))
         taken += len(wanted)
         for name, values in ((logit_name, logits), (delta_name, deltas)):
             maps = values.reshape(side, side, cell * values.shape[1])
@@ -79,10 +86,17 @@ def falling(count: int) -> NDArray[np.float32]:
     return np.linspace(0.95, 0.2, count, dtype=np.float32)
 
 
-def test_the_metadata_state_form_candidates_and_rounds() -> None:
+def test_the_metadata_state_what_the_model_was_configured_with() -> None:
     manifest, limits = contract()
-    assert limits == NmsLimits(form="cluster", iou_threshold=0.5, candidates=300, rounds=16)
-    assert (manifest.score_threshold, manifest.max_detections) == (0.05, 100)
+    wanted = training().decode
+    assert limits == NmsLimits(
+        form="cluster",
+        iou_threshold=wanted.iou_threshold,
+        candidates=wanted.candidates,
+        rounds=wanted.rounds,
+    )
+    assert manifest.score_threshold == wanted.score_threshold
+    assert manifest.max_detections == wanted.max_detections
 
 
 @pytest.mark.parametrize("beyond", [-5, 0, 1, 12])
@@ -90,7 +104,8 @@ def test_chains_are_exact_for_the_stated_rounds_and_no_further(beyond: int) -> N
     links = contract()[1].rounds + 1 + beyond
     boxes, scores = chain(links), falling(links)
     found = predict(boxes, scores)
-    wanted = boxes[nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5).numpy()]
+    kept = nms(torch.from_numpy(boxes), torch.from_numpy(scores), contract()[1].iou_threshold)
+    wanted = boxes[kept.numpy()]
     assert (len(found) == len(wanted)) == (beyond <= 0)
     if beyond <= 0:
         np.testing.assert_allclose(found, wanted, atol=1e-3)
