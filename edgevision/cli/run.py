@@ -14,7 +14,7 @@ def run_command(
         [],
         "--source",
         help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo. "
-        "Several run at the same time.",
+        "Several run at the same time. Options of cameras and streams stand behind it: docs/live.md.",
     ),
     streams: Path | None = typer.Option(
         None, "--streams", help="YAML file of sources, each with its own outputs (docs/pipeline.md)."
