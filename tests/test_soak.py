@@ -4,6 +4,7 @@ import random
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pipeline_helpers import ledger_entry, stream_statistics
 from video_helpers import write_clip
@@ -14,8 +15,12 @@ from edgevision.errors import UsageError
 from edgevision.pipeline import StopRequest
 from edgevision.soak import DEADLINE, check_length, default_source, soak
 from edgevision.soak.process import Sample, block_medians, read_sample
+from edgevision.soak.segments import SegmentSink
 from edgevision.soak.trend import fit_slope, student_t
 from edgevision.soak.verdict import Counted, judge
+from edgevision.types import Frame
+from edgevision.video.base import SourceInfo
+from edgevision.video.chaos import split_faults
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 
@@ -165,8 +170,38 @@ def test_impossible_lengths_are_refused(minutes, warm_up_s, message):
         check_length(minutes, warm_up_s)
 
 
-def test_the_default_source_outlasts_the_soak():
-    assert default_source(20).startswith("chaos://demo://?seconds=1260?drop=")
+def test_the_default_source_is_the_demo_with_every_kind_of_fault():
+    address, faults = split_faults(default_source())
+    assert address == "demo://?seconds=150"
+    assert faults.live
+    assert all(
+        (faults.drop, faults.corrupt, faults.freeze, faults.resize, faults.disconnect, faults.jitter_s)
+    )
+
+
+def test_a_new_segment_waits_for_a_picture_of_the_full_size(tmp_path, monkeypatch):
+    """Encoders of other sizes would move memory up and down."""
+    opened = []
+    monkeypatch.setattr("edgevision.soak.segments._SEGMENT_FRAMES", 2)
+
+    class Segment:
+        def __init__(self):
+            self.shapes = []
+            opened.append(self)
+
+        def write(self, frame, picture, results):
+            self.shapes.append(picture.shape[1])
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("edgevision.soak.segments.open_sink", lambda *_, **__: Segment())
+    with SegmentSink(tmp_path, SourceInfo("a", True, 64, 48)) as sink:
+        for width in (32, 64, 32, 32, 32, 64, 64, 64):
+            picture = np.zeros((width * 3 // 4, width, 3), np.uint8)
+            sink.write(Frame(picture, 0, 0), picture, ())
+    assert [segment.shapes for segment in opened] == [[64, 32, 32, 32], [64, 64], [64]]
+    assert sink.took == 8
 
 
 @needs_proc

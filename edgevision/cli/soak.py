@@ -76,7 +76,7 @@ def soak_command(
         stop_on_signals(stop),
     ):
         report = soak(
-            default_source(minutes) if source is None else source,
+            default_source() if source is None else source,
             [Detector(opened)],
             Path(folder),
             minutes=minutes,

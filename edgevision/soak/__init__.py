@@ -6,7 +6,6 @@ memory, open file handles, threads and the frame ledger are sampled. Needs Linux
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,12 +23,13 @@ __all__ = ["DEADLINE", "Check", "OnSample", "Sample", "SoakReport", "check_lengt
 
 DEADLINE = "soak time is over"
 _SAMPLE_S = 1.0
+_DEMO_S = 150
 _FAULTS = "drop=0.02&corrupt=0.02&freeze=0.002&resize=0.005&disconnect=0.002&jitter=20ms&live=yes"
 
 
-def default_source(minutes: float) -> str:
-    """The demo as a bad camera on a bad network, for a little longer than the soak."""
-    return f"chaos://demo://?seconds={math.ceil(minutes * 60) + 60}?{_FAULTS}&seed=1"
+def default_source() -> str:
+    """The demo as a bad camera on a bad network; it ends and is opened again every few minutes."""
+    return f"chaos://demo://?seconds={_DEMO_S}?{_FAULTS}&seed=1"
 
 
 OnSample = Callable[[Sample, RunStatistics], None]

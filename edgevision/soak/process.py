@@ -14,9 +14,9 @@ import msgspec
 from edgevision.errors import UsageError
 
 BLOCK_S = 30.0
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _THRESHOLD_BYTES = 1 << 18
-"""glibc's number for the size from which memory is mapped, and that size (man 3 mallopt)."""
+"""glibc's numbers for the size from which memory is mapped, that size, and its arenas (man 3 mallopt)."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def give_back_freed_memory() -> bool:
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES))
+        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES) and libc.mallopt(_M_ARENA_MAX, 1))
     return False
 
 

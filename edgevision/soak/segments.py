@@ -19,17 +19,21 @@ class SegmentSink:
     def __init__(self, folder: Path, info: SourceInfo) -> None:
         self.name = "segments"
         self.notes: list[str] = []
-        self.took = 0
+        self.took = self._left = 0
         self._path, self._info = folder / "soak.mp4", info
         self._segment: Sink | None = None
 
     def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        if self._segment is not None and self.took % _SEGMENT_FRAMES == 0:
-            self.close()
-        if self._segment is None:
-            self._segment = open_sink(str(self._path), info=self._info, overwrite=True)
-        self._segment.write(frame, picture, results)
         self.took += 1
+        declared = (self._info.height or picture.shape[0], self._info.width or picture.shape[1])
+        # An encoder holds as much memory as its first picture asks for, and each must hold the same.
+        if picture.shape[:2] == declared and (self._segment is None or self._left <= 0):
+            self.close()
+            self._segment = open_sink(str(self._path), info=self._info, overwrite=True)
+            self._left = _SEGMENT_FRAMES
+        if self._segment is not None:
+            self._segment.write(frame, picture, results)
+            self._left -= 1
 
     def close(self) -> None:
         if self._segment is not None:
