@@ -253,19 +253,3 @@ class DropReason(str, Enum):
     """It could not have been shown in time, or was left out so that others are."""
     SHUTDOWN = "shutdown"
     """The run ended while the frame waited."""
-
-
-@dataclass(slots=True)
-class SourceReport:
-    """What happened while a source was read; complete once the source has ended.
-
-    Attributes:
-        read: frames delivered.
-        skipped: frames that could not be decoded and were passed over.
-        problem: one line when the source ended early or was damaged, else None.
-    """
-
-    read: int = 0
-    skipped: int = 0
-    problem: str | None = None
-    notes: list[str] = field(default_factory=list)
