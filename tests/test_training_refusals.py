@@ -179,10 +179,10 @@ def test_ctrl_c_says_what_is_kept(
     """Checkpoints are written every 8 images; the interrupt comes in the step after ``last``."""
     step = Trainer.step
 
-    def interrupted(self: Trainer, batch: object) -> object:
+    def interrupted(self: Trainer, *batch: object) -> object:
         if self.seen == last:
             raise KeyboardInterrupt
-        return step(self, batch)
+        return step(self, *batch)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
     assert code_of(command("--set", "loop.images=16", "--out", str(tmp_path / "out"))) == 130
