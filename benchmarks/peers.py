@@ -37,7 +37,7 @@ WRITING = {
     "mjpeg": "drawn, Motion JPEG through OpenCV (what `save=True` writes)",
     "h264": "drawn, H.264 through edgevision's MP4 sink",
 }
-_QUIET = ("chrt", "-r", "1")
+_QUIET = ("chrt", "-r", "10")
 _LIMIT_S = 300
 # It must neither install packages nor call home while it is measured.
 _STILL = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
