@@ -41,8 +41,9 @@ def test_the_example_in_the_unit_names_options_that_exist(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     known = capsys.readouterr().out
-    for option in re.findall(r"--[a-z][a-z-]+", UNIT.read_text() + (ROOT / "docs" / "operations.md").read_text()):
-        elsewhere = ("--minutes", "--json", "--warm-up", "--debug", "--system", "--shell", "--now")
+    text = UNIT.read_text() + (ROOT / "docs" / "operations.md").read_text()
+    elsewhere = ("--minutes", "--json", "--warm-up", "--debug", "--system", "--shell", "--now")
+    for option in re.findall(r"--[a-z][a-z-]+", text):
         assert option in known or option in elsewhere, option
 
 
