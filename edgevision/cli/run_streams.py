@@ -124,6 +124,7 @@ def open_stream(
         spec,
         info,
         models.classes,
+        manner.conf_threshold,
         claim=manner.claim,
         several=manner.several,
         overwrite=manner.overwrite,

@@ -23,6 +23,7 @@ def open_watchers(
     spec: StreamSpec,
     info: SourceInfo,
     classes: Sequence[Sequence[str]],
+    conf_threshold: float,
     *,
     claim: Callable[[str], bool],
     several: bool,
@@ -36,6 +37,7 @@ def open_watchers(
         spec: what the user wants of the stream.
         info: its source.
         classes: each model's class names.
+        conf_threshold: what the user wants to see.
         claim: takes an output for this stream; False where another stream of the run has it.
         several: the run has more than one stream, so each has topics of its own.
         overwrite: files of events may be replaced.
@@ -63,7 +65,8 @@ def open_watchers(
             ):
                 raise UsageError(f"two streams tell events to {address}; give each a file or a folder")
             outlets.append(_open_outlet(address, stem, several, overwrite, opened))
-        sinks.append(opened.enter_context(EventSink(outlets, classes, EventObserver(keeper))))
+        observer = EventObserver(keeper, confirm_score=conf_threshold)
+        sinks.append(opened.enter_context(EventSink(outlets, classes, observer)))
     if plan is not None:
         make_folder(plan.folder)
         store = SegmentStore(plan.folder, stem, plan.keep)
