@@ -172,13 +172,13 @@ def _outline(canvas: Image, left: int, top: int, right: int, bottom: int, width:
         cv2.rectangle(canvas, (left + step, top + step), (right - step, bottom - step), edge, 1)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=512)
 def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """Name and score on one plate. Both halves come from a cache: their combinations are too many for it."""
     return np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)])
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=1024)
 def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
     return _render_plate(text, colour, unit)
