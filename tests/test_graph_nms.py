@@ -154,6 +154,13 @@ def test_thousands_of_boxes(spread: int) -> None:
     assert 0 < kept.sum() < 2000
 
 
+def test_no_product_of_matrices() -> None:
+    """TensorRT for RTX has none in FP32 for Turing; see also ``test_export_to_engine_matrix.py``."""
+    g = GraphBuilder("nms/")
+    add_cluster_nms(g, "boxes", "scores", 300, IOU, FLOOR, 16)
+    assert {"MatMul", "Gemm", "Einsum"}.isdisjoint(node.op_type for node in g.nodes)
+
+
 def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
     boxes = np.stack([chain(12), np.tile(chain(1), (12, 1)), chain(12, step=11)])
     scores = np.stack([falling(12, low=0.1), falling(12, low=0.1), np.full(12, 0.01, np.float32)])
