@@ -1,4 +1,5 @@
 import math
+import mmap
 import os
 import random
 import threading
@@ -211,9 +212,9 @@ def test_a_sample_sees_handles_threads_and_memory():
     thread = threading.Thread(target=go.wait)
     with Path(os.devnull).open(), Path(os.devnull).open():
         thread.start()
-        ballast = bytearray(os.urandom(1 << 20) * 32)
-        during = read_sample(1.0)
-        del ballast
+        with mmap.mmap(-1, 32 << 20) as ballast:  # an array could take memory that is there already
+            ballast.write(b"x" * (32 << 20))
+            during = read_sample(1.0)
     go.set()
     thread.join()
     assert during.handles == before.handles + 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ _POLL_S = 0.1
 _REFRESH_S = 0.02
 _PROGRESS_S = 0.2
 _JOIN_S = 3.0
+_COLLECT_S = 30.0
+"""PyAV's containers and streams refer to each other, so that only Python's collector frees a decoder or an
+encoder that is closed; left to itself it lets tens of them wait, of 50 MB each."""
 
 OnStatistics = Callable[[RunStatistics], None]
 
@@ -130,6 +134,7 @@ class Pipeline:
         running = dict.fromkeys(self._renderings)
         held: list[Rendering] = []  # single pictures that somebody looks at
         next_progress = 0.0
+        next_collection = time.perf_counter() + _COLLECT_S
         while running or held:
             for rendering in [*running, *held]:
                 self._notice_end(rendering, stop)
@@ -147,6 +152,9 @@ class Pipeline:
                     self._notice_end(rendering, stop)
                     held += self._over(rendering)
             now = time.perf_counter()
+            if now >= next_collection:
+                next_collection = now + _COLLECT_S
+                gc.collect()
             if on_statistics is not None and now >= next_progress:
                 next_progress = now + _PROGRESS_S
                 on_statistics(self.statistics())

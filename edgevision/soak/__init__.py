@@ -6,6 +6,7 @@ memory, open file handles, threads and the frame ledger are sampled. Needs Linux
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,6 +82,7 @@ def soak(
     watch = _Watch(minutes * 60, stop, on_sample)
     while stop.reason is None:
         watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
+        gc.collect()  # a run and its decoder refer to each other; see edgevision.pipeline.runner
     waiting = (watch.least_waiting, watch.most_waiting)
     return judge(uri, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back)
 
