@@ -70,9 +70,10 @@ class JsonLines(io.TextIOBase):
         return len(text)
 
     def tell_fields(self, line: str, fields: Mapping[str, object]) -> None:
-        """Writes a line with more than its text."""
+        """Writes a line with more than its text; nothing for an empty one."""
         with self._lock:
-            self._put(record(line, fields))
+            if line.strip():
+                self._put(record(line, fields))
 
     def flush(self) -> None:
         self._target.flush()
