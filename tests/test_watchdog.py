@@ -115,7 +115,7 @@ def test_a_run_that_hangs_gives_none(manager):
     signs = ["WATCHDOG" in state for state in states if "door" in state["STATUS"]]
     assert signs[0]
     assert not signs[-1]
-    assert "door stalled: no frame for 0 s" in states[-2]["STATUS"]
+    assert "door stalled: no frame for" in states[-2]["STATUS"]
 
 
 def test_a_camera_that_is_awaited_is_no_reason_to_restart(manager):
