@@ -102,7 +102,7 @@ def test_an_interrupt_is_130(call, failing):
     ("arguments", "message"),
     [
         (["rnu"], "No such command 'rnu'"),
-        (["run"], "'--source'"),
+        (["run"], "no source; name one with --source"),
         (["models", "--jsn"], "No such option: --jsn"),
         (["models", "extra"], "extra"),
         (["--foo"], "No such option: --foo"),
