@@ -147,7 +147,9 @@ def _check(request: Request) -> None:
     if request.threads is not None and request.threads < 1:
         raise UsageError(f"--threads {request.threads} is impossible; expected 1 or more")
     if request.streams is None and not request.sources:
-        raise UsageError("no source; name one with --source, or a file of streams with --streams")
+        raise UsageError(
+            "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"
+        )
     if any(not source.strip() for source in request.sources):
         raise UsageError("--source is empty; expected a file, a folder, webcam, an address or demo")
     if request.streams is not None:
