@@ -143,9 +143,9 @@ def test_a_window_shows_pictures(display):
 
 @pytest.mark.skipif(not shutil.which("import"), reason="ImageMagick is not installed")
 def test_the_picture_is_on_the_screen(display):
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM, "20"], env=display, stdout=subprocess.PIPE)
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, "90"], env=display, stdout=subprocess.PIPE)
     try:
-        for _ in range(50):
+        for _ in range(400):
             time.sleep(0.2)
             shot = subprocess.run(
                 ["import", "-window", "root", "-depth", "8", "rgb:-"],
