@@ -130,8 +130,9 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
     """
     from edgevision.cli.plans import PlanPolicy
+    from edgevision.cli.run_request import Request  # these two load the runtime, so not for --help
     from edgevision.cli.service import Service
-    from edgevision.cli.session import Request, run_request  # loads the runtime, so not for --help
+    from edgevision.cli.session import run_request
     from edgevision.cli.streams import StreamSpec, listed
 
     exit_code = run_request(

@@ -122,16 +122,17 @@ class DetectionLoss(nn.Module):
         boxes = torch.cat([target.boxes[match.objects] for match, target in pairs])
         anchors = torch.cat([self.anchors[match.positive] for match in matches])
         predicted = torch.cat([deltas[image, match.positive] for image, match in enumerate(matches)])
-        taught = torch.cat(certain)
+        sure = torch.cat(certain)
+        taught = sure
         if self.config.quality:
-            taught = taught * _overlaps(decode_boxes(predicted.detach(), anchors, torch), boxes)
+            taught = sure * _overlaps(decode_boxes(predicted.detach(), anchors, torch), boxes)
         wanted = torch.zeros_like(logits)
         image = torch.cat([torch.full_like(match.positive, i) for i, match in enumerate(matches)])
         labels = torch.cat([target.labels[match.objects] for match, target in pairs])
         wanted[image, torch.cat([match.positive for match in matches]), labels] = taught
         weight = torch.stack([match.weight for match in matches])
         focal = focal_loss(logits, wanted, self.config.alpha, self.config.gamma)
-        box = self._box_loss(predicted, boxes, anchors) * torch.cat(certain)
+        box = self._box_loss(predicted, boxes, anchors) * sure
         return {
             "class": (focal * weight).sum() / positives,
             "box": self.config.box_weight * box.sum() / positives,
