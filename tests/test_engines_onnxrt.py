@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import pytest
@@ -60,6 +62,28 @@ def test_threads_default_to_the_cores_that_may_be_used(model):
     assert OnnxRuntimeEngine(model, threads=1).threads == 1
     with pytest.raises(UsageError, match="threads must be 1 or more; found 0"):
         load_engine(model, threads=0)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_several_requests_run_at_the_same_time_and_do_not_mix(model, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    boxes = [(x, 3, x + 9, 40) for x in range(1, 41)]
+    with (
+        load_engine(model, engine, threads=2, requests=2) as loaded,
+        ThreadPoolExecutor(4) as several,  # more than there are requests: these wait
+    ):
+        assert loaded.requests == 2
+        images = [batch(picture_with_block(64, 64, box)) for box in boxes]
+        found = [outputs["boxes"][0, 0].round().tolist() for outputs in several.map(loaded.infer, images)]
+    assert found == [list(box) for box in boxes]
+
+
+def test_requests_are_one_by_default_and_one_at_the_least(model):
+    with load_engine(model) as engine:
+        assert engine.requests == 1
+    with pytest.raises(UsageError, match="requests must be 1 or more; found 0"):
+        load_engine(model, requests=0)
 
 
 @pytest.mark.parametrize(

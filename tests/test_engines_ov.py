@@ -58,7 +58,7 @@ def test_fp32_is_not_rounded_to_bf16(tmp_path):
     from edgevision.engines.ov import OpenVinoEngine
 
     with OpenVinoEngine(write_colour_model(tmp_path / "m.onnx"), threads=1) as engine:
-        compiled = engine._request.get_compiled_model()
+        compiled = engine._idle.get().get_compiled_model()
         assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
         assert str(compiled.get_property("PERFORMANCE_HINT")) == "LATENCY"

@@ -120,10 +120,24 @@ def test_a_stop_request_finishes_what_is_inferred():
 
 
 def test_a_closed_window_ends_the_run():
-    window, file = ListSink(close_at=10, delay_s=0.002), ListSink()
-    report = run(ArraySource(pictures(200)), [window, file])
+    """What was read before it is noticed is bounded by the queues, however slow the machine is."""
+    let_go = threading.Event()
+
+    class Source(ArraySource):
+        def close(self):
+            let_go.set()
+            super().close()
+
+    class Window(ListSink):
+        def write(self, frame, picture, results):
+            super().write(frame, picture, results)
+            if self.closed:
+                assert let_go.wait(60), "nobody noticed that the window was closed"
+
+    window, file = Window(close_at=10), ListSink()
+    report = run(Source(pictures(200)), [window, file])
     assert report.stopped == "window"
-    assert 10 <= len(file.frames) < 100
+    assert 10 <= len(file.frames) < 30
     assert window.closes == file.closes == 1
 
 
@@ -271,8 +285,8 @@ def test_the_report_carries_what_people_should_know():
 def test_progress_is_told_on_the_way():
     told = []
     stream = Stream(source=ArraySource(pictures(60)), sinks=[ListSink()])
-    run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
-    assert 3 <= len(told) <= 12
+    report = run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
+    assert 3 <= len(told) <= 2 + 5 * report.seconds
     written = [run.streams[0].written for run in told]
     assert written == sorted(written)
     assert told[-1].streams[0].recent_frames_per_second > 10

@@ -23,7 +23,14 @@ def test_the_engine_gets_all_and_the_others_a_share(monkeypatch, cores, streams,
 
 def test_a_budget_can_be_smaller_than_the_machine(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 32)
-    assert ThreadBudget.of(4) == ThreadBudget(engine=4, decode=1, encode=1)
+    assert ThreadBudget.of(4) == ThreadBudget(engine=4, requests=1, decode=1, encode=1)
+
+
+@pytest.mark.parametrize(("cores", "requests"), [(1, 1), (2, 2), (3, 3), (4, 4), (32, 4)])
+def test_recordings_are_worked_on_several_frames_at_a_time(monkeypatch, cores, requests):
+    monkeypatch.setattr(threads, "usable_cores", lambda: cores)
+    assert ThreadBudget.of(for_throughput=True).requests == requests
+    assert ThreadBudget.of().requests == 1
 
 
 def test_opencv_starts_no_threads_of_its_own():

@@ -9,7 +9,7 @@ import pytest
 from video_helpers import number_of, numbered, write_clip
 
 from edgevision.errors import SourceError
-from edgevision.video import expand_sources, open_source
+from edgevision.video import expand_sources, is_local, open_source
 from edgevision.video.file import FileSource
 
 VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
@@ -307,3 +307,24 @@ def test_real_recordings(name, count, rate):
     assert source.report.problem is None
     assert source.report.skipped == 0
     assert np.diff(times).mean() == pytest.approx(1e9 / rate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("street.mp4", True),
+        ("clips/*.mp4", True),
+        ("file:///srv/street.mp4", True),
+        ("demo", True),
+        ("demo://?seconds=6", True),
+        ("webcam", False),
+        ("0", False),
+        ("/dev/video0", False),
+        ("rtsp://h/x", False),
+        ("http://h/x.mp4", False),
+        ("gst://videotestsrc", False),
+        ("chaos://street.mp4?live=yes", False),
+    ],
+)
+def test_what_is_local_can_be_told_from_its_address(uri, expected):
+    assert is_local(uri) is expected

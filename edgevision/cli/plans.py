@@ -25,7 +25,9 @@ class PlanPolicy:
     rebuild: bool = False
 
 
-def open_engine(path: Path, engine: str, policy: PlanPolicy, threads: int | None = None) -> Engine:
+def open_engine(
+    path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
+) -> Engine:
     """:func:`edgevision.engines.load_engine`, and a plan that does not fit is built again if allowed.
 
     Raises:
@@ -33,7 +35,7 @@ def open_engine(path: Path, engine: str, policy: PlanPolicy, threads: int | None
         EdgeVisionError: whatever opening or building raises.
     """
     try:
-        return load_engine(path, engine, threads, trust=policy.trust)
+        return load_engine(path, engine, threads, requests=requests, trust=policy.trust)
     except EngineMismatchError as error:
         if not policy.rebuild:
             raise

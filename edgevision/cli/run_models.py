@@ -64,6 +64,7 @@ def open_models(
     engine: str,
     plans: PlanPolicy,
     threads: int | None,
+    requests: int,
     conf_threshold: float,
     classes: Sequence[str] | None,
     opened: contextlib.ExitStack,
@@ -74,7 +75,7 @@ def open_models(
         UsageError: they do not go together, or lack a class.
         ModelError, EngineError: one cannot be opened.
     """
-    engines = [opened.enter_context(open_engine(path, engine, plans, threads)) for path in paths]
+    engines = [opened.enter_context(open_engine(path, engine, plans, threads, requests)) for path in paths]
     detectors = make_detectors(engines, conf_threshold, classes)
     if fallback is None:
         return RunModels(detectors, [])

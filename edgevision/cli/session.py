@@ -22,7 +22,7 @@ from edgevision.errors import EdgeVisionError
 from edgevision.files import atomic_path
 from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics, ThreadBudget
 from edgevision.tracking import RECOVER_THRESHOLD
-from edgevision.video import Source
+from edgevision.video import Source, is_local
 from edgevision.video.redact import redact
 from edgevision.zoo import default_model, find_model
 
@@ -65,7 +65,8 @@ def run_request(request: Request) -> int:
     paths = [find_model(name) for name in request.models] or [default_model("detection").path]
     fallback = None if request.fallback_model is None else find_model(request.fallback_model)
     check_outputs(request, specs, [*paths, *filter(None, [fallback])])
-    budget = ThreadBudget.of(request.threads, max(map(len, rounds)))
+    recorded = all(is_local(spec.source) for spec in specs)
+    budget = ThreadBudget.of(request.threads, max(map(len, rounds)), for_throughput=recorded)
     budget.apply()
     is_tracked = any(spec.is_tracked for spec in specs)
     manner = Manner(
@@ -84,6 +85,7 @@ def run_request(request: Request) -> int:
             engine=request.engine,
             plans=request.plans,
             threads=request.threads and budget.engine,
+            requests=budget.requests,
             conf_threshold=min(request.conf_threshold, RECOVER_THRESHOLD)
             if is_tracked
             else request.conf_threshold,

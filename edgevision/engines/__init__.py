@@ -31,7 +31,12 @@ def check_engine_name(engine: str) -> None:
 
 
 def load_engine(
-    path: str | os.PathLike[str], engine: str = "auto", threads: int | None = None, *, trust: bool = False
+    path: str | os.PathLike[str],
+    engine: str = "auto",
+    threads: int | None = None,
+    *,
+    requests: int = 1,
+    trust: bool = False,
 ) -> Engine:
     """Opens a model file with an engine that can run it.
 
@@ -40,12 +45,14 @@ def load_engine(
         engine: one of :data:`ENGINES`. ``auto`` chooses by what the file is and what this machine has,
             and tries the next best where one does not load; the engine's ``reason`` tells of both. One
             that is asked for by name is opened or refused.
-        threads: CPU threads for one inference; None takes every core that this process may use.
+        threads: CPU threads in all; None takes every core that this process may use.
+        requests: inferences that may run at the same time on a CPU and share the threads. More than one
+            is for throughput, where latency does not matter; a GPU's engines decide by themselves.
         trust: load a plan that this user's edgevision did not build; a plan holds machine code.
 
     Raises:
-        UsageError: there is no engine of that name, it does not run such files, or ``threads`` is not
-            positive.
+        UsageError: there is no engine of that name, it does not run such files, or ``threads`` or
+            ``requests`` is not positive.
         ModelError: the file is missing, unreadable, damaged, or not one of ours.
         EngineMismatchError: a plan is not for this machine, this library, or the model beside it.
         EngineError: the engine cannot be loaded on this machine.
@@ -53,6 +60,8 @@ def load_engine(
     check_engine_name(engine)
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be 1 or more; found {threads}")
+    if requests < 1:
+        raise UsageError(f"requests must be 1 or more; found {requests}")
     path = Path(path)
     is_plan = path.suffix in (".engine", ".plan")
     if engine != "auto":
@@ -61,11 +70,11 @@ def load_engine(
                 ("a plan", "an ONNX file") if is_plan else ("no plan", "one of 'edgevision compile'")
             )
             raise UsageError(f"{path} is {found}; --engine {engine} runs {wanted}")
-        return _open(path, engine, threads, trust)
+        return _open(path, engine, threads, requests, trust)
     file = FileFacts(None if is_plan else read_manifest(path).precision)
     failures: list[EngineError] = []
     for choice in choose_engines(machine_facts(), file):
-        opened = _attempt(path, choice.engine, threads, trust)
+        opened = _attempt(path, choice.engine, threads, requests, trust)
         if not isinstance(opened, EngineError):
             opened.reason = "; ".join([choice.reason, *map(str, failures)])
             return opened
@@ -73,14 +82,16 @@ def load_engine(
     raise failures[-1]
 
 
-def _attempt(path: Path, engine: EngineName, threads: int | None, trust: bool) -> Engine | EngineError:
+def _attempt(
+    path: Path, engine: EngineName, threads: int | None, requests: int, trust: bool
+) -> Engine | EngineError:
     try:
-        return _open(path, engine, threads, trust)
+        return _open(path, engine, threads, requests, trust)
     except EngineError as error:
         return error
 
 
-def _open(path: Path, engine: str, threads: int | None, trust: bool) -> Engine:
+def _open(path: Path, engine: str, threads: int | None, requests: int, trust: bool) -> Engine:
     # Imported here so that each engine works without the packages of the others.
     if engine == "tensorrt":
         from edgevision.engines.trt import TensorRtEngine
@@ -93,7 +104,7 @@ def _open(path: Path, engine: str, threads: int | None, trust: bool) -> Engine:
             raise EngineError(
                 f"OpenVINO cannot be loaded ({error}); install it with: pip install 'edgevision[openvino]'"
             ) from error
-        return OpenVinoEngine(path, threads)
+        return OpenVinoEngine(path, threads, requests=requests)
     try:
         from edgevision.engines.onnxrt import OnnxRuntimeEngine
     except ImportError as error:
@@ -104,4 +115,4 @@ def _open(path: Path, engine: str, threads: int | None, trust: bool) -> Engine:
         return OnnxRuntimeEngine(path, threads, "cuda")
     if engine == "onnxruntime-tensorrt":
         return OnnxRuntimeEngine(path, threads, "tensorrt")
-    return OnnxRuntimeEngine(path, threads)
+    return OnnxRuntimeEngine(path, threads, requests=requests)

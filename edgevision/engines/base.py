@@ -25,6 +25,8 @@ class Engine(Protocol):
         reason: why this engine runs it, where ``load_engine`` chose it; empty where it was asked for.
         manifest: the model's contract.
         inputs, outputs: the tensors, as the engine itself reports them.
+        requests: calls of :meth:`infer` that may run at the same time, from as many threads. More than one
+            gives more frames a second; each of them takes longer.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Engine(Protocol):
     manifest: Manifest
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    requests: int
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Runs one batch.
@@ -40,7 +43,8 @@ class Engine(Protocol):
             inputs: one array for each input, C-contiguous, of the shapes in ``inputs``.
 
         Returns:
-            One array for each output, valid until the next call.
+            One array for each output, valid until the next call; the caller's own where ``requests`` is
+            more than one.
 
         Raises:
             EngineError: the engine failed, or an input does not fit.

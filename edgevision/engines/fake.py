@@ -83,6 +83,7 @@ class FakeEngine:
         latency_ms: how long a call takes at the least, whatever its batch.
         lock: held while a call runs. Engines that share a lock behave like contexts on one accelerator:
             a thread that merely sleeps would let two calls overlap, which no single device can do.
+        requests: calls that may run at the same time; more than one takes no lock of its own.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class FakeEngine:
         manifest: Manifest | None = None,
         latency_ms: float = 0.0,
         lock: threading.Lock | None = None,
+        requests: int = 1,
     ) -> None:
         self.name = "fake engine"
         self.reason = ""
@@ -100,7 +102,8 @@ class FakeEngine:
         self.calls = 0
         self._answer = answer
         self._latency_s = latency_ms / 1e3
-        self._lock = lock or threading.Lock()
+        self.requests = requests
+        self._lock = lock or threading.BoundedSemaphore(requests)
         self._closed = False
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

@@ -73,7 +73,8 @@ class OnnxRuntimeEngine:
 
     Args:
         path: an ONNX file that follows the contract.
-        threads: CPU threads for one inference; None takes every core that this process may use.
+        threads: CPU threads in all; None takes every core that this process may use.
+        requests: calls that may run at the same time and share the threads.
         provider: what computes; operators that it lacks run on the CPU.
         optimise: False runs the graph as it is written: slow, and the reference for every other way.
         spin: let idle threads spin; only sensible where nothing else runs.
@@ -92,13 +93,15 @@ class OnnxRuntimeEngine:
         threads: int | None = None,
         provider: Provider = "cpu",
         *,
+        requests: int = 1,
         optimise: bool = True,
         spin: bool = False,
     ) -> None:
         path = Path(path)
         self.manifest = read_sound_manifest(path)
         self.threads = threads or usable_cores()
-        options = _options(self.threads, spin)
+        self.requests = requests
+        options = _options(max(1, self.threads // requests), spin)
         if self.manifest.precision.startswith("int8"):
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimise:

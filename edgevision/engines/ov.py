@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 from collections.abc import Set
 from pathlib import Path
 from types import TracebackType
@@ -19,25 +20,29 @@ from edgevision.types import TensorSpec
 
 
 class OpenVinoEngine:
-    """A model in OpenVINO's CPU plugin, tuned for the latency of one batch.
+    """A model in OpenVINO's CPU plugin, tuned for the latency of one batch, or for many at a time.
 
     Args:
         path: an ONNX file that follows the contract.
-        threads: CPU threads for one inference; None takes every core that this process may use.
+        threads: CPU threads in all; None takes every core that this process may use.
+        requests: calls that may run at the same time and share the threads; what comes on top of them waits.
 
     Raises:
         ModelError: the file is missing, damaged, or breaks the contract.
         EngineError: OpenVINO cannot compile it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int | None = None, *, requests: int = 1
+    ) -> None:
         path = Path(path)
         self.manifest = read_sound_manifest(path)
         self.threads = threads or usable_cores()
+        self.requests = requests
         version = openvino.__version__.partition("-")[0]
         try:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(path), "CPU", _settings(self.threads))
+            compiled = core.compile_model(core.read_model(path), "CPU", _settings(self.threads, requests))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO {version} cannot compile {path} ({_cause(error)})") from error
         known = {INPUT_NAME, *(spec.name for spec in self.manifest.output_specs())}
@@ -46,21 +51,27 @@ class OpenVinoEngine:
         check_contract(self.manifest, self.inputs, self.outputs, str(path))
         self.name = f"OpenVINO {version} (CPU)"
         self.reason = ""
-        self._request: Any = compiled.create_infer_request()
+        self._idle: queue.SimpleQueue[Any] | None = queue.SimpleQueue()
+        for _ in range(requests):
+            self._idle.put(compiled.create_infer_request())
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Runs one batch; see :meth:`edgevision.engines.base.Engine.infer`. The arrays are the caller's."""
-        if self._request is None:
+        if self._idle is None:
             raise EngineError("the engine is closed; open the model again")
         check_inputs(inputs, self.inputs)
+        idle = self._idle
+        request = idle.get()
         try:
-            outputs = self._request.infer(dict(inputs), share_inputs=True, share_outputs=False)
+            outputs = request.infer(dict(inputs), share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed while running the model ({_cause(error)})") from error
+        finally:
+            idle.put(request)
         return {spec.name: outputs[i] for i, spec in enumerate(self.outputs)}
 
     def close(self) -> None:
-        self._request = None
+        self._idle = None
 
     def __enter__(self) -> OpenVinoEngine:
         return self
@@ -71,10 +82,10 @@ class OpenVinoEngine:
         self.close()
 
 
-def _settings(threads: int) -> dict[str, Any]:
+def _settings(threads: int, requests: int) -> dict[str, Any]:
     return {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
+        "PERFORMANCE_HINT": "LATENCY" if requests == 1 else "THROUGHPUT",
+        "NUM_STREAMS": str(min(requests, threads)),
         "INFERENCE_NUM_THREADS": threads,
         # Pinned threads wait for the very cores that decoding and encoding hold.
         "ENABLE_CPU_PINNING": False,

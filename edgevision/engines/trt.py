@@ -35,7 +35,7 @@ class TensorRtEngine:
     Args:
         path: a plan of ``edgevision compile`` with its JSON file beside it.
         trust: load it though this user's edgevision did not build it. A plan holds machine code.
-        slots: requests that can be in flight; each has its own context, stream and buffers.
+        slots: ``requests`` that can be in flight; each has its own context, stream and buffers.
         use_graphs: False enqueues every request call by call, to compare or to profile.
 
     Raises:
@@ -52,6 +52,7 @@ class TensorRtEngine:
         self.info = read_plan_info(path)
         self.manifest = self.info.manifest
         self.reason = ""
+        self.requests = slots
         # What needs no GPU first: it is quick, and says more than the library would.
         check_onnx(path, self.info)
         data = read_trusted_plan(path, self.info, trust)

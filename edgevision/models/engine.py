@@ -31,6 +31,7 @@ class TorchEngine:
         self._device = device or torch.device("cpu")
         self.name = f"PyTorch {torch.__version__} ({self._device.type})"
         self.reason = ""
+        self.requests = 1
         self.manifest = manifest
         self.inputs: tuple[TensorSpec, ...] = (manifest.input_spec(),)
         self.outputs = manifest.output_specs()

@@ -43,10 +43,12 @@ class Taken(Generic[T]):
     """What the engine gets next.
 
     Attributes:
+        number: counts from 0, in the order in which things were taken.
         items: at most one frame of each stream, with the stream's number.
         ended: streams of which nothing more will come; each is told once.
     """
 
+    number: int
     items: list[tuple[int, T]]
     ended: list[int]
 
@@ -67,7 +69,7 @@ class Intake(Generic[T]):
             raise ValueError(f"max_batch must be 1 or more; found {max_batch}")
         self._slots = slots
         self._max_batch = max_batch
-        self._first = 0
+        self._first = self._number = 0
         self._changed = threading.Condition()
 
     def waiting(self, stream: int) -> int:
@@ -97,15 +99,16 @@ class Intake(Generic[T]):
             return displaced
 
     def take(self) -> Taken[T]:
-        """What the engine runs next; waits until there is something to tell.
+        """What the engine runs next; waits until there is something to tell. From any number of threads.
 
         Raises:
             QueueEnded: every stream has ended, and all was told.
         """
         with self._changed:
             while True:
-                taken = Taken(self._collect(), self._newly_ended())
+                taken = Taken(self._number, self._collect(), self._newly_ended())
                 if taken.items or taken.ended:
+                    self._number += 1
                     self._changed.notify_all()  # there is room again
                     return taken
                 if all(slot.told for slot in self._slots):

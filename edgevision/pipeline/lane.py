@@ -15,7 +15,7 @@ from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
 from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, Stream
 from edgevision.types import DropReason
 
-_FILE_DEPTH = 5  # inference, drawing and encoding overlap, and one slow frame does not stop the others
+_FILE_DEPTH = 4  # beyond what the engines hold: drawing and encoding overlap, and one slow frame stops nobody
 _FILE_QUEUE = 2
 
 
@@ -46,7 +46,7 @@ class Lane:
         self.controller: LatencyController | None = None
         if stream.max_latency_ms is not None:
             self.controller = LatencyController(stream.max_latency_ms, has_fallback=len(models) > 1)
-        self._depth = PACES[0].depth if keeps_newest else _FILE_DEPTH
+        self._depth = PACES[0].depth if keeps_newest else _FILE_DEPTH + common_requests(models)
         capacity = 1 if keeps_newest else _FILE_QUEUE
         self.slot: Slot[Prepared] = Slot(
             self.policy, capacity, self._depth, self._admit, self._skip, stream.max_frames
@@ -128,3 +128,8 @@ class Lane:
     def release(self) -> None:
         """Lets the next frame of this lane go to the engines."""
         self.intake.done(self.number, self._depth if self.controller is None else self.controller.depth)
+
+
+def common_requests(models: Sequence[Sequence[Detector]]) -> int:
+    """Requests that every one of the engines can have in flight."""
+    return min(detector.engine.requests for detectors in models for detector in detectors)

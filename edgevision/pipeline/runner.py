@@ -111,7 +111,9 @@ class Pipeline:
         return self.statistics()
 
     def _threads(self) -> list[threading.Thread]:
-        works: list[tuple[str, Callable[[], None]]] = [("inference", self._inference.run)]
+        works: list[tuple[str, Callable[[], None]]] = [
+            ("inference", self._inference.run)
+        ] * self._inference.requests
         for rendering in self._renderings:
             lane = rendering.lane
             works += [
@@ -188,7 +190,7 @@ class Pipeline:
         busy_s = sum(engine.call.total_s for engine in engines)
         return RunStatistics(
             seconds=seconds,
-            busy=min(1.0, busy_s / seconds) if seconds > 0 else 0.0,
+            busy=min(1.0, busy_s / seconds / self._inference.requests) if seconds > 0 else 0.0,
             streams=tuple(
                 stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
                 for lane in self._lanes

@@ -13,7 +13,7 @@ from edgevision.video.base import (
     SourceReport,
 )
 from edgevision.video.sinks import open_sink
-from edgevision.video.sources import expand_sources, open_source
+from edgevision.video.sources import expand_sources, is_local, open_source
 
 __all__ = [
     "Connection",
@@ -24,6 +24,7 @@ __all__ = [
     "SourceInfo",
     "SourceReport",
     "expand_sources",
+    "is_local",
     "open_sink",
     "open_source",
 ]

@@ -96,6 +96,16 @@ def expand_sources(uri: str) -> list[str]:
     return [str(video) for video in media.paths] if media.kind == "videos" else [uri]
 
 
+def is_local(uri: str) -> bool:
+    """Whether the address is one of files on this machine, or the demo: what is read frame by frame. Only
+    opening it tells the same of an address in a network."""
+    return (
+        uri == "demo"
+        or uri.startswith("demo:")
+        or (camera_device(uri) is None and _scheme(uri) in ("", "file"))
+    )
+
+
 def _scheme(uri: str) -> str:
     match = re.match(r"([a-zA-Z][\w+.-]*):(//|$)", uri)
     return match.group(1).lower() if match else ""
