@@ -8,19 +8,21 @@ an object that is half hidden keeps its number.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from edgevision.errors import UsageError
 from edgevision.types import NOT_TRACKED, Detections, FloatArray, IntArray
 
-RECOVER_THRESHOLD = 0.1
+RECOVER_THRESHOLD = 0.15
 """Run the detector down to this score where a tracker follows: weak boxes carry tracks on, see
-:class:`Tracker`."""
+:class:`Tracker`. Lower ones gave hardly fewer numbers, and boxes that fit nothing: docs/tracking.md."""
 
 _CLASS_DISTANCE = 100_000.0
 """Pixels; wider than any picture."""
 
+_TO_BEGIN = 2  # detections in a row
 _DEFAULT_RATE = 25.0
 _LIBRARY_RATE = 30.0  # the library counts its patience in frames of 1/30 s
 
@@ -29,9 +31,9 @@ class Tracker:
     """Gives the objects of one stream numbers that stay with them.
 
     Call :meth:`update` for every frame in order, those without detections too, for time goes on in them.
-    A track begins with two detections in a row of at least ``conf_threshold``. It goes on through any
-    detection given, however weak its score, and through frames without one for ``patience_s``. Tracks never
-    change their class: boxes of different classes are never matched.
+    A track gets its number with two detections in a row of at least ``conf_threshold``. It goes on through
+    any detection given, however weak its score, and through frames without one for ``patience_s``. Tracks
+    never change their class: boxes of different classes are never matched.
 
     Args:
         frame_rate: of the source, frames a second; None where it is unknown. Sets only the scale of the
@@ -68,6 +70,9 @@ class Tracker:
             ) from error
         self.conf_threshold = conf_threshold
         self._first_id, self._id_step = first_id, id_step
+        self._given = 0
+        self._numbers: dict[int, int] = {}  # of the library's tracks that have a number here
+        self._in_row: dict[int, int] = {}  # for the others: detections of conf_threshold or more until now
         self._frame_s = 1 / (frame_rate or _DEFAULT_RATE)
         self._last_s: float | None = None
         self._clock_s = 0.0
@@ -113,12 +118,42 @@ class Tracker:
         )
         answer = self._library.update(given, timestamp=clock_s)
         track_ids = np.full(len(found), NOT_TRACKED, np.int32)
+        strong: dict[int, bool] = {}
         if len(answer):  # in an order of the library's own
-            numbers = np.asarray(answer.tracker_id)
-            tracked = numbers >= 0
-            rows = np.asarray(answer.data["row"])[tracked]
-            track_ids[rows] = self._first_id + self._id_step * numbers[tracked]
+            rows, tracks = np.asarray(answer.data["row"]), np.asarray(answer.tracker_id)
+            rows, tracks = rows[tracks >= 0], tracks[tracks >= 0]
+            strong = dict(zip(tracks.tolist(), found.scores[rows] >= self.conf_threshold, strict=True))
+            self._confirm(strong)
+            track_ids[rows] = [self._numbers.get(track, NOT_TRACKED) for track in strong]
+        self._forget(strong)
         return track_ids
+
+    def _confirm(self, strong: Mapping[int, bool]) -> None:
+        """Gives numbers to those of the library's tracks in this frame that have earned one.
+
+        The library begins a track where a weak detection follows a single strong one. Detectors see such
+        pairs where there is nothing, and weak boxes would then keep them alive for long.
+
+        Args:
+            strong: for each track, whether its detection is of ``conf_threshold`` or more.
+        """
+        for track, is_strong in strong.items():
+            if track in self._numbers:
+                continue
+            # The library tells of a track from its second detection on; its first was a strong one.
+            self._in_row[track] = self._in_row.get(track, 1) + 1 if is_strong else 0
+            if self._in_row[track] >= _TO_BEGIN:
+                self._numbers[track] = self._first_id + self._id_step * self._given
+                self._given += 1
+                del self._in_row[track]
+
+    def _forget(self, seen: Collection[int]) -> None:
+        """Lets go of what the library has let go of, for runs of many days."""
+        alive = {int(track.tracker_id) for track in self._library.tracks}
+        self._numbers = {track: number for track, number in self._numbers.items() if track in alive}
+        self._in_row = {
+            track: n if track in seen else 0 for track, n in self._in_row.items() if track in alive
+        }
 
 
 def _apart(boxes: FloatArray, class_ids: IntArray) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

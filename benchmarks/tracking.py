@@ -1,0 +1,103 @@
+"""How many numbers objects get, and for how long they keep them, by the weakest boxes that the tracker takes.
+
+    python benchmarks/tracking.py CLIP.mp4 ... [--model retinanet-light] [--conf 0.35] [--json PATH]
+
+Each clip goes through the detector once, and its detections through a tracker for each threshold. A clip in
+which every object kept one number would have as many numbers as objects; those one counts by looking.
+
+- ``numbers``: given in all.
+- ``median_frames``: from a number's first frame to its last, the median.
+- ``boxes``: with a number; more of them is good only where they fit something.
+- ``update_ms``: the median time of a frame, on a thread of its own.
+
+Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgevision.detector import Detector
+from edgevision.engines import load_engine
+from edgevision.errors import EdgeVisionError
+from edgevision.files import atomic_path
+from edgevision.tracking import RECOVER_THRESHOLD, Tracker
+from edgevision.types import Detections
+from edgevision.video import open_source
+from edgevision.zoo import default_model, find_model
+
+WEAKEST = (0.1, 0.15, 0.2, 0.25)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("clips", nargs="+", metavar="CLIP")
+    parser.add_argument("--model", default=default_model("detection").name)
+    parser.add_argument("--conf", type=float, default=0.35)
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    options = parser.parse_args()
+    try:
+        with load_engine(find_model(options.model)) as engine:
+            detector = Detector(engine, min(WEAKEST))
+            result = {
+                "model": engine.manifest.name,
+                "conf": options.conf,
+                "default_weakest": RECOVER_THRESHOLD,
+                "clips": {Path(clip).name: measure(clip, detector, options.conf) for clip in options.clips},
+            }
+    except EdgeVisionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    text = json.dumps(result, indent=2)
+    if options.json:
+        with atomic_path(options.json) as partial:
+            partial.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def measure(clip: str, detector: Detector, conf: float) -> dict[str, Any]:
+    with open_source(clip) as source:
+        frames = [(frame.time_s, detector([frame.image])[0]) for frame in source]
+        rate = source.info.frame_rate
+    found: dict[str, Any] = {"frames": len(frames)}
+    for weakest in (*WEAKEST, conf):
+        found["none" if weakest == conf else f"{weakest:g}"] = follow(frames, rate, conf, weakest)
+    return found
+
+
+def follow(
+    frames: Sequence[tuple[float, Any]], rate: float | None, conf: float, weakest: float
+) -> dict[str, float]:
+    """What a tracker makes of these frames: pairs of time in seconds and detections."""
+    tracker = Tracker(rate, conf)
+    lives: dict[int, list[int]] = {}
+    boxes, times_ms = 0, []
+    for i, (time_s, found) in enumerate(frames):
+        assert isinstance(found, Detections)
+        given = found[found.scores >= weakest]
+        start = time.perf_counter()
+        tracked = tracker.update(given, time_s)
+        times_ms.append((time.perf_counter() - start) * 1e3)
+        for *_, track_id in tracked:
+            if track_id is not None:
+                lives.setdefault(track_id, []).append(i)
+                boxes += 1
+    lengths = [life[-1] - life[0] + 1 for life in lives.values()]
+    return {
+        "numbers": len(lives),
+        "median_frames": statistics.median(lengths) if lengths else 0,
+        "boxes": boxes,
+        "update_ms": round(statistics.median(times_ms), 2),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
