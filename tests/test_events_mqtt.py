@@ -18,6 +18,7 @@ from broker_helpers import MOSQUITTO, PASSWORD, USER, Broker, Listener, wait_unt
 from edgevision.errors import SinkError, UsageError
 from edgevision.events import BestFrame, Event, EventKind, ObjectState
 from edgevision.events.mqtt import PASSWORD_VARIABLE, BrokerAddress, MqttOutlet
+from edgevision.video.base import Delivery
 
 pytest.importorskip("paho.mqtt", reason="needs the extra 'mqtt'")
 
@@ -133,14 +134,20 @@ def test_while_the_broker_is_away_events_wait_and_what_finds_no_room_is_counted(
         slowest = max(slowest, time.perf_counter() - start)
     assert (outlet.waiting, outlet.lost) == (5, 3)
     assert slowest < 0.2  # a wait for a broker would take seconds
+    account = outlet.delivery()
+    assert (account.delivered, account.waiting, account.lost) == (0, 5, 3)
+    assert account.alarm is not None
     assert caplog.text.count("further ones are lost") == 1
     broker.start()
     wait_until(lambda: outlet.taken == 5, "the kept events", 30)
+    outlet.publish(event_of(7))
+    wait_until(lambda: outlet.taken == 6, "one more")
+    assert outlet.delivery() == Delivery(output=outlet.name, kind="events", delivered=6, lost=3)
     with Listener(broker.port) as listener:
         outlet.publish(event_of(8))
         outlet.close()
         wait_until(lambda: ids(listener.of("events")) == ["run-8"], "the newest")
-    assert (outlet.taken, outlet.lost) == (6, 3)
+    assert (outlet.taken, outlet.lost) == (7, 3)
 
 
 @needs_broker
@@ -154,6 +161,7 @@ def test_a_frozen_broker_holds_nothing_up(broker):
         outlet.publish(event_of(i))
     assert time.perf_counter() - start < 1.0
     assert (outlet.waiting, outlet.lost) == (100, 100)
+    assert outlet.delivery().alarm == "100 events wait, further ones are lost"
     start = time.perf_counter()
     outlet.close()
     assert time.perf_counter() - start < 3.0

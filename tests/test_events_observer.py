@@ -214,6 +214,7 @@ def test_a_full_disk_loses_events_and_says_so_once(caplog):
     for _ in range(3):
         outlet.publish(new)
     assert (outlet.taken, outlet.lost) == (0, 3)
+    assert (outlet.delivery().lost, "No space left" in outlet.delivery().alarm) == (3, True)
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
 

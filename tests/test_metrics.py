@@ -21,7 +21,9 @@ from edgevision.pipeline import (
     StreamState,
     Times,
 )
+from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.video.arrays import ArraySource
+from edgevision.video.base import Delivery
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs the extra 'metrics'")
 
@@ -96,6 +98,54 @@ def test_every_figure_of_a_stream_is_exposed():
     assert {name: found.get(name) for name in expected} == expected
     assert found["process_resident_memory_bytes{}"] > 10e6
     assert found["process_open_fds{}"] > 3
+
+
+def test_what_recordings_and_events_lost_is_exposed():
+    stream = stream_statistics(
+        "door",
+        deliveries=(
+            Delivery(output="clips/door-*.mp4", kind="recording", delivered=70, lost=12, alarm="disk full"),
+            Delivery(output="mqtt://hub/door", kind="events", delivered=5, waiting=3, lost=2),
+            Delivery(output="door.jsonl", kind="events", delivered=10, alarm="No space left on device"),
+        ),
+    )
+    found = scrape(run_statistics(stream, stream_statistics("yard")))
+    told = {
+        name.removeprefix("edgevision_"): value
+        for name, value in found.items()
+        if name.startswith(("edgevision_recording", "edgevision_events"))
+    }
+    assert told == {
+        "recording_frames_total{output=clips/door-*.mp4,stream=door}": 70,
+        "recording_frames_lost_total{output=clips/door-*.mp4,stream=door}": 12,
+        "recording_alarm{output=clips/door-*.mp4,stream=door}": 1,
+        "events_delivered_total{output=mqtt://hub/door,stream=door}": 5,
+        "events_delivered_total{output=door.jsonl,stream=door}": 10,
+        "events_lost_total{output=mqtt://hub/door,stream=door}": 2,
+        "events_lost_total{output=door.jsonl,stream=door}": 0,
+        "events_waiting{output=mqtt://hub/door,stream=door}": 3,
+        "events_waiting{output=door.jsonl,stream=door}": 0,
+        "events_alarm{output=mqtt://hub/door,stream=door}": 0,
+        "events_alarm{output=door.jsonl,stream=door}": 1,
+    }
+
+
+def test_a_recording_that_the_disk_stops_shows_in_the_metrics_of_its_run(tmp_path):
+    """Room for the first half only; the run itself loses no frame."""
+    room = iter([10**9] * 3)
+    store = SegmentStore(tmp_path, "clip")
+    source = ArraySource([np.zeros((48, 64, 3), np.uint8)] * 100, name="clip", frame_rate=10.0)
+    recorder = Recorder(store, source.info, Rotation(seconds=600), room=lambda folder: next(room, 0))
+    pipeline = Pipeline([Stream(source=source, sinks=[recorder])], [Detector(FakeEngine())])
+    with MetricsServer(pipeline.statistics, 0) as server:
+        run = pipeline.run()
+        found = samples(get(server.url)[2])
+    labels = f"{{output={recorder.name},stream=clip}}"
+    assert found["edgevision_frames_written_total{stream=clip}"] == 100
+    assert found[f"edgevision_recording_alarm{labels}"] == 1
+    assert found[f"edgevision_recording_frames_lost_total{labels}"] == recorder.missed > 50
+    assert found[f"edgevision_recording_frames_total{labels}"] == recorder.recorded > 10
+    assert run.streams[0].deliveries[0].alarm == recorder.alarm
 
 
 def test_streams_are_told_apart():

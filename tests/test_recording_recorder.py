@@ -124,10 +124,12 @@ def test_the_budget_keeps_the_newest(tmp_path):
 
 def test_a_clip_begins_before_and_ends_after_what_was_seen(tmp_path):
     """A person in frames 100 to 119, at 10 to 11.9 s; confirmed in 102; key frames every 2 s."""
-    record(recorder_in(tmp_path, trigger=on_person(), pre_s=3, post_s=2), 200, range(100, 120))
+    recorder = recorder_in(tmp_path, trigger=on_person(), pre_s=3, post_s=2)
+    record(recorder, 200, range(100, 120))
     (path,) = segments(tmp_path)
     numbers, times = play(path)
     assert numbers == list(range(numbers[0], 140))
+    assert recorder.deliveries()[0].delivered == len(numbers)
     # Three seconds before the sighting was confirmed (7.2 s), or up to a distance of key frames earlier.
     assert 52 <= numbers[0] <= 72
     assert times[0] == 0
@@ -228,12 +230,17 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
             recorder.write(frame, frame.image, NOBODY)
             if i == 45:
                 assert "the disk is full but for a reserve" in recorder.alarm
+                assert recorder.deliveries()[0].alarm == recorder.alarm
     assert recorder.alarm is None
     first, second = (play(path)[0] for path in segments(tmp_path))
     assert first == list(range(len(first)))
     assert len(first) >= 30 - RATE * FRAGMENT_S - LOOK_AHEAD
     assert second == list(range(50, 80))
     assert 0 < recorder.missed <= 20
+    (account,) = recorder.deliveries()
+    assert (account.kind, account.lost, account.alarm) == ("recording", recorder.missed, None)
+    assert account.output.endswith("yard-*.mp4")
+    assert 60 - RATE * FRAGMENT_S - LOOK_AHEAD <= account.delivered <= 60
     assert caplog.text.count("the run goes on") == 1
     assert caplog.text.count("recording again") == 1
 

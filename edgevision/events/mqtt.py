@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edgevision.errors import SinkError, UsageError, nearest
 from edgevision.events.records import Event, encode
+from edgevision.video.base import Delivery
 from edgevision.video.redact import redact
 
 if TYPE_CHECKING:
@@ -184,6 +185,17 @@ class MqttOutlet:
     @property
     def is_connected(self) -> bool:
         return self._connected.is_set()
+
+    def delivery(self) -> Delivery:
+        full = f"{self._capacity} events wait, further ones are lost" if self._was_full else None
+        return Delivery(
+            output=self.name,
+            kind="events",
+            delivered=self.taken,
+            waiting=self.waiting,
+            lost=self.lost,
+            alarm=self._problem or full,
+        )
 
     def publish(self, event: Event) -> None:
         is_full = self._is_closed or self.waiting >= self._capacity

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from edgevision.errors import SinkError
 from edgevision.events.records import Event, encode
+from edgevision.video.base import Delivery
 from edgevision.video.jsonl import LineFile
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ class Outlet(Protocol):
         """Takes one event; what cannot be delivered is counted in ``lost``."""
         ...
 
+    def delivery(self) -> Delivery:
+        """The account now; from any thread."""
+        ...
+
     def close(self) -> None:
         """Delivers what waits, within seconds; the rest is lost. Safe to call twice."""
         ...
@@ -53,21 +58,26 @@ class EventFile:
         self.name = str(path)
         self.taken = self.lost = 0
         self._file = LineFile(path)
-        self._is_failing = False
+        self._failure: str | None = None
 
     def publish(self, event: Event) -> None:
         try:
             self._file.write(encode(event))
         except SinkError as error:
             self.lost += 1
-            if not self._is_failing:  # one line for a disk that is full for hours
+            if self._failure is None:  # one line for a disk that is full for hours
                 _LOG.error("events are being lost: %s", error)
-            self._is_failing = True
+            self._failure = str(error)
             return
         self.taken += 1
-        if self._is_failing:
+        if self._failure is not None:
             _LOG.warning("%s takes events again; %d lost so far", self.name, self.lost)
-        self._is_failing = False
+        self._failure = None
+
+    def delivery(self) -> Delivery:
+        return Delivery(
+            output=self.name, kind="events", delivered=self.taken, lost=self.lost, alarm=self._failure
+        )
 
     def close(self) -> None:
         self._file.close()

@@ -17,6 +17,7 @@ from edgevision.events.records import Event, EventKind
 from edgevision.files import refuse_existing
 from edgevision.sightings import sightings
 from edgevision.types import Detections, Frame, Image, Result
+from edgevision.video.base import Delivery
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,6 +102,10 @@ class EventSink:
         zones = next((report for report in reports if report is not None), None)
         for event in self._observer.update(frame, seen, zones):
             self._tell(event)
+
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The account of each outlet; see :class:`~edgevision.video.base.Accountable`."""
+        return tuple(outlet.delivery() for outlet in self._outlets)
 
     def close(self) -> None:
         """Ends every object and delivers what waits, within seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgevision.engines.base import describe
 from edgevision.pipeline.lane import Lane
 from edgevision.pipeline.statistics import StreamState, StreamStatistics
-from edgevision.video.base import ConnectionState
+from edgevision.video.base import Accountable, ConnectionState
 
 
 def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistics:
@@ -49,6 +49,7 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         reconnects=connection.reconnects if connection else 0,
         failed_attempts=connection.failed_attempts if connection else 0,
         latency_control=lane.controller.figures() if lane.controller else None,
+        deliveries=tuple(one for sink in sinks if isinstance(sink, Accountable) for one in sink.deliveries()),
         stopped=(lane.stopped or ("error" if lane.error else "end")) if over else None,
         error=str(lane.error) if lane.error else None,
         problem=report.problem,

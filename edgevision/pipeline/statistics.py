@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from edgevision.pipeline.ledger import LedgerEntry
+from edgevision.video.base import Delivery
 
 BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 10e3)
 """Upper bounds, in milliseconds, of :attr:`Times.buckets`."""
@@ -114,6 +115,7 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
         reconnects: how often the source was lost and came back.
         failed_attempts: attempts to come back that failed.
         latency_control: what the controller did; None without ``--max-latency``.
+        deliveries: of recordings and events, which count what they lose and let the run go on.
         stopped: why it ended: ``end``, ``max_frames``, ``window``, ``error``, or what the stop request
             said; None while it runs.
         error: what ended it, one line, else None.
@@ -143,6 +145,7 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: int = 0
     failed_attempts: int = 0
     latency_control: LatencyControl | None = None
+    deliveries: tuple[Delivery, ...] = ()
     stopped: str | None = None
     error: str | None = None
     problem: str | None = None

@@ -19,7 +19,7 @@ from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment
 from edgevision.recording.store import SegmentStore
 from edgevision.types import Frame, Image, Result
-from edgevision.video.base import SourceInfo
+from edgevision.video.base import Delivery, SourceInfo
 from edgevision.video.h264 import DEFAULT_RATE, TIME_BASE
 
 _LOG = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class Recorder:
 
     Attributes:
         alarm: why nothing is recorded at the moment; None while all is well.
+        recorded: pictures that were written.
         missed: pictures that were not recorded because of an alarm.
     """
 
@@ -84,7 +85,7 @@ class Recorder:
         self.closed = False
         self.notes: list[str] = []
         self.alarm: str | None = None
-        self.missed = 0
+        self.recorded = self.missed = 0
         self._store, self._info, self._trigger, self._threads = store, info, trigger, threads
         self._rate = info.frame_rate or DEFAULT_RATE
         self._limit = None if rotation.seconds is None else round(rotation.seconds / TIME_BASE)
@@ -134,6 +135,18 @@ class Recorder:
                 f"{self.name}: {self.missed} pictures were not recorded: {self.alarm or 'see log'}"
             )
 
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The account of the recording; see :class:`~edgevision.video.base.Accountable`."""
+        return (
+            Delivery(
+                output=self.name,
+                kind="recording",
+                delivered=self.recorded,
+                lost=self.missed,
+                alarm=self.alarm,
+            ),
+        )
+
     def __enter__(self) -> Recorder:
         return self
 
@@ -162,6 +175,7 @@ class Recorder:
             is_wanted = self._is_wanted(picture.pts)
             if self._segment is not None and is_wanted and not self._must_rotate(self._segment, picture):
                 self._segment.write(picture)
+                self.recorded += 1
                 continue
             is_rotation = self._segment is not None
             self._end_segment()
@@ -189,8 +203,10 @@ class Recorder:
             raise
         self._next_cut = None if self._limit is None else pictures[0].pts + self._limit
         self._key_is_due = False
+        self.recorded += 1
         for picture in pictures[1:]:
             self._segment.write(picture)
+            self.recorded += 1
 
     def _end_segment(self) -> None:
         segment, self._segment = self._segment, None

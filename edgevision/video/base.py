@@ -9,7 +9,9 @@ from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
+
+import msgspec
 
 from edgevision.types import Frame, Image, Result
 
@@ -172,6 +174,35 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of what one output was to keep, at one moment.
+
+    Attributes:
+        output: its name, without credentials.
+        kind: what it keeps; a recording counts pictures, and one that records on a trigger only those.
+        delivered: how many arrived.
+        waiting: how many are kept until they can be delivered.
+        lost: how many never will be.
+        alarm: why nothing gets through at the moment, one line; None while all is well.
+    """
+
+    output: str
+    kind: Literal["recording", "events"]
+    delivered: int = 0
+    waiting: int = 0
+    lost: int = 0
+    alarm: str | None = None
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A sink that goes on where it cannot keep something, and counts what it lost."""
+
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The account of each of its outputs now; from any thread."""
+        ...
 
 
 @runtime_checkable

@@ -1,21 +1,14 @@
-"""``/metrics`` for Prometheus and ``/healthz`` for whoever restarts services, over HTTP.
+"""A run as Prometheus's metric families.
 
-Each scrape reads one snapshot of the run, so its figures belong together and counting costs the run nothing.
 What is exposed stands in docs/operations.md. Names follow Prometheus's conventions: base units, counters that
 end in ``_total`` (https://prometheus.io/docs/practices/naming/).
 """
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import ClassVar
 
-import msgspec
-from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,18 +16,13 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from edgevision import __version__
-from edgevision.errors import UsageError
-from edgevision.health import HealthWatch
 from edgevision.pipeline import BUCKETS_MS, RunStatistics, StreamState, StreamStatistics, Times
 from edgevision.pipeline.ledger import MODEL_FAILED
 from edgevision.types import DropReason
-from edgevision.video.base import FailReason
-
-DEFAULT_HOST = "127.0.0.1"
+from edgevision.video.base import Delivery, FailReason
 
 _DROPPED = dict.fromkeys((reason.value for reason in DropReason), 0)
 _FAILED = dict.fromkeys([*(reason.value for reason in FailReason), MODEL_FAILED], 0)
@@ -44,6 +32,8 @@ Read = Callable[[], RunStatistics]
 Samples = Sequence[tuple[tuple[str, ...], float]]
 Figure = tuple[str, str, Callable[[StreamStatistics], float]]
 """Name, help, and the figure of a stream."""
+Account = tuple[str, str, Callable[[Delivery], float]]
+"""The same of a delivery."""
 
 
 class RunCollector(Collector):
@@ -66,6 +56,7 @@ class RunCollector(Collector):
         yield from _frames(run.streams)
         yield from _state(run.streams)
         yield from _times(run.streams)
+        yield from _deliveries(run.streams)
 
 
 def _engines(run: RunStatistics) -> Iterator[Metric]:
@@ -156,6 +147,43 @@ def _times(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     )
 
 
+def _deliveries(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
+    """What recordings and events lost. None of these families is there in a run without either."""
+    of_kind: dict[str, list[tuple[tuple[str, str], Delivery]]] = {"recording": [], "events": []}
+    for stream in streams:
+        for one in stream.deliveries:
+            of_kind[one.kind].append(((stream.name, one.output), one))
+    counted: dict[str, tuple[Account, ...]] = {
+        "recording": (
+            ("recording_frames", "Frames that were recorded.", lambda one: one.delivered),
+            ("recording_frames_lost", "Frames not recorded, because of an alarm.", lambda one: one.lost),
+        ),
+        "events": (
+            ("events_delivered", "Events that arrived.", lambda one: one.delivered),
+            ("events_lost", "Events that never will arrive.", lambda one: one.lost),
+        ),
+    }
+    levels: dict[str, tuple[Account, ...]] = {
+        "recording": (("recording_alarm", "1 while recording is stopped by the disk.", _is_alarmed),),
+        "events": (
+            ("events_waiting", "Events kept until they can be delivered.", lambda one: one.waiting),
+            ("events_alarm", "1 while the broker is away, or the disk takes none.", _is_alarmed),
+        ),
+    }
+    labels = ("stream", "output")
+    for kind, found in of_kind.items():
+        if not found:
+            continue
+        for name, help_text, value in counted[kind]:
+            yield _counter(name, help_text, labels, [(names, value(one)) for names, one in found])
+        for name, help_text, value in levels[kind]:
+            yield _gauge(name, help_text, labels, [(names, value(one)) for names, one in found])
+
+
+def _is_alarmed(one: Delivery) -> float:
+    return float(one.alarm is not None)
+
+
 def _by_key(
     streams: Iterable[StreamStatistics], values: Callable[[StreamStatistics], Mapping[str, float]]
 ) -> Samples:
@@ -185,108 +213,3 @@ def _histogram(
         bounds = [(repr(bound / 1e3), float(count)) for bound, count in zip(BUCKETS_MS, counts, strict=True)]
         family.add_metric(values, [*bounds, ("+Inf", float(times.count))], times.total_s)
     return family
-
-
-class MetricsServer:
-    """Serves a run's figures until it is closed, on threads of its own; a context manager.
-
-    Args:
-        read: the run now, such as ``pipeline.statistics``.
-        port: TCP port; 0 takes any that is free.
-        host: address to listen at. By default only this machine can read it.
-        watch: judges the run's health; one of its own by default.
-
-    Raises:
-        UsageError: the port is taken or forbidden, or there is no such address.
-    """
-
-    def __init__(
-        self, read: Read, port: int, host: str = DEFAULT_HOST, watch: HealthWatch | None = None
-    ) -> None:
-        registry = CollectorRegistry()
-        registry.register(RunCollector(read))
-        ProcessCollector(registry=registry)  # memory, file handles and CPU time of the process
-        handler = type(
-            "_RunHandler", (_Handler,), {"registry": registry, "watch": watch or HealthWatch(read)}
-        )
-        try:
-            self._server = ThreadingHTTPServer((host, port), handler)
-        except (OSError, OverflowError) as error:
-            raise UsageError(_why_not(error, host, port)) from error
-        self._server.daemon_threads = True
-        self.host, self.port = host, int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where the figures are: ``http://127.0.0.1:9090/metrics``."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/metrics"
-
-    def close(self) -> None:
-        """Stops listening; safe to call twice."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> MetricsServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def check_address(port: int, host: str = DEFAULT_HOST) -> None:
-    """Refuses an address that cannot be listened at, before anything else is done.
-
-    Raises:
-        UsageError: see :class:`MetricsServer`.
-    """
-    try:
-        ThreadingHTTPServer((host, port), BaseHTTPRequestHandler).server_close()
-    except (OSError, OverflowError) as error:
-        raise UsageError(_why_not(error, host, port)) from error
-
-
-def _why_not(error: Exception, host: str, port: int) -> str:
-    code = getattr(error, "errno", None)
-    if code == errno.EADDRINUSE:
-        return f"--metrics-port {port} is taken on {host}; choose another, or 0 for any that is free"
-    if code in (errno.EACCES, errno.EPERM):
-        return f"--metrics-port {port} is reserved for the system; choose one above 1023"
-    if isinstance(error, OverflowError):
-        return f"--metrics-port {port} is impossible; expected 0 to 65535"
-    return f"cannot listen at {host}:{port} ({error}); --metrics-host is an address of this machine"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers GET for the two paths."""
-
-    registry: ClassVar[CollectorRegistry]
-    watch: ClassVar[HealthWatch]
-    server_version = f"edgevision/{__version__}"
-    timeout = 10  # a scraper that says nothing must not hold a thread for ever
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path == "/metrics":
-            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(200, content_type, encode(self.registry))
-        elif path == "/healthz":
-            health = self.watch.look()
-            self._answer(200 if health.healthy else 503, "application/json", msgspec.json.encode(health))
-        else:
-            self._answer(404, "text/plain; charset=utf-8", b"try /metrics or /healthz\n")
-
-    def _answer(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: a line for every scrape would bury the log."""
