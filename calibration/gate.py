@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
+from calibration.ranges import Method
+
 MAX_TRIALS = 8
-"""Evaluations of a quantised model at the most; the float model takes one more."""
+"""Evaluations of a quantised model at the most; one more for each further method to choose ranges by."""
+
+_EQUAL = 10**0.1  # a decibel
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One quantised model that was evaluated.
 
     Attributes:
+        method: how its ranges were chosen.
         float_layers: how many layers were put back to float, the worst first.
         share: of the convolution work that is in int8.
         value: the figure.
         drop: of the figure against the float model's; negative where int8 is better.
     """
 
+    method: Method
     float_layers: int
     share: float
     value: float
@@ -35,52 +41,76 @@ class Search(Generic[Found]):
 
     Attributes:
         trials: in the order they were made.
-        best: what ``evaluate`` gave for the fewest float layers inside the budget; None where none was.
+        chosen: the one with the fewest float layers inside the budget; None where none was.
+        best: what ``evaluate`` gave for it.
     """
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
+        self.chosen: Trial | None = None
         self.best: Found | None = None
 
 
+def order_methods(noises: Mapping[Method, float]) -> tuple[Method, ...]:
+    """In which order to try methods of choosing ranges: the least noise at the heads first.
+
+    Methods within a decibel of the best count as equal to it, and of equals the one that comes first in
+    ``noises`` leads: noise is measured on a few frames, and what cuts less is safer on frames not yet seen.
+    """
+    ordered = sorted(noises, key=lambda method: noises[method])
+    limit = noises[ordered[0]] * _EQUAL
+    first = next(method for method in noises if noises[method] <= limit)
+    return (first, *(method for method in ordered if method != first))
+
+
+def most_trials(methods: Sequence[Method], max_trials: int = MAX_TRIALS) -> int:
+    """How often :func:`search_fewest` evaluates at the most."""
+    return len(methods) - 1 + max_trials
+
+
 def search_fewest(
-    candidates: Callable[[], int],
-    evaluate: Callable[[int], tuple[Trial, Found]],
+    methods: Sequence[Method],
+    candidates: Callable[[Method], int],
+    evaluate: Callable[[Method, int], tuple[Trial, Found]],
     max_drop: float,
     max_trials: int = MAX_TRIALS,
 ) -> Search[Found]:
-    """Bisects for the least number of layers in float.
+    """Finds a method of choosing ranges, and bisects for the least number of layers in float.
 
-    All in int8 is tried first, then as many in float as may be; where that is inside the budget, the numbers
-    between. A drop need not fall with every layer: what is returned was evaluated, never guessed.
+    All in int8 is tried first, method by method until one is inside the budget: another range costs no
+    speed, a layer in float does. Where none is, the method that lost least goes on: with as many layers in
+    float as may be, and where that is inside the budget, with the numbers between. A drop need not fall with
+    every layer: what is returned was evaluated, never guessed.
 
     Args:
-        candidates: how many layers may go back to float, 0 or more; asked once all in int8 has failed, for
-            ranking them takes time.
-        evaluate: builds and evaluates the model with so many layers in float.
+        methods: to try, in this order; one or more.
+        candidates: how many layers may go back to float with a method's ranges, 0 or more; asked once all in
+            int8 has failed, for ranking them takes time.
+        evaluate: builds and evaluates the model with a method's ranges and so many layers in float.
         max_drop: the budget.
-        max_trials: calls of ``evaluate``, two or more.
+        max_trials: calls of ``evaluate`` with the method that is chosen, two or more.
     """
     search: Search[Found] = Search()
 
-    def passes(count: int) -> bool:
-        trial, found = evaluate(count)
+    def passes(method: Method, count: int) -> bool:
+        trial, found = evaluate(method, count)
         search.trials.append(trial)
         if trial.drop <= max_drop:
-            search.best = found
+            search.chosen, search.best = trial, found
             return True
         return False
 
-    if passes(0):
+    if any(passes(method, 0) for method in methods):
         return search
-    most = candidates()
-    if most == 0 or not passes(most):
+    method = min(search.trials, key=lambda trial: trial.drop).method
+    most = candidates(method)
+    if most == 0 or not passes(method, most):
         return search
     failed, passed = 0, most
-    while passed - failed > 1 and len(search.trials) < max_trials:
+    while passed - failed > 1 and len(search.trials) < most_trials(methods, max_trials):
         # Few layers hold most of the noise, so the first steps look at the small numbers.
         middle = max(failed + 1, (failed + passed) // (3 if failed == 0 else 2))
-        if passes(middle):
+        if passes(method, middle):
             passed = middle
         else:
             failed = middle

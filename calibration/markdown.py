@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from calibration.ranges import Method
 from calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
 
 _WIDEST = 10
@@ -17,7 +18,9 @@ def render_markdown(report: CalibrationReport) -> str:
         *_warnings(report),
         "## What it is",
         _facts(report),
-        *([] if report.gate is None else ["## Accuracy", _gate(report.gate)]),
+        *([] if report.gate is None else ["## Accuracy", _gate(report, report.gate)]),
+        "## Ranges by method",
+        _methods(report),
         "## Layers in float",
         _layers(report.float_layers),
         "## Speed on this machine",
@@ -52,32 +55,61 @@ def _warnings(report: CalibrationReport) -> list[str]:
 
 
 def _facts(report: CalibrationReport) -> str:
-    chosen = report.method if report.percentile is None else f"{report.method} {report.percentile:g}"
+    auto = ", the choice of `--method auto`" if report.asked_method == "auto" else ""
+    frames = f"over {report.frames} frames (`{report.frames_sha256[:12]}`)"
     rows = [
         ("Model", f"{report.model}, from `{report.float_file}` (`{report.float_sha256[:12]}`)"),
         ("Convolutions in int8", f"{report.int8_convolutions} of {report.convolutions}"),
         ("Convolution work in int8", f"{report.int8_share:.1%}"),
         ("Size", f"{report.float_bytes / 1e6:.2f} MB to {report.int8_bytes / 1e6:.2f} MB"),
-        ("Ranges", f"{chosen}, over {report.frames} frames (`{report.frames_sha256[:12]}`)"),
+        ("Ranges", f"{_method(report, report.method)}{auto}, {frames}"),
         ("Frames from", ", ".join(f"`{source}`" for source in report.sources)),
         ("Form", "symmetric int8, a scale for each channel of weights, zero points 0, Q/DQ nodes"),
     ]
     return _table(("", ""), rows)
 
 
-def _gate(gate: GateCard) -> str:
+def _method(report: CalibrationReport, method: Method) -> str:
+    """A method of choosing ranges, with its setting."""
+    return f"percentile {report.percentile:g}" if method == "percentile" else method
+
+
+def _gate(report: CalibrationReport, gate: GateCard) -> str:
     rows = [
-        (str(trial.float_layers), f"{trial.share:.1%}", f"{trial.value:.4f}", f"{trial.drop:+.4f}")
-        for trial in gate.trials
+        (
+            _method(report, trial.method),
+            str(trial.float_layers),
+            f"{trial.share:.1%}",
+            f"{trial.value:.4f}",
+            f"{trial.drop:+.4f}",
+            "this file" if i == gate.chosen else "",
+        )
+        for i, trial in enumerate(gate.trials)
     ]
     change = gate.difference
     text = (
         f"Measured on {gate.pictures} pictures of `{gate.data}` through the runtime's own detector, the int8 "
         "graph computed as written (no kernel of this CPU's that saturates). Interval: paired bootstrap, "
-        f"{change.resamples} resamples. Layers put back were chosen on these pictures: a set "
+        f"{change.resamples} resamples. Ranges and layers put back were chosen on these pictures: a set "
         "that the gate never saw may show a little more.\n\n"
     )
-    return text + _table(("Layers put back", "Work in int8", gate.figure, "Drop"), rows)
+    return text + _table(("Ranges", "Layers put back", "Work in int8", gate.figure, "Drop", ""), rows)
+
+
+def _methods(report: CalibrationReport) -> str:
+    rows = [
+        (
+            _method(report, one.method),
+            "no noise" if one.sqnr_db is None else f"{one.sqnr_db:.1f} dB",
+            "not evaluated" if one.drop is None else f"{one.drop:+.4f}",
+            "this file" if one.method == report.method else "",
+        )
+        for one in report.methods
+    ]
+    return (
+        "With every layer in int8 that may be. Signal over noise at the heads, on a few of the frames, needs "
+        "no labels: the higher, the less int8 changes.\n\n"
+    ) + _table(("Ranges", "Signal over noise", "Drop", ""), rows)
 
 
 def _layers(layers: tuple[LayerCard, ...]) -> str:

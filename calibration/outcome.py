@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import onnx
 
 from calibration.gate import Trial
-from calibration.ranges import PERCENTILE, Method, TensorStatistics
+from calibration.ranges import METHODS, PERCENTILE, Method, TensorStatistics
 from calibration.sensitivity import Sensitivity
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
 from edgevision.manifest import Manifest
+
+Choice = Literal["auto", "minmax", "percentile", "entropy"]
+CHOICES: tuple[Choice, ...] = ("auto", *METHODS)
+"""How ranges are chosen; ``auto`` compares the methods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +24,20 @@ class Settings:
     """What decides the result, besides the model and the frames.
 
     Attributes:
-        method, percentile: see :func:`calibration.ranges.thresholds`.
+        method, percentile: see :func:`calibration.ranges.thresholds`; ``auto`` compares them.
         max_drop: of the yardstick's figure.
         min_share: of the convolution work that stays in int8, 0..1.
     """
 
-    method: Method = "minmax"
+    method: Choice = "auto"
     percentile: float = PERCENTILE
     max_drop: float = 0.01
     min_share: float = 0.8
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods that may be used."""
+        return METHODS if self.method == "auto" else (self.method,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Gate:
         before, after: the figure in float and in int8.
         difference: the second less the first, with its interval.
         trials: every quantised model that was evaluated.
+        chosen: the one that was taken.
     """
 
     source: str
@@ -48,6 +59,7 @@ class Gate:
     after: float
     difference: Interval
     trials: tuple[Trial, ...]
+    chosen: Trial
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +70,8 @@ class Quantised:
         graph, manifest: the int8 model.
         layers: those in int8.
         returned: those that the gate put back to float, the worst first.
+        method: how the ranges were chosen.
+        noises: at the heads with all candidates in int8, for each method that was allowed.
         thresholds: the range of each quantised tensor.
         statistics: what the tensors showed.
         gate: None without labelled data.
@@ -68,6 +82,8 @@ class Quantised:
     manifest: Manifest
     layers: tuple[Convolution, ...]
     returned: tuple[Sensitivity, ...]
+    method: Method
+    noises: dict[Method, float]
     thresholds: dict[str, float]
     statistics: dict[str, TensorStatistics]
     gate: Gate | None

@@ -6,7 +6,7 @@ magnitudes in bins up to them. Zeros are counted apart, since int8 holds them ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -87,20 +87,37 @@ def measure_ranges(
     for name, least, most in zip(names, low, high, strict=True):
         if not (np.isfinite(least) and np.isfinite(most)):
             raise CalibrationError(f"tensor {name} holds numbers that are not finite; the model is broken")
-    counts = [()] * len(names)
-    if histograms:
-        greatest = np.maximum(np.abs(low), np.abs(high))
-        counts = _count(simulation, frames, greatest, lambda more: on_frame(done + more))
-    return {
-        name: TensorStatistics(
-            low=float(low[i]), high=float(high[i]), mean=float(total[i] / done), histogram=counts[i]
-        )
+    found = {
+        name: TensorStatistics(low=float(low[i]), high=float(high[i]), mean=float(total[i] / done))
         for i, name in enumerate(names)
+    }
+    return add_histograms(model, found, frames, lambda more: on_frame(done + more)) if histograms else found
+
+
+def add_histograms(
+    model: onnx.ModelProto,
+    extremes: Mapping[str, TensorStatistics],
+    frames: Frames,
+    on_frame: OnFrame = lambda done: None,
+) -> dict[str, TensorStatistics]:
+    """Counts magnitudes in a second pass over the frames.
+
+    Args:
+        model, frames: those that ``extremes`` were measured with.
+        extremes: see :func:`measure_ranges`.
+        on_frame: called with the number of frames done.
+    """
+    names = sorted(extremes)
+    simulation = Simulation(cut_model(model, names), names)
+    greatest = np.array([extremes[name].greatest for name in names])
+    counts = _count(simulation, frames, greatest, on_frame)
+    return {
+        name: msgspec.structs.replace(extremes[name], histogram=counts[i]) for i, name in enumerate(names)
     }
 
 
 def thresholds(
-    statistics: dict[str, TensorStatistics], method: Method, percentile: float = PERCENTILE
+    statistics: Mapping[str, TensorStatistics], method: Method, percentile: float = PERCENTILE
 ) -> dict[str, float]:
     """For each tensor the greatest magnitude that int8 is to hold; beyond it values are cut.
 

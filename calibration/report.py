@@ -9,9 +9,10 @@ import msgspec
 import edgevision
 from calibration.gate import Trial
 from calibration.model import FloatModel
-from calibration.outcome import Quantised, Settings
+from calibration.outcome import Choice, Quantised, Settings
+from calibration.ranges import Method
 from calibration.samples import CalibrationSet
-from calibration.sensitivity import int8_share
+from calibration.sensitivity import decibels, int8_share
 from calibration.speed import Speed
 from edgevision.evaluation.bootstrap import Interval
 
@@ -55,6 +56,20 @@ class RangeCard(msgspec.Struct, frozen=True, kw_only=True):
     scale: float
 
 
+class MethodCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A method of choosing ranges, with every layer in int8 that may be.
+
+    Attributes:
+        method: its name.
+        sqnr_db: signal over noise at the heads, over a few of the frames; None where there is no noise.
+        drop: of the gate's figure; None where it was not evaluated.
+    """
+
+    method: Method
+    sqnr_db: float | None
+    drop: float | None
+
+
 class GateCard(msgspec.Struct, frozen=True, kw_only=True):
     """The accuracy gate.
 
@@ -66,6 +81,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
         difference: int8 less float with its 95 % interval, from a paired bootstrap.
         max_drop: the budget.
         trials: every int8 model that was evaluated.
+        chosen: place among them of the one that was taken.
     """
 
     data: str
@@ -76,6 +92,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
     difference: Interval
     max_drop: float
     trials: tuple[Trial, ...]
+    chosen: int
 
 
 class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +104,10 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         float_sha256, int8_sha256: of their content, metadata left out.
         float_bytes, int8_bytes: sizes.
         frames, frames_sha256, sources: what the ranges were measured on.
-        method, percentile: how ranges were chosen.
+        method: how ranges were chosen.
+        asked_method: ``--method``: the same, or ``auto``.
+        methods: those that were compared.
+        percentile: what ``percentile`` held, in per cent; None where it was not compared.
         int8_share: of the convolution work, 0..1.
         convolutions, int8_convolutions: counts.
         gate: None without labelled data.
@@ -110,7 +130,9 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
     frames_sha256: str
     sources: tuple[str, ...]
-    method: str
+    method: Method
+    asked_method: Choice
+    methods: tuple[MethodCard, ...]
     percentile: float | None
     int8_share: float
     convolutions: int
@@ -150,6 +172,7 @@ def make_report(
             difference=result.gate.difference,
             max_drop=settings.max_drop,
             trials=result.gate.trials,
+            chosen=result.gate.trials.index(result.gate.chosen),
         )
     ranges = tuple(
         RangeCard(
@@ -172,8 +195,10 @@ def make_report(
         frames=len(frames.frames),
         frames_sha256=frames.hash,
         sources=tuple(sources),
-        method=settings.method,
-        percentile=settings.percentile if settings.method == "percentile" else None,
+        method=result.method,
+        asked_method=settings.method,
+        methods=_methods(result),
+        percentile=settings.percentile if "percentile" in result.noises else None,
         int8_share=int8_share(result.layers, model.convolutions),
         convolutions=len(model.convolutions),
         int8_convolutions=len(result.layers),
@@ -189,6 +214,19 @@ def make_report(
 def encode_report(report: CalibrationReport) -> bytes:
     """The report as JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def _methods(result: Quantised) -> tuple[MethodCard, ...]:
+    trials = result.gate.trials if result.gate is not None else ()
+    drops = {trial.method: trial.drop for trial in trials if not trial.float_layers}
+    return tuple(
+        MethodCard(
+            method=method,
+            sqnr_db=round(decibels(noise), 1) if noise else None,
+            drop=drops.get(method),
+        )
+        for method, noise in result.noises.items()
+    )
 
 
 def _float_layers(model: FloatModel, result: Quantised) -> tuple[LayerCard, ...]:

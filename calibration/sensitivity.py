@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from calibration.qdq import insert_qdq
+from calibration.ranges import Method
 from calibration.simulate import Simulation
 from edgevision.graph.convolutions import Convolution, cut_model
 from edgevision.types import FloatArray
@@ -31,8 +32,13 @@ class Sensitivity:
 
     @property
     def sqnr_db(self) -> float:
-        """Signal over noise in decibels; infinite without noise."""
-        return -10 * log10(self.noise) if self.noise > 0 else float("inf")
+        """See :func:`decibels`."""
+        return decibels(self.noise)
+
+
+def decibels(noise: float) -> float:
+    """Signal over noise; infinite without noise."""
+    return -10 * log10(noise) if noise > 0 else float("inf")
 
 
 def measure_sensitivity(
@@ -66,6 +72,42 @@ def measure_sensitivity(
         found.append(Sensitivity(layer, float(np.mean(errors))))
         on_layer(done)
     return tuple(found)
+
+
+def measure_noise(
+    model: onnx.ModelProto,
+    layers: Sequence[Convolution],
+    thresholds: Mapping[Method, Mapping[str, float]],
+    heads: Sequence[str],
+    frames: NDArray[np.uint8],
+    on_frame: Callable[[int], None] = lambda done: None,
+) -> dict[Method, float]:
+    """The noise at the heads with all of ``layers`` in int8, for each method of choosing ranges.
+
+    It needs no labels, and on the shipped detector it falls as the loss of AP does.
+
+    Args:
+        thresholds: the ranges of each method; see :func:`calibration.qdq.insert_qdq`.
+        on_frame: called with the number of frames done, over all methods together.
+        model, layers, heads, frames: see :func:`measure_sensitivity`.
+    """
+    part = cut_model(model, heads)
+    as_float = Simulation(part, heads)
+    quantised = {
+        method: Simulation(insert_qdq(part, layers, thresholds[method]), heads) for method in thresholds
+    }
+    power = np.zeros(len(heads))
+    errors = {method: np.zeros(len(heads)) for method in thresholds}
+    done = 0
+    for frame in frames:
+        wanted = as_float(frame[None])
+        power += [np.var(one, dtype=np.float64) for one in wanted]
+        for method, simulation in quantised.items():
+            seen = simulation(frame[None])
+            errors[method] += [_squared_error(a, b) for a, b in zip(wanted, seen, strict=True)]
+            done += 1
+            on_frame(done)
+    return {method: float(np.mean(error / np.maximum(power, 1e-30))) for method, error in errors.items()}
 
 
 def sensitivity_frames(convolutions: Collection[Convolution]) -> int:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from calibration.report import CalibrationReport
+from edgevision.cli import main
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.frames import add_preprocessing
 from edgevision.graph.segmentation import add_class_map
@@ -22,7 +27,7 @@ SIZE = 32
 CLASSES = ("dark", "bright")
 
 
-def segmenter_graph(seed: int = 0, wild: bool = False) -> onnx.ModelProto:
+def segmenter_graph(seed: int = 0, wild: bool = False, spiked: float = 0) -> onnx.ModelProto:
     """A segmenter of bright pixels with noise in its weights: five convolutions, one residual sum, 32x32.
 
     ``stem`` 3x3 to 8 channels, ``wide`` 1x1 to 8, ``deep`` depthwise 3x3, ``mix`` 1x1, ``logits`` 1x1.
@@ -31,6 +36,8 @@ def segmenter_graph(seed: int = 0, wild: bool = False) -> onnx.ModelProto:
         seed: of the weights.
         wild: one channel of ``wide`` is a thousand times the others, which per-tensor ranges cannot hold;
             ``deep`` shrinks it again.
+        spiked: the last channel of ``wide`` is 0 but where a pixel is white, and there twenty times what the
+            others reach; ``deep`` multiplies it by this, which changes no answer.
     """
     rng = np.random.default_rng(seed)
     g = GraphBuilder("core/")
@@ -54,11 +61,16 @@ def segmenter_graph(seed: int = 0, wild: bool = False) -> onnx.ModelProto:
     # Moved up past the ReLU and down again, so that the sign that decides hangs on every step.
     identity = np.eye(8)[:, :, None, None]
     lifted = identity * scale[:, None, None, None]
-    wide = g("Relu", convolution("wide", stem, lifted + noise(rng, (8, 8, 1, 1)), 2.5 * scale))
+    lift, drop = 2.5 * scale, np.full(8, -5.0)
+    if spiked:
+        lifted[7, 7], lift[7], drop[7] = 500, -500 * 1.8, 0
+    wide = g("Relu", convolution("wide", stem, lifted + noise(rng, (8, 8, 1, 1)), lift))
     spread = np.zeros((8, 1, 3, 3))
     spread[:, :, 1, 1] = 1
+    if spiked:
+        spread[7] *= spiked
     deep = convolution("deep", wide, spread / scale[:, None, None, None], np.zeros(8), group=8)
-    mixed = convolution("mix", deep, 2 * identity + noise(rng, (8, 8, 1, 1)), np.full(8, -5))
+    mixed = convolution("mix", deep, 2 * identity + noise(rng, (8, 8, 1, 1)), drop)
     total = g("Add", mixed, stem, out="total")
     answer = np.stack([-np.ones(8), np.ones(8)])[:, :, None, None]
     convolution("logits", total, answer, np.zeros(2))
@@ -97,9 +109,11 @@ def segmenter_manifest(**changes: object) -> Manifest:
     return msgspec.structs.replace(manifest, **changes)
 
 
-def write_segmenter(path: Path, seed: int = 0, wild: bool = False, **changes: object) -> Path:
+def write_segmenter(
+    path: Path, seed: int = 0, wild: bool = False, spiked: float = 0, **changes: object
+) -> Path:
     """The model of :func:`segmenter_graph` as a file of the contract."""
-    path.write_bytes(segmenter_graph(seed, wild).SerializeToString(deterministic=True))
+    path.write_bytes(segmenter_graph(seed, wild, spiked).SerializeToString(deterministic=True))
     write_manifest(path, segmenter_manifest(**changes))
     return path
 
@@ -141,3 +155,49 @@ class Stages:
     def __call__(self, label: str, total: int | None) -> Iterator[object]:
         self.opened.append(label)
         yield lambda done: None
+
+
+def calibration_place(folder: Path) -> Path:
+    """A model, pictures to calibrate on, and a labelled set: bright pixels are class 1."""
+    write_segmenter(folder / "bright.onnx")
+    save_pictures(folder / "photos", pictures(12, seed=1, size=64))
+    write_labelled(folder / "set", pictures(6, seed=2))
+    return folder
+
+
+def save_pictures(folder: Path, images: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{i:02}.png"), image)
+
+
+def write_labelled(folder: Path, images: np.ndarray) -> None:
+    save_pictures(folder / "images" / "val", images)
+    bright = (images.astype(float).mean(axis=3) > 127.5).astype(np.uint8)
+    save_pictures(folder / "labels" / "val", bright)
+    (folder / "val.txt").write_text("\n".join(f"{i:02}" for i in range(len(images))) + "\n")
+    classes = [{"id": 0, "name": "dark", "rgb": [0, 0, 0]}, {"id": 1, "name": "bright", "rgb": [9, 9, 9]}]
+    (folder / "classes.json").write_text(json.dumps({"ignore_index": 255, "classes": classes}))
+
+
+def run_calibrate(place: Path, *options: str, model: str = "bright.onnx") -> int:
+    """Runs the command in ``place``; its exit code."""
+    arguments = ["calibrate", str(place / model), "--out", str(place / "bright.int8.onnx"),
+                 "--cache", str(place / "cache")]  # fmt: skip
+    if "--from" not in options:
+        arguments += ["--from", str(place / "photos")]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, *options])
+    return int(end.value.code or 0)
+
+
+def gate_options(place: Path) -> list[str]:
+    return ["--data", str(place / "set"), "--split", "val"]
+
+
+def report_of(place: Path) -> CalibrationReport:
+    return msgspec.json.decode((place / "bright.int8.json").read_bytes(), type=CalibrationReport)
+
+
+def written(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir() if path.name.startswith((".", "bright.int8")))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from calibration.cache import Cache, cache_folder
 from calibration.domain import domain_warnings, picture_warnings
-from calibration.gate import MAX_TRIALS, Trial, search_fewest
-from calibration.ranges import TensorStatistics, measure_ranges, thresholds
+from calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
+from calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
 from calibration.sensitivity import (
     Sensitivity,
     float_order,
@@ -28,22 +28,31 @@ from edgevision.graph.convolutions import Convolution, find_convolutions
 def search(drops: list[float], budget: float) -> tuple[int | None, list[int]]:
     """The search over made-up drops, by number of layers in float: what it chose, and what it tried."""
 
-    def evaluate(count: int) -> tuple[Trial, int]:
-        return Trial(float_layers=count, share=1.0, value=0.5 - drops[count], drop=drops[count]), count
-
-    found = search_fewest(lambda: len(drops) - 1, evaluate, budget)
+    found = search_methods({"minmax": drops}, budget)
     return found.best, [trial.float_layers for trial in found.trials]
+
+
+def search_methods(drops: dict[Method, list[float]], budget: float) -> Search[int]:
+    """The same over several methods, in their order."""
+
+    def evaluate(method: Method, count: int) -> tuple[Trial, int]:
+        return trial(method, count, drops[method][count]), count
+
+    return search_fewest(list(drops), lambda method: len(drops[method]) - 1, evaluate, budget)
+
+
+def trial(method: Method, count: int, drop: float) -> Trial:
+    return Trial(method=method, float_layers=count, share=1.0, value=0.5 - drop, drop=drop)
 
 
 def test_all_in_int8_is_enough_where_it_is_enough() -> None:
     asked = []
 
-    def candidates() -> int:
-        asked.append(1)
+    def candidates(method: Method) -> int:
+        asked.append(method)
         return 9
 
-    trial = Trial(float_layers=0, share=1.0, value=0.5, drop=0.01)
-    found = search_fewest(candidates, lambda count: (trial, count), 0.01)
+    found = search_fewest(["minmax"], candidates, lambda method, n: (trial(method, n, 0.01), n), 0.01)
     assert found.best == 0
     assert not asked, "layers are ranked only where that is needed"
 
@@ -56,6 +65,53 @@ def test_the_fewest_layers_inside_the_budget() -> None:
 def test_a_budget_that_cannot_be_met_costs_two_evaluations() -> None:
     assert search([0.3, 0.2, 0.1], 0.01) == (None, [0, 2])
     assert search([0.3], 0.01) == (None, [0])
+
+
+def test_another_range_is_tried_before_a_layer_goes_back() -> None:
+    found = search_methods({"minmax": [0.04, 0.0], "percentile": [0.004, 0.0], "entropy": [0.0, 0.0]}, 0.01)
+    assert [(one.method, one.float_layers) for one in found.trials] == [("minmax", 0), ("percentile", 0)]
+    assert found.chosen == found.trials[1]
+
+
+def test_layers_go_back_with_the_method_that_lost_least() -> None:
+    drops = {"minmax": [0.2] * 4, "percentile": [0.05, 0.04, 0.009, 0.0], "entropy": [0.1, 0.0, 0.0, 0.0]}
+    found = search_methods(drops, 0.01)  # type: ignore[arg-type]
+    tried = [(one.method, one.float_layers) for one in found.trials]
+    assert tried == [
+        *((method, 0) for method in drops),
+        ("percentile", 3),
+        ("percentile", 1),
+        ("percentile", 2),
+    ]
+    assert found.chosen is not None
+    assert (found.chosen.method, found.chosen.float_layers, found.best) == ("percentile", 2, 2)
+
+
+@given(st.lists(st.lists(st.floats(-0.1, 0.5), min_size=90, max_size=90), min_size=1, max_size=3))
+def test_evaluations_are_bounded_with_several_methods(drops: list[list[float]]) -> None:
+    found = search_methods(dict(zip(METHODS, drops, strict=False)), 0.0)
+    assert len(found.trials) <= most_trials(METHODS[: len(drops)]) == MAX_TRIALS + len(drops) - 1
+    whole = [one.drop for one in found.trials if not one.float_layers]
+    assert len(whole) == len(drops) or whole[-1] <= 0
+    if found.chosen is not None:
+        assert found.chosen in found.trials
+        assert found.chosen.drop <= 0
+
+
+@pytest.mark.parametrize(
+    ("noises", "order"),
+    [
+        ({"minmax": 0.1}, ["minmax"]),
+        ({"minmax": 0.1, "percentile": 0.09, "entropy": 0.2}, ["minmax", "percentile", "entropy"]),
+        ({"minmax": 0.2, "percentile": 0.09, "entropy": 0.08}, ["percentile", "entropy", "minmax"]),
+        ({"minmax": 0.2, "percentile": 0.12, "entropy": 0.08}, ["entropy", "percentile", "minmax"]),
+        ({"minmax": 0.0, "percentile": 0.0, "entropy": 0.0}, ["minmax", "percentile", "entropy"]),
+    ],
+)
+def test_methods_are_tried_by_noise_and_the_one_that_cuts_least_of_equals(
+    noises: dict[Method, float], order: list[Method]
+) -> None:
+    assert list(order_methods(noises)) == order
 
 
 @given(st.lists(st.floats(-0.1, 0.5), min_size=1, max_size=150), st.floats(0, 0.2))

@@ -68,7 +68,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
 def quantised(model: FloatModel) -> Quantised:
     stages = Stages()
     found = calibrate(model, FakeFrames(frames(12, seed=0)), Settings(), None, Cache(None), stages)  # type: ignore[arg-type]
-    assert stages.opened == ["measuring ranges"], "without labelled data nothing is evaluated or ranked"
+    assert stages.opened == ["measuring ranges", "counting magnitudes", "comparing ranges"], (
+        "without labelled data nothing is evaluated or ranked"
+    )
     return found
 
 

@@ -1,27 +1,27 @@
-"""``edgevision calibrate`` on small real models and pictures: what it writes, and what it refuses."""
+"""``edgevision calibrate`` on small real models and pictures: what it writes, and what it chooses."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import cv2
-import msgspec
 import numpy as np
 import onnx
 import pytest
-from calibration_helpers import SIZE, pictures, write_segmenter
-from onnx import numpy_helper
+from calibration_helpers import (
+    SIZE,
+    calibration_place,
+    gate_options,
+    pictures,
+    report_of,
+    run_calibrate,
+    save_pictures,
+    write_segmenter,
+    written,
+)
 
 from calibration.qdq import check_qdq
-from calibration.report import CalibrationReport
 from calibration.simulate import SimulatedEngine
-from edgevision.cli import main
 from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.manifest import content_sha256, read_manifest
@@ -29,56 +29,14 @@ from edgevision.manifest import content_sha256, read_manifest
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A model, pictures to calibrate on, and a labelled set: bright pixels are class 1."""
-    write_segmenter(tmp_path / "bright.onnx")
-    save_pictures(tmp_path / "photos", pictures(12, seed=1, size=64))
-    write_labelled(tmp_path / "set", pictures(6, seed=2))
-    return tmp_path
-
-
-def save_pictures(folder: Path, images: np.ndarray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images):
-        cv2.imwrite(str(folder / f"{i:02}.png"), image)
-
-
-def write_labelled(folder: Path, images: np.ndarray) -> None:
-    save_pictures(folder / "images" / "val", images)
-    bright = (images.astype(float).mean(axis=3) > 127.5).astype(np.uint8)
-    save_pictures(folder / "labels" / "val", bright)
-    (folder / "val.txt").write_text("\n".join(f"{i:02}" for i in range(len(images))) + "\n")
-    classes = [{"id": 0, "name": "dark", "rgb": [0, 0, 0]}, {"id": 1, "name": "bright", "rgb": [9, 9, 9]}]
-    (folder / "classes.json").write_text(json.dumps({"ignore_index": 255, "classes": classes}))
-
-
-def calibrate(place: Path, *options: str, model: str = "bright.onnx") -> int:
-    """Runs the command in ``place``; its exit code."""
-    arguments = ["calibrate", str(place / model), "--out", str(place / "bright.int8.onnx"),
-                 "--cache", str(place / "cache")]  # fmt: skip
-    if "--from" not in options:
-        arguments += ["--from", str(place / "photos")]
-    with pytest.raises(SystemExit) as end:
-        main([*arguments, *options])
-    return int(end.value.code or 0)
-
-
-def gate(place: Path) -> list[str]:
-    return ["--data", str(place / "set"), "--split", "val"]
-
-
-def report_of(place: Path) -> CalibrationReport:
-    return msgspec.json.decode((place / "bright.int8.json").read_bytes(), type=CalibrationReport)
-
-
-def written(place: Path) -> list[str]:
-    return sorted(path.name for path in place.iterdir() if path.name.startswith((".", "bright.int8")))
+    return calibration_place(tmp_path)
 
 
 ALL = ["bright.int8.frames.json", "bright.int8.json", "bright.int8.md", "bright.int8.onnx"]
 
 
 def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> None:
-    assert calibrate(place, *gate(place), "--max-drop", "0.05") == 0
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     assert written(place) == ALL
     path = place / "bright.int8.onnx"
     manifest, source = read_manifest(path), read_manifest(place / "bright.onnx")
@@ -101,7 +59,7 @@ def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> N
 
 
 def test_the_report_holds_what_was_measured(place: Path) -> None:
-    assert calibrate(place, *gate(place), "--max-drop", "0.05") == 0
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     report = report_of(place)
     # stem 27 * 8, wide and mix 64 each, deep 72; logits, 16, feeds the head.
     assert report.int8_share == pytest.approx((216 + 64 + 72 + 64) / (216 + 64 + 72 + 64 + 16))
@@ -115,7 +73,7 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
     manifest = read_manifest(place / "bright.int8.onnx")
     assert manifest.figures == {"miou": pytest.approx(found.int8_value, abs=1e-4)}
     assert {one.name for one in report.ranges} == {"images", "core/LeakyRelu_1", "core/Relu_3", "deep"}
-    for one in report.ranges:
+    for one in report.ranges:  # minmax cuts nothing
         assert one.limit == pytest.approx(max(abs(one.low), abs(one.high)))
         assert one.scale == pytest.approx(one.limit / 127)
     assert "ONNX Runtime" in " ".join(speed.engine for speed in report.speed)
@@ -133,7 +91,7 @@ def test_the_reported_figure_is_the_one_that_the_file_has(place: Path) -> None:
     from calibration.accuracy import SegmentationYardstick
     from edgevision.data.segmentation import load_segmentation
 
-    assert calibrate(place, *gate(place), "--max-drop", "0.05") == 0
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     yardstick = SegmentationYardstick(load_segmentation(place / "set", "val"), "set")
     path = place / "bright.int8.onnx"
     again = yardstick.measure(SimulatedEngine(onnx.load(path), read_manifest(path)))
@@ -145,7 +103,7 @@ def test_the_reported_figure_is_the_one_that_the_file_has(place: Path) -> None:
 def test_the_gate_puts_back_the_layer_that_int8_cannot_hold(place: Path) -> None:
     """One channel of ``wide`` is a thousand times the others; ``deep`` reads it."""
     write_segmenter(place / "bright.onnx", wild=True)
-    assert calibrate(place, *gate(place), "--max-drop", "0.02", "--min-share", "0.7") == 0
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.02", "--min-share", "0.7") == 0
     report = report_of(place)
     assert report.gate is not None
     assert report.gate.trials[0].float_layers == 0
@@ -166,45 +124,118 @@ def test_a_budget_that_cannot_be_met_writes_nothing_and_says_why(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_segmenter(place / "bright.onnx", wild=True)
-    assert calibrate(place, *gate(place), "--max-drop", "0.02", "--min-share", "0.95") == 1
-    said = capsys.readouterr().err.strip()
-    assert said.count("\n") == 0
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.02", "--min-share", "0.95") == 1
+    *trials, said = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(":")[0] for line in trials] == [
+        "float", "int8 by minmax", "int8 by entropy", "int8 by percentile",
+    ]  # fmt: skip
+    assert all("over the budget of 0.02" in line for line in trials[1:])
     for part in (
-        "no int8 model within the budget",
+        "error: no int8 model within the budget",
         "miou fell by",
         "--max-drop is 0.02",
+        "minmax 0.",
         "nothing is written",
     ):
         assert part in said
     assert written(place) == []
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+def test_auto_takes_the_ranges_that_change_the_answers_least(place: Path) -> None:
+    """Of frames without extremes minmax is one of the best, and is taken, for it cuts nothing."""
+    assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
+    report = report_of(place)
+    assert (report.asked_method, report.method) == ("auto", "minmax")
+    assert [one.method for one in report.methods] == ["minmax", "percentile", "entropy"]
+    best = max(one.sqnr_db or 0 for one in report.methods)
+    assert report.methods[0].sqnr_db == pytest.approx(best, abs=1.1)
+    assert report.gate is not None
+    assert report.gate.trials[report.gate.chosen].method == "minmax"
+    assert report.methods[0].drop == report.gate.trials[0].drop
+    assert report.methods[1].drop is None, "nothing else was evaluated"
+    text = (place / "bright.int8.md").read_text()
+    assert "minmax, the choice of `--method auto`" in text
+    assert "| not evaluated |" in text
+
+
+def spotted(place: Path) -> list[str]:
+    """Four of the frames have a white spot, at which one channel reaches twenty times what all others do."""
+    frames = pictures(12, seed=1, size=64)
+    frames[:4, 30:32, 30:32] = 255
+    save_pictures(place / "spotted", frames)
+    return ["--from", str(place / "spotted"), *gate_options(place)]
+
+
+def test_auto_cuts_a_rare_extreme_that_would_idle_most_of_int8(place: Path) -> None:
+    """Here the extreme is small again at the heads, so their noise tells."""
+    write_segmenter(place / "bright.onnx", spiked=0.01)
+    reports = {}
+    for method in ("auto", "minmax"):
+        options = [*spotted(place), "--max-drop", "0.9", "--method", method, "--overwrite"]
+        assert run_calibrate(place, *options) == 0
+        reports[method] = report_of(place)
+    assert reports["auto"].method in ("percentile", "entropy")
+    gates = [reports[method].gate for method in ("auto", "minmax")]
+    assert gates[0] is not None
+    assert gates[1] is not None
+    assert len(gates[0].trials) == 1
+    assert gates[0].int8_value > gates[1].int8_value
+    assert reports["minmax"].percentile is None
+    assert [one.method for one in reports["minmax"].methods] == ["minmax"]
+
+
+def test_the_gate_tries_other_ranges_before_it_puts_layers_back(place: Path) -> None:
+    """Here the extreme is great at the heads, so cutting it looks like noise, though no answer needs it."""
+    write_segmenter(place / "bright.onnx", spiked=1)
+    assert run_calibrate(place, *spotted(place), "--max-drop", "0.05") == 0
+    report = report_of(place)
+    assert report.gate is not None
+    tried = [trial.method for trial in report.gate.trials]
+    assert tried[0] == "minmax"
+    assert report.method == tried[-1] != "minmax"
+    assert all(trial.float_layers == 0 for trial in report.gate.trials)
+    assert report.gate.chosen == len(tried) - 1
+    assert report.gate.int8_value == report.gate.trials[-1].value
+    assert not [layer for layer in report.float_layers if "accuracy gate" in layer.why]
+    manifest = read_manifest(place / "bright.int8.onnx")
+    assert manifest.calibration is not None
+    assert manifest.calibration.method == report.method
+
+
+def test_without_labels_auto_goes_by_the_noise_at_the_heads(place: Path) -> None:
+    assert run_calibrate(place) == 0
+    report = report_of(place)
+    assert (report.gate, report.method) == (None, "minmax")
+    assert all(one.sqnr_db is not None and one.drop is None for one in report.methods)
+    assert "accuracy was not measured" in (place / "bright.int8.md").read_text()
+
+
+@pytest.mark.parametrize("method", ["auto", "minmax", "percentile", "entropy"])
 def test_equal_inputs_give_an_equal_file_with_and_without_the_cache(place: Path, method: str) -> None:
     files = []
     for options in ([], [], ["--no-cache"]):
-        assert calibrate(place, "--method", method, "--overwrite", *options) == 0
+        assert run_calibrate(place, "--method", method, "--overwrite", *options) == 0
         files.append((place / "bright.int8.onnx").read_bytes())
     assert files[0] == files[1] == files[2]
 
 
 def test_changed_weights_never_meet_what_was_kept(place: Path) -> None:
-    assert calibrate(place) == 0
+    assert run_calibrate(place) == 0
     first = {one.name: one.limit for one in report_of(place).ranges}
     write_segmenter(place / "bright.onnx", seed=1)
-    assert calibrate(place, "--overwrite") == 0
+    assert run_calibrate(place, "--overwrite") == 0
     cached = (place / "bright.int8.onnx").read_bytes()
     second = {one.name: one.limit for one in report_of(place).ranges}
     assert first["images"] == second["images"]
     assert first["deep"] != second["deep"]
-    assert calibrate(place, "--overwrite", "--no-cache") == 0
+    assert run_calibrate(place, "--overwrite", "--no-cache") == 0
     assert (place / "bright.int8.onnx").read_bytes() == cached
 
 
 def test_methods_give_ranges_of_their_own(place: Path) -> None:
     limits = []
     for options in (["minmax"], ["percentile", "--percentile", "90"]):
-        assert calibrate(place, "--overwrite", "--method", *options) == 0
+        assert run_calibrate(place, "--overwrite", "--method", *options) == 0
         limits.append({one.name: one.limit for one in report_of(place).ranges})
     assert all(limits[1][name] <= limit for name, limit in limits[0].items())
     assert limits[1]["deep"] < limits[0]["deep"]
@@ -216,124 +247,11 @@ def test_frames_of_another_kind_are_warned_of(place: Path, capsys: pytest.Captur
         rng.integers(-3, 4, (8, 4, 4, 1)), np.ones((1, 16, 16, 3), int)
     )  # fmt: skip
     save_pictures(place / "grey", grey.astype(np.uint8))
-    options = ["--from", str(place / "grey"), *gate(place), "--max-drop", "0.9"]
-    assert calibrate(place, *options) == 0
+    options = ["--from", str(place / "grey"), *gate_options(place), "--max-drop", "0.9"]
+    assert run_calibrate(place, *options) == 0
     said = capsys.readouterr().err
     assert "calibration frames are flat" in said
     assert "unlike" in said
     assert "times as far" in said
     assert any("unlike" in line for line in report_of(place).warnings)
     assert "frames are few" in said
-
-
-def refused(place: Path, capsys: pytest.CaptureFixture[str], *options: str, **more: str) -> str:
-    before = written(place)
-    assert calibrate(place, *options, **more) in (1, 2)
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("error: ")
-    assert said.count("\n") == 0
-    assert written(place) == before
-    return said
-
-
-def test_one_frame_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = place / "one"
-    save_pictures(one, np.repeat(pictures(1, size=64), 5, axis=0))  # five times the same
-    assert "one distinct frame" in refused(place, capsys, "--from", str(one))
-
-
-def test_no_frames_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "empty").mkdir()
-    assert "empty" in refused(place, capsys, "--from", str(place / "empty"))
-    assert "nowhere" in refused(place, capsys, "--from", str(place / "nowhere.mp4"))
-
-
-def test_a_quantised_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert calibrate(place) == 0
-    (place / "bright.int8.onnx").rename(place / "again.onnx")
-    capsys.readouterr()
-    assert "quantised already" in refused(place, capsys, "--overwrite", model="again.onnx")
-
-
-def test_an_fp16_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_segmenter(place / "half.onnx", precision="fp16")
-    assert "is not FP32" in refused(place, capsys, model="half.onnx")
-
-
-def test_a_foreign_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = onnx.load(place / "bright.onnx")
-    del model.metadata_props[:]
-    onnx.save(model, place / "foreign.onnx")
-    assert "without edgevision metadata" in refused(place, capsys, model="foreign.onnx")
-    (place / "junk.onnx").write_bytes(b"not a model")
-    assert "junk.onnx" in refused(place, capsys, model="junk.onnx")
-
-
-def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = onnx.load(place / "bright.onnx")
-    model.graph.initializer[3].CopyFrom(
-        numpy_helper.from_array(np.zeros(8, np.float32), model.graph.initializer[3].name)
-    )
-    onnx.save(model, place / "edited.onnx")
-    assert "differs from the checksum" in refused(place, capsys, model="edited.onnx")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--method", "entrop"], "did you mean 'entropy'"),
-        (["--method", "percentile", "--percentile", "101"], "--percentile 101"),
-        (["--data", "set"], "expected --data FOLDER --split NAME"),
-        (["--data", "set", "--images", "x"], "expected --data FOLDER --split NAME"),
-        (["--split", "val"], "belong to --data"),
-        (["--max-drop", "-1"], "--max-drop -1"),
-        (["--min-share", "2"], "--min-share 2"),
-    ],
-)
-def test_impossible_requests_are_one_line(
-    place: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
-) -> None:
-    assert words in refused(place, capsys, *options)
-
-
-def test_a_folder_that_cannot_be_written_is_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not Path("/proc").is_dir():
-        pytest.skip("needs a folder that not even root can write in: /proc")
-    with pytest.raises(SystemExit) as end:
-        main(
-            [
-                "calibrate",
-                str(place / "bright.onnx"),
-                "--from",
-                str(place / "photos"),
-                "--out",
-                "/proc/x.onnx",
-            ]
-        )
-    assert end.value.code == 1
-    assert capsys.readouterr().err.startswith("error: cannot write in /proc")
-
-
-def test_existing_outputs_are_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "bright.int8.md").write_text("mine")
-    assert "--overwrite" in refused(place, capsys)
-    assert (place / "bright.int8.md").read_text() == "mine"
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_nothing(place: Path, sent: signal.Signals, code: int) -> None:
-    save_pictures(place / "many", pictures(400, seed=4, size=64))
-    command = [
-        sys.executable, "-m", "edgevision", "calibrate", str(place / "bright.onnx"),
-        "--from", str(place / "many"), "--out", str(place / "bright.int8.onnx"), "--no-cache",
-        "--frames", "400", "--method", "entropy",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "dumb"})
-    deadline = time.monotonic() + 60
-    while not list(place.glob(".calibrate-*/frames/*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(sent)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code, said
-    assert "Traceback" not in said
-    assert written(place) == []

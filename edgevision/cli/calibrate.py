@@ -17,10 +17,13 @@ def calibrate_command(
     out: Path = typer.Option(..., "--out", help="The ONNX file to write; its report goes beside it."),
     frames: int = typer.Option(512, "--frames", min=2, help="Distinct frames to draw at the most."),
     method: str = typer.Option(
-        "minmax", "--method", help="How ranges are chosen: minmax, percentile or entropy."
+        "auto",
+        "--method",
+        help="How ranges are chosen: minmax, percentile, entropy, or auto, which takes the one that changes "
+        "the model's answers least.",
     ),
     percentile: float = typer.Option(
-        99.99, "--percentile", help="With --method percentile: share of the magnitudes to hold, in per cent."
+        99.99, "--percentile", help="For percentile: share of the magnitudes to hold, in per cent."
     ),
     data: Path | None = typer.Option(
         None, "--data", help="Labelled data to hold the accuracy on, as 'edgevision eval' takes them."
@@ -45,9 +48,10 @@ def calibrate_command(
 ) -> None:
     """Quantise a model to int8, in the form that TensorRT fuses and accepts.
 
-    With --data the int8 model is compared with the float one; layers that suffer most go back to float until
-    the drop is inside --max-drop. Where that cannot be done, nothing is written. Beside the model lie its
-    report (.md and .json) and the list of the frames (.frames.json).
+    With --data the int8 model is compared with the float one. Over the budget, other ranges are tried first,
+    then layers that suffer most go back to float until the drop is inside --max-drop. Where that cannot be
+    done, nothing is written. Beside the model lie its report (.md and .json) and the list of the frames
+    (.frames.json).
 
     \b
     Examples:

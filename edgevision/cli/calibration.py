@@ -17,8 +17,7 @@ from calibration.cache import Cache, cache_folder
 from calibration.calibrate import calibrate
 from calibration.markdown import render_markdown, verdict
 from calibration.model import FloatModel, load_float_model
-from calibration.outcome import Settings
-from calibration.ranges import METHODS
+from calibration.outcome import CHOICES, Settings
 from calibration.report import encode_report, make_report
 from calibration.samples import CalibrationSet, sample_frames
 from calibration.speed import measure_speed, timed_engines
@@ -78,7 +77,8 @@ def run_calibration(request: Request) -> None:
     cache = Cache(None if request.no_cache else request.cache or cache_folder())
     with end_on_sigterm(), _staging(request.out) as folder:
         frames = _sample(request, model, folder / "frames", console)
-        result = calibrate(model, frames, settings, yardstick, cache, partial(counting, console))
+        stage, tell = partial(counting, console), partial(say, console)
+        result = calibrate(model, frames, settings, yardstick, cache, stage, tell)
         made = [folder / path.name for path in _outputs(request.out)]
         stored = save_model(result.graph, made[0], result.manifest)
         with counting(console, "timing", len(timed_engines())) as progress:
@@ -138,9 +138,9 @@ def _outputs(out: Path) -> list[Path]:
 def _settings(request: Request) -> Settings:
     if request.out.suffix.lower() != ".onnx":
         raise UsageError(f"--out {request.out}: expected a file name that ends in .onnx")
-    method = next((known for known in METHODS if known == request.method), None)
+    method = next((name for name in CHOICES if name == request.method), None)
     if method is None:
-        hint = nearest(request.method, METHODS) or f"; choose one of {', '.join(METHODS)}"
+        hint = nearest(request.method, CHOICES) or f"; choose one of {', '.join(CHOICES)}"
         raise UsageError(f"unknown method '{request.method}'{hint}")
     if not 50 <= request.percentile <= 100:
         raise UsageError(f"--percentile {request.percentile:g}: expected 50 to 100")

@@ -1,0 +1,170 @@
+"""Ranges, rankings and int8 graphs of one model on one set of frames, each made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from calibration.cache import Cache
+from calibration.model import FloatModel
+from calibration.outcome import Settings
+from calibration.qdq import insert_qdq
+from calibration.ranges import (
+    BINS,
+    Method,
+    OnFrame,
+    TensorStatistics,
+    add_histograms,
+    measure_ranges,
+    thresholds,
+)
+from calibration.samples import CalibrationSet
+from calibration.sensitivity import (
+    Sensitivity,
+    float_order,
+    measure_noise,
+    measure_sensitivity,
+    sensitivity_frames,
+)
+from edgevision.graph.convolutions import Convolution
+
+_RULES = 1  # goes up when the same inputs come to give other numbers, so that no old result is taken up
+_NOISE_FRAMES = 16
+
+Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""Opens a progress bar: what is done and how many there are, to a function to be told how many are done."""
+
+
+class Quantiser:
+    """Makes int8 models of a float one.
+
+    Args:
+        model: to quantise.
+        frames: to calibrate on.
+        settings: the percentile and the share of the work that stays in int8 are used.
+        cache: where ranges and rankings are kept, by the content of all that they depend on.
+        stage: shows progress.
+    """
+
+    def __init__(
+        self, model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, stage: Stage
+    ) -> None:
+        self.model, self._frames, self._settings = model, frames, settings
+        self._cache, self._stage = cache, stage
+        self._key = {
+            "rules": _RULES,
+            "model": model.sha256,
+            "frames": frames.hash,
+            "onnxruntime": onnxruntime.__version__,
+            "bins": BINS,
+        }
+        self._extremes: dict[str, TensorStatistics] | None = None
+        self._counted: dict[str, TensorStatistics] | None = None
+        self._limits: dict[Method, dict[str, float]] = {}
+        self._orders: dict[Method, tuple[Sensitivity, ...]] = {}
+        self._noises: dict[Method, float] | None = None
+
+    def extremes(self) -> dict[str, TensorStatistics]:
+        """What each tensor that a candidate reads showed over the frames, without its histogram."""
+        if self._extremes is None:
+            tensors = [layer.data for layer in self.model.candidates]
+            self._extremes = self._statistics(
+                False,
+                "measuring ranges",
+                lambda progress: measure_ranges(self.model.graph, tensors, self._one_by_one, False, progress),
+            )
+        return self._extremes
+
+    def limits(self, method: Method) -> dict[str, float]:
+        """For each of those tensors the greatest magnitude that int8 is to hold."""
+        if method not in self._limits:
+            seen = self.extremes() if method == "minmax" else self._histograms()
+            self._limits[method] = thresholds(seen, method, self._settings.percentile)
+        return self._limits[method]
+
+    def noises(self) -> dict[Method, float]:
+        """For each method that the settings allow, the noise at the heads with all candidates in int8."""
+        if self._noises is None:
+            limits = {method: self.limits(method) for method in self._settings.methods}
+            key = {**self._key, "kind": "noise of all", "frames_used": _NOISE_FRAMES, "thresholds": limits}
+            self._noises = self._cache.load(key, dict[Method, float])
+            if self._noises is None:
+                frames = self._spread(_NOISE_FRAMES)
+                with self._stage("comparing ranges", len(limits) * len(frames)) as progress:
+                    self._noises = measure_noise(
+                        self.model.graph,
+                        self.model.candidates,
+                        limits,
+                        self.model.manifest.heads,
+                        frames,
+                        progress,
+                    )
+                self._cache.store(key, self._noises)
+        return self._noises
+
+    def order(self, method: Method) -> tuple[Sensitivity, ...]:
+        """The layers that may go back to float with a method's ranges, the worst first."""
+        if method not in self._orders:
+            found = self._sensitivities(method)
+            self._orders[method] = float_order(found, self.model.convolutions, self._settings.min_share)
+        return self._orders[method]
+
+    def without(self, method: Method, count: int) -> tuple[Convolution, ...]:
+        """What is left in int8 once the worst ``count`` layers are in float."""
+        gone = {one.layer.name for one in self.order(method)[:count]} if count else set()
+        return tuple(layer for layer in self.model.candidates if layer.name not in gone)
+
+    def graph(self, method: Method, layers: Sequence[Convolution]) -> onnx.ModelProto:
+        """The model with ``layers`` in int8."""
+        return insert_qdq(self.model.graph, layers, self.limits(method))
+
+    def _histograms(self) -> dict[str, TensorStatistics]:
+        if self._counted is None:
+            extremes = self.extremes()
+            self._counted = self._statistics(
+                True,
+                "counting magnitudes",
+                lambda progress: add_histograms(self.model.graph, extremes, self._one_by_one, progress),
+            )
+        return self._counted
+
+    def _statistics(
+        self, histograms: bool, label: str, measure: Callable[[OnFrame], dict[str, TensorStatistics]]
+    ) -> dict[str, TensorStatistics]:
+        key = {**self._key, "kind": "ranges", "histograms": histograms}
+        kept = self._cache.load(key, dict[str, TensorStatistics])
+        if kept is not None:
+            return kept
+        with self._stage(label, len(self._frames.frames)) as progress:
+            found = measure(progress)
+        self._cache.store(key, found)
+        return found
+
+    def _one_by_one(self) -> Iterator[NDArray[np.uint8]]:
+        return self._frames.batches(1)
+
+    def _sensitivities(self, method: Method) -> tuple[Sensitivity, ...]:
+        layers, limits = self.model.candidates, self.limits(method)
+        count = sensitivity_frames(self.model.convolutions)
+        key = {**self._key, "kind": "noise", "frames_used": count, "thresholds": limits}
+        kept = self._cache.load(key, dict[str, float])
+        if kept is not None and set(kept) == {layer.name for layer in layers}:
+            return tuple(Sensitivity(layer, kept[layer.name]) for layer in layers)
+        with self._stage("ranking layers", len(layers)) as progress:
+            found = measure_sensitivity(
+                self.model.graph, layers, limits, self.model.manifest.heads, self._spread(count), progress
+            )
+        self._cache.store(key, {one.layer.name: one.noise for one in found})
+        return found
+
+    def _spread(self, count: int) -> NDArray[np.uint8]:
+        """``count`` of the frames, evenly spread: uint8 ``[count, H, W, 3]``."""
+        total = len(self._frames.frames)
+        wanted = {int(i) for i in np.linspace(0, total - 1, min(count, total)).round()}
+        chosen = [batch[0] for i, batch in enumerate(self._frames.batches(1)) if i in wanted]
+        return np.stack(chosen)
