@@ -60,6 +60,7 @@ class SimulatedEngine:
         self.manifest = manifest
         self.name = f"ONNX Runtime {onnxruntime.__version__} (CPU, graph as written)"
         self.reason = ""
+        self.requests = 1
         self.inputs: tuple[TensorSpec, ...] = (manifest.input_spec(),)
         self.outputs = manifest.output_specs()
         self._names = [spec.name for spec in self.outputs]
