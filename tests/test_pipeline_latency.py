@@ -129,6 +129,21 @@ def test_a_hiccup_changes_nothing():
     assert figures.highest_level == 0
 
 
+@pytest.mark.parametrize("main_ms", [150, 4000])
+def test_one_frame_that_takes_long_does_not_silence_the_stream(main_ms):
+    """At the last level a stream rests for three times what a frame takes, of late and not this once."""
+    machine = Machine(100, main_ms=main_ms)
+    machine.run(80)
+    assert machine.controller.figures().level == len(PACES) - 1
+    controller = machine.controller
+    controller.rendered(machine.now_ns - 9000 * MS, machine.now_ns - 8000 * MS, MAIN)
+    rest_ms = min(3 * main_ms, 1000)
+    machine.now_ns += (rest_ms - 1) * MS
+    assert not controller.admit(machine.now_ns)
+    machine.now_ns += MS
+    assert controller.admit(machine.now_ns)
+
+
 def test_answers_of_the_model_before_do_not_count_for_the_new_one():
     machine = Machine(100, has_fallback=True, main_ms=150, fallback_ms=30)
     machine.run(5)

@@ -19,7 +19,8 @@ class Pace:
 
     Attributes:
         depth: frames between model and outputs at a time.
-        rest: how long to wait after a frame, as a multiple of the time that it took.
+        rest: how long to wait after a frame, as a multiple of the time that frames took of late; a second at
+            the most.
     """
 
     depth: int
@@ -37,6 +38,7 @@ _TOLERATED = 2  # frames over the bound in a window; a hiccup is no reason to ch
 _COMFORT = 0.7  # of the bound: below it there is room for more
 _HOLD_S, _LONGEST_HOLD_S = 2.0, 300.0
 _PROBATION_S = 5.0
+_LONGEST_REST_S = 1.0  # a stream on a machine that is far too slow still gives a sign of life
 
 
 class LatencyController:
@@ -114,8 +116,13 @@ class LatencyController:
                 return  # it was on its way when the model changed, and tells nothing of the new one
             self._latencies_ms.append(latency_ms)
             self._service_ms.append(service_ms)
-            self._rested_ns = now_ns + round(PACES[self._rung % len(PACES)].rest * service_ms * 1e6)
+            self._rested_ns = now_ns + round(self._rest_s() * 1e9)
             self._decide(now_ns)
+
+    def _rest_s(self) -> float:
+        # By the median, or one frame that took long would silence the stream for long.
+        rest_s = PACES[self._rung % len(PACES)].rest * statistics.median(self._service_ms) / 1e3
+        return min(rest_s, _LONGEST_REST_S)
 
     def _decide(self, now_ns: int) -> None:
         late = sum(latency_ms > self._bound_ms for latency_ms in self._latencies_ms)
