@@ -1,9 +1,9 @@
 """How much of the engine's speed is left once everything round it runs too.
 
-Alternates, in one process and on one clip, between inference alone (inputs letterboxed beforehand) and the
-whole run (decode, letterbox, inference, overlay, H.264, JSON lines) through the same pipeline that
-``edgevision run`` uses. Then each stage runs alone, so that its CPU time, threads of libraries included,
-can be told apart.
+Alternates, in one process and on one clip, between inference alone (inputs letterboxed beforehand, as many at
+a time as a run of a recording has in flight) and the whole run (decode, letterbox, inference, overlay, H.264,
+JSON lines) through the same pipeline that ``edgevision run`` uses. Then each stage runs alone, so that its
+CPU time, threads of libraries included, can be told apart.
 
     python benchmarks/end_to_end.py [--source CLIP.mp4] [--model NAME|PATH] [--rounds 5] [--json PATH]
 
@@ -15,7 +15,6 @@ records the demo (1280x720, where H.264 weighs more than twice as much). Prints 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -25,15 +24,16 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from edgevision.detector import Batch, Detector
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import json_text, write_json
 from edgevision.overlay import Overlay, render
-from edgevision.pipeline import Stream, run_stream
+from edgevision.pipeline import Stream, ThreadBudget, run_stream
 from edgevision.types import Frame, Result
 from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.zoo import default_model, find_model
@@ -53,18 +53,21 @@ def main() -> int:
     options = parser.parse_args()
     try:
         path = find_model(options.model) if options.model else default_model().path
-        with load_engine(path, threads=options.threads) as engine, tempfile.TemporaryDirectory() as folder:
+        budget = ThreadBudget.of(options.threads, for_throughput=True)
+        budget.apply()
+        with (
+            load_engine(path, threads=options.threads, requests=budget.requests) as engine,
+            tempfile.TemporaryDirectory() as folder,
+        ):
             clip = options.source or reference_clip(Path(folder))
             result = measure(Detector(engine), clip, options.max_frames, options.rounds)
     except EdgeVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    result = {"model": path.stem, "threads": options.threads, **result}
-    text = json.dumps(result, indent=2)
+    result = {"model": path.stem, "threads": options.threads, "requests": budget.requests, **result}
     if options.json:
-        with atomic_path(options.json) as partial:
-            partial.write_text(text + "\n")
-    print(text)
+        write_json(options.json, result)
+    print(json_text(result), end="")
     return 0
 
 
@@ -129,11 +132,12 @@ def open_output(detector: Detector, source: Source, folder: str, name: str) -> S
 
 
 def inference(detector: Detector, batches: list[Batch]) -> float:
-    """Frames per second of the engine alone."""
-    start = time.perf_counter()
-    for batch in batches:
-        detector.infer(batch)
-    return len(batches) / (time.perf_counter() - start)
+    """Frames per second of the engine alone, with all its requests in flight."""
+    with ThreadPoolExecutor(detector.engine.requests) as threads:
+        start = time.perf_counter()
+        for _ in threads.map(detector.infer, batches):
+            pass
+        return len(batches) / (time.perf_counter() - start)
 
 
 def frames_of(clip: str, max_frames: int | None) -> Iterable[Frame]:

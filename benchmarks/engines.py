@@ -18,7 +18,6 @@ dense layers a head) has random weights: latency only. Prints a table.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -51,7 +50,7 @@ from edgevision.engines import Engine, load_engine
 from edgevision.engines.base import usable_cores
 from edgevision.engines.choose import FileFacts, choose_engines, has_int8_sums, machine_facts
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import write_json
 from edgevision.manifest import INPUT_NAME, Manifest, Precision, read_manifest, write_manifest
 from edgevision.preprocess import Letterbox
 from edgevision.zoo import find_model
@@ -100,8 +99,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if options.json:
-        with atomic_path(options.json) as partial:
-            partial.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(options.json, result)
     print(markdown(result))
     return 0
 

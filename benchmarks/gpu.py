@@ -15,7 +15,6 @@ Prints JSON. Exit code 2, with one line, where there is no GPU.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 import statistics
@@ -36,7 +35,7 @@ from edgevision.engines.cuda_slot import CudaSlot
 from edgevision.engines.plan import BatchRange
 from edgevision.engines.trt import TensorRtEngine
 from edgevision.errors import EdgeVisionError, EngineError
-from edgevision.files import atomic_path
+from edgevision.files import json_text, write_json
 from edgevision.manifest import INPUT_NAME, Manifest, read_manifest
 from edgevision.types import TensorSpec
 from edgevision.zoo import default_model, find_model
@@ -75,11 +74,9 @@ def main() -> int:
     except EdgeVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    text = json.dumps(result, indent=2)
     if options.json:
-        with atomic_path(options.json) as partial:
-            partial.write_text(text + "\n")
-    print(text)
+        write_json(options.json, result)
+    print(json_text(result), end="")
     return 0
 
 

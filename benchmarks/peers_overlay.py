@@ -8,6 +8,7 @@ is timed: the label texts, the boxes, the copy to nowhere (all draw in place). P
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import sys
@@ -39,7 +40,9 @@ def main() -> int:
         detector = Detector(engine, 0.05)
         pictures, found = collect(detector, clip)
         result = {
-            f"{width}x{height}": measure(drawers(detector), pictures, found, (width, height), rounds)
+            f"{width}x{height}": measure(
+                drawers(detector, (width, height)), pictures, found, (width, height), rounds
+            )
             for width, height in SIZES
         }
     print(json.dumps({"boxes": BOXES, "frames": len(found), "rounds": rounds, "ms_a_frame": result}))
@@ -58,11 +61,21 @@ def collect(detector: Detector, clip: str) -> tuple[list[Any], list[Detections]]
     return pictures, found
 
 
-def drawers(detector: Detector) -> dict[str, Draw]:
-    """Each library as its documentation shows it, with the same text on the labels."""
+def drawers(detector: Detector, size: tuple[int, int]) -> dict[str, Draw]:
+    """Each library as its documentation shows it, with the same text on the labels.
+
+    Ours and ultralytics' lines and texts grow with the picture. Supervision's are 2 pixels and half size by
+    default, on 4K too; its documentation sizes them by two functions of its own, so it runs both ways.
+    """
     names = detector.manifest.classes
     overlay = Overlay(detector.manifest)
-    box_annotator, label_annotator = supervision.BoxAnnotator(), supervision.LabelAnnotator()
+    line = supervision.calculate_optimal_line_thickness(size)
+    scale = supervision.calculate_optimal_text_scale(size)
+    plain = (supervision.BoxAnnotator(), supervision.LabelAnnotator())
+    sized = (
+        supervision.BoxAnnotator(thickness=line),
+        supervision.LabelAnnotator(text_scale=scale, text_thickness=line),
+    )
 
     def texts(found: Detections) -> list[str]:
         return [
@@ -70,17 +83,22 @@ def drawers(detector: Detector) -> dict[str, Draw]:
             for class_id, score in zip(found.class_ids, found.scores, strict=True)
         ]
 
-    def by_supervision(canvas: Any, found: Detections) -> None:
+    def by_supervision(annotators: tuple[Any, Any], canvas: Any, found: Detections) -> None:
         detections = supervision.Detections(found.boxes, None, found.scores, found.class_ids)
-        box_annotator.annotate(canvas, detections)
-        label_annotator.annotate(canvas, detections, texts(found))
+        annotators[0].annotate(canvas, detections)
+        annotators[1].annotate(canvas, detections, texts(found))
 
     def by_ultralytics(canvas: Any, found: Detections) -> None:
         annotator = Annotator(canvas)
         for box, class_id, text in zip(found.boxes, found.class_ids, texts(found), strict=True):
             annotator.box_label(box, text, color=colors(class_id, True))
 
-    return {"edgevision": overlay.draw, "supervision": by_supervision, "ultralytics": by_ultralytics}
+    return {
+        "edgevision": overlay.draw,
+        "supervision": functools.partial(by_supervision, plain),
+        "supervision_sized": functools.partial(by_supervision, sized),
+        "ultralytics": by_ultralytics,
+    }
 
 
 def measure(

@@ -2,19 +2,22 @@
 
     python benchmarks/peers_sides.py SIDE WRITING CLIP MODEL.onnx FOLDER
 
-SIDE is ``edgevision``, ``ultralytics`` or ``bare`` (the ONNX file in ONNX Runtime with its default settings
-and nothing round it). WRITING is ``off`` (boxes only), ``mjpeg`` (drawn and written as ultralytics'
-``save=True`` does: Motion JPEG through OpenCV) or ``h264`` (drawn, both through edgevision's MP4 sink). A few
-frames warm up; then the whole clip is measured, opening and closing included. Prints JSON.
+SIDE is ``edgevision``, ``ultralytics``, ``bare`` (the ONNX file in ONNX Runtime with its default settings
+and nothing round it) or ``bare-requests`` (the same, as many inferences at a time as edgevision has in
+flight). WRITING is ``off`` (boxes only), ``mjpeg`` (drawn and written as ultralytics' ``save=True`` does:
+Motion JPEG through OpenCV) or ``h264`` (drawn, both through edgevision's MP4 sink). A few frames warm up;
+then the whole clip is measured, opening and closing included. Prints JSON.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,12 @@ _WARM_UP = 20
 
 def main() -> int:
     side, writing, clip, model, folder = sys.argv[1:]
-    run = {"edgevision": edgevision, "ultralytics": ultralytics, "bare": bare}[side](
-        writing, clip, model, Path(folder)
-    )
+    run = {
+        "edgevision": edgevision,
+        "ultralytics": ultralytics,
+        "bare": bare,
+        "bare-requests": functools.partial(bare, in_requests=True),
+    }[side](writing, clip, model, Path(folder))
     run(_WARM_UP)
     start, start_cpu = time.perf_counter(), time.process_time()
     figures = run(None)
@@ -92,9 +98,9 @@ def edgevision(writing: str, clip: str, model: str, folder: Path) -> Run:
     from edgevision.pipeline import Stream, ThreadBudget, run_stream
     from edgevision.video import open_sink, open_source
 
-    budget = ThreadBudget.of()
+    budget = ThreadBudget.of(for_throughput=True)
     budget.apply()
-    detector = Detector(load_engine(model), CONF)
+    detector = Detector(load_engine(model, requests=budget.requests), CONF)
 
     def run(limit: int | None) -> Figures:
         with open_source(clip, threads=budget.decode) as source:
@@ -159,12 +165,18 @@ def ultralytics(writing: str, clip: str, model: str, folder: Path) -> Run:
     return run
 
 
-def bare(writing: str, clip: str, model: str, folder: Path) -> Run:
+def bare(writing: str, clip: str, model: str, folder: Path, in_requests: bool = False) -> Run:
     """The raw network alone, on inputs made beforehand."""
     import numpy as np
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    from edgevision.pipeline import ThreadBudget
+
+    settings, requests = onnxruntime.SessionOptions(), 1
+    if in_requests:
+        budget = ThreadBudget.of(for_throughput=True)
+        requests, settings.intra_op_num_threads = budget.requests, budget.engine // budget.requests
+    session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
     entry = session.get_inputs()[0].name
     video = cv2.VideoCapture(clip)
     inputs = []
@@ -176,8 +188,9 @@ def bare(writing: str, clip: str, model: str, folder: Path) -> Run:
         inputs.append(np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255)
 
     def run(limit: int | None) -> Figures:
-        for picture in inputs[:limit]:
-            session.run(None, {entry: picture})
+        with ThreadPoolExecutor(requests) as threads:
+            for _ in threads.map(lambda picture: session.run(None, {entry: picture}), inputs[:limit]):
+                pass
         return {"frames": len(inputs[:limit]), "boxes": None, "stages_ms": {}}
 
     return run

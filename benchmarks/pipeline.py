@@ -21,7 +21,6 @@ Prints JSON. Without a clip it takes one of the shared data where that is there,
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -39,7 +38,7 @@ from edgevision.detector import Detector
 from edgevision.engines.base import Tensors
 from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import json_text, write_json
 from edgevision.overlay import Overlay
 from edgevision.pipeline import LedgerEntry, Pipeline, RunStatistics, StopRequest, Stream, ThreadBudget
 from edgevision.types import Detections, Frame
@@ -126,11 +125,9 @@ def main() -> int:
     except EdgeVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    text = json.dumps(result, indent=2)
     if options.json:
-        with atomic_path(options.json) as partial:
-            partial.write_text(text + "\n")
-    print(text)
+        write_json(options.json, result)
+    print(json_text(result), end="")
     return 0
 
 

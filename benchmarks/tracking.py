@@ -16,7 +16,6 @@ Prints JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -27,7 +26,7 @@ from typing import Any
 from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import json_text, write_json
 from edgevision.tracking import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
@@ -55,11 +54,9 @@ def main() -> int:
     except EdgeVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    text = json.dumps(result, indent=2)
     if options.json:
-        with atomic_path(options.json) as partial:
-            partial.write_text(text + "\n")
-    print(text)
+        write_json(options.json, result)
+    print(json_text(result), end="")
     return 0
 
 

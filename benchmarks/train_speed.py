@@ -3,9 +3,9 @@
 Trains in rounds, in one process: on one batch again and again, and on batches from the real loader. The
 order of the two alternates, and the loader is warm before its first round.
 
-    python benchmarks/train_speed.py CONFIG [--set KEY=VALUE] [--steps 20] [--rounds 4] [--json [PATH]]
+    python benchmarks/train_speed.py CONFIG [--set KEY=VALUE] [--steps 20] [--rounds 4] [--json PATH]
 
-Prints images a second with and without loading and the share lost. ``contention`` is the share of the
+Prints JSON: images a second with and without loading and the share lost. ``contention`` is the share of the
 machine's CPU time that other processes took meanwhile: above a few per cent those figures mean little.
 The share of the CPU time that loading takes, ``cpu_share_of_loading``, hardly depends on other processes: it
 is what loading costs where every core is busy. On a busy machine take it with ``--threads 1``, because
@@ -15,7 +15,6 @@ threads that wait for each other count as arithmetic.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -30,7 +29,7 @@ from typing import Any
 import torch
 
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import json_text, write_json
 from edgevision.training.distributed import World
 from edgevision.training.loop import Task, Trainer
 from edgevision.training.runs import TrainingRun, load_run
@@ -44,7 +43,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20, help="a round")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, help="of the arithmetic; default: all cores")
-    parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), help="print JSON, or write it")
+    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -54,22 +53,9 @@ def main() -> int:
     except EdgeVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    text = json.dumps(result, indent=2)
-    if options.json and options.json != Path("-"):
-        with atomic_path(options.json) as partial:
-            partial.write_text(text + "\n")
     if options.json:
-        print(text)
-    else:
-        print(
-            f"{result['without_loading']:.1f} images/s on one batch, "
-            f"{result['with_loading']:.1f} with loading"
-        )
-        print(
-            f"loading costs {100 * result['lost']:.1f} % of the speed and "
-            f"{100 * result['cpu_share_of_loading']:.1f} % of the CPU time; "
-            f"contention {100 * result['contention']:.0f} %"
-        )
+        write_json(options.json, result)
+    print(json_text(result), end="")
     return 0
 
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from edgevision.errors import OutputExistsError, SinkError
 
 
@@ -50,3 +52,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def json_text(document: object) -> str:
+    """Structures, lists and numbers as JSON for people: indented by two, with a line break at the end."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def write_json(path: str | os.PathLike[str], document: object) -> None:
+    """Writes :func:`json_text` at once; a file that is there is replaced.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_text(json_text(document), encoding="utf-8")

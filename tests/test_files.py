@@ -1,7 +1,8 @@
+import msgspec
 import pytest
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import atomic_path, refuse_existing
+from edgevision.files import atomic_path, refuse_existing, write_json
 
 
 def test_a_finished_block_puts_the_file_in_place(tmp_path):
@@ -54,3 +55,25 @@ def test_folders_and_devices_are_never_replaced(tmp_path, overwrite):
     for path in (tmp_path, "/dev/null"):
         with pytest.raises(SinkError, match="not an ordinary file"):
             refuse_existing(path, overwrite)
+
+
+def test_json_is_for_people_and_takes_structures(tmp_path):
+    class Answer(msgspec.Struct):
+        name: str
+        ways: tuple[int, ...]
+
+    path = tmp_path / "answer.json"
+    path.write_text("older")
+    write_json(path, Answer("é", (1, 2)))
+    assert path.read_text(encoding="utf-8") == '{\n  "name": "é",\n  "ways": [\n    1,\n    2\n  ]\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_that_cannot_be_written_leaves_what_was_there(tmp_path):
+    path = tmp_path / "answer.json"
+    path.write_text("older")
+    with pytest.raises(TypeError):
+        write_json(path, {"what": object()})
+    with pytest.raises(SinkError, match="cannot write"):
+        write_json(tmp_path / "nowhere" / "answer.json", {})
+    assert path.read_text() == "older"

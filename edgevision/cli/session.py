@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
 from edgevision.cli.app import EXIT_DAMAGED
@@ -19,7 +18,7 @@ from edgevision.cli.service import Service
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.cli.streams import StreamSpec, unique_names
 from edgevision.errors import EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.files import write_json
 from edgevision.pipeline import Pipeline, StopRequest, StreamStatistics, ThreadBudget
 from edgevision.tracking import RECOVER_THRESHOLD
 from edgevision.video import Source, is_local
@@ -204,9 +203,7 @@ def _report(outcomes: Sequence[Outcome], stats: Path | None, several: bool, cons
             say(console, f"error: {line} (exit status {outcome.exit_code})")
     if stats is not None:
         reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
-        document = msgspec.json.encode(reports if several else reports[0])
-        with atomic_path(stats) as partial:
-            partial.write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+        write_json(stats, reports if several else reports[0])
 
 
 def _named(name: str, error: Exception) -> str:

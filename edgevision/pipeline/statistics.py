@@ -175,7 +175,7 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: wall time since it began.
-        busy: share of that time in which an engine ran, 0 to 1.
+        busy: share of that time in which an engine ran, 0 to 1; of requests in flight, their mean.
         streams: each stream, in the order in which they were named.
         engines: each engine, the fallback's after the others.
     """
