@@ -175,6 +175,28 @@ def test_a_silent_connection_is_left_behind():
     assert eventually(lambda: camera.feeds[0].closed)  # by its own thread, once its driver let it go
 
 
+@pytest.mark.parametrize(("is_live", "expected"), [(True, [19, 20, 21]), (False, list(range(1, 22)))])
+def test_what_came_before_anybody_read_is_not_shown_as_new(monkeypatch, is_live, expected):
+    """Models and outputs take seconds to open; a camera's pictures of that time are old by then."""
+    monkeypatch.setattr("edgevision.video.feed._PATIENCE_S", 0.01)
+    given = threading.Event()
+
+    def script():
+        for value in range(1, 21):
+            yield picture(value)
+        given.set()
+        yield picture(21)
+
+    with live(Camera(script(), is_live=is_live)) as source:
+        if is_live:
+            assert given.wait(30)
+            seen = values(source)
+            assert seen in (expected, expected[1:])  # the last may have come before reading began
+        else:
+            time.sleep(0.1)
+            assert values(source) == expected
+
+
 def test_a_connection_that_is_not_made_in_time():
     hang = Hang()
     with pytest.raises(SourceTimeoutError, match=r"^cannot open cam: nothing came for 0\.1 s; check it$"):

@@ -13,6 +13,7 @@ from edgevision.types import Image
 from edgevision.video.base import FailReason, SourceInfo
 
 _AHEAD = 2  # pictures that may wait; whoever reads a live source takes them as they come
+_PATIENCE_S = 0.5  # with a live source that nobody reads yet, while models and outputs are opened
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,9 @@ class FeedThread:
     Whoever waits here can always be woken: by a picture, by time, and by :meth:`abandon`. A thread that
     hangs in a driver is left behind; it closes its feed as soon as the driver lets it go.
 
+    A live feed that nobody reads for a while after it was connected lets old pictures go: they would wait in
+    the network and the driver, and what is read first would be seconds old.
+
     Args:
         connect: opens the feed, or raises SourceError.
         name: of the source, for the thread's name.
@@ -75,6 +79,8 @@ class FeedThread:
         self._error: Exception | None = None
         self._ended = False
         self._abandoned = False
+        self._is_read = False
+        self._lets_go = False
         self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
         self._thread.start()
 
@@ -99,6 +105,7 @@ class FeedThread:
             SourceError: the feed is lost.
         """
         with self._changed:
+            self._is_read, self._lets_go = True, False
             self._wait(lambda: len(self._items) > 0, timeout_s)
             if self._abandoned:
                 return None
@@ -152,9 +159,23 @@ class FeedThread:
         with self._changed:
             if item is None:
                 return not self._abandoned
-            self._changed.wait_for(lambda: self._abandoned or len(self._items) < _AHEAD)
+            self._make_room()
             if self._abandoned:
                 return False
             self._items.append(item)
             self._changed.notify_all()
             return True
+
+    def _make_room(self) -> None:
+        def there() -> bool:
+            return self._abandoned or len(self._items) < _AHEAD
+
+        is_live = self._feed is not None and self._feed.info.is_live
+        while not there():
+            if self._lets_go:
+                self._items.popleft()
+            elif self._is_read or not is_live:
+                self._changed.wait_for(there)
+            else:
+                self._changed.wait_for(lambda: there() or self._is_read, _PATIENCE_S)
+                self._lets_go = not (there() or self._is_read)
