@@ -4,9 +4,8 @@ An exported ONNX file takes frames as OpenCV gives them and returns final answer
 what the numbers mean. It is stored as JSON in one ``metadata_props`` entry of the ONNX file, and as
 ``<plan>.json`` beside a TensorRT plan.
 
-The runtime must read it without the onnx package, and OpenVINO does not expose it, so the few protobuf
-rules that are needed live here: https://protobuf.dev/programming-guides/encoding/. Field numbers are
-those of ``ModelProto`` and ``StringStringEntryProto`` in onnx.proto.
+The runtime must read it without the onnx package, and OpenVINO does not expose it, so the file is read field
+by field. Field numbers are those of ``ModelProto`` and ``StringStringEntryProto`` in onnx.proto.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import numpy as np
 
 from edgevision.errors import ManifestError, ModelError
 from edgevision.files import atomic_path
+from edgevision.protobuf import Buffer, encode_field, fields
 from edgevision.types import TensorSpec
 
 SCHEMA_VERSION = 1
@@ -34,7 +34,6 @@ Precision = Literal["fp32", "fp16", "int8", "int8+fp16"]
 
 _METADATA_PROPS = 14
 _GRAPH = 7
-_LENGTH_DELIMITED = 2
 
 
 class Resize(msgspec.Struct, frozen=True):
@@ -250,7 +249,7 @@ def read_onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         for field, _, body, end in _onnx_fields(data, path):
             if field == _METADATA_PROPS:
                 try:
-                    pair = {number: data[at:stop] for number, _, at, stop in _fields(data, body, end)}
+                    pair = {number: data[at:stop] for number, _, at, stop in fields(data, body, end)}
                     entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
                 except (IndexError, ValueError) as error:  # UnicodeDecodeError is a ValueError
                     raise ModelError(f"{path}: its metadata is damaged; copy or export it again") from error
@@ -304,68 +303,16 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield data
 
 
-Buffer = bytes | mmap.mmap
-
-
 def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
     """Top-level fields of a ``ModelProto``, checked to look like one."""
     try:
-        fields = list(_fields(data, 0, len(data)))
+        found = list(fields(data, 0, len(data)))
     except (IndexError, ValueError) as error:
         raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message)") from error
-    if not any(field == _GRAPH for field, *_ in fields):
+    if not any(field == _GRAPH for field, *_ in found):
         raise ModelError(f"{path}: not an ONNX model (no graph in it)")
-    return fields
-
-
-def _fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields ``(field number, start, start of the value, end)`` for each field in ``data[start:end]``."""
-    position = start
-    while position < end:
-        tag, body = _varint(data, position)
-        kind = tag & 7
-        if kind == 0:
-            _, stop = _varint(data, body)
-        elif kind == 1:
-            stop = body + 8
-        elif kind == _LENGTH_DELIMITED:
-            length, body = _varint(data, body)
-            stop = body + length
-        elif kind == 5:
-            stop = body + 4
-        else:
-            raise ValueError(f"wire type {kind}")
-        if stop > end or tag >> 3 == 0:
-            raise ValueError("field runs past the end")
-        yield tag >> 3, position, body, stop
-        position = stop
-
-
-def _varint(data: Buffer, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("varint too long")
-
-
-def _encode_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _encode_field(number: int, body: bytes) -> bytes:
-    return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(len(body)) + body
+    return found
 
 
 def _encode_entry(key: str, value: str) -> bytes:
-    return _encode_field(_METADATA_PROPS, _encode_field(1, key.encode()) + _encode_field(2, value.encode()))
+    return encode_field(_METADATA_PROPS, encode_field(1, key.encode()) + encode_field(2, value.encode()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -139,3 +140,15 @@ def picture_with_block(
     x1, y1, x2, y2 = box
     image[y1:y2, x1:x2] = colour
     return image
+
+
+def write_block_clip(path: Path, frames: int, options: dict[str, str] | None = None) -> None:
+    """An H.264 clip of 160x120 at 10 frames a second: a red block moves by four pixels a frame."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.options = {"crf": "10", "g": "6"}
+        for i in range(frames):
+            image = picture_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        container.mux(stream.encode())

@@ -12,10 +12,12 @@ import av
 import cv2
 import numpy as np
 import pytest
-from helpers import picture_with_block, write_bright_segmenter, write_colour_model
+from helpers import picture_with_block, write_block_clip, write_bright_segmenter, write_colour_model
 
 from edgevision import zoo
 from edgevision.cli import main, run_streams
+
+pytestmark = pytest.mark.usefixtures("place")
 
 FRAMES = 24
 
@@ -25,27 +27,8 @@ def material(tmp_path_factory):
     """A model, and a clip of a red block that moves by four pixels a frame."""
     folder = tmp_path_factory.mktemp("material")
     write_colour_model(folder / "colours.onnx")
-    write_clip(folder / "clip.mp4", FRAMES)
+    write_block_clip(folder / "clip.mp4", FRAMES)
     return folder
-
-
-def write_clip(path, frames, options=None):
-    with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
-        stream.options = {"crf": "10", "g": "6"}
-        for i in range(frames):
-            image = picture_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
-        container.mux(stream.encode())
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return tmp_path
 
 
 @pytest.fixture
@@ -125,9 +108,9 @@ def test_an_image_becomes_an_image_and_a_folder_a_folder(run, material, place):
 def test_several_videos_run_in_turn_and_a_bad_one_does_not_stop_the_others(run, material, place):
     folder = material / "clips"
     folder.mkdir(exist_ok=True)
-    write_clip(folder / "a.mp4", 5)
+    write_block_clip(folder / "a.mp4", 5)
     (folder / "b.mp4").write_text("text")
-    write_clip(folder / "c.mp4", 7)
+    write_block_clip(folder / "c.mp4", 7)
     (place / "out").mkdir()
     code, lines = run("--output", "out", "--save-json", "out", "--stats", "stats.json", source="clips")
     assert code == 1
@@ -281,7 +264,7 @@ def test_bad_models_are_one_line(run, material, place, content, message):
 
 
 def test_a_truncated_video_is_processed_and_then_said(run, material):
-    write_clip(material / "whole.mp4", 40, {"movflags": "faststart"})
+    write_block_clip(material / "whole.mp4", 40, {"movflags": "faststart"})
     data = (material / "whole.mp4").read_bytes()
     (material / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
     code, lines = run("--output", "o.mp4", "--save-json", "o.jsonl", source="cut.mp4")
@@ -305,7 +288,7 @@ def test_the_default_model_comes_from_the_zoo(run, material, place, monkeypatch)
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_finishes_its_outputs(material, tmp_path, number, code):
-    write_clip(material / "long.mp4", 3000)
+    write_block_clip(material / "long.mp4", 3000)
     command = [sys.executable, "-m", "edgevision", "run", "--source", str(material / "long.mp4")]
     command += ["--model", str(material / "colours.onnx"), "--output", "o.mp4", "--save-json", "o.jsonl"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import av
 import pytest
-from helpers import colour_manifest, picture_with_block, write_colour_model
+from helpers import colour_manifest, picture_with_block, write_block_clip, write_colour_model
 
 from edgevision.cli import main, run_streams
 from edgevision.video.arrays import ArraySource
+
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")
@@ -18,32 +20,12 @@ def material(tmp_path_factory):
     write_colour_model(folder / "small.onnx", colour_manifest(32, name="small"), 32)
     write_colour_model(folder / "other.onnx", colour_manifest(name="other", classes=("a", "b", "c")))
     for name, frames in (("a", 12), ("b", 20)):
-        write_clip(folder / f"{name}.mp4", frames)
+        write_block_clip(folder / f"{name}.mp4", frames)
     (folder / "text.mp4").write_text("only text\n" * 50)
     (folder / "clips").mkdir()
-    write_clip(folder / "clips" / "c.mp4", 3)
-    write_clip(folder / "clips" / "d.mp4", 3)
+    write_block_clip(folder / "clips" / "c.mp4", 3)
+    write_block_clip(folder / "clips" / "d.mp4", 3)
     return folder
-
-
-def write_clip(path, frames):
-    """A red block that moves to the right by four pixels a frame."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
-        stream.options = {"crf": "10", "g": "6"}
-        for i in range(frames):
-            image = picture_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
-        container.mux(stream.encode())
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return tmp_path
 
 
 @pytest.fixture
