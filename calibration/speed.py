@@ -46,10 +46,9 @@ def measure_speed(
     """
     found = []
     for done, name in enumerate(timed_engines(), start=1):
-        timed = [_time(path, name, frame) for path in (float_path, int8_path)]
-        if timed[0] is not None and timed[1] is not None:
-            (engine, float_ms), (_, int8_ms) = timed[0], timed[1]
-            found.append(Speed(engine=engine, float_ms=round(float_ms, 2), int8_ms=round(int8_ms, 2)))
+        speed = _time(float_path, int8_path, name, frame)
+        if speed is not None:
+            found.append(speed)
         on_engine(done)
     return found
 
@@ -59,20 +58,25 @@ def timed_engines() -> tuple[str, ...]:
     return tuple(name for name in ENGINES if name not in ("auto", "tensorrt", "onnxruntime-tensorrt"))
 
 
-def _time(path: Path, engine: str, frame: NDArray[np.uint8]) -> tuple[str, float] | None:
+def _time(float_path: Path, int8_path: Path, engine: str, frame: NDArray[np.uint8]) -> Speed | None:
+    inputs = {INPUT_NAME: frame}
     try:
-        with load_engine(path, engine) as loaded:
-            return loaded.name, _median_ms(lambda: loaded.infer({INPUT_NAME: frame}))
+        with load_engine(float_path, engine) as first, load_engine(int8_path, engine) as second:
+            float_ms, int8_ms = _median_ms(lambda: first.infer(inputs), lambda: second.infer(inputs))
+            return Speed(engine=first.name, float_ms=round(float_ms, 2), int8_ms=round(int8_ms, 2))
     except EdgeVisionError:
         return None  # not installed, or without the device
 
 
-def _median_ms(run: Callable[[], object]) -> float:
-    run()  # the first call allocates
-    times: list[float] = []
-    end = time.monotonic() + _SECONDS
-    while len(times) < _RUNS and (len(times) < 3 or time.monotonic() < end):
-        started = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - started) * 1e3)
-    return float(np.median(times))
+def _median_ms(*runs: Callable[[], object]) -> list[float]:
+    """Of each, in turns: what else the machine does then slows all of them alike."""
+    for run in runs:
+        run()  # the first call allocates
+    times: list[list[float]] = [[] for _ in runs]
+    end = time.monotonic() + len(runs) * _SECONDS
+    while len(times[0]) < _RUNS and (len(times[0]) < 3 or time.monotonic() < end):
+        for run, mine in zip(runs, times, strict=True):
+            started = time.perf_counter()
+            run()
+            mine.append((time.perf_counter() - started) * 1e3)
+    return [float(np.median(mine)) for mine in times]
