@@ -2,6 +2,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -304,3 +305,30 @@ def test_an_interrupted_run_finishes_its_outputs(material, tmp_path, number, cod
     assert all(json.loads(line)["schema"] == 1 for line in lines)
     assert 5 < len(lines) < 3000
     assert frame_count(tmp_path / "o.mp4") == len(lines)
+
+
+def test_ctrl_c_while_one_of_several_sources_does_not_answer(material, tmp_path):
+    """It is not waited for: its connect time-out is ten minutes here."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        mute = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x#connect-timeout=10m"
+        command = [
+            sys.executable,
+            "-m",
+            "edgevision",
+            "run",
+            "--source",
+            material / "clip.mp4",
+            "--source",
+            mute,
+        ]
+        process = subprocess.Popen(
+            [*command, "--model", material / "colours.onnx", "--save-json", tmp_path / "out"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        connection.close()
+    assert (process.returncode, err) == (130, "interrupted\n")

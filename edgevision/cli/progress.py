@@ -150,7 +150,8 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
         found = ", ".join(f"{name} {count}" for name, count in stream.detections.items())
         say(console, f"  detections: {found or 'none'}")
     times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
-    say(console, f"  ms a frame by stage (they overlap): {times}")
+    if times:
+        say(console, f"  ms a frame by stage (they overlap): {times}")
     if stream.is_live and stream.written:
         latency = stream.latency
         say(
@@ -180,7 +181,9 @@ def _show_control(stream: StreamStatistics, console: Console) -> None:
     control = stream.latency_control
     if control is None:
         return
-    text = f"  held {control.bound_ms:.0f} ms but for {control.exceeded} of {stream.written} frames"
+    bound, frames = f"{control.bound_ms:.0f} ms", f"{control.exceeded} of {stream.written} frames"
+    missed = 2 * control.exceeded > stream.written
+    text = f"  could not hold {bound}: {frames} took longer" if missed else f"  held {bound} but for {frames}"
     if control.switches:
         text += f"; the fallback model answered {control.fallback_frames}"
     say(console, text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,23 +70,32 @@ class OpenedStream:
 def open_sources(
     specs: Sequence[StreamSpec], budget: ThreadBudget, opened: contextlib.ExitStack
 ) -> list[Source | EdgeVisionError]:
-    """Opens all sources at the same time, for one that does not answer must not hold the others up."""
+    """Opens all sources at the same time, for one that does not answer must not hold the others up.
 
-    def attempt(spec: StreamSpec) -> Source | EdgeVisionError:
+    The threads are daemons: one that hangs in a driver does not hold up Ctrl-C or the end of the process.
+    """
+    found: dict[int, Source | Exception] = {}
+
+    def attempt(position: int) -> None:
         try:
-            return open_source(spec.source, threads=budget.decode)
-        except EdgeVisionError as error:
-            return error
+            found[position] = open_source(specs[position].source, threads=budget.decode)
+        except Exception as error:
+            found[position] = error
 
-    if len(specs) == 1:
-        found = [attempt(specs[0])]
-    else:
-        with ThreadPoolExecutor(max_workers=min(32, len(specs))) as pool:
-            found = list(pool.map(attempt, specs))
-    for source in found:
-        if not isinstance(source, EdgeVisionError):
-            opened.enter_context(source)
-    return found
+    threads = [threading.Thread(target=attempt, args=(i,), daemon=True) for i in range(len(specs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sources: list[Source | EdgeVisionError] = []
+    for _, source in sorted(found.items()):
+        if not isinstance(source, Exception):
+            sources.append(opened.enter_context(source))
+        elif isinstance(source, EdgeVisionError):
+            sources.append(source)
+        else:
+            raise source
+    return sources
 
 
 def open_stream(
