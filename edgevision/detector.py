@@ -23,6 +23,8 @@ from edgevision.preprocess import Letterbox
 from edgevision.types import Detections, FloatArray, Image, Result, SegmentationMap
 
 DEFAULT_CONF_THRESHOLD = 0.35
+KEPT_BUFFERS = 8
+"""Input arrays of each batch size that are kept for reuse."""
 
 _BROKEN = "the model file is broken or this engine computes it wrongly"
 
@@ -72,7 +74,9 @@ class Detector:
         self.notes = _notes(self.manifest, conf_threshold, classes)
         self._wanted = _class_mask(self.manifest.classes, classes)
         self._fit = functools.lru_cache(maxsize=64)(self._fit_size)
-        self._free: defaultdict[int, deque[NDArray[np.uint8]]] = defaultdict(lambda: deque(maxlen=8))
+        self._free: defaultdict[int, deque[NDArray[np.uint8]]] = defaultdict(
+            lambda: deque(maxlen=KEPT_BUFFERS)
+        )
 
     def __call__(self, images: Sequence[Image]) -> list[Result]:
         """Answers for a batch of pictures.

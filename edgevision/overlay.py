@@ -7,8 +7,9 @@ once and then copied, because drawing text costs far more than everything else h
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 
 import cv2
 import numpy as np
@@ -172,16 +173,58 @@ def _outline(canvas: Image, left: int, top: int, right: int, bottom: int, width:
         cv2.rectangle(canvas, (left + step, top + step), (right - step, bottom - step), edge, 1)
 
 
-@functools.lru_cache(maxsize=512)
+class PlateCache:
+    """Plates by what is on them; where there is no room, those unused for longest go. For any thread.
+
+    Bounded in bytes and not in number, for a plate on 4K is nine times as large as one on 720p.
+
+    Args:
+        capacity: bytes.
+
+    Attributes:
+        held: bytes now.
+        rendered: plates made so far.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.held = self.rendered = 0
+        self._capacity = capacity
+        self._plates: OrderedDict[Hashable, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, render: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The plate of ``key``; made by ``render`` where it is not there."""
+        with self._lock:
+            plate = self._plates.get(key)
+            if plate is not None:
+                self._plates.move_to_end(key)
+                return plate
+        plate = render()
+        with self._lock:
+            self.rendered += 1
+            if key not in self._plates:  # another thread may have been as fast
+                self._plates[key] = plate
+                self.held += plate.nbytes
+            while self.held > self._capacity:
+                self.held -= self._plates.popitem(last=False)[1].nbytes
+        return plate
+
+
+PLATES = PlateCache(16 * 2**20)
+"""Of the whole process: some 600 labels with their halves on 720p."""
+
+
 def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
-    """Name and score on one plate. Both halves come from a cache: their combinations are too many for it."""
-    return np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)])
+    """Name and score on one plate. Both halves come from the cache too: their combinations are too many."""
+    return PLATES.get(
+        (name, score, colour, unit),
+        lambda: np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)]),
+    )
 
 
-@functools.lru_cache(maxsize=1024)
 def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
     """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
-    return _render_plate(text, colour, unit)
+    return PLATES.get((text, colour, unit), lambda: _render_plate(text, colour, unit))
 
 
 def _render_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:

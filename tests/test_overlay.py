@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from edgevision.engines.fake import fake_manifest
 from edgevision.manifest import Manifest
 from edgevision.overlay import (
+    PLATES,
     Overlay,
+    PlateCache,
     _label_plate,
     draw_status,
     palette,
@@ -175,14 +177,43 @@ def test_labels_of_many_scores_share_their_halves():
     """With numbered objects and changing scores, whole labels never repeat."""
     plates = [_label_plate(f"person #{i}", f"0.{i}", (0, 255, 0), 2) for i in range(10, 30)]
     assert len({plate.shape[0] for plate in plates}) == 1
-    before = text_plate.cache_info().misses
+    before = PLATES.rendered
     for i in range(10, 30):
         _label_plate(f"person #{i}", f"0.{i + 50}", (0, 255, 0), 2)
-    assert text_plate.cache_info().misses - before == 20  # the scores; the names are known
+    assert PLATES.rendered - before == 40  # the labels and their scores; the names are known
 
 
 def test_a_status_that_always_changes_keeps_no_memory():
-    before = text_plate.cache_info().currsize
+    before = PLATES.held
     for i in range(20):
         draw_status(grey(), f"{i}.7 fps  {i + 30} ms")
-    assert text_plate.cache_info().currsize == before
+    assert PLATES.held == before
+
+
+def plate_of(size):
+    return lambda: np.zeros((1, size // 3, 3), np.uint8)
+
+
+def test_plates_are_kept_up_to_so_many_bytes_and_the_unused_go_first():
+    cache = PlateCache(900)
+    for key in "abc":
+        cache.get(key, plate_of(300))
+    first = cache.get("a", plate_of(300))
+    cache.get("d", plate_of(300))  # in place of b, for a was wanted again
+    assert (cache.held, cache.rendered) == (900, 4)
+    assert cache.get("a", plate_of(300)) is first
+    cache.get("b", plate_of(300))
+    assert cache.rendered == 5
+
+
+def test_a_plate_too_large_to_keep_is_still_made():
+    cache = PlateCache(900)
+    assert cache.get("large", plate_of(1200)).nbytes == 1200
+    assert cache.held == 0
+
+
+def test_large_pictures_hold_no_more_plates_than_small_ones():
+    """With 4K and objects that are numbered, entries alone would hold 150 MB."""
+    for i in range(2000):
+        text_plate(f"person #{i}", (0, 255, 0), 9)
+    assert PLATES.held <= 16 * 2**20

@@ -1,7 +1,10 @@
 import threading
 import time
+import weakref
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from video_helpers import eventually, number_of, numbered, write_clip
 
@@ -80,6 +83,28 @@ def test_an_outage_takes_frames_and_can_be_seen():
     assert connection.reconnects >= len(gaps) >= 1
     assert all(25 <= gap <= 150 for gap in gaps)
     assert connection.state is ConnectionState.CLOSED
+
+
+def test_pictures_that_an_outage_took_are_gone():
+    """Or a camera that was away once would hold one more for ever."""
+    made = []
+
+    class Fresh(ArraySource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                picture = np.array(frame.image)
+                made.append(weakref.ref(picture))
+                yield replace(frame, image=picture)
+                del frame, picture
+
+    source = ChaosSource(Fresh(pictures(400)), Faults(disconnect=0.02, seed=1))
+    for frame in source:
+        if source.report.connection.reconnects == 1:
+            alive = [picture for picture in made if picture() is not None]
+            assert len(alive) == 1
+            assert alive[0]() is frame.image
+            break
+    assert len(made) > 25
 
 
 def test_the_same_seed_gives_the_same_run_and_faults_do_not_disturb_each_other():

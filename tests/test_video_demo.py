@@ -41,6 +41,17 @@ def test_each_photograph_gets_its_third():
     assert frames[10].timestamp_ns == 400_000_000
 
 
+def test_rounds_show_the_same_again_while_time_goes_on():
+    with open_source("demo://?seconds=0.4&rounds=3") as source:
+        frames = list(source)
+    assert source.info.frame_count == len(frames) == 30
+    assert [frame.index for frame in frames] == list(range(30))
+    assert frames[29].timestamp_ns == 1_160_000_000
+    for i in range(10):
+        assert np.array_equal(frames[i].image, frames[i + 10].image)
+        assert np.array_equal(frames[i].image, frames[i + 20].image)
+
+
 def test_twelve_seconds_unless_told():
     with open_source("demo") as source:
         assert source.info.frame_count == 300
@@ -53,6 +64,9 @@ def test_twelve_seconds_unless_told():
         ("demo://?seconds=soon", "seconds is 'soon'"),
         ("demo://?seconds=0", "expected 0.12 to 3600"),
         ("demo://?seconds=nan", "expected 0.12 to 3600"),
+        ("demo://?rounds=0", "0 rounds; expected 1 to 100000"),
+        ("demo://?rounds=-1", "rounds is '-1'; expected a whole number"),
+        ("demo://?round=2", "did you mean 'rounds'"),
     ],
 )
 def test_wrong_options(uri, message):

@@ -39,10 +39,10 @@ def soak_command(
 ) -> None:
     """Run the whole pipeline for long on a source that misbehaves, and say whether anything grows or is lost.
 
-    Every 20 seconds the stream is held until no frame is under way. From one such rest to the next, after the
-    warm-up, resident memory may grow by less than 1 MB an hour (by the whole 95 % interval of a fit), and file
-    handles and threads are as many each time. The frame ledger agrees with what the source and the outputs
-    count for themselves. Outputs go to a temporary folder.
+    Every 20 seconds the stream is held until no frame is under way. From one such rest to the next, after
+    the warm-up, resident memory may grow by less than 1 MB an hour (by the whole 95 % interval of a fit),
+    and file handles and threads are as many each time. The frame ledger agrees with what the source and the
+    outputs count for themselves. Outputs go to a temporary folder.
 
     \b
     Examples:

@@ -30,12 +30,12 @@ def capture(lane: Lane) -> None:
             lane.clock.add(Stage.DECODE, captured_ns - start_ns)
             lane.ledger.capture()
             try:
-                displaced = lane.captured.put(Captured(frame, captured_ns))
+                # No name for it: a name would keep the picture until the next is displaced.
+                if lane.captured.put(Captured(frame, captured_ns)) is not None:
+                    lane.ledger.drop(DropReason.NEWER_FRAME)
             except QueueEnded:
                 lane.ledger.drop(DropReason.SHUTDOWN)
                 break
-            if displaced is not None:
-                lane.ledger.drop(DropReason.NEWER_FRAME)
     except Exception as error:
         lane.blame(error)  # what was read before is still inferred and written
     finally:
@@ -63,6 +63,7 @@ def prepare(lane: Lane) -> None:
                 break
             if displaced is not None:
                 lane.drop(displaced, DropReason.NEWER_FRAME)
+                displaced = None  # or it would keep its picture until the next comes
     except QueueEnded:
         pass
     except Exception as error:

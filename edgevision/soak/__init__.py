@@ -1,7 +1,8 @@
 """A long run under faults, and the verdict on it: does anything grow, leak, or get lost?
 
 The real pipeline runs on a source that misbehaves on purpose, draws, encodes and writes, while resident
-memory, open file handles, threads and the frame ledger are sampled. Needs Linux's ``/proc``.
+memory, open file handles, threads and the frame ledger are sampled. Every now and then all of it
+comes to rest for a moment; growth is judged by what is left there. Needs Linux's ``/proc``.
 """
 
 from __future__ import annotations
@@ -15,22 +16,27 @@ from edgevision.detector import Detector
 from edgevision.errors import UsageError
 from edgevision.overlay import Overlay
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
-from edgevision.soak.process import BLOCK_S, Sample, give_back_freed_memory, read_sample
+from edgevision.soak.caches import fill_caches
+from edgevision.soak.process import Sample, give_back_freed_memory, read_sample
+from edgevision.soak.rest import REST_EVERY_S, RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
-from edgevision.soak.verdict import Check, Counted, SoakReport, judge
+from edgevision.soak.verdict import FEWEST_RESTS, Check, Counted, SoakReport, judge
 from edgevision.video import open_sink, open_source
 
 __all__ = ["DEADLINE", "Check", "OnSample", "Sample", "SoakReport", "check_length", "default_source", "soak"]
 
 DEADLINE = "soak time is over"
 _SAMPLE_S = 1.0
-_DEMO_S = 150
+_DEMO = "demo://?seconds=60&rounds=1440"
 _FAULTS = "drop=0.02&corrupt=0.02&freeze=0.002&resize=0.005&disconnect=0.002&jitter=20ms&live=yes"
 
 
 def default_source() -> str:
-    """The demo as a bad camera on a bad network; it ends and is opened again every few minutes."""
-    return f"chaos://demo://?seconds={_DEMO_S}?{_FAULTS}&seed=1"
+    """The demo as a bad camera on a bad network, for a day; then it is opened again.
+
+    A stream that ends takes with it what grew during it, so short ones would hide such growth.
+    """
+    return f"chaos://{_DEMO}?{_FAULTS}&seed=1"
 
 
 OnSample = Callable[[Sample, RunStatistics], None]
@@ -40,15 +46,16 @@ def check_length(minutes: float, warm_up_s: float) -> None:
     """Refuses what leaves too little for a verdict.
 
     Raises:
-        UsageError: fewer than four blocks are left after the warm-up, or a time is impossible.
+        UsageError: too few rests are left after the warm-up, or a time is impossible.
     """
     if not (0 < minutes < 1e6 and 0 <= warm_up_s < 1e6):
         raise UsageError(
             f"{minutes:g} minutes with a warm-up of {warm_up_s / 60:g} are impossible; expected more than 0"
         )
-    if minutes * 60 < warm_up_s + 4 * BLOCK_S:
+    needed_s = (FEWEST_RESTS + 1) * REST_EVERY_S
+    if minutes * 60 < warm_up_s + needed_s:
         raise UsageError(
-            f"{minutes:g} minutes are too short: a fit needs {4 * BLOCK_S / 60:g} after the warm-up of "
+            f"{minutes:g} minutes are too short: a fit needs {needed_s / 60:.1f} after the warm-up of "
             f"{warm_up_s / 60:g}; choose more --minutes or a shorter --warm-up"
         )
 
@@ -84,13 +91,14 @@ def soak(
         watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
         gc.collect()  # a run and its decoder refer to each other; see edgevision.pipeline.runner
     waiting = (watch.least_waiting, watch.most_waiting)
-    return judge(uri, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back)
+    return judge(uri, watch.rests, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back)
 
 
 class _Watch:
     """Takes samples while the pipeline runs, and ends it in time."""
 
     def __init__(self, seconds: float, stop: StopRequest, on_sample: OnSample | None) -> None:
+        self.rests: list[Sample] = []
         self.samples: list[Sample] = []
         self.runs: list[Counted] = []
         self.most_waiting = self.least_waiting = 0
@@ -120,19 +128,25 @@ def _run_once(
 ) -> Counted:
     classes = [detector.manifest.classes for detector in detectors]
     models = [detector.manifest.name for detector in detectors]
-    with open_source(uri) as source:
+    with RestingSource(open_source(uri)) as source:
         segments = SegmentSink(folder, source.info)
+        rests = Rests(source, segments, watch.rests)
         records = open_sink(
             str(folder / "soak.jsonl"), info=source.info, classes=classes, models=models, overwrite=True
         )
-        stream = Stream(
-            source=source,
-            sinks=[segments, records],
-            overlays=[Overlay(detector.manifest) for detector in detectors],
-            show_status=True,
-        )
+        overlays = [Overlay(detector.manifest) for detector in detectors]
+        fill_caches(source.info, detectors, overlays)
+        stream = Stream(source=source, sinks=[segments, records], overlays=overlays, show_status=True)
         pipeline = Pipeline([stream], detectors)
-        run = pipeline.run(stop, watch.look)
+
+        def look(run: RunStatistics) -> None:
+            watch.look(run)
+            if stop.reason is None:
+                rests.look(run, watch.elapsed_s)
+            else:
+                source.go_on()
+
+        run = pipeline.run(stop, look)
     for error in pipeline.errors.values():
         raise error
     report = source.report

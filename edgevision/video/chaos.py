@@ -152,12 +152,16 @@ class ChaosSource:
             since = time.monotonic()
             connection.state = ConnectionState.RECONNECTING
             connection.error = f"lost {self.info.name}: chaos on purpose"
-            for lost in itertools.islice(frames, self._length("disconnect") - 1):
-                self._delay(lost)
+            self._lose(frames, self._length("disconnect") - 1)
             self._pass_on_failures()
             connection.state = ConnectionState.CONNECTED
             connection.reconnects += 1
             connection.lost_s += time.monotonic() - since
+
+    def _lose(self, frames: Iterator[Frame], count: int) -> None:
+        """In their own time; on its own, so that the last one is gone when it returns."""
+        for frame in itertools.islice(frames, count):
+            self._delay(frame)
 
     def _pass_on_failures(self) -> None:
         for reason, count in self._source.report.failed.items():

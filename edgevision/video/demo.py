@@ -51,6 +51,7 @@ _SHOTS = (
     _Shot("chelsea.png", _View(225, 150, 534), _View(225, 147, 446)),
     _Shot("motorcycle_left.png", _View(370, 250, 890), _View(390, 284, 680)),
 )
+_MOST_ROUNDS = 100_000
 _BLUR = 32  # How much coarser the backdrop is than the photograph.
 
 
@@ -61,46 +62,53 @@ class DemoSource:
     exactly one scene. 1280x720 at 25 frames a second; never live.
 
     Args:
-        seconds: length of the whole.
+        seconds: length of one round.
+        rounds: how often it is shown.
 
     Raises:
         SourceError: scikit-image is not installed, or ships without its photographs.
-        UsageError: the length is not between 0.12 and 3600 seconds.
+        UsageError: the length is not between 0.12 and 3600 seconds, or the rounds not between 1 and 100000.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = SECONDS, rounds: int = 1) -> None:
         if not len(_SHOTS) / FRAME_RATE <= seconds <= 3600:
             raise UsageError(f"demo of {seconds:g} seconds; expected 0.12 to 3600")
+        if not 1 <= rounds <= _MOST_ROUNDS:
+            raise UsageError(f"demo of {rounds} rounds; expected 1 to {_MOST_ROUNDS}")
         self._photos = [read_image(_photo(shot.file)) for shot in _SHOTS]
         self._backdrops = [_backdrop(photo) for photo in self._photos]
-        self._count = round(seconds * FRAME_RATE)
+        self._count, self._rounds = round(seconds * FRAME_RATE), rounds
         self._closed = False
-        self.info = SourceInfo("demo", False, WIDTH, HEIGHT, float(FRAME_RATE), self._count)
+        self.info = SourceInfo("demo", False, WIDTH, HEIGHT, float(FRAME_RATE), self._count * rounds)
         self.report = SourceReport()
 
     @classmethod
     def from_uri(cls, uri: str) -> DemoSource:
-        """``demo``, ``demo://`` or ``demo://?seconds=6``.
+        """``demo``, ``demo://`` or ``demo://?seconds=6&rounds=100``.
 
         Raises:
             UsageError: an option that does not exist, or a length that is no number.
         """
         query = dict(parse_qsl(urlsplit(uri).query, keep_blank_values=True))
         seconds = query.pop("seconds", str(SECONDS))
+        rounds = query.pop("rounds", "1")
         for key in query:
-            raise UsageError(f"demo has no option '{key}'{nearest(key, ['seconds']) or '; it has: seconds'}")
+            hint = nearest(key, ["seconds", "rounds"]) or "; it has: seconds, rounds"
+            raise UsageError(f"demo has no option '{key}'{hint}")
+        if not rounds.isdecimal():
+            raise UsageError(f"demo: rounds is '{rounds}'; expected a whole number such as 100")
         try:
-            return cls(float(seconds))
+            return cls(float(seconds), int(rounds))
         except ValueError as error:
             raise UsageError(
                 f"demo: seconds is '{seconds}'; expected a number such as {SECONDS:g}"
             ) from error
 
     def __iter__(self) -> Iterator[Frame]:
-        for index in range(self._count):
+        for index in range(self._count * self._rounds):
             if self._closed:
                 return
-            shot, step = divmod(index * len(_SHOTS), self._count)
+            shot, step = divmod(index % self._count * len(_SHOTS), self._count)
             image = self._render(shot, step / self._count)
             self.report.read += 1
             yield Frame(image, index, index * 1_000_000_000 // FRAME_RATE, "demo")

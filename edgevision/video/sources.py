@@ -37,8 +37,8 @@ def open_source(
     """Opens whatever the address names; everything that can be checked before the first frame is.
 
     Args:
-        uri: see :data:`ACCEPTED`; ``demo://?seconds=6`` sets the demo's length. A folder or pattern of
-            several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
+        uri: see :data:`ACCEPTED`; ``demo://?seconds=6&rounds=3`` sets the demo's length. A folder or pattern
+            of several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
             for behind a ``?`` (:func:`camera_mode`), and cameras and streams how they are dealt with behind
             a ``#`` (:class:`SourceOptions`).
         options: for cameras and streams; what the address says goes before.

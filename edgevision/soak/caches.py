@@ -1,0 +1,33 @@
+"""Fills what is bounded to its bound before memory is measured: filling up over minutes looks like growth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgevision.detector import KEPT_BUFFERS, Detector
+from edgevision.overlay import Overlay
+from edgevision.types import Detections
+from edgevision.video.base import SourceInfo
+
+_SIZE = (720, 1280)  # where the source does not say
+
+
+def fill_caches(info: SourceInfo, detectors: Sequence[Detector], overlays: Sequence[Overlay]) -> None:
+    """The buffers of frames under way, and the labels of every class with every score.
+
+    Args:
+        info: of the source; labels are as large as its pictures ask for.
+        detectors: those that will run.
+        overlays: one for each.
+    """
+    picture = np.zeros((info.height or _SIZE[0], info.width or _SIZE[1], 3), np.uint8)
+    scores = (np.arange(101) / 100).astype(np.float32)
+    boxes = np.tile(np.array([10, 10, 20, 20], np.float32), (len(scores), 1))
+    for detector, overlay in zip(detectors, overlays, strict=True):
+        for batch in [detector.prepare([picture]) for _ in range(KEPT_BUFFERS)]:
+            detector.discard(batch)
+        if detector.manifest.task == "detection":
+            for class_id in range(len(overlay.classes)):
+                overlay.draw(picture, Detections(boxes, scores, np.full(len(scores), class_id, np.int32)))
