@@ -18,6 +18,7 @@ def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("material")
     write_colour_model(folder / "colours.onnx")
     write_colour_model(folder / "small.onnx", colour_manifest(32, name="small"), 32)
+    write_colour_model(folder / "less.onnx", colour_manifest(32), 32)
     write_colour_model(folder / "other.onnx", colour_manifest(name="other", classes=("a", "b", "c")))
     for name, frames in (("a", 12), ("b", 20)):
         write_block_clip(folder / f"{name}.mp4", frames)
@@ -175,17 +176,40 @@ def camera(monkeypatch):
 
 
 @pytest.mark.usefixtures("camera")
-def test_a_latency_that_is_held_is_in_the_statistics(material, capsys):
-    arguments = ["--max-latency", "500ms", "--fallback-model", str(material / "small.onnx")]
+@pytest.mark.parametrize(("fallback", "name"), [("small.onnx", "small"), ("less.onnx", "colours-fallback")])
+def test_a_latency_that_is_held_is_in_the_statistics(material, capsys, fallback, name):
+    """A fallback may be called like its model, as one of another precision is."""
+    arguments = ["--max-latency", "60s", "--fallback-model", str(material / fallback)]
     arguments += ["--stats", "s.json", "--save-json", "o.jsonl", "--model", str(material / "colours.onnx")]
     with pytest.raises(SystemExit) as ended:
         main(["run", "--source", "webcam", *arguments])
     assert not ended.value.code
-    control = json.loads(Path("s.json").read_text())["latency_control"]
-    assert control["bound_ms"] == 500
+    stream = json.loads(Path("s.json").read_text())
+    assert list(stream["models"]) == ["colours", name]
+    assert stream["latency_control"]["bound_ms"] == 60_000
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("small (fallback): ONNX Runtime") for line in lines)
-    assert any("held 500 ms but for" in line for line in lines)
+    assert any(line.startswith(f"{name} (fallback): ONNX Runtime") for line in lines)
+    assert any(line.startswith("  held 60000 ms but for 0 of ") for line in lines)
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize(("bound", "said"), [("1us", None), ("0.001ms", "  could not hold 0.001 ms: ")])
+def test_a_latency_that_cannot_be_held_is_said_so(material, capsys, bound, said):
+    arguments = ["--max-latency", bound, "--save-json", "o.jsonl", "--model", str(material / "colours.onnx")]
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--source", "webcam", *arguments])
+    lines = capsys.readouterr().err.splitlines()
+    assert (ended.value.code or 0) == (0 if said else 2)
+    assert any(line.startswith(said or "error: --max-latency 1us: expected a time") for line in lines)
+
+
+@pytest.mark.usefixtures("camera")
+def test_the_model_itself_is_no_fallback(material, capsys):
+    arguments = ["--max-latency", "500ms", "--fallback-model", str(material / "colours.onnx")]
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--source", "webcam", "--model", str(material / "colours.onnx"), *arguments])
+    assert ended.value.code == 2
+    assert "--fallback-model is colours itself; give a faster model" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("camera")

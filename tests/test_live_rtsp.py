@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from fractions import Fraction
 from pathlib import Path
 
@@ -133,6 +134,15 @@ class Run:
         """Waits until so many lines hold the text."""
         assert eventually(lambda: sum(text in line for line in self.lines) >= times, WAIT_S), self.lines
 
+    def metrics(self):
+        """What /metrics and /healthz answer now."""
+        (line,) = [line for line in self.lines if line.startswith("metrics: ")]
+        url = line.split()[1]
+        pages = [
+            urllib.request.urlopen(page, timeout=WAIT_S) for page in (url, url.replace("metrics", "healthz"))
+        ]
+        return "".join(page.read().decode() for page in pages)
+
     def interrupt(self):
         """Ctrl-C; the seconds until the process was gone."""
         start = time.monotonic()
@@ -164,6 +174,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
         tmp_path,
         *("--source", f"{server.address()}#timeout=5s", "--model", model),
         *("--output", "out.mp4", "--save-json", "out.jsonl", "--stats", "stats.json"),
+        *("--metrics-port", "0"),
     )
     run.says(" frames  ")  # the first picture is through
     server.kill()
@@ -184,6 +195,8 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     server.start()
     run.says("is back after", 3)
     run.says("the picture is now 320x192, it was 160x96")
+    served = run.metrics()
+    assert f'edgevision_reconnects_total{{stream="{server.address("")}"}} 3.0' in served
     run.interrupt()
 
     assert run.process.returncode == 130
@@ -207,7 +220,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     assert all(later > earlier for earlier, later in itertools.pairwise(times))
     with av.open(tmp_path / "out.mp4") as container:
         assert sum(1 for _ in container.decode(video=0)) == stream["written"]
-    assert_no_secret(tmp_path, run.lines)
+    assert_no_secret(tmp_path, [*run.lines, served])
 
 
 @pytest.mark.parametrize("login", [f"{USER}:wr0ng-pa55@", f"{USER}@", ""])
@@ -229,7 +242,8 @@ def test_a_wrong_password_is_one_clear_line(server, model, tmp_path, login):
 
 def test_ctrl_c_while_the_stream_stalls(server, model, tmp_path):
     source = f"{server.address()}#timeout=90s"
-    run = Run(tmp_path, "--source", source, "--model", model, "--save-json", "out.jsonl")
+    outputs = ("--save-json", "out.jsonl", "--log-format", "json")
+    run = Run(tmp_path, "--source", source, "--model", model, *outputs)
     run.says(" frames  ")
     server.stall()
     time.sleep(1)
@@ -237,6 +251,7 @@ def test_ctrl_c_while_the_stream_stalls(server, model, tmp_path):
     sys.stdout.write(f"Ctrl-C to the end of the process: {seconds:.2f} s\n")
     assert run.process.returncode == 130
     assert seconds < 45, "the time-out was waited for"  # about one where the machine has nothing else to do
+    assert all(json.loads(line)["message"] for line in run.lines)
     assert_no_secret(tmp_path, run.lines)
 
 

@@ -296,6 +296,15 @@ def test_notes_of_a_connection_are_said_once():
     assert source.report.notes == ["gives 640x480"]
 
 
+def test_a_new_connection_has_a_clock_of_its_own():
+    """The second begins at three seconds, as it likes; its first picture came 7 ms after the one before."""
+    image = picture(1).image
+    first = Picture(image, 0, 1_000_000_000)
+    after = [Picture(image, 3_000_000_000 + 40_000_000 * i, 1_007_000_000 + 41_000_000 * i) for i in range(2)]
+    with live(Camera([first, LOST], after)) as source:
+        assert [frame.timestamp_ns for frame in source] == [0, 7_000_000, 47_000_000]
+
+
 def test_a_recording_keeps_its_own_times_and_is_not_fetched_twice():
     camera = Camera([picture(1, 0), picture(2, 40_000), picture(3, 80_000), LOST], is_live=False)
     with live(camera) as source:

@@ -181,7 +181,7 @@ def _show_control(stream: StreamStatistics, console: Console) -> None:
     control = stream.latency_control
     if control is None:
         return
-    bound, frames = f"{control.bound_ms:.0f} ms", f"{control.exceeded} of {stream.written} frames"
+    bound, frames = f"{control.bound_ms:g} ms", f"{control.exceeded} of {stream.written} frames"
     missed = 2 * control.exceeded > stream.written
     text = f"  could not hold {bound}: {frames} took longer" if missed else f"  held {bound} but for {frames}"
     if control.switches:

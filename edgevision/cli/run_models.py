@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edgevision.cli.plans import PlanPolicy, open_engine
 from edgevision.detector import Detector
 from edgevision.engines import Engine, describe
@@ -81,7 +83,11 @@ def open_models(
         return RunModels(detectors, [])
     smaller = opened.enter_context(open_engine(fallback, engine, plans, threads))
     _check_fallback(engines, smaller)
-    return RunModels(detectors, make_detectors([smaller], conf_threshold, classes))
+    stand_ins = make_detectors([smaller], conf_threshold, classes)
+    for one in stand_ins:
+        if one.manifest.name == detectors[0].manifest.name:  # an INT8 file is called like its model
+            one.manifest = msgspec.structs.replace(one.manifest, name=f"{one.manifest.name}-fallback")
+    return RunModels(detectors, stand_ins)
 
 
 def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
@@ -93,10 +99,8 @@ def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
             f"{other.name} cannot stand in for {main.name}: it has other classes or another task; "
             "--fallback-model needs the same ones in the same order"
         )
-    if main.name == other.name:
-        raise UsageError(
-            f"--fallback-model is called {other.name} like the model; results could not be told apart"
-        )
+    if main.sha256 and main.sha256 == other.sha256:
+        raise UsageError(f"--fallback-model is {other.name} itself; give a faster model with its classes")
 
 
 def make_detectors(
