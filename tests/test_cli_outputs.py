@@ -2,7 +2,7 @@ import io
 from pathlib import Path
 
 import pytest
-from pipeline_helpers import run_statistics
+from pipeline_helpers import run_statistics, stream_statistics
 from rich.console import Console
 
 from edgevision.cli import outputs
@@ -87,11 +87,11 @@ def test_several_sources_do_not_fit_one_file(tmp_path):
         check_named_outputs({"--output": tmp_path / "a.mp4"}, [], sources=2, overwrite=False)
 
 
-def told(info, total, terminal):
+def told(info, total, terminal, *streams):
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=120)
     with show_progress([Watched(info, total, "(a hint)")], console) as report:
-        report(run_statistics())
+        report(run_statistics(*streams))
     return text.getvalue()
 
 
@@ -106,3 +106,9 @@ def test_a_live_source_shows_rate_latency_and_drops():
         text = told(CAMERA, None, terminal)
         for part in ("webcam", "25.0 fps", "31 ms", "5 dropped", "(a hint)"):
             assert part in text
+
+
+def test_the_first_frames_show_the_rate_of_the_whole_run():
+    """They wait for everything to warm up and come out together: 800 a second would be no rate."""
+    first = stream_statistics(written=3, recent_frames_per_second=797.8, frames_per_second=1.5)
+    assert "1.5 fps" in told(CAMERA, None, False, first)

@@ -19,6 +19,7 @@ from edgevision.video.base import SourceInfo
 
 Report = Callable[[RunStatistics], None]
 _PLAIN_EVERY_S = 10.0
+_SETTLED = 10  # frames
 _DROPS = {
     DropReason.NEWER_FRAME.value: "passed over for a newer frame",
     DropReason.LATENCY.value: "left out to hold the latency",
@@ -97,7 +98,10 @@ def _is_under_way(stream: StreamStatistics) -> bool:
 def _figures(stream: StreamStatistics | None, watched: Watched) -> str:
     if stream is None or (stream.written == 0 and stream.state is StreamState.RUNNING):
         return f"waiting for the first frame  {watched.hint}"
-    text = f"{stream.recent_frames_per_second:.1f} fps"
+    # The first frames come out together, once the first of them has waited for everything to warm up.
+    is_settled = stream.written >= _SETTLED
+    rate = stream.recent_frames_per_second if is_settled else stream.frames_per_second
+    text = f"{rate:.1f} fps"
     if watched.info.is_live:
         text += f"  {stream.last_latency_ms:.0f} ms"
         dropped = sum(stream.frames.dropped.values())
