@@ -130,6 +130,10 @@ def test_streams_of_a_file(run, material):
         ("streams:\n- source: ''", "streams.0 has an empty source"),
         ("streams:\n- {source: a, name: x}\n- {source: b, name: x}", "2 streams are called 'x'"),
         ("- source: a.mp4", "expected keys and values"),
+        (
+            "streams:\n- {source: a, max_latency: 150}",
+            "streams.0: --max-latency 150: expected a time with its unit, such as 150ms",
+        ),
     ],
 )
 def test_a_wrong_streams_file_is_one_line(run, content, message):

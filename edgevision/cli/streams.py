@@ -42,7 +42,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: for people, and of default outputs; the source's where empty.
-        max_latency: with its unit, as in ``150ms``.
+        max_latency: with its unit, as in ``150ms``; a number alone is read, to be refused in plain words.
         events: files and brokers that are told what objects do.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
     """
@@ -55,7 +55,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     display: bool = False
     track: bool = False
     zones: str | None = None
-    max_latency: str | None = None
+    max_latency: str | int | float | None = None
     events: list[str] = []
     event_pictures: str | None = None
     record: str | None = None
@@ -113,7 +113,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_latency is None:
             return None
         try:
-            seconds = duration_s(self.max_latency)
+            seconds = duration_s(str(self.max_latency))
         except ValueError as error:
             raise UsageError(f"--max-latency {self.max_latency}: expected {error}") from None
         if seconds <= 0:
@@ -144,6 +144,10 @@ def read_streams(path: Path, defaults: StreamSpec) -> list[StreamSpec]:
     for position, spec in enumerate(streams):
         if not spec.source.strip():
             raise ConfigError(f"{path}: streams.{position} has an empty source")
+        try:
+            _ = spec.max_latency_ms
+        except UsageError as error:
+            raise ConfigError(f"{path}: streams.{position}: {error}") from None
     for name, count in Counter(spec.name for spec in streams if spec.name).items():
         if count > 1:
             raise ConfigError(f"{path}: {count} streams are called '{name}'; results could not be told apart")
