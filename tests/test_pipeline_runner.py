@@ -289,7 +289,7 @@ def test_progress_is_told_on_the_way():
     assert 3 <= len(told) <= 2 + 5 * report.seconds
     written = [run.streams[0].written for run in told]
     assert written == sorted(written)
-    assert told[-1].streams[0].recent_frames_per_second > 10
+    assert told[-1].streams[0].recent_frames_per_second > 0
     assert told[-1].streams[0].last_latency_ms >= 10
 
 
