@@ -17,7 +17,7 @@ from edgevision.engines.fake import FakeEngine, bright_objects
 from edgevision.errors import UsageError
 from edgevision.pipeline import StopRequest
 from edgevision.soak import DEADLINE, check_length, default_source, soak
-from edgevision.soak.process import Sample, block_medians, read_sample
+from edgevision.soak.process import Blocks, Sample, read_sample
 from edgevision.soak.rest import RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
 from edgevision.soak.trend import Slope, fit_slope
@@ -102,10 +102,17 @@ def counted(**changes):
     return Counted(**{**fields, **changes})
 
 
+def medians(taken):
+    blocks = Blocks()
+    for sample in taken:
+        blocks.add(sample)
+    blocks.finish()
+    return blocks.done
+
+
 def verdict(rests=(), taken=(), runs=None, waiting=(0, 5)):
-    report = judge(
-        "demo", rests or resting(), taken or samples(), runs or [counted()], waiting, 1200, 300, True
-    )
+    blocks = medians(taken or samples())
+    report = judge("demo", rests or resting(), blocks, runs or [counted()], waiting, 1200, 300, True)
     return report, {check.name: check for check in report.checks}
 
 
@@ -190,7 +197,7 @@ def test_a_run_that_ends_in_its_warm_up_does_not_pass():
 
 def test_blocks_are_medians_of_half_a_minute():
     taken = [Sample(float(s), 100.0 + (s % 30 == 3) * 50, 9, 14) for s in range(60)]
-    assert [(block.seconds, block.memory_mib) for block in block_medians(taken)] == [(14.5, 100), (44.5, 100)]
+    assert [(block.seconds, block.memory_mib) for block in medians(taken)] == [(14.5, 100), (44.5, 100)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from edgevision.errors import UsageError
 from edgevision.overlay import Overlay
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
 from edgevision.soak.caches import fill_caches
-from edgevision.soak.process import Sample, give_back_freed_memory, read_sample
+from edgevision.soak.process import Blocks, Sample, give_back_freed_memory, read_sample
 from edgevision.soak.rest import REST_EVERY_S, RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
 from edgevision.soak.verdict import FEWEST_RESTS, Check, Counted, SoakReport, judge
@@ -90,8 +90,11 @@ def soak(
     while stop.reason is None:
         watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
         gc.collect()  # a run and its decoder refer to each other; see edgevision.pipeline.runner
+    watch.blocks.finish()
     waiting = (watch.least_waiting, watch.most_waiting)
-    return judge(uri, watch.rests, watch.samples, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back)
+    return judge(
+        uri, watch.rests, watch.blocks.done, watch.runs, waiting, watch.elapsed_s, warm_up_s, gives_back
+    )
 
 
 class _Watch:
@@ -99,7 +102,7 @@ class _Watch:
 
     def __init__(self, seconds: float, stop: StopRequest, on_sample: OnSample | None) -> None:
         self.rests: list[Sample] = []
-        self.samples: list[Sample] = []
+        self.blocks = Blocks()
         self.runs: list[Counted] = []
         self.most_waiting = self.least_waiting = 0
         self._seconds, self._stop, self._on_sample = seconds, stop, on_sample
@@ -114,9 +117,10 @@ class _Watch:
             self._stop.reason = DEADLINE
         if elapsed >= self._next:
             self._next = elapsed + _SAMPLE_S
-            self.samples.append(read_sample(elapsed))
+            sample = read_sample(elapsed)
+            self.blocks.add(sample)
             if self._on_sample is not None:
-                self._on_sample(self.samples[-1], run)
+                self._on_sample(sample, run)
 
     @property
     def elapsed_s(self) -> float:

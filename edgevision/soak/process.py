@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -71,17 +70,35 @@ def give_back_now() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def block_medians(samples: Sequence[Sample]) -> list[Sample]:
-    """Medians over half a minute each: frames under way make memory jump by their size."""
-    groups: dict[int, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(int(sample.seconds // BLOCK_S), []).append(sample)
-    return [
-        Sample(
-            round(statistics.mean(one.seconds for one in group), 1),
-            round(statistics.median(one.memory_mib for one in group), 3),
-            statistics.median_low([one.handles for one in group]),
-            statistics.median_low([one.threads for one in group]),
-        )
-        for group in groups.values()
-    ]
+class Blocks:
+    """Medians over half a minute each, of samples as they come; the samples themselves would be a leak.
+
+    Attributes:
+        done: the blocks that are over.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[Sample] = []
+        self._block = 0
+        self._samples: list[Sample] = []
+
+    def add(self, sample: Sample) -> None:
+        """Takes the next sample."""
+        block = int(sample.seconds // BLOCK_S)
+        if block != self._block:
+            self.finish()
+            self._block = block
+        self._samples.append(sample)
+
+    def finish(self) -> None:
+        """Ends the block that has begun."""
+        group, self._samples = self._samples, []
+        if group:
+            self.done.append(
+                Sample(
+                    round(statistics.mean(one.seconds for one in group), 1),
+                    round(statistics.median(one.memory_mib for one in group), 3),
+                    statistics.median_low([one.handles for one in group]),
+                    statistics.median_low([one.threads for one in group]),
+                )
+            )

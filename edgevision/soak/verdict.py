@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgevision.pipeline import LedgerEntry, StreamStatistics
-from edgevision.soak.process import Sample, block_medians
+from edgevision.soak.process import Sample
 from edgevision.soak.trend import Slope, fit_slope
 
 MEMORY_LIMIT_MIB_PER_HOUR = 1e6 / 2**20
@@ -68,7 +68,7 @@ class Counted(msgspec.Struct, frozen=True):
 def judge(
     uri: str,
     rests: Sequence[Sample],
-    samples: Sequence[Sample],
+    blocks: Sequence[Sample],
     runs: Sequence[Counted],
     waiting: tuple[int, int],
     seconds: float,
@@ -80,7 +80,7 @@ def judge(
     Args:
         uri: of the source.
         rests: the process at rest.
-        samples: the process at work, about once a second.
+        blocks: the process at work, see :class:`~edgevision.soak.process.Blocks`.
         runs: each run of the pipeline.
         waiting: fewest and most frames that were under way.
         seconds: how long it all took.
@@ -89,7 +89,6 @@ def judge(
     """
     settled = [rest for rest in rests if rest.seconds >= warm_up_s]
     memory = fit_slope([(rest.seconds, rest.memory_mib) for rest in settled])
-    blocks = block_medians(samples)
     moving = [(block.seconds, block.memory_mib) for block in blocks if block.seconds >= warm_up_s]
     checks = (
         _steady_memory(memory),
