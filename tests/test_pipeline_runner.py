@@ -1,5 +1,7 @@
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -280,6 +282,33 @@ def test_the_report_carries_what_people_should_know():
     assert (report.source, report.skipped, report.problem) == ("clip", 2, "cut off")
     assert report.notes == ("a note of the source", "a note of the sink")
     assert report.models == {"fake": "fake engine"}
+
+
+def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
+    """As the containers of PyAV do when they are closed, of 50 MB each."""
+    monkeypatch.setattr("edgevision.pipeline.runner._COLLECT_S", 0.05)
+    knots = []
+
+    class Tying(ListSink):
+        def write(self, frame, picture, results):
+            super().write(frame, picture, results)
+            self.tie()
+
+        def tie(self):
+            knot = threading.Event()
+            knot.itself = knot
+            knots.append(weakref.ref(knot))
+
+    gc.disable()
+    try:
+        run_stream(
+            Stream(source=ArraySource(pictures(30)), sinks=[Tying(delay_s=0.02)]), [Detector(FakeEngine())]
+        )
+        alive = [number for number, knot in enumerate(knots) if knot() is not None]
+    finally:
+        gc.enable()
+    assert len(knots) == 30
+    assert 0 not in alive
 
 
 def test_progress_is_told_on_the_way():
