@@ -3,6 +3,7 @@
 :func:`open_source` and :func:`open_sink` are the only places that know what addresses look like.
 """
 
+import edgevision.opencv_first  # noqa: F401  (before whatever imports PyAV)
 from edgevision.video.base import (
     Connection,
     ConnectionState,
