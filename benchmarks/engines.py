@@ -6,9 +6,10 @@ All engines of a model take turns, one inference each, in an order that turns ro
 else the machine does falls on all alike; ``speedup`` is the median over those turns of FP32 in ONNX Runtime
 over the one in question. ``cpu_ms`` is processor time of all threads, which says most on a machine that is
 used for other things too. Preprocessing, decoding and suppression are in the graph and so in every figure.
+``recordings_fps`` is frames a second with several inferences in flight, as ``edgevision run`` has of files.
 
-FP16 and INT8 files are made here from the FP32 one. INT8 is plain min-max calibration of every layer that can
-be quantised: its accuracy is not that of ``edgevision calibrate``, which bounds the loss.
+FP16 and INT8 files are made here from the FP32 one. INT8 is plain calibration (99.99th percentile) of every
+layer that can be quantised: its accuracy is not that of ``edgevision calibrate``, which bounds the loss.
 
 ``retinanet-light`` and ``unet-light`` have trained weights: their accuracy on the first ``--images`` pictures
 of the validation data, where those are there, stands beside. ``retinanet-resnet18`` at 320 (128 channels, 4
@@ -28,22 +29,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import msgspec
 import numpy as np
-import onnx
+from engines_files import RESNET18, SHARED, letterboxed, write_precisions, write_resnet18
 from numpy.typing import NDArray
 
 from calibration.accuracy import DetectionYardstick, SegmentationYardstick, Yardstick
-from calibration.model import load_float_model
-from calibration.qdq import insert_qdq
-from calibration.ranges import measure_ranges, thresholds
-from edgevision.config import config_folder, load_config
 from edgevision.data.detection import load_coco
 from edgevision.data.segmentation import load_segmentation
 from edgevision.engines import Engine, load_engine
@@ -51,21 +47,19 @@ from edgevision.engines.base import usable_cores
 from edgevision.engines.choose import FileFacts, choose_engines, has_int8_sums, machine_facts
 from edgevision.errors import EdgeVisionError
 from edgevision.files import write_json
-from edgevision.manifest import INPUT_NAME, Manifest, Precision, read_manifest, write_manifest
-from edgevision.preprocess import Letterbox
+from edgevision.manifest import INPUT_NAME, Manifest, Precision, read_manifest
+from edgevision.pipeline import ThreadBudget
 from edgevision.zoo import find_model
 from export.parity_report import engines_here
-from export.precision import export_half
 
 Kind = tuple[Precision, str]
 """A precision and an engine's name."""
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-RESNET18 = "retinanet-resnet18"
 MODELS = ("retinanet-light", "unet-light", RESNET18)
 REFERENCE: Kind = ("fp32", "onnxruntime")
-_CALIBRATION_PICTURES = 48
 _WARM_UP = 3
+_FLIGHT = 12
+"""Frames of one measurement of many at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +111,19 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> dict[str
         engines: dict[Kind, Engine] = {}
         for precision, path in files.items():
             for name_of_engine in engines_here():
-                engine = open_or_say(path, name_of_engine, threads)
+                engine = open_or_say(path, name_of_engine, threads, 1)
                 if isinstance(engine, str):
                     left_out[f"{precision} {name_of_engine}"] = engine
                 else:
                     engines[precision, name_of_engine] = opened.enter_context(engine)
         turns = take_turns(engines, pictures, rounds)
+        requests = ThreadBudget.of(threads, for_throughput=True).requests
+        in_flight: dict[Kind, Engine] = {}
+        for kind in engines:
+            engine = open_or_say(files[kind[0]], kind[1], threads, requests)
+            if not isinstance(engine, str):
+                in_flight[kind] = opened.enter_context(engine)
+        rates = throughput(in_flight, pictures, math.ceil(rounds / 6))
         yardstick = find_yardstick(manifest, images) if images and name != RESNET18 else None
         for kind, engine in engines.items():
             precision, engine_name = kind
@@ -133,6 +134,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> dict[str
                     "engine": engine.name,
                     "auto": chosen,
                     **summary(turns[kind], turns[REFERENCE]),
+                    "recordings_fps": round(rates[kind], 1),
                     "accuracy": None if yardstick is None else round(yardstick.measure(engine).value, 4),
                 }
             )
@@ -148,10 +150,10 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> dict[str
     }
 
 
-def open_or_say(path: Path, engine: str, threads: int) -> Engine | str:
+def open_or_say(path: Path, engine: str, threads: int, requests: int) -> Engine | str:
     """The engine, or why it cannot be had."""
     try:
-        return load_engine(path, engine, threads)
+        return load_engine(path, engine, threads, requests=requests)
     except EdgeVisionError as error:
         return str(error)
 
@@ -173,6 +175,22 @@ def take_turns(
     return turns
 
 
+def throughput(
+    engines: Mapping[Kind, Engine], pictures: Sequence[NDArray[np.uint8]], rounds: int
+) -> dict[Kind, float]:
+    """Frames a second with all requests of an engine in flight: medians over rounds, the engines in turn."""
+    inputs = [{INPUT_NAME: pictures[i % len(pictures)]} for i in range(_FLIGHT)]
+    rates: dict[Kind, list[float]] = {kind: [] for kind in engines}
+    for turn in range(rounds + 1):
+        for kind in list(engines)[:: -1 if turn % 2 else 1]:
+            with ThreadPoolExecutor(engines[kind].requests) as threads:
+                start = time.perf_counter()
+                for _ in threads.map(engines[kind].infer, inputs):
+                    pass
+                rates[kind].append(_FLIGHT / (time.perf_counter() - start))
+    return {kind: statistics.median(values[1:]) for kind, values in rates.items()}  # the first warms up
+
+
 def summary(turns: Sequence[Turn], reference: Sequence[Turn]) -> dict[str, float]:
     """Times of one engine, and its gain over the reference, turn by turn."""
     ordered = sorted(one.wall_ms for one in turns)
@@ -183,57 +201,6 @@ def summary(turns: Sequence[Turn], reference: Sequence[Turn]) -> dict[str, float
         "cpu_ms": round(statistics.median(one.cpu_ms for one in turns), 2),
         "speedup": round(statistics.median(gains), 3),
     }
-
-
-def write_precisions(
-    source: Path, folder: Path, pictures: Sequence[NDArray[np.uint8]]
-) -> dict[Precision, Path]:
-    """The FP16 and the INT8 file of an FP32 one, in ``folder``, and that one itself."""
-    half, int8 = folder / "model.fp16.onnx", folder / "model.int8.onnx"
-    export_half(source, half)
-    model = load_float_model(source)
-    tensors = [layer.data for layer in model.candidates]
-    ranges = measure_ranges(model.graph, tensors, lambda: pictures, histograms=False)
-    onnx.save(insert_qdq(model.graph, model.candidates, thresholds(ranges, "minmax")), int8)
-    write_manifest(int8, msgspec.structs.replace(model.manifest, precision="int8"))
-    return {"fp32": source, "fp16": half, "int8": int8}
-
-
-def write_resnet18(path: Path) -> Path:
-    """A RetinaNet on ResNet-18 with random weights: the shape of the detector for GPUs, made smaller."""
-    import torch
-
-    from edgevision.models.retinanet import RetinaNet
-    from edgevision.training.config import DetectorTraining
-    from export.to_onnx import export_detector
-
-    large = load_config(config_folder() / "models" / "retinanet-resnet50.yaml", DetectorTraining)
-    backbone = msgspec.structs.replace(large.model.backbone, name="resnet18", weights="random")
-    model = msgspec.structs.replace(large.model, backbone=backbone, input_size=320, channels=128)
-    config = msgspec.structs.replace(large, name=RESNET18, model=model)
-    torch.manual_seed(0)
-    export_detector(RetinaNet(config.model, len(config.classes)), config, {}, path)
-    return path
-
-
-def letterboxed(manifest: Manifest) -> list[NDArray[np.uint8]]:
-    """Photographs as the model takes them, uint8 ``[1, H, W, 3]``: training data, or scikit-image's."""
-    sub = "detection/images/train_real" if manifest.task == "detection" else "camvid/images/train"
-    files = sorted((SHARED / sub).rglob("*.[jp][pn]g"))
-    step = max(1, len(files) // _CALIBRATION_PICTURES)
-    images = [cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_PICTURES]]
-    if not images:
-        from skimage import data
-
-        images = [
-            np.ascontiguousarray(one()[..., ::-1]) for one in (data.astronaut, data.chelsea, data.rocket)
-        ]
-    size = (manifest.input_width, manifest.input_height)
-    return [
-        Letterbox.fit(image.shape[1], image.shape[0], *size, manifest.resize).image(image)[None]
-        for image in images
-        if image is not None
-    ]
 
 
 def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
@@ -279,8 +246,8 @@ def commit() -> str | None:
 def markdown(result: Mapping[str, Any]) -> str:
     """The result as a table; engines that ``--engine auto`` takes are marked."""
     lines = [
-        "| model | precision | engine | median ms | p95 ms | CPU ms | speedup | accuracy |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
+        "| model | precision | engine | median ms | p95 ms | CPU ms | speedup | recordings, fps | accuracy |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for model in result["models"]:
         for row in model["engines"]:
@@ -288,7 +255,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             engine = row["engine"] + (" *" if row["auto"] else "")
             lines.append(
                 f"| {model['model']} | {row['precision']} | {engine} | {row['median_ms']:.1f} "
-                f"| {row['p95_ms']:.1f} | {row['cpu_ms']:.1f} | {row['speedup']:.2f} | {accuracy} |"
+                f"| {row['p95_ms']:.1f} | {row['cpu_ms']:.1f} | {row['speedup']:.2f} "
+                f"| {row['recordings_fps']:.1f} | {accuracy} |"
             )
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgevision.engines import FakeEngine
+from edgevision.engines.fake import bright_objects
 from edgevision.manifest import read_manifest
 from edgevision.zoo import default_model
 
@@ -18,11 +20,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def engines():
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for a program that is started there
     spec = importlib.util.spec_from_file_location("benchmark_engines", ROOT / "benchmarks" / "engines.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def turns(engines, *times_ms):
@@ -53,8 +57,20 @@ def test_engines_take_turns_in_an_order_that_turns_round(engines):
     assert {kind: len(values) for kind, values in times.items()} == {("fp32", "a"): 3, ("fp32", "b"): 3}
 
 
+def test_frames_a_second_are_of_all_requests_together(engines):
+    together = threading.Barrier(3)
+
+    def answer(image):
+        together.wait(timeout=10)  # unless three run at a time this breaks
+        return bright_objects(image)
+
+    kinds = {("fp32", "a"): FakeEngine(answer, latency_ms=20, requests=3)}
+    rates = engines.throughput(kinds, [np.zeros((1, 320, 320, 3), np.uint8)], 2)
+    assert 0 < rates["fp32", "a"] <= 3 / 0.020
+
+
 def test_an_engine_that_is_missing_is_named(engines):
-    found = engines.open_or_say(default_model().path, "onnxruntime-cuda", 1)
+    found = engines.open_or_say(default_model().path, "onnxruntime-cuda", 1, 1)
     assert "onnxruntime-gpu" in found
 
 
@@ -69,6 +85,7 @@ def test_the_command_measures_every_precision(engines, tmp_path, monkeypatch, ca
     assert [row["precision"] for row in model["engines"]] == ["fp32", "fp16", "int8"]
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in model["engines"])
     assert model["engines"][0]["speedup"] == 1
+    assert all(row["recordings_fps"] > 0 for row in model["engines"])
     assert [row["accuracy"] for row in model["engines"]] == [None] * 3
     assert capsys.readouterr().out == engines.markdown(result) + "\n"
 

@@ -1,0 +1,75 @@
+"""The model files that benchmarks/engines.py measures, and the pictures that they are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from calibration.model import load_float_model
+from calibration.qdq import insert_qdq
+from calibration.ranges import measure_ranges, thresholds
+from edgevision.config import config_folder, load_config
+from edgevision.manifest import Manifest, Precision, write_manifest
+from edgevision.preprocess import Letterbox
+from export.precision import export_half
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+RESNET18 = "retinanet-resnet18"
+_CALIBRATION_PICTURES = 48
+
+
+def write_precisions(
+    source: Path, folder: Path, pictures: Sequence[NDArray[np.uint8]]
+) -> dict[Precision, Path]:
+    """The FP16 and the INT8 file of an FP32 one, in ``folder``, and that one itself."""
+    half, int8 = folder / "model.fp16.onnx", folder / "model.int8.onnx"
+    export_half(source, half)
+    model = load_float_model(source)
+    tensors = [layer.data for layer in model.candidates]
+    ranges = measure_ranges(model.graph, tensors, lambda: pictures, histograms=True)
+    onnx.save(insert_qdq(model.graph, model.candidates, thresholds(ranges, "percentile")), int8)
+    write_manifest(int8, msgspec.structs.replace(model.manifest, precision="int8"))
+    return {"fp32": source, "fp16": half, "int8": int8}
+
+
+def write_resnet18(path: Path) -> Path:
+    """A RetinaNet on ResNet-18 with random weights: the shape of the detector for GPUs, made smaller."""
+    import torch
+
+    from edgevision.models.retinanet import RetinaNet
+    from edgevision.training.config import DetectorTraining
+    from export.to_onnx import export_detector
+
+    large = load_config(config_folder() / "models" / "retinanet-resnet50.yaml", DetectorTraining)
+    backbone = msgspec.structs.replace(large.model.backbone, name="resnet18", weights="random")
+    model = msgspec.structs.replace(large.model, backbone=backbone, input_size=320, channels=128)
+    config = msgspec.structs.replace(large, name=RESNET18, model=model)
+    torch.manual_seed(0)
+    export_detector(RetinaNet(config.model, len(config.classes)), config, {}, path)
+    return path
+
+
+def letterboxed(manifest: Manifest) -> list[NDArray[np.uint8]]:
+    """Photographs as the model takes them, uint8 ``[1, H, W, 3]``: training data, or scikit-image's."""
+    sub = "detection/images/train_real" if manifest.task == "detection" else "camvid/images/train"
+    files = sorted((SHARED / sub).rglob("*.[jp][pn]g"))
+    step = max(1, len(files) // _CALIBRATION_PICTURES)
+    images = [cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_PICTURES]]
+    if not images:
+        from skimage import data
+
+        images = [
+            np.ascontiguousarray(one()[..., ::-1]) for one in (data.astronaut, data.chelsea, data.rocket)
+        ]
+    size = (manifest.input_width, manifest.input_height)
+    return [
+        Letterbox.fit(image.shape[1], image.shape[0], *size, manifest.resize).image(image)[None]
+        for image in images
+        if image is not None
+    ]
