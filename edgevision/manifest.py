@@ -308,7 +308,8 @@ def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
     try:
         found = list(fields(data, 0, len(data)))
     except (IndexError, ValueError) as error:
-        raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message)") from error
+        made = "; a checkpoint becomes one by 'edgevision export'" if path.suffix in (".pt", ".pth") else ""
+        raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message){made}") from error
     if not any(field == _GRAPH for field, *_ in found):
         raise ModelError(f"{path}: not an ONNX model (no graph in it)")
     return found

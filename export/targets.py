@@ -162,7 +162,8 @@ def find_target(name: str, machine: Machine) -> Target:
     target = by_alias.get(name, name)
     if target not in profiles:
         known = (AUTO, *profiles, *by_alias)
-        hint = nearest(name, known) or f"; choose one of {', '.join((AUTO, *profiles))}"
+        family = [target for target in profiles if name and name in target]  # as 'orin' in jetson-orin-nano
+        hint = nearest(name, known) or f"; choose one of {', '.join(family or (AUTO, *profiles))}"
         raise UsageError(f"unknown target '{name}'{hint}")
     return Target(target, profiles[target])
 

@@ -82,6 +82,8 @@ def test_an_unknown_target_names_the_nearest() -> None:
         find_target("jetson-orin-nana", BARE)
     with pytest.raises(UsageError, match=r"choose one of auto, a10, h100, jetson-agx-orin.*rtx50, t4"):
         find_target("zzz", BARE)
+    with pytest.raises(UsageError, match=r"choose one of jetson-agx-orin, jetson-orin-nano, jetson-orin-nx$"):
+        find_target("orin", BARE)
 
 
 def test_elsewhere_the_command_for_the_device_is_printed() -> None:

@@ -225,3 +225,10 @@ def test_the_precision_is_kept_and_files_from_before_it_are_fp32(model):
     document = json.loads(msgspec.json.encode(colour_manifest()))
     del document["precision"]
     assert decode_manifest(json.dumps(document), "model.onnx").precision == "fp32"
+
+
+def test_a_checkpoint_in_place_of_a_model_is_told_what_to_do(tmp_path):
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"PK\x03\x04" + b"\xff" * 60)
+    with pytest.raises(ModelError, match=r"not an ONNX model.*becomes one by 'edgevision export'$"):
+        read_manifest(path)

@@ -61,6 +61,12 @@ def test_unknown_names_show_the_nearest(filled, name, message):
         zoo.find_model(name)
 
 
+def test_a_misspelt_suffix_names_the_file(filled, monkeypatch):
+    monkeypatch.chdir(filled)
+    with pytest.raises(ModelError, match=r"did you mean .*'retinanet-light\.int8\.onnx'"):
+        zoo.find_model("retinanet-light.int8.onx")
+
+
 def test_a_damaged_file_does_not_hide_the_others(filled):
     (filled / "broken.onnx").write_bytes(b"")
     assert len(zoo.list_models()) == 4

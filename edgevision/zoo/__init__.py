@@ -81,7 +81,11 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         return known[text]
     if path.suffix in MODEL_SUFFIXES or len(path.parts) > 1:
         raise ModelError(f"model file not found: {text}; check the path, or list models: 'edgevision models'")
-    hint = nearest(text, known) or "; 'edgevision models' lists what ships, or give the path of an ONNX file"
+    files = (file.name for file in Path().glob("*") if file.suffix in MODEL_SUFFIXES)
+    hint = (
+        nearest(text, (*known, *files))
+        or "; 'edgevision models' lists what ships, or give the path of an ONNX file"
+    )
     raise ModelError(f"unknown model '{text}'{hint}")
 
 
