@@ -94,8 +94,10 @@ def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[s
         (["--data", "set"], "expected --data FOLDER --split NAME"),
         (["--data", "set", "--images", "x"], "expected --data FOLDER --split NAME"),
         (["--split", "val"], "belong to --data"),
-        (["--max-drop", "-1"], "--max-drop -1"),
-        (["--min-share", "2"], "--min-share 2"),
+        (["--data", "set", "--split", "val", "--max-drop", "-1"], "--max-drop -1: "),
+        (["--data", "set", "--split", "val", "--min-share", "2"], "--min-share 2: "),
+        (["--max-drop", "0.02"], "--max-drop 0.02 holds with --data only"),
+        (["--min-share", "0.9"], "--min-share 0.9 holds with --data only"),
     ],
 )
 def test_impossible_requests_are_one_line(

@@ -30,11 +30,17 @@ def calibrate_command(
     ),
     images: Path | None = typer.Option(None, "--images", help="Detection: the folder of the pictures."),
     split: str | None = typer.Option(None, "--split", help="Segmentation: which part of the folder."),
-    max_drop: float = typer.Option(
-        0.01, "--max-drop", help="With --data: how far ap50_mean or the mean IoU may fall."
+    max_drop: float | None = typer.Option(
+        None,
+        "--max-drop",
+        show_default="0.01",
+        help="With --data: how far ap50_mean or the mean IoU may fall.",
     ),
-    min_share: float = typer.Option(
-        0.8, "--min-share", help="With --data: share of the convolution work that must stay in int8, 0 to 1."
+    min_share: float | None = typer.Option(
+        None,
+        "--min-share",
+        show_default="0.8",
+        help="With --data: share of the convolution work that must stay in int8, 0 to 1.",
     ),
     min_boxes: int = typer.Option(
         10, "--min-boxes", min=1, help="Objects that a class needs to count in ap50_mean."
@@ -62,10 +68,17 @@ def calibrate_command(
           --data camvid --split val --max-drop 0.005
     """
     from edgevision.cli.extras import needs_extra
+    from edgevision.errors import UsageError
 
     with needs_extra("train"):
         from edgevision.cli.calibration import Request, run_calibration
 
+    if data is None:
+        for flag, value in (("--max-drop", max_drop), ("--min-share", min_share)):
+            if value is not None:
+                raise UsageError(
+                    f"{flag} {value:g} holds with --data only; name labelled data, or leave it out"
+                )
     run_calibration(
         Request(
             model=model,
@@ -77,8 +90,8 @@ def calibrate_command(
             data=data,
             images=images,
             split=split,
-            max_drop=max_drop,
-            min_share=min_share,
+            max_drop=0.01 if max_drop is None else max_drop,
+            min_share=0.8 if min_share is None else min_share,
             min_boxes=min_boxes,
             seed=seed,
             cache=cache,
