@@ -60,13 +60,16 @@ class Tolerances(msgspec.Struct, frozen=True):
 
 
 # FP32 leaves the last bits to the order of additions; of many pairs of boxes one lies so near the limit of
-# suppression that they decide. FP16 has 11 bits of mantissa, INT8 8 bits for a tensor.
+# suppression that they decide. FP16 has 11 bits of mantissa, INT8 8 bits for a tensor. A head of a scene in
+# which nothing happens hardly varies, so there the same error is more of its deviation: over six clips, the
+# worst head of the shipped detector was off by 0.037 in FP16 and by 0.78 in INT8 (a car park), with answers
+# that agreed.
 _FP32 = Tolerances(1e-4, 1e-3, 0.002, 0.002, 0.005, 5e-4, 0.001)
-_FP16 = Tolerances(1e-4, 0.03, 0.02, 0.01, 0.02, 0.01, 0.01)
-_INT8 = Tolerances(1e-4, 0.5, 0.15, 0.05, 0.1, 0.1, 0.1)
+_FP16 = Tolerances(1e-4, 0.06, 0.02, 0.01, 0.02, 0.01, 0.01)
+_INT8 = Tolerances(1e-4, 1.0, 0.15, 0.05, 0.1, 0.1, 0.1)
 # One INT8 file in two engines: the same steps, but a sum that lies between two can fall to either side: that
-# moved a head of the shipped detector by 0.21 in OpenVINO. ONNX Runtime's integer kernels moved it by 0.34.
-_INT8_ENGINES = Tolerances(1e-4, 0.3, 0.1, 0.05, 0.075, 0.05, 0.05)
+# moved a head of the shipped detector by up to 0.31 in OpenVINO.
+_INT8_ENGINES = Tolerances(1e-4, 0.5, 0.1, 0.05, 0.075, 0.05, 0.05)
 
 
 def tolerances_for(precision: Precision, same_file: bool) -> Tolerances:
@@ -102,7 +105,8 @@ class Difference(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         where = f"{self.stage} ({self.tensor})" if self.tensor else self.stage
         sign = "within" if self.agrees else "beyond"
-        return f"{where}: {self.measure} {self.size:.3g}, {sign} {self.limit:.3g}"
+        measure = "" if self.measure == self.stage else f"{self.measure} "
+        return f"{where}: {measure}{self.size:.3g}, {sign} {self.limit:.3g}"
 
 
 class Comparison(msgspec.Struct, frozen=True):

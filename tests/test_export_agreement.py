@@ -58,7 +58,7 @@ def test_a_wrong_mean_parts_at_preprocessing(pixels):
     first = compare(stages(pixels), wrong).first_divergent
     assert first.stage == "preprocessing"
     assert first.size == pytest.approx(0.01 / 0.224, rel=1e-3)
-    assert str(first) == "preprocessing: preprocessing 0.0446, beyond 0.0001"
+    assert str(first) == "preprocessing: 0.0446, beyond 0.0001"
 
 
 def test_swapped_colours_part_at_preprocessing_even_for_int8(pixels):

@@ -39,6 +39,7 @@ from export.agreement import Comparing, tolerances_for
 from export.parity_report import Parity, engines_here
 from export.parity_stages import EngineRun, mark_outputs, normalised_input
 from export.parity_torch import TorchRun
+from export.precision import export_half
 from export.to_onnx import export_checkpoint
 
 SHARED_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
@@ -163,7 +164,7 @@ def test_int8_in_openvino_is_int8_and_as_near_to_fp32_as_the_graph_as_written(tr
     # Sums that lie between two steps fall to either side, so the two differ; but neither is worse.
     assert 0 < found_error <= 1.25 * simulated_error
     with OpenVinoEngine(path) as engine:
-        operations = engine._request.get_compiled_model().get_runtime_model().get_ops()
+        operations = engine._idle.get().get_compiled_model().get_runtime_model().get_ops()
     infos = [operation.get_rt_info() for operation in operations]
     kinds = [
         info["runtimePrecision"].astype(str)
@@ -171,6 +172,23 @@ def test_int8_in_openvino_is_int8_and_as_near_to_fp32_as_the_graph_as_written(tr
         if info["layerType"].astype(str) == "Convolution"
     ]
     assert sum(kind in ("u8", "i8") for kind in kinds) >= 0.5 * len(kinds), kinds
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_the_fp16_file_of_what_ships_agrees_with_it(task, tmp_path):
+    path = default_model(task).path
+    half = tmp_path / "half.onnx"
+    export_half(path, half)
+    with Parity([path, half]) as parity:
+        report = parity.compare(batches(parity.manifest))
+    assert report.agrees, [str(one.first_divergent) for one in report.comparisons]
+    error = next(
+        difference.size
+        for one in report.comparisons
+        for difference in one.differences
+        if one.run.startswith("half.onnx") and difference.stage == "heads"
+    )
+    assert error > 1e-4, "as near as FP32: the file is no FP16"
 
 
 def test_onnx_runtime_computes_in_float_between_the_int8_steps(tmp_path):

@@ -104,6 +104,9 @@ def run_calibration(request: Request) -> None:
     for line in (*frames.notes, *result.warnings):
         say(console, f"warning: {line}")
     say(Console(), f"{request.out}: {verdict(report)}")
+    method = result.manifest.calibration.method if result.manifest.calibration else settings.method
+    beside = ", ".join(path.name for path in _outputs(request.out)[1:])
+    say(Console(), f"  ranges by {method}; report and frames: {beside}")
     for one in report.speed:
         say(Console(), f"  {one.engine}: {one.float_ms:.1f} ms in float, {one.int8_ms:.1f} ms in int8")
 

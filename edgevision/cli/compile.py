@@ -29,7 +29,10 @@ def compile_command(
         "device itself; auto is the GPU of this machine.",
     ),
     batch: tuple[int, int, int] | None = typer.Option(
-        None, "--batch", metavar="MIN OPT MAX", help="Batch sizes to build for. Default: 1 1 1."
+        None,
+        "--batch",
+        metavar="MIN OPT MAX",
+        help="Batch sizes to build for: three numbers. Default: 1 1 1.",
     ),
     workspace: int | None = typer.Option(
         None, "--workspace", min=1, metavar="MIB", help="Most scratch memory that a layer may take."

@@ -73,12 +73,15 @@ def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
 
 def _export_model(source: str, out: Path, precision: str) -> None:
     from edgevision.cli.extras import needs_extra
+    from edgevision.engines.plan import PLAN_SUFFIXES
     from edgevision.errors import UsageError
     from edgevision.zoo import find_model
 
     path = find_model(source)
     if out.exists() and out.samefile(path):
         raise UsageError(f"--out {out} would overwrite the file that is exported; choose another name")
+    if path.suffix.lower() in PLAN_SUFFIXES:
+        raise UsageError(f"{source} is a TensorRT plan; give the ONNX file it was built from")
     if precision == "fp32":
         raise UsageError(
             f"{source} is a model file already, so there is nothing to do; pass --precision fp16 to convert "
@@ -87,6 +90,15 @@ def _export_model(source: str, out: Path, precision: str) -> None:
     with needs_extra("export"):
         from export.precision import export_half
     _say_half(out, export_half(path, out))
+
+
+def _how_near(half: HalfModel) -> str:
+    """What the decibels mean: FP16 rounds at some 60, and an INT8 file starts from rounded numbers."""
+    if half.agreement_db >= 30:
+        return "no more than FP16 rounds"
+    if half.manifest.precision.startswith("int8"):
+        return "usual for INT8, whose rounding falls elsewhere on noise"
+    return "low: compare with 'edgevision parity' and 'edgevision eval'"
 
 
 def _say(out: Path, manifest: Manifest) -> None:
@@ -105,6 +117,7 @@ def _say_half(out: Path, half: HalfModel) -> None:
     measured = "the figures are the source's: 'edgevision eval' measures anew"
     missing = "its figures are unknown: 'edgevision eval' measures them"
     typer.echo(
-        f"on frames of noise: heads within {half.agreement_db:.0f} dB of the source, values up to "
+        f"on frames of noise its heads are the source's with {half.agreement_db:.0f} dB of signal over noise "
+        f"({_how_near(half)}), values up to "
         f"{half.peak:.4g} (FP16 ends at 65504); {measured if half.manifest.figures else missing}"
     )

@@ -92,7 +92,8 @@ def _text(report: ParityReport) -> str:
         wrong = one.first_divergent
         verdict = "agrees" if wrong is None else f"PARTS at {wrong}"
         lines.append(f"{one.run} against {one.reference}: {verdict}")
-        lines += [f"  {difference}" for difference in one.differences]
+        if wrong is not None:
+            lines += [f"  {difference}" for difference in one.differences]
     lines += [f"not run: {line}" for line in report.missing]
     parting = sum(not one.agrees for one in report.comparisons)
     total = len(report.comparisons)
