@@ -1,4 +1,6 @@
 import gc
+import os
+import signal
 import threading
 import time
 import weakref
@@ -119,6 +121,26 @@ def test_a_stop_request_finishes_what_is_inferred():
     assert report.frames.inferred == len(sink.frames)
     assert [frame.index for frame in sink.frames] == list(range(len(sink.frames)))
     assert sink.closes == 1
+
+
+def test_a_signal_that_takes_long_to_be_noticed_ends_the_run():
+    """As on a busy machine, where the main thread gets its turn after its time to wait is over."""
+    stop = StopRequest()
+
+    def ask(number, frame):
+        time.sleep(0.3)
+        stop.reason = "SIGTERM"
+
+    previous = signal.signal(signal.SIGTERM, ask)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    try:
+        report = run(ArraySource(pictures(200), frame_rate=20, is_live=True), [ListSink()], stop=stop)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, previous)
+    assert report.stopped == "SIGTERM"
+    assert report.frames.captured < 100
 
 
 def test_a_closed_window_ends_the_run():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from queue import SimpleQueue
+from queue import Queue
 
 from edgevision.overlay import render
 from edgevision.overlay_zones import draw_zones
@@ -15,7 +15,7 @@ from edgevision.pipeline.stream import Answered, Drawn
 from edgevision.types import Detections, Result
 from edgevision.video.base import Screen, Sink
 
-Shown = SimpleQueue["tuple[Rendering, Drawn | None, int]"]
+Shown = Queue["tuple[Rendering, Drawn | None, int]"]
 """For the main thread: a frame to show and the nanoseconds that the other sinks took, or None at the end."""
 
 

@@ -13,7 +13,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 
 from edgevision.detector import Detector
 from edgevision.pipeline import reading
@@ -66,7 +66,8 @@ class Pipeline:
         intake = Intake([lane.slot for lane in self._lanes], max_batch)
         for lane in self._lanes:
             lane.intake = intake
-        self._shown: Shown = SimpleQueue()
+        # Not SimpleQueue: until Python 3.13, its get(timeout=...) waits for ever where a signal uses up the time.
+        self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
         self._inference = Inference(intake, self._lanes, models)
         self._start: float | None = None
