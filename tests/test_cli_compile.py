@@ -69,6 +69,11 @@ def test_a_plan_is_built_kept_refused_and_replaced(call, folder) -> None:
         ("m.onnx --out m.engine --target rtx4o", 2, "unknown target 'rtx4o'; did you mean 'rtx40'"),
         ("m.onnx --out m.engine --target rtx40 --batch 4 2 8", 2, "batch sizes 4 2 8: expected 1 <= MIN"),
         ("m.onnx --out m.engine --target rtx40 --batch 1 2", 2, "--batch"),
+        (
+            "m.onnx --batch 4 --out m.engine",
+            2,
+            "expected three whole numbers, MIN OPT MAX, as in '1 4 8'; found",
+        ),
         ("m.onnx --out m.engine --target rtx40 --workspace 0", 2, "--workspace"),
         ("m.onnx --out m.engine --target rtx40 --dla 0", 2, "has no DLA; leave --dla out"),
         ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave --timing-cache out"),

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from export.trt_progress import Watch
 
 
+def _three_numbers(batch: tuple[str, str, str] | None) -> tuple[str, str, str] | None:
+    """Refuses ``--batch 4 --out b.engine``, which took the next option for a number."""
+    if batch is not None and not all(size.isdecimal() for size in batch):
+        raise typer.BadParameter(
+            f"expected three whole numbers, MIN OPT MAX, as in '1 4 8'; found '{' '.join(batch)}'"
+        )
+    return batch
+
+
 def compile_command(
     model: str = typer.Argument(
         ..., help="An ONNX file of 'edgevision export', or the name of a model that ships."
@@ -28,10 +37,11 @@ def compile_command(
         "RTX); jetson-orin-nano, jetson-orin-nx, jetson-agx-orin, jetson-thor, t4, a10 and h100 build on the "
         "device itself; auto is the GPU of this machine.",
     ),
-    batch: tuple[int, int, int] | None = typer.Option(
+    batch: tuple[str, str, str] | None = typer.Option(
         None,
         "--batch",
         metavar="MIN OPT MAX",
+        callback=_three_numbers,
         help="Batch sizes to build for: three numbers. Default: 1 1 1.",
     ),
     workspace: int | None = typer.Option(
@@ -69,7 +79,7 @@ def compile_command(
     path = find_model(model)
     if path.suffix.lower() in PLAN_SUFFIXES:
         raise UsageError(f"{model} is a plan already; give the ONNX file it was built from")
-    options = BuildOptions(None if batch is None else BatchRange(*batch), workspace, dla)
+    options = BuildOptions(None if batch is None else BatchRange(*map(int, batch)), workspace, dla)
     console = Console(stderr=True)
     with end_on_sigterm(), _bar(f"{path.name} for {target}", console) as watch:
         compiled = compile_model(
