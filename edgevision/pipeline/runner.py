@@ -66,7 +66,7 @@ class Pipeline:
         intake = Intake([lane.slot for lane in self._lanes], max_batch)
         for lane in self._lanes:
             lane.intake = intake
-        # Not SimpleQueue: until Python 3.13, its get(timeout=...) waits for ever where a signal uses up the time.
+        # Not SimpleQueue: before Python 3.13 its get waits for ever where a signal uses up the timeout.
         self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
         self._inference = Inference(intake, self._lanes, models)
