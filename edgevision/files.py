@@ -17,13 +17,16 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and ``overwrite`` is False.
-        SinkError: its folder does not exist, or it is a folder or a device, which must never be replaced.
+        SinkError: its folder does not exist or takes no files, or it is a folder or a device, which must
+            never be replaced.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise SinkError(f"output folder does not exist: {path.parent}; create it first")
     if path.exists() and not path.is_file():
         raise SinkError(f"output {path} is not an ordinary file; choose the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise SinkError(f"no permission to write in {path.parent}; choose another place for {path.name}")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass --overwrite")
 

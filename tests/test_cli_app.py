@@ -148,3 +148,24 @@ def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch
     out = call("models")[1]
     assert "light.int8" in out
     assert "ap50_mean 0.5" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--output", "a.mp4", "--source", "demo", "--output", "b.jsonl"],
+        ["run", "--source", "demo", "--output=a.mp4", "--output", "a.mp4"],
+    ],
+)
+def test_an_option_that_takes_one_value_is_not_given_twice(call, arguments):
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err == "error: --output is given twice; it takes one value, so one of them would be lost\n"
+
+
+def test_options_that_take_several_values_and_flags_may_stand_twice(call):
+    code, _, err = call(
+        *("run", "--source", "absent-1.mp4", "--source", "absent-2.mp4", "--overwrite", "--overwrite")
+    )
+    assert code == 1
+    assert "given twice" not in err

@@ -1,3 +1,5 @@
+import os
+
 import msgspec
 import pytest
 
@@ -34,6 +36,17 @@ def test_a_missing_folder_is_named(tmp_path):
     target = tmp_path / "absent" / "report.json"
     with pytest.raises(SinkError, match=r"cannot write .*absent"), atomic_path(target) as partial:
         partial.write_text("x")
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_work(tmp_path, monkeypatch):
+    writable = os.access
+
+    def deny(path, mode):
+        return os.fspath(path) != str(tmp_path) and writable(path, mode)
+
+    monkeypatch.setattr(os, "access", deny)
+    with pytest.raises(SinkError, match=r"no permission to write in .*another place for report\.json"):
+        refuse_existing(tmp_path / "report.json", overwrite=False)
 
 
 def test_existing_output_is_refused_unless_asked(tmp_path):

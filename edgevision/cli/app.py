@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from edgevision import __version__
-from edgevision.errors import EdgeVisionError
+from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.logs import record
 
 EXIT_DAMAGED = 3
@@ -41,6 +41,13 @@ class Commands(typer.core.TyperGroup):
             if not _is_wrong_usage(error):
                 raise
             self._refuse(error)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        repeated = None if command is None else _repeated_option(command, ctx, rest)
+        if repeated is not None:
+            raise UsageError(f"{repeated} is given twice; it takes one value, so one of them would be lost")
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -85,6 +92,22 @@ def _is_wrong_usage(error: Exception) -> bool:
     return (
         _is_typers(error) and hasattr(error, "format_message") and type(error).__name__ != "NoArgsIsHelpError"
     )
+
+
+def _repeated_option(command: Any, ctx: Any, args: list[str]) -> str | None:
+    """The first option that takes one value and stands twice; None also where ``args`` are wrong."""
+    try:
+        _, _, order = command.make_parser(ctx).parse_args(list(args))
+    except Exception as error:
+        if not _is_typers(error):
+            raise
+        return None  # told once they are parsed in earnest
+    seen = set()
+    for option in order:
+        if option in seen and not (option.multiple or getattr(option, "is_flag", True)):
+            return max(option.opts, key=len)
+        seen.add(option)
+    return None
 
 
 def _help(error: Exception) -> str:
