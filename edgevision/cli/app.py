@@ -105,7 +105,7 @@ def _repeated_option(command: Any, ctx: Any, args: list[str]) -> str | None:
     seen = set()
     for option in order:
         if option in seen and not (option.multiple or getattr(option, "is_flag", True)):
-            return max(option.opts, key=len)
+            return str(max(option.opts, key=len))
         seen.add(option)
     return None
 
