@@ -111,15 +111,29 @@ def test_the_budget_keeps_the_newest(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
     keep = 200_000
     recorder = recorder_in(tmp_path, Rotation(seconds=1), keep=keep)
+    made = set()
     with recorder:
         for i in range(150):
             recorder.write(frame_of(i), noise[i % 40], NOBODY)
+            made.update(segments(tmp_path))
     left = segments(tmp_path)
     assert sum(path.stat().st_size for path in left) <= keep
-    assert 1 <= len(left) < recorder._store.made
+    assert 1 <= len(left) < len(made) == recorder._store.made
     assert recorder._store.made - recorder._store.removed == len(left)
-    assert left == sorted(left)[-len(left) :]
+    assert left == sorted(made)[-len(left) :]
     assert "of the oldest removed" in recorder.notes[0]
+
+
+def test_the_file_in_progress_leaves_room_for_one_before_it(tmp_path):
+    """Without --rotate a file may last for ten minutes: it must not use up what --keep allows."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    keep = 300_000
+    with recorder_in(tmp_path, Rotation(seconds=600), keep=keep) as recorder:
+        for i in range(150):
+            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+    left = segments(tmp_path)
+    assert recorder._store.made > len(left) >= 1
+    assert sum(path.stat().st_size for path in left) <= keep
 
 
 def test_a_clip_begins_before_and_ends_after_what_was_seen(tmp_path):
