@@ -72,7 +72,7 @@ def test_every_picture_is_recorded_at_its_time(tmp_path):
     numbers, times = play(path)
     assert numbers == list(range(50))
     assert times == pytest.approx([i / RATE for i in range(50)])
-    assert recorder.notes == [f"{tmp_path / 'yard-*.mp4'}: 1 files recorded"]
+    assert recorder.notes == [f"{tmp_path / 'yard-*.mp4'}: 1 file recorded"]
 
 
 def test_varying_times_are_kept(tmp_path):

@@ -84,8 +84,9 @@ def _plain_lines(watched: Sequence[Watched], console: Console) -> Report:
         for i, (stream, one) in enumerate(zip(run.streams, watched, strict=True)):
             if one.info.is_live and _is_under_way(stream) and now - last[i] >= _PLAIN_EVERY_S:
                 last[i] = now
-                line = f"{one.label}: {stream.written} frames  {_figures(stream, one)}".rstrip()
-                say(console, line, **_fields(stream))
+                frames = _plural("frame", stream.written)
+                line = f"{one.label}: {stream.written} {frames}  {_figures(stream, one)}"
+                say(console, line.rstrip(), **_fields(stream))
 
     return report
 
@@ -168,7 +169,7 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     _show_control(stream, console)
     if stream.reconnects or stream.failed_attempts:
         say(console, f"  lost and back: {stream.reconnects}, failed attempts: {stream.failed_attempts}")
-    if outputs:
+    if outputs and stream.written:
         say(console, f"  written: {', '.join(outputs)}")
     if stream.stopped in ("SIGINT", "SIGTERM", "SIGHUP"):
         say(console, f"  ended early by {stream.stopped}; the outputs are complete up to there")

@@ -117,7 +117,8 @@ class EventSink:
         for outlet in self._outlets:
             outlet.close()
             lost = f", {outlet.lost} lost" if outlet.lost else ""
-            self.notes.append(f"{outlet.name}: {outlet.taken} events{lost}")
+            events = "event" if outlet.taken == 1 else "events"
+            self.notes.append(f"{outlet.name}: {outlet.taken} {events}{lost}")
 
     def __enter__(self) -> EventSink:
         return self

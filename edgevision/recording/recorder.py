@@ -127,7 +127,8 @@ class Recorder:
         self._guarded(self._end_encoding)
         store = self._store
         removed = f", {store.removed} of the oldest removed" if store.removed else ""
-        self.notes.append(f"{self.name}: {store.made} files recorded{removed}")
+        files = "file" if store.made == 1 else "files"
+        self.notes.append(f"{self.name}: {store.made} {files} recorded{removed}")
         if self._ring.was_short:
             self.notes.append(f"{self.name}: clips began later than asked for, for memory's sake")
         if self.missed:

@@ -115,7 +115,9 @@ def _steady_memory(memory: Slope) -> Check:
     """Whether memory is shown to grow by less than the limit: the whole interval lies below it."""
     expected = f"less than {MEMORY_LIMIT_MIB_PER_HOUR:.2f} MiB (1 MB) an hour, shown by the whole interval"
     if memory.points < FEWEST_RESTS:
-        found = f"{memory.points} readings at rest after the warm-up; a fit needs {FEWEST_RESTS}"
+        found = (
+            f"{memory.points} readings at rest after the warm-up; a fit needs {FEWEST_RESTS}, a longer run"
+        )
         return Check("memory", False, found, expected)
     found = f"{memory.per_hour:+.2f} MiB an hour at rest (95 %: {memory.low:+.2f} to {memory.high:+.2f})"
     return Check("memory", memory.high < MEMORY_LIMIT_MIB_PER_HOUR, found, expected)
