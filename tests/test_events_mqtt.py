@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from urllib.parse import quote
 
@@ -73,6 +74,18 @@ def test_events_arrive_in_order_with_qos_1(broker):
     assert ids(listener.of("yard/events")) == numbered(50)
     assert {qos for topic, _, qos, _ in listener.messages if topic == "yard/events"} == {1}
     assert (outlet.taken, outlet.lost, outlet.waiting) == (50, 0, 0)
+
+
+@needs_broker
+def test_a_run_that_is_over_before_the_connection_stands_waits_for_it(broker):
+    broker.freeze()
+    outlet = MqttOutlet(address_of(broker), close_s=30)
+    outlet.publish(event_of(0))
+    timer = threading.Timer(0.5, broker.thaw)
+    timer.start()
+    outlet.close()
+    timer.join()
+    assert (outlet.taken, outlet.lost) == (1, 0)
 
 
 @needs_broker

@@ -217,7 +217,8 @@ class MqttOutlet:
         if self._is_closed:
             return
         deadline = time.monotonic() + self._close_s
-        while self.waiting and self.is_connected and time.monotonic() < deadline:
+        # An attempt that has not failed is waited for, or a short run loses everything on a slow machine.
+        while self.waiting and (self.is_connected or not self._problem) and time.monotonic() < deadline:
             time.sleep(0.01)
         goodbye = None
         if self.is_connected:
