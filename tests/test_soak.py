@@ -203,7 +203,7 @@ def test_blocks_are_medians_of_half_a_minute():
 @pytest.mark.parametrize(
     ("minutes", "warm_up_s", "message"),
     [
-        (5, 240, "too short: a fit needs 2.3 after the warm-up of 4"),
+        (5, 240, "too short: a fit needs 3.0 after the warm-up of 4"),
         (0, 0, "impossible"),
         (9, -1, "impossible"),
     ],
