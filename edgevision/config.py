@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -43,7 +44,8 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}")
+        found = "an empty file" if document is None else f"a {type(document).__name__}"
+        raise ConfigError(f"{path}: expected keys and values, found {found}")
     for override in overrides:
         _apply(document, override)
     return document
@@ -72,7 +74,30 @@ def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
     try:
         return msgspec.convert(document, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {str(error).replace('`$.', '`')}") from error
+        raise ConfigError(f"{origin}: {_plain(str(error))}") from error
+
+
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "keys and values",
+    "null": "nothing",
+}
+
+
+def _plain(message: str) -> str:
+    """What msgspec says of a wrong value, in the words of YAML."""
+    wrong = re.fullmatch(r"Expected `(.+)`, got `(.+?)`(?: - at `\$\.?(.+)`)?", message)
+    if wrong is not None:
+        expected = " or ".join(_WORDS.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null")
+        return f"`{wrong[3] or 'file'}` is {_WORDS.get(wrong[2], wrong[2])}; expected {expected}"
+    missing = re.fullmatch(r"Object missing required field `(.+?)`(?: - at `\$\.?(.+)`)?", message)
+    if missing is not None:
+        return f"missing required field `{missing[1]}`" + (f" in `{missing[2]}`" if missing[2] else "")
+    return message.replace("`$.", "`")
 
 
 def _apply(document: dict[str, Any], override: str) -> None:
