@@ -211,11 +211,6 @@ def make_report(
     )
 
 
-def encode_report(report: CalibrationReport) -> bytes:
-    """The report as JSON."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-
-
 def _methods(result: Quantised) -> tuple[MethodCard, ...]:
     trials = result.gate.trials if result.gate is not None else ()
     drops = {trial.method: trial.drop for trial in trials if not trial.float_layers}

@@ -18,7 +18,7 @@ from calibration.calibrate import calibrate
 from calibration.markdown import render_markdown, verdict
 from calibration.model import FloatModel, load_float_model
 from calibration.outcome import CHOICES, Settings
-from calibration.report import encode_report, make_report
+from calibration.report import make_report
 from calibration.samples import CalibrationSet, sample_frames
 from calibration.speed import measure_speed, timed_engines
 from edgevision.cli.app import Commands
@@ -30,7 +30,7 @@ from edgevision.data.coco import read_coco
 from edgevision.data.detection import select_classes
 from edgevision.data.segmentation import load_segmentation
 from edgevision.errors import DataError, SinkError, UsageError, nearest
-from edgevision.files import atomic_path, refuse_existing
+from edgevision.files import atomic_path, refuse_existing, write_json
 from edgevision.graph.compose import save_model
 from edgevision.zoo import find_model
 
@@ -97,8 +97,7 @@ def run_calibration(request: Request) -> None:
         )
         with atomic_path(made[1]) as unfinished:
             unfinished.write_text(render_markdown(report), encoding="utf-8")
-        with atomic_path(made[2]) as unfinished:
-            unfinished.write_bytes(encode_report(report))
+        write_json(made[2], report)
         frames.write_list(made[3])
         _publish(made, _outputs(request.out))
     for line in (*frames.notes, *result.warnings):

@@ -38,14 +38,13 @@ def doctor_command(
 
 def _print_json(findings: Iterable[Finding]) -> int:
     """Prints all findings at once; returns how many are problems."""
-    import msgspec
-
     from edgevision import __version__
+    from edgevision.files import json_text
 
     found = list(findings)
     problems = sum(finding.status == "problem" for finding in found)
     document = {"edgevision": __version__, "problems": problems, "findings": found}
-    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    typer.echo(json_text(document), nl=False)
     return problems
 
 

@@ -126,6 +126,23 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         return {option: None if path is None else Path(path) for option, path in named.items()}
 
 
+_INHERITED = (
+    "display",
+    "track",
+    "zones",
+    "max_latency",
+    "events",
+    "event_pictures",
+    "record",
+    "rotate",
+    "keep",
+    "record_on",
+    "pre",
+    "post",
+)
+"""What a stream of a file takes from the command line where it says nothing of its own."""
+
+
 class StreamsFile(msgspec.Struct, frozen=True, kw_only=True):
     """``streams.yaml``; see docs/pipeline.md."""
 
@@ -153,19 +170,7 @@ def read_streams(path: Path, defaults: StreamSpec) -> list[StreamSpec]:
             raise ConfigError(f"{path}: {count} streams are called '{name}'; results could not be told apart")
     return [
         msgspec.structs.replace(
-            spec,
-            display=spec.display or defaults.display,
-            track=spec.track or defaults.track,
-            zones=spec.zones or defaults.zones,
-            max_latency=spec.max_latency or defaults.max_latency,
-            events=spec.events or defaults.events,
-            event_pictures=spec.event_pictures or defaults.event_pictures,
-            record=spec.record or defaults.record,
-            rotate=spec.rotate or defaults.rotate,
-            keep=spec.keep or defaults.keep,
-            record_on=spec.record_on or defaults.record_on,
-            pre=spec.pre or defaults.pre,
-            post=spec.post or defaults.post,
+            spec, **{name: getattr(spec, name) or getattr(defaults, name) for name in _INHERITED}
         )
         for spec in streams
     ]

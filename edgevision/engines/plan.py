@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from edgevision.errors import EngineMismatchError, ManifestError, ModelError, UsageError
-from edgevision.files import atomic_path
+from edgevision.files import atomic_path, write_json
 from edgevision.manifest import Manifest, decode_manifest
 
 PLAN_SCHEMA_VERSION = 1
@@ -203,8 +203,7 @@ def write_plan(plan: str | os.PathLike[str], data: bytes | memoryview, info: Pla
     try:
         with atomic_path(plan) as partial:
             partial.write_bytes(data)
-            with atomic_path(side) as side_partial:
-                side_partial.write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n")
+            write_json(side, info)
     except BaseException:
         # The JSON took its place and the plan did not. One that replaced another's JSON stays: check_plan
         # notices that it is not that plan's.

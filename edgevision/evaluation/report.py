@@ -15,7 +15,7 @@ from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import ClassFigures, DetectionFigures
 from edgevision.evaluation.segmentation import SegmentationClassFigures, SegmentationFigures
-from edgevision.files import atomic_path
+from edgevision.files import write_json
 
 REPORT_SCHEMA = 1
 
@@ -127,8 +127,7 @@ def write_report(path: str | os.PathLike[str], report: DetectionReport | Segment
     Raises:
         SinkError: the file cannot be written.
     """
-    with atomic_path(path) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_json(path, report)
 
 
 def read_report(path: str | os.PathLike[str]) -> DetectionReport | SegmentationReport:
