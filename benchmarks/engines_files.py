@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from calibration.model import load_float_model
-from calibration.qdq import insert_qdq
-from calibration.ranges import measure_ranges, thresholds
+from edgevision.calibration.model import load_float_model
+from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.config import config_folder, load_config
+from edgevision.export.precision import export_half
 from edgevision.manifest import Manifest, Precision, write_manifest
 from edgevision.preprocess import Letterbox
-from export.precision import export_half
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 RESNET18 = "retinanet-resnet18"
@@ -42,9 +42,9 @@ def write_resnet18(path: Path) -> Path:
     """A RetinaNet on ResNet-18 with random weights: the shape of the detector for GPUs, made smaller."""
     import torch
 
+    from edgevision.export.to_onnx import export_detector
     from edgevision.models.retinanet import RetinaNet
     from edgevision.training.config import DetectorTraining
-    from export.to_onnx import export_detector
 
     large = load_config(config_folder() / "models" / "retinanet-resnet50.yaml", DetectorTraining)
     backbone = msgspec.structs.replace(large.model.backbone, name="resnet18", weights="random")

@@ -176,8 +176,8 @@ def tensorrt_requests(
 ) -> dict[str, Request]:
     """Requests of a plan; each in a graph notes its time on the device in ``bare``."""
     if plan is None:
-        from export.to_engine import compile_model
-        from export.trt_build import BuildOptions
+        from edgevision.export.to_engine import compile_model
+        from edgevision.export.trt_build import BuildOptions
 
         folder = opened.enter_context(tempfile.TemporaryDirectory())
         plan = Path(folder) / f"{model.stem}.engine"
@@ -220,11 +220,11 @@ def torch_requests(checkpoint: Path, frames: NDArray[np.uint8], device: str) -> 
 
     loaded = load_checkpoint(checkpoint)
     if isinstance(loaded.config, DetectorTraining):
-        from export.to_onnx import load_detector
+        from edgevision.export.to_onnx import load_detector
 
         network = load_detector(loaded)
     else:
-        from export.segmenter import load_segmenter
+        from edgevision.export.segmenter import load_segmenter
 
         network = load_segmenter(loaded)
     network = network.eval().to(device)

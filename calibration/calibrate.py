@@ -7,19 +7,19 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from calibration.accuracy import Measured, Yardstick
-from calibration.cache import Cache
-from calibration.domain import domain_warnings, picture_warnings
-from calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
-from calibration.model import FloatModel
-from calibration.outcome import Gate, Quantised, Settings
-from calibration.qdq import check_qdq
-from calibration.quantiser import Quantiser, Stage
-from calibration.ranges import Method, measure_ranges
-from calibration.samples import CalibrationSet
-from calibration.sensitivity import int8_share
-from calibration.shift import shift_warnings
-from calibration.simulate import SimulatedEngine
+from edgevision.calibration.accuracy import Measured, Yardstick
+from edgevision.calibration.cache import Cache
+from edgevision.calibration.domain import domain_warnings, picture_warnings
+from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
+from edgevision.calibration.model import FloatModel
+from edgevision.calibration.outcome import Gate, Quantised, Settings
+from edgevision.calibration.qdq import check_qdq
+from edgevision.calibration.quantiser import Quantiser, Stage
+from edgevision.calibration.ranges import Method, measure_ranges
+from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sensitivity import int8_share
+from edgevision.calibration.shift import shift_warnings
+from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.errors import CalibrationError
 from edgevision.graph.compose import check
 from edgevision.manifest import CalibrationFacts

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.ranges import TensorStatistics
+from edgevision.calibration.ranges import TensorStatistics
 
 _MIN_REACH, _MAX_REACH = 0.35, 1.15
 _FLAT, _DARK, _BRIGHT = 12.0, 25.0, 230.0

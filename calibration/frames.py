@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from calibration.store import FrameStore
+from edgevision.calibration.store import FrameStore
 from edgevision.files import atomic_path
 from edgevision.manifest import Resize
 from edgevision.types import Image
@@ -22,7 +22,7 @@ class SampledFrame:
     Attributes:
         source: the file, or the name of the source without credentials.
         index: its place in what was read of that source, from 0.
-        perceptual_hash: see :func:`calibration.perceptual.perceptual_hash`.
+        perceptual_hash: see :func:`edgevision.calibration.perceptual.perceptual_hash`.
         digest: SHA-256 of its letterboxed pixels, in hexadecimal.
     """
 

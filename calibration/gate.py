@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from calibration.ranges import Method
+from edgevision.calibration.ranges import Method
 
 MAX_TRIALS = 8
 """Evaluations of a quantised model at the most; one more for each further method to choose ranges by."""

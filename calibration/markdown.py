@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from calibration.ranges import Method
-from calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
+from edgevision.calibration.ranges import Method
+from edgevision.calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
 
 _WIDEST = 10
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
-from calibration.qdq import is_quantised
+from edgevision.calibration.qdq import is_quantised
 from edgevision.errors import ModelError, UsageError
 from edgevision.graph.convolutions import Convolution, find_convolutions
 from edgevision.manifest import Manifest, content_sha256, read_manifest

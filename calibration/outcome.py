@@ -7,9 +7,9 @@ from typing import Literal
 
 import onnx
 
-from calibration.gate import Trial
-from calibration.ranges import METHODS, PERCENTILE, Method, TensorStatistics
-from calibration.sensitivity import Sensitivity
+from edgevision.calibration.gate import Trial
+from edgevision.calibration.ranges import METHODS, PERCENTILE, Method, TensorStatistics
+from edgevision.calibration.sensitivity import Sensitivity
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
 from edgevision.manifest import Manifest
@@ -24,7 +24,7 @@ class Settings:
     """What decides the result, besides the model and the frames.
 
     Attributes:
-        method, percentile: see :func:`calibration.ranges.thresholds`; ``auto`` compares them.
+        method, percentile: see :func:`edgevision.calibration.ranges.thresholds`; ``auto`` compares them.
         max_drop: of the yardstick's figure.
         min_share: of the convolution work that stays in int8, 0..1.
     """

@@ -10,11 +10,11 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from calibration.cache import Cache
-from calibration.model import FloatModel
-from calibration.outcome import Settings
-from calibration.qdq import insert_qdq
-from calibration.ranges import (
+from edgevision.calibration.cache import Cache
+from edgevision.calibration.model import FloatModel
+from edgevision.calibration.outcome import Settings
+from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.ranges import (
     BINS,
     Method,
     OnFrame,
@@ -23,8 +23,8 @@ from calibration.ranges import (
     measure_ranges,
     thresholds,
 )
-from calibration.samples import CalibrationSet
-from calibration.sensitivity import (
+from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sensitivity import (
     Sensitivity,
     float_order,
     measure_noise,

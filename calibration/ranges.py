@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from calibration.simulate import Simulation
+from edgevision.calibration.simulate import Simulation
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import cut_model
 

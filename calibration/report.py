@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 import edgevision
-from calibration.gate import Trial
-from calibration.model import FloatModel
-from calibration.outcome import Choice, Quantised, Settings
-from calibration.ranges import Method
-from calibration.samples import CalibrationSet
-from calibration.sensitivity import decibels, int8_share
-from calibration.speed import Speed
+from edgevision.calibration.gate import Trial
+from edgevision.calibration.model import FloatModel
+from edgevision.calibration.outcome import Choice, Quantised, Settings
+from edgevision.calibration.ranges import Method
+from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sensitivity import decibels, int8_share
+from edgevision.calibration.speed import Speed
 from edgevision.evaluation.bootstrap import Interval
 
 SCHEMA = 1

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from calibration.frames import CalibrationSet, SampledFrame
-from calibration.perceptual import perceptual_hash
-from calibration.spread import Spread
-from calibration.store import FrameStore
+from edgevision.calibration.frames import CalibrationSet, SampledFrame
+from edgevision.calibration.perceptual import perceptual_hash
+from edgevision.calibration.spread import Spread
+from edgevision.calibration.store import FrameStore
 from edgevision.errors import DataError, SinkError, SourceError, UsageError
 from edgevision.manifest import Resize
 from edgevision.preprocess import Letterbox
@@ -50,7 +50,8 @@ def sample_frames(
 
     Frames that are nearly identical count once, in one source as across all. Sources share ``count``
     equally; what one cannot fill goes to the others. Of a source that has more than its share, frames that
-    are unlike each other stay (see :class:`~calibration.spread.Spread`). The order of ``sources`` does not
+    are unlike each other stay (see :class:`~edgevision.calibration.spread.Spread`). The order of ``sources``
+    does not
     matter; a folder of videos is one source. Memory holds a frame
     or two whatever ``count`` is, and the disk ``count``.
 

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from calibration.qdq import insert_qdq
-from calibration.ranges import Method
-from calibration.simulate import Simulation
+from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.ranges import Method
+from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import Convolution, cut_model
 from edgevision.types import FloatArray
 
@@ -54,7 +54,7 @@ def measure_sensitivity(
     Args:
         model: FP32, of the contract.
         layers: candidates for int8.
-        thresholds: see :func:`calibration.qdq.insert_qdq`.
+        thresholds: see :func:`edgevision.calibration.qdq.insert_qdq`.
         heads: tensors to look at.
         frames: uint8 ``[N, H, W, 3]``, a few.
         on_layer: called with the number of layers done.
@@ -87,7 +87,7 @@ def measure_noise(
     It needs no labels, and on the shipped detector it falls as the loss of AP does.
 
     Args:
-        thresholds: the ranges of each method; see :func:`calibration.qdq.insert_qdq`.
+        thresholds: the ranges of each method; see :func:`edgevision.calibration.qdq.insert_qdq`.
         on_frame: called with the number of frames done, over all methods together.
         model, layers, heads, frames: see :func:`measure_sensitivity`.
     """

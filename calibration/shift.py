@@ -1,6 +1,7 @@
 """Whether two sets of pictures look alike: light, contrast, colour and sharpness, without any model.
 
-How far a network's activations reach (:mod:`calibration.domain`) tells whether int8's ranges fit, where it
+How far a network's activations reach (:mod:`edgevision.calibration.domain`) tells whether int8's ranges fit,
+where it
 can tell: in a network of ReLU6 they saturate, and reach as far on noise as on the street (1.00 to 1.03 in the
 shipped segmenter). What the pictures themselves show does not depend on the network.
 """

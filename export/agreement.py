@@ -2,7 +2,7 @@
 
 Three stages are compared: the normalised input, the head maps that feed the decoder, and the final answers.
 The first one that differs is where to look: what comes after it can only be wrong too. The functions here
-are pure: :mod:`export.parity_stages` makes what they compare.
+are pure: :mod:`edgevision.export.parity_stages` makes what they compare.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.export.agreement_answers import AnswerError, require_same_shape
 from edgevision.manifest import Precision
 from edgevision.types import FloatArray
-from export.agreement_answers import AnswerError, require_same_shape
 
 Stage = Literal["preprocessing", "heads", "answers"]
 

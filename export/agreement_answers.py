@@ -77,7 +77,7 @@ class AnswerError:
             self.score += abs(scores[0] - scores[1])
 
     def measures(self) -> dict[str, float]:
-        """Shares and means, by the fields of :class:`export.agreement.Tolerances`."""
+        """Shares and means, by the fields of :class:`edgevision.export.agreement.Tolerances`."""
         if self.pixels:
             return {"pixels": self.wrong_pixels / self.pixels}
         pairs = max(self.partners, 1)

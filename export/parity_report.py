@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from edgevision.engines import load_engine
 from edgevision.engines.onnxrt import OnnxRuntimeEngine, installed_providers
 from edgevision.errors import EngineError, UsageError
+from edgevision.export.agreement import Comparing, Comparison, tolerances_for
+from edgevision.export.parity_stages import EngineRun, OpenEngine, Run
 from edgevision.manifest import Manifest, Precision
-from export.agreement import Comparing, Comparison, tolerances_for
-from export.parity_stages import EngineRun, OpenEngine, Run
 
 
 class ParityReport(msgspec.Struct, frozen=True):

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edgevision.engines.base import Engine
 from edgevision.errors import ExportError
+from edgevision.export.agreement import StageOutputs
 from edgevision.graph.core import PREPROCESSING
 from edgevision.manifest import INPUT_NAME, Manifest, read_manifest, write_manifest
-from export.agreement import StageOutputs
 
 OpenEngine = Callable[[Path], Engine]
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgevision.errors import UsageError
+from edgevision.export.agreement import StageOutputs
+from edgevision.export.segmenter import load_segmenter
+from edgevision.export.to_onnx import load_detector
 from edgevision.manifest import INPUT_NAME, Manifest
 from edgevision.models.decode import Decoder
 from edgevision.models.engine import TorchDetectorEngine, TorchSegmenterEngine
@@ -20,13 +23,10 @@ from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
 from edgevision.training.segmentation import segmenter_manifest
-from export.agreement import StageOutputs
-from export.segmenter import load_segmenter
-from export.to_onnx import load_detector
 
 
 class TorchRun:
-    """A checkpoint in PyTorch, on the CPU; satisfies :class:`export.parity_stages.Run`.
+    """A checkpoint in PyTorch, on the CPU; satisfies :class:`edgevision.export.parity_stages.Run`.
 
     Args:
         checkpoint: of ``edgevision train``.
@@ -53,7 +53,7 @@ class TorchRun:
 
     @torch.inference_mode()
     def stages(self, frames: NDArray[np.uint8]) -> StageOutputs:
-        """See :meth:`export.parity_stages.Run.stages`.
+        """See :meth:`edgevision.export.parity_stages.Run.stages`.
 
         Raises:
             UsageError: the network gives another number of head maps than the file has.

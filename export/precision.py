@@ -11,10 +11,17 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from edgevision.engines.base import read_sound_manifest
 from edgevision.errors import ExportError, ModelError, UsageError
+from edgevision.export.probe import (
+    agreement_db,
+    core_floats,
+    fixed_batch,
+    probe_frames,
+    run_core,
+    with_rounding,
+)
 from edgevision.graph.compose import check, save_model
 from edgevision.graph.half import to_half
 from edgevision.manifest import Manifest, Precision
-from export.probe import agreement_db, core_floats, fixed_batch, probe_frames, run_core, with_rounding
 
 # Rounding to FP16 leaves 40 dB and more. In an int8 network it also moves values over the edges of
 # quantisation steps, by as much as these cost anyway (12 dB in the worst head of the shipped detector), so

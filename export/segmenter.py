@@ -8,6 +8,7 @@ import msgspec
 from torch import Tensor, nn
 
 from edgevision.errors import ExportError
+from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
 from edgevision.graph.frames import add_preprocessing
@@ -18,7 +19,6 @@ from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.segmentation import segmenter_manifest
 from edgevision.training.segmentation_config import SegmenterTraining
-from export.trace import CORE_INPUT, trace
 
 LOGITS = "logits"
 

@@ -28,11 +28,11 @@ from edgevision.engines.plan import (
 from edgevision.engines.trt_library import library_version, load_library
 from edgevision.engines.trust import is_built_here, record_built_plan
 from edgevision.errors import EdgeVisionError, ModelError, SinkError, UsageError
+from edgevision.export.layer_dump import turned_to_float
+from edgevision.export.targets import AUTO, Machine, Target, check_builds_here, find_target, this_machine
+from edgevision.export.trt_build import BuildOptions, build
+from edgevision.export.trt_progress import Watch, run_watched
 from edgevision.files import atomic_path, refuse_existing
-from export.layer_dump import turned_to_float
-from export.targets import AUTO, Machine, Target, check_builds_here, find_target, this_machine
-from export.trt_build import BuildOptions, build
-from export.trt_progress import Watch, run_watched
 
 
 @dataclass(frozen=True, slots=True)

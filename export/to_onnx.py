@@ -11,6 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgevision.anchors import anchor_grid
 from edgevision.errors import ExportError
+from edgevision.export.segmenter import export_segmenter, load_segmenter
+from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
 from edgevision.graph.frames import add_preprocessing
@@ -21,8 +23,6 @@ from edgevision.models.retinanet import RetinaNet, RetinaNetConfig, Tower
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
-from export.segmenter import export_segmenter, load_segmenter
-from export.trace import CORE_INPUT, trace
 
 
 class _FoldedTower(nn.Module):

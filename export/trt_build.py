@@ -2,7 +2,7 @@
 
 The network is strongly typed, so precision is what the ONNX says and there are no precision flags
 (TensorRT 11 has none). Every name of the library that is used here exists in all four releases, but for
-those of :mod:`export.trt_ahead`; ``tests/test_tensorrt_api.py`` holds it.
+those of :mod:`edgevision.export.trt_ahead`; ``tests/test_tensorrt_api.py`` holds it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from edgevision.engines.plan import BatchRange, PlanLayer
 from edgevision.engines.trt_library import ErrorLog, listening
 from edgevision.errors import EngineError, ExportError, UsageError
+from edgevision.export.layer_dump import is_layer_dump, parse_layers
+from edgevision.export.targets import DeviceProfile
+from edgevision.export.trt_ahead import build_for
+from edgevision.export.trt_progress import BuildProgress, progress_monitor
 from edgevision.manifest import INPUT_NAME, Manifest
-from export.layer_dump import is_layer_dump, parse_layers
-from export.targets import DeviceProfile
-from export.trt_ahead import build_for
-from export.trt_progress import BuildProgress, progress_monitor
 
 
 @dataclass(frozen=True, slots=True)

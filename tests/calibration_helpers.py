@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.report import CalibrationReport
+from edgevision.calibration.report import CalibrationReport
 from edgevision.cli import main
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.frames import add_preprocessing
@@ -127,7 +127,7 @@ def pictures(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FakeFrames:
-    """Stands in for :class:`calibration.samples.CalibrationSet`, with its pixels in memory."""
+    """Stands in for :class:`edgevision.calibration.samples.CalibrationSet`, with its pixels in memory."""
 
     array: np.ndarray
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import COLOURS, colour_manifest, picture_with_block, write_colour_model
 
-from calibration.accuracy import DetectionYardstick
+from edgevision.calibration.accuracy import DetectionYardstick
 from edgevision.data.coco import read_coco
 from edgevision.data.detection import select_classes
 from edgevision.engines import load_engine

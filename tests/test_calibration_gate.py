@@ -11,11 +11,11 @@ from calibration_helpers import pictures, segmenter_graph
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.cache import Cache, cache_folder
-from calibration.domain import domain_warnings, picture_warnings
-from calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
-from calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
-from calibration.sensitivity import (
+from edgevision.calibration.cache import Cache, cache_folder
+from edgevision.calibration.domain import domain_warnings, picture_warnings
+from edgevision.calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
+from edgevision.calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
+from edgevision.calibration.sensitivity import (
     Sensitivity,
     float_order,
     int8_share,

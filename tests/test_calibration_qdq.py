@@ -17,9 +17,9 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from calibration.qdq import check_qdq, insert_qdq, is_quantised, quantise_weights
-from calibration.ranges import measure_ranges, thresholds
-from calibration.simulate import Simulation
+from edgevision.calibration.qdq import check_qdq, insert_qdq, is_quantised, quantise_weights
+from edgevision.calibration.ranges import measure_ranges, thresholds
+from edgevision.calibration.simulate import Simulation
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import Convolution, cut_model, find_convolutions
 

@@ -9,7 +9,7 @@ from calibration_helpers import pictures, segmenter_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.ranges import (
+from edgevision.calibration.ranges import (
     BINS,
     TensorStatistics,
     entropy_bin,
@@ -63,7 +63,7 @@ def test_entropy_cuts_a_lone_outlier() -> None:
 
 def test_a_divergence_worked_by_hand() -> None:
     """[6, 2 | 3, 1] in two levels is told as [4, 4 | 2, 2]; with an outlier of 2 cut, P ends in 3."""
-    from calibration.ranges import _divergence
+    from edgevision.calibration.ranges import _divergence
 
     p, q = np.array([6, 2, 3, 1]) / 12, np.array([4, 4, 2, 2]) / 12
     assert _divergence(np.array([6.0, 2, 3, 1]), 4, 2) == pytest.approx(np.sum(p * np.log(p / q)))

@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from torch import nn
 from trt_helpers import BARE, convolutions, needs_rtx
 
-from calibration.cache import Cache
-from calibration.calibrate import calibrate
-from calibration.model import FloatModel, load_float_model
-from calibration.outcome import Quantised, Settings
-from calibration.qdq import check_qdq
-from calibration.simulate import Simulation
+from edgevision.calibration.cache import Cache
+from edgevision.calibration.calibrate import calibrate
+from edgevision.calibration.model import FloatModel, load_float_model
+from edgevision.calibration.outcome import Quantised, Settings
+from edgevision.calibration.qdq import check_qdq
+from edgevision.calibration.simulate import Simulation
 from edgevision.config import config_folder
+from edgevision.export.layer_dump import node_precisions
+from edgevision.export.precision import export_half
+from edgevision.export.probe import agreement_db
+from edgevision.export.to_engine import compile_model
+from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import cut_model
 from edgevision.graph.lint import check_tensorrt
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.runs import load_run
-from export.layer_dump import node_precisions
-from export.precision import export_half
-from export.probe import agreement_db
-from export.to_engine import compile_model
-from export.to_onnx import export_checkpoint
 
 SMALLER = [
     "model.backbone.name=resnet18",

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from video_helpers import write_clip
 
-from calibration.samples import CalibrationSet, sample_frames
+from edgevision.calibration.samples import CalibrationSet, sample_frames
 from edgevision.errors import DataError, SinkError, SourceError, SourceTimeoutError, UsageError
 from edgevision.manifest import Resize
 from edgevision.preprocess import Letterbox

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.shift import UNLIKE, picture_shift, shift_warnings
+from edgevision.calibration.shift import UNLIKE, picture_shift, shift_warnings
 from edgevision.manifest import Resize
 from edgevision.preprocess import Letterbox
 from edgevision.types import Image

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from calibration_helpers import SIZE, pictures, write_segmenter
 
-from calibration.speed import _median_ms, measure_speed, timed_engines
+from edgevision.calibration.speed import _median_ms, measure_speed, timed_engines
 
 
 def test_models_take_turns_so_that_a_busy_moment_slows_both() -> None:

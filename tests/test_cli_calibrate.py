@@ -20,8 +20,8 @@ from calibration_helpers import (
     written,
 )
 
-from calibration.qdq import check_qdq
-from calibration.simulate import SimulatedEngine
+from edgevision.calibration.qdq import check_qdq
+from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.manifest import content_sha256, read_manifest
@@ -88,7 +88,7 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
 
 def test_the_reported_figure_is_the_one_that_the_file_has(place: Path) -> None:
     """Measured again from the written file, through the project's own evaluation."""
-    from calibration.accuracy import SegmentationYardstick
+    from edgevision.calibration.accuracy import SegmentationYardstick
     from edgevision.data.segmentation import load_segmentation
 
     assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0

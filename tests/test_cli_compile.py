@@ -114,7 +114,7 @@ def test_auto_without_a_gpu_names_what_builds_without_one(call, monkeypatch) -> 
 
 
 def test_help_names_every_target(call) -> None:
-    from export.targets import load_targets
+    from edgevision.export.targets import load_targets
 
     code, out, _ = call("--help")
     text = " ".join(out.split())

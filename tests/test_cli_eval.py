@@ -14,8 +14,8 @@ from edgevision import __version__
 from edgevision.cli import main
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.evaluation.report import DetectionReport, SegmentationReport, read_report
+from edgevision.export.importers import import_model
 from edgevision.manifest import content_sha256
-from export.importers import import_model
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 COLOURS = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}

@@ -11,7 +11,7 @@ from tensorrt_fake import fake_plan
 from test_engines_plan import plan_info
 from test_engines_trt import Machine
 
-import export.to_engine
+import edgevision.export.to_engine
 from edgevision.cli import main
 from edgevision.cli.plans import PlanPolicy, open_engine
 from edgevision.engines.fake import fake_manifest
@@ -45,9 +45,9 @@ def builds(monkeypatch):
         write_plan(plan, data, info)
         record_built_plan(plan, info.plan_sha256)
         built.append(plan)
-        return export.to_engine.Compiled(info, is_reused=False, notes=("a note of the build",))
+        return edgevision.export.to_engine.Compiled(info, is_reused=False, notes=("a note of the build",))
 
-    monkeypatch.setattr(export.to_engine, "rebuild_plan", rebuild_plan)
+    monkeypatch.setattr(edgevision.export.to_engine, "rebuild_plan", rebuild_plan)
     return built
 
 

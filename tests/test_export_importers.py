@@ -19,8 +19,8 @@ from edgevision.data.classes import COCO_CLASSES
 from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
+from edgevision.export.importers import import_model
 from edgevision.manifest import Resize, read_manifest
-from export.importers import import_model
 
 TEACHER = Path(__file__).parent.parent.parent / "shared" / "data" / "weights" / "picodet_s_416_coco.onnx"
 SIZE = 64
@@ -266,7 +266,7 @@ def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
 def test_importing_needs_no_torch(tmp_path):
     file = write_yolo(tmp_path / "raw.onnx", RAW)
     code = (
-        "import sys; from pathlib import Path; from export.importers import import_model\n"
+        "import sys; from pathlib import Path; from edgevision.export.importers import import_model\n"
         f"import_model(Path({str(file)!r}), 'yolo', Path({str(tmp_path / 'm.onnx')!r}), classes=('a', 'b'))\n"
         "sys.exit('torch' in sys.modules)"
     )

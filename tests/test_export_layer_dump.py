@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgevision.engines.plan import PlanLayer
-from export.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
+from edgevision.export.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
 
 
 def tensor(name: str, datatype: str) -> str:

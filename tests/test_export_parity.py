@@ -20,13 +20,20 @@ from segmentation_helpers import write_set
 from torch import nn
 from training_helpers import small_run as small_detector
 
-from calibration.model import load_float_model
-from calibration.qdq import insert_qdq
+from edgevision.calibration.model import load_float_model
+from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
 from edgevision.engines import load_engine
 from edgevision.engines.choose import has_int8_sums
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import ExportError
+from edgevision.export import parity_report
+from edgevision.export.agreement import Comparing, tolerances_for
+from edgevision.export.parity_report import Parity, engines_here
+from edgevision.export.parity_stages import EngineRun, mark_outputs, normalised_input
+from edgevision.export.parity_torch import TorchRun
+from edgevision.export.precision import export_half
+from edgevision.export.to_onnx import export_checkpoint
 from edgevision.manifest import read_manifest, write_manifest
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
@@ -34,13 +41,6 @@ from edgevision.models.unet import UNet
 from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.zoo import default_model
-from export import parity_report
-from export.agreement import Comparing, tolerances_for
-from export.parity_report import Parity, engines_here
-from export.parity_stages import EngineRun, mark_outputs, normalised_input
-from export.parity_torch import TorchRun
-from export.precision import export_half
-from export.to_onnx import export_checkpoint
 
 SHARED_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 

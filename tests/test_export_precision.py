@@ -13,12 +13,15 @@ from helpers import write_colour_model
 from numpy.typing import NDArray
 from torch import nn
 
-from calibration.qdq import insert_qdq
 from edgevision.boxes import iou
+from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
 from edgevision.config import config_folder
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
+from edgevision.export.precision import HalfModel, export_half, load_model
+from edgevision.export.probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
+from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
 from edgevision.graph.core import element_types
@@ -31,9 +34,6 @@ from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.runs import load_run
 from edgevision.zoo import find_model
-from export.precision import HalfModel, export_half, load_model
-from export.probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
-from export.to_onnx import export_checkpoint
 
 SHIPPED = ("retinanet-light", "unet-light")
 FOR_GPUS = {

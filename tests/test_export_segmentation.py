@@ -17,6 +17,7 @@ from edgevision.config import config_folder
 from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import ExportError
+from edgevision.export.to_onnx import export_checkpoint, load_detector
 from edgevision.manifest import Resize, content_sha256, read_manifest
 from edgevision.models.engine import TorchSegmenterEngine
 from edgevision.models.normalise import normalise
@@ -27,7 +28,6 @@ from edgevision.training.runs import load_run
 from edgevision.training.segmentation import segmenter_manifest
 from edgevision.training.segmentation_config import SegmenterTraining
 from edgevision.types import SegmentationMap
-from export.to_onnx import export_checkpoint, load_detector
 
 WIDTH, HEIGHT = 224, 160
 KINDS = {

@@ -9,7 +9,7 @@ from trt_helpers import BARE, jetson
 
 from edgevision.config import load_config
 from edgevision.errors import ConfigError, EngineError, UsageError
-from export.targets import (
+from edgevision.export.targets import (
     AUTO,
     DeviceProfile,
     Machine,

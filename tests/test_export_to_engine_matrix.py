@@ -19,11 +19,11 @@ import pytest
 from trt_helpers import BARE, convolutions, needs_rtx, write_int8
 
 from edgevision.engines.plan import BatchRange, check_plan
+from edgevision.export.layer_dump import node_precisions
+from edgevision.export.precision import export_half
+from edgevision.export.to_engine import compile_model
+from edgevision.export.trt_build import BuildOptions
 from edgevision.zoo import find_model
-from export.layer_dump import node_precisions
-from export.precision import export_half
-from export.to_engine import compile_model
-from export.trt_build import BuildOptions
 
 pytestmark = needs_rtx
 

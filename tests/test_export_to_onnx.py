@@ -16,6 +16,7 @@ from torch import nn
 
 from edgevision.config import config_folder, load_config
 from edgevision.errors import ExportError
+from edgevision.export.to_onnx import export_checkpoint, export_detector
 from edgevision.manifest import Manifest, Resize, content_sha256, read_manifest
 from edgevision.models.decode import Decoder
 from edgevision.models.engine import TorchDetectorEngine
@@ -25,7 +26,6 @@ from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
-from export.to_onnx import export_checkpoint, export_detector
 
 SIZE = 256
 

@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_three_packages_and_the_configs(wheel: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"edgevision", "export", "calibration"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"edgevision"}
     assert "edgevision/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     expected = {

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from calibration.accuracy import DetectionYardstick, SegmentationYardstick, Yardstick
-from calibration.cache import Cache, cache_folder
-from calibration.calibrate import calibrate
-from calibration.markdown import render_markdown, verdict
-from calibration.model import FloatModel, load_float_model
-from calibration.outcome import CHOICES, Settings
-from calibration.report import make_report
-from calibration.samples import CalibrationSet, sample_frames
-from calibration.speed import measure_speed, timed_engines
+from edgevision.calibration.accuracy import DetectionYardstick, SegmentationYardstick, Yardstick
+from edgevision.calibration.cache import Cache, cache_folder
+from edgevision.calibration.calibrate import calibrate
+from edgevision.calibration.markdown import render_markdown, verdict
+from edgevision.calibration.model import FloatModel, load_float_model
+from edgevision.calibration.outcome import CHOICES, Settings
+from edgevision.calibration.report import make_report
+from edgevision.calibration.samples import CalibrationSet, sample_frames
+from edgevision.calibration.speed import measure_speed, timed_engines
 from edgevision.cli.app import Commands
 from edgevision.cli.counting import counting
 from edgevision.cli.progress import say

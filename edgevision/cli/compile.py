@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.to_engine import Compiled
-    from export.trt_progress import Watch
+    from edgevision.export.to_engine import Compiled
+    from edgevision.export.trt_progress import Watch
 
 
 def _three_numbers(batch: tuple[str, str, str] | None) -> tuple[str, str, str] | None:
@@ -70,9 +70,9 @@ def compile_command(
     from edgevision.cli.signals import end_on_sigterm
     from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange
     from edgevision.errors import UsageError
+    from edgevision.export.to_engine import compile_model
+    from edgevision.export.trt_build import BuildOptions
     from edgevision.zoo import find_model
-    from export.to_engine import compile_model
-    from export.trt_build import BuildOptions
 
     if out.suffix.lower() not in PLAN_SUFFIXES:
         raise UsageError(f"--out {out}: expected a file name that ends in .engine")

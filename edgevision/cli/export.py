@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from edgevision.export.precision import HalfModel
     from edgevision.manifest import Manifest
-    from export.precision import HalfModel
 
 
 def export_command(
@@ -57,9 +57,9 @@ def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
     from edgevision.cli.extras import needs_extra
 
     with needs_extra("train"):
+        from edgevision.export.precision import export_half
+        from edgevision.export.to_onnx import export_checkpoint
         from edgevision.training.checkpoint import load_checkpoint
-        from export.precision import export_half
-        from export.to_onnx import export_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     if precision == "fp32":
@@ -88,7 +88,7 @@ def _export_model(source: str, out: Path, precision: str) -> None:
             "it, or give a checkpoint (.pt)"
         )
     with needs_extra("export"):
-        from export.precision import export_half
+        from edgevision.export.precision import export_half
     _say_half(out, export_half(path, out))
 
 

@@ -46,7 +46,7 @@ def import_command(
         raise UsageError(f"--out {out} would overwrite the file that is imported; choose another name")
     names = None if classes is None else parse_classes(classes)
     with needs_extra("export"):
-        from export.importers import import_model
+        from edgevision.export.importers import import_model
 
     imported = import_model(file, kind, out, classes=names, name=name, licence=licence)
     manifest = imported.manifest

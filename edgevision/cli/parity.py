@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgevision.export.parity_report import ParityReport
     from edgevision.manifest import Manifest
-    from export.parity_report import ParityReport
 
 
 def parity_command(
@@ -50,15 +50,15 @@ def parity_command(
     from edgevision.zoo import find_model
 
     with needs_extra("export"):
-        from export.parity_report import Parity
-        from export.parity_stages import Run
+        from edgevision.export.parity_report import Parity
+        from edgevision.export.parity_stages import Run
     paths = [find_model(name) for name in models]
     reference: Run | None = None
     if checkpoint is not None:
         with needs_extra("train"):
+            from edgevision.export.parity_torch import TorchRun
             from edgevision.manifest import read_manifest
             from edgevision.training.checkpoint import load_checkpoint
-            from export.parity_torch import TorchRun
         reference = TorchRun(load_checkpoint(checkpoint), read_manifest(paths[0]).heads)
     open_plan = partial(open_engine, engine="tensorrt", policy=PlanPolicy(trust, rebuild))
     with Parity(paths, reference, open_plan) as parity:

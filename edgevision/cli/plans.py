@@ -41,7 +41,7 @@ def open_engine(
             raise
         console = Console(stderr=True)
         say(console, f"note: {error.found}; building it again, which can take minutes")
-    from export.to_engine import rebuild_plan
+    from edgevision.export.to_engine import rebuild_plan
 
     # Where the plan was not built here, its bytes must not pass as up to date.
     compiled = rebuild_plan(path)

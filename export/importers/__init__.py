@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.errors import UsageError, nearest
+from edgevision.export.importers import picodet, yolo
+from edgevision.export.importers.core import load_core
 from edgevision.graph.compose import compose, save_model
 from edgevision.manifest import Manifest
-from export.importers import picodet, yolo
-from export.importers.core import load_core
 
 KINDS = ("picodet", "yolo")
 """What ``import_model`` and ``--kind`` accept."""

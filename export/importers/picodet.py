@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from edgevision.export.importers import common
+from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs
 from edgevision.manifest import Manifest, NmsLimits, Resize
 from edgevision.types import FloatArray
-from export.importers import common
-from export.importers.core import Core
 
 STRIDES = (8, 16, 32, 64)
 IOU_THRESHOLD = 0.6
@@ -21,7 +21,9 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def wrap(
     core: Core, name: str, classes: tuple[str, ...] | None, licence: str | None
 ) -> tuple[GraphBuilder, GraphBuilder, Manifest]:
-    """What goes before and after the network, and the contract; see :func:`export.importers.import_model`.
+    """What goes before and after the network, and the contract.
+
+    See :func:`edgevision.export.importers.import_model` for the arguments.
 
     Each cell predicts the distance from its centre to each side as a distribution over whole strides
     (generalised focal loss, Li et al. 2020, arXiv:2006.04388), and is given its best class only.

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from edgevision.errors import ExportError
+from edgevision.export.importers import common
+from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs
 from edgevision.manifest import Manifest, NmsLimits, Resize
-from export.importers import common
-from export.importers.core import Core
 
 IOU_THRESHOLD = 0.7
 _EXPECTED = "one of [1, 4 + C, N] (raw, N larger than 4 + C) or [1, N, 6] (end to end)"
@@ -26,7 +26,9 @@ _OBJECTNESS = (
 def wrap(
     core: Core, name: str, classes: tuple[str, ...] | None, licence: str | None
 ) -> tuple[GraphBuilder, GraphBuilder, Manifest]:
-    """What goes before and after the network, and the contract; see :func:`export.importers.import_model`.
+    """What goes before and after the network, and the contract.
+
+    See :func:`edgevision.export.importers.import_model` for the arguments.
 
     Raw outputs are centre, size and a probability for each class, in input pixels; each box is given its
     best class only. End-to-end outputs are corners, score and class, and nothing is left to suppress.
