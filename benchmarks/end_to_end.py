@@ -28,11 +28,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from edgevision.detector import Batch, Detector
+from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError
 from edgevision.files import json_text, write_json
-from edgevision.overlay import Overlay, render
+from edgevision.model import Batch, Detector
 from edgevision.pipeline import Stream, ThreadBudget, run_stream
 from edgevision.types import Frame, Result
 from edgevision.video import Sink, Source, open_sink, open_source

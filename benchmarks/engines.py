@@ -39,16 +39,16 @@ import numpy as np
 from engines_files import RESNET18, SHARED, letterboxed, write_precisions, write_resnet18
 from numpy.typing import NDArray
 
-from edgevision.calibration.accuracy import DetectionYardstick, SegmentationYardstick, Yardstick
-from edgevision.data.detection import load_coco
-from edgevision.data.segmentation import load_segmentation
+from edgevision.calibration.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
+from edgevision.contract.manifest import INPUT_NAME, Manifest, Precision, read_manifest
+from edgevision.data.detection.dataset import load_coco
+from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.engines import Engine, load_engine
 from edgevision.engines.base import usable_cores
 from edgevision.engines.choose import FileFacts, choose_engines, has_int8_sums, machine_facts
 from edgevision.errors import EdgeVisionError
-from edgevision.export.parity_report import engines_here
+from edgevision.export.parity.parity import engines_here
 from edgevision.files import write_json
-from edgevision.manifest import INPUT_NAME, Manifest, Precision, read_manifest
 from edgevision.pipeline import ThreadBudget
 from edgevision.zoo import find_model
 

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgevision.calibration.model import load_float_model
+from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.config import config_folder, load_config
-from edgevision.export.precision import export_half
-from edgevision.manifest import Manifest, Precision, write_manifest
-from edgevision.preprocess import Letterbox
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Manifest, Precision, write_manifest
+from edgevision.export.to_half import export_half
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 RESNET18 = "retinanet-resnet18"

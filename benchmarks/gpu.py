@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import INPUT_NAME, Manifest, read_manifest
 from edgevision.engines import Engine
-from edgevision.engines.cuda_runtime import Device, load_cuda, open_device
-from edgevision.engines.cuda_slot import CudaSlot
-from edgevision.engines.plan import BatchRange
-from edgevision.engines.trt import TensorRtEngine
+from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
+from edgevision.engines.trt.cuda_slot import CudaSlot
+from edgevision.engines.trt.engine import TensorRtEngine
+from edgevision.engines.trt.plan import BatchRange
 from edgevision.errors import EdgeVisionError, EngineError
 from edgevision.files import json_text, write_json
-from edgevision.manifest import INPUT_NAME, Manifest, read_manifest
 from edgevision.types import TensorSpec
 from edgevision.zoo import default_model, find_model
 
@@ -176,8 +176,8 @@ def tensorrt_requests(
 ) -> dict[str, Request]:
     """Requests of a plan; each in a graph notes its time on the device in ``bare``."""
     if plan is None:
-        from edgevision.export.to_engine import compile_model
-        from edgevision.export.trt_build import BuildOptions
+        from edgevision.export.plans.build import BuildOptions
+        from edgevision.export.plans.compile import compile_model
 
         folder = opened.enter_context(tempfile.TemporaryDirectory())
         plan = Path(folder) / f"{model.stem}.engine"

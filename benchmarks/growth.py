@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevision.detector import Detector
+from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
 from edgevision.engines.fake import fake_manifest
 from edgevision.files import json_text, write_json
-from edgevision.overlay import Overlay, render
+from edgevision.model import Detector
 from edgevision.pipeline.ledger import FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.statistics import Stage
@@ -43,9 +43,9 @@ from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.soak.process import give_back_freed_memory, give_back_now, read_sample
 from edgevision.types import Detections, Frame, Image
 from edgevision.video import open_sink, open_source
-from edgevision.video.arrays import ArraySource
 from edgevision.video.base import Sink, SourceInfo
-from edgevision.video.chaos import ChaosSource, Faults
+from edgevision.video.sources.arrays import ArraySource
+from edgevision.video.sources.chaos import ChaosSource, Faults
 from edgevision.zoo import default_model
 
 _RATE, _BATCHES, _FRAMES = 25.0, 5, 25

@@ -20,8 +20,8 @@ from peers_sides import CONF, INPUT, IOU
 from torchvision.ops import batched_nms
 from ultralytics import YOLO
 
-from edgevision.manifest import Resize
-from edgevision.preprocess import Letterbox
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
 
 BOXES_A_FRAME = 10
 _EVERY = 15

@@ -21,9 +21,9 @@ import numpy as np
 import supervision
 from ultralytics.utils.plotting import Annotator, colors
 
-from edgevision.detector import Detector
+from edgevision.drawing.overlay import Overlay
 from edgevision.engines import load_engine
-from edgevision.overlay import Overlay
+from edgevision.model import Detector
 from edgevision.types import Detections
 from edgevision.video import open_source
 

@@ -92,9 +92,9 @@ class CountingSink:
 
 def edgevision(writing: str, clip: str, model: str, folder: Path) -> Run:
     """The pipeline that ``edgevision run`` uses, with its default settings."""
-    from edgevision.detector import Detector
+    from edgevision.drawing.overlay import Overlay
     from edgevision.engines import load_engine
-    from edgevision.overlay import Overlay
+    from edgevision.model import Detector
     from edgevision.pipeline import Stream, ThreadBudget, run_stream
     from edgevision.video import open_sink, open_source
 

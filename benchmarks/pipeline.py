@@ -34,12 +34,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgevision.detector import Detector
+from edgevision.drawing.overlay import Overlay
 from edgevision.engines.base import Tensors
 from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
 from edgevision.errors import EdgeVisionError
 from edgevision.files import json_text, write_json
-from edgevision.overlay import Overlay
+from edgevision.model import Detector
 from edgevision.pipeline import LedgerEntry, Pipeline, RunStatistics, StopRequest, Stream, ThreadBudget
 from edgevision.types import Detections, Frame
 from edgevision.video import Sink, Source, open_sink, open_source

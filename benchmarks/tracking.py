@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError
 from edgevision.files import json_text, write_json
-from edgevision.tracking import RECOVER_THRESHOLD, Tracker
+from edgevision.model import Detector
+from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
 from edgevision.zoo import default_model, find_model

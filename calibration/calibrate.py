@@ -7,23 +7,23 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from edgevision.calibration.accuracy import Measured, Yardstick
 from edgevision.calibration.cache import Cache
 from edgevision.calibration.domain import domain_warnings, picture_warnings
+from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
-from edgevision.calibration.model import FloatModel
+from edgevision.calibration.likeness import shift_warnings
 from edgevision.calibration.outcome import Gate, Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser, Stage
 from edgevision.calibration.ranges import Method, measure_ranges
-from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import int8_share
-from edgevision.calibration.shift import shift_warnings
 from edgevision.calibration.simulate import SimulatedEngine
+from edgevision.calibration.yardstick import Measured, Yardstick
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import CalibrationFacts
 from edgevision.errors import CalibrationError
 from edgevision.graph.compose import check
-from edgevision.manifest import CalibrationFacts
-from edgevision.preprocess import Letterbox
 
 _DOMAIN_PICTURES = 48
 _REACH_EVERY = 3  # of them go through the network, which takes longer than looking at them

@@ -10,9 +10,9 @@ import onnx
 from edgevision.calibration.gate import Trial
 from edgevision.calibration.ranges import METHODS, PERCENTILE, Method, TensorStatistics
 from edgevision.calibration.sensitivity import Sensitivity
+from edgevision.contract.manifest import Manifest
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
-from edgevision.manifest import Manifest
 
 Choice = Literal["auto", "minmax", "percentile", "entropy"]
 CHOICES: tuple[Choice, ...] = ("auto", *METHODS)

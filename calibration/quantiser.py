@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgevision.calibration.cache import Cache
-from edgevision.calibration.model import FloatModel
+from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Settings
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import (
@@ -23,7 +23,7 @@ from edgevision.calibration.ranges import (
     measure_ranges,
     thresholds,
 )
-from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import (
     Sensitivity,
     float_order,

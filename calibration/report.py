@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 import edgevision
+from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
-from edgevision.calibration.model import FloatModel
 from edgevision.calibration.outcome import Choice, Quantised, Settings
 from edgevision.calibration.ranges import Method
-from edgevision.calibration.samples import CalibrationSet
+from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import decibels, int8_share
 from edgevision.calibration.speed import Speed
 from edgevision.evaluation.bootstrap import Interval

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import INPUT_NAME
 from edgevision.engines import ENGINES, load_engine
 from edgevision.errors import EdgeVisionError
-from edgevision.manifest import INPUT_NAME
 
 _RUNS = 20
 _SECONDS = 10.0

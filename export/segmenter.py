@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 from torch import Tensor, nn
 
+from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import ExportError
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.class_map import add_class_map
 from edgevision.graph.compose import compose, save_model
-from edgevision.graph.frames import add_preprocessing
-from edgevision.graph.segmentation import add_class_map
-from edgevision.manifest import INPUT_NAME, Manifest
+from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint

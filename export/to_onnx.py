@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgevision.anchors import anchor_grid
+from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import ExportError
 from edgevision.export.segmenter import export_segmenter, load_segmenter
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
-from edgevision.graph.frames import add_preprocessing
+from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.graph.retinanet import add_retinanet_decoder
-from edgevision.manifest import INPUT_NAME, Manifest
+from edgevision.models.anchors import anchor_grid
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.retinanet import RetinaNet, RetinaNetConfig, Tower
 from edgevision.training.checkpoint import Checkpoint

@@ -18,10 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.report import CalibrationReport
 from edgevision.cli import main
+from edgevision.contract.manifest import Manifest, write_manifest
 from edgevision.graph.builder import GraphBuilder
-from edgevision.graph.frames import add_preprocessing
-from edgevision.graph.segmentation import add_class_map
-from edgevision.manifest import Manifest, write_manifest
+from edgevision.graph.class_map import add_class_map
+from edgevision.graph.preprocessing import add_preprocessing
 
 SIZE = 32
 CLASSES = ("dark", "bright")
@@ -127,7 +127,8 @@ def pictures(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FakeFrames:
-    """Stands in for :class:`edgevision.calibration.samples.CalibrationSet`, with its pixels in memory."""
+    """Stands in for :class:`edgevision.calibration.sampling.sample.CalibrationSet`, with its pixels in
+    memory."""
 
     array: np.ndarray
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.manifest import Manifest, NmsLimits, write_manifest
+from edgevision.contract.manifest import Manifest, NmsLimits, write_manifest
 
 COLOURS = ("blue", "green", "red")
 SIZE = 64

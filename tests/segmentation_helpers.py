@@ -19,7 +19,8 @@ IGNORE = 9
 
 
 def write_set(folder: Path, train: int = 8, val: int = 4, size: tuple[int, int] = (96, 64)) -> Path:
-    """A folder in the layout of :mod:`edgevision.data.segmentation`; the first row of each label is ignored.
+    """A folder in the layout of :mod:`edgevision.data.segmentation.dataset`; the first row of each label is
+    ignored.
 
     Names start with ``a_`` and ``b_`` in turn, as those of two sequences would.
     """

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from cuda_fake import FakeCuda
 
+from edgevision.contract.manifest import decode_manifest
 from edgevision.engines.fake import FakeEngine
-from edgevision.manifest import decode_manifest
 
 
 def fake_plan(manifest_json: bytes, **changes: Any) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgevision.anchors import MAX_LOG_SIZE, AnchorConfig, anchor_grid, decode_boxes, encode_boxes
+from edgevision.models.anchors import MAX_LOG_SIZE, AnchorConfig, anchor_grid, decode_boxes, encode_boxes
 
 ONE = AnchorConfig(strides=(8,), base_size=4.0, scales=(1.0,), ratios=(1.0,))
 

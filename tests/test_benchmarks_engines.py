@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgevision.contract.manifest import read_manifest
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects
-from edgevision.manifest import read_manifest
 from edgevision.zoo import default_model
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from helpers import COLOURS, colour_manifest, picture_with_block, write_colour_model
 
-from edgevision.calibration.accuracy import DetectionYardstick
-from edgevision.data.coco import read_coco
-from edgevision.data.detection import select_classes
+from edgevision.calibration.yardstick import DetectionYardstick
+from edgevision.data.detection.dataset import select_classes
+from edgevision.data.formats.coco import read_coco
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 

@@ -15,15 +15,15 @@ from trt_helpers import BARE, convolutions, needs_rtx
 
 from edgevision.calibration.cache import Cache
 from edgevision.calibration.calibrate import calibrate
-from edgevision.calibration.model import FloatModel, load_float_model
+from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.outcome import Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.simulate import Simulation
 from edgevision.config import config_folder
-from edgevision.export.layer_dump import node_precisions
-from edgevision.export.precision import export_half
-from edgevision.export.probe import agreement_db
-from edgevision.export.to_engine import compile_model
+from edgevision.export.half_probe import agreement_db
+from edgevision.export.plans.compile import compile_model
+from edgevision.export.plans.layer_dump import node_precisions
+from edgevision.export.to_half import export_half
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import cut_model

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from video_helpers import write_clip
 
-from edgevision.calibration.samples import CalibrationSet, sample_frames
+from edgevision.calibration.sampling.sample import CalibrationSet, sample_frames
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
 from edgevision.errors import DataError, SinkError, SourceError, SourceTimeoutError, UsageError
-from edgevision.manifest import Resize
-from edgevision.preprocess import Letterbox
 from edgevision.types import Frame, Image
 from edgevision.video import Source
-from edgevision.video.arrays import ArraySource
+from edgevision.video.sources.arrays import ArraySource
 
 SIZE = (48, 32)
 # A module's own tmp_path per example would be a thousand folders; each sample makes its own file anyway.

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.calibration.shift import UNLIKE, picture_shift, shift_warnings
-from edgevision.manifest import Resize
-from edgevision.preprocess import Letterbox
+from edgevision.calibration.likeness import UNLIKE, picture_shift, shift_warnings
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
 from edgevision.types import Image
 
 FILL = 114

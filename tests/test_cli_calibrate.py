@@ -22,9 +22,9 @@ from calibration_helpers import (
 
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.simulate import SimulatedEngine
-from edgevision.detector import Detector
+from edgevision.contract.manifest import content_sha256, read_manifest
 from edgevision.engines import load_engine
-from edgevision.manifest import content_sha256, read_manifest
+from edgevision.model import Detector
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
 
 def test_the_reported_figure_is_the_one_that_the_file_has(place: Path) -> None:
     """Measured again from the written file, through the project's own evaluation."""
-    from edgevision.calibration.accuracy import SegmentationYardstick
-    from edgevision.data.segmentation import load_segmentation
+    from edgevision.calibration.yardstick import SegmentationYardstick
+    from edgevision.data.segmentation.dataset import load_segmentation
 
     assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     yardstick = SegmentationYardstick(load_segmentation(place / "set", "val"), "set")

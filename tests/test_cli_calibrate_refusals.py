@@ -25,7 +25,7 @@ from calibration_helpers import (
 )
 from onnx import numpy_helper
 
-from edgevision.cli import calibration as calibration_command
+from edgevision.calibration import job as calibration_command
 from edgevision.cli import main
 
 

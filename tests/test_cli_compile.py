@@ -14,7 +14,7 @@ from helpers import picture_with_block
 from trt_helpers import needs_rtx, write_conv_segmenter
 
 from edgevision.cli import main
-from edgevision.engines.plan import read_plan_info
+from edgevision.engines.trt.plan import read_plan_info
 
 PROGRAM = "from edgevision.cli import main; main()"
 
@@ -114,7 +114,7 @@ def test_auto_without_a_gpu_names_what_builds_without_one(call, monkeypatch) -> 
 
 
 def test_help_names_every_target(call) -> None:
-    from edgevision.export.targets import load_targets
+    from edgevision.export.plans.targets import load_targets
 
     code, out, _ = call("--help")
     text = " ".join(out.split())

@@ -12,10 +12,10 @@ from helpers import picture_with_block, write_bright_segmenter, write_colour_mod
 
 from edgevision import __version__
 from edgevision.cli import main
+from edgevision.contract.manifest import content_sha256
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.evaluation.report import DetectionReport, SegmentationReport, read_report
 from edgevision.export.importers import import_model
-from edgevision.manifest import content_sha256
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 COLOURS = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
@@ -198,13 +198,13 @@ def test_plots_and_worst_pictures(call, model, tmp_path):
 def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     torch = pytest.importorskip("torch")
     from edgevision.config import config_folder
-    from edgevision.data.detection import load_coco
-    from edgevision.detector import Detector
+    from edgevision.data.detection.dataset import load_coco
     from edgevision.evaluation.detection import evaluate_detections
     from edgevision.evaluation.predict import ground_truth, predict_set
+    from edgevision.model import Detector
     from edgevision.models.decode import Decoder
-    from edgevision.models.engine import TorchDetectorEngine
     from edgevision.models.retinanet import RetinaNet
+    from edgevision.models.torch_engine import TorchDetectorEngine
     from edgevision.training.checkpoint import Checkpoint, save_checkpoint
     from edgevision.training.detection import detector_manifest
     from edgevision.training.runs import load_run

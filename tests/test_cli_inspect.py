@@ -13,11 +13,11 @@ from helpers import colour_manifest, write_bright_segmenter, write_colour_model
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.cli import main
-from edgevision.cli.inspection import inspect_file
-from edgevision.engines.plan import BatchRange, Host, PlanInfo, PlanLayer, write_plan
+from edgevision.contract.manifest import CalibrationFacts
+from edgevision.engines.trt.plan import BatchRange, Host, PlanInfo, PlanLayer, write_plan
 from edgevision.errors import ModelError
+from edgevision.export.inspect_file import inspect_file
 from edgevision.graph.summary import summarise
-from edgevision.manifest import CalibrationFacts
 from edgevision.zoo import list_models
 
 F = np.float32

@@ -17,7 +17,7 @@ from helpers import picture_with_block, write_bright_segmenter, write_colour_mod
 from video_helpers import number_of, write_clip
 
 from edgevision.cli import main
-from edgevision.data.detection import load_coco
+from edgevision.data.detection.dataset import load_coco
 
 THRESHOLDS = ("--positive", "0.9", "--ignore", "0.8")
 

@@ -5,10 +5,10 @@ import pytest
 from pipeline_helpers import run_statistics, stream_statistics
 from rich.console import Console
 
-from edgevision.cli import outputs
-from edgevision.cli.outputs import check_named_outputs, make_folder, plan_outputs
-from edgevision.cli.progress import Watched, show_progress
+from edgevision.cli.console import Watched, show_progress
 from edgevision.errors import SinkError, UsageError
+from edgevision.session import outputs
+from edgevision.session.outputs import check_named_outputs, make_folder, plan_outputs
 from edgevision.video.base import SourceInfo
 
 FILE = SourceInfo("clips/street.mp4", False, 640, 480, 25.0, 100, Path("clips/street.mp4"))

@@ -11,12 +11,12 @@ from tensorrt_fake import fake_plan
 from test_engines_plan import plan_info
 from test_engines_trt import Machine
 
-import edgevision.export.to_engine
+import edgevision.export.plans.compile
 from edgevision.cli import main
 from edgevision.cli.plans import PlanPolicy, open_engine
 from edgevision.engines.fake import fake_manifest
-from edgevision.engines.plan import write_plan
-from edgevision.engines.trust import record_built_plan
+from edgevision.engines.trt.plan import write_plan
+from edgevision.engines.trt.trust import record_built_plan
 from edgevision.errors import EngineMismatchError
 from edgevision.zoo import default_model
 
@@ -45,9 +45,9 @@ def builds(monkeypatch):
         write_plan(plan, data, info)
         record_built_plan(plan, info.plan_sha256)
         built.append(plan)
-        return edgevision.export.to_engine.Compiled(info, is_reused=False, notes=("a note of the build",))
+        return edgevision.export.plans.compile.Compiled(info, is_reused=False, notes=("a note of the build",))
 
-    monkeypatch.setattr(edgevision.export.to_engine, "rebuild_plan", rebuild_plan)
+    monkeypatch.setattr(edgevision.export.plans.compile, "rebuild_plan", rebuild_plan)
     return built
 
 

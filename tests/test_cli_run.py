@@ -16,7 +16,8 @@ import pytest
 from helpers import picture_with_block, write_block_clip, write_bright_segmenter, write_colour_model
 
 from edgevision import zoo
-from edgevision.cli import main, run_streams
+from edgevision.cli import main
+from edgevision.session import streams as run_streams
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -14,12 +14,12 @@ import pytest
 from helpers import picture_with_block, write_bright_segmenter, write_colour_model
 
 from edgevision.cli import main
+from edgevision.contract.manifest import read_manifest, write_manifest
+from edgevision.drawing.overlay import Overlay, render
 from edgevision.errors import SinkError
-from edgevision.manifest import read_manifest, write_manifest
-from edgevision.overlay import Overlay, render
 from edgevision.types import SegmentationMap
 from edgevision.video.base import SourceInfo
-from edgevision.video.masks import MaskSink
+from edgevision.video.sinks.masks import MaskSink
 
 FRAMES = 6
 BOX = (40, 30, 100, 90)

@@ -7,8 +7,9 @@ import av
 import pytest
 from helpers import colour_manifest, picture_with_block, write_block_clip, write_colour_model
 
-from edgevision.cli import main, run_streams
-from edgevision.video.arrays import ArraySource
+from edgevision.cli import main
+from edgevision.session import streams as run_streams
+from edgevision.video.sources.arrays import ArraySource
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -12,7 +12,7 @@ from helpers import picture_with_block, write_colour_model
 
 from edgevision.cli import main
 from edgevision.events import EventKind, read_events
-from edgevision.video.jsonl import read_jsonl
+from edgevision.video.sinks.jsonl import read_jsonl
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
 

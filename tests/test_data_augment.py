@@ -14,13 +14,13 @@ import torch
 from torchvision import tv_tensors
 
 from edgevision.boxes import iou
-from edgevision.data.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
-from edgevision.data.detection import DetectionSet, LabelledImage, load_coco
-from edgevision.data.detection_loading import DetectionData, detection_loader
-from edgevision.data.loading import StreamSampler
+from edgevision.contract.manifest import Resize
+from edgevision.data.detection.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
+from edgevision.data.detection.dataset import DetectionSet, LabelledImage, load_coco
+from edgevision.data.detection.loading import DetectionData, detection_loader
 from edgevision.data.memory import PictureReader, free_memory
+from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
-from edgevision.manifest import Resize
 
 NONE = AugmentConfig(photometric=0, zoom_out=0, iou_crop=0, aspect=1, flip=0)
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]

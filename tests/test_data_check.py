@@ -14,10 +14,10 @@ import pytest
 from training_helpers import small_run
 
 from edgevision.cli import main
-from edgevision.data.check import DataReport, Fault, SetReport, check_set, check_sets, require_sound
-from edgevision.data.coco import read_coco
 from edgevision.data.copies import find_copies, find_shared
-from edgevision.data.yolo import read_yolo
+from edgevision.data.detection.check import DataReport, Fault, SetReport, check_set, check_sets, require_sound
+from edgevision.data.formats.coco import read_coco
+from edgevision.data.formats.yolo import read_yolo
 from edgevision.errors import DataError
 
 

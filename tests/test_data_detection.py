@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgevision.data.augment import AugmentConfig, DetectionAugment
+from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES, canonical, map_classes
-from edgevision.data.detection import DetectionSet, load_coco
-from edgevision.data.detection_loading import DetectionData, detection_loader
-from edgevision.data.loading import StreamSampler
+from edgevision.data.detection.augment import AugmentConfig, DetectionAugment
+from edgevision.data.detection.dataset import DetectionSet, load_coco
+from edgevision.data.detection.loading import DetectionData, detection_loader
+from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
-from edgevision.manifest import Resize
 
 NONE = AugmentConfig(photometric=0, zoom_out=0, iou_crop=0, aspect=1, flip=0)
 

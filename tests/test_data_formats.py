@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from edgevision.anchors import AnchorConfig
 from edgevision.config import build_config
+from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES
-from edgevision.data.detection_loading import DetectionData
+from edgevision.data.detection.loading import DetectionData
+from edgevision.data.detection.sources import CocoSource, VocSource, YoloSource, load_source
+from edgevision.data.formats.raw import Problem
+from edgevision.data.formats.voc import read_voc
+from edgevision.data.formats.yolo import read_names, read_yolo
 from edgevision.data.pictures import decode_picture, picture_size
-from edgevision.data.raw import Problem
-from edgevision.data.sources import CocoSource, VocSource, YoloSource, load_source
-from edgevision.data.voc import read_voc
-from edgevision.data.yolo import read_names, read_yolo
 from edgevision.errors import ConfigError, DataError
-from edgevision.manifest import Resize
-from edgevision.models.losses import DetectionLoss, DetectionLossConfig
-from edgevision.models.matching import DetectionTargets
+from edgevision.models.anchor_matching import DetectionTargets
+from edgevision.models.anchors import AnchorConfig
+from edgevision.models.detection_losses import DetectionLoss, DetectionLossConfig
 from edgevision.models.retinanet import HeadMaps
 from edgevision.training.config import DetectionDataConfig
 

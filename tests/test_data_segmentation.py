@@ -12,14 +12,14 @@ import torch
 from PIL import Image as PillowImage
 from segmentation_helpers import BGR, CLASSES, IGNORE, write_set
 
-from edgevision.data.label_maps import read_label_map, read_pair
-from edgevision.data.loading import StreamSampler
-from edgevision.data.segmentation import load_segmentation
-from edgevision.data.segmentation_augment import SegmentationAugment, SegmentationAugmentConfig
-from edgevision.data.segmentation_check import check_segmentation, class_frequencies
-from edgevision.data.segmentation_loading import SegmentationData, segmentation_loader
+from edgevision.contract.manifest import Resize
+from edgevision.data.segmentation.augment import SegmentationAugment, SegmentationAugmentConfig
+from edgevision.data.segmentation.check import check_segmentation, class_frequencies
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.label_maps import read_label_map, read_pair
+from edgevision.data.segmentation.loading import SegmentationData, segmentation_loader
+from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
-from edgevision.manifest import Resize
 from edgevision.types import IGNORE_ID
 
 CAMVID = Path(__file__).parent.parent.parent / "shared" / "data" / "camvid"

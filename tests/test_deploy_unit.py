@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.errors import UsageError
-from edgevision.health import STALE_S
+from edgevision.service.health import STALE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = ROOT / "deploy" / "edgevision@.service"

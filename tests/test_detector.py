@@ -4,10 +4,10 @@ from helpers import COLOURS, picture_with_block, write_colour_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine, load_engine
 from edgevision.engines.fake import fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
+from edgevision.model import Detector
 from edgevision.types import Detections, TensorSpec
 
 

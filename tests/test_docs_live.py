@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from edgevision.video import chaos, options
+from edgevision.video.sources import chaos, options
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "live.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.cli import main
-from edgevision.data.sources import YoloSource
+from edgevision.data.detection.sources import YoloSource
 from edgevision.training.config import DetectorTraining
 from edgevision.training.runs import load_run
 

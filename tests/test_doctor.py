@@ -217,7 +217,7 @@ def test_a_card_with_a_driver(machine):
     assert only(check_driver(machine)).found == "NVIDIA 550.54.15"
     assert only(check_cuda(machine)).fix == "pip install cuda-python"
     machine.packages["cuda-bindings"] = "13.0.1"
-    name = "edgevision.engines.cuda_runtime"
+    name = "edgevision.engines.trt.cuda_runtime"
     machine.modules[name] = Probe(["NVIDIA GeForce RTX 4060", "8.9", "12.6", 8 << 30])
     found = "NVIDIA GeForce RTX 4060, compute capability 8.9, 8.0 GiB, driver for CUDA 12.6, bindings 13.0.1"
     assert only(check_cuda(machine)).found == found
@@ -230,7 +230,7 @@ def test_what_cuda_is_asked_is_what_the_engine_asks():
     """The expression runs against the real module; without a GPU it fails with the engine's own line."""
     from edgevision.doctor.gpu import _CUDA
 
-    probe = Machine().try_module("edgevision.engines.cuda_runtime", _CUDA)
+    probe = Machine().try_module("edgevision.engines.trt.cuda_runtime", _CUDA)
     if probe.error:
         assert probe.error.startswith("CUDA")
     else:

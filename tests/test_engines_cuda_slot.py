@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from cuda_fake import FakeCuda, cudaError_t
 
-import edgevision.engines.cuda_runtime as cuda_runtime
-import edgevision.engines.cuda_slot as cuda_slot
-from edgevision.engines.cuda_runtime import load_cuda, open_device
-from edgevision.engines.cuda_slot import CudaSlot
+import edgevision.engines.trt.cuda_runtime as cuda_runtime
+import edgevision.engines.trt.cuda_slot as cuda_slot
+from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
+from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.errors import EngineError
 from edgevision.types import TensorSpec
 

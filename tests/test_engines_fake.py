@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from helpers import picture_with_block
 
-from edgevision.detector import Detector
+from edgevision.contract.manifest import check_contract
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_area, bright_objects, fake_manifest, scripted
 from edgevision.errors import EngineError
-from edgevision.manifest import check_contract
+from edgevision.model import Detector
 from edgevision.types import Detections, SegmentationMap
 
 

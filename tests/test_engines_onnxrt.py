@@ -12,11 +12,11 @@ from helpers import (
 )
 from onnx import TensorProto, helper
 
+from edgevision.contract.manifest import write_manifest
 from edgevision.engines import load_engine, onnxrt
 from edgevision.engines.base import usable_cores
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EngineError, ManifestError, ModelError, UsageError
-from edgevision.manifest import write_manifest
 
 
 @pytest.fixture

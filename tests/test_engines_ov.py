@@ -8,9 +8,9 @@ from helpers import colour_manifest, picture_with_block, write_bright_segmenter,
 from onnx import helper
 
 from edgevision import engines
+from edgevision.contract.manifest import write_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import EngineError, ModelError
-from edgevision.manifest import write_manifest
 
 pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from helpers import colour_manifest
 
-from edgevision.engines.plan import (
+from edgevision.contract.manifest import read_manifest
+from edgevision.engines.trt.plan import (
     BatchRange,
     Host,
     PlanInfo,
@@ -22,7 +23,6 @@ from edgevision.engines.plan import (
     write_plan,
 )
 from edgevision.errors import EngineMismatchError, ManifestError, ModelError, SinkError, UsageError
-from edgevision.manifest import read_manifest
 
 # printf 'plan' | sha256sum
 SHA256_OF_PLAN = "64879f7d6b960a01909762d911a32d4582c20010c5641ee90278b644a9e3b525"
@@ -64,7 +64,7 @@ def test_the_runtime_reads_it_without_onnx_or_tensorrt(tmp_path: Path) -> None:
     plan = tmp_path / "colours.engine"
     write_plan(plan, b"plan", plan_info())
     code = (
-        "import sys; from edgevision.engines.plan import read_plan_info\n"
+        "import sys; from edgevision.engines.trt.plan import read_plan_info\n"
         f"print(read_plan_info({str(plan)!r}).describe())\n"
         "print([name for name in ('onnx', 'torch', 'tensorrt', 'tensorrt_rtx') if name in sys.modules])"
     )

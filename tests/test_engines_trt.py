@@ -17,11 +17,11 @@ from tensorrt_fake import FakeTensorRt, fake_plan
 from test_engines_plan import plan_info
 
 from edgevision.engines import load_engine
-from edgevision.engines import trt as trt_engine
 from edgevision.engines.fake import bright_objects, fake_manifest
-from edgevision.engines.plan import BatchRange, PlanInfo, sha256_of, write_plan
-from edgevision.engines.trt import TensorRtEngine
-from edgevision.engines.trust import record_built_plan
+from edgevision.engines.trt import engine as trt_engine
+from edgevision.engines.trt.engine import TensorRtEngine
+from edgevision.engines.trt.plan import BatchRange, PlanInfo, sha256_of, write_plan
+from edgevision.engines.trt.trust import record_built_plan
 from edgevision.errors import EngineError, EngineMismatchError, ModelError
 
 SIZE = 64
@@ -400,12 +400,12 @@ def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path):
     cuda = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
     if cuda.cudaGetDeviceCount()[0]:
         pytest.skip("no CUDA device")
-    to_engine = pytest.importorskip("edgevision.export.to_engine", reason="there is no compiler of plans")
+    to_engine = pytest.importorskip("edgevision.export.plans.compile", reason="there is no compiler of plans")
     from edgevision.engines.onnxrt import OnnxRuntimeEngine
 
     onnx = write_colour_model(tmp_path / "colours.onnx")
     plan = tmp_path / "colours.engine"
-    options = importlib.import_module("edgevision.export.trt_build").BuildOptions(BatchRange(1, 2, 4))
+    options = importlib.import_module("edgevision.export.plans.build").BuildOptions(BatchRange(1, 2, 4))
     to_engine.compile_model(onnx, plan, options=options)
     with TensorRtEngine(plan) as engine, OnnxRuntimeEngine(onnx) as reference:
         for seeds in ([1], [2], [3], [1, 2], [3, 4], [5, 6], [1, 2, 3, 4, 5, 6, 7]):

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from edgevision.engines.trt_library import (
+from edgevision.engines.trt.library import (
     ErrorLog,
     is_installed,
     library_version,

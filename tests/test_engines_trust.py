@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from edgevision.engines.trust import is_built_here, record_built_plan, record_path
+from edgevision.engines.trt.trust import is_built_here, record_built_plan, record_path
 from edgevision.errors import EngineMismatchError, SinkError
 
 ONE, OTHER = "1" * 64, "2" * 64

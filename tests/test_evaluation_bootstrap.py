@@ -12,7 +12,7 @@ from edgevision.evaluation.bootstrap import (
     weighted_ap50,
 )
 from edgevision.evaluation.detection import DetectionEvaluation, evaluate_detections
-from edgevision.evaluation.matching import GroundTruth
+from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.types import Detections
 
 CLASSES = ["person", "car", "dog"]

@@ -12,7 +12,7 @@ import pytest
 
 from edgevision.errors import DataError
 from edgevision.evaluation.detection import DetectionEvaluation, evaluate_detections
-from edgevision.evaluation.matching import GroundTruth
+from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.types import Detections
 
 VAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "detection" / "instances_val.json"

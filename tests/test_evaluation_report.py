@@ -11,7 +11,7 @@ import edgevision
 from edgevision.errors import DataError, SinkError, UsageError
 from edgevision.evaluation.bootstrap import ap50_mean_interval
 from edgevision.evaluation.detection import DetectionEvaluation, evaluate_detections
-from edgevision.evaluation.matching import GroundTruth
+from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 from edgevision.evaluation.report import (
     DetectionReport,

@@ -21,7 +21,7 @@ from edgevision.events import (
     read_events,
 )
 from edgevision.events.sink import jpeg_keeper, open_outlet
-from edgevision.sightings import Sighting
+from edgevision.tracking.sightings import Sighting
 from edgevision.types import Detections, Frame, ZoneReport
 
 NEW, UPDATE, END = EventKind.NEW, EventKind.UPDATE, EventKind.END

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edgevision.export.agreement import Comparing, StageOutputs, tolerances_for
-from edgevision.export.agreement_answers import match
+from edgevision.export.parity.answers import match
+from edgevision.export.parity.compare import Comparing, StageOutputs, tolerances_for
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
 STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.cli import main
+from edgevision.contract.manifest import Resize, read_manifest
 from edgevision.data.classes import COCO_CLASSES
-from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
 from edgevision.export.importers import import_model
-from edgevision.manifest import Resize, read_manifest
+from edgevision.model import Detector
 
 TEACHER = Path(__file__).parent.parent.parent / "shared" / "data" / "weights" / "picodet_s_416_coco.onnx"
 SIZE = 64

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgevision.engines.plan import PlanLayer
-from edgevision.export.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
+from edgevision.engines.trt.plan import PlanLayer
+from edgevision.export.plans.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
 
 
 def tensor(name: str, datatype: str) -> str:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torchvision.ops import nms
 
 import edgevision.zoo
-from edgevision.anchors import anchor_grid, encode_boxes
 from edgevision.config import config_folder, load_config
-from edgevision.manifest import Manifest, NmsLimits, read_manifest
+from edgevision.contract.manifest import Manifest, NmsLimits, read_manifest
+from edgevision.models.anchors import anchor_grid, encode_boxes
 from edgevision.training.config import DetectorTraining
 
 MODEL = Path(edgevision.zoo.__file__).parent / "retinanet-light.onnx"

@@ -20,25 +20,25 @@ from segmentation_helpers import write_set
 from torch import nn
 from training_helpers import small_run as small_detector
 
-from edgevision.calibration.model import load_float_model
+from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import read_manifest, write_manifest
 from edgevision.engines import load_engine
 from edgevision.engines.choose import has_int8_sums
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import ExportError
-from edgevision.export import parity_report
-from edgevision.export.agreement import Comparing, tolerances_for
-from edgevision.export.parity_report import Parity, engines_here
-from edgevision.export.parity_stages import EngineRun, mark_outputs, normalised_input
-from edgevision.export.parity_torch import TorchRun
-from edgevision.export.precision import export_half
+from edgevision.export.parity import parity as parity_report
+from edgevision.export.parity.compare import Comparing, tolerances_for
+from edgevision.export.parity.parity import Parity, engines_here
+from edgevision.export.parity.runs import EngineRun, mark_outputs, normalised_input
+from edgevision.export.parity.torch_run import TorchRun
+from edgevision.export.to_half import export_half
 from edgevision.export.to_onnx import export_checkpoint
-from edgevision.manifest import read_manifest, write_manifest
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
-from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.zoo import default_model
 

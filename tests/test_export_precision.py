@@ -17,19 +17,19 @@ from edgevision.boxes import iou
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
 from edgevision.config import config_folder
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import content_sha256, read_manifest
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
-from edgevision.export.precision import HalfModel, export_half, load_model
-from edgevision.export.probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
+from edgevision.export.half_probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
+from edgevision.export.to_half import HalfModel, export_half, load_model
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
-from edgevision.graph.core import element_types
 from edgevision.graph.lint import check_tensorrt
-from edgevision.manifest import content_sha256, read_manifest
+from edgevision.graph.network import element_types
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
-from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.runs import load_run

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgevision.config import config_folder
-from edgevision.detector import Detector
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize, content_sha256, read_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import ExportError
 from edgevision.export.to_onnx import export_checkpoint, load_detector
-from edgevision.manifest import Resize, content_sha256, read_manifest
-from edgevision.models.engine import TorchSegmenterEngine
+from edgevision.model import Detector
 from edgevision.models.normalise import normalise
+from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
-from edgevision.preprocess import Letterbox
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.runs import load_run
 from edgevision.training.segmentation import segmenter_manifest

@@ -9,7 +9,7 @@ from trt_helpers import BARE, jetson
 
 from edgevision.config import load_config
 from edgevision.errors import ConfigError, EngineError, UsageError
-from edgevision.export.targets import (
+from edgevision.export.plans.targets import (
     AUTO,
     DeviceProfile,
     Machine,

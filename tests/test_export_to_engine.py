@@ -18,16 +18,16 @@ import pytest
 from helpers import colour_manifest
 from trt_helpers import BARE, jetson, needs_rtx, write_conv_segmenter
 
-import edgevision.export.to_engine
-import edgevision.export.trt_build
-from edgevision.engines.plan import BatchRange, check_plan, plan_info_path, read_plan_info
-from edgevision.engines.trust import is_built_here
+import edgevision.export.plans.build
+import edgevision.export.plans.compile
+from edgevision.contract.manifest import read_manifest
+from edgevision.engines.trt.plan import BatchRange, check_plan, plan_info_path, read_plan_info
+from edgevision.engines.trt.trust import is_built_here
 from edgevision.errors import EngineError, ExportError, ModelError, OutputExistsError, SinkError, UsageError
-from edgevision.export.layer_dump import node_precisions
-from edgevision.export.to_engine import compile_model, rebuild_plan
-from edgevision.export.trt_build import BuildOptions, BuiltPlan
-from edgevision.export.trt_progress import BuildProgress
-from edgevision.manifest import read_manifest
+from edgevision.export.plans.build import BuildOptions, BuiltPlan
+from edgevision.export.plans.compile import compile_model, rebuild_plan
+from edgevision.export.plans.layer_dump import node_precisions
+from edgevision.export.plans.progress import BuildProgress
 
 BATCHES = BatchRange(1, 2, 4)
 
@@ -63,8 +63,8 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     library = types.ModuleType("tensorrt")
     library.__version__ = "10.3.0.30"
-    monkeypatch.setattr(edgevision.export.to_engine, "build", build)
-    monkeypatch.setattr(edgevision.export.to_engine, "load_library", lambda flavour: library)
+    monkeypatch.setattr(edgevision.export.plans.compile, "build", build)
+    monkeypatch.setattr(edgevision.export.plans.compile, "load_library", lambda flavour: library)
     return asked
 
 
@@ -116,7 +116,7 @@ def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = write_conv_segmenter(tmp_path / "odd.onnx", operator="Det")
-    monkeypatch.setattr(edgevision.export.to_engine, "_look", lambda *_: ((), ()))
+    monkeypatch.setattr(edgevision.export.plans.compile, "_look", lambda *_: ((), ()))
     with pytest.raises(
         ExportError, match=r"odd\.onnx: TensorRT cannot take node 'odd one' \(Det\): "
     ) as caught:
@@ -139,9 +139,9 @@ def test_a_build_that_is_called_off_leaves_nothing(model: Path, plan: Path) -> N
     def interrupt(fraction: float, doing: str) -> None:
         raise KeyboardInterrupt
 
-    slow = _slowed(edgevision.export.trt_build.progress_monitor)
+    slow = _slowed(edgevision.export.plans.build.progress_monitor)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edgevision.export.trt_build, "progress_monitor", slow)
+        patch.setattr(edgevision.export.plans.build, "progress_monitor", slow)
         with pytest.raises(KeyboardInterrupt):
             compile_model(model, plan, "rtx30", machine=BARE, watch=interrupt)
     assert names(plan.parent) == ["colours.onnx"]
@@ -168,7 +168,9 @@ def _slowed(real: Any) -> Any:
 @needs_rtx
 def test_ctrl_c_reaches_a_build_that_runs(model: Path, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        edgevision.export.trt_build, "progress_monitor", _slowed(edgevision.export.trt_build.progress_monitor)
+        edgevision.export.plans.build,
+        "progress_monitor",
+        _slowed(edgevision.export.plans.build.progress_monitor),
     )
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -200,7 +202,7 @@ def test_the_same_source_builds_with_the_names_of_each_release(
         if hasattr(real, name):
             setattr(cut, name, getattr(real, name))
     cut.Builder, cut.__version__ = Builder, release.removeprefix("tensorrt-") + ".0.1"
-    monkeypatch.setattr(edgevision.export.to_engine, "load_library", lambda flavour: cut)
+    monkeypatch.setattr(edgevision.export.plans.compile, "load_library", lambda flavour: cut)
     options = BuildOptions(BATCHES, workspace_mib=64)
     cache = plan.with_name("timing.cache")
     machine = jetson("NVIDIA Jetson Orin Nano Developer Kit")
@@ -242,7 +244,7 @@ def test_changed_weights_another_release_and_damage_build_again(builds, model, p
     assert not build_again()
     write_conv_segmenter(model, operator="Sigmoid")
     assert build_again()
-    edgevision.export.to_engine.load_library("tensorrt-rtx").__version__ = "10.4.0.1"
+    edgevision.export.plans.compile.load_library("tensorrt-rtx").__version__ = "10.4.0.1"
     assert build_again()
     plan.write_bytes(b"damaged")
     assert build_again()
@@ -268,7 +270,7 @@ def test_the_timing_cache_is_started_read_and_kept(builds, model, plan) -> None:
 
 def test_a_plan_is_rebuilt_from_the_model_beside_it(builds, model, plan, monkeypatch) -> None:
     compile_model(model, plan, "rtx40", BuildOptions(BATCHES, workspace_mib=32), machine=BARE)
-    monkeypatch.setattr(edgevision.export.to_engine, "this_machine", jetson)
+    monkeypatch.setattr(edgevision.export.plans.compile, "this_machine", jetson)
     rebuilt = rebuild_plan(plan)
     assert (rebuilt.info.target, rebuilt.info.batch) == ("jetson-agx-orin", BATCHES)
     assert builds[-1]["options"] == BuildOptions(BATCHES, workspace_mib=32)
@@ -356,7 +358,7 @@ def use_dla(core: int, cores: int, batch: BatchRange, precision: str) -> tuple[A
     )
     builder = types.SimpleNamespace(num_DLA_cores=cores)
     manifest = colour_manifest(precision=precision)
-    fallback = edgevision.export.trt_build._use_dla(trt, builder, Network(), config, core, batch, manifest)
+    fallback = edgevision.export.plans.build._use_dla(trt, builder, Network(), config, core, batch, manifest)
     return config, fallback
 
 
@@ -387,7 +389,7 @@ def test_a_timing_cache_of_another_gpu_is_started_anew() -> None:
         create_timing_cache=lambda data: data,
         set_timing_cache=lambda cache, ignore: caches.append((cache, ignore)) or cache == b"",
     )
-    notes = edgevision.export.trt_build._use_timing_cache(config, b"other")
+    notes = edgevision.export.plans.build._use_timing_cache(config, b"other")
     assert caches == [(b"other", False), (b"", False)]
     assert "started anew" in notes[0]
-    assert edgevision.export.trt_build._use_timing_cache(config, b"") == ()
+    assert edgevision.export.plans.build._use_timing_cache(config, b"") == ()

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from trt_helpers import BARE, convolutions, needs_rtx, write_int8
 
-from edgevision.engines.plan import BatchRange, check_plan
-from edgevision.export.layer_dump import node_precisions
-from edgevision.export.precision import export_half
-from edgevision.export.to_engine import compile_model
-from edgevision.export.trt_build import BuildOptions
+from edgevision.engines.trt.plan import BatchRange, check_plan
+from edgevision.export.plans.build import BuildOptions
+from edgevision.export.plans.compile import compile_model
+from edgevision.export.plans.layer_dump import node_precisions
+from edgevision.export.to_half import export_half
 from edgevision.zoo import find_model
 
 pytestmark = needs_rtx

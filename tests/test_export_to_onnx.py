@@ -15,14 +15,14 @@ from onnx import numpy_helper
 from torch import nn
 
 from edgevision.config import config_folder, load_config
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Manifest, Resize, content_sha256, read_manifest
 from edgevision.errors import ExportError
 from edgevision.export.to_onnx import export_checkpoint, export_detector
-from edgevision.manifest import Manifest, Resize, content_sha256, read_manifest
 from edgevision.models.decode import Decoder
-from edgevision.models.engine import TorchDetectorEngine
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
-from edgevision.preprocess import Letterbox
+from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest

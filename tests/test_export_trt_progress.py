@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevision.export.trt_progress import BuildProgress
+from edgevision.export.plans.progress import BuildProgress
 
 
 def test_the_share_counts_phases_in_phases() -> None:

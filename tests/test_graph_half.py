@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ExportError
-from edgevision.graph.core import core_nodes, element_types
 from edgevision.graph.half import LARGEST, to_half
+from edgevision.graph.network import core_nodes, element_types
 
 F = np.float32
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torchvision.ops import batched_nms
 
+from edgevision.contract.manifest import Manifest, NmsLimits
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs
-from edgevision.manifest import Manifest, NmsLimits
 
 SIDE, CANDIDATES, ROUNDS, KEPT = 320, 300, 16, 100
 NAMES = ["boxes", "scores", "labels", "count"]

@@ -1,8 +1,8 @@
 import pytest
 from pipeline_helpers import run_statistics, stream_statistics
 
-from edgevision.health import HealthWatch
 from edgevision.pipeline import StreamState
+from edgevision.service.health import HealthWatch
 
 
 class Run:

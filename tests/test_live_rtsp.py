@@ -19,7 +19,7 @@ from video_helpers import eventually, number_of, numbered
 
 from edgevision.errors import SourceError
 from edgevision.video import open_source
-from edgevision.video.options import SourceOptions, Transport
+from edgevision.video.sources.options import SourceOptions, Transport
 
 pytestmark = pytest.mark.rtsp
 

@@ -5,8 +5,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from edgevision.cli.progress import say
-from edgevision.logs import JsonLines, record
+from edgevision.cli.console import say
+from edgevision.service.logs import JsonLines, record
 
 
 def records(stream):

@@ -9,8 +9,7 @@ from helpers import colour_manifest, write_bright_segmenter, write_colour_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgevision.errors import ManifestError, ModelError
-from edgevision.manifest import (
+from edgevision.contract.manifest import (
     METADATA_KEY,
     check_contract,
     content_sha256,
@@ -19,6 +18,7 @@ from edgevision.manifest import (
     read_onnx_metadata,
     write_manifest,
 )
+from edgevision.errors import ManifestError, ModelError
 from edgevision.types import TensorSpec
 
 

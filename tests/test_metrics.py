@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from pipeline_helpers import ledger_entry, run_statistics, stream_statistics
 
-from edgevision.detector import Detector
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import UsageError
-from edgevision.health import HealthWatch
+from edgevision.model import Detector
 from edgevision.pipeline import (
     EngineStatistics,
     LatencyControl,
@@ -22,12 +21,13 @@ from edgevision.pipeline import (
     Times,
 )
 from edgevision.recording import Recorder, Rotation, SegmentStore
-from edgevision.video.arrays import ArraySource
+from edgevision.service.health import HealthWatch
 from edgevision.video.base import Delivery
+from edgevision.video.sources.arrays import ArraySource
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs the extra 'metrics'")
 
-from edgevision.metrics import MetricsServer, check_address  # noqa: E402  (needs prometheus_client)
+from edgevision.service.server import MetricsServer, check_address  # noqa: E402  (needs prometheus_client)
 
 TIMES = Times(count=4, total_s=0.2, buckets=(0, 0, 0, 1, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edgevision.anchors import AnchorConfig, anchor_grid
+from edgevision.models.anchors import AnchorConfig, anchor_grid
 from edgevision.models.backbone import BackboneConfig
 from edgevision.models.decode import DecodeConfig, Decoder
 from edgevision.models.retinanet import HeadConfig, HeadMaps, RetinaNetConfig

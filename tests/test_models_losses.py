@@ -9,15 +9,15 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from edgevision.anchors import AnchorConfig, anchor_grid, encode_boxes
-from edgevision.models.losses import (
+from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets, OverlapMatcher
+from edgevision.models.anchors import AnchorConfig, anchor_grid, encode_boxes
+from edgevision.models.detection_losses import (
     Certainty,
     DetectionLoss,
     DetectionLossConfig,
     flatten_maps,
     focal_loss,
 )
-from edgevision.models.matching import AdaptiveMatcher, DetectionTargets, OverlapMatcher
 from edgevision.models.retinanet import HeadMaps
 
 BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0]])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision.models import shufflenet_v2_x1_0
 
-from edgevision.anchors import AnchorConfig
 from edgevision.errors import CheckpointError
+from edgevision.models.anchors import AnchorConfig
 from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import HeadConfig, RetinaNet, RetinaNetConfig

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.engines.fake import fake_manifest
-from edgevision.manifest import Manifest
-from edgevision.overlay import (
+from edgevision.contract.manifest import Manifest
+from edgevision.drawing.overlay import (
     PLATES,
     Overlay,
     PlateCache,
@@ -17,6 +16,7 @@ from edgevision.overlay import (
     text_colour,
     text_plate,
 )
+from edgevision.engines.fake import fake_manifest
 from edgevision.types import Detections, SegmentationMap
 
 NAMES = ("person", "car", "a very long class name")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from zones_helpers import DOOR, YARD, at, layout_of
 
-from edgevision.overlay_zones import draw_zones
-from edgevision.zones import ZoneMonitor
+from edgevision.drawing.zones import draw_zones
+from edgevision.tracking import ZoneMonitor
 
 AMBER, GREY = [0, 200, 255], [200, 200, 200]
 

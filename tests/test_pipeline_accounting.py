@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_helpers import ListSink, balanced, identified, number_in
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError, SourceError
+from edgevision.model import Detector
 from edgevision.pipeline import FrameLedger, Pipeline, Policy, StopRequest, Stream
-from edgevision.video.arrays import ArraySource
 from edgevision.video.base import FailReason
+from edgevision.video.sources.arrays import ArraySource
 
 
 class RestlessSource(ArraySource):

@@ -7,13 +7,13 @@ import threading
 import pytest
 from pipeline_helpers import ListSink, balanced, identified, number_in
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError
+from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, Stream
 from edgevision.pipeline.inference import InOrder
-from edgevision.video.arrays import ArraySource
+from edgevision.video.sources.arrays import ArraySource
 
 
 class Meeting:

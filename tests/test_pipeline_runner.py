@@ -10,15 +10,15 @@ import pytest
 from helpers import picture_with_block
 from pipeline_helpers import ListSink, balanced
 
-from edgevision.detector import Detector
+from edgevision.drawing.overlay import Overlay
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
-from edgevision.overlay import Overlay
+from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream
 from edgevision.types import Detections
-from edgevision.video.arrays import ArraySource
 from edgevision.video.base import FailReason
+from edgevision.video.sources.arrays import ArraySource
 
 
 class FailingSource(ArraySource):

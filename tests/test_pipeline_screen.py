@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
+from edgevision.model import Detector
 from edgevision.pipeline import StopRequest, Stream, run_stream
-from edgevision.video.arrays import ArraySource
+from edgevision.video.sources.arrays import ArraySource
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 

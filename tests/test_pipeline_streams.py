@@ -8,13 +8,13 @@ import pytest
 from helpers import picture_with_block
 from pipeline_helpers import ListSink, balanced, identified, number_in
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
+from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, StopRequest, Stream, StreamState
 from edgevision.types import Detections
-from edgevision.video.arrays import ArraySource
+from edgevision.video.sources.arrays import ArraySource
 
 
 def stream(name, count=20, sinks=None, source=None, **options):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.manifest import Resize
-from edgevision.preprocess import Letterbox
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
 
 RULE = Resize()
 # 1x1 to 4K, portrait, and panoramas whose short side vanishes in the input.

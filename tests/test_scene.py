@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from zones_helpers import YARD, layout_of
 
-from edgevision.scene import Scene
-from edgevision.sightings import Sighting, sightings
+from edgevision.tracking.scene import Scene
+from edgevision.tracking.sightings import Sighting, sightings
 from edgevision.types import Detections, Frame, SegmentationMap
-from edgevision.video.jsonl import JsonlSink, read_jsonl
+from edgevision.video.sinks.jsonl import JsonlSink, read_jsonl
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
 

@@ -12,9 +12,9 @@ import pytest
 from pipeline_helpers import ledger_entry, run_statistics, stream_statistics
 from video_helpers import write_clip
 
-from edgevision.detector import Detector
 from edgevision.engines.fake import FakeEngine, bright_objects
 from edgevision.errors import UsageError
+from edgevision.model import Detector
 from edgevision.pipeline import StopRequest
 from edgevision.soak import DEADLINE, check_length, default_source, soak
 from edgevision.soak.process import Blocks, Sample, read_sample
@@ -24,7 +24,7 @@ from edgevision.soak.trend import Slope, fit_slope
 from edgevision.soak.verdict import Counted, judge
 from edgevision.types import Frame
 from edgevision.video.base import SourceInfo, SourceReport
-from edgevision.video.chaos import split_faults
+from edgevision.video.sources.chaos import split_faults
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.detector import Detector
 from edgevision.engines import load_engine
 from edgevision.errors import UsageError
-from edgevision.tracking import RECOVER_THRESHOLD, Tracker
+from edgevision.model import Detector
+from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import NOT_TRACKED, Detections
 from edgevision.video import open_source
 from edgevision.zoo import default_model

@@ -7,20 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.detector import Detector
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_area, fake_manifest
 from edgevision.errors import UsageError
-from edgevision.evaluation.matching import GroundTruth
-from edgevision.training.label import LabelRule, missing_labels, new_labels
-from edgevision.training.views import (
-    inside_tile,
-    look,
-    merge_views,
-    mirrored,
-    tile_corners,
-    without_repeats,
-)
+from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.labelling.rule import LabelRule, missing_labels, new_labels
+from edgevision.labelling.views import inside_tile, look, merge_views, mirrored, tile_corners, without_repeats
+from edgevision.model import Detector
 from edgevision.types import Detections
 
 

@@ -15,7 +15,7 @@ from training_helpers import small_run
 
 from edgevision.cli import main
 from edgevision.config import build_config
-from edgevision.data.sources import CocoSource
+from edgevision.data.detection.sources import CocoSource
 from edgevision.errors import CheckpointError, ConfigError, DataError, SinkError
 from edgevision.models.backbone import load_classifier_weights
 from edgevision.training.checkpoint import load_checkpoint, save_checkpoint

@@ -13,12 +13,12 @@ from segmentation_helpers import CLASSES, small_run, write_set
 
 from edgevision.cli import main
 from edgevision.config import config_folder
-from edgevision.data.label_maps import read_pair
-from edgevision.data.segmentation import load_segmentation
-from edgevision.detector import Detector
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import CheckpointError, ConfigError, DataError
 from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures
-from edgevision.models.engine import TorchSegmenterEngine
+from edgevision.model import Detector
+from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.loop import Trainer, Watcher

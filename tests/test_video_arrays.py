@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from edgevision.video.arrays import ArraySource
+from edgevision.video.sources.arrays import ArraySource
 
 BLACK = np.zeros((4, 6, 3), np.uint8)
 

@@ -7,10 +7,11 @@ import pytest
 from video_helpers import eventually
 
 from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.video import camera, open_source
+from edgevision.video import open_source
 from edgevision.video.base import FailReason
-from edgevision.video.camera import camera_device
-from edgevision.video.options import SourceOptions
+from edgevision.video.sources import camera
+from edgevision.video.sources.camera import camera_device
+from edgevision.video.sources.options import SourceOptions
 
 
 class FakeCapture:

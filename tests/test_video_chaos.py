@@ -10,9 +10,9 @@ from video_helpers import eventually, number_of, numbered, write_clip
 
 from edgevision.errors import SourceError, UsageError
 from edgevision.video import open_source
-from edgevision.video.arrays import ArraySource
 from edgevision.video.base import ConnectionState, FailReason
-from edgevision.video.chaos import ChaosSource, Faults, split_faults
+from edgevision.video.sources.arrays import ArraySource
+from edgevision.video.sources.chaos import ChaosSource, Faults, split_faults
 
 COUNT = 250
 

@@ -10,7 +10,7 @@ from video_helpers import number_of, numbered, write_clip
 
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, is_local, open_source
-from edgevision.video.file import FileSource
+from edgevision.video.sources.file import FileSource
 
 VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
 EVEN = [40 * number for number in range(50)]

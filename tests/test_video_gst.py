@@ -13,8 +13,8 @@ from video_helpers import eventually
 
 from edgevision.errors import SourceError, SourceTimeoutError, UsageError
 from edgevision.video import open_source
-from edgevision.video.gst import csi_pipeline
-from edgevision.video.options import SourceOptions
+from edgevision.video.sources.gstreamer import csi_pipeline
+from edgevision.video.sources.options import SourceOptions
 
 DEBIAN = Path("/usr/lib/python3/dist-packages/gi")
 BALL = "videotestsrc is-live=true pattern=ball"

@@ -6,7 +6,7 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_source
-from edgevision.video.images import read_image
+from edgevision.video.sources.images import read_image
 
 
 def exif_jpeg(image, orientation):

@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.errors import DataError, SinkError
 from edgevision.types import Detections, Frame, SegmentationMap
-from edgevision.video.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
+from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
 CLASSES = [["person", "car"]]
@@ -124,7 +124,7 @@ def test_a_kill_leaves_whole_lines(tmp_path):
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from edgevision.types import Detections, Frame\n"
-        "from edgevision.video.jsonl import JsonlSink\n"
+        "from edgevision.video.sinks.jsonl import JsonlSink\n"
         "picture = np.zeros((10, 20, 3), np.uint8)\n"
         "boxes = np.tile([1.5, 2, 3, 4], (300, 1))\n"  # lines of about 15 kB
         "found = Detections(boxes, np.full(300, 0.5), np.zeros(300))\n"
@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
         "from pathlib import Path\n"
         "from edgevision.errors import SinkError\n"
         "from edgevision.types import Detections, Frame\n"
-        "from edgevision.video.jsonl import JsonlSink\n"
+        "from edgevision.video.sinks.jsonl import JsonlSink\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (230, 230))\n"
         "picture = np.zeros((10, 20, 3), np.uint8)\n"

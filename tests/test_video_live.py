@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from video_helpers import eventually
 
-from edgevision.detector import Detector
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError, SourceTimeoutError
+from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, StopRequest, Stream
 from edgevision.video.backoff import Backoff
 from edgevision.video.base import ConnectionState, FailReason, SourceInfo
-from edgevision.video.feed import Picture
-from edgevision.video.live import LiveSource
-from edgevision.video.options import SourceOptions
+from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.live import LiveSource
+from edgevision.video.sources.options import SourceOptions
 
 FAST = Backoff(first_s=0.01, longest_s=0.02)
 
@@ -178,7 +178,7 @@ def test_a_silent_connection_is_left_behind():
 @pytest.mark.parametrize(("is_live", "expected"), [(True, [19, 20, 21]), (False, list(range(1, 22)))])
 def test_what_came_before_anybody_read_is_not_shown_as_new(monkeypatch, is_live, expected):
     """Models and outputs take seconds to open; a camera's pictures of that time are old by then."""
-    monkeypatch.setattr("edgevision.video.feed._PATIENCE_S", 0.01)
+    monkeypatch.setattr("edgevision.video.sources.feed._PATIENCE_S", 0.01)
     given = threading.Event()
 
     def script():
@@ -342,5 +342,5 @@ def test_logging_is_by_module(caplog):
     with live(Camera([picture(1), LOST], [picture(2)])) as source:
         list(source)
     assert {(record.name, record.levelno) for record in caplog.records} == {
-        ("edgevision.video.live", logging.WARNING)
+        ("edgevision.video.sources.live", logging.WARNING)
     }

@@ -15,9 +15,9 @@ from video_helpers import audio_seconds, number_of, numbered, probe, record, wri
 from edgevision.errors import SinkError
 from edgevision.types import Frame
 from edgevision.video import open_sink, open_source
-from edgevision.video.arrays import ArraySource
 from edgevision.video.base import SourceInfo
-from edgevision.video.mp4 import Mp4Sink
+from edgevision.video.sinks.mp4 import Mp4Sink
+from edgevision.video.sources.arrays import ArraySource
 
 EVEN = [40 * number for number in range(50)]
 VARIABLE = [0, 40, 55, 200, 201, 260, 900, 2500, 2533, 2566]

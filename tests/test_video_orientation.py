@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from edgevision.video.orientation import Orientation
+from edgevision.video.codec.orientation import Orientation
 
 ONE = 1 << 16
 PICTURE = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)[..., None].repeat(3, 2)

@@ -10,7 +10,7 @@ from video_helpers import number_of, numbered, write_clip
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video import open_source
 from edgevision.video.base import FailReason
-from edgevision.video.options import SourceOptions
+from edgevision.video.sources.options import SourceOptions
 
 EVEN = [40 * number for number in range(30)]
 SECRETS = ("annette", "s3cret", "t0ken")

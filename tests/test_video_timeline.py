@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.video.timeline import LiveTimeline, Timeline
+from edgevision.video.codec.timeline import LiveTimeline, Timeline
 
 MS = 1_000_000
 

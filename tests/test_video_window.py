@@ -9,8 +9,9 @@ import pytest
 
 from edgevision.errors import SinkError
 from edgevision.types import Frame
-from edgevision.video import open_sink, window
+from edgevision.video import open_sink
 from edgevision.video.base import SourceInfo
+from edgevision.video.sinks import window
 
 INFO = SourceInfo("demo", False)
 

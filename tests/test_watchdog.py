@@ -5,9 +5,9 @@ import time
 import pytest
 from pipeline_helpers import run_statistics, stream_statistics
 
-from edgevision.health import HealthWatch
 from edgevision.pipeline import StreamState
-from edgevision.watchdog import Notifier, Watchdog
+from edgevision.service.health import HealthWatch
+from edgevision.service.watchdog import Notifier, Watchdog
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs unix sockets")
 

@@ -6,8 +6,8 @@ import pytest
 from zones_helpers import CLASSES, DOOR, YARD, layout_of
 
 from edgevision.errors import ConfigError
-from edgevision.zones import Anchor, load_zones
-from edgevision.zones.layout import segments_meet, side_of
+from edgevision.tracking import Anchor, load_zones
+from edgevision.tracking.zones import segments_meet, side_of
 
 TRIANGLE = "zones: [{name: a, polygon: [[0, 0], [1, 0], [0, 1]]}]"
 

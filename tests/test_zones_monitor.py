@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zones_helpers import DOOR, SIZE, YARD, at, layout_of
 
+from edgevision.tracking import ZoneLayout, ZoneMonitor
+from edgevision.tracking.zones import Line, Units, Zone
 from edgevision.types import ZoneEventKind
-from edgevision.zones import ZoneLayout, ZoneMonitor
-from edgevision.zones.layout import Line, Units, Zone
 
 ENTER, EXIT, IN, OUT = ZoneEventKind.ENTER, ZoneEventKind.EXIT, ZoneEventKind.IN, ZoneEventKind.OUT
 

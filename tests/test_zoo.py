@@ -3,8 +3,8 @@ import pytest
 from helpers import colour_manifest, write_bright_segmenter, write_colour_model
 
 from edgevision import zoo
+from edgevision.contract.manifest import Manifest
 from edgevision.errors import ModelError
-from edgevision.manifest import Manifest
 
 
 @pytest.fixture

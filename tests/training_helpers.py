@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edgevision.config import config_folder, load_config
-from edgevision.data.sources import CocoSource
+from edgevision.data.detection.sources import CocoSource
 from edgevision.training.config import DetectorTraining
 
 

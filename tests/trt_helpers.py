@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import measure_ranges, thresholds
-from edgevision.export.targets import Machine
+from edgevision.contract.manifest import Manifest, read_manifest
+from edgevision.export.plans.targets import Machine
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
-from edgevision.manifest import Manifest, read_manifest
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.sightings import Sighting
-from edgevision.zones import ZoneLayout, load_zones
+from edgevision.tracking import ZoneLayout, load_zones
+from edgevision.tracking.sightings import Sighting
 
 CLASSES = ("person", "car", "dog")
 SIZE = (100, 100)

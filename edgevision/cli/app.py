@@ -12,7 +12,7 @@ import typer.core
 
 from edgevision import __version__
 from edgevision.errors import EdgeVisionError, UsageError
-from edgevision.logs import record
+from edgevision.service.logs import record
 
 EXIT_DAMAGED = 3
 """The input was damaged; what could be read was processed and the outputs are whole."""

@@ -67,11 +67,11 @@ def calibrate_command(
       edgevision calibrate unet-light --from camvid/images/train --out unet-light.int8.onnx \\
           --data camvid --split val --max-drop 0.005
     """
-    from edgevision.cli.extras import needs_extra
     from edgevision.errors import UsageError
+    from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        from edgevision.cli.calibration import Request, run_calibration
+        from edgevision.calibration.job import Request, run_calibration
 
     if data is None:
         for flag, value in (("--max-drop", max_drop), ("--min-share", min_share)):

@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevision.export.to_engine import Compiled
-    from edgevision.export.trt_progress import Watch
+    from edgevision.export.plans.compile import Compiled
+    from edgevision.export.plans.progress import Watch
 
 
 def _three_numbers(batch: tuple[str, str, str] | None) -> tuple[str, str, str] | None:
@@ -66,12 +66,12 @@ def compile_command(
     """
     from rich.console import Console
 
-    from edgevision.cli.progress import say
+    from edgevision.cli.console import say
     from edgevision.cli.signals import end_on_sigterm
-    from edgevision.engines.plan import PLAN_SUFFIXES, BatchRange
+    from edgevision.engines.trt.plan import PLAN_SUFFIXES, BatchRange
     from edgevision.errors import UsageError
-    from edgevision.export.to_engine import compile_model
-    from edgevision.export.trt_build import BuildOptions
+    from edgevision.export.plans.build import BuildOptions
+    from edgevision.export.plans.compile import compile_model
     from edgevision.zoo import find_model
 
     if out.suffix.lower() not in PLAN_SUFFIXES:

@@ -13,7 +13,7 @@ import typer
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from edgevision.data.check import DataReport, Finding
+    from edgevision.data.detection.check import DataReport, Finding
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at labelled data.")
 
@@ -47,7 +47,7 @@ def check_command(
     """
     from rich.console import Console
 
-    from edgevision.cli.extras import needs_extra
+    from edgevision.extras import needs_extra
 
     with needs_extra("train"):
         import edgevision.data.pictures  # noqa: F401  # Pillow comes with the extra
@@ -78,14 +78,14 @@ def convert_command(
     Example:
       edgevision data convert my-yolo-folder --split val --out val.json
     """
-    from edgevision.cli.extras import needs_extra
+    from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
     refuse_existing(out, overwrite)
     with needs_extra("train"):
         from edgevision.data.convert import to_coco
-        from edgevision.data.voc import read_voc
-        from edgevision.data.yolo import read_yolo
+        from edgevision.data.formats.voc import read_voc
+        from edgevision.data.formats.yolo import read_yolo
 
     if (path / "Annotations").is_dir():
         raw, images = read_voc(path, split), path / "JPEGImages"
@@ -96,11 +96,11 @@ def convert_command(
 
 
 def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
-    from edgevision.data.check import DataReport, check_set
-    from edgevision.data.coco import read_coco
-    from edgevision.data.raw import RawSet
-    from edgevision.data.voc import read_voc
-    from edgevision.data.yolo import read_yolo
+    from edgevision.data.detection.check import DataReport, check_set
+    from edgevision.data.formats.coco import read_coco
+    from edgevision.data.formats.raw import RawSet
+    from edgevision.data.formats.voc import read_voc
+    from edgevision.data.formats.yolo import read_yolo
 
     def one(raw: RawSet) -> DataReport:
         return DataReport((check_set(raw, on_image=lambda done: on_image(raw.name, done)),))
@@ -138,8 +138,8 @@ def _check_run(path: Path, on_image: _Progress) -> DataReport:
 
 def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataReport:
     """One split, or every list of the folder, the one called train before the others."""
-    from edgevision.data.check import SetReport, check_sets
-    from edgevision.data.segmentation import SegmentationSet, load_segmentation
+    from edgevision.data.detection.check import SetReport, check_sets
+    from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
     from edgevision.data.segmentation_report import report_segmentation
 
     splits = [split] if split else sorted(file.stem for file in path.glob("*.txt"))

@@ -63,15 +63,15 @@ def eval_command(
       edgevision eval --compare old.onnx new.onnx --data val.json --images photos/val --classes person,car
       edgevision eval --model unet-light --data camvid --split val --plots plots/
     """
-    from edgevision.cli.extras import needs_extra
     from edgevision.errors import UsageError
+    from edgevision.extras import needs_extra
 
     if (model is None) == (compare is None):
         raise UsageError("expected either --model NAME or --compare A B")
     if (images is None) == (split is None):
         raise UsageError("expected --images DIR beside a COCO json, or --split NAME beside a folder")
     with needs_extra("train"):
-        from edgevision.cli.evaluation import Request, evaluate
+        from edgevision.cli.eval_common import Request, evaluate
         from edgevision.cli.plans import PlanPolicy
 
     exit_code = evaluate(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from edgevision.export.precision import HalfModel
-    from edgevision.manifest import Manifest
+    from edgevision.contract.manifest import Manifest
+    from edgevision.export.to_half import HalfModel
 
 
 def export_command(
@@ -34,7 +34,7 @@ def export_command(
       edgevision export runs/retinanet-light/best.pt --out retinanet-light.onnx
       edgevision export retinanet-light.onnx --precision fp16 --out retinanet-light.fp16.onnx
     """
-    from edgevision.cli.opening import CHECKPOINT_SUFFIXES
+    from edgevision.cli.any_model import CHECKPOINT_SUFFIXES
     from edgevision.errors import UsageError, nearest
     from edgevision.files import refuse_existing
 
@@ -54,10 +54,10 @@ def export_command(
 def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
     import tempfile
 
-    from edgevision.cli.extras import needs_extra
+    from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        from edgevision.export.precision import export_half
+        from edgevision.export.to_half import export_half
         from edgevision.export.to_onnx import export_checkpoint
         from edgevision.training.checkpoint import load_checkpoint
 
@@ -72,9 +72,9 @@ def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
 
 
 def _export_model(source: str, out: Path, precision: str) -> None:
-    from edgevision.cli.extras import needs_extra
-    from edgevision.engines.plan import PLAN_SUFFIXES
+    from edgevision.engines.trt.plan import PLAN_SUFFIXES
     from edgevision.errors import UsageError
+    from edgevision.extras import needs_extra
     from edgevision.zoo import find_model
 
     path = find_model(source)
@@ -88,7 +88,7 @@ def _export_model(source: str, out: Path, precision: str) -> None:
             "it, or give a checkpoint (.pt)"
         )
     with needs_extra("export"):
-        from edgevision.export.precision import export_half
+        from edgevision.export.to_half import export_half
     _say_half(out, export_half(path, out))
 
 

@@ -34,9 +34,9 @@ def import_command(
       edgevision import picodet_s_416_coco.onnx --kind picodet --classes coco --out picodet.onnx
       edgevision import yolo-helmets.onnx --kind yolo --out helmets.onnx
     """
-    from edgevision.cli.extras import needs_extra
     from edgevision.data.classes import parse_classes
     from edgevision.errors import UsageError
+    from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
     if out.suffix.lower() != ".onnx":

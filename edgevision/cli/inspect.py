@@ -26,7 +26,7 @@ def inspect_command(
     from rich.console import Console
 
     from edgevision.cli.inspect_table import show
-    from edgevision.cli.inspection import inspect_file
+    from edgevision.export.inspect_file import inspect_file
     from edgevision.zoo import find_model
 
     found = inspect_file(find_model(model))

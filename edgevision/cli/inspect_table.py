@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgevision.cli.inspection import Inspection
-from edgevision.engines.plan import PlanInfo
-from edgevision.manifest import CalibrationFacts, Manifest
+from edgevision.contract.manifest import CalibrationFacts, Manifest
+from edgevision.engines.trt.plan import PlanInfo
+from edgevision.export.inspect_file import Inspection
 
 if TYPE_CHECKING:
     from edgevision.graph.summary import GraphSummary

@@ -29,8 +29,8 @@ def lr_find_command(
       edgevision lr-find configs/models/retinanet-light.yaml --out rates.png
       edgevision train configs/models/retinanet-light.yaml --set optimiser.lr=0.002
     """
-    from edgevision.cli.extras import needs_extra
     from edgevision.errors import UsageError
+    from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
     if out is not None:
@@ -47,7 +47,7 @@ def lr_find_command(
 
     from rich.console import Console
 
-    from edgevision.cli.progress import say
+    from edgevision.cli.console import say
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgevision.export.parity_report import ParityReport
-    from edgevision.manifest import Manifest
+    from edgevision.contract.manifest import Manifest
+    from edgevision.export.parity.parity import ParityReport
 
 
 def parity_command(
@@ -45,19 +45,19 @@ def parity_command(
     """
     from functools import partial
 
-    from edgevision.cli.extras import needs_extra
     from edgevision.cli.plans import PlanPolicy, open_engine
+    from edgevision.extras import needs_extra
     from edgevision.zoo import find_model
 
     with needs_extra("export"):
-        from edgevision.export.parity_report import Parity
-        from edgevision.export.parity_stages import Run
+        from edgevision.export.parity.parity import Parity
+        from edgevision.export.parity.runs import Run
     paths = [find_model(name) for name in models]
     reference: Run | None = None
     if checkpoint is not None:
         with needs_extra("train"):
-            from edgevision.export.parity_torch import TorchRun
-            from edgevision.manifest import read_manifest
+            from edgevision.contract.manifest import read_manifest
+            from edgevision.export.parity.torch_run import TorchRun
             from edgevision.training.checkpoint import load_checkpoint
         reference = TorchRun(load_checkpoint(checkpoint), read_manifest(paths[0]).heads)
     open_plan = partial(open_engine, engine="tensorrt", policy=PlanPolicy(trust, rebuild))
@@ -70,7 +70,7 @@ def parity_command(
 
 def _batches(uri: str, manifest: Manifest, frames: int) -> Iterator[NDArray[np.uint8]]:
     """Frames spread evenly over a source of known length, else its first ones; one a batch."""
-    from edgevision.preprocess import Letterbox
+    from edgevision.contract.letterbox import Letterbox
     from edgevision.video import open_source
 
     with open_source(uri) as source:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from edgevision.cli.progress import say
+from edgevision.cli.console import say
 from edgevision.engines import Engine, load_engine
 from edgevision.errors import EngineMismatchError
 
@@ -41,7 +41,7 @@ def open_engine(
             raise
         console = Console(stderr=True)
         say(console, f"note: {error.found}; building it again, which can take minutes")
-    from edgevision.export.to_engine import rebuild_plan
+    from edgevision.export.plans.compile import rebuild_plan
 
     # Where the plan was not built here, its bytes must not pass as up to date.
     compiled = rebuild_plan(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from edgevision.logs import LogFormat
+from edgevision.service.logs import LogFormat
 
 
 def run_command(
@@ -130,10 +130,10 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
     """
     from edgevision.cli.plans import PlanPolicy
-    from edgevision.cli.run_request import Request  # these two load the runtime, so not for --help
-    from edgevision.cli.service import Service
-    from edgevision.cli.session import run_request
-    from edgevision.cli.streams import StreamSpec, listed
+    from edgevision.service.service import Service
+    from edgevision.session.request import Request  # these two load the runtime, so not for --help
+    from edgevision.session.run import run_request
+    from edgevision.session.spec import StreamSpec, listed
 
     exit_code = run_request(
         Request(

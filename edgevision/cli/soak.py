@@ -58,8 +58,8 @@ def soak_command(
 
     from edgevision.cli.plans import PlanPolicy, open_engine
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
-    from edgevision.detector import Detector
     from edgevision.files import refuse_existing
+    from edgevision.model import Detector
     from edgevision.pipeline import StopRequest, ThreadBudget
     from edgevision.soak import check_length, default_source, soak
     from edgevision.zoo import default_model, find_model
@@ -96,7 +96,7 @@ def _watching(console: Console, minutes: float) -> Iterator[OnSample]:
     """A line that stays in place, or one a minute where nobody watches."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from edgevision.cli.progress import say
+    from edgevision.cli.console import say
 
     if console.is_terminal:
         columns = (
@@ -131,7 +131,7 @@ def _figures(sample: Sample, run: RunStatistics) -> str:
 
 
 def _show(report: SoakReport, json_path: Path | None, console: Console) -> None:
-    from edgevision.cli.progress import say
+    from edgevision.cli.console import say
     from edgevision.files import write_json
 
     say(console, f"{report.source}: {report.seconds / 60:.1f} minutes")

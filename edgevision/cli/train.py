@@ -35,7 +35,7 @@ def train_command(
       edgevision train configs/models/retinanet-light.yaml --resume
       torchrun --nproc-per-node 2 -m edgevision train configs/models/retinanet-light.yaml
     """
-    from edgevision.cli.extras import needs_extra
+    from edgevision.extras import needs_extra
 
     with needs_extra("train"):
         import torch
@@ -47,7 +47,7 @@ def train_command(
 
     from rich.console import Console
 
-    from edgevision.cli.progress import say
+    from edgevision.cli.console import say
     from edgevision.errors import OutputExistsError
 
     run = load_run(config, overrides)
@@ -127,7 +127,7 @@ class _Bar:
         text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s"
         self._bar.update(self._task, completed=step.seen, text=text)
         if self._plain and step.seen >= self._next_line:
-            from edgevision.cli.progress import say
+            from edgevision.cli.console import say
 
             say(self._console, f"{step.seen} images  {text}")
             self._next_line = step.seen + self._interval

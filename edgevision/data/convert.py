@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgevision.data.coco_writer import CocoDocument
+from edgevision.data.formats.raw import RawSet
 from edgevision.data.pictures import picture_size
-from edgevision.data.raw import RawSet
 from edgevision.errors import DataError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgevision.data.check import EXAMPLES, Fault, Finding, SetReport
 from edgevision.data.copies import find_copies
-from edgevision.data.segmentation import SegmentationSet
-from edgevision.data.segmentation_check import check_segmentation
+from edgevision.data.detection.check import EXAMPLES, Fault, Finding, SetReport
+from edgevision.data.segmentation.check import check_segmentation
+from edgevision.data.segmentation.dataset import SegmentationSet
 
 
 def report_segmentation(

@@ -47,7 +47,7 @@ def check_cuda(machine: Machine) -> Iterator[Finding]:
             f"pip install {package}",
         )
         return
-    probe = machine.try_module("edgevision.engines.cuda_runtime", _CUDA)
+    probe = machine.try_module("edgevision.engines.trt.cuda_runtime", _CUDA)
     if probe.error:
         yield Finding("cuda", "problem", probe.error, "nvidia-smi  # must show the GPU first")
         return

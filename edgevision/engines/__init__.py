@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import get_args
 
+from edgevision.contract.manifest import read_manifest
 from edgevision.engines.base import Engine, Tensors, describe
 from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, UsageError, nearest
-from edgevision.manifest import read_manifest
 
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
 """What ``load_engine`` and ``--engine`` accept."""
@@ -94,7 +94,7 @@ def _attempt(
 def _open(path: Path, engine: str, threads: int | None, requests: int, trust: bool) -> Engine:
     # Imported here so that each engine works without the packages of the others.
     if engine == "tensorrt":
-        from edgevision.engines.trt import TensorRtEngine
+        from edgevision.engines.trt.engine import TensorRtEngine
 
         return TensorRtEngine(path, trust=trust)
     if engine == "openvino":

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import Manifest, content_sha256, read_manifest
 from edgevision.errors import EngineError, ModelError
-from edgevision.manifest import Manifest, content_sha256, read_manifest
 from edgevision.types import TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]

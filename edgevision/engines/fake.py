@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.errors import EngineError
-from edgevision.manifest import INPUT_NAME, Manifest
 from edgevision.types import Detections, Image, Result, SegmentationMap
 
 Answer = Callable[[Image], Result]

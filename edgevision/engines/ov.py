@@ -13,9 +13,9 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import INPUT_NAME, check_contract
 from edgevision.engines.base import Tensors, check_inputs, one_line, read_sound_manifest, usable_cores
 from edgevision.errors import EngineError
-from edgevision.manifest import INPUT_NAME, check_contract
 from edgevision.types import TensorSpec
 
 

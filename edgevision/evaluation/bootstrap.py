@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.errors import UsageError
+from edgevision.evaluation.average_precision import RECALL_POINTS, at_hits, sampled_average
 from edgevision.evaluation.detection import DetectionEvaluation
-from edgevision.evaluation.matching import ClassMatches, Float64Array
-from edgevision.evaluation.precision import RECALL_POINTS, at_hits, sampled_average
+from edgevision.evaluation.detection_matching import ClassMatches, Float64Array
 
 _CELLS = 2_000_000  # of one block of resamples by detections: bounds memory at some 50 MB
 

@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 
 from edgevision.errors import DataError
-from edgevision.evaluation import precision
-from edgevision.evaluation.matching import (
+from edgevision.evaluation import average_precision as precision
+from edgevision.evaluation.detection_matching import (
     ClassMatches,
     Float64Array,
     GroundTruth,

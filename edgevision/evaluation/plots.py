@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevision.errors import UsageError
-from edgevision.evaluation.precision import Curve
+from edgevision.evaluation.average_precision import Curve
 from edgevision.evaluation.segmentation import ConfusionMatrix
 from edgevision.files import atomic_path
 

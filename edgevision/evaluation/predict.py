@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.classes import map_classes
-from edgevision.data.detection import DetectionSet
+from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.pictures import decode_picture
-from edgevision.detector import Detector
 from edgevision.errors import DataError
-from edgevision.evaluation.matching import GroundTruth
+from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.model import Detector
 from edgevision.types import Detections, Image
 
 OnImage = Callable[[int], None]

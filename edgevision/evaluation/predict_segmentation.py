@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.data.label_maps import read_pair
-from edgevision.data.segmentation import SegmentationSet
-from edgevision.detector import Detector
+from edgevision.data.segmentation.dataset import SegmentationSet
+from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
 from edgevision.evaluation.predict import OnImage, class_lookup
 from edgevision.evaluation.segmentation import confusion_matrix
+from edgevision.model import Detector
 from edgevision.types import IGNORE_ID, SegmentationMap
 
 OTHER = "(other)"

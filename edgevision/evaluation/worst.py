@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.boxes import iou
+from edgevision.contract.manifest import Manifest
+from edgevision.drawing.overlay import Overlay, draw_status
 from edgevision.errors import SinkError
 from edgevision.evaluation.detection import DetectionEvaluation
-from edgevision.evaluation.matching import GroundTruth, match_coco, pairwise_iou
+from edgevision.evaluation.detection_matching import GroundTruth, match_coco, pairwise_iou
 from edgevision.files import atomic_path
-from edgevision.manifest import Manifest
-from edgevision.overlay import Overlay, draw_status
 from edgevision.types import Detections, Image
 
 _FOUND, _FALSE, _MISSED = 0, 1, 2

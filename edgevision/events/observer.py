@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from edgevision.events.records import SCHEMA, BestFrame, Event, EventKind, ObjectState
-from edgevision.sightings import Sighting
+from edgevision.tracking.sightings import Sighting
 from edgevision.types import Frame, Image, ZoneReport
 
 CONFIRM_SIGHTINGS = 3

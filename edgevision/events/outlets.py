@@ -9,7 +9,7 @@ from typing import Protocol
 from edgevision.errors import SinkError
 from edgevision.events.records import Event, encode
 from edgevision.video.base import Delivery
-from edgevision.video.jsonl import LineFile
+from edgevision.video.sinks.jsonl import LineFile
 
 _LOG = logging.getLogger(__name__)
 

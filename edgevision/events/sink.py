@@ -15,7 +15,7 @@ from edgevision.events.observer import EventObserver
 from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import Event, EventKind
 from edgevision.files import refuse_existing
-from edgevision.sightings import sightings
+from edgevision.tracking.sightings import sightings
 from edgevision.types import Detections, Frame, Image, Result
 from edgevision.video.base import Delivery
 

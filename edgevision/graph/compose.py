@@ -8,10 +8,10 @@ import onnx
 from onnx import helper
 
 from edgevision import __version__
+from edgevision.contract.manifest import Manifest, write_manifest
 from edgevision.errors import ExportError
 from edgevision.files import atomic_path
 from edgevision.graph.builder import GraphBuilder
-from edgevision.manifest import Manifest, write_manifest
 from edgevision.types import TensorSpec
 
 BATCH = "N"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ExportError
-from edgevision.graph.core import TYPED_BY_ATTRIBUTE, core_nodes, element_types, set_output_type
 from edgevision.graph.half_scales import half_scales
+from edgevision.graph.network import TYPED_BY_ATTRIBUTE, core_nodes, element_types, set_output_type
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)

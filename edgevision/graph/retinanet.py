@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from edgevision.anchors import MAX_LOG_SIZE
+from edgevision.contract.manifest import Manifest
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.nms import add_cluster_nms
-from edgevision.manifest import Manifest
+from edgevision.models.anchors import MAX_LOG_SIZE
 from edgevision.types import FloatArray
 
 
@@ -130,7 +130,7 @@ def _level(
 
 
 def _decode(g: GraphBuilder, offsets: str, anchor: str, anchors: FloatArray) -> str:
-    """The graph's form of :func:`edgevision.anchors.decode_boxes`: ``[N, k, 4]`` corners."""
+    """The graph's form of :func:`edgevision.models.anchors.decode_boxes`: ``[N, k, 4]`` corners."""
     size = anchors[:, 2:] - anchors[:, :2]
     centre_size = np.concatenate([anchors[:, :2] + size / 2, size], axis=1)
     chosen = g("Gather", g.constant(centre_size, np.float32), anchor, axis=0)

@@ -11,8 +11,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgevision.graph.convolutions import CONVOLUTIONS, takes_int8
-from edgevision.graph.core import PREPROCESSING, core_nodes
 from edgevision.graph.lint import check_tensorrt
+from edgevision.graph.network import PREPROCESSING, core_nodes
 
 PRECISIONS = ("int8", "fp16", "fp32", "other")
 """``other`` is integers, booleans, and what no type can be inferred for."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from edgevision.anchors import anchor_grid, decode_boxes
-from edgevision.models.losses import flatten_maps
+from edgevision.models.anchors import anchor_grid, decode_boxes
+from edgevision.models.detection_losses import flatten_maps
 from edgevision.models.retinanet import HeadMaps, RetinaNetConfig
 from edgevision.types import Detections
 
@@ -22,7 +22,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         level_candidates: best predictions of each level that are decoded; of the anchors of a cell, only the
             best for each class is one, for the others are boxes of the same object.
         candidates: best predictions of all levels that enter NMS.
-        rounds: rounds of the graph's NMS, see :class:`~edgevision.manifest.NmsLimits`.
+        rounds: rounds of the graph's NMS, see :class:`~edgevision.contract.manifest.NmsLimits`.
         iou_threshold: overlap above which the worse of two boxes of one class goes.
         max_detections: detections kept for an image.
     """

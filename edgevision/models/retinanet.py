@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 from torch import Tensor, nn
 
-from edgevision.anchors import AnchorConfig
 from edgevision.errors import ConfigError
+from edgevision.models.anchors import AnchorConfig
 from edgevision.models.backbone import BackboneConfig, build_backbone
 from edgevision.models.fpn import FeaturePyramid
 

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from edgevision.detector import Detector
 from edgevision.engines.base import describe
+from edgevision.model import Detector
 from edgevision.pipeline.intake import Intake, Taken
 from edgevision.pipeline.lane import Lane, common_requests
 from edgevision.pipeline.meters import TimeHistogram

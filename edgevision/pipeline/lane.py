@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
-from edgevision.detector import Detector
+from edgevision.model import Detector
 from edgevision.pipeline.intake import Intake, Slot
 from edgevision.pipeline.latency import MAIN, PACES, LatencyController
 from edgevision.pipeline.ledger import FrameLedger

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from queue import Queue
 
-from edgevision.overlay import render
-from edgevision.overlay_zones import draw_zones
+from edgevision.drawing.overlay import render
+from edgevision.drawing.zones import draw_zones
 from edgevision.pipeline.lane import Lane
 from edgevision.pipeline.queue import QueueEnded
 from edgevision.pipeline.statistics import Stage

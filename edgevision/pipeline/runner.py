@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from queue import Empty, Queue
 
-from edgevision.detector import Detector
+from edgevision.model import Detector
 from edgevision.pipeline import reading
 from edgevision.pipeline.control import StopRequest
 from edgevision.pipeline.inference import Inference

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgevision.detector import Batch
-from edgevision.overlay import Overlay
+from edgevision.drawing.overlay import Overlay
+from edgevision.model import Batch
 from edgevision.pipeline.queue import Policy
-from edgevision.scene import Scene
+from edgevision.tracking.scene import Scene
 from edgevision.types import Frame, Image, Result
 from edgevision.video.base import Sink, Source
 

@@ -1,6 +1,6 @@
 """Recordings that run for days: rotated files, a budget of disk, clips around what matters."""
 
-import edgevision.opencv_first  # noqa: F401  (before whatever imports PyAV)
+import edgevision.video.opencv_first  # noqa: F401  (before whatever imports PyAV)
 from edgevision.recording.limits import Rotation, parse_rotation, parse_size
 from edgevision.recording.recorder import Recorder
 from edgevision.recording.store import SegmentStore

@@ -12,7 +12,7 @@ import av
 from av.video.frame import PictureType
 
 from edgevision.types import Image
-from edgevision.video.h264 import TIME_BASE, YuvConverter, add_h264_stream
+from edgevision.video.codec.h264 import TIME_BASE, YuvConverter, add_h264_stream
 
 # No B-frames, so packets come in the order of the pictures and a file can be cut before any key frame.
 # Measured on 200 frames of 768x432 (06, two cores): veryfast 334 kB with B-frames and a look-ahead of 10,

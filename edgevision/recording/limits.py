@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgevision.errors import UsageError
-from edgevision.video.options import duration_s
+from edgevision.video.sources.options import duration_s
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _BYTES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}

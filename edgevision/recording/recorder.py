@@ -20,7 +20,7 @@ from edgevision.recording.segment import Segment
 from edgevision.recording.store import SegmentStore
 from edgevision.types import Frame, Image, Result
 from edgevision.video.base import Delivery, SourceInfo
-from edgevision.video.h264 import DEFAULT_RATE, TIME_BASE
+from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import av
 from av.packet import Packet
 
 from edgevision.recording.encoder import EncodedPicture
-from edgevision.video.h264 import TIME_BASE
-from edgevision.video.mp4 import FRAGMENTED_MP4
+from edgevision.video.codec.h264 import TIME_BASE
+from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
 
 class Segment:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgevision.detector import Detector
+from edgevision.drawing.overlay import Overlay
 from edgevision.errors import UsageError
-from edgevision.overlay import Overlay
+from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
 from edgevision.soak.caches import fill_caches
 from edgevision.soak.process import Blocks, Sample, give_back_freed_memory, read_sample

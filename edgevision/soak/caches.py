@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgevision.detector import KEPT_BUFFERS, Detector
-from edgevision.overlay import Overlay
+from edgevision.drawing.overlay import Overlay
+from edgevision.model import KEPT_BUFFERS, Detector
 from edgevision.types import Detections
 from edgevision.video.base import SourceInfo
 

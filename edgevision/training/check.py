@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgevision.data.check import DataReport, SetReport, check_set, check_sets
-from edgevision.data.segmentation import load_segmentation
+from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
+from edgevision.data.detection.sources import DetectionSource, read_source
+from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation_report import report_segmentation
-from edgevision.data.sources import DetectionSource, read_source
 from edgevision.training.config import DetectorTraining
 from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from edgevision.data.augment import AugmentConfig
-from edgevision.data.sources import DetectionSource
-from edgevision.manifest import Resize
+from edgevision.contract.manifest import Resize
+from edgevision.data.detection.augment import AugmentConfig
+from edgevision.data.detection.sources import DetectionSource
 from edgevision.models.decode import DecodeConfig
-from edgevision.models.losses import DetectionLossConfig
+from edgevision.models.detection_losses import DetectionLossConfig
 from edgevision.models.retinanet import RetinaNetConfig
 
 

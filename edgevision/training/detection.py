@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevision.data.augment import DetectionAugment
-from edgevision.data.check import require_sound
-from edgevision.data.detection import DetectionSet
-from edgevision.data.detection_loading import DetectionBatch, DetectionData, detection_loader
-from edgevision.data.loading import StreamSampler
+from edgevision.contract.manifest import Manifest, NmsLimits
+from edgevision.data.detection.augment import DetectionAugment
+from edgevision.data.detection.check import require_sound
+from edgevision.data.detection.dataset import DetectionSet
+from edgevision.data.detection.loading import DetectionBatch, DetectionData, detection_loader
+from edgevision.data.detection.sources import load_source
 from edgevision.data.memory import cache_limit
-from edgevision.data.sources import load_source
-from edgevision.detector import Detector
+from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
-from edgevision.manifest import Manifest, NmsLimits
+from edgevision.model import Detector
+from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.decode import Decoder
-from edgevision.models.engine import TorchDetectorEngine
-from edgevision.models.losses import DetectionLoss
-from edgevision.models.matching import DetectionTargets
+from edgevision.models.detection_losses import DetectionLoss
 from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
+from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.check import check_detector_data
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining

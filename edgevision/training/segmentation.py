@@ -8,21 +8,21 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from edgevision.contract.manifest import Manifest
 from edgevision.data.copies import find_shared
-from edgevision.data.loading import StreamSampler
 from edgevision.data.memory import cache_limit
-from edgevision.data.segmentation import SegmentationSet, load_segmentation
-from edgevision.data.segmentation_augment import SegmentationAugment
-from edgevision.data.segmentation_check import SegmentationCheck, check_segmentation, class_frequencies
-from edgevision.data.segmentation_loading import SegmentationBatch, SegmentationData, segmentation_loader
-from edgevision.detector import Detector
+from edgevision.data.segmentation.augment import SegmentationAugment
+from edgevision.data.segmentation.check import SegmentationCheck, check_segmentation, class_frequencies
+from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
+from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
+from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 from edgevision.evaluation.predict_segmentation import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
-from edgevision.manifest import Manifest
-from edgevision.models.engine import TorchSegmenterEngine
+from edgevision.model import Detector
 from edgevision.models.normalise import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
+from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
 from edgevision.training.distributed import World

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from edgevision.data.segmentation_augment import SegmentationAugmentConfig
-from edgevision.manifest import Resize
+from edgevision.contract.manifest import Resize
+from edgevision.data.segmentation.augment import SegmentationAugmentConfig
 from edgevision.models.segmentation_losses import SegmentationLossConfig
 from edgevision.models.unet import UNetConfig
 from edgevision.training.config import LoopConfig, OptimiserConfig, check_classes
 
 
 class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split of a folder of labelled pictures; :mod:`edgevision.data.segmentation` states the layout.
+    """One split of a folder of labelled pictures; :mod:`edgevision.data.segmentation.dataset` states the
+    layout.
 
     Attributes:
         folder: relative to the working folder.

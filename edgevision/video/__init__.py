@@ -3,7 +3,7 @@
 :func:`open_source` and :func:`open_sink` are the only places that know what addresses look like.
 """
 
-import edgevision.opencv_first  # noqa: F401  (before whatever imports PyAV)
+import edgevision.video.opencv_first  # noqa: F401  (before whatever imports PyAV)
 from edgevision.video.base import (
     Connection,
     ConnectionState,
@@ -13,8 +13,8 @@ from edgevision.video.base import (
     SourceInfo,
     SourceReport,
 )
-from edgevision.video.sinks import open_sink
-from edgevision.video.sources import expand_sources, is_local, open_source
+from edgevision.video.sinks.open import open_sink
+from edgevision.video.sources.open import expand_sources, is_local, open_source
 
 __all__ = [
     "Connection",

@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.contract.manifest import Manifest, read_manifest
 from edgevision.errors import ModelError, nearest
-from edgevision.manifest import Manifest, read_manifest
 
 TASKS = ("detection", "segmentation")
 MODEL_SUFFIXES = (".onnx", ".engine", ".plan")

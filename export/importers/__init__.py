@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.contract.manifest import Manifest
 from edgevision.errors import UsageError, nearest
 from edgevision.export.importers import picodet, yolo
 from edgevision.export.importers.core import load_core
 from edgevision.graph.compose import compose, save_model
-from edgevision.manifest import Manifest
 
 KINDS = ("picodet", "yolo")
 """What ``import_model`` and ``--kind`` accept."""

@@ -7,11 +7,11 @@ import ast
 import numpy as np
 from onnx import TensorProto, helper
 
+from edgevision.contract.manifest import INPUT_NAME, Manifest, NmsLimits, Resize
 from edgevision.errors import UsageError
 from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
-from edgevision.graph.frames import add_preprocessing
-from edgevision.manifest import INPUT_NAME, Manifest, NmsLimits, Resize
+from edgevision.graph.preprocessing import add_preprocessing
 
 SCORE_THRESHOLD = 0.05
 MAX_DETECTIONS = 100

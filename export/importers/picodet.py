@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from edgevision.contract.manifest import Manifest, NmsLimits, Resize
 from edgevision.export.importers import common
 from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs
-from edgevision.manifest import Manifest, NmsLimits, Resize
 from edgevision.types import FloatArray
 
 STRIDES = (8, 16, 32, 64)

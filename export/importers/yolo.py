@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from edgevision.contract.manifest import Manifest, NmsLimits, Resize
 from edgevision.errors import ExportError
 from edgevision.export.importers import common
 from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs
-from edgevision.manifest import Manifest, NmsLimits, Resize
 
 IOU_THRESHOLD = 0.7
 _EXPECTED = "one of [1, 4 + C, N] (raw, N larger than 4 + C) or [1, N, 6] (end to end)"

@@ -1,0 +1,74 @@
+"""A float model that is to be quantised, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
+
+from edgevision.calibration.qdq import is_quantised
+from edgevision.contract.manifest import Manifest, content_sha256, read_manifest
+from edgevision.errors import ModelError, UsageError
+from edgevision.graph.convolutions import Convolution, find_convolutions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatModel:
+    """A model of the contract in FP32.
+
+    Attributes:
+        path: its file.
+        sha256: of its content, metadata left out.
+        manifest: its contract.
+        graph: the model.
+        convolutions: of its core.
+    """
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+    graph: onnx.ModelProto
+    convolutions: tuple[Convolution, ...]
+
+    @property
+    def candidates(self) -> tuple[Convolution, ...]:
+        """What may be quantised: every convolution but those that feed the heads, and transposed ones.
+
+        TensorRT runs transposed convolutions in int8 on few devices only.
+        """
+        return tuple(layer for layer in self.convolutions if not layer.feeds_head and layer.kind == "Conv")
+
+
+def load_float_model(path: Path) -> FloatModel:
+    """Reads a model and refuses what cannot be quantised.
+
+    Raises:
+        ModelError, ManifestError: the file is missing, damaged, or not one of ours.
+        UsageError: it is a plan, quantised already, or in FP16.
+    """
+    if path.suffix in (".engine", ".plan"):
+        raise UsageError(f"{path} is a TensorRT plan; give the FP32 ONNX file that it was built from")
+    manifest = read_manifest(path)
+    try:
+        graph = onnx.load(str(path))
+    except (DecodeError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: onnx cannot read it ({error}); copy or export it again") from error
+    if manifest.precision.startswith("int8") or is_quantised(graph):
+        raise UsageError(f"{path} is quantised already; calibrate the FP32 file that it was made from")
+    sha256 = content_sha256(path)
+    if manifest.sha256 and manifest.sha256 != sha256:
+        raise ModelError(
+            f"{path}: its content differs from the checksum in its metadata, so it is damaged or was edited; "
+            "copy or export it again"
+        )
+    convolutions = find_convolutions(graph, manifest.heads, str(path))
+    types = {constant.name: constant.data_type for constant in graph.graph.initializer}
+    half = any(types[layer.weight] != onnx.TensorProto.FLOAT for layer in convolutions)
+    if half or manifest.precision != "fp32":
+        raise UsageError(f"{path} is not FP32; calibrate the FP32 file, and make FP16 of the result")
+    model = FloatModel(path, sha256, manifest, graph, convolutions)
+    if not model.candidates:
+        raise ModelError(f"{path} has no convolution that may be quantised: all feed its heads")
+    return model

@@ -1,0 +1,107 @@
+"""The frames that a calibration runs on: their pixels on disk, their origin on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edgevision.calibration.store import FrameStore
+from edgevision.contract.manifest import Resize
+from edgevision.files import atomic_path
+from edgevision.types import Image
+
+
+@dataclass(frozen=True, slots=True)
+class SampledFrame:
+    """One frame of the sample.
+
+    Attributes:
+        source: the file, or the name of the source without credentials.
+        index: its place in what was read of that source, from 0.
+        perceptual_hash: see :func:`edgevision.calibration.sampling.perceptual.perceptual_hash`.
+        digest: SHA-256 of its letterboxed pixels, in hexadecimal.
+    """
+
+    source: str
+    index: int
+    perceptual_hash: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """The sample. Its pixels are on disk, in the store that :func:`sample_frames` was given.
+
+    Attributes:
+        frames: by source, then by time.
+        hash: SHA-256 over the letterboxed pixels in this order, the input size and the resize rule. Two sets
+            of equal hash are the same input to a calibration, whatever they were drawn from.
+        width, height: of the letterboxed frames, in pixels.
+        resize: how they were letterboxed.
+        seed: that drew them.
+        read: frames looked at.
+        notes: what people should know, one line each: sources with too few frames, unreadable pictures.
+        store, slots: the file that holds the pixels, and each frame's place in it.
+    """
+
+    frames: tuple[SampledFrame, ...]
+    hash: str
+    width: int
+    height: int
+    resize: Resize
+    seed: int
+    read: int
+    notes: tuple[str, ...]
+    store: FrameStore
+    slots: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def batches(self, batch_size: int) -> Iterator[Image]:
+        """The frames, a batch at a time: uint8 ``[N, H, W, 3]``, BGR, N at most ``batch_size``.
+
+        Each batch is a new array; nothing else is kept in memory.
+
+        Raises:
+            DataError: the store is gone.
+        """
+        if batch_size < 1:
+            raise ValueError(f"a batch of {batch_size} frames; expected 1 or more")
+        for start in range(0, len(self.slots), batch_size):
+            slots = self.slots[start : start + batch_size]
+            batch = np.empty((len(slots), self.height, self.width, 3), np.uint8)
+            for slot, out in zip(slots, batch, strict=True):
+                self.store.read(slot, out)
+            yield batch
+
+    def write_list(self, path: Path) -> None:
+        """Writes which frames these are as JSON: settings, hash, and each frame's origin and digest.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        content = {
+            "hash": self.hash,
+            "width": self.width,
+            "height": self.height,
+            "resize": self.resize,
+            "seed": self.seed,
+            "frames_read": self.read,
+            "notes": self.notes,
+            "frames": [
+                {
+                    "source": frame.source,
+                    "index": frame.index,
+                    "perceptual_hash": f"{frame.perceptual_hash:016x}",
+                    "sha256": frame.digest,
+                }
+                for frame in self.frames
+            ],
+        }
+        with atomic_path(path) as partial:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

@@ -1,0 +1,95 @@
+"""Any model behind the runtime's detector: what ships, an ONNX file, a plan, or a training checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from edgevision.cli.plans import PlanPolicy, open_engine
+from edgevision.engines import check_engine_name
+from edgevision.engines.base import Engine
+from edgevision.errors import ModelError, UsageError
+from edgevision.extras import needs_extra
+from edgevision.model import Detector
+from edgevision.zoo import find_model
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model that is ready to run, as a context manager.
+
+    Attributes:
+        text: the name or path that the user gave.
+        sha256: of the file; of an ONNX file with its metadata cleared.
+        engine: that runs it.
+    """
+
+    text: str
+    sha256: str
+    engine: Engine
+
+    def detector(self, conf_threshold: float) -> Detector:
+        """The runtime's detector on this model."""
+        return Detector(self.engine, conf_threshold)
+
+    def __enter__(self) -> OpenModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.engine.close()
+
+
+def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenModel:
+    """Opens a model by name or path.
+
+    Args:
+        text: a name that ships, or a path; ``.pt`` is a checkpoint of ``edgevision train``.
+        engine: as in :func:`edgevision.engines.load_engine`; a checkpoint knows PyTorch only.
+        plans: what the user allows with TensorRT plans.
+
+    Raises:
+        UsageError: there is no such engine, or a checkpoint is to run in another one than PyTorch.
+        ModelError, EngineError, CheckpointError, ExportError: the model cannot be opened.
+    """
+    check_engine_name(engine)
+    if Path(text).suffix.lower() in CHECKPOINT_SUFFIXES:
+        if engine != "auto":
+            raise UsageError(
+                f"{text} is a checkpoint, which runs in PyTorch; leave --engine out, or export it first"
+            )
+        loaded = _open_checkpoint(Path(text))
+        return OpenModel(text, _sha256(Path(text)), loaded)
+    path = find_model(text)
+    loaded = open_engine(path, engine, plans or PlanPolicy())
+    return OpenModel(text, loaded.manifest.sha256 or _sha256(path), loaded)
+
+
+def _open_checkpoint(path: Path) -> Engine:
+    with needs_extra("train"):
+        from edgevision.export.segmenter import load_segmenter
+        from edgevision.export.to_onnx import load_detector
+        from edgevision.models.decode import Decoder
+        from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
+        from edgevision.training.checkpoint import load_checkpoint
+        from edgevision.training.config import DetectorTraining
+        from edgevision.training.detection import detector_manifest
+        from edgevision.training.segmentation import segmenter_manifest
+    checkpoint = load_checkpoint(path)
+    config = checkpoint.config
+    if isinstance(config, DetectorTraining):
+        decoder = Decoder(config.model, len(config.classes), config.decode)
+        return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
+    return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,118 @@
+"""How a picture becomes a model's input, and how answers come back: the only definition.
+
+Training, calibration, evaluation and the runtime all use these functions, so a model never meets
+pixels that were prepared in another way.
+
+Coordinates are continuous: pixel ``(0, 0)`` covers the square from 0 to 1, the right edge of a picture
+of width W is at x = W, and OpenCV's ``resize`` maps ``x`` to ``x * scale`` (half-pixel centres).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.boxes import clip
+from edgevision.contract.manifest import Resize
+from edgevision.types import FloatArray, Image
+
+_FILTERS = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """The geometry between one picture size and one input size.
+
+    Attributes:
+        source_width, source_height: the picture, in pixels.
+        width, height: the model's input, in pixels.
+        inner_width, inner_height: the resized picture inside the input.
+        left, top: where it starts, in whole pixels.
+        rule: resize rule, fill and interpolation.
+    """
+
+    source_width: int
+    source_height: int
+    width: int
+    height: int
+    inner_width: int
+    inner_height: int
+    left: int
+    top: int
+    rule: Resize
+
+    @classmethod
+    def fit(cls, source_width: int, source_height: int, width: int, height: int, rule: Resize) -> Letterbox:
+        """Centres the picture in the input; both sides are at least one pixel, so no panorama vanishes."""
+        if min(source_width, source_height, width, height) < 1:
+            raise ValueError(f"sizes must be positive: {source_width}x{source_height} into {width}x{height}")
+        inner_width, inner_height = width, height
+        if rule.rule == "letterbox":
+            scale = min(width / source_width, height / source_height)
+            inner_width = min(width, max(1, round(source_width * scale)))
+            inner_height = min(height, max(1, round(source_height * scale)))
+        left, top = (width - inner_width) // 2, (height - inner_height) // 2
+        return cls(source_width, source_height, width, height, inner_width, inner_height, left, top, rule)
+
+    @property
+    def scale_x(self) -> float:
+        """Input pixels for one source pixel, horizontally."""
+        return self.inner_width / self.source_width
+
+    @property
+    def scale_y(self) -> float:
+        """Input pixels for one source pixel, vertically."""
+        return self.inner_height / self.source_height
+
+    def image(self, image: Image, out: Image | None = None) -> Image:
+        """uint8 ``[source_height, source_width, 3]`` to uint8 ``[height, width, 3]``.
+
+        Args:
+            image: the picture.
+            out: written in place where given, for instance one slot of a batch.
+        """
+        if out is None:
+            out = np.empty((self.height, self.width, 3), np.uint8)
+        out[: self.top] = out[self.top + self.inner_height :] = self.rule.fill
+        middle = out[self.top : self.top + self.inner_height]
+        middle[:, : self.left] = middle[:, self.left + self.inner_width :] = self.rule.fill
+        inner = middle[:, self.left : self.left + self.inner_width]
+        if (self.inner_width, self.inner_height) == (self.source_width, self.source_height):
+            inner[:] = image
+        else:
+            size = (self.inner_width, self.inner_height)
+            inner[:] = cv2.resize(image, size, interpolation=_FILTERS[self.rule.interpolation])
+        return out
+
+    def boxes(self, boxes: FloatArray) -> FloatArray:
+        """Boxes from source pixels to input pixels. ``[N, 4] -> [N, 4]``."""
+        return np.asarray(boxes * self._scale() + self._shift(), np.float32)
+
+    def source_boxes(self, boxes: FloatArray) -> FloatArray:
+        """Boxes from input pixels back to source pixels, cut to the picture. ``[N, 4] -> [N, 4]``."""
+        back = np.asarray((boxes - self._shift()) / self._scale(), np.float32)
+        return clip(back, self.source_width, self.source_height)
+
+    def class_map(self, labels: NDArray[np.uint8], fill: int) -> NDArray[np.uint8]:
+        """Class ids from source size to input size, nearest neighbour; the padding gets ``fill``."""
+        out = np.full((self.height, self.width), fill, np.uint8)
+        size = (self.inner_width, self.inner_height)
+        inner = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        out[self.top : self.top + self.inner_height, self.left : self.left + self.inner_width] = inner
+        return out
+
+    def source_class_map(self, class_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids from input size back to source size, nearest neighbour. ``[height, width] -> source``."""
+        rows = slice(self.top, self.top + self.inner_height)
+        inner = class_map[rows, self.left : self.left + self.inner_width]
+        size = (self.source_width, self.source_height)
+        return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+
+    def _shift(self) -> NDArray[np.float64]:
+        return np.array([self.left, self.top, self.left, self.top], np.float64)

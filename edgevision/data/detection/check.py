@@ -1,0 +1,220 @@
+"""What is wrong with labelled data: every fault counted, with examples, before a training meets it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+
+from edgevision.data.classes import map_classes
+from edgevision.data.copies import find_copies, find_shared
+from edgevision.data.formats.raw import RawImage, RawSet
+from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.errors import DataError
+
+EXAMPLES = 3
+"""How many places a finding names."""
+
+_TOLERANCE = 1.0  # pixels by which a box may leave its picture: labels are rounded
+
+
+class Fault(str, Enum):
+    """What can be wrong. The value is what users read."""
+
+    NO_IMAGES = "no images"
+    MISSING = "missing images"
+    UNREADABLE = "unreadable images"
+    UNUSABLE = "unusable images or label maps"
+    SIZE = "size differs from the labels"
+    OUTSIDE = "boxes outside the image"
+    EMPTY = "empty boxes"
+    UNKNOWN_CLASS = "unknown classes"
+    MALFORMED = "malformed labels"
+    ORPHAN = "labels of no image"
+    LEAK = "images in two splits"
+    DUPLICATE = "duplicate images"
+    BARE = "images without labels"
+    UNWANTED = "boxes of classes not trained"
+    BOXLESS = "classes without a label"
+
+    @property
+    def breaks(self) -> bool:
+        """Whether a set with this fault is broken; the others may be meant."""
+        return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault, how often it was found, and where: at most three examples."""
+
+    fault: Fault
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.fault.value}: {self.count} ({', '.join(self.examples)})"
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """One set.
+
+    Attributes:
+        name: what users see.
+        images: how many it has.
+        counts: boxes (pixels, for segmentation) of each class that is wanted.
+        findings: faults inside the set.
+        pictures: the picture files that are there.
+    """
+
+    name: str
+    images: int
+    counts: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    pictures: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Several sets, and what is wrong between them."""
+
+    sets: tuple[SetReport, ...]
+    between: tuple[Finding, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """The findings that a training should not start with."""
+        inside = (finding for one in self.sets for finding in one.findings)
+        return tuple(finding for finding in (*inside, *self.between) if finding.fault.breaks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each finding between the sets, which a training says before it starts."""
+        return tuple(str(finding) for finding in self.between)
+
+
+def check_set(
+    raw: RawSet,
+    classes: Sequence[str] | None = None,
+    read_pictures: bool = True,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> SetReport:
+    """Looks for every fault of one detection set.
+
+    Args:
+        raw: the set.
+        classes: what a training wants to learn, if that is known.
+        read_pictures: decode every picture and compare contents; False reads headers alone.
+        on_image: called with the number of pictures done.
+    """
+    found: dict[Fault, list[str]] = {fault: [] for fault in Fault}
+    counts: Counter[str] = Counter(dict.fromkeys(raw.classes, 0))
+    for problem in raw.problems:
+        kinds = {"class": Fault.UNKNOWN_CLASS, "orphan": Fault.ORPHAN, "malformed": Fault.MALFORMED}
+        found[kinds[problem.kind]].append(problem.text)
+    if not raw.images:
+        found[Fault.NO_IMAGES].append(raw.name)
+    for done, image in enumerate(raw.images, start=1):
+        counts.update(image.names)
+        if not image.names:
+            found[Fault.BARE].append(image.path.name)
+        if not image.path.is_file():
+            found[Fault.MISSING].append(image.path.name)
+        size = (_decoded_size if read_pictures else _header_size)(image, found)
+        for fault, text in _box_faults(image, size):
+            found[fault].append(text)
+        on_image(done)
+    there = tuple(image.path for image in raw.images if image.path.is_file())
+    if read_pictures:
+        found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
+    if classes is not None:
+        wanted = map_classes(counts, classes)
+        for name in sorted(set(counts) - set(wanted)):
+            found[Fault.UNWANTED] += [name] * counts.pop(name)
+    return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), there)
+
+
+def check_sets(
+    train: Sequence[SetReport], val: Sequence[SetReport], classes: Sequence[str] | None = None
+) -> DataReport:
+    """What is wrong between the splits of a training: shared pictures, and classes that nothing teaches."""
+    found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
+    trained = [path for one in train for path in one.pictures]
+    shared = find_shared([path for one in val for path in one.pictures], trained)
+    found[Fault.LEAK] = [f"{copy} is {first}" for copy, first in shared]
+    if classes is not None:
+        have = [name for one in train for name, count in one.counts.items() if count]
+        taught = set(map_classes(have, classes).values())
+        boxless = [name for position, name in enumerate(classes) if position not in taught]
+        found[Fault.BOXLESS] = boxless
+    return DataReport((*train, *val), _findings(found))
+
+
+def require_sound(report: DataReport) -> None:
+    """Stops a training whose data are broken.
+
+    Pictures in two splits do not: whoever tries whether a model can learn at all validates on what it is
+    trained on. They are among the report's notes.
+
+    Raises:
+        DataError: with the first faults in one line.
+    """
+    broken = [finding for finding in report.broken if finding.fault is not Fault.LEAK]
+    if not broken:
+        return
+    shown = "; ".join(str(finding) for finding in broken[:EXAMPLES])
+    more = f"; and {len(broken) - EXAMPLES} other faults" if len(broken) > EXAMPLES else ""
+    raise DataError(f"the data are broken: {shown}{more}; run 'edgevision data check CONFIG' for details")
+
+
+def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
+    """Decodes a picture; its true size, or the stated one where it cannot be read."""
+    if not image.path.is_file():
+        return _stated_size(image)
+    try:
+        pixels = decode_picture(image.path)
+    except DataError:
+        found[Fault.UNREADABLE].append(image.path.name)
+        return _stated_size(image)
+    return _compared(image, (pixels.shape[1], pixels.shape[0]), found)
+
+
+def _header_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
+    """The size in the header; a picture that cannot be read is for the training to pass over and name."""
+    size = picture_size(image.path)
+    return _stated_size(image) if size is None else _compared(image, size, found)
+
+
+def _compared(image: RawImage, size: tuple[int, int], found: dict[Fault, list[str]]) -> tuple[int, int]:
+    stated = _stated_size(image)
+    if stated and stated != size:
+        found[Fault.SIZE].append(
+            f"{image.path.name} is {size[0]}x{size[1]}, labelled {stated[0]}x{stated[1]}"
+        )
+    return size
+
+
+def _stated_size(image: RawImage) -> tuple[int, int] | None:
+    return (image.width, image.height) if image.width and image.height else None
+
+
+def _box_faults(image: RawImage, size: tuple[int, int] | None) -> Iterator[tuple[Fault, str]]:
+    limits = np.array([*size, *size], np.float64) + _TOLERANCE if size else np.full(4, np.inf)
+    for box, name in zip(image.boxes, image.names, strict=True):
+        text = f"{image.path.name}: {name} at {', '.join(f'{value:g}' for value in box)}"
+        if not (box[2:] > box[:2]).all():
+            yield Fault.EMPTY, text
+        elif (box < -_TOLERANCE).any() or (box > limits).any():
+            yield Fault.OUTSIDE, text
+
+
+def _findings(found: Mapping[Fault, list[str]]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(fault, len(texts), tuple(dict.fromkeys(texts))[:EXAMPLES])
+        for fault, texts in found.items()
+        if texts
+    )

@@ -1,0 +1,196 @@
+"""From detection sets to batches: reading, augmenting, letterboxing and composing pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
+from edgevision.data.detection.augment import DetectionAugment
+from edgevision.data.detection.dataset import DetectionSet, LabelledImage
+from edgevision.data.memory import Picture, PictureReader
+from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
+from edgevision.errors import DataError
+from edgevision.types import FloatArray, Image
+
+_SHRINK = 2  # pictures are read at no more than this many times the input's size
+_ATTEMPTS = 50
+_SCORE_STEPS = 10_000  # scores travel with the boxes as whole numbers
+_MOSAIC_CENTRE = (0.3, 0.7)  # where the four pictures may meet, in shares of the input
+
+
+class DetectionSample(NamedTuple):
+    """One letterboxed picture and its boxes in input pixels.
+
+    Attributes:
+        image: uint8 ``[S, S, 3]``, BGR, as the runtime would feed it.
+        boxes: float32 ``[G, 4]``.
+        labels: int64 ``[G]``.
+        ignore: bool ``[G]``.
+        scores: float32 ``[G]``, a teacher's, or 1.
+        known: bool ``[C]``.
+        files: what the picture was made of.
+        unreadable: files that should have been used, and why they could not be.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    ignore: Tensor
+    scores: Tensor
+    known: Tensor
+    files: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+class DetectionBatch(NamedTuple):
+    """``images`` uint8 ``[N, S, S, 3]`` and the N samples that they came from."""
+
+    images: Tensor
+    samples: list[DetectionSample]
+
+    @property
+    def files(self) -> list[str]:
+        """The pictures in it."""
+        return [file for sample in self.samples for file in sample.files]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Pictures that were passed over, and why."""
+        return [line for sample in self.samples for line in sample.unreadable]
+
+
+class _Tile(NamedTuple):
+    """A picture on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes."""
+
+    image: Image
+    boxes: FloatArray
+    columns: NDArray[np.int64]
+
+
+class DetectionData(Dataset[DetectionSample]):
+    """Pictures of one or more sets, by key.
+
+    Args:
+        sets: data sets with equal classes.
+        input_size: sides of the square input.
+        resize: the model's resize rule.
+        augment: variation, or None for evaluation.
+        seed: of the variation; a key always gives the same sample.
+        cache_bytes: memory for decoded pictures.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[DetectionSet],
+        input_size: int,
+        resize: Resize,
+        augment: DetectionAugment | None,
+        seed: int = 0,
+        cache_bytes: int = 0,
+    ) -> None:
+        self._entries: list[LabelledImage] = [entry for one in sets for entry in one.images]
+        if not self._entries:
+            raise DataError("the data sets hold no picture")
+        self._set_of = [number for number, one in enumerate(sets) for _ in one.images]
+        self._ranges: list[range] = []
+        for one in sets:
+            start = self._ranges[-1].stop if self._ranges else 0
+            self._ranges.append(range(start, start + len(one.images)))
+        self._known = [torch.from_numpy(one.known) for one in sets]
+        paths = [entry.path for entry in self._entries]
+        self.reader = PictureReader(paths, _SHRINK * input_size, cache_bytes)
+        self._size, self._resize, self._augment, self._seed = input_size, resize, augment, seed
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: Key) -> DetectionSample:
+        """A picture that cannot be read is replaced by the next of its set, and reported.
+
+        Raises:
+            DataError: nor can many others be read.
+        """
+        position, index = key
+        with seeded(self._seed, position):
+            mosaic = self._augment is not None and float(torch.rand(1)) < self._augment.mosaic
+            indices = [index]
+            if mosaic:  # of one set, for sets may know different classes
+                own = self._ranges[self._set_of[index]]
+                indices += (own.start + torch.randint(len(own), (3,))).tolist()
+            unreadable: list[str] = []
+            used = [self._readable(number, unreadable) for number in indices]
+            tiles = [self._varied(number, picture) for number, picture in used]
+            image, boxes, columns = self._compose(tiles)
+        return DetectionSample(
+            torch.from_numpy(image),
+            torch.from_numpy(boxes),
+            torch.from_numpy(columns[:, 0]),
+            torch.from_numpy(columns[:, 1] != 0),
+            torch.from_numpy((columns[:, 2] / _SCORE_STEPS).astype(np.float32)),
+            self._known[self._set_of[index]],
+            tuple(str(self._entries[number].path) for number, _ in used),
+            tuple(unreadable),
+        )
+
+    def _readable(self, index: int, unreadable: list[str]) -> tuple[int, Picture]:
+        own = self._ranges[self._set_of[index]]
+        for attempt in range(min(len(own), _ATTEMPTS)):
+            candidate = own.start + (index - own.start + attempt) % len(own)
+            try:
+                return candidate, self.reader.read(candidate)
+            except DataError as error:
+                unreadable.append(str(error))
+        raise DataError(f"{len(unreadable)} pictures in a row cannot be used; the first: {unreadable[0]}")
+
+    def _varied(self, index: int, picture: Picture) -> _Tile:
+        entry = self._entries[index]
+        scale = np.array([picture.scale_x, picture.scale_y] * 2, np.float32)
+        scores = np.rint(entry.scores * _SCORE_STEPS).astype(np.int64)
+        columns = np.stack([entry.labels, entry.ignore.astype(np.int64), scores], axis=1)
+        tile = _Tile(picture.image, entry.boxes * scale, columns)
+        return tile if self._augment is None else _Tile(*self._augment(*tile))
+
+    def _compose(self, tiles: list[_Tile]) -> _Tile:
+        """One picture letterboxed into the input, or four that meet at a random point of it."""
+        if len(tiles) == 1:
+            x = y = self._size
+        else:
+            low, high = (round(share * self._size) for share in _MOSAIC_CENTRE)
+            x, y = torch.randint(low, high + 1, (2,)).tolist()
+        corners = [(0, 0, x, y), (x, 0, self._size, y), (0, y, x, self._size), (x, y, self._size, self._size)]
+        canvas = np.empty((self._size, self._size, 3), np.uint8)
+        moved: list[FloatArray] = []
+        for tile, (left, top, right, bottom) in zip(tiles, corners, strict=False):
+            height, width = tile.image.shape[:2]
+            letterbox = Letterbox.fit(width, height, right - left, bottom - top, self._resize)
+            part = canvas[top:bottom, left:right]
+            letterbox.image(tile.image, out=part)
+            if self._augment is not None:
+                inner = part[letterbox.top :, letterbox.left :]
+                inner = inner[: letterbox.inner_height, : letterbox.inner_width]
+                inner[:] = self._augment.colours(inner)
+            moved.append(letterbox.boxes(tile.boxes) + np.array([left, top, left, top], np.float32))
+        boxes = np.concatenate(moved)
+        columns = np.concatenate([tile.columns for tile in tiles])
+        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        return _Tile(canvas, boxes[kept], columns[kept])
+
+
+def collate(samples: list[DetectionSample]) -> DetectionBatch:
+    """Stacks the pictures of a batch."""
+    return DetectionBatch(torch.stack([sample.image for sample in samples]), samples)
+
+
+def detection_loader(
+    data: DetectionData, sampler: StreamSampler, batch_size: int, workers: int
+) -> DataLoader[DetectionSample]:
+    """Batches for training, see :func:`~edgevision.data.stream.stream_loader`."""
+    return stream_loader(data, sampler, batch_size, workers, collate)

@@ -1,0 +1,82 @@
+"""What is wrong with a segmentation set, and what it holds: looks at every picture and label map once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.data.segmentation.dataset import LabelledPicture, SegmentationSet
+from edgevision.data.segmentation.label_maps import read_pair
+from edgevision.errors import DataError
+from edgevision.types import IGNORE_ID
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationCheck:
+    """The outcome.
+
+    Attributes:
+        usable: the set without the pictures that cannot be used.
+        problems: one line for each picture that cannot be used.
+        pixels: int64 ``[C]``: labelled pixels of each class.
+        shared: int64 ``[C]``: labelled pixels of any class in the pictures that have the class.
+    """
+
+    usable: SegmentationSet
+    problems: tuple[str, ...]
+    pixels: NDArray[np.int64]
+    shared: NDArray[np.int64]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes without a pixel."""
+        return tuple(name for name, count in zip(self.usable.classes, self.pixels, strict=True) if count == 0)
+
+
+def check_segmentation(
+    data: SegmentationSet, on_picture: Callable[[int], None] = lambda done: None
+) -> SegmentationCheck:
+    """Reads the whole set.
+
+    Args:
+        data: the set.
+        on_picture: called with the number of pictures done.
+
+    Raises:
+        DataError: not a single picture can be used; the message shows the first problem.
+    """
+    problems: list[str] = []
+    usable: list[LabelledPicture] = []
+    classes = len(data.classes)
+    pixels, shared = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+    for done, picture in enumerate(data.pictures, start=1):
+        try:
+            _, labels = read_pair(data, picture)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            usable.append(picture)
+            counts = np.bincount(labels[labels != IGNORE_ID], minlength=classes)
+            pixels += counts
+            shared += np.where(counts > 0, counts.sum(), 0)
+        on_picture(done)
+    if not usable:
+        raise DataError(f"{data.name}: none of {len(data.pictures)} pictures can be used: {problems[0]}")
+    return SegmentationCheck(
+        dataclasses.replace(data, pictures=tuple(usable)), tuple(problems), pixels, shared
+    )
+
+
+def class_frequencies(checks: Sequence[SegmentationCheck]) -> list[float]:
+    """For each class its pixels over all labelled pixels of the pictures that have it; 0 for an absent one.
+
+    Args:
+        checks: of sets with equal classes, which count as one.
+    """
+    pixels = np.sum([check.pixels for check in checks], axis=0)
+    shared = np.sum([check.shared for check in checks], axis=0)
+    return [float(value) for value in pixels / np.maximum(shared, 1)]

@@ -1,0 +1,182 @@
+"""Segmentation data sets: a folder of pictures and of label PNGs with one class id a pixel.
+
+The layout, for a split called ``train``::
+
+    classes.json   {"ignore_index": 11, "classes": [{"id": 0, "name": "sky", "rgb": [128, 128, 128]}, ...]}
+    train.txt      one name a line, with or without the suffix; without this file all pictures
+    images/train/NAME.jpg (or .png, .bmp, .webp, .tif), or images/NAME.jpg
+    labels/train/NAME.png, or labels/NAME.png: 8-bit grey or palette, whose values are class ids
+
+``ignore_index`` may be left out; a class with that id is no class. ``rgb`` is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.data.classes import map_classes
+from edgevision.data.formats.raw import SUFFIXES
+from edgevision.errors import DataError, nearest
+from edgevision.types import IGNORE_ID
+
+UNKNOWN_ID = 254
+"""Marks ids that the data set does not define; no label that was read holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPicture:
+    """A picture and its labels, as files."""
+
+    image: Path
+    labels: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationSet:
+    """Labelled pictures with one list of classes.
+
+    Attributes:
+        name: what users see: folder and split.
+        pictures: in the order of the list.
+        classes: names that the labels index once they are read.
+        colours: RGB of each class; empty where the set has none.
+        lookup: uint8 ``[256]``: what each id of a label file becomes: an index into ``classes``,
+            :data:`~edgevision.types.IGNORE_ID` or :data:`UNKNOWN_ID`.
+    """
+
+    name: str
+    pictures: tuple[LabelledPicture, ...]
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    lookup: NDArray[np.uint8]
+
+
+class _Class(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+    rgb: tuple[int, int, int] | None = None
+
+
+class _ClassFile(msgspec.Struct, frozen=True):
+    classes: list[_Class]
+    ignore_index: int | None = None
+
+
+def load_segmentation(
+    folder: str | Path,
+    split: str,
+    classes: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> SegmentationSet:
+    """Finds the pictures and labels of one split; reads no pixel yet.
+
+    Args:
+        folder: see the head of this file.
+        split: name of the list and the inner folders.
+        classes: names wanted, found by name and alias; pixels of other classes are ignored. Empty for the
+            set's own classes in the order of their ids.
+        exclude: prefixes of names that are left out.
+        only: where given, names need one of these prefixes.
+
+    Raises:
+        DataError: a part of the layout is missing or malformed, no class is wanted, or no name is left.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"data folder not found: {folder}")
+    document = _read_classes(folder / "classes.json")
+    real = [one for one in document.classes if one.id != document.ignore_index]
+    wanted = tuple(classes) or tuple(one.name for one in sorted(real, key=lambda one: one.id))
+    index = map_classes((one.name for one in real), wanted)
+    absent = [name for position, name in enumerate(wanted) if position not in index.values()]
+    if absent:
+        known = [one.name for one in real]
+        hint = nearest(absent[0], known) or f"; it has: {', '.join(known)}"
+        raise DataError(f"{folder} has no class '{absent[0]}'{hint}")
+    images, labels = _inner(folder, "images", split), _inner(folder, "labels", split)
+    names = _names(folder, split, images)
+    chosen = [
+        name
+        for name in names
+        if not name.startswith(tuple(exclude)) and (not only or name.startswith(tuple(only)))
+    ]
+    if not chosen:
+        filters = f" with exclude {list(exclude)} and only {list(only)}" if exclude or only else ""
+        raise DataError(f"{folder}: split '{split}' is empty{filters}; expected names in {split}.txt")
+    by_stem = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+    pictures = tuple(
+        LabelledPicture(by_stem.get(name, images / f"{name}.jpg"), labels / f"{name}.png") for name in chosen
+    )
+    return SegmentationSet(
+        f"{folder}/{split}", pictures, wanted, _colours(real, index, wanted), _lookup(document, index)
+    )
+
+
+def _read_classes(path: Path) -> _ClassFile:
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=_ClassFile)
+    except FileNotFoundError as error:
+        raise DataError(
+            f'class file not found: {path}; expected {{"classes": [{{"id": 0, "name": "road"}}, ...]}}'
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is no class file ({error})") from error
+    ids = [one.id for one in document.classes]
+    wrong = [one for one in ids if not 0 <= one <= 255 or ids.count(one) > 1]
+    if wrong or not ids:
+        found = f"class id {wrong[0]}" if wrong else "no class"
+        raise DataError(f"{path}: {found}; expected ids of 0 to 255, each of them once")
+    return document
+
+
+def _inner(folder: Path, kind: str, split: str) -> Path:
+    for place in (folder / kind / split, folder / kind):
+        if place.is_dir():
+            return place
+    raise DataError(f"{folder} has no folder {kind}/{split} or {kind}; expected images and labels in it")
+
+
+def _names(folder: Path, split: str, images: Path) -> list[str]:
+    listed = folder / f"{split}.txt"
+    if listed.is_file():
+        try:
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the list {listed}: {error}") from error
+        return list(dict.fromkeys(_without_suffix(line) for line in lines if line))
+    if images.name != split:
+        splits = [path.stem for path in sorted(folder.glob("*.txt"))]
+        raise DataError(
+            f"{folder} has no split '{split}': neither {split}.txt nor images/{split}{nearest(split, splits)}"
+        )
+    return [path.stem for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
+
+
+def _without_suffix(name: str) -> str:
+    path = Path(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else name
+
+
+def _colours(
+    real: Sequence[_Class], index: dict[str, int], wanted: Sequence[str]
+) -> tuple[tuple[int, int, int], ...]:
+    found = {index[one.name]: one.rgb for one in real if one.name in index and one.rgb is not None}
+    return tuple(found[position] for position in range(len(wanted))) if len(found) == len(wanted) else ()
+
+
+def _lookup(document: _ClassFile, index: dict[str, int]) -> NDArray[np.uint8]:
+    lookup = np.full(256, UNKNOWN_ID, np.uint8)
+    for one in document.classes:
+        lookup[one.id] = index.get(one.name, IGNORE_ID)
+    if document.ignore_index is not None and 0 <= document.ignore_index <= 255:
+        lookup[document.ignore_index] = IGNORE_ID
+    return lookup

@@ -1,0 +1,106 @@
+"""From segmentation sets to batches; the stream itself is that of :mod:`edgevision.data.stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
+from edgevision.data.memory import SharedArrays
+from edgevision.data.pictures import picture_size
+from edgevision.data.segmentation.augment import SegmentationAugment
+from edgevision.data.segmentation.dataset import SegmentationSet
+from edgevision.data.segmentation.label_maps import read_pair
+from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
+from edgevision.errors import DataError
+from edgevision.types import IGNORE_ID, Image
+
+
+class SegmentationBatch(NamedTuple):
+    """Pictures with their labels; of one picture without the leading N.
+
+    Attributes:
+        images: uint8 ``[N, H, W, 3]``, BGR, as the runtime would feed them.
+        labels: uint8 ``[N, H, W]``, class ids or :data:`~edgevision.types.IGNORE_ID`.
+        files: the pictures.
+        unreadable: pictures passed over; none, for all were looked at before training.
+    """
+
+    images: Tensor
+    labels: Tensor
+    files: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class SegmentationData(Dataset[SegmentationBatch]):
+    """Pictures of one or more sets, by key.
+
+    Args:
+        sets: data sets with equal classes.
+        width, height: of the model's input.
+        resize: the model's resize rule, for pictures that are not varied.
+        augment: variation, or None.
+        seed: of the variation; a key always gives the same sample.
+        cache_bytes: memory for decoded pictures and labels.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[SegmentationSet],
+        width: int,
+        height: int,
+        resize: Resize,
+        augment: SegmentationAugment | None,
+        seed: int = 0,
+        cache_bytes: int = 0,
+    ) -> None:
+        self._items = [(one, picture) for one in sets for picture in one.pictures]
+        if not self._items:
+            raise DataError("the data sets hold no picture")
+        sizes = [picture_size(picture.image) if cache_bytes else None for _, picture in self._items]
+        self.kept = SharedArrays([(size[1], size[0], 4) if size else None for size in sizes], cache_bytes)
+        self._size, self._resize, self._augment, self._seed = (width, height), resize, augment, seed
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, key: Key) -> SegmentationBatch:
+        position, index = key
+        image, labels = self._read(index)
+        if self._augment is not None:
+            with seeded(self._seed, position):
+                image, labels = self._augment(image, labels)
+        else:
+            letterbox = Letterbox.fit(image.shape[1], image.shape[0], *self._size, self._resize)
+            image, labels = letterbox.image(image), letterbox.class_map(labels, IGNORE_ID)
+        file = str(self._items[index][1].image)
+        return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels), (file,))
+
+    def _read(self, index: int) -> tuple[Image, NDArray[np.uint8]]:
+        """A picture and its labels; labels are kept as the picture's fourth channel."""
+        kept = self.kept.get(index)
+        if kept is not None:
+            return kept[..., :3].copy(), kept[..., 3].copy()
+        image, labels = read_pair(*self._items[index])
+        self.kept.put(index, np.dstack([image, labels]))
+        return image, labels
+
+
+def segmentation_loader(
+    data: SegmentationData, sampler: StreamSampler, batch_size: int, workers: int
+) -> DataLoader[SegmentationBatch]:
+    """Batches for training, see :func:`~edgevision.data.stream.stream_loader`."""
+    return stream_loader(data, sampler, batch_size, workers, _collate)
+
+
+def _collate(samples: list[SegmentationBatch]) -> SegmentationBatch:
+    files = tuple(file for sample in samples for file in sample.files)
+    images = torch.stack([sample.images for sample in samples])
+    return SegmentationBatch(images, torch.stack([sample.labels for sample in samples]), files)

@@ -1,0 +1,249 @@
+"""Results drawn on a picture: boxes and labels, class maps with a legend, a status line.
+
+Sizes follow the picture, so a label looks the same on 320x240 and on 4K. Text stands on a filled plate
+in black or white, whichever contrasts more, so it can be read on any background. Plates are rendered
+once and then copied, because drawing text costs far more than everything else here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.contract.manifest import Manifest
+from edgevision.errors import UsageError
+from edgevision.types import NOT_TRACKED, Detections, Image, IntArray, Result, SegmentationMap
+
+Colour = tuple[int, int, int]
+"""BGR, 0..255."""
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TALL = "Ay0#%"
+"""All plates are as high as this needs, so that texts side by side share a line."""
+_STATUS_COLOUR: Colour = (40, 40, 40)
+DEFAULT_OPACITY = 0.45
+"""Of class maps: the picture below stays readable."""
+
+
+def palette(count: int) -> tuple[Colour, ...]:
+    """``count`` colours, each as far as possible from those before it.
+
+    The rule: candidates are the RGB grid in steps of 32 with a CIELAB lightness of 40 to 90 and a chroma
+    of at least 35, so none is close to black, white or grey. The first is the candidate nearest to pure
+    green, then always the one with the greatest CIE76 distance to its nearest predecessor (farthest
+    point sampling). Beyond the number of candidates (some 300) colours repeat.
+    """
+    steps = np.minimum(np.arange(0, 257, 32), 255).astype(np.float32)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(1, -1, 3)
+    lab = cv2.cvtColor(grid / np.float32(255), cv2.COLOR_BGR2Lab)[0]
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    usable = (lab[:, 0] >= 40) & (lab[:, 0] <= 90) & (chroma >= 35)
+    colours, lab = grid[0][usable], lab[usable]
+    chosen = [int(np.argmin(np.linalg.norm(colours - np.array([0, 255, 0]), axis=1)))]
+    distance = np.full(len(lab), np.inf)
+    while len(chosen) < min(count, len(lab)):
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+        chosen.append(int(np.argmax(distance)))
+    picked = [(int(b), int(g), int(r)) for b, g, r in colours[chosen]]
+    return tuple(picked[i % len(picked)] for i in range(count))
+
+
+class Overlay:
+    """Draws one model's results.
+
+    Args:
+        manifest: names of the classes, and their colours where the model brings its own.
+        opacity: of class maps, 0 to 1.
+
+    Raises:
+        UsageError: an impossible opacity.
+    """
+
+    def __init__(self, manifest: Manifest, opacity: float = DEFAULT_OPACITY) -> None:
+        check_opacity(opacity)
+        self.opacity = opacity
+        self.classes = manifest.classes
+        given = tuple((blue, green, red) for red, green, blue in manifest.colours)
+        self.colours = given if len(given) == len(self.classes) else palette(len(self.classes))
+        self._colour_map = np.zeros((256, 1, 3), np.uint8)
+        self._colour_map[: len(self.colours), 0] = self.colours[:256]
+
+    def draw(self, canvas: Image, result: Result, legend_top: int = 0) -> int:
+        """Draws ``result`` on ``canvas``, uint8 ``[H, W, 3]``, in place.
+
+        Args:
+            canvas: the picture.
+            result: what to draw.
+            legend_top: where a class map's legend starts, in pixels from above.
+
+        Returns:
+            Where the next legend can start.
+        """
+        if isinstance(result, Detections):
+            self._draw_boxes(canvas, result)
+            return legend_top
+        return self._draw_class_map(canvas, result, legend_top)
+
+    def _draw_boxes(self, canvas: Image, found: Detections) -> None:
+        unit = line_unit(canvas)
+        line = max(2, unit)
+        # Plain numbers, worst first, so that the best detections end up on top.
+        corners = np.rint(found.boxes).astype(int)[::-1].tolist()
+        class_ids, scores = found.class_ids[::-1].tolist(), found.scores[::-1].tolist()
+        tracks = [""] * len(found) if found.track_ids is None else _track_texts(found.track_ids[::-1])
+        for (left, top, right, bottom), class_id in zip(corners, class_ids, strict=True):
+            _outline(canvas, left, top, right - 1, bottom - 1, line, self.colours[class_id])
+        for (left, top, _, _), class_id, score, track in zip(corners, class_ids, scores, tracks, strict=True):
+            name = self.classes[class_id] + track
+            plate = _label_plate(name, f"{score:.2f}", self.colours[class_id], unit)
+            above = top - plate.shape[0]
+            paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
+
+    def _draw_class_map(self, canvas: Image, result: SegmentationMap, y: int) -> int:
+        painted = cv2.applyColorMap(result.class_map, self._colour_map)
+        cv2.addWeighted(painted, self.opacity, canvas, 1 - self.opacity, 0, dst=canvas)
+        unit = line_unit(canvas)
+        for class_id in np.flatnonzero(result.shares(len(self.classes)) >= 0.001):
+            plate = text_plate(self.classes[class_id], self.colours[class_id], unit)
+            paste(canvas, plate, 0, y)
+            y += plate.shape[0]
+        return y
+
+
+def check_opacity(opacity: float) -> None:
+    """Raises :class:`UsageError` unless ``opacity`` lies in 0..1."""
+    if not 0 <= opacity <= 1:  # also refuses NaN
+        raise UsageError(f"opacity {opacity} is impossible; expected 0 to 1")
+
+
+def draw_status(canvas: Image, text: str) -> None:
+    """Writes one line in the lower left corner of ``canvas``, in place."""
+    # Not kept: no status comes twice, and a thousand of them would push the labels out.
+    plate = _render_plate(text, _STATUS_COLOUR, line_unit(canvas))
+    paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
+
+
+def render(image: Image, overlays: Sequence[Overlay], results: Sequence[Result], status: str = "") -> Image:
+    """A copy of ``image`` with the result of each model drawn on it, and ``status`` below where given."""
+    canvas: Image = image.copy()
+    # Class maps cover everything, so boxes come after them.
+    order = sorted(zip(overlays, results, strict=True), key=lambda pair: isinstance(pair[1], Detections))
+    legend_top = 0
+    for overlay, result in order:
+        legend_top = overlay.draw(canvas, result, legend_top)
+    if status:
+        draw_status(canvas, status)
+    return canvas
+
+
+def text_colour(background: Colour) -> Colour:
+    """Black or white, whichever contrasts more with ``background``.
+
+    The contrast is that of WCAG 2.2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio): black wins above
+    a relative luminance of 0.179, where both ratios are equal.
+    """
+    channels = np.array(background[::-1]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+def _track_texts(track_ids: IntArray) -> list[str]:
+    return ["" if track_id == NOT_TRACKED else f" #{track_id}" for track_id in track_ids.tolist()]
+
+
+def line_unit(canvas: Image) -> int:
+    """Width of a line in pixels: 2 at 768x432, 3 at 720p, 5 at 1080p, 9 at 4K."""
+    return max(1, round(int(min(canvas.shape[:2])) / 230))
+
+
+def _outline(canvas: Image, left: int, top: int, right: int, bottom: int, width: int, colour: Colour) -> None:
+    """A frame of ``width`` pixels round these, with a black pixel inside and outside.
+
+    One-pixel frames within each other: OpenCV draws a thick line as a polygon, at twice the time.
+    """
+    first, last = -(width // 2) - 1, width - width // 2
+    for step in range(first, last + 1):
+        edge = (0, 0, 0) if step in (first, last) else colour
+        cv2.rectangle(canvas, (left + step, top + step), (right - step, bottom - step), edge, 1)
+
+
+class PlateCache:
+    """Plates by what is on them; where there is no room, those unused for longest go. For any thread.
+
+    Bounded in bytes and not in number, for a plate on 4K is nine times as large as one on 720p.
+
+    Args:
+        capacity: bytes.
+
+    Attributes:
+        held: bytes now.
+        rendered: plates made so far.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.held = self.rendered = 0
+        self._capacity = capacity
+        self._plates: OrderedDict[Hashable, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, render: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The plate of ``key``; made by ``render`` where it is not there."""
+        with self._lock:
+            plate = self._plates.get(key)
+            if plate is not None:
+                self._plates.move_to_end(key)
+                return plate
+        plate = render()
+        with self._lock:
+            self.rendered += 1
+            if key not in self._plates:  # another thread may have been as fast
+                self._plates[key] = plate
+                self.held += plate.nbytes
+            while self.held > self._capacity:
+                self.held -= self._plates.popitem(last=False)[1].nbytes
+        return plate
+
+
+PLATES = PlateCache(32 * 2**20)
+"""Of the whole process: some 700 labels with their halves on 1080p. With half of it, ten boxes of 80 classes
+took nearly twice as long there, for labels went before they came again."""
+
+
+def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+    """Name and score on one plate. Both halves come from the cache too: their combinations are too many."""
+    return PLATES.get(
+        (name, score, colour, unit),
+        lambda: np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)]),
+    )
+
+
+def text_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+    """``text`` on a filled plate: uint8 ``[h, w, 3]``. Shared between calls, so never drawn on."""
+    return PLATES.get((text, colour, unit), lambda: _render_plate(text, colour, unit))
+
+
+def _render_plate(text: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
+    scale = max(0.36, 0.22 * unit + 0.04)
+    weight = max(1, round(unit * 0.55))
+    (width, _), _ = cv2.getTextSize(text, _FONT, scale, weight)
+    (_, height), baseline = cv2.getTextSize(_TALL, _FONT, scale, weight)
+    margin = unit + 1
+    plate = np.empty((height + baseline + 2 * margin, width + 2 * margin, 3), np.uint8)
+    plate[:] = colour
+    origin = (margin, margin + height + baseline // 2)
+    cv2.putText(plate, text, origin, _FONT, scale, text_colour(colour), weight, cv2.LINE_AA)
+    return plate
+
+
+def paste(canvas: Image, plate: NDArray[np.uint8], x: int, y: int) -> None:
+    """Copies ``plate`` to ``canvas``, moved so that all of it is inside where there is room for it."""
+    (height, width, _), (rows, columns, _) = canvas.shape, plate.shape
+    x = max(0, min(x, width - columns))
+    y = max(0, min(y, height - rows))
+    canvas[y : y + rows, x : x + columns] = plate[: height - y, : width - x]

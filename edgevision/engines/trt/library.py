@@ -1,0 +1,108 @@
+"""TensorRT and TensorRT for RTX: two libraries with one Python API, and the one logger of a process."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgevision.engines.trt.plan import Flavour, flavour_name
+from edgevision.errors import EngineError
+
+MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""The Python module of each library."""
+
+_INSTALL: dict[Flavour, str] = {
+    "tensorrt": "pip install 'edgevision[tensorrt]'; on a Jetson it comes with JetPack: sudo apt install "
+    "python3-libnvinfer, and a virtual environment that was made with --system-site-packages",
+    "tensorrt-rtx": "pip install 'edgevision[tensorrt-rtx]' (x86-64, Python 3.11 or later)",
+}
+
+Listener = Callable[[str, str], None]
+"""Takes a severity (``error``, ``warning``, ``info``, ``verbose``) and the message."""
+
+
+def is_installed(flavour: Flavour) -> bool:
+    """Whether the library's Python module is there; it is not loaded."""
+    return importlib.util.find_spec(MODULES[flavour]) is not None
+
+
+def load_library(flavour: Flavour) -> Any:
+    """The library's Python module.
+
+    Raises:
+        EngineError: it is not installed, or cannot be loaded; the message says how to install it.
+        KeyboardInterrupt: Ctrl-C while it was loading, which takes seconds.
+    """
+    try:
+        return importlib.import_module(MODULES[flavour])
+    except (ImportError, OSError) as error:  # OSError: a shared library that it needs is missing
+        if isinstance(error.__cause__, KeyboardInterrupt):  # what pybind11 makes of it
+            raise KeyboardInterrupt from error
+        reason = "is not installed" if not is_installed(flavour) else f"cannot be loaded ({error})"
+        raise EngineError(
+            f"{flavour_name(flavour)} {reason}; expected the Python module {MODULES[flavour]}; "
+            f"install it: {_INSTALL[flavour]}"
+        ) from error
+
+
+def library_version(trt: Any) -> str:
+    """The library's version without its build number, as plans depend on it: ``10.3.0``."""
+    return ".".join(str(trt.__version__).split(".")[:3])
+
+
+@functools.cache
+def process_logger(trt: Any) -> Any:
+    """The only logger that this process gives to a library.
+
+    TensorRT keeps the first logger that it meets and warns of any other, so builders, parsers and runtimes
+    share this one. It is silent but for those that listen: see :func:`listening`.
+    """
+    severities = {
+        trt.ILogger.INTERNAL_ERROR: "error",
+        trt.ILogger.ERROR: "error",
+        trt.ILogger.WARNING: "warning",
+        trt.ILogger.INFO: "info",
+        trt.ILogger.VERBOSE: "verbose",
+    }
+
+    class ProcessLogger(trt.ILogger):  # type: ignore[misc]  # known only once the library is loaded
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.listeners: list[Listener] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            for listener in tuple(self.listeners):
+                listener(severities.get(severity, "error"), message)
+
+    return ProcessLogger()
+
+
+@contextmanager
+def listening(trt: Any, listener: Listener) -> Iterator[Any]:
+    """While it lasts, ``listener`` hears what the library logs, on whatever thread; yields the logger."""
+    logger = process_logger(trt)
+    logger.listeners.append(listener)
+    try:
+        yield logger
+    finally:
+        logger.listeners.remove(listener)
+
+
+class ErrorLog:
+    """Listens for what went wrong, so that an exception can say it."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def __call__(self, severity: str, message: str) -> None:
+        if severity == "error":
+            self.errors.append(message)
+
+    def __str__(self) -> str:
+        """The first error in one line of a reasonable length: the ones after it follow from it."""
+        text = " ".join((self.errors or ["no error was logged"])[0].split())
+        return text if len(text) <= 300 else text[:297] + "..."

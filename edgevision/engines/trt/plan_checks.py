@@ -1,0 +1,98 @@
+"""Does a plan belong on this machine? Each check says what is wrong and the command that mends it.
+
+TensorRT would refuse most of these plans too, with a message about serialization; and it would run the
+machine code in a plan from a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+
+from edgevision.engines.trt.cuda_runtime import Device
+from edgevision.engines.trt.plan import BatchRange, PlanInfo, flavour_name, plan_info_path, sha256_of
+from edgevision.engines.trt.trust import is_built_here
+from edgevision.errors import EngineMismatchError, ModelError
+
+
+def check_onnx(plan: Path, info: PlanInfo) -> None:
+    """Holds a plan against the ONNX file beside it, where that is there.
+
+    Raises:
+        EngineMismatchError: the ONNX file is not the one that the plan was built from.
+    """
+    onnx = plan.with_name(info.onnx_name)
+    if onnx.is_file() and sha256_of(onnx) != info.onnx_sha256:
+        raise EngineMismatchError(
+            f"{plan}: built from another {onnx.name} than the one beside it, which changed since",
+            remedy(plan, info),
+        )
+
+
+def read_trusted_plan(plan: Path, info: PlanInfo, trust: bool) -> bytes:
+    """The bytes of a plan that may be loaded.
+
+    Args:
+        plan: the file.
+        info: what stands beside it.
+        trust: the user vouches for a plan that was built elsewhere.
+
+    Raises:
+        EngineMismatchError: the bytes are not those that were built, or were built elsewhere and nobody
+            vouches for them.
+        ModelError: the file cannot be read.
+    """
+    try:
+        data = plan.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {plan}: {error.strerror}") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != info.plan_sha256:
+        raise EngineMismatchError(
+            f"{plan}: its bytes are not those that {plan_info_path(plan).name} describes, so it is damaged "
+            "or was replaced",
+            remedy(plan, info),
+        )
+    if not (trust or is_built_here(sha256)):
+        raise EngineMismatchError(
+            f"{plan}: not built here, and a plan holds machine code that would run as you",
+            f"pass --trust if you know where it comes from; {remedy(plan, info)}",
+        )
+    return data
+
+
+def check_library(plan: Path, info: PlanInfo, version: str) -> None:
+    """Raises :class:`EngineMismatchError` unless the library's version is the one that built the plan."""
+    if version != info.tensorrt_version:
+        library = flavour_name(info.flavour)
+        raise EngineMismatchError(
+            f"{plan}: built by {library} {info.tensorrt_version}, but this machine has {version}, and plans "
+            "run on the version that built them",
+            remedy(plan, info),
+        )
+
+
+def check_device(plan: Path, info: PlanInfo, device: Device) -> None:
+    """Raises :class:`EngineMismatchError` unless the GPU is of the kind that the plan was built for."""
+    if device.compute_capability != info.compute_capability:
+        raise EngineMismatchError(
+            f"{plan}: built for compute capability {info.compute_capability} ({info.target}), but the "
+            f"{device.name} here has {device.compute_capability}",
+            remedy(plan, info),
+        )
+
+
+def remedy(plan: Path, info: PlanInfo) -> str:
+    """What a user does about a plan that does not fit."""
+    onnx = plan.with_name(info.onnx_name)
+    if not onnx.is_file():
+        return f"put {info.onnx_name} beside it and pass --rebuild to build it again on this machine"
+    command = ["edgevision", "compile", str(onnx), "--out", str(plan)]
+    if info.batch != BatchRange():
+        command += ["--batch", *str(info.batch).split()]
+    if info.workspace_mib is not None:
+        command += ["--workspace", str(info.workspace_mib)]
+    if info.dla_core is not None:
+        command += ["--dla", str(info.dla_core)]
+    return f"pass --rebuild, or run: {shlex.join([*command, '--overwrite'])}"

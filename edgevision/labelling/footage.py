@@ -1,0 +1,120 @@
+"""Which pictures ``edgevision label`` labels, and where they lie: files as they are, frames as new files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.errors import OutputExistsError, SinkError, UsageError
+from edgevision.types import Frame
+from edgevision.video import Source, open_source
+from edgevision.video.redact import redact
+from edgevision.video.sinks.images import save_image
+from edgevision.video.sources.media import find_media, is_pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """One source.
+
+    Attributes:
+        uri: its address.
+        folder: where its pictures are, or where its frames go.
+        stem: start of the names of its frames; None where the source is picture files already.
+    """
+
+    uri: str
+    folder: Path
+    stem: str | None
+
+    def choose(self, source: Source, every: int, seed: int | None) -> Iterator[Frame]:
+        """Every picture file; of a video, one frame of each run of ``every``.
+
+        Args:
+            source: of this footage, open.
+            every: length of a run.
+            seed: draws the frame of each run; None takes the first.
+        """
+        if self.stem is None:
+            yield from source
+            return
+        generator = None if seed is None else random.Random(f"{seed} {self.stem}")
+        wanted = 0
+        for frame in source:
+            place = frame.index % every
+            if place == 0:
+                wanted = generator.randrange(every) if generator is not None else 0
+            if place == wanted:
+                yield frame
+
+    def picture(self, frame: Frame) -> Path:
+        """The picture file of a frame, which is written first where it comes from a video.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        if self.stem is None:
+            return Path(frame.source)
+        path = self.folder / f"{self.stem}_{frame.index:06d}.jpg"
+        save_image(path, frame.image)
+        return path
+
+
+def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> list[Footage]:
+    """Opens each source once, to see what it is and where its pictures will be.
+
+    Args:
+        uris: addresses of single sources.
+        images_out: folder for the frames of videos; made where it is missing.
+        overwrite: True lets frames of the same names be replaced.
+
+    Raises:
+        UsageError: a source is live or named twice, videos share a name, or there is no folder for frames.
+        OutputExistsError: frames of such a name exist.
+        SourceError: a source cannot be opened.
+    """
+    found: list[Footage] = []
+    for uri in uris:
+        one = _look_at(uri, images_out)
+        if any(one == other or (one.stem and one.stem == other.stem) for other in found):
+            what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is named twice"
+            raise UsageError(f"{what}: their pictures would have the same names; label them apart")
+        if one.stem is not None:
+            taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
+            if taken is not None and not overwrite:
+                raise OutputExistsError(
+                    f"output exists: {taken}; choose another --images-out or pass --overwrite"
+                )
+        found.append(one)
+    if images_out is not None and any(one.stem for one in found):
+        try:
+            images_out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot create folder {images_out}: {error.strerror}") from error
+    return found
+
+
+def folder_of_all(footage: Sequence[Footage]) -> Path:
+    """The folder that all pictures lie in or below."""
+    return Path(os.path.commonpath([one.folder.resolve() for one in footage]))
+
+
+def _look_at(uri: str, images_out: Path | None) -> Footage:
+    with open_source(uri) as source:
+        info = source.info
+        if info.is_live:
+            raise UsageError(f"{info.name} is a live source; record it first, for labels need files")
+        if info.is_image and info.path is not None:
+            return Footage(uri, info.path.parent, None)
+        if info.path is not None and info.path.is_dir():
+            if is_pattern(uri):  # '**' may reach into several folders
+                parents = {path.parent.resolve() for path in find_media(uri).paths}
+                return Footage(uri, Path(os.path.commonpath(list(parents))), None)
+            return Footage(uri, info.path, None)
+        if images_out is None:
+            raise UsageError(f"{info.name} is a video: pass --images-out FOLDER for its frames")
+        return Footage(uri, images_out, Path(info.name).stem)

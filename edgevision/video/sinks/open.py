@@ -1,0 +1,92 @@
+"""The only place that knows what the address of an output looks like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgevision.errors import SinkError, nearest
+from edgevision.files import refuse_existing
+from edgevision.video.base import Sink, SourceInfo
+from edgevision.video.sinks import images as image_files
+from edgevision.video.sinks.jsonl import JsonlSink
+from edgevision.video.sinks.mp4 import Mp4Sink
+from edgevision.video.sinks.window import WindowSink
+from edgevision.video.sources.media import VIDEO_SUFFIXES
+
+ACCEPTED = ".mp4, .jsonl, an image such as .jpg or .png, frames/%06d.jpg, or window"
+
+
+def open_sink(
+    uri: str,
+    *,
+    info: SourceInfo,
+    classes: Sequence[Sequence[str]] = (),
+    models: Sequence[str] = (),
+    overwrite: bool = False,
+    encoder_threads: int = 2,
+    paced: bool = False,
+) -> Sink:
+    """Opens whatever the address names, and refuses early what cannot work.
+
+    Args:
+        uri: see :data:`ACCEPTED`.
+        info: the source whose frames will come.
+        classes: each model's class names, in the order of the results.
+        models: each model's name; written only where several run.
+        overwrite: True replaces what exists, but never the source itself.
+        encoder_threads: for H.264.
+        paced: a window shows a recording at the recording's own speed.
+
+    Raises:
+        OutputExistsError: the output exists and ``overwrite`` is False.
+        SinkError: it is of no known kind, its folder does not exist or cannot be written, it is the source,
+            it is one image for many frames, or there is no display for a window.
+    """
+    if uri in ("window", "window://"):
+        return WindowSink(f"edgevision: {info.name}", paced=paced)
+    path = Path(uri)
+    suffix = path.suffix.lower()
+    if suffix not in (".mp4", ".jsonl", *image_files.SUFFIXES):
+        raise _unknown_kind(uri, suffix)
+    _refuse_source(path, info)
+    if suffix in image_files.SUFFIXES and image_files.is_pattern(uri):
+        sink: Sink = image_files.ImagePatternSink(path, overwrite)
+        _refuse_unwritable(path.parent)
+        return sink
+    refuse_existing(path, overwrite)
+    _refuse_unwritable(path if path.exists() else path.parent)
+    if suffix == ".mp4":
+        return Mp4Sink(path, info, threads=encoder_threads)
+    if suffix == ".jsonl":
+        return JsonlSink(path, classes, models)
+    if not info.is_image:
+        raise SinkError(
+            f"{uri} is one image, but {info.name} has many frames; "
+            f"write {path.parent / ('%06d' + suffix)} or an .mp4"
+        )
+    return image_files.ImageSink(path)
+
+
+def _unknown_kind(uri: str, suffix: str) -> SinkError:
+    if suffix in VIDEO_SUFFIXES:  # no misspelling, so the nearest letters would not help
+        return SinkError(
+            f"cannot write {suffix} video: {uri}; videos are written as .mp4: {Path(uri).stem}.mp4"
+        )
+    hint = nearest(suffix, (".mp4", ".jsonl", *image_files.SUFFIXES)) or nearest(uri, ("window",))
+    found = f"'{suffix}'" if suffix else "no suffix"
+    return SinkError(f"unknown kind of output: {uri} ({found}){hint or '; expected ' + ACCEPTED}")
+
+
+def _refuse_source(path: Path, info: SourceInfo) -> None:
+    if info.path is None:
+        return
+    place = path.parent if info.path.is_dir() and image_files.is_pattern(str(path)) else path
+    if place.exists() and info.path.exists() and place.samefile(info.path):
+        raise SinkError(f"output {path} would overwrite the source {info.name}; choose another name")
+
+
+def _refuse_unwritable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise SinkError(f"no permission to write {path}; choose another place")

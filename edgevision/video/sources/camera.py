@@ -1,0 +1,226 @@
+"""Cameras through OpenCV."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from cv2.utils import logging
+
+from edgevision.errors import SourceError
+from edgevision.video.base import FailReason, SourceInfo
+from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.live import LiveSource
+from edgevision.video.sources.options import (
+    SourceOptions,
+    frames_a_second,
+    one_of,
+    picture_size,
+    read_options,
+)
+
+_RETRY_S = 0.01
+_RATE_DIFFERS = 0.05  # of the rate asked for; 29.97 is as good as 30
+
+
+class Capture(Protocol):
+    """The part of ``cv2.VideoCapture`` that a camera needs."""
+
+    def isOpened(self) -> bool: ...  # noqa: N802
+    def read(self) -> tuple[bool, Any]: ...
+    def release(self) -> None: ...
+    def get(self, propId: int) -> float: ...  # noqa: N803
+    def set(self, propId: int, value: float) -> bool: ...  # noqa: N803
+
+
+_MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+CameraFactory = Callable[[int | str], Capture]
+
+
+def open_capture(device: int | str) -> Capture:
+    """A camera of this machine, without OpenCV's warnings: what went wrong is said in our own line."""
+    if not sys.platform.startswith("linux"):
+        with _quiet():
+            return cv2.VideoCapture(device)
+    path = _device_file(device)
+    if not path.exists():
+        return cv2.VideoCapture()  # opened nothing; asking for it would make three libraries complain
+    with _quiet():
+        return cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraMode:
+    """What a camera is asked for; None leaves it to the camera.
+
+    Attributes:
+        size: width and height in pixels.
+        rate: frames a second.
+        mjpg: ask for JPEG pictures: most USB cameras reach their largest sizes and rates only so.
+    """
+
+    size: tuple[int, int] | None = None
+    rate: float | None = None
+    mjpg: bool = False
+
+
+def camera_device(uri: str) -> int | str | None:
+    """What to open for ``webcam``, ``0``, ``/dev/video0`` or ``v4l2://0``; None for anything else.
+
+    What stands behind a ``?`` or ``#`` does not matter.
+    """
+    uri = re.split("[?#]", uri, maxsplit=1)[0]
+    if uri == "webcam":
+        return 0
+    address = uri[len("v4l2://") :] if uri.startswith("v4l2://") else uri
+    if re.fullmatch(r"\d{1,3}", address):
+        return int(address)
+    if re.fullmatch(r"/dev/(video\d+|v4l/.+)", address):
+        return address
+    return None
+
+
+def camera_mode(uri: str) -> CameraMode:
+    """What ``?size=1280x720&rate=30&format=mjpg`` behind a camera's address asks for.
+
+    Raises:
+        UsageError: an option that does not exist, or a value that it cannot have.
+    """
+    readers = {"size": picture_size, "rate": frames_a_second, "format": one_of("mjpg", "raw")}
+    values = read_options(uri.partition("?")[2], readers, "a camera")
+    return CameraMode(size=values.get("size"), rate=values.get("rate"), mjpg=values.get("format") == "mjpg")
+
+
+def list_cameras() -> list[str]:
+    """Video devices of this machine, by their files."""
+    return sorted(str(path) for path in Path("/dev").glob("video[0-9]*"))
+
+
+def open_camera(
+    device: int | str,
+    mode: CameraMode,
+    options: SourceOptions,
+    *,
+    camera_factory: CameraFactory = open_capture,
+) -> LiveSource:
+    """A camera as a source, live; when it is unplugged, it is waited for.
+
+    Raises:
+        SourceError: there is no such camera; the message lists those that exist.
+        SourceTimeoutError: its driver does not answer.
+    """
+    return LiveSource(
+        _name(device),
+        partial(CameraFeed, device, mode, camera_factory),
+        options,
+        advice="check its cable, and that no other program uses it",
+    )
+
+
+class CameraFeed:
+    """A camera while it is plugged in.
+
+    Args:
+        device: index or device file.
+        mode: what to ask it for; notes say where it gives something else.
+        camera_factory: opens it; ``cv2.VideoCapture`` or something that looks like it.
+
+    Raises:
+        SourceError: it cannot be opened, or (while iterating) it was unplugged.
+    """
+
+    def __init__(self, device: int | str, mode: CameraMode, camera_factory: CameraFactory) -> None:
+        name = _name(device)
+        self._file = _device_file(device) if _device_file(device).exists() else None
+        self._capture = camera_factory(device)
+        if not self._capture.isOpened():
+            self._capture.release()
+            found = ", ".join(list_cameras())
+            raise SourceError(
+                f"{name} cannot be opened; found {found or 'no camera on this machine'}; "
+                + (
+                    "choose one of them, or end the program that uses it"
+                    if found
+                    else "connect one and try again"
+                )
+            )
+        self._request(mode)
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.info = SourceInfo(name, True, width, height, rate if 0 < rate < 1000 else None)
+        self.notes = self._differences(mode)
+
+    def __iter__(self) -> Iterator[Picture | FailReason | None]:
+        bad = 0
+        while True:
+            good, image = self._capture.read()
+            arrived_ns = time.monotonic_ns()
+            if not good or image is None:
+                bad += 1
+                if self._file is not None and not self._file.exists():
+                    raise SourceError(f"{self.info.name} was unplugged")
+                time.sleep(_RETRY_S)
+                yield None
+                continue
+            for _ in range(bad):  # pictures follow, so it was these that were broken and not the camera
+                yield FailReason.UNDECODABLE
+            bad = 0
+            if image.ndim == 2:
+                image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+            driver_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            yield Picture(image, round(driver_ms * 1e6) if driver_ms > 0 else arrived_ns, arrived_ns)
+
+    def _request(self, mode: CameraMode) -> None:
+        # V4L2 offers sizes by pixel format and rates by size, so the order matters.
+        if mode.mjpg:
+            self._capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+        if mode.size is not None:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size[1])
+        if mode.rate is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, mode.rate)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # pictures are current
+
+    def _differences(self, mode: CameraMode) -> list[str]:
+        info = self.info
+        found = []
+        if mode.mjpg and int(self._capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG:
+            found.append("pictures other than JPEG")
+        if mode.size is not None and mode.size != (info.width, info.height):
+            found.append(f"{info.width}x{info.height} instead of {mode.size[0]}x{mode.size[1]}")
+        if mode.rate is not None and abs((info.frame_rate or 0) - mode.rate) > _RATE_DIFFERS * mode.rate:
+            found.append(f"{info.frame_rate or 0:g} frames a second instead of {mode.rate:g}")
+        return [
+            f"{info.name} gives {' and '.join(found)}; 'v4l2-ctl --list-formats-ext' lists what it can"
+        ] * bool(found)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _name(device: int | str) -> str:
+    return f"camera {device}" if isinstance(device, int) else device
+
+
+def _device_file(device: int | str) -> Path:
+    return Path(f"/dev/video{device}" if isinstance(device, int) else device)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.getLogLevel()
+    logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)

@@ -1,0 +1,168 @@
+"""A source that needs no camera and no download: a slow camera move over three real photographs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qsl, urlsplit
+
+import cv2
+import numpy as np
+
+from edgevision.errors import SourceError, UsageError, nearest
+from edgevision.types import Frame, Image
+from edgevision.video.base import SourceInfo, SourceReport
+from edgevision.video.sources.images import read_image
+
+WIDTH, HEIGHT, FRAME_RATE, SECONDS = 1280, 720, 25, 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the camera sees: centre and width, in pixels of the photograph, at 16:9."""
+
+    x: float
+    y: float
+    width: float
+
+    def towards(self, other: _View, share: float) -> _View:
+        return _View(
+            self.x + share * (other.x - self.x),
+            self.y + share * (other.y - self.y),
+            self.width + share * (other.width - self.width),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """One photograph and the move over it; the object stays well in view from first to last frame."""
+
+    file: str
+    start: _View
+    end: _View
+
+
+_SHOTS = (
+    _Shot("astronaut.png", _View(256, 256, 911), _View(256, 158, 511)),
+    _Shot("chelsea.png", _View(225, 150, 534), _View(225, 147, 446)),
+    _Shot("motorcycle_left.png", _View(370, 250, 890), _View(390, 284, 680)),
+)
+_MOST_ROUNDS = 100_000
+_BLUR = 32  # How much coarser the backdrop is than the photograph.
+
+
+class DemoSource:
+    """Pans and zooms over scikit-image's astronaut, cat and motorcycle, the same on every machine.
+
+    The photographs have an equal share of the time each, parted by hard cuts, so that every frame shows
+    exactly one scene. 1280x720 at 25 frames a second; never live.
+
+    Args:
+        seconds: length of one round.
+        rounds: how often it is shown.
+
+    Raises:
+        SourceError: scikit-image is not installed, or ships without its photographs.
+        UsageError: the length is not between 0.12 and 3600 seconds, or the rounds not between 1 and 100000.
+    """
+
+    def __init__(self, seconds: float = SECONDS, rounds: int = 1) -> None:
+        if not len(_SHOTS) / FRAME_RATE <= seconds <= 3600:
+            raise UsageError(f"demo of {seconds:g} seconds; expected 0.12 to 3600")
+        if not 1 <= rounds <= _MOST_ROUNDS:
+            raise UsageError(f"demo of {rounds} rounds; expected 1 to {_MOST_ROUNDS}")
+        self._photos = [read_image(_photo(shot.file)) for shot in _SHOTS]
+        self._backdrops = [_backdrop(photo) for photo in self._photos]
+        self._count, self._rounds = round(seconds * FRAME_RATE), rounds
+        self._closed = False
+        self.info = SourceInfo("demo", False, WIDTH, HEIGHT, float(FRAME_RATE), self._count * rounds)
+        self.report = SourceReport()
+
+    @classmethod
+    def from_uri(cls, uri: str) -> DemoSource:
+        """``demo``, ``demo://`` or ``demo://?seconds=6&rounds=100``.
+
+        Raises:
+            UsageError: an option that does not exist, or a length that is no number.
+        """
+        query = dict(parse_qsl(urlsplit(uri).query, keep_blank_values=True))
+        seconds = query.pop("seconds", str(SECONDS))
+        rounds = query.pop("rounds", "1")
+        for key in query:
+            hint = nearest(key, ["seconds", "rounds"]) or "; it has: seconds, rounds"
+            raise UsageError(f"demo has no option '{key}'{hint}")
+        if not rounds.isdecimal():
+            raise UsageError(f"demo: rounds is '{rounds}'; expected a whole number such as 100")
+        try:
+            return cls(float(seconds), int(rounds))
+        except ValueError as error:
+            raise UsageError(
+                f"demo: seconds is '{seconds}'; expected a number such as {SECONDS:g}"
+            ) from error
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._count * self._rounds):
+            if self._closed:
+                return
+            shot, step = divmod(index % self._count * len(_SHOTS), self._count)
+            image = self._render(shot, step / self._count)
+            self.report.read += 1
+            yield Frame(image, index, index * 1_000_000_000 // FRAME_RATE, "demo")
+
+    def _render(self, shot: int, share: float) -> Image:
+        eased = (1 - math.cos(math.pi * share)) / 2  # starts and stops softly
+        view = _SHOTS[shot].start.towards(_SHOTS[shot].end, eased)
+        scale = WIDTH / view.width
+        # Half-pixel centres, so that the move has no jitter and no drift.
+        to_screen = np.array(
+            [
+                [scale, 0, WIDTH / 2 - 0.5 - scale * (view.x - 0.5)],
+                [0, scale, HEIGHT / 2 - 0.5 - scale * (view.y - 0.5)],
+            ]
+        )
+        screen: Image = self._backdrops[shot].copy()
+        cv2.warpAffine(
+            self._photos[shot],
+            to_screen,
+            (WIDTH, HEIGHT),
+            dst=screen,
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
+        return screen
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> DemoSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _backdrop(photo: Image) -> Image:
+    """Fills what the photograph, seen whole, leaves free: itself, too coarse to detect anything in."""
+    height, width = photo.shape[:2]
+    strip = photo[(height - width * HEIGHT // WIDTH) // 2 :][: width * HEIGHT // WIDTH]
+    small = cv2.resize(strip, (WIDTH // _BLUR // 2, HEIGHT // _BLUR // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) // 2, np.uint8)
+
+
+def _photo(name: str) -> Path:
+    """A photograph that lies inside scikit-image's own wheel; its loaders might want to download."""
+    try:
+        path = Path(str(files("skimage") / "data" / name))
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            "the demo shows photographs of scikit-image, which is missing: pip install 'edgevision[demo]'"
+        ) from error
+    if not path.is_file():
+        raise SourceError(f"this scikit-image lacks {name}: pip install --upgrade 'edgevision[demo]'")
+    return path

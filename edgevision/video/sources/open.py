@@ -1,0 +1,154 @@
+"""The only place that knows what the address of a source looks like."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edgevision.errors import SourceError, nearest
+from edgevision.video.base import Source
+from edgevision.video.redact import redact
+from edgevision.video.sources.camera import (
+    CameraFactory,
+    camera_device,
+    camera_mode,
+    open_camera,
+    open_capture,
+)
+from edgevision.video.sources.chaos import SCHEME as CHAOS_SCHEME
+from edgevision.video.sources.chaos import ChaosSource, split_faults
+from edgevision.video.sources.demo import DemoSource
+from edgevision.video.sources.file import FileSource
+from edgevision.video.sources.gstreamer import open_csi, open_gst
+from edgevision.video.sources.images import ImagesSource
+from edgevision.video.sources.media import IMAGE_SUFFIXES, find_media, is_pattern
+from edgevision.video.sources.network import SCHEMES, open_stream
+from edgevision.video.sources.options import SourceOptions, split_options
+
+ACCEPTED = (
+    "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
+    "csi://0, gst://PIPELINE, rtsp://..., http://..., demo, chaos://SOURCE?..."
+)
+
+
+def open_source(
+    uri: str,
+    options: SourceOptions = SourceOptions(),  # noqa: B008  (frozen)
+    *,
+    camera_factory: CameraFactory = open_capture,
+    threads: int = 0,
+) -> Source:
+    """Opens whatever the address names; everything that can be checked before the first frame is.
+
+    Args:
+        uri: see :data:`ACCEPTED`; ``demo://?seconds=6&rounds=3`` sets the demo's length. A folder or pattern
+            of several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
+            for behind a ``?`` (:func:`camera_mode`), and cameras and streams how they are dealt with behind
+            a ``#`` (:class:`SourceOptions`).
+        options: for cameras and streams; what the address says goes before.
+        camera_factory: opens a camera by its index or device file.
+        threads: for decoding; 0 lets FFmpeg choose.
+
+    Raises:
+        SourceError: it does not exist, cannot be read, or is no kind of source.
+        SourceTimeoutError: a stream does not answer.
+        UsageError: an option in the address is wrong.
+    """
+    if uri == "demo" or uri.startswith("demo:"):
+        return DemoSource.from_uri(uri)
+    if uri.startswith(CHAOS_SCHEME):
+        inner, faults = split_faults(uri)
+        return ChaosSource(
+            open_source(inner, options, camera_factory=camera_factory, threads=threads), faults
+        )
+    device, scheme = camera_device(uri), _scheme(uri)
+    if device is not None:
+        uri, options = split_options(uri, options)
+        return open_camera(device, camera_mode(uri), options, camera_factory=camera_factory)
+    if scheme in SCHEMES:
+        uri, options = split_options(uri, options)
+        return open_stream(uri, options, threads=threads)
+    if scheme in ("gst", "csi"):
+        uri, options = split_options(uri, options)
+        return open_gst(uri, options) if scheme == "gst" else open_csi(uri, options)
+    path = _local_path(uri, scheme)
+    if path.is_dir() or is_pattern(str(path)):
+        return _open_several(path, threads)
+    if not path.exists():
+        raise _missing(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImagesSource([path], str(path))
+    return FileSource(path, threads=threads)
+
+
+def expand_sources(uri: str) -> list[str]:
+    """The sources that an address stands for: each video of a folder or pattern, else the address alone.
+
+    Videos stay apart, so that each has its own clock, audio, output and entry in a summary; a caller
+    runs them in turn. Images of a folder are the frames of one source and stay together.
+
+    Raises:
+        SourceError: the folder or pattern holds nothing to show, or both images and videos.
+    """
+    scheme = _scheme(uri)
+    if camera_device(uri) is not None or uri == "demo" or scheme not in ("", "file"):
+        return [uri]
+    path = _local_path(uri, scheme)
+    if not (path.is_dir() or is_pattern(str(path))):
+        return [uri]
+    media = find_media(str(path))
+    return [str(video) for video in media.paths] if media.kind == "videos" else [uri]
+
+
+def is_local(uri: str) -> bool:
+    """Whether the address is one of files on this machine, or the demo: what is read frame by frame. Only
+    opening it tells the same of an address in a network."""
+    return (
+        uri == "demo"
+        or uri.startswith("demo:")
+        or (camera_device(uri) is None and _scheme(uri) in ("", "file"))
+    )
+
+
+def _scheme(uri: str) -> str:
+    match = re.match(r"([a-zA-Z][\w+.-]*):(//|$)", uri)
+    return match.group(1).lower() if match else ""
+
+
+def _local_path(uri: str, scheme: str) -> Path:
+    if scheme == "file":
+        return Path(unquote(urlsplit(uri).path))
+    if scheme:
+        known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES)
+        raise SourceError(
+            f"unknown kind of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
+        )
+    return Path(uri)
+
+
+def _open_several(path: Path, threads: int) -> Source:
+    media = find_media(str(path))
+    if media.kind == "images":
+        folder = path if path.is_dir() else media.paths[0].parent
+        return ImagesSource(media.paths, str(path), folder=folder)
+    if len(media.paths) == 1:
+        return FileSource(media.paths[0], threads=threads)
+    raise SourceError(
+        f"{path} is {len(media.paths)} videos, which are {len(media.paths)} sources; open one at a time"
+    )
+
+
+def _missing(path: Path) -> SourceError:
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = [entry.name for entry in path.parent.iterdir()]
+    if path.parent == Path():
+        names += ["webcam", "demo"]
+    hint = nearest(path.name, names)
+    if not path.parent.is_dir():
+        return SourceError(
+            f"source not found: {path} (there is no folder {path.parent}); expected {ACCEPTED}"
+        )
+    return SourceError(f"source not found: {path}{hint}" + ("" if hint else f"; expected {ACCEPTED}"))

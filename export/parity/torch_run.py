@@ -1,0 +1,75 @@
+"""A training checkpoint at each stage: the reference that every exported file descends from."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.errors import UsageError
+from edgevision.export.parity.compare import StageOutputs
+from edgevision.export.segmenter import load_segmenter
+from edgevision.export.to_onnx import load_detector
+from edgevision.models.decode import Decoder
+from edgevision.models.normalise import normalise
+from edgevision.models.retinanet import HeadMaps
+from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
+from edgevision.models.unet import UNet
+from edgevision.training.checkpoint import Checkpoint
+from edgevision.training.config import DetectorTraining
+from edgevision.training.detection import detector_manifest
+from edgevision.training.segmentation import segmenter_manifest
+
+
+class TorchRun:
+    """A checkpoint in PyTorch, on the CPU; satisfies :class:`edgevision.export.parity.runs.Run`.
+
+    Args:
+        checkpoint: of ``edgevision train``.
+        heads: names of the head maps, as the exported file's manifest has them.
+
+    Raises:
+        ExportError: its weights do not fit its configuration.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, heads: tuple[str, ...]) -> None:
+        config = checkpoint.config
+        self._model: nn.Module
+        self._engine: TorchDetectorEngine | TorchSegmenterEngine
+        if isinstance(config, DetectorTraining):
+            self._model = load_detector(checkpoint)
+            decoder = Decoder(config.model, len(config.classes), config.decode)
+            self._engine = TorchDetectorEngine(self._model, decoder, detector_manifest(config))
+        else:
+            self._model = load_segmenter(checkpoint)
+            self._engine = TorchSegmenterEngine(self._model, segmenter_manifest(config))
+        self._heads = heads
+        self.name = self._engine.name
+        self.manifest: Manifest = self._engine.manifest
+
+    @torch.inference_mode()
+    def stages(self, frames: NDArray[np.uint8]) -> StageOutputs:
+        """See :meth:`edgevision.export.parity.runs.Run.stages`.
+
+        Raises:
+            UsageError: the network gives another number of head maps than the file has.
+        """
+        images = normalise(torch.from_numpy(frames))
+        maps = self._head_maps(images)
+        if len(maps) != len(self._heads):
+            raise UsageError(
+                f"the checkpoint of {self.manifest.name} gives {len(maps)} head maps, the model file "
+                f"{len(self._heads)}; give the checkpoint that the file was exported from"
+            )
+        heads = {name: one.numpy() for name, one in zip(self._heads, maps, strict=True)}
+        return StageOutputs(images.numpy(), heads, self._engine.infer({INPUT_NAME: frames}))
+
+    def _head_maps(self, images: Tensor) -> list[Tensor]:
+        if isinstance(self._model, UNet):
+            return [self._model.coarse(images)]
+        maps = cast("HeadMaps", self._model(images))
+        return [*maps.logits, *maps.deltas]

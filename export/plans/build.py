@@ -1,0 +1,194 @@
+"""One build path for TensorRT 10.3, 10.13, 11 and TensorRT for RTX: an ONNX file in, a plan out.
+
+The network is strongly typed, so precision is what the ONNX says and there are no precision flags
+(TensorRT 11 has none). Every name of the library that is used here exists in all four releases, but for
+those of :mod:`edgevision.export.plans.ahead`; ``tests/test_tensorrt_api.py`` holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.engines.trt.library import ErrorLog, listening
+from edgevision.engines.trt.plan import BatchRange, PlanLayer
+from edgevision.errors import EngineError, ExportError, UsageError
+from edgevision.export.plans.ahead import build_for
+from edgevision.export.plans.layer_dump import is_layer_dump, parse_layers
+from edgevision.export.plans.progress import BuildProgress, progress_monitor
+from edgevision.export.plans.targets import DeviceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What a user may choose of a build.
+
+    Attributes:
+        batch: batch sizes to build for; None takes 1, or the only one that the model takes.
+        workspace_mib: most scratch memory that a layer may take; None leaves it to the library.
+        dla_core: core of the deep learning accelerator to run on; None for the GPU.
+    """
+
+    batch: BatchRange | None = None
+    workspace_mib: int | None = None
+    dla_core: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPlan:
+    """What a build gives.
+
+    Attributes:
+        data: the plan.
+        batch: batch sizes that it takes.
+        layers: what it consists of.
+        dla_fallback: layers that the DLA cannot run.
+        timing_cache: what the builder measured, for the next build; None for TensorRT for RTX.
+        notes: what the user should know.
+    """
+
+    data: memoryview
+    batch: BatchRange
+    layers: tuple[PlanLayer, ...]
+    dla_fallback: tuple[str, ...] = ()
+    timing_cache: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _Ear:
+    """Keeps what is needed of a log that is otherwise tens of megabytes."""
+
+    def __init__(self) -> None:
+        self.errors = ErrorLog()
+        self.layers: tuple[PlanLayer, ...] = ()
+
+    def __call__(self, severity: str, message: str) -> None:
+        self.errors(severity, message)
+        if severity == "verbose" and is_layer_dump(message):
+            # Signals and waits between streams are no layers to anybody but the library.
+            self.layers = tuple(layer for layer in parse_layers(message) if layer.nodes)
+
+
+def build(
+    trt: Any,
+    model: Path,
+    data: bytes,
+    manifest: Manifest,
+    profile: DeviceProfile,
+    options: BuildOptions,
+    progress: BuildProgress,
+    timing_cache: bytes | None = None,
+) -> BuiltPlan:
+    """Builds a plan. It takes seconds to minutes; ``progress`` tells how far it is and stops it.
+
+    Args:
+        trt: the library.
+        model: name of the ONNX file, for messages.
+        data: its bytes.
+        manifest: its contract.
+        profile: what to build for.
+        options: the user's.
+        progress: where TensorRT reports to.
+        timing_cache: what an earlier build measured, ``b""`` to start one, None to keep none.
+
+    Raises:
+        ExportError: TensorRT cannot read the model; the node is named.
+        UsageError: the options do not fit the model or the device.
+        EngineError: TensorRT cannot build it here.
+        KeyboardInterrupt: it was called off.
+    """
+    ear = _Ear()
+    with listening(trt, ear) as logger:
+        builder = trt.Builder(logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse(data):
+            raise ExportError(f"{model}: {_parser_error(parser)}")
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        monitor = progress_monitor(trt, progress)
+        config.progress_monitor = monitor
+        if options.workspace_mib is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+        batch = _set_batch(builder, network, config, options.batch, model)
+        fallback: tuple[str, ...] = ()
+        if options.dla_core is not None:
+            fallback = _use_dla(trt, builder, network, config, options.dla_core, batch, manifest)
+        if profile.builds_anywhere:
+            build_for(trt, config, profile.compute_capability)
+        notes = _use_timing_cache(config, timing_cache)
+        plan = builder.build_serialized_network(network, config)
+        if progress.is_cancelled:
+            raise KeyboardInterrupt
+        if plan is None:
+            raise EngineError(
+                f"{model}: it cannot be built for {profile.title} ({ear.errors}); try a model with less "
+                "unusual operators, or a smaller --batch if memory is short"
+            )
+        measured = None
+        if timing_cache is not None:
+            cache = config.get_timing_cache()
+            measured = bytes(memoryview(cache.serialize()))
+    return BuiltPlan(memoryview(plan), batch, ear.layers, fallback, measured, notes)
+
+
+def _parser_error(parser: Any) -> str:
+    """The first thing that the parser rejected, with the node's name; what follows it is a consequence."""
+    if parser.num_errors == 0:
+        return "TensorRT's parser rejects it without a reason; check it with 'edgevision inspect'"
+    rejection = parser.get_error(0)
+    kind = rejection.node_operator()
+    node = f"node '{rejection.node_name()}' ({kind})" if kind else "the model"
+    return f"TensorRT cannot take {node}: {' '.join(rejection.desc().split())}"
+
+
+def _set_batch(builder: Any, network: Any, config: Any, batch: BatchRange | None, model: Path) -> BatchRange:
+    """Gives a model of any batch size a profile; holds one of a fixed size to it."""
+    frames = next(
+        tensor for tensor in map(network.get_input, range(network.num_inputs)) if tensor.name == INPUT_NAME
+    )
+    fixed, *sizes = frames.shape
+    if fixed > 0:
+        only = BatchRange(fixed, fixed, fixed)
+        if batch not in (None, only):
+            raise UsageError(f"{model} takes batches of {fixed} only; leave --batch out")
+        return only
+    batch = batch or BatchRange()
+    shapes = [(size, *sizes) for size in (batch.minimum, batch.optimum, batch.maximum)]
+    shape_range = builder.create_optimization_profile()
+    shape_range.set_shape(INPUT_NAME, *shapes)
+    config.add_optimization_profile(shape_range)
+    return batch
+
+
+def _use_dla(
+    trt: Any, builder: Any, network: Any, config: Any, core: int, batch: BatchRange, manifest: Manifest
+) -> tuple[str, ...]:
+    """Puts the network on a DLA core where it can run there; returns the layers that it cannot."""
+    if core >= builder.num_DLA_cores:
+        raise UsageError(
+            f"--dla {core}: this machine's TensorRT sees {builder.num_DLA_cores} DLA cores; "
+            "leave --dla out to use the GPU"
+        )
+    if manifest.precision == "fp32":
+        raise UsageError("a DLA runs FP16 and INT8 only; export the model with --precision fp16 first")
+    if batch.minimum != batch.maximum:
+        raise UsageError(
+            f"a DLA needs one batch size, found --batch {batch}; give the same number three times"
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    built_layers = map(network.get_layer, range(network.num_layers))
+    return tuple(built_layer.name for built_layer in built_layers if not config.can_run_on_DLA(built_layer))
+
+
+def _use_timing_cache(config: Any, timing_cache: bytes | None) -> tuple[str, ...]:
+    if timing_cache is None:
+        return ()
+    if config.set_timing_cache(config.create_timing_cache(timing_cache), False):
+        return ()
+    config.set_timing_cache(config.create_timing_cache(b""), False)
+    return ("the timing cache is another TensorRT's or another GPU's, so it is started anew",)

@@ -1,0 +1,220 @@
+"""The devices that plans are built for (``configs/devices/*.yaml``), and which of them this machine is."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgevision.config import config_folder, load_config
+from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
+from edgevision.engines.trt.library import is_installed
+from edgevision.engines.trt.plan import Flavour
+from edgevision.errors import ConfigError, EngineError, UsageError, nearest
+
+BOARD = Path("/proc/device-tree/model")
+AUTO = "auto"
+
+
+class Software(msgspec.Struct, frozen=True):
+    """A release of the device's system, and what it brings.
+
+    Attributes:
+        name: such as ``JetPack 6.2``.
+        tensorrt, cuda: versions, without the last number.
+        dla: whether its TensorRT builds for the DLA of this device; None where nobody could say.
+    """
+
+    name: str
+    tensorrt: str
+    cuda: str | None = None
+    dla: bool | None = None
+
+
+class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of ``configs/devices``. What could not be supported by a source is left out.
+
+    Attributes:
+        title: for people.
+        flavour: which library builds for it. TensorRT for RTX builds ahead of time on any machine; plans
+            of TensorRT are built on the device itself.
+        compute_capability: such as ``8.7``.
+        aliases: other names of the target.
+        boards: texts of which one is in the board's own name (``/proc/device-tree/model``).
+        gpus: words of which one is in the GPU's name, as the driver says it.
+        memory_gb: what it is sold with; a Jetson shares it between GPU and CPU.
+        dla_cores: 0 where it has none.
+        video_encoder, video_decoder: whether there is one in hardware.
+        software: releases of its system.
+        power_modes: as ``nvpmodel`` names them, or their watts.
+        sources: for each of the facts above, where it was read.
+    """
+
+    title: str
+    flavour: Flavour
+    compute_capability: str
+    aliases: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    memory_gb: tuple[int, ...] = ()
+    dla_cores: int | None = None
+    video_encoder: bool | None = None
+    video_decoder: bool | None = None
+    software: tuple[Software, ...] = ()
+    power_modes: tuple[str, ...] = ()
+    sources: dict[str, str]
+
+    @property
+    def builds_anywhere(self) -> bool:
+        return self.flavour == "tensorrt-rtx"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A profile under the name that the user knows it by."""
+
+    name: str
+    profile: DeviceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What matters of a machine when a plan is built.
+
+    Attributes:
+        architecture: ``x86_64``, ``aarch64``.
+        board: what the board calls itself; ``""`` on a PC.
+        gpu: name of the GPU; ``""`` where there is none.
+        compute_capability: of the GPU; ``""`` where there is none.
+        no_gpu: why there is no GPU; ``""`` where there is one.
+        libraries: those that are installed.
+    """
+
+    architecture: str
+    board: str
+    gpu: str
+    compute_capability: str
+    no_gpu: str
+    libraries: frozenset[Flavour]
+
+    def __str__(self) -> str:
+        what = self.board or self.architecture
+        return f"{what} with {self.gpu}" if self.gpu else f"{what} without a usable NVIDIA GPU"
+
+    def is_target(self, profile: DeviceProfile) -> bool:
+        """Whether this machine is such a device."""
+        if profile.compute_capability != self.compute_capability:
+            return False
+        by_board = any(text.lower() in self.board.lower() for text in profile.boards)
+        return by_board or bool(set(profile.gpus) & set(self.gpu.split()))
+
+
+def load_targets() -> dict[str, DeviceProfile]:
+    """Every profile that ships, by target name, in alphabetical order.
+
+    Raises:
+        ConfigError: a file is damaged, or there is none.
+    """
+    folder = config_folder() / "devices"
+    profiles = {path.stem: load_config(path, DeviceProfile) for path in sorted(folder.glob("*.yaml"))}
+    if not profiles:
+        raise ConfigError(f"no device profiles in {folder}; install edgevision again")
+    return profiles
+
+
+def this_machine(board: Path = BOARD) -> Machine:
+    """What this machine is."""
+    gpu, compute_capability, why = "", "", ""
+    try:
+        device = open_device(load_cuda())
+        gpu, compute_capability = device.name, device.compute_capability
+    except EngineError as error:
+        why = str(error)
+    try:
+        # The device tree's texts end in a null.
+        name = board.read_bytes().decode(errors="replace").rstrip("\0\n ")
+    except OSError:
+        name = ""
+    flavours: tuple[Flavour, ...] = ("tensorrt", "tensorrt-rtx")
+    libraries = frozenset(flavour for flavour in flavours if is_installed(flavour))
+    return Machine(platform.machine(), name, gpu, compute_capability, why, libraries)
+
+
+def find_target(name: str, machine: Machine) -> Target:
+    """The target of this name.
+
+    Args:
+        name: a target, one of its aliases, or ``auto`` for what this machine is.
+        machine: this machine.
+
+    Raises:
+        UsageError: there is no such target.
+        EngineError: ``auto`` where there is no GPU.
+    """
+    profiles = load_targets()
+    if name == AUTO:
+        return _own_target(profiles, machine)
+    by_alias = {alias: target for target, profile in profiles.items() for alias in profile.aliases}
+    target = by_alias.get(name, name)
+    if target not in profiles:
+        known = (AUTO, *profiles, *by_alias)
+        family = [target for target in profiles if name and name in target]  # as 'orin' in jetson-orin-nano
+        hint = nearest(name, known) or f"; choose one of {', '.join(family or (AUTO, *profiles))}"
+        raise UsageError(f"unknown target '{name}'{hint}")
+    return Target(target, profiles[target])
+
+
+def check_builds_here(target: Target, machine: Machine, command: Sequence[str]) -> None:
+    """Refuses a target that only the device itself can build for.
+
+    Args:
+        target: what to build for.
+        machine: this machine.
+        command: what the user typed, without ``--target``: how to do the same on the device.
+
+    Raises:
+        UsageError: this machine is not the device; the message holds the command to run there.
+    """
+    profile = target.profile
+    if not profile.builds_anywhere and not machine.is_target(profile):
+        there = shlex.join([*command, "--target", target.name])
+        raise UsageError(
+            f"a plan for {profile.title} is built on the device itself, and this machine is {machine}; "
+            f"copy the model there and run: {there}"
+        )
+
+
+def _own_target(profiles: dict[str, DeviceProfile], machine: Machine) -> Target:
+    """TensorRT where it is installed, for it tunes on the GPU at hand; TensorRT for RTX otherwise."""
+    if not machine.gpu:
+        anywhere = ", ".join(name for name, profile in profiles.items() if profile.builds_anywhere)
+        raise EngineError(
+            f"--target auto builds for this machine's GPU, but {machine.no_gpu}; "
+            f"or name a target that is built without a GPU: {anywhere}"
+        )
+    if "tensorrt" in machine.libraries:
+        for name, profile in profiles.items():
+            if not profile.builds_anywhere and machine.is_target(profile):
+                return Target(name, profile)
+        return _unlisted(machine)
+    for name, profile in profiles.items():
+        if profile.builds_anywhere and profile.compute_capability == machine.compute_capability:
+            return Target(name, profile)  # where the library is missing too, loading it says how to get it
+    return _unlisted(machine)
+
+
+def _unlisted(machine: Machine) -> Target:
+    """A GPU that nobody wrote a profile for: TensorRT builds for it all the same."""
+    name = "sm" + machine.compute_capability.replace(".", "")
+    profile = DeviceProfile(
+        title=machine.gpu,
+        flavour="tensorrt",
+        compute_capability=machine.compute_capability,
+        gpus=tuple(machine.gpu.split()),
+        sources={"compute_capability": "CUDA runtime"},
+    )
+    return Target(name, profile)
