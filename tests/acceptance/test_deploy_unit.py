@@ -1,0 +1,67 @@
+"""The systemd unit fits the program: its options exist, its exit codes are ours, and systemd takes it."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from edgevision.cli import main
+from edgevision.errors import UsageError
+from edgevision.service.health import STALE_S
+from tests.support.paths import ROOT
+
+UNIT = ROOT / "deploy" / "edgevision@.service"
+
+
+def settings():
+    """Every setting of the unit, in order; a name may come twice."""
+    lines = (line for line in UNIT.read_text().splitlines() if re.match(r"[A-Z]\w*=", line))
+    return [tuple(line.split("=", 1)) for line in lines]
+
+
+def setting(name):
+    (value,) = [value for key, value in settings() if key == name]
+    return value
+
+
+def test_the_command_line_is_one_that_the_program_takes(capsys):
+    program, command, *arguments = setting("ExecStart").split()
+    assert (program, command, arguments[-1]) == ("/opt/edgevision/bin/edgevision", "run", "$ARGUMENTS")
+    with pytest.raises(SystemExit) as ended:
+        main([command, *arguments[:-1], "--source", "nowhere.mp4"])
+    assert ended.value.code == 1  # the options are fine, the source is missing
+    assert '"level":"error"' in capsys.readouterr().err
+
+
+def test_the_example_in_the_unit_names_options_that_exist(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    known = capsys.readouterr().out
+    text = UNIT.read_text() + (ROOT / "docs" / "operations.md").read_text()
+    elsewhere = ("--minutes", "--json", "--warm-up", "--debug", "--system", "--shell", "--now")
+    for option in re.findall(r"--[a-z][a-z-]+", text):
+        assert option in known or option in elsewhere, option
+
+
+def test_exit_codes_are_those_of_the_program():
+    assert int(setting("RestartForceExitStatus")) == 128 + signal.SIGHUP
+    assert int(setting("SuccessExitStatus")) == 128 + signal.SIGTERM
+    assert int(setting("RestartPreventExitStatus")) == UsageError.exit_code
+
+
+def test_the_watchdog_waits_longer_than_a_stream_may_stall():
+    assert setting("Type") == "notify"
+    assert float(setting("WatchdogSec")) > STALE_S
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_takes_it(tmp_path):
+    here = tmp_path / "edgevision@gate.service"
+    here.write_text(UNIT.read_text().replace("/opt/edgevision/bin/edgevision", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(here)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

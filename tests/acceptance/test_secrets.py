@@ -1,0 +1,109 @@
+"""Nothing that the command line says, in success or failure, holds a part of an address's credentials."""
+
+import http.server
+import threading
+
+import pytest
+
+from edgevision.cli import main
+from tests.support.models import write_colour_model
+from tests.support.video import write_clip
+
+SECRETS = ("annette", "s3cret", "t0ken")
+NOBODY = "rtsp://annette:s3cret@127.0.0.1:1/live?token=t0ken"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_colour_model(tmp_path_factory.mktemp("model") / "colours.onnx"))
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    """Runs a command; its exit code and all that it said, which holds no secret."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+
+    def run(*arguments):
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        said = "".join(capfd.readouterr())
+        for written in [
+            said.encode(),
+            *(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()),
+        ]:
+            assert not any(secret.encode() in written for secret in SECRETS), said
+        return code, said
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        NOBODY,
+        f"{NOBODY}#timeout=1s",
+        f"{NOBODY}#tiemout=1s",
+        f"chaos://{NOBODY}?drop=0.1",
+        f"chaos://{NOBODY}",
+        NOBODY.replace("rtsp", "rstp"),
+        NOBODY.replace("rtsp", "http"),
+        f"gst://rtspsrc location={NOBODY} user-pw=s3cret ! nothing",
+    ],
+)
+def test_sources_that_fail(call, model, source):
+    code, said = call("run", "--source", source, "--model", model, "--save-json", "out.jsonl")
+    assert code in (1, 2)
+    (line,) = said.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_several_sources_that_fail(call, model):
+    code, said = call("run", "--source", NOBODY, "--source", f"{NOBODY}2", "--model", model, "--output", "o/")
+    assert code == 1
+    assert said.count("Connection refused") >= 2
+
+
+class Stream:
+    """An address on this machine that serves one clip, without a length: live."""
+
+    def __init__(self, content):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.uri = f"http://annette:s3cret@127.0.0.1:{self.server.server_port}/live?token=t0ken"
+
+
+@pytest.fixture
+def stream(tmp_path_factory):
+    clip = write_clip(tmp_path_factory.mktemp("clip") / "a.ts", [40 * number for number in range(20)])
+    stream = Stream(clip.read_bytes())
+    yield stream
+    stream.server.shutdown()
+    stream.server.server_close()
+
+
+def test_a_stream_that_runs_and_breaks_off(call, model, stream):
+    code, said = call(
+        *("run", "--source", f"{stream.uri}#reconnect=2", "--model", model, "--max-frames", "15"),
+        *("--output", "out.mp4", "--save-json", "out.jsonl", "--stats", "stats.json"),
+    )
+    assert code in (0, 1)
+    assert f"http://127.0.0.1:{stream.server.server_port}/live?..." in said
+
+
+def test_labels_need_files(call, model, stream):
+    code, said = call("label", stream.uri, "--model", model, "--out", "labels.json")
+    assert code == 2
+    assert "is a live source; record it first" in said

@@ -1,0 +1,121 @@
+"""The benchmark of the engines: its sums by hand, and its command on a model that ships."""
+
+import importlib.util
+import json
+import sys
+import threading
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgevision.contract.manifest import read_manifest
+from edgevision.engines import FakeEngine
+from edgevision.engines.fake import bright_objects
+from edgevision.zoo import default_model
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def engines():
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for a program that is started there
+    spec = importlib.util.spec_from_file_location("benchmark_engines", ROOT / "benchmarks" / "engines.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def turns(engines, *times_ms):
+    return [engines.Turn(wall, 2 * wall) for wall in times_ms]
+
+
+def test_times_and_gains_are_summed_up_turn_by_turn(engines):
+    found = engines.summary(turns(engines, 1.0, 2.0, 10.0), turns(engines, 2.0, 8.0, 10.0))
+    # Gains 2, 4 and 1: their median is not the ratio of the medians, which is 4.
+    assert found == {"median_ms": 2.0, "p95_ms": 10.0, "cpu_ms": 4.0, "speedup": 2.0}
+
+
+def test_engines_take_turns_in_an_order_that_turns_round(engines):
+    order = []
+
+    class Noted(FakeEngine):
+        def infer(self, inputs):
+            order.append((self.manifest.name, int(inputs["frames"][0, 0, 0, 0])))
+            return super().infer(inputs)
+
+    manifest = FakeEngine().manifest
+    kinds = {}
+    for name in ("a", "b"):
+        kinds["fp32", name] = Noted(manifest=msgspec.structs.replace(manifest, name=name))
+    pictures = [np.full((1, 320, 320, 3), value, np.uint8) for value in (7, 9)]
+    times = engines.take_turns(kinds, pictures, 3)
+    assert order[-6:] == [("a", 7), ("b", 7), ("b", 9), ("a", 9), ("a", 7), ("b", 7)]
+    assert {kind: len(values) for kind, values in times.items()} == {("fp32", "a"): 3, ("fp32", "b"): 3}
+
+
+def test_frames_a_second_are_of_all_requests_together(engines):
+    together = threading.Barrier(3)
+
+    def answer(image):
+        together.wait(timeout=10)  # unless three run at a time this breaks
+        return bright_objects(image)
+
+    kinds = {("fp32", "a"): FakeEngine(answer, latency_ms=20, requests=3)}
+    rates = engines.throughput(kinds, [np.zeros((1, 320, 320, 3), np.uint8)], 2)
+    assert 0 < rates["fp32", "a"] <= 3 / 0.020
+
+
+def test_an_engine_that_is_missing_is_named(engines):
+    found = engines.open_or_say(default_model().path, "onnxruntime-cuda", 1, 1)
+    assert "onnxruntime-gpu" in found
+
+
+def test_the_command_measures_every_precision(engines, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "engines_here", lambda: ["onnxruntime"])
+    out = tmp_path / "engines.json"
+    arguments = ["--models", "retinanet-light", "--rounds", "2", "--images", "0", "--json", str(out)]
+    monkeypatch.setattr(sys, "argv", ["engines.py", *arguments])
+    assert engines.main() == 0
+    result = json.loads(out.read_text())
+    (model,) = result["models"]
+    assert [row["precision"] for row in model["engines"]] == ["fp32", "fp16", "int8"]
+    assert all(0 < row["median_ms"] <= row["p95_ms"] for row in model["engines"])
+    assert model["engines"][0]["speedup"] == 1
+    assert all(row["recordings_fps"] > 0 for row in model["engines"])
+    assert [row["accuracy"] for row in model["engines"]] == [None] * 3
+    assert capsys.readouterr().out == engines.markdown(result) + "\n"
+
+
+def test_accuracy_is_that_of_the_first_labelled_pictures(engines):
+    if not engines.SHARED.is_dir():
+        pytest.skip("../shared/data is not here: there are no labelled pictures")
+    yardstick = engines.find_yardstick(read_manifest(default_model("detection").path), 5)
+    assert (yardstick.figure, yardstick.pictures) == ("ap50_mean", 5)
+    yardstick = engines.find_yardstick(read_manifest(default_model("segmentation").path), 4)
+    assert (yardstick.figure, yardstick.pictures) == ("miou", 4)
+
+
+def test_a_model_that_does_not_exist_is_one_line(engines, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["engines.py", "--models", "no-such-model"])
+    assert engines.main() != 0
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_page_shows_the_result_that_lies_beside_it(engines):
+    folder = ROOT / "docs" / "benchmarks"
+    result = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
+    page = (folder / "engines.md").read_text(encoding="utf-8")
+    assert engines.markdown(result) in page
+    assert f"`{result['commit']}`" in page
+    assert result["machine"]["processor"] in page
+
+
+def test_int8_in_openvino_is_faster_than_fp32_in_onnx_runtime_by_what_was_promised(engines):
+    result = json.loads((ROOT / "docs" / "benchmarks" / "engines.json").read_text(encoding="utf-8"))
+    (model,) = [one for one in result["models"] if one["model"] == engines.RESNET18]
+    (row,) = [
+        row for row in model["engines"] if row["precision"] == "int8" and row["engine"].startswith("OpenVINO")
+    ]
+    assert row["speedup"] >= 1.3

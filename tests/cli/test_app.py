@@ -1,0 +1,171 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edgevision import __version__, zoo
+from edgevision.cli import main
+from edgevision.cli.app import EXIT_BUG
+from edgevision.errors import EdgeVisionError, UsageError
+from tests.support.models import write_bright_segmenter, write_colour_model
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes 'edgevision models' raise what a test wants."""
+
+    def fail(error):
+        def raise_it():
+            raise error
+
+        monkeypatch.setattr(zoo, "list_models", raise_it)
+
+    return fail
+
+
+def test_version_and_help(call):
+    assert call("--version") == (0, f"edgevision {__version__}\n", "")
+    code, out, _ = call("--help")
+    assert code == 0
+    for word in ("run", "models", "--debug", "edgevision run --source webcam", "Exit codes"):
+        assert word in out
+    code, out, _ = call("run", "--help")
+    assert code == 0
+    options = "source model engine conf classes output save-json display max-frames stats overwrite"
+    for option in options.split():
+        assert f"--{option}" in out
+    assert "edgevision run --source street.mp4" in out
+
+
+def test_help_starts_without_the_heavy_parts():
+    code = (
+        "import sys; from edgevision.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = ('onnxruntime', 'av', 'torch', 'onnx')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(EdgeVisionError("found a, expected b"), 1), (UsageError("found a, expected b"), 2)]
+)
+def test_an_error_is_one_line_and_its_exit_code(call, failing, error, code):
+    failing(error)
+    assert call("models") == (code, "", "error: found a, expected b\n")
+
+
+def test_an_error_of_several_lines_becomes_one(call, failing):
+    failing(EdgeVisionError("first\n  second\n"))
+    assert call("models")[2] == "error: first second\n"
+
+
+def test_a_bug_is_one_line_that_asks_for_a_report(call, failing):
+    failing(ZeroDivisionError("division by zero"))
+    code, _, err = call("models")
+    assert code == EXIT_BUG == 70
+    assert err.count("\n") == 1
+    assert "ZeroDivisionError: division by zero" in err
+    assert "--debug" in err
+
+
+@pytest.mark.parametrize("arguments", [("--debug", "models"), ("models", "--debug")])
+def test_debug_shows_the_traceback_wherever_it_stands(call, failing, arguments):
+    failing(UsageError("nonsense"))
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert "Traceback" in err
+    assert err.endswith("error: nonsense\n")
+    assert "Traceback" not in call("models")[2]
+
+
+def test_an_interrupt_is_130(call, failing):
+    failing(KeyboardInterrupt())
+    assert call("models") == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "no source; name one with --source"),
+        (["models", "--jsn"], "No such option: --jsn"),
+        (["models", "extra"], "extra"),
+        (["--foo"], "No such option: --foo"),
+        (["--foo", "models"], "No such option: --foo"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(call, arguments, message):
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert "--help" in err
+
+
+def test_models_of_an_empty_zoo(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
+    code, out, _ = call("models")
+    assert code == 0
+    assert "no models ship" in out
+    assert call("models", "--json")[1].strip() == "[]"
+
+
+def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
+    write_bright_segmenter(tmp_path / "unet.onnx")
+    write_colour_model(tmp_path / "light.onnx")
+    write_colour_model(tmp_path / "light.int8.onnx")
+    code, out, err = call("models", "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == ["light", "light.int8", "unet"]
+    assert rows[0] == {
+        "name": "light",
+        "task": "detection",
+        "classes": ["blue", "green", "red"],
+        "input": [64, 64],
+        "size": (tmp_path / "light.onnx").stat().st_size,
+        "figures": {"ap50_mean": 0.5},
+        "licence": "made by a test",
+        "path": str(tmp_path / "light.onnx"),
+    }
+    out = call("models")[1]
+    assert "light.int8" in out
+    assert "ap50_mean 0.5" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--output", "a.mp4", "--source", "demo", "--output", "b.jsonl"],
+        ["run", "--source", "demo", "--output=a.mp4", "--output", "a.mp4"],
+    ],
+)
+def test_an_option_that_takes_one_value_is_not_given_twice(call, arguments):
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err == "error: --output is given twice; it takes one value, so one of them would be lost\n"
+
+
+def test_options_that_take_several_values_and_flags_may_stand_twice(call):
+    code, _, err = call(
+        *("run", "--source", "absent-1.mp4", "--source", "absent-2.mp4", "--overwrite", "--overwrite")
+    )
+    assert code == 1
+    assert "given twice" not in err

@@ -1,0 +1,288 @@
+"""'edgevision label' with a teacher that finds what is bright: its score is the brightness, 1 for 255."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.cli import main
+from edgevision.data.detection.dataset import load_coco
+from tests.support.models import picture_with_block, write_bright_segmenter, write_colour_model
+from tests.support.paths import ROOT
+from tests.support.video import number_of, write_clip
+
+THRESHOLDS = ("--positive", "0.9", "--ignore", "0.8")
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    write_colour_model(tmp_path / "teacher.onnx")
+
+    def run(*arguments, model="teacher.onnx"):
+        with pytest.raises(SystemExit) as ended:
+            main(["label", "--model", model, *map(str, arguments)])
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.err
+
+    return run
+
+
+def write_photos(folder: Path) -> Path:
+    """Strong red, weak green (0.84), and nothing, in pictures of different sizes."""
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "a.png"), picture_with_block(64, 64, (8, 16, 40, 48), (0, 0, 255)))
+    cv2.imwrite(str(folder / "b.png"), picture_with_block(128, 64, (16, 16, 80, 48), (0, 215, 0)))
+    cv2.imwrite(str(folder / "c.png"), picture_with_block(64, 64, (0, 0, 64, 64), (30, 30, 30)))
+    return folder
+
+
+def read(path: str) -> dict:
+    return json.loads(Path(path).read_text())
+
+
+def test_pictures_of_a_folder(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    code, err = call("photos", "--out", "labels.json", *THRESHOLDS)
+    assert code == 0, err
+    document = read("labels.json")
+    assert [(e["file_name"], e["width"], e["height"]) for e in document["images"]] == [
+        ("a.png", 64, 64),
+        ("b.png", 128, 64),
+        ("c.png", 64, 64),
+    ]
+    names = {e["id"]: e["name"] for e in document["categories"]}
+    first, second = document["annotations"]
+    assert (names[first["category_id"]], first["iscrowd"], first["score"]) == ("red", 0, 1.0)
+    assert first["bbox"] == pytest.approx([8, 16, 32, 32])
+    assert first["area"] == pytest.approx(1024)
+    assert (names[second["category_id"]], second["iscrowd"]) == ("green", 1)
+    assert second["score"] == pytest.approx(215 / 255, abs=1e-4)
+    assert second["bbox"] == pytest.approx([16, 16, 64, 32], abs=2)
+    assert "red 1" in err
+    assert "regions to ignore: 1" in err
+    assert str(tmp_path / "photos") in err
+    # What is written is what training and evaluation read.
+    loaded = load_coco("labels.json", "photos", ["red", "green"])
+    assert [one.ignore.tolist() for one in loaded.images] == [[False], [True], []]
+    assert all(one.path.is_file() for one in loaded.images)
+
+
+def test_several_places_share_one_root(call, tmp_path):
+    write_photos(tmp_path / "data" / "first")
+    write_photos(tmp_path / "data" / "second")
+    code, err = call("data/first", "data/second/a.png", "--out", "labels.json", *THRESHOLDS)
+    assert code == 0, err
+    names = [entry["file_name"] for entry in read("labels.json")["images"]]
+    assert names == ["first/a.png", "first/b.png", "first/c.png", "second/a.png"]
+
+
+def test_classes(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    code, _ = call(
+        "photos", "--out", "labels.json", "--classes", "Green", "--positive", "0.8", "--ignore", "0.5"
+    )
+    assert code == 0
+    document = read("labels.json")
+    assert [e["name"] for e in document["categories"]] == ["green"]
+    assert len(document["images"]) == 3
+    assert [(e["image_id"], e["iscrowd"]) for e in document["annotations"]] == [(2, 0)]
+
+
+def clip(path: Path, frames: int = 10) -> Path:
+    return write_clip(path, [40 * i for i in range(frames)])
+
+
+def test_every_nth_frame_of_videos(call, tmp_path):
+    clip(tmp_path / "walk.mp4")
+    clip(tmp_path / "drive.mp4", 7)
+    arguments = ("walk.mp4", "drive.mp4", "--every", 4, "--out", "labels.json", *THRESHOLDS)
+    code, err = call(*arguments)
+    assert (code, "--images-out" in err) == (2, True)
+    code, err = call(*arguments, "--images-out", "frames/new")
+    assert code == 0, err
+    names = [entry["file_name"] for entry in read("labels.json")["images"]]
+    assert names == [f"walk_{i:06d}.jpg" for i in (0, 4, 8)] + [f"drive_{i:06d}.jpg" for i in (0, 4)]
+    assert [number_of(cv2.imread(f"frames/new/{name}")) for name in names] == [0, 4, 8, 0, 4]
+    loaded = load_coco("labels.json", "frames/new", ["red", "green", "blue"])
+    # The teacher boxes the white bars: none in frame 0, bit 2 in frame 4, bit 3 in frame 8.
+    assert [len(one.boxes) for one in loaded.images] == [0, 1, 1, 0, 1]
+    np.testing.assert_allclose(loaded.images[1].boxes[0], [40, 0, 60, 48], atol=4)
+    np.testing.assert_allclose(loaded.images[2].boxes[0], [60, 0, 80, 48], atol=4)
+
+
+def test_frames_drawn_at_random_are_the_same_for_a_seed(call, tmp_path):
+    clip(tmp_path / "walk.mp4", 40)
+    chosen = {}
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        code, _ = call("walk.mp4", "--every", 10, "--seed", seed, "--images-out", run, "--out", f"{run}.json")
+        assert code == 0
+        chosen[run] = [int(e["file_name"][5:11]) for e in read(f"{run}.json")["images"]]
+    assert chosen["a"] == chosen["b"] != chosen["c"]
+    assert [index // 10 for index in chosen["a"]] == [0, 1, 2, 3]
+    assert any(index % 10 for index in chosen["a"])
+
+
+def existing(path: Path, size: tuple[int, int] = (64, 64)) -> dict:
+    """Red is labelled in a.png where it is, in b.png nothing is, and a note that nobody reads is kept."""
+    document = {
+        "info": {"made by": "hand"},
+        "images": [
+            {"id": 40, "file_name": "a.png", "width": size[0], "height": size[1], "source": "camera 3"},
+            {"id": 50, "file_name": "b.png", "width": 128, "height": 64},
+        ],
+        "annotations": [
+            {
+                "id": 8,
+                "image_id": 40,
+                "category_id": 3,
+                "bbox": [8, 16, 32, 33],
+                "iscrowd": 0,
+                "note": "sure",
+            },
+            {"id": 9, "image_id": 50, "category_id": 3, "bbox": [100, 0, 9, 9], "iscrowd": 0},
+        ],
+        "categories": [{"id": 3, "name": "Red"}, {"id": 4, "name": "person"}],
+    }
+    path.write_text(json.dumps(document))
+    return document
+
+
+def test_existing_labels_are_kept_and_completed_with_regions_to_ignore(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    before = existing(tmp_path / "real.json")
+    arguments = (
+        "photos",
+        "--merge",
+        "real.json",
+        "--out",
+        "more.json",
+        "--positive",
+        "0.8",
+        "--ignore",
+        "0.5",
+    )
+    code, err = call(*arguments)
+    assert code == 0, err
+    after = read("more.json")
+    assert after["info"] == before["info"]
+    assert after["images"][:2] == before["images"]
+    assert after["annotations"][:2] == before["annotations"]
+    assert after["categories"][:2] == before["categories"]
+    # a.png has its red box already; the green one of b.png is new, and only to be ignored, sure as it is.
+    (added,) = after["annotations"][2:]
+    names = {e["id"]: e["name"] for e in after["categories"]}
+    assert (added["id"], added["image_id"], added["iscrowd"]) == (10, 50, 1)
+    assert names[added["category_id"]] == "green"
+    assert added["score"] == pytest.approx(215 / 255, abs=1e-4)
+    # c.png was not in the file.
+    assert (after["images"][2]["id"], after["images"][2]["file_name"]) == (51, "c.png")
+    assert "2 of the pictures were in real.json" in err
+    assert read("real.json") == before
+
+
+def test_labels_of_other_pictures_are_noticed(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    existing(tmp_path / "real.json", size=(640, 480))
+    code, err = call("photos", "--merge", "real.json", "--out", "more.json")
+    assert code == 1
+    assert "64x64" in err
+    assert "640x480" in err
+    assert not Path("more.json").exists()
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "photos" / "x.png")
+    (tmp_path / "photos" / "b.png").rename(tmp_path / "photos" / "y.png")
+    code, err = call("photos", "--merge", "real.json", "--out", "more.json")
+    assert code == 0
+    assert "check which folder" in err
+
+
+def test_with_flip_both_views_are_used(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    assert call("photos", "--out", "once.json", *THRESHOLDS)[0] == 0
+    assert call("photos", "--out", "twice.json", "--flip", *THRESHOLDS)[0] == 0
+    once, twice = read("once.json")["annotations"], read("twice.json")["annotations"]
+    assert [e["category_id"] for e in once] == [e["category_id"] for e in twice]
+    for first, second in zip(once, twice, strict=True):
+        assert second["bbox"] == pytest.approx(first["bbox"], abs=2.1)
+
+
+def test_damaged_input_is_skipped_and_named(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "photos" / "b.png").write_bytes(b"nonsense")
+    code, err = call("photos", "--out", "labels.json", *THRESHOLDS)
+    assert code == 3
+    assert "b.png" in err
+    assert [e["file_name"] for e in read("labels.json")["images"]] == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["photos", "--out", "taken.json"], ["exists", "--overwrite"]),
+        (["photos", "--out", "nowhere/x.json"], ["nowhere"]),
+        (["nothing.mp4", "--out", "x.json"], ["not found: nothing.mp4"]),
+        (["photos", "--out", "x.json", "--positive", "0.2"], ["ignore <= positive"]),
+        (["photos", "--out", "x.json", "--classes", "grene"], ["no class 'grene'", "'green'"]),
+        (["photos", "--out", "x.json", "--merge", "taken.json"], ["taken.json", "not COCO"]),
+        (["photos", "--out", "x.json", "--merge", "nothing.json"], ["not found"]),
+        (["photos", "photos", "--out", "x.json"], ["twice"]),
+        (
+            ["one/walk.mp4", "two/walk.mp4", "--images-out", "f", "--out", "x.json"],
+            ["two videos are called 'walk'"],
+        ),
+        (["one/walk.mp4", "--images-out", "full", "--out", "x.json"], ["exists", "walk_000000.jpg"]),
+        (["one/walk.mp4", "--images-out", "taken.json", "--out", "x.json"], ["taken.json"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_writes_nothing(call, tmp_path, arguments, words):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "taken.json").write_text("[]")
+    for folder in ("one", "two", "full"):
+        (tmp_path / folder).mkdir()
+    clip(tmp_path / "one" / "walk.mp4", 3)
+    clip(tmp_path / "two" / "walk.mp4", 3)
+    (tmp_path / "full" / "walk_000000.jpg").write_bytes(b"kept")
+    code, err = call(*arguments)
+    assert code in (1, 2)
+    assert err.count("\n") == 1, err
+    for word in words:
+        assert word in err
+    assert not Path("x.json").exists()
+    assert Path("taken.json").read_text() == "[]"
+    assert Path("full/walk_000000.jpg").read_bytes() == b"kept"
+
+
+def test_a_segmenter_is_no_teacher(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    write_bright_segmenter(tmp_path / "bright.onnx")
+    code, err = call("photos", "--out", "x.json", model="bright.onnx")
+    assert code == 2
+    assert "expected a detector" in err
+
+
+def test_an_interrupted_run_keeps_what_it_has(call, tmp_path):
+    clip(tmp_path / "long.mp4", 4000)
+    command = [sys.executable, "-m", "edgevision", "label", "long.mp4", "--model", "teacher.onnx"]
+    command += ["--images-out", "frames", "--out", "labels.json"]
+    root = str(ROOT)
+    environment = {**os.environ, "PYTHONPATH": root}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("frames/*_00001?.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "ended early by SIGINT" in err
+    images = read("labels.json")["images"]
+    assert 10 <= len(images) < 4000
+    assert {e["file_name"] for e in images} == {path.name for path in tmp_path.glob("frames/*.jpg")}

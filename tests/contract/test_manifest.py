@@ -1,0 +1,234 @@
+import hashlib
+import json
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgevision.contract.manifest import (
+    METADATA_KEY,
+    check_contract,
+    content_sha256,
+    decode_manifest,
+    read_manifest,
+    read_onnx_metadata,
+    write_manifest,
+)
+from edgevision.errors import ManifestError, ModelError
+from edgevision.types import TensorSpec
+from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_colour_model(tmp_path / "colours.onnx")
+
+
+def onnx_metadata(path):
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def test_what_was_written_is_read_back(model):
+    found = read_manifest(model)
+    assert found == msgspec.structs.replace(colour_manifest(), sha256=found.sha256)
+    assert len(found.sha256) == 64
+
+
+def test_our_reading_equals_that_of_the_onnx_package(model, tmp_path):
+    assert read_onnx_metadata(model) == onnx_metadata(model)
+    loaded = onnx.load(model)
+    for key, value in {"author": "Zoë", "empty": "", "long": "x" * 100_000}.items():
+        loaded.metadata_props.add(key=key, value=value)
+    onnx.save(loaded, str(tmp_path / "more.onnx"))
+    assert read_onnx_metadata(tmp_path / "more.onnx") == onnx_metadata(tmp_path / "more.onnx")
+    assert read_manifest(tmp_path / "more.onnx") == read_manifest(model)
+
+
+def test_the_file_stays_a_valid_model_and_keeps_foreign_metadata(model):
+    loaded = onnx.load(model)
+    loaded.metadata_props.add(key="author", value="somebody")
+    onnx.save(loaded, str(model))
+    write_manifest(model, colour_manifest(name="renamed"))
+    onnx.checker.check_model(onnx.load(model), full_check=True)
+    assert onnx_metadata(model)["author"] == "somebody"
+    assert list(onnx_metadata(model)).count(METADATA_KEY) == 1
+    assert read_manifest(model).name == "renamed"
+
+
+def test_sha256_is_that_of_the_file_with_its_metadata_cleared(model):
+    loaded = onnx.load(model)
+    del loaded.metadata_props[:]
+    expected = hashlib.sha256(loaded.SerializeToString()).hexdigest()
+    assert read_manifest(model).sha256 == content_sha256(model) == expected
+    before = expected
+    write_manifest(model, colour_manifest(name="other name"))
+    assert content_sha256(model) == before  # metadata does not count
+    node = loaded.graph.initializer[0]
+    node.raw_data = bytes(reversed(node.raw_data))
+    onnx.save(loaded, str(model))
+    assert content_sha256(model) != before  # weights do
+
+
+def test_specs_follow_the_task(tmp_path, model):
+    detection, segmentation = read_manifest(model), read_manifest(write_bright_segmenter(tmp_path / "s.onnx"))
+    assert str(detection.input_spec()) == "frames uint8 [N, 64, 64, 3]"
+    assert [str(spec) for spec in detection.output_specs()] == [
+        "boxes float32 [N, 2, 4]",
+        "scores float32 [N, 2]",
+        "labels int32 [N, 2]",
+        "count int32 [N]",
+    ]
+    assert [str(spec) for spec in segmentation.output_specs()] == ["class_map uint8 [N, 64, 64]"]
+
+
+def test_a_model_that_is_not_ours_says_what_is_missing(model):
+    loaded = onnx.load(model)
+    del loaded.metadata_props[:]
+    onnx.save(loaded, str(model))
+    with pytest.raises(ManifestError, match=r"without edgevision metadata .*'edgevision export'"):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"this is only text, not a model at all\n", "not an ONNX model"),
+        (b"\x00" * 64, "not an ONNX model"),
+        (b"\xff" * 64, "not an ONNX model"),
+        (b"\x08\x09", "no graph in it"),
+        (b"\x89PNG\r\n\x1a\n", "not an ONNX model"),
+    ],
+)
+def test_files_that_are_no_model(tmp_path, content, message):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    for read in (read_manifest, read_onnx_metadata, content_sha256):
+        with pytest.raises(ModelError, match=message):
+            read(path)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    for path in (tmp_path / "absent.onnx", tmp_path):
+        with pytest.raises(ModelError, match="model file not found"):
+            read_manifest(path)
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(model, cut):
+    data = model.read_bytes()
+    model.write_bytes(data[: int(len(data) * cut)])
+    with pytest.raises(ModelError):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 99}, "metadata schema 99, but this edgevision reads schema 1"),
+        ({"task": "poetry"}, "malformed"),
+        ({"classes": []}, "lacks class names"),
+        ({"input_width": 0}, "lacks class names or an input size"),
+        ({"input_width": "wide"}, "malformed"),
+        ({"max_detections": None}, "lacks max_detections"),
+        ({"precision": "fp8"}, "malformed"),
+    ],
+)
+def test_contradictions_are_refused(change, message):
+    document = json.loads(msgspec.json.encode(colour_manifest())) | change
+    with pytest.raises(ManifestError, match=message):
+        decode_manifest(json.dumps(document), "model.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"text"', "[" * 5000])
+def test_malformed_json_is_refused(text):
+    with pytest.raises(ManifestError, match=r"model\.onnx"):
+        decode_manifest(text, "model.onnx")
+
+
+MUTATIONS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.sampled_from(["set", "cut", "insert"]), st.binary(max_size=6)),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(MUTATIONS)
+def test_damaged_bytes_give_a_manifest_or_a_model_error(model, tmp_path, mutations):
+    data = bytearray(model.read_bytes())
+    for place, kind, content in mutations:
+        at = place % max(len(data), 1)
+        if kind == "set":
+            data[at : at + len(content)] = content
+        elif kind == "cut":
+            del data[at : at + len(content) * 20]
+        else:
+            data[at:at] = content
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(data)
+    for read in (read_manifest, read_onnx_metadata, content_sha256):
+        _only_model_errors(read, path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_metadata_of_any_bytes_gives_a_model_error(tmp_path, entry):
+    """A graph, then a metadata entry whose inside is noise."""
+    path = tmp_path / "noise.onnx"
+    path.write_bytes(b"\x3a\x00" + b"\x72" + bytes([len(entry) & 0x7F | 0x80, len(entry) >> 7]) + entry)
+    for read in (read_manifest, read_onnx_metadata, content_sha256):
+        _only_model_errors(read, path)
+
+
+def _only_model_errors(read, path):
+    try:
+        read(path)
+    except ModelError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_plans_have_their_contract_beside_them(tmp_path):
+    plan = tmp_path / "model.engine"
+    plan.write_bytes(b"plan")
+    with pytest.raises(ManifestError, match=r"model\.engine\.json"):
+        read_manifest(plan)
+    side = tmp_path / "model.engine.json"
+    side.write_bytes(b'{"manifest": ' + msgspec.json.encode(colour_manifest()) + b', "sm": "8.7"}')
+    assert read_manifest(plan) == colour_manifest()
+    for broken in (b"{", b"[]", b"", b"\xff", b"{}"):
+        side.write_bytes(broken)
+        with pytest.raises(ManifestError, match=r"model\.engine\.json"):
+            read_manifest(plan)
+
+
+def test_check_contract_names_every_difference():
+    manifest = colour_manifest()
+    good = list(manifest.output_specs())
+    check_contract(manifest, [manifest.input_spec()], good, "m.onnx")
+    wrong = [TensorSpec("boxes", np.dtype(np.float16), (None, 2, 4)), *good[1:3]]
+    inputs = [TensorSpec("frames", np.dtype(np.uint8), (1, 3, 64, 64))]
+    with pytest.raises(ModelError) as caught:
+        check_contract(manifest, inputs, wrong, "m.onnx")
+    text = str(caught.value)
+    assert "m.onnx does not follow the edgevision contract" in text
+    assert "expected frames uint8 [N, 64, 64, 3], found frames uint8 [1, 3, 64, 64]" in text
+    assert "expected boxes float32 [N, 2, 4], found boxes float16 [N, 2, 4]" in text
+    assert "expected count int32 [N], found none of that name" in text
+
+
+def test_the_precision_is_kept_and_files_from_before_it_are_fp32(model):
+    write_manifest(model, colour_manifest(precision="int8+fp16"))
+    assert read_manifest(model).precision == "int8+fp16"
+    document = json.loads(msgspec.json.encode(colour_manifest()))
+    del document["precision"]
+    assert decode_manifest(json.dumps(document), "model.onnx").precision == "fp32"
+
+
+def test_a_checkpoint_in_place_of_a_model_is_told_what_to_do(tmp_path):
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"PK\x03\x04" + b"\xff" * 60)
+    with pytest.raises(ModelError, match=r"not an ONNX model.*becomes one by 'edgevision export'$"):
+        read_manifest(path)

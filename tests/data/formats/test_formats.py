@@ -1,0 +1,227 @@
+"""PASCAL VOC folders, YOLO text, class masks, and pictures of every depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgevision.config import build_config
+from edgevision.contract.manifest import Resize
+from edgevision.data.classes import VOC_CLASSES
+from edgevision.data.detection.loading import DetectionData
+from edgevision.data.detection.sources import CocoSource, VocSource, YoloSource, load_source
+from edgevision.data.formats.raw import Problem
+from edgevision.data.formats.voc import read_voc
+from edgevision.data.formats.yolo import read_names, read_yolo
+from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.errors import ConfigError, DataError
+from edgevision.models.anchor_matching import DetectionTargets
+from edgevision.models.anchors import AnchorConfig
+from edgevision.models.detection_losses import DetectionLoss, DetectionLossConfig
+from edgevision.models.retinanet import HeadMaps
+from edgevision.training.config import DetectionDataConfig
+from tests.support.paths import SHARED
+
+VEHICLES = SHARED / "data" / "detection"
+
+
+def picture(path: Path, width: int = 100, height: int = 60) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((height, width, 3), 120, np.uint8))
+    return path
+
+
+def voc_object(name: str, box: tuple[int, int, int, int], difficult: int = 0) -> str:
+    corners = "".join(
+        f"<{key}>{v}</{key}>" for key, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{corners}</bndbox></object>"
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        picture(tmp_path / "JPEGImages" / f"{name}.jpg")
+    annotations, lists = tmp_path / "Annotations", tmp_path / "ImageSets" / "Main"
+    annotations.mkdir()
+    lists.mkdir(parents=True)
+    size = "<size><width>100</width><height>60</height><depth>3</depth></size>"
+    objects = voc_object("car", (11, 21, 50, 40)) + voc_object("dog", (1, 1, 100, 60), difficult=1)
+    (annotations / "a.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    (annotations / "b.xml").write_text(f"<annotation>{size}</annotation>")
+    (lists / "train.txt").write_text("a\n")
+    (lists / "car_trainval.txt").write_text("a  1\nb -1\n")
+    return tmp_path
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> Path:
+    picture(tmp_path / "images" / "train" / "a.jpg")
+    picture(tmp_path / "images" / "train" / "b.png", 40, 80)
+    labels = tmp_path / "labels" / "train"
+    labels.mkdir(parents=True)
+    (labels / "a.txt").write_text("1 0.3 0.5 0.4 0.5\n0 0.1 0.1 0.5 0.1 0.5 0.9\n")
+    (tmp_path / "data.yaml").write_text("names: {0: dog, 1: car}\ntrain: images/train\n")
+    return tmp_path
+
+
+def test_voc_counts_pixels_from_one_and_difficult_is_ignored(voc: Path) -> None:
+    first, second = read_voc(voc).images
+    np.testing.assert_array_equal(first.boxes, [[10, 20, 50, 40], [0, 0, 100, 60]])
+    assert (first.names, first.ignore.tolist()) == (("car", "dog"), [False, True])
+    assert (first.width, first.height, second.names) == (100, 60, ())
+
+
+def test_voc_lists_choose_pictures(voc: Path) -> None:
+    assert [image.path.stem for image in read_voc(voc, "train").images] == ["a"]
+    assert [image.path.stem for image in read_voc(voc, "car_trainval").images] == ["a", "b"]
+    with pytest.raises(DataError, match=r"did you mean 'train'"):
+        read_voc(voc, "trian")
+    with pytest.raises(DataError, match="no Annotations folder"):
+        read_voc(voc / "JPEGImages")
+
+
+def test_broken_voc_files_are_named(voc: Path) -> None:
+    (voc / "Annotations" / "b.xml").write_text("<annotation><object></annotation>")
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("a\nb\nc\n")
+    found = read_voc(voc, "train")
+    assert [problem.text.split(":")[0] for problem in found.problems] == ["b.xml", "c.xml"]
+    assert len(found.images) == 3
+
+
+def test_yolo_shares_become_pixels_and_polygons_boxes(yolo: Path) -> None:
+    first, second = read_yolo(yolo, "train").images
+    np.testing.assert_allclose(first.boxes, [[10, 15, 50, 45], [10, 6, 50, 54]], rtol=1e-6)
+    assert first.names == ("car", "dog")
+    assert (second.names, second.width, second.height) == ((), 40, 80)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("2 0.5 0.5 0.1 0.1", Problem("class", "a.txt:1: undefined class 2 (of 2 names)")),
+        ("0 0.5 0.5 0.1", Problem("malformed", "a.txt:1: 3 numbers after the class")),
+        ("x 0.5 0.5 0.1 0.1", Problem("malformed", "a.txt:1: invalid literal")),
+        ("0 0.5 nan 0.1 0.1", Problem("malformed", "a.txt:1: a negative class, or a value")),
+    ],
+)
+def test_broken_yolo_lines_are_named(yolo: Path, line: str, problem: Problem) -> None:
+    (yolo / "labels" / "train" / "a.txt").write_text(line)
+    (found,) = read_yolo(yolo, "train").problems
+    assert found.kind == problem.kind
+    assert found.text.startswith(problem.text)
+
+
+def test_yolo_names_come_from_texts_and_yamls(tmp_path: Path) -> None:
+    text, listed = tmp_path / "classes.txt", tmp_path / "data.yaml"
+    text.write_text("dog\ncar\n\n")
+    listed.write_text("names: [dog, car]")
+    assert read_names(text) == read_names(listed) == ("dog", "car")
+    listed.write_text("names: {0: dog, 2: car}")
+    with pytest.raises(DataError, match="expected 0, 1, 2"):
+        read_names(listed)
+    with pytest.raises(DataError, match="cannot read class names"):
+        read_names(tmp_path / "none.txt")
+
+
+def test_labels_without_a_picture_are_orphans(yolo: Path) -> None:
+    (yolo / "labels" / "train" / "z.txt").write_text("")
+    assert read_yolo(yolo, "train").problems == (Problem("orphan", "z.txt: no picture of that name"),)
+
+
+def test_the_kind_of_a_source_decides_its_reader(voc: Path, yolo: Path) -> None:
+    """Both fixtures share one folder: VOC and YOLO files do not collide."""
+    classes = ("car", "dog")
+    one = load_source(VocSource(str(voc)), classes)
+    other = load_source(YoloSource(str(yolo), "train"), classes)
+    assert one.images[0].labels.tolist() == other.images[0].labels.tolist() == [0, 1]
+    document = {
+        "train": [{"kind": "voc", "folder": "y"}],
+        "val": {"kind": "voc", "folder": "x"},
+        "description": "",
+        "licence": "",
+    }
+    assert build_config(document, DetectionDataConfig, "x").val == VocSource("x")
+    document["val"] = {"kind": "voc", "foldr": "x"}
+    with pytest.raises(ConfigError, match=r"unknown key 'val.foldr'; did you mean 'folder'"):
+        build_config(document, DetectionDataConfig, "x")
+
+
+def test_only_labelled_classes_are_known(voc: Path) -> None:
+    classes = ("person", "car", "dog")
+    assert load_source(VocSource(str(voc)), classes).known.tolist() == [False, True, True]
+    declared = VocSource(str(voc), labelled=("car", "person"))
+    assert load_source(declared, classes).known.tolist() == [True, True, False]
+    with pytest.raises(DataError, match=r"labelled class 'cra' is not wanted; did you mean 'car'"):
+        load_source(VocSource(str(voc), labelled=("cra",)), classes)
+
+
+def test_a_class_that_a_set_does_not_label_teaches_nothing(voc: Path) -> None:
+    """The gradient of the logits of unknown classes is 0 everywhere, and of known ones nowhere."""
+    one = load_source(VocSource(str(voc), "train", labelled=("car",)), ("person", "car"))
+    sample = DetectionData([one], 64, Resize(), None)[0, 0]
+    anchors = AnchorConfig(strides=(32, 64), base_size=2.0, scales=(1.0,), ratios=(1.0,))
+    loss = DetectionLoss(DetectionLossConfig(), anchors, 64, 2)
+    logits = [torch.zeros(1, 2, side, side, requires_grad=True) for side in (2, 1)]
+    deltas = [torch.zeros(1, 4, side, side) for side in (2, 1)]
+    targets = DetectionTargets(sample.boxes, sample.labels, sample.ignore, sample.known)
+    loss(HeadMaps(logits, deltas), [targets])["class"].backward()
+    for level in logits:
+        assert level.grad is not None
+        assert (level.grad[:, 0] == 0).all()
+    assert any((level.grad[:, 1] != 0).any() for level in logits if level.grad is not None)
+
+
+@pytest.mark.skipif(not VEHICLES.is_dir(), reason="needs ../shared/data/detection")
+def test_the_vehicles_set_knows_vehicles_only() -> None:
+    source = CocoSource(
+        str(VEHICLES / "instances_vehicles_valid.json"), str(VEHICLES / "images" / "vehicles_valid")
+    )
+    one = load_source(source, VOC_CLASSES)
+    known = [name for name, yes in zip(VOC_CLASSES, one.known, strict=True) if yes]
+    assert known == ["bus", "car", "motorbike"]
+    assert len(one.images) == 125
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha", "deep", "deep_grey"])
+def test_pictures_of_every_depth_become_bgr(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.png"
+    colour = np.zeros((4, 6, 3), np.uint8)
+    colour[:, :3] = (10, 20, 200)
+    stored = {
+        "grey": colour[..., 2],
+        "alpha": np.dstack([colour, np.full((4, 6), 7, np.uint8)]),
+        "deep": colour.astype(np.uint16) * 257,
+        "deep_grey": colour[..., 2].astype(np.uint16) * 257,
+    }[kind]
+    cv2.imwrite(str(path), stored)
+    expected = np.repeat(colour[..., 2:], 3, axis=2) if "grey" in kind else colour
+    np.testing.assert_array_equal(decode_picture(path), expected)
+    assert picture_size(path) == (6, 4)
+
+
+def test_a_turned_photo_has_the_size_that_is_read(tmp_path: Path) -> None:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "x.jpg", exif=exif)
+    assert decode_picture(tmp_path / "x.jpg").shape == (60, 40, 3)
+    assert picture_size(tmp_path / "x.jpg") == (40, 60)
+
+
+def test_a_cut_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"cut off: .*x\.jpg"):
+        decode_picture(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be decoded"):
+        decode_picture(path)
+    assert picture_size(path) is None

@@ -1,0 +1,338 @@
+"""Segmentation folders: layout, class ids, label maps that are refused, augmentation, the stream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+
+from edgevision.contract.manifest import Resize
+from edgevision.data.segmentation.augment import SegmentationAugment, SegmentationAugmentConfig
+from edgevision.data.segmentation.check import check_segmentation, class_frequencies
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.label_maps import read_label_map, read_pair
+from edgevision.data.segmentation.loading import SegmentationData, segmentation_loader
+from edgevision.data.stream import StreamSampler
+from edgevision.errors import DataError
+from edgevision.types import IGNORE_ID
+from tests.support.paths import SHARED
+from tests.support.segmentation import BGR, CLASSES, IGNORE, write_set
+
+CAMVID = SHARED / "data" / "camvid"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_set(tmp_path / "set")
+
+
+def test_the_sets_own_classes_colours_and_names(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    assert data.classes == CLASSES
+    assert data.colours == tuple(bgr[::-1] for bgr in BGR)
+    assert [picture.image.name for picture in data.pictures[:2]] == ["a_train0.png", "b_train1.png"]
+    image, labels = read_pair(data, data.pictures[0])
+    assert image.shape == (64, 96, 3)
+    assert (labels[0] == IGNORE_ID).all()
+    assert sorted(np.unique(labels[1:])) == [0, 1, 2]
+    assert np.abs(image[labels == 1].astype(int) - BGR[1]).max() < 30
+
+
+def test_wanted_classes_are_found_by_name_and_others_ignored(folder: Path) -> None:
+    data = load_segmentation(folder, "train", ["sign", "Road"])
+    _, labels = read_pair(data, data.pictures[0])
+    _, own = read_pair(load_segmentation(folder, "train"), data.pictures[0])
+    for there, here in ((0, 1), (1, IGNORE_ID), (2, 0), (IGNORE_ID, IGNORE_ID)):
+        assert (labels[own == there] == here).all()
+    with pytest.raises(DataError, match="has no class 'cra'; did you mean 'car'"):
+        load_segmentation(folder, "train", ["road", "cra"])
+
+
+def test_sequences_are_left_out_or_chosen_by_prefix(folder: Path) -> None:
+    def names(**filters: list[str]) -> set[str]:
+        return {one.image.stem[0] for one in load_segmentation(folder, "train", **filters).pictures}  # type: ignore[arg-type]
+
+    assert names() == {"a", "b"}
+    assert names(exclude=["a_"]) == {"b"}
+    assert names(only=["a_"]) == {"a"}
+    with pytest.raises(DataError, match=r"split 'train' is empty with exclude \['a', 'b'\]"):
+        load_segmentation(folder, "train", exclude=["a", "b"])
+
+
+def test_lists_may_carry_suffixes_or_be_absent_and_folders_may_be_flat(folder: Path) -> None:
+    (folder / "few.txt").write_text("a_train0.png\n\nb_train1\na_train0\n")
+    for kind in ("images", "labels"):
+        for path in list((folder / kind / "train").iterdir()):
+            path.rename(folder / kind / path.name)
+        (folder / kind / "train").rmdir()
+    data = load_segmentation(folder, "few")
+    assert [one.labels.name for one in data.pictures] == ["a_train0.png", "b_train1.png"]
+    assert check_segmentation(data).problems == ()
+    (folder / "val.txt").unlink()
+    assert len(load_segmentation(folder, "val").pictures) == 4
+    with pytest.raises(
+        DataError, match=r"has no split 'trian': neither trian\.txt nor images/trian; did you mean"
+    ):
+        load_segmentation(folder, "trian")
+
+
+def save_grey(path: Path, ids: np.ndarray) -> None:
+    cv2.imwrite(str(path), ids)
+
+
+def save_palette(path: Path, ids: np.ndarray) -> None:
+    picture = PillowImage.fromarray(ids.astype(np.uint8))
+    picture.putpalette([value for i in range(256) for value in (255 - i, 0, i)])
+    picture.save(path)
+
+
+def test_a_palette_png_holds_ids_whatever_its_colours(tmp_path: Path) -> None:
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    save_palette(tmp_path / "palette.png", ids)
+    save_grey(tmp_path / "grey.png", ids)
+    assert (read_label_map(tmp_path / "palette.png") == ids).all()
+    assert (read_label_map(tmp_path / "grey.png") == ids).all()
+    PillowImage.fromarray(ids % 4).convert("P").save(tmp_path / "two.png", bits=2)
+    assert (tmp_path / "two.png").read_bytes()[24] == 2
+    assert (read_label_map(tmp_path / "two.png") == ids % 4).all()
+
+
+def ruin(kind: str, label: Path) -> None:
+    ids = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+    if kind == "unknown":
+        ids[5, :7] = 77
+        save_grey(label, ids)
+    elif kind == "missing":
+        label.unlink()
+    elif kind == "size":
+        save_grey(label, ids[:-3])
+    elif kind == "sixteen":
+        cv2.imwrite(str(label), ids.astype(np.uint16))
+    elif kind == "colour":
+        cv2.imwrite(str(label), cv2.cvtColor(ids, cv2.COLOR_GRAY2BGR))
+    elif kind == "alpha":
+        cv2.imwrite(str(label), cv2.cvtColor(ids, cv2.COLOR_GRAY2BGRA))
+    elif kind == "cut":
+        label.write_bytes(label.read_bytes()[:-40])
+    elif kind == "text":
+        label.write_text("road road car")
+    elif kind == "one bit":
+        PillowImage.fromarray(ids == 1).save(label)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("unknown", r"unknown ids \(77\) in 7 pixels; define them in classes.json"),
+        ("missing", "label map not found"),
+        ("size", "is 96x61, its picture 96x64; expected the same size"),
+        ("sixteen", "is grey of 16 bits; expected 8-bit grey or palette"),
+        ("colour", "is RGB of 8 bits; expected 8-bit grey or palette"),
+        ("alpha", "is RGB with alpha of 8 bits"),
+        ("one bit", "is grey of 1 bits"),
+        ("cut", "is cut off"),
+        ("text", "is no PNG"),
+    ],
+)
+def test_a_bad_label_map_is_one_clear_line_and_costs_its_own_picture_only(
+    folder: Path, kind: str, message: str
+) -> None:
+    data = load_segmentation(folder, "train")
+    bad = data.pictures[3]
+    ruin(kind, bad.labels)
+    with pytest.raises(DataError, match=message) as found:
+        read_pair(data, bad)
+    assert str(bad.labels) in str(found.value)
+    assert "\n" not in str(found.value)
+    check = check_segmentation(data)
+    assert check.problems == (str(found.value),)
+    assert bad not in check.usable.pictures
+    assert len(check.usable.pictures) == 7
+
+
+def test_pictures_of_other_kinds_are_read_and_broken_ones_named(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    image = cv2.imread(str(data.pictures[0].image))
+    cv2.imwrite(str(data.pictures[0].image), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(data.pictures[1].image), image.astype(np.uint16) * 257)
+    cv2.imwrite(str(data.pictures[2].image), cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
+    data.pictures[3].image.write_bytes(cv2.imencode(".jpg", image)[1].tobytes()[:400])
+    data.pictures[4].image.unlink()
+    check = check_segmentation(data)
+    assert [Path(str(one.image)).stem for one in data.pictures[3:5]] == ["b_train3", "a_train4"]
+    assert len(check.problems) == 2
+    assert "b_train3.png" in check.problems[0]
+    assert "not found" in check.problems[1]
+    sixteen, _ = read_pair(data, data.pictures[1])
+    np.testing.assert_array_equal(sixteen, image)
+
+
+def test_a_set_of_which_nothing_can_be_used_is_an_error(folder: Path) -> None:
+    data = load_segmentation(folder, "val")
+    for picture in data.pictures:
+        picture.labels.unlink()
+    with pytest.raises(DataError, match="none of 4 pictures can be used: label map not found"):
+        check_segmentation(data)
+    (folder / "val.txt").write_text("\n")
+    with pytest.raises(DataError, match="split 'val' is empty"):
+        load_segmentation(folder, "val")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "class file not found"),
+        ("{", "is no class file"),
+        ('{"classes": [{"id": 0}]}', "is no class file"),
+        ('{"classes": []}', "no class; expected ids"),
+        ('{"classes": [{"id": 256, "name": "a"}]}', "class id 256; expected ids of 0 to 255"),
+        ('{"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "class id 1; expected"),
+    ],
+)
+def test_a_bad_class_file_is_one_clear_line(folder: Path, content: str | None, message: str) -> None:
+    (folder / "classes.json").unlink()
+    if content is not None:
+        (folder / "classes.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        load_segmentation(folder, "train")
+
+
+def test_counts_and_frequencies_by_hand(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", train=2)
+    first, second = (
+        np.array(rows, np.uint8) for rows in ([[0, 0], [0, 1], [IGNORE, 0]], [[0, 0], [0, 0], [0, 0]])
+    )
+    data = load_segmentation(folder, "train")
+    for picture, ids in zip(data.pictures, (first, second), strict=True):
+        save_grey(picture.labels, ids)
+        cv2.imwrite(str(picture.image), np.zeros((3, 2, 3), np.uint8))
+    check = check_segmentation(data)
+    assert check.pixels.tolist() == [10, 1, 0]
+    assert check.absent == ("sign",)
+    assert class_frequencies([check]) == pytest.approx([10 / 11, 1 / 5, 0])
+    assert class_frequencies([check, check]) == pytest.approx([10 / 11, 1 / 5, 0])
+
+
+def steps(**changes: float) -> SegmentationAugment:
+    plain = {"photometric": 0.0, "rotate": 0.0, "scale_min": 1.0, "scale_max": 1.0, "flip": 0.0}
+    return SegmentationAugment(SegmentationAugmentConfig(**{**plain, **changes}), 96, 64, 114, IGNORE_ID)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"flip": 1.0},
+        {"rotate": 1.0, "rotate_degrees": 15.0},
+        {"scale_min": 0.5, "scale_max": 0.8},
+        {"scale_min": 1.5, "scale_max": 2.0},
+        {"scale_min": 1.2, "scale_max": 1.2, "crop_width": 64, "crop_height": 32},
+    ],
+    ids=str,
+)
+def test_labels_move_with_the_picture(folder: Path, changes: dict[str, float]) -> None:
+    """Colour and label say the same of a pixel, before and after."""
+    data = load_segmentation(folder, "train")
+    image, labels = read_pair(data, data.pictures[0])
+    image = np.array(BGR, np.uint8)[np.where(labels == IGNORE_ID, 0, labels)]
+    torch.manual_seed(3)
+    moved, ids = steps(**changes)(image, labels)
+    assert moved.shape[:2] == ids.shape == (changes.get("crop_height", 64), changes.get("crop_width", 96))
+    assert set(np.unique(ids)) <= {0, 1, 2, IGNORE_ID}
+    counted = ids != IGNORE_ID
+    assert counted.mean() > 0.2
+    wanted = np.array(BGR, int)[np.where(counted, ids, 0)]
+    right = np.abs(moved.astype(int) - wanted).max(axis=2) < 40
+    assert right[counted].mean() > 0.93  # edges are blended in the picture
+    outside = (moved == 114).all(axis=2)
+    assert (ids[outside] == IGNORE_ID).all()
+    if changes.get("scale_max", 1.0) < 1 or "rotate" in changes:
+        assert outside.any()
+    assert not np.array_equal(ids, labels)
+
+
+def test_without_steps_nothing_changes(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    image, labels = read_pair(data, data.pictures[0])
+    moved, ids = steps()(image, labels)
+    np.testing.assert_array_equal(moved, image)
+    np.testing.assert_array_equal(ids, labels)
+
+
+def test_colours_change_without_labels(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    image, labels = read_pair(data, data.pictures[0])
+    torch.manual_seed(0)
+    moved, ids = steps(photometric=1.0)(image, labels)
+    assert np.abs(moved.astype(int) - image).mean() > 1
+    np.testing.assert_array_equal(ids, labels)
+
+
+def test_a_position_always_gives_the_same_sample_and_batches_stack(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    augment = steps(flip=0.5, photometric=0.5, scale_max=1.5)
+    stream = SegmentationData([data], 96, 64, Resize(), augment, seed=4)
+    one, again, other = stream[(7, 2)], stream[(7, 2)], stream[(8, 2)]
+    assert torch.equal(one.images, again.images)
+    assert torch.equal(one.labels, again.labels)
+    assert not torch.equal(one.images, other.images)
+    batch = next(iter(segmentation_loader(stream, StreamSampler([1.0] * 8, 0), 4, 0)))
+    assert (batch.images.shape, batch.labels.shape) == ((4, 64, 96, 3), (4, 64, 96))
+    assert len(batch.files) == 4
+
+
+def test_what_was_read_once_is_kept_with_its_labels(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    plain = SegmentationData([data], 96, 64, Resize(), steps(flip=0.5), seed=4)
+    one_size = 96 * 64 * 4
+    kept = SegmentationData([data], 96, 64, Resize(), steps(flip=0.5), seed=4, cache_bytes=2 * one_size + 9)
+    assert (kept.kept.places, kept.kept.bytes) == (2, 2 * one_size)
+    wanted = [plain[(7, index)] for index in range(3)]
+    for index in range(3):
+        kept[(1, index)]
+    for picture in data.pictures[:2]:
+        picture.image.unlink()
+        picture.labels.unlink()
+    for index in range(3):
+        sample = kept[(7, index)]
+        assert torch.equal(sample.images, wanted[index].images)
+        assert torch.equal(sample.labels, wanted[index].labels)
+    data.pictures[2].labels.unlink()
+    with pytest.raises(DataError, match="label map not found"):
+        kept[(7, 2)]
+
+
+def test_without_augmentation_the_picture_is_letterboxed_as_the_runtime_does_it(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    sample = SegmentationData([data], 96, 96, Resize(), None)[(0, 0)]
+    image, labels = read_pair(data, data.pictures[0])
+    np.testing.assert_array_equal(sample.images[16:80].numpy(), image)
+    np.testing.assert_array_equal(sample.labels[16:80].numpy(), labels)
+    assert (sample.images[:16] == 114).all()
+    assert (sample.labels[80:] == IGNORE_ID).all()
+
+
+def test_impossible_augmentations_are_refused() -> None:
+    with pytest.raises(ValueError, match="no range"):
+        SegmentationAugmentConfig(scale_min=2.0, scale_max=1.0)
+    with pytest.raises(ValueError, match="crop_width is 50"):
+        SegmentationAugmentConfig(crop_width=50)
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository (../shared/data/camvid)")
+def test_camvid_is_read_as_it_lies_there() -> None:
+    data = load_segmentation(CAMVID, "train")
+    assert (len(data.pictures), len(data.classes), data.classes[8]) == (367, 11, "car")
+    assert len(load_segmentation(CAMVID, "train", exclude=["0001TP"]).pictures) == 367 - 62
+    assert len(load_segmentation(CAMVID, "train", only=["0016E5"]).pictures) == 204
+    one = load_segmentation(CAMVID, "val", ["road", "car"], only=["0016E5_0796"])
+    check = check_segmentation(one)
+    assert check.problems == ()
+    ids = json.loads((CAMVID / "classes.json").read_text())["classes"]
+    road = next(entry["id"] for entry in ids if entry["name"] == "road")
+    raw = [cv2.imread(str(picture.labels), cv2.IMREAD_UNCHANGED) for picture in one.pictures]
+    assert check.pixels[0] == sum(int((ids == road).sum()) for ids in raw)

@@ -1,0 +1,289 @@
+"""The same tests run on a stand-in, and on a GPU where there is one."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgevision.engines.trt.cuda_runtime as cuda_runtime
+import edgevision.engines.trt.cuda_slot as cuda_slot
+from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
+from edgevision.engines.trt.cuda_slot import CudaSlot
+from edgevision.errors import EngineError
+from edgevision.types import TensorSpec
+from tests.support.cuda_fake import FakeCuda, cudaError_t
+from tests.support.gpu import gpu_runtime
+
+FRAMES = TensorSpec("frames", np.dtype(np.uint8), (None, 4))
+SUMS = TensorSpec("sums", np.dtype(np.int32), (None,))
+
+
+@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cuda(request):
+    return FakeCuda() if request.param == "stand-in" else gpu_runtime()
+
+
+@pytest.fixture
+def fake():
+    return FakeCuda()
+
+
+def make_slot(cuda, **options):
+    return CudaSlot(cuda, [FRAMES], [SUMS], **options)
+
+
+def copy_through(slot, cuda, batch):
+    """Work for a slot: each picture's four bytes become one int32, which a copy on the device can do."""
+
+    def work(stream):
+        source, target = slot.address("frames"), slot.address("sums")
+        kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        assert cuda.cudaMemcpyAsync(target, source, 4 * batch, kind, stream)[0] == 0
+
+    return work
+
+
+def answer(slot, cuda, pictures):
+    """One request: int32 ``[N]`` from uint8 ``[N, 4]``."""
+    batch = len(pictures)
+    slot.reshape({"frames": (batch, 4), "sums": (batch,)})
+    slot.array("frames")[:] = pictures
+    slot.start(copy_through(slot, cuda, batch))
+    slot.wait()
+    return slot.array("sums").copy()
+
+
+def pictures(batch, start=0):
+    return (np.arange(4 * batch, dtype=np.uint8) + start).reshape(batch, 4)
+
+
+def expected(batch):
+    return batch.reshape(-1).view(np.int32)
+
+
+def test_requests_before_and_after_the_capture_answer_alike(cuda):
+    with make_slot(cuda) as slot:
+        for turn in range(4):
+            batch = pictures(3, turn)
+            assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
+            assert slot.has_graph == (turn > 0)  # the first of a shape runs call by call
+        assert slot.graphs_captured == 1
+        assert slot.graph_problem is None
+        assert slot.device_ms() > 0
+
+
+def test_a_new_shape_is_captured_anew(cuda):
+    with make_slot(cuda) as slot:
+        for batch in (pictures(2), pictures(2, 9), pictures(5), pictures(5, 7), pictures(1), pictures(1, 3)):
+            assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
+        assert slot.graphs_captured == 3
+
+
+def test_shapes_that_take_turns_are_not_captured_each_time(cuda):
+    with make_slot(cuda) as slot:
+        for turn in range(3):
+            answer(slot, cuda, pictures(1, turn))
+            answer(slot, cuda, pictures(2, turn))
+        assert slot.graphs_captured == 0
+
+
+def test_buffers_grow_and_stay(cuda):
+    with make_slot(cuda) as slot:
+        assert slot.reshape({"frames": (4, 4), "sums": (4,)})
+        first = slot.address("frames")
+        assert not slot.reshape({"frames": (4, 4), "sums": (4,)})
+        assert slot.reshape({"frames": (2, 4), "sums": (2,)})
+        assert slot.address("frames") == first
+        assert slot.array("frames").shape == (2, 4)
+        assert slot.reshape({"frames": (64, 4), "sums": (64,)})
+        assert slot.array("frames").shape == (64, 4)
+
+
+def test_two_slots_are_in_flight_together(cuda):
+    with make_slot(cuda) as one, make_slot(cuda) as other:
+        slots = {one: pictures(2, 1), other: pictures(2, 50)}
+        for _ in range(3):
+            for slot, batch in slots.items():
+                slot.reshape({"frames": (2, 4), "sums": (2,)})
+                slot.array("frames")[:] = batch
+                slot.start(copy_through(slot, cuda, 2))
+            for slot, batch in slots.items():
+                slot.wait()
+                assert slot.array("sums").tolist() == expected(batch).tolist()
+        assert one.has_graph
+        assert other.has_graph
+
+
+def test_graphs_can_be_switched_off(cuda):
+    with make_slot(cuda, use_graphs=False) as slot:
+        for turn in range(3):
+            batch = pictures(2, turn)
+            assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
+        assert slot.graphs_captured == 0
+        assert slot.graph_problem == "switched off"
+
+
+def test_work_that_cannot_be_captured_still_runs(cuda):
+    with make_slot(cuda) as slot:
+        slot.reshape({"frames": (2, 4), "sums": (2,)})
+
+        def waits(stream):
+            copy_through(slot, cuda, 2)(stream)
+            if cuda.cudaStreamSynchronize(stream)[0]:
+                raise EngineError("it waits for the device")
+
+        for turn in range(3):
+            slot.array("frames")[:] = batch = pictures(2, turn)
+            slot.start(waits)
+            slot.wait()
+            assert slot.array("sums").tolist() == expected(batch).tolist()
+        assert slot.graphs_captured == 0
+        assert "it waits for the device" in slot.graph_problem
+
+
+def test_nothing_happens_before_somebody_waits(fake):
+    """Guards the stand-in itself: a slot that read too early would pass if it worked at once."""
+    with make_slot(fake) as slot:
+        slot.reshape({"frames": (1, 4), "sums": (1,)})
+        slot.array("frames")[:] = pictures(1)
+        slot.array("sums")[:] = -1
+        slot.start(copy_through(slot, fake, 1))
+        assert slot.array("sums").tolist() == [-1]
+        slot.wait()
+        assert slot.array("sums").tolist() == expected(pictures(1)).tolist()
+
+
+def test_a_graph_is_one_launch(fake):
+    with make_slot(fake) as slot:
+        for turn in range(2):
+            answer(slot, fake, pictures(2, turn))
+        fake.calls.clear()
+        answer(slot, fake, pictures(2))
+        assert fake.calls == ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
+
+
+def test_everything_is_given_back(fake):
+    slot = make_slot(fake)
+    for batch in (1, 1, 8, 8, 3):
+        answer(slot, fake, pictures(batch))
+    slot.close()
+    slot.close()
+    assert fake.alive() == 0
+    for use in (slot.wait, lambda: slot.array("frames"), lambda: slot.reshape({}), slot.device_ms):
+        with pytest.raises(EngineError, match="closed"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["cudaStreamCreateWithFlags", "cudaEventCreateWithFlags"])
+def test_a_slot_that_cannot_be_made_leaves_nothing(fake, name):
+    fake.failing[name] = cudaError_t.cudaErrorMemoryAllocation
+    with pytest.raises(EngineError, match="out of memory"):
+        make_slot(fake)
+    assert fake.alive() == 0
+
+
+@pytest.mark.parametrize(("name", "where"), [("cudaMalloc", "on the GPU"), ("cudaHostAlloc", "in pinned")])
+def test_memory_that_is_short_can_be_asked_for_again(fake, name, where):
+    with make_slot(fake) as slot:
+        answer(slot, fake, pictures(2))
+        fake.failing[name] = cudaError_t.cudaErrorMemoryAllocation
+        with pytest.raises(EngineError, match=rf"CUDA cannot take .* MB for frames {where}.*smaller --batch"):
+            slot.reshape({"frames": (9, 4), "sums": (9,)})
+        del fake.failing[name]
+        for batch in (pictures(9), pictures(2)):
+            assert answer(slot, fake, batch).tolist() == expected(batch).tolist()
+    assert fake.alive() == 0
+
+
+def test_a_fault_on_the_device_is_one_line_and_closing_is_quiet(fake):
+    slot = make_slot(fake)
+    answer(slot, fake, pictures(1))
+    fake.failing["cudaEventSynchronize"] = cudaError_t.cudaErrorIllegalAddress
+    with pytest.raises(EngineError, match=r"cannot finish the request: an illegal memory access .*\(cudaErr"):
+        answer(slot, fake, pictures(1))
+    slot.close()
+    assert fake.alive() == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "line"),
+    [
+        (FakeCuda(driver=0), r"find a GPU: no NVIDIA driver is visible; install .*--gpus all"),
+        (
+            FakeCuda(driver=11040),
+            r"the NVIDIA driver knows CUDA 11\.4, .* CUDA 13\.0; update .*'cuda-python==11",
+        ),
+        (FakeCuda(devices=0), r"the NVIDIA driver sees no GPU; check 'nvidia-smi'"),
+    ],
+)
+def test_a_machine_without_a_gpu_says_what_is_missing(machine, line):
+    with pytest.raises(EngineError, match=line):
+        open_device(machine)
+
+
+def test_the_device_is_described(cuda):
+    device = open_device(cuda)
+    assert device.name.startswith("NVIDIA")
+    assert 5 <= float(device.compute_capability) < 20
+    assert device.memory_bytes > 1 << 28
+
+
+def test_bindings_that_are_missing_say_how_to_install_them(monkeypatch):
+    def fail(name):
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr(cuda_runtime.importlib, "import_module", fail)
+    with pytest.raises(EngineError, match=r"pip install cuda-python"):
+        load_cuda()
+
+
+def used_names():
+    """Every ``cuda.X`` and ``cuda.X.Y`` in our sources."""
+    found = set()
+    for module in (cuda_runtime, cuda_slot):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("cuda"):
+                inner = node.value.attr if isinstance(node.value, ast.Attribute) else ""
+                found.add(f"{inner}.{node.attr}" if inner.startswith("cuda") else node.attr)
+    return sorted(found)
+
+
+def test_the_stand_in_has_every_name_that_is_used():
+    assert len(used_names()) > 30
+    for name in used_names():
+        found = FakeCuda
+        for part in name.split("."):
+            assert hasattr(found, part), name
+            found = getattr(found, part)
+
+
+def test_the_binding_has_every_name_with_the_stand_ins_parameters():
+    cuda = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
+    for name in used_names():
+        found = cuda
+        for part in name.split("."):
+            found = getattr(found, part)
+    for name, function in inspect.getmembers(FakeCuda, inspect.isfunction):
+        if name.startswith("cuda"):
+            ours = list(inspect.signature(function).parameters)[1:]
+            theirs = getattr(cuda, name).__doc__.splitlines()[0]
+            # Parameters are written in C's way with the type before, or in Python's with the type behind.
+            inside = theirs[theirs.index("(") + 1 : theirs.rindex(")")]
+            names = [part.split(":")[0].split()[-1] for part in inside.split(",") if part.strip()]
+            assert names == ours, theirs
+
+
+def test_without_a_driver_the_binding_answers_as_the_stand_in_does():
+    pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+    cuda = importlib.import_module("cuda.bindings.runtime")
+    if cuda.cudaDriverGetVersion()[1]:
+        pytest.skip("this machine has a driver")
+    with pytest.raises(EngineError) as ours:
+        open_device(FakeCuda(driver=0))
+    with pytest.raises(EngineError) as theirs:
+        open_device(cuda)
+    assert str(theirs.value) == str(ours.value)
+    assert cuda.cudaMalloc(16) == (cuda.cudaError_t.cudaErrorInsufficientDriver, None)

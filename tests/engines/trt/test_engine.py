@@ -1,0 +1,372 @@
+"""Plans on a stand-in for TensorRT and CUDA; what needs the real ones is marked ``gpu``."""
+
+import importlib
+import inspect
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from edgevision.engines import load_engine
+from edgevision.engines.fake import bright_objects, fake_manifest
+from edgevision.engines.trt import engine as trt_engine
+from edgevision.engines.trt.engine import TensorRtEngine
+from edgevision.engines.trt.plan import BatchRange, sha256_of
+from edgevision.errors import EngineError, EngineMismatchError, ModelError
+from tests.support import tensorrt_fake
+from tests.support.cuda_fake import FakeCuda, cudaError_t
+from tests.support.gpu import SIZE, GpuMachine
+from tests.support.models import write_colour_model
+from tests.support.paths import SHARED
+from tests.support.tensorrt_fake import FakeTensorRt
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return GpuMachine(tmp_path, monkeypatch)
+
+
+def picture(seed):
+    """A dark picture with one bright block; where depends on the seed."""
+    image = np.full((SIZE, SIZE, 3), 20, np.uint8)
+    x, y = (7 * seed) % 40, (5 * seed) % 40
+    image[y : y + 8 + seed % 5, x : x + 10] = 230
+    return image
+
+
+def batch(*seeds):
+    return {"frames": np.stack([picture(seed) for seed in seeds])}
+
+
+def assert_answers(outputs, *seeds):
+    assert len(outputs["count"]) == len(seeds)
+    for i, seed in enumerate(seeds):
+        wanted = bright_objects(picture(seed))
+        assert outputs["count"][i] == len(wanted) == 1
+        assert outputs["boxes"][i, 0].tolist() == wanted.boxes[0].tolist()
+        assert outputs["labels"][i].tolist() == [0, -1, -1, -1, -1]
+
+
+def test_it_answers_each_batch_with_and_without_a_graph(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        for turn in range(12):
+            assert_answers(engine.infer(batch(turn)), turn)
+        for size in (2, 2, 2, 2, 4, 1, 3, 3, 3, 3):
+            seeds = range(size, 2 * size)
+            assert_answers(engine.infer(batch(*seeds)), *seeds)
+        assert machine.cuda.calls.count("cudaGraphLaunch") > 10
+
+
+def test_it_reports_the_contract_and_what_runs_it(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        assert engine.name == "TensorRT 10.3.0 (NVIDIA Fake)"
+        assert engine.inputs[0].shape == (None, SIZE, SIZE, 3)
+        assert [spec.name for spec in engine.outputs] == ["boxes", "scores", "labels", "count"]
+        assert machine.loaded == "tensorrt"
+
+
+def test_batches_that_the_plan_does_not_take_run_in_parts_or_filled_up(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        seeds = range(11)
+        assert_answers(engine.infer(batch(*seeds)), *seeds)
+    with TensorRtEngine(machine.plan({"batch": [3, 3, 4]})) as engine:
+        assert_answers(engine.infer(batch(5)), 5)
+        assert_answers(engine.infer(batch(1, 2, 3, 4, 5)), 1, 2, 3, 4, 5)
+        with pytest.raises(EngineError, match="found none"):
+            engine.infer({"frames": np.zeros((0, SIZE, SIZE, 3), np.uint8)})
+
+
+def test_two_requests_are_in_flight_and_keep_apart(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        for turn in range(4):
+            one, other = engine.submit(batch(turn)), engine.submit(batch(turn + 9))
+            assert one.device_ms == 0
+            first, second = one.result(), other.result()
+            assert one.device_ms > 0
+            assert_answers(first, turn)
+            assert_answers(second, turn + 9)
+            with pytest.raises(EngineError, match="taken before"):
+                one.result()
+    assert len(machine.trt.contexts) == 2
+
+
+def test_a_third_request_waits_for_a_slot(machine, monkeypatch):
+    monkeypatch.setattr(trt_engine, "_LANE_TIMEOUT_S", 0.02)
+    with TensorRtEngine(machine.plan()) as engine:
+        one, other = engine.submit(batch(1)), engine.submit(batch(2))
+        with pytest.raises(EngineError, match=r"every slot of TensorRT 10\.3\.0 .* was in flight"):
+            engine.submit(batch(3))
+        one.result()
+        assert_answers(engine.submit(batch(3)).result(), 3)
+        other.result()
+
+
+def test_threads_share_one_engine(machine):
+    wrong = []
+    with TensorRtEngine(machine.plan()) as engine:
+        # The stand-in's streams are plain lists; only handing out slots is what is tested here.
+        device = threading.Lock()
+
+        def work(seed):
+            for turn in range(20):
+                with device:
+                    pending = engine.submit(batch(seed + turn))
+                with device:
+                    outputs = pending.result()
+                if outputs["boxes"][0, 0].tolist() != bright_objects(picture(seed + turn)).boxes[0].tolist():
+                    wrong.append(seed + turn)
+
+        threads = [threading.Thread(target=work, args=(100 * i,)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_outputs_stay_when_the_next_batch_runs(machine):
+    with TensorRtEngine(machine.plan(), slots=1) as engine:
+        first = engine.infer(batch(1))
+        for seed in range(5, 9):
+            engine.infer(batch(seed))
+        assert_answers(first, 1)
+
+
+def test_an_input_that_does_not_fit_is_refused(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        with pytest.raises(EngineError, match=r"expected input frames uint8 \[N, 64, 64, 3\]"):
+            engine.infer({"frames": np.zeros((1, 32, SIZE, 3), np.uint8)})
+        with pytest.raises(EngineError, match=r"refuses the shape \[5, 64, 64, 3\].*any profile"):
+            engine.submit(batch(1, 2, 3, 4, 5))
+        assert_answers(engine.infer(batch(1)), 1)
+
+
+def test_rtx_captures_only_plans_of_one_batch_size(machine):
+    for flavour, sizes, captured in (
+        ("tensorrt", (1, 2, 4), True),
+        ("tensorrt-rtx", (1, 2, 4), False),
+        ("tensorrt-rtx", (2, 2, 2), True),
+    ):
+        machine.cuda.calls.clear()
+        with TensorRtEngine(machine.plan({"batch": sizes}, flavour=flavour), slots=1) as engine:
+            assert machine.loaded == flavour
+            for turn in range(3):
+                assert_answers(engine.infer(batch(turn, turn + 1)), turn, turn + 1)
+        assert ("cudaGraphLaunch" in machine.cuda.calls) == captured
+
+
+def test_an_engine_that_cannot_be_captured_runs_call_by_call(machine):
+    with TensorRtEngine(machine.plan({"capturable": False})) as engine:
+        for turn in range(5):
+            assert_answers(engine.infer(batch(turn)), turn)
+    assert "cudaStreamBeginCapture" in machine.cuda.calls
+    assert "cudaGraphLaunch" not in machine.cuda.calls
+
+
+def test_everything_is_given_back(machine):
+    engine = TensorRtEngine(machine.plan())
+    pending = engine.submit(batch(1))
+    engine.infer(batch(1, 2))
+    engine.close()
+    engine.close()
+    assert machine.cuda.alive() == 0
+    for use in (lambda: engine.infer(batch(1)), lambda: engine.submit(batch(1)), pending.result):
+        with pytest.raises(EngineError, match="closed"):
+            use()
+
+
+def test_all_engines_of_a_process_share_one_logger(machine):
+    with TensorRtEngine(machine.plan()), TensorRtEngine(machine.plan()):
+        pass
+    assert len(machine.trt.loggers) == 2
+    assert len(set(machine.trt.loggers)) == 1
+
+
+def test_a_dla_core_is_chosen_before_the_plan_is_loaded(machine, monkeypatch):
+    chosen = []
+    original = tensorrt_fake.Runtime.deserialize_cuda_engine
+
+    def spy(self, serialized_engine):
+        chosen.append(self.DLA_core)
+        return original(self, serialized_engine)
+
+    monkeypatch.setattr(tensorrt_fake.Runtime, "deserialize_cuda_engine", spy)
+    with TensorRtEngine(machine.plan(dla_core=1)) as engine:
+        assert chosen == [1]
+        assert engine.name.endswith("(NVIDIA Fake, DLA core 1)")
+    with pytest.raises(EngineMismatchError, match=r"DLA core 2, but this machine has 2 .* without --dla"):
+        TensorRtEngine(machine.plan(dla_core=2))
+
+
+# Plans that must not be loaded
+
+
+def test_a_plan_from_elsewhere_needs_the_users_word(machine):
+    plan = machine.plan(built_here=False)
+    with pytest.raises(EngineMismatchError, match=r"not built here.*machine code.*--trust"):
+        TensorRtEngine(plan)
+    assert machine.trt.loggers == []  # the library never saw it
+    with TensorRtEngine(plan, trust=True) as engine:
+        assert_answers(engine.infer(batch(3)), 3)
+
+
+def test_load_engine_opens_plans(machine):
+    plan = machine.plan(built_here=False)
+    for name in ("auto", "tensorrt"):
+        with pytest.raises(EngineMismatchError, match="--trust"):
+            load_engine(plan, name)
+        with load_engine(plan, name, trust=True) as engine:
+            assert engine.reason == ("the file is a TensorRT plan" if name == "auto" else "")
+            assert_answers(engine.infer(batch(4)), 4)
+    with pytest.raises(ModelError, match="plan not found"):
+        load_engine(machine.folder / "absent.engine")
+
+
+def test_changed_bytes_are_noticed_even_when_trusted(machine):
+    plan = machine.plan()
+    plan.write_bytes(plan.read_bytes() + b" ")
+    with pytest.raises(EngineMismatchError, match=r"not those that street\.engine\.json describes"):
+        TensorRtEngine(plan, trust=True)
+
+
+def test_an_onnx_that_changed_since_is_noticed(machine):
+    onnx = write_colour_model(machine.folder / "street.onnx")
+    with TensorRtEngine(machine.plan(onnx_sha256=sha256_of(onnx))):
+        pass
+    with onnx.open("ab") as stream:
+        stream.write(b"\x72\x00")
+    with pytest.raises(
+        EngineMismatchError, match=r"another street\.onnx.*changed since; pass --rebuild, or run"
+    ) as caught:
+        TensorRtEngine(machine.plan(onnx_sha256="0" * 64))
+    plan = machine.folder / "street.engine"
+    assert str(caught.value).endswith(f"edgevision compile {onnx} --out {plan} --batch 1 2 4 --overwrite")
+
+
+@pytest.mark.parametrize(
+    ("info", "line"),
+    [
+        ({"tensorrt_version": "10.13.2"}, r"built by TensorRT 10\.13\.2, but this machine has 10\.3\.0"),
+        (
+            {"compute_capability": "8.7", "target": "jetson-orin-nano"},
+            r"compute capability 8\.7 \(jetson-orin-nano\), but the NVIDIA Fake here has 8\.9",
+        ),
+    ],
+)
+def test_a_plan_for_another_machine_is_explained(machine, info, line):
+    with pytest.raises(
+        EngineMismatchError, match=rf"{line}.*street\.onnx beside it and pass --rebuild"
+    ) as caught:
+        TensorRtEngine(machine.plan(**info))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_that_tensorrt_refuses_gives_its_reason_on_one_line(machine):
+    with pytest.raises(
+        EngineMismatchError, match=r"refuses this plan \(IRuntime.*magic tag does not match\)"
+    ) as caught:
+        TensorRtEngine(machine.plan({"readable": False}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_contract_that_the_plan_does_not_follow_is_refused(machine):
+    other = fake_manifest(width=SIZE, height=SIZE, max_detections=7)
+    with pytest.raises(
+        ModelError, match=r"expected boxes float32 \[N, 7, 4\], found boxes float32 \[N, 5, 4\]"
+    ):
+        TensorRtEngine(machine.plan(manifest=other))
+    assert machine.cuda.alive() == 0
+
+
+@pytest.mark.parametrize(
+    ("cuda", "line"),
+    [
+        (FakeCuda(driver=0), "no NVIDIA driver is visible"),
+        (FakeCuda(devices=0), "the NVIDIA driver sees no GPU"),
+    ],
+)
+def test_a_machine_without_a_gpu_says_so(machine, cuda, line):
+    machine.cuda = cuda
+    with pytest.raises(EngineError, match=line):
+        TensorRtEngine(machine.plan())
+
+
+def test_memory_that_is_short_leaves_nothing_behind(machine):
+    with pytest.raises(EngineError, match=r"cannot make an execution context \(Requested amount"):
+        TensorRtEngine(machine.plan({"no_memory": True}))
+    machine.cuda.failing["cudaHostAlloc"] = cudaError_t.cudaErrorMemoryAllocation
+    with TensorRtEngine(machine.plan()) as engine:
+        for _ in range(3):  # a slot that failed is handed out again
+            with pytest.raises(EngineError, match=r"out of memory.*smaller --batch"):
+                engine.infer(batch(1))
+        machine.cuda.failing.clear()
+        assert_answers(engine.infer(batch(1)), 1)
+    assert machine.cuda.alive() == 0
+
+
+def test_a_fault_on_the_device_is_one_line(machine):
+    with TensorRtEngine(machine.plan()) as engine:
+        machine.cuda.failing["cudaEventSynchronize"] = cudaError_t.cudaErrorIllegalAddress
+        with pytest.raises(EngineError, match="an illegal memory access"):
+            engine.infer(batch(1))
+
+
+# The stand-in is what it stands for
+
+
+def public_members(kind):
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def test_the_stand_in_has_no_name_that_a_release_lacks():
+    surfaces = sorted((SHARED / "tensorrt" / "api").glob("*.json"))
+    if not surfaces:
+        pytest.skip("../shared/tensorrt/api is not here")
+    kinds = [value for value in vars(tensorrt_fake).values() if inspect.isclass(value)]
+    kinds = [kind for kind in kinds if kind.__module__ == tensorrt_fake.__name__ and kind is not FakeTensorRt]
+    assert len(kinds) == 6
+    for surface in surfaces:
+        names = json.loads(surface.read_text())
+        for kind in kinds:
+            assert public_members(kind) <= {*names[kind.__name__], "log"}, (surface.name, kind)
+
+
+def test_the_stand_ins_methods_have_the_parameters_of_the_real_ones():
+    real = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    compared = 0
+    for kind in (tensorrt_fake.Runtime, tensorrt_fake.ICudaEngine, tensorrt_fake.IExecutionContext):
+        for name in public_members(kind):
+            found = getattr(getattr(real, kind.__name__), name)
+            method = getattr(kind, name)
+            if inspect.isfunction(method):
+                ours = list(inspect.signature(method).parameters)[1:]
+                assert all(f"{parameter}:" in found.__doc__ for parameter in ours), (name, found.__doc__)
+                compared += 1
+    assert compared >= 10
+
+
+@pytest.mark.gpu
+def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path):
+    """Builds the colour model with the TensorRT that is here and holds the answers against ONNX Runtime."""
+    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+    cuda = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
+    if cuda.cudaGetDeviceCount()[0]:
+        pytest.skip("no CUDA device")
+    to_engine = pytest.importorskip("edgevision.export.plans.compile", reason="there is no compiler of plans")
+    from edgevision.engines.onnxrt import OnnxRuntimeEngine
+
+    onnx = write_colour_model(tmp_path / "colours.onnx")
+    plan = tmp_path / "colours.engine"
+    options = importlib.import_module("edgevision.export.plans.build").BuildOptions(BatchRange(1, 2, 4))
+    to_engine.compile_model(onnx, plan, options=options)
+    with TensorRtEngine(plan) as engine, OnnxRuntimeEngine(onnx) as reference:
+        for seeds in ([1], [2], [3], [1, 2], [3, 4], [5, 6], [1, 2, 3, 4, 5, 6, 7]):
+            found, wanted = engine.infer(batch(*seeds)), reference.infer(batch(*seeds))
+            for name, array in wanted.items():
+                assert np.allclose(found[name], array, atol=1e-3), name

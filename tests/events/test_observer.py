@@ -1,0 +1,239 @@
+"""What is told of objects whose paths are known."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from edgevision.errors import DataError
+from edgevision.events import (
+    Event,
+    EventFile,
+    EventKind,
+    EventObserver,
+    EventSink,
+    ObjectState,
+    read_events,
+)
+from edgevision.events.sink import jpeg_keeper, open_outlet
+from edgevision.tracking.sightings import Sighting
+from edgevision.types import Detections, Frame, ZoneReport
+from tests.support.paths import ROOT
+
+NEW, UPDATE, END = EventKind.NEW, EventKind.UPDATE, EventKind.END
+NOON = datetime(2026, 11, 21, 12, 0, 0, 250_000, timezone.utc)
+
+
+def frame_at(time_s, value=0):
+    image = np.full((100, 200, 3), value, np.uint8)
+    return Frame(image, round(time_s * 10), round(time_s * 1e9), "clip.mp4")
+
+
+def seen(score=0.5, track_id=1, box=(50, 20, 70, 60)):
+    return Sighting(track_id, "person", score, box)
+
+
+def watch(observer, frames):
+    """Frames are ten a second: a list of sightings, or a pair with the zones of track 1."""
+    told = []
+    for i, each in enumerate(frames):
+        sightings, zones = each if isinstance(each, tuple) else (each, None)
+        report = None if zones is None else ZoneReport(dwell_s={1: dict.fromkeys(zones, 0.0)})
+        told += observer.update(frame_at(i / 10), sightings, report)
+    return told
+
+
+def observer(**changes):
+    return EventObserver(run_id="run", now=lambda: NOON, **changes)
+
+
+def test_the_life_of_an_object():
+    watcher = observer(vanish_s=0.5)
+    told = watch(watcher, [[seen()]] * 5 + [[]] * 10)
+    assert [event.kind for event in told] == [NEW, END]
+    new, end = told
+    assert (new.id, new.source, new.at, new.schema) == ("run-1", "clip.mp4", "2026-11-21T12:00:00.250Z", 1)
+    assert new.before is None
+    assert (new.after.track_id, new.after.class_name, new.after.sightings) == (1, "person", 3)
+    assert (new.after.first_s, new.after.last_s) == (0.0, 0.2)
+    assert end.id == "run-1"
+    assert end.before == new.after
+    assert (end.after.last_s, end.after.sightings, end.reason) == (0.4, 5, "vanished")
+    assert new.reason is msgspec.UNSET
+
+
+def test_who_is_seen_twice_only_is_never_told_of():
+    watcher = observer(vanish_s=0.5)
+    assert watch(watcher, [[seen()], [seen()], *([[]] * 10)]) == []
+    assert watcher.finish() == []
+
+
+def test_weak_sightings_carry_on_but_confirm_nothing():
+    scores = [0.5, 0.2, 0.2, 0.2, 0.5, 0.2, 0.5, 0.2]
+    (new,) = watch(observer(confirm_score=0.35), [[seen(score)] for score in scores])
+    assert (new.after.last_s, new.after.sightings) == (0.6, 7)
+
+
+def test_a_short_gap_is_one_life():
+    told = watch(observer(vanish_s=0.5), [[seen()]] * 3 + [[]] * 4 + [[seen()]] * 3)
+    assert [event.kind for event in told] == [NEW]
+
+
+def test_the_end_of_the_run_ends_everything_once():
+    watcher = observer()
+    watch(watcher, [[seen(), seen(track_id=2)]] * 3)
+    assert [(event.kind, event.id, event.reason) for event in watcher.finish()] == [
+        (END, "run-1", "run ended"),
+        (END, "run-2", "run ended"),
+    ]
+    assert watcher.finish() == []
+
+
+def test_zones_are_told_at_once_and_remembered():
+    frames = [([seen()], zones) for zones in ([], [], [], ["yard"], ["yard"], ["yard", "door"], [])]
+    new, *updates = watch(observer(), frames)
+    assert new.kind is NEW
+    assert [event.kind for event in updates] == [UPDATE] * 3
+    assert [(event.before.zones, event.after.zones) for event in updates] == [
+        ([], ["yard"]),
+        (["yard"], ["yard", "door"]),
+        (["yard", "door"], []),
+    ]
+    assert updates[-1].after.visited == ["yard", "door"]
+
+
+def test_the_best_frame_has_the_highest_score():
+    scores = [0.5, 0.9, 0.7, 0.6]
+    (new,) = watch(observer(), [[seen(score)] for score in scores])
+    assert (new.after.best.frame, new.after.best.score, new.after.best.time_s) == (1, 0.9, 0.1)
+
+
+def test_an_object_that_the_picture_cuts_off_is_best_only_while_there_is_no_better():
+    """The first box touches the left edge; later ones do not, though their scores are lower."""
+    cut = seen(0.95, box=(0, 20, 20, 60))
+    (new,) = watch(observer(), [[cut], [seen(0.6)], [seen(0.5)]])
+    assert (new.after.best.frame, new.after.best.score) == (1, 0.6)
+
+
+def test_better_sightings_are_told_once_a_second_at_most():
+    """The score rises by 0.1 in each of frames 3 to 6; the new event was in frame 2."""
+    rising = [[seen(0.3 + 0.1 * max(0, min(i, 6) - 2))] for i in range(20)]
+    told = watch(observer(), rising)
+    assert [(event.kind, event.after.last_s) for event in told] == [(NEW, 0.2), (UPDATE, 1.2)]
+    assert told[1].after.best.frame == 6
+
+
+def test_crops_are_copies_of_the_best_sighting_with_a_margin():
+    kept = []
+    watcher = observer(keep_picture=lambda name, crop: kept.append((name, crop)) or f"{name}.jpg")
+    frames = [frame_at(0.0, 10), frame_at(0.1, 20), frame_at(0.2, 30)]
+    told = []
+    for frame, score in zip(frames, (0.5, 0.9, 0.6), strict=True):
+        told += watcher.update(frame, [seen(score)])
+        frame.image[:] = 0  # a source that uses its buffer again
+    ((name, crop),) = kept
+    assert name == "run-1"
+    assert crop.shape == (49, 25, 3)  # a box of 20 x 40, a tenth more on each side
+    assert (crop == 20).all()
+    assert told[0].after.best.picture == "run-1.jpg"
+
+
+def test_a_box_at_the_edge_gives_a_crop_inside_the_picture():
+    kept = []
+    watcher = observer(keep_picture=lambda name, crop: kept.append(crop))
+    for i in range(3):
+        watcher.update(frame_at(i / 10), [seen(box=(190, 90, 200, 100))])
+    assert kept[0].shape == (11, 11, 3)
+
+
+def test_ids_of_two_runs_differ():
+    first, second = (watch(EventObserver(), [[seen()]] * 3)[0].id for _ in range(2))
+    assert first != second
+
+
+def results_of(*ids):
+    boxes = [[50 + 10 * i, 20, 70 + 10 * i, 60] for i in ids]
+    return (Detections(boxes, [0.9] * len(ids), [i % 2 for i in ids], list(ids)),)
+
+
+def test_the_sink_writes_lines_that_read_back(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with EventSink([open_outlet(str(path))], [("person", "car")]) as sink:
+        for i in range(3):
+            frame = frame_at(i / 10)
+            sink.write(frame, frame.image, results_of(2, 3))
+    told = list(read_events(path))
+    assert [(event.kind, event.after.class_name) for event in told] == [
+        (NEW, "person"),
+        (NEW, "car"),
+        (END, "person"),
+        (END, "car"),
+    ]
+    assert sink.told == {NEW: 2, UPDATE: 0, END: 2}
+    assert sink.notes == [f"{path}: 4 events"]
+
+
+def test_only_the_named_classes_are_told_of(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with EventSink([EventFile(path)], [("person", "car")], only=["car"]) as sink:
+        for i in range(3):
+            frame = frame_at(i / 10)
+            sink.write(frame, frame.image, results_of(2, 3))
+    assert {event.after.class_name for event in read_events(path)} == {"car"}
+
+
+def test_the_picture_of_an_event_is_a_jpeg_on_disk(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with EventSink([EventFile(path)], [("person",)], EventObserver(jpeg_keeper(tmp_path))) as sink:
+        for i in range(3):
+            frame = frame_at(i / 10, 77)
+            sink.write(frame, frame.image, results_of(2))
+    picture = next(read_events(path)).after.best.picture
+    assert abs(int(cv2.imread(picture).mean()) - 77) <= 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_written_costs_the_pictures_only(tmp_path, caplog):
+    path = tmp_path / "events.jsonl"
+    watcher = EventObserver(jpeg_keeper(tmp_path / "none"))
+    with EventSink([EventFile(path)], [("person",)], watcher) as sink:
+        for i in range(3):
+            frame = frame_at(i / 10)
+            sink.write(frame, frame.image, results_of(2, 4))
+    assert [event.after.best.picture for event in read_events(path)] == [msgspec.UNSET] * 4
+    assert len([record for record in caplog.records if "pictures" in record.message]) == 1
+
+
+def test_a_full_disk_loses_events_and_says_so_once(caplog):
+    outlet = EventFile(Path("/dev/full"))
+    (new,) = watch(observer(), [[seen()]] * 3)
+    for _ in range(3):
+        outlet.publish(new)
+    assert (outlet.taken, outlet.lost) == (0, 3)
+    assert (outlet.delivery().lost, "No space left" in outlet.delivery().alarm) == (3, True)
+    assert len(caplog.records) == 1
+    assert "No space left" in caplog.text
+
+
+def test_a_line_that_is_no_event_is_named(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"schema":1}\n')
+    with pytest.raises(DataError, match="line 1"):
+        list(read_events(path))
+
+
+def test_the_page_names_every_field_and_its_example_reads_back(tmp_path):
+    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    for kind in (Event, ObjectState):
+        for name in kind.__struct_encode_fields__:
+            assert f"`{name}`" in text
+    (example,) = [line for line in text.splitlines() if line.startswith('{"schema"')]
+    path = tmp_path / "events.jsonl"
+    path.write_text(example)
+    (event,) = read_events(path)
+    assert (event.kind, event.after.zones) == (UPDATE, ["yard"])

@@ -1,0 +1,119 @@
+"""NVIDIA's own compiler takes what ships, without a GPU: both models, each precision, every RTX generation.
+
+TensorRT for RTX parses the ONNX and builds a plan for a GPU that is not here. Its list of layers says in
+which precision each convolution runs: for an INT8 model all but those that were kept must be ``Int8``.
+On Turing (``rtx20``) it turns INT8 to float, and then ``compile`` must say so.
+
+A plain run builds every second cell of the table, which holds every pair of model, precision and target;
+``pytest -m slow`` builds the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgevision.engines.trt.plan import BatchRange, check_plan
+from edgevision.export.plans.build import BuildOptions
+from edgevision.export.plans.compile import compile_model
+from edgevision.export.plans.layer_dump import node_precisions
+from edgevision.export.to_half import export_half
+from edgevision.zoo import find_model
+from tests.support.plans import BARE, convolutions, needs_rtx, write_int8
+
+pytestmark = needs_rtx
+
+MODELS = ("retinanet-light", "unet-light")
+OWN = {"fp32": "Float", "fp16": "Half", "int8": "Float", "int8+fp16": "Half"}
+"""What convolutions that are not quantised run in."""
+TARGETS = {"rtx20": "7.5", "rtx30": "8.6", "rtx40": "8.9", "rtx50": "12.0"}
+BATCHES = BatchRange(1, 4, 8)
+
+Write = Callable[[str, str], tuple[Path, set[str]]]
+
+
+def cells() -> list[Any]:
+    """The table as a chessboard: its black cells in every run, its white ones with ``-m slow``."""
+    found = []
+    for places in product(*(list(enumerate(axis)) for axis in (MODELS, OWN, TARGETS))):
+        names = tuple(name for _, name in places)
+        is_black = sum(place for place, _ in places) % 2 == 0
+        if "int8+fp16" in names:  # int8 and FP16 are there by themselves
+            is_black = names == ("unet-light", "int8+fp16", "rtx40")
+        found.append(pytest.param(*names, marks=[] if is_black else [pytest.mark.slow]))
+    return found
+
+
+@pytest.fixture
+def its_turn(request: pytest.FixtureRequest) -> None:
+    """Leaves the slow cells out where nobody asked for them."""
+    if request.node.get_closest_marker("slow") and "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("the other half of the table; its pairs are built above; 'pytest -m slow' builds it")
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
+    """A shipped model at a precision, and the convolutions that stay in float; each is made once."""
+    folder = tmp_path_factory.mktemp("models")
+    made: dict[tuple[str, str], tuple[Path, set[str]]] = {}
+
+    def make(name: str, precision: str) -> tuple[Path, set[str]]:
+        path = folder / f"{name}.{precision}.onnx"
+        if precision == "fp32":
+            path = find_model(name)
+        elif precision == "fp16":
+            export_half(find_model(name), path)
+        elif precision == "int8":
+            return path, write_int8(find_model(name), path)
+        else:
+            source, kept = once(name, "int8")
+            export_half(source, path)
+            return path, kept
+        return path, {node.name for node in convolutions(path)}
+
+    def once(name: str, precision: str) -> tuple[Path, set[str]]:
+        if (name, precision) not in made:
+            made[name, precision] = make(name, precision)
+        return made[name, precision]
+
+    return once
+
+
+@pytest.mark.usefixtures("its_turn")
+@pytest.mark.parametrize(("name", "precision", "target"), cells())
+def test_a_shipped_model_builds_and_runs_in_the_precision_it_says(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str, target: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    model, kept = write(name, precision)
+    plan = tmp_path / "model.engine"
+    compiled = compile_model(model, plan, target, BuildOptions(BATCHES), machine=BARE)
+    info = compiled.info
+    check_plan(plan, info)
+    assert (info.compute_capability, info.batch) == (TARGETS[target], BATCHES)
+    assert info.manifest.precision == precision
+    nodes = {node.name for node in convolutions(model)}
+    found = node_precisions(info.layers, nodes)
+    assert set(found) == nodes, "a convolution is in no layer of the plan"
+    quantised = nodes - kept
+    assert {found[node] for node in kept} == {OWN[precision]}
+    assert bool(quantised) == precision.startswith("int8")
+    if not quantised:
+        assert compiled.notes == ()
+        return
+    assert len(quantised) > 0.8 * len(nodes)
+    if target != "rtx20":
+        assert {found[node] for node in quantised} == {"Int8"}
+        assert compiled.notes == ()
+        return
+    assert not {found[node] for node in quantised} & {"Int8"}
+    for notes in (
+        compiled.notes,
+        compile_model(model, plan, target, BuildOptions(BATCHES), machine=BARE).notes,
+    ):
+        assert len(notes) == 1, "said where the plan is kept, too"
+        assert f"none of the {len(quantised)} INT8 convolutions runs in INT8 on rtx20" in notes[0]

@@ -1,0 +1,143 @@
+"""Requests in flight: several at a time for recordings, answers in order all the same."""
+
+import itertools
+import random
+import threading
+
+import pytest
+
+from edgevision.engines import FakeEngine
+from edgevision.engines.fake import fake_manifest
+from edgevision.errors import EngineError
+from edgevision.model import Detector
+from edgevision.pipeline import Pipeline, Stream
+from edgevision.pipeline.inference import InOrder
+from edgevision.video.sources.arrays import ArraySource
+from tests.support.pipeline import ListSink, balanced, identified, number_in
+
+
+class Meeting:
+    """An answer that comes only once ``size`` calls run at the same time, and notes how many did."""
+
+    def __init__(self, size):
+        self.barrier = threading.Barrier(size)
+
+    def __call__(self, image):
+        self.barrier.wait(timeout=10)
+        return number_in(image)
+
+
+def detector(answer=number_in, requests=1, **options):
+    manifest = fake_manifest(width=32, height=32)
+    return Detector(FakeEngine(answer, manifest, requests=requests, **options))
+
+
+def pictures(count, stream=0):
+    return [identified(stream, i) for i in range(count)]
+
+
+def boxes(sink):
+    return [tuple(found[0].boxes[0, :2].astype(int).tolist()) for found in sink.results]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_what_is_finished_in_any_order_is_delivered_in_one(order):
+    in_order, delivered = InOrder(), []
+    for count, number in enumerate(order, 1):
+        in_order.finish(number, lambda number=number: delivered.append(number))
+        finished = set(order[:count])
+        assert delivered == list(itertools.takewhile(finished.__contains__, itertools.count()))
+
+
+def test_requests_of_a_recording_run_at_the_same_time():
+    sink = ListSink()
+    meeting = Meeting(3)  # breaks, and so fails the run, unless three calls meet each time
+    pipeline = Pipeline([Stream(source=ArraySource(pictures(30)), sinks=[sink])], [detector(meeting, 3)])
+    run = pipeline.run()
+    assert pipeline.errors == {}
+    assert boxes(sink) == [(0, i) for i in range(30)]
+    assert run.engines[0].calls == run.engines[0].frames == 30
+
+
+def test_answers_of_requests_that_overtake_each_other_come_in_order():
+    chance = random.Random(5)
+    waits = [chance.choice((0.0, 0.0, 0.004)) for _ in range(30)]
+
+    def answer(image):
+        found = number_in(image)
+        threading.Event().wait(waits[int(found.boxes[0, 1])])
+        return found
+
+    sinks = [ListSink(), ListSink()]
+    streams = [
+        Stream(source=ArraySource(pictures(30, i)), sinks=[sink], name=str(i)) for i, sink in enumerate(sinks)
+    ]
+    pipeline = Pipeline(streams, [detector(answer, 4)])
+    run = pipeline.run()
+    assert pipeline.errors == {}
+    for i, sink in enumerate(sinks):
+        assert boxes(sink) == [(i, frame) for frame in range(30)]
+        assert [frame.index for frame in sink.frames] == list(range(30))
+        assert balanced(run.streams[i].frames)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_one_live_stream_makes_it_one_request_of_the_newest_frames(live):
+    running, most = [], []
+
+    def answer(image):
+        running.append(image)
+        most.append(len(running))
+        threading.Event().wait(0.002)
+        running.pop()
+        return number_in(image)
+
+    streams = [
+        Stream(source=ArraySource(pictures(40), is_live=live, frame_rate=400), sinks=[ListSink()], name="a"),
+        Stream(source=ArraySource(pictures(40)), sinks=[ListSink()], name="b"),
+    ]
+    pipeline = Pipeline(streams, [detector(answer, 2)], max_batch=1)
+    pipeline.run()
+    assert pipeline.errors == {}
+    assert max(most) == (1 if live else 2)
+
+
+def test_the_slowest_engine_of_several_sets_the_requests():
+    sink = ListSink()
+    stream = Stream(source=ArraySource(pictures(10)), sinks=[sink])
+    names = fake_manifest(width=32, height=32, classes=("other",))
+    single = Detector(FakeEngine(number_in, names))
+    pipeline = Pipeline([stream], [detector(requests=3), single])
+    assert sum(thread.startswith("inference") for thread in thread_names(pipeline)) == 1
+
+
+def thread_names(pipeline):
+    return [thread.name for thread in pipeline._threads()]
+
+
+def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_came_before():
+    def answer(image):
+        found = number_in(image)
+        if found.boxes[0, 1] == 20:
+            raise EngineError("the accelerator is gone")
+        return found
+
+    sink = ListSink()
+    pipeline = Pipeline([Stream(source=ArraySource(pictures(60)), sinks=[sink])], [detector(answer, 3)])
+    (report,) = pipeline.run().streams
+    assert str(pipeline.errors[report.name]) == "the accelerator is gone"
+    shown = [frame for _, frame in boxes(sink)]
+    assert shown[:20] == list(range(20))
+    assert 20 not in shown
+    assert shown == sorted(shown)
+    assert balanced(report.frames)
+    assert report.frames.failed == {"model": 1}
+
+
+def test_the_number_of_frames_that_was_asked_for_is_exact():
+    sink = ListSink()
+    stream = Stream(source=ArraySource(pictures(60)), sinks=[sink], max_frames=17)
+    (report,) = Pipeline([stream], [detector(requests=4)]).run().streams
+    assert boxes(sink) == [(0, i) for i in range(17)]
+    assert report.stopped == "max_frames"
+    assert balanced(report.frames)

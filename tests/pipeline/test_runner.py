@@ -1,0 +1,349 @@
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from edgevision.drawing.overlay import Overlay
+from edgevision.engines import FakeEngine
+from edgevision.engines.fake import bright_objects, fake_manifest
+from edgevision.errors import EngineError, SinkError, SourceError
+from edgevision.model import Detector
+from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream
+from edgevision.types import Detections
+from edgevision.video.base import FailReason
+from edgevision.video.sources.arrays import ArraySource
+from tests.support.models import picture_with_block
+from tests.support.pipeline import ListSink, balanced
+
+
+class FailingSource(ArraySource):
+    """Breaks after its last picture."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        raise SourceError("the cable was pulled")
+
+
+def pictures(count):
+    """A bright block that moves by one pixel a frame."""
+    return [picture_with_block(320, 320, (i, 100, i + 20, 140)) for i in range(count)]
+
+
+def detector(answer=bright_objects, latency_ms=0.0):
+    return Detector(FakeEngine(answer, fake_manifest(classes=("bright",)), latency_ms))
+
+
+def run(source, sinks, answer=bright_objects, stop=None, latency_ms=0.0, **options):
+    stream = Stream(source=source, sinks=sinks, **options)
+    report = run_stream(stream, [detector(answer, latency_ms)], stop=stop)
+    assert balanced(report.frames)
+    return report
+
+
+def fail(stream, detector):
+    """The ledger of a run that ends by an error, and the error."""
+    pipeline = Pipeline([stream], [detector])
+    (report,) = pipeline.run().streams
+    assert balanced(report.frames)
+    assert report.error == str(pipeline.errors[report.name])
+    assert (report.state, report.stopped) == ("failed", "error")
+    return report.frames, pipeline.errors[report.name]
+
+
+def test_a_file_loses_nothing_and_keeps_its_order():
+    sink = ListSink(delay_s=0.001)
+    report = run(ArraySource(pictures(100), frame_rate=10), [sink])
+    assert [frame.index for frame in sink.frames] == list(range(100))
+    assert [found[0].boxes[0, 0] for found in sink.results] == list(range(100))
+    assert (report.frames.captured, report.frames.inferred, report.written) == (100, 100, 100)
+    assert report.frames.dropped == {}
+    assert report.detections == {"bright": 100}
+    assert report.stopped == "end"
+    assert sink.closes == 1
+
+
+def test_only_screens_are_called_on_the_thread_of_the_caller():
+    class Screen(ListSink):
+        def refresh(self):
+            pass
+
+    file, screen = ListSink(), Screen()
+    run(ArraySource(pictures(5)), [screen, file])
+    assert screen.threads == {threading.current_thread()}
+    assert len(file.threads) == 1
+    assert file.threads != screen.threads
+
+
+def test_a_live_source_keeps_the_newest_and_counts_the_rest():
+    sink = ListSink()
+    source = ArraySource(pictures(60), frame_rate=200, is_live=True)
+    report = run(source, [sink], latency_ms=20)
+    indices = [frame.index for frame in sink.frames]
+    assert indices == sorted(set(indices))
+    assert report.frames.captured == 60
+    assert report.frames.dropped["newer_frame"] > 20
+    assert report.frames.inferred == len(indices) < 40
+    assert indices[-1] == 59  # the newest is never the one that goes
+
+
+def test_a_policy_can_be_chosen_against_the_source():
+    source = ArraySource(pictures(20), frame_rate=1000, is_live=True)
+    report = run(source, [], latency_ms=3, policy=Policy.WAIT)
+    assert report.frames.inferred == 20
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_max_frames_ends_after_exactly_so_many(live):
+    sink = ListSink()
+    report = run(ArraySource(pictures(200), frame_rate=50, is_live=live), [sink], max_frames=7)
+    assert len(sink.frames) == report.written == report.frames.inferred == 7
+    assert report.stopped == "max_frames"
+    if not live:
+        assert report.frames.captured == 7  # not one frame was read in vain
+
+
+def test_more_max_frames_than_there_are():
+    report = run(ArraySource(pictures(5)), [], max_frames=50)
+    assert (report.written, report.stopped) == (5, "end")
+
+
+def test_a_stop_request_finishes_what_is_inferred():
+    stop, sink = StopRequest(), ListSink(delay_s=0.005)
+    threading.Timer(0.15, lambda: setattr(stop, "reason", "SIGINT")).start()
+    report = run(ArraySource(pictures(300)), [sink], stop=stop)
+    assert report.stopped == "SIGINT"
+    assert 0 < len(sink.frames) < 300
+    assert report.frames.inferred == len(sink.frames)
+    assert [frame.index for frame in sink.frames] == list(range(len(sink.frames)))
+    assert sink.closes == 1
+
+
+def test_a_signal_that_takes_long_to_be_noticed_ends_the_run():
+    """As on a busy machine, where the main thread gets its turn after its time to wait is over."""
+    stop = StopRequest()
+
+    def ask(number, frame):
+        time.sleep(0.3)
+        stop.reason = "SIGTERM"
+
+    previous = signal.signal(signal.SIGTERM, ask)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    try:
+        report = run(ArraySource(pictures(200), frame_rate=20, is_live=True), [ListSink()], stop=stop)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, previous)
+    assert report.stopped == "SIGTERM"
+    assert report.frames.captured < 100
+
+
+def test_a_closed_window_ends_the_run():
+    """What was read before it is noticed is bounded by the queues, however slow the machine is."""
+    let_go = threading.Event()
+
+    class Source(ArraySource):
+        def close(self):
+            let_go.set()
+            super().close()
+
+    class Window(ListSink):
+        def write(self, frame, picture, results):
+            super().write(frame, picture, results)
+            if self.closed:
+                assert let_go.wait(60), "nobody noticed that the window was closed"
+
+    window, file = Window(close_at=10), ListSink()
+    report = run(Source(pictures(200)), [window, file])
+    assert report.stopped == "window"
+    assert 10 <= len(file.frames) < 30
+    assert window.closes == file.closes == 1
+
+
+def test_a_camera_that_blocks_does_not_hang_the_end(monkeypatch):
+    monkeypatch.setattr("edgevision.pipeline.runner._JOIN_S", 0.2)
+    release = threading.Event()
+
+    class Stuck(ArraySource):
+        def __iter__(self):
+            yield from super().__iter__()
+            release.wait(20)
+
+    stop = StopRequest()
+    threading.Timer(0.2, lambda: setattr(stop, "reason", "SIGTERM")).start()
+    start = time.perf_counter()
+    report = run(Stuck(pictures(3), frame_rate=1000, is_live=True), [ListSink()], stop=stop)
+    assert time.perf_counter() - start < 5
+    assert report.stopped == "SIGTERM"
+    release.set()
+
+
+def test_a_failing_source_surfaces_after_its_frames_are_written():
+    sink = ListSink()
+    with pytest.raises(SourceError, match="cable"):
+        run(FailingSource(pictures(12)), [sink])
+    assert len(sink.frames) == 12
+    assert sink.closes == 1
+
+
+def test_a_failing_model_stops_everything_and_surfaces_once():
+    calls = []
+
+    def answer(image):
+        calls.append(1)
+        if len(calls) == 5:
+            raise EngineError("out of memory")
+        return Detections.empty()
+
+    sink = ListSink()
+    entry, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[sink]), detector(answer))
+    assert isinstance(error, EngineError)
+    assert "out of memory" in str(error)
+    assert (entry.inferred, entry.failed) == (4, {"model": 1})
+    assert len(sink.frames) == 4
+    assert sink.closes == 1
+
+
+@pytest.mark.parametrize("fail_at", [0, 3])
+def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
+    bad, good = ListSink(fail_at=fail_at), ListSink()
+    _, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[good, bad]), detector())
+    assert isinstance(error, SinkError)
+    assert "disk full" in str(error)
+    assert len(good.frames) == fail_at + 1
+    assert bad.closes == good.closes == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
+
+
+def test_the_first_error_is_the_one_that_surfaces():
+    sink = ListSink(fail_at=2, fail_on_close=True)
+    with pytest.raises(SinkError, match="disk full"):
+        run(ArraySource(pictures(10)), [sink])
+    with pytest.raises(SinkError, match="cannot finish"):
+        run(ArraySource(pictures(10)), [ListSink(fail_on_close=True)])
+
+
+def test_a_second_interrupt_still_closes_the_sinks():
+    def interrupt(statistics):
+        raise KeyboardInterrupt
+
+    sink = ListSink(delay_s=0.01)
+    stream = Stream(source=ArraySource(pictures(500)), sinks=[sink])
+    with pytest.raises(KeyboardInterrupt):
+        run_stream(stream, [detector()], on_statistics=interrupt)
+    assert sink.closes == 1
+    assert len(sink.frames) < 100
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
+
+
+def test_drawing_happens_only_where_somebody_looks():
+    source_pictures = pictures(3)
+    plain, drawn = ListSink(), ListSink()
+    report = run(ArraySource(source_pictures), [plain])
+    assert "overlay" not in report.stages
+    assert plain.pictures[0] is plain.frames[0].image
+    report = run(
+        ArraySource(source_pictures), [drawn], overlays=[Overlay(fake_manifest(classes=("bright",)))]
+    )
+    assert report.stages["overlay"].count == 3
+    assert (drawn.pictures[0] != drawn.frames[0].image).any()
+    assert (drawn.frames[0].image == pictures(1)[0]).all()
+
+
+def test_several_models_answer_for_every_frame():
+    sink = ListSink()
+    two = [detector(), detector(lambda image: Detections.empty())]
+    run_stream(Stream(source=ArraySource(pictures(6)), sinks=[sink]), two)
+    assert {len(results) for results in sink.results} == {2}
+    assert all(len(first) == 1 and len(second) == 0 for first, second in sink.results)
+
+
+def test_stages_overlap():
+    """Capture, inference and output are once busy at the same moment; each waits for the others to be."""
+    busy, together, lock = set(), threading.Event(), threading.Lock()
+
+    def work(stage):
+        with lock:
+            busy.add(stage)
+            if len(busy) == 3:
+                together.set()
+        together.wait(1)
+        with lock:
+            busy.discard(stage)
+
+    class Source(ArraySource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                work("capture")
+                yield frame
+
+    class Writer(ListSink):
+        def write(self, frame, picture, results):
+            work("output")
+            super().write(frame, picture, results)
+
+    def answer(image):
+        work("inference")
+        return bright_objects(image)
+
+    report = run(Source(pictures(5)), [Writer()], answer=answer)
+    assert together.is_set()
+    assert set(report.stages) >= {"decode", "inference", "sinks"}
+
+
+def test_the_report_carries_what_people_should_know():
+    source = ArraySource([np.zeros((320, 320, 3), np.uint8)] * 3, name="clip")
+    source.report.failed[FailReason.UNDECODABLE], source.report.problem = 2, "cut off"
+    source.report.notes.append("a note of the source")
+    report = run(source, [ListSink(), ListSink()])
+    assert (report.source, report.skipped, report.problem) == ("clip", 2, "cut off")
+    assert report.notes == ("a note of the source", "a note of the sink")
+    assert report.models == {"fake": "fake engine"}
+
+
+def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
+    """As the containers of PyAV do when they are closed, of 50 MB each."""
+    monkeypatch.setattr("edgevision.pipeline.runner._COLLECT_S", 0.05)
+    knots = []
+
+    class Tying(ListSink):
+        def write(self, frame, picture, results):
+            super().write(frame, picture, results)
+            self.tie()
+
+        def tie(self):
+            knot = threading.Event()
+            knot.itself = knot
+            knots.append(weakref.ref(knot))
+
+    gc.disable()
+    try:
+        run_stream(
+            Stream(source=ArraySource(pictures(30)), sinks=[Tying(delay_s=0.02)]), [Detector(FakeEngine())]
+        )
+        alive = [number for number, knot in enumerate(knots) if knot() is not None]
+    finally:
+        gc.enable()
+    assert len(knots) == 30
+    assert 0 not in alive
+
+
+def test_progress_is_told_on_the_way():
+    told = []
+    stream = Stream(source=ArraySource(pictures(60)), sinks=[ListSink()])
+    report = run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
+    assert 3 <= len(told) <= 2 + 5 * report.seconds
+    written = [run.streams[0].written for run in told]
+    assert written == sorted(written)
+    assert told[-1].streams[0].recent_frames_per_second > 0
+    assert told[-1].streams[0].last_latency_ms >= 10
+
+
+def test_an_empty_source_is_an_empty_run():
+    report = run(ArraySource([]), [ListSink()])
+    assert (report.written, report.frames.captured, report.latency.p50_ms) == (0, 0, 0)

@@ -1,0 +1,358 @@
+"""Recordings played back: what is in them, where they begin, and what a full disk or a kill leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+
+from edgevision.errors import UsageError
+from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
+from edgevision.recording.encoder import EncodedPicture, H264Encoder
+from edgevision.recording.ring import PacketRing
+from edgevision.types import Detections, Frame
+from edgevision.video.base import SourceInfo
+from tests.support.paths import ROOT
+from tests.support.video import number_of, numbered
+
+RATE = 10.0
+INFO = SourceInfo("clip", is_live=False, width=160, height=96, frame_rate=RATE)
+NAMES = [("person", "car")]
+PERSON = (Detections([[0, 0, 9, 9]], [0.9], [0]),)
+NOBODY = (Detections.empty(),)
+LOOK_AHEAD = 6  # pictures inside the encoder
+FRAGMENT_S = 0.5
+
+
+def frame_of(i, rate=RATE):
+    return Frame(numbered(i % 256), i, round(i / rate * 1e9))
+
+
+def record(recorder, count, sighted=(), start=0):
+    with recorder:
+        for i in range(start, start + count):
+            frame = frame_of(i)
+            recorder.write(frame, frame.image, PERSON if i in sighted else NOBODY)
+
+
+def recorder_in(folder, rotation=None, trigger=None, keep=None, **changes):
+    store = SegmentStore(folder, "yard", keep)
+    return Recorder(store, INFO, rotation or Rotation(seconds=600), trigger, **changes)
+
+
+def on_person():
+    return SightTrigger(["person"], NAMES)
+
+
+def play(path):
+    """Numbers of a file's pictures and their times in seconds."""
+    with av.open(str(path)) as container:
+        frames = [
+            (number_of(frame.to_ndarray(format="bgr24")), frame.time) for frame in container.decode(video=0)
+        ]
+    return [number for number, _ in frames], [time_s for _, time_s in frames]
+
+
+def segments(folder):
+    return sorted(folder.glob("*.mp4"))
+
+
+def test_every_picture_is_recorded_at_its_time(tmp_path):
+    recorder = recorder_in(tmp_path)
+    record(recorder, 50)
+    (path,) = segments(tmp_path)
+    numbers, times = play(path)
+    assert numbers == list(range(50))
+    assert times == pytest.approx([i / RATE for i in range(50)])
+    assert recorder.notes == [f"{tmp_path / 'yard-*.mp4'}: 1 file recorded"]
+
+
+def test_varying_times_are_kept(tmp_path):
+    moments_ms = [0, 40, 300, 310, 900, 2000]
+    with recorder_in(tmp_path) as recorder:
+        for i, moment_ms in enumerate(moments_ms):
+            frame = Frame(numbered(i), i, moment_ms * 1_000_000)
+            recorder.write(frame, frame.image, NOBODY)
+    _, times = play(segments(tmp_path)[0])
+    assert times == pytest.approx([moment / 1000 for moment in moments_ms])
+
+
+def test_a_new_file_begins_at_the_time_and_no_picture_is_lost(tmp_path):
+    """5.5 seconds in files of 2: 20, 20 and 15 pictures, each file from 0."""
+    record(recorder_in(tmp_path, Rotation(seconds=2)), 55)
+    files = [play(path) for path in segments(tmp_path)]
+    assert [len(numbers) for numbers, _ in files] == [20, 20, 15]
+    assert [number for numbers, _ in files for number in numbers] == list(range(55))
+    assert all(times[0] == 0 for _, times in files)
+
+
+def test_a_new_file_begins_at_the_size(tmp_path):
+    limit = 40_000
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    with recorder_in(tmp_path, Rotation(size=limit)) as recorder:
+        for i in range(120):
+            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+    sizes = [path.stat().st_size for path in segments(tmp_path)]
+    assert len(sizes) > 2
+    one = max(sizes) / 120 * LOOK_AHEAD + limit * 0.5  # what the encoder still held, and one picture
+    assert all(limit * 0.9 < size < limit + one for size in sizes[:-1])
+    assert sum(len(play(path)[0]) for path in segments(tmp_path)) == 120
+
+
+def test_the_budget_keeps_the_newest(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    keep = 200_000
+    recorder = recorder_in(tmp_path, Rotation(seconds=1), keep=keep)
+    made = set()
+    with recorder:
+        for i in range(150):
+            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+            made.update(segments(tmp_path))
+    left = segments(tmp_path)
+    assert sum(path.stat().st_size for path in left) <= keep
+    assert 1 <= len(left) < len(made) == recorder._store.made
+    assert recorder._store.made - recorder._store.removed == len(left)
+    assert left == sorted(made)[-len(left) :]
+    assert "of the oldest removed" in recorder.notes[0]
+
+
+def test_the_file_in_progress_leaves_room_for_one_before_it(tmp_path):
+    """Without --rotate a file may last for ten minutes: it must not use up what --keep allows."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    keep = 300_000
+    with recorder_in(tmp_path, Rotation(seconds=600), keep=keep) as recorder:
+        for i in range(150):
+            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+    left = segments(tmp_path)
+    assert recorder._store.made > len(left) >= 1
+    assert sum(path.stat().st_size for path in left) <= keep
+
+
+def test_a_clip_begins_before_and_ends_after_what_was_seen(tmp_path):
+    """A person in frames 100 to 119, at 10 to 11.9 s; confirmed in 102; key frames every 2 s."""
+    recorder = recorder_in(tmp_path, trigger=on_person(), pre_s=3, post_s=2)
+    record(recorder, 200, range(100, 120))
+    (path,) = segments(tmp_path)
+    numbers, times = play(path)
+    assert numbers == list(range(numbers[0], 140))
+    assert recorder.deliveries()[0].delivered == len(numbers)
+    # Three seconds before the sighting was confirmed (7.2 s), or up to a distance of key frames earlier.
+    assert 52 <= numbers[0] <= 72
+    assert times[0] == 0
+
+
+def test_a_sighting_during_the_time_after_makes_the_clip_longer(tmp_path):
+    sighted = [*range(50, 53), *range(65, 68)]
+    record(recorder_in(tmp_path, trigger=on_person(), pre_s=1, post_s=2), 120, sighted)
+    (path,) = segments(tmp_path)
+    assert play(path)[0][-1] == 87
+
+
+def test_two_sightings_far_apart_make_two_clips_and_nothing_in_between_is_missing(tmp_path):
+    """The second begins right after the first clip has ended; its time before reaches into the first."""
+    sighted = [*range(50, 53), *range(75, 78)]
+    record(recorder_in(tmp_path, trigger=on_person(), pre_s=1, post_s=1), 120, sighted)
+    first, second = (play(path)[0] for path in segments(tmp_path))
+    assert first[-1] == 62
+    assert 47 <= second[0] <= 67
+    assert second == list(range(second[0], 88))
+
+
+def test_a_flicker_of_two_frames_records_nothing(tmp_path):
+    record(recorder_in(tmp_path, trigger=on_person()), 100, [30, 31, 60])
+    assert segments(tmp_path) == []
+
+
+def test_a_long_clip_rotates_without_a_gap(tmp_path):
+    record(recorder_in(tmp_path, Rotation(seconds=2), on_person(), pre_s=1, post_s=1), 90, range(20, 70))
+    files = [play(path)[0] for path in segments(tmp_path)]
+    joined = [number for numbers in files for number in numbers]
+    assert len(files) > 2
+    assert joined == list(range(joined[0], 80))
+
+
+def test_a_source_that_ends_during_a_clip_ends_it(tmp_path):
+    record(recorder_in(tmp_path, trigger=on_person()), 40, range(30, 40))
+    (path,) = segments(tmp_path)
+    assert play(path)[0] == list(range(40))
+
+
+def test_a_new_size_begins_a_new_file(tmp_path):
+    with recorder_in(tmp_path) as recorder:
+        for i in range(40):
+            image = numbered(i) if i < 20 else numbered(i, 321, 181)
+            recorder.write(frame_of(i), image, NOBODY)
+    files = segments(tmp_path)
+    assert [len(play(path)[0]) for path in files] == [20, 20]
+    with av.open(str(files[1])) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (322, 182)
+
+
+def test_what_triggers_must_exist():
+    with pytest.raises(UsageError, match="no model finds it; did you mean 'person'"):
+        SightTrigger(["persn"], NAMES)
+    with pytest.raises(UsageError, match="there are: person, car"):
+        SightTrigger([], NAMES)
+
+
+def test_the_ring_holds_the_span_and_never_more_than_its_capacity():
+    """Key frames at 0, 10, 20 ...; a span of 15 begins with the last key frame at or before now - 15."""
+    ring = PacketRing(span=15, capacity=10_000)
+    for pts in range(48):
+        ring.append(EncodedPicture(b"x" * 10, pts, pts % 10 == 0), now=pts)
+    assert [picture.pts for picture in ring.pictures()] == list(range(30, 48))
+    assert (ring.size, ring.was_short) == (180, False)
+    small = PacketRing(span=1000, capacity=250)
+    for pts in range(48):
+        small.append(EncodedPicture(b"x" * 10, pts, pts % 10 == 0), now=pts)
+        assert small.size <= 250
+        assert not small.pictures() or small.pictures()[0].is_key
+    assert small.was_short
+
+
+def test_a_ring_begins_with_a_key_frame_only():
+    ring = PacketRing(span=100, capacity=1000)
+    ring.append(EncodedPicture(b"x", 1, False), now=1)
+    assert ring.pictures() == []
+
+
+def test_the_encoder_holds_no_more_than_the_documented_look_ahead():
+    encoder = H264Encoder((160, 96), RATE)
+    given = [encoder.encode(numbered(i), i * 9000) for i in range(30)]
+    assert 30 - sum(len(done) for done in given) <= LOOK_AHEAD
+    last = encoder.finish()
+    times = [picture.pts for done in given for picture in done] + [picture.pts for picture in last]
+    assert times == [i * 9000 for i in range(30)]
+
+
+def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
+    """The disk is full from the 3rd to the 5th second; frames go on without an error."""
+    room = {"free": 10**9}
+    recorder = recorder_in(tmp_path, retry_s=0.0, room=lambda folder: room["free"])
+    with recorder:
+        for i in range(80):
+            room["free"] = 1000 if 30 <= i < 50 else 10**9
+            frame = frame_of(i)
+            recorder.write(frame, frame.image, NOBODY)
+            if i == 45:
+                assert "the disk is full but for a reserve" in recorder.alarm
+                assert recorder.deliveries()[0].alarm == recorder.alarm
+    assert recorder.alarm is None
+    first, second = (play(path)[0] for path in segments(tmp_path))
+    assert first == list(range(len(first)))
+    assert len(first) >= 30 - RATE * FRAGMENT_S - LOOK_AHEAD
+    assert second == list(range(50, 80))
+    assert 0 < recorder.missed <= 20
+    (account,) = recorder.deliveries()
+    assert (account.kind, account.lost, account.alarm) == ("recording", recorder.missed, None)
+    assert account.output.endswith("yard-*.mp4")
+    assert 60 - RATE * FRAGMENT_S - LOOK_AHEAD <= account.delivered <= 60
+    assert caplog.text.count("the run goes on") == 1
+    assert caplog.text.count("recording again") == 1
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "edgevision-test", str(folder)], capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_what_plays(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    folder = tmp_path / "disk"
+    with small_disk(folder, "300k"):
+        with recorder_in(folder, reserve=0, retry_s=60) as recorder:
+            for i in range(150):
+                recorder.write(frame_of(i), noise[i % 40], NOBODY)
+        assert "No space left on device" in recorder.alarm
+        assert recorder.missed > 0
+        (path,) = segments(folder)
+        assert 25 <= len(play(path)[0]) < 40  # five a fragment of 45 kB
+    assert "were not recorded" in recorder.notes[-1]
+
+
+def test_a_disk_that_fills_up_before_the_end_of_a_file_costs_only_its_end(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
+    folder = tmp_path / "disk"
+    with small_disk(folder, "400k"):
+        recorder = recorder_in(folder, reserve=0)
+        for i in range(28):
+            recorder.write(frame_of(i), noise[i], NOBODY)
+        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1024))
+        recorder.close()
+        assert "No space left on device" in recorder.alarm
+        (path,) = segments(folder)
+        assert 15 <= len(play(path)[0]) <= 28
+
+
+def test_a_folder_that_goes_away_raises_an_alarm_only(tmp_path):
+    folder = tmp_path / "usb"
+    recorder = recorder_in(folder, Rotation(seconds=1))
+    with recorder:
+        for i in range(40):
+            if i == 15:
+                for path in [*folder.iterdir()]:
+                    path.unlink()
+                folder.rmdir()
+            frame = frame_of(i)
+            recorder.write(frame, frame.image, NOBODY)
+    assert "cannot record in" in recorder.alarm
+
+
+def test_a_killed_process_loses_the_last_fragment_at_most(tmp_path):
+    """Frames come at 20 a second and each is reported; half a second of them is a fragment."""
+    script = """
+import sys, time
+from pathlib import Path
+from tests.support.video import numbered
+from edgevision.recording import Recorder, Rotation, SegmentStore
+from edgevision.types import Detections, Frame
+from edgevision.video.base import SourceInfo
+
+info = SourceInfo("clip", is_live=True, width=160, height=96, frame_rate=20.0)
+recorder = Recorder(SegmentStore(Path(sys.argv[1]), "yard"), info, Rotation(seconds=3))
+for i in range(100_000):
+    recorder.write(Frame(numbered(i % 256), i, i * 50_000_000), numbered(i % 256), (Detections.empty(),))
+    print(i, flush=True)
+    time.sleep(0.005)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )
+    try:
+        deadline = time.monotonic() + 120
+        for line in child.stdout:
+            if int(line) >= 157 or time.monotonic() > deadline:
+                break
+        os.kill(child.pid, signal.SIGKILL)
+        written = 1 + max([int(line), *map(int, child.stdout.read().split())])
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    files = [play(path) for path in segments(tmp_path)]
+    numbers = [number for played, _ in files for number in played]
+    assert [len(played) for played, _ in files[:-1]] == [60] * (len(files) - 1)
+    assert numbers == [i % 256 for i in range(len(numbers))]
+    assert written - len(numbers) <= 20 * FRAGMENT_S + LOOK_AHEAD + 1
+    assert all(later > earlier for _, times in files for earlier, later in pairwise(times))

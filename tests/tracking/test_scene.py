@@ -1,0 +1,76 @@
+"""Ids and zones on one stream, from results to JSON lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgevision.tracking.scene import Scene
+from edgevision.tracking.sightings import Sighting, sightings
+from edgevision.types import Detections, Frame, SegmentationMap
+from edgevision.video.sinks.jsonl import JsonlSink, read_jsonl
+from tests.support.zones import YARD, layout_of
+
+pytest.importorskip("trackers", reason="needs the extra 'track'")
+
+NAMES = ("person", "car")
+
+
+def frame_of(i):
+    return Frame(np.zeros((100, 100, 3), np.uint8), i, i * 40_000_000, "clip")
+
+
+def person_at(x, y=50.0, score=0.9):
+    return Detections([[x - 10, y - 40, x + 10, y]], [score], [0])
+
+
+def test_a_walk_through_a_zone_ends_up_in_json_lines(tmp_path):
+    scene = Scene([NAMES], 0.35, 25.0, layout_of(tmp_path, YARD))
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path, [NAMES]) as sink:
+        for i, x in enumerate(range(10, 100, 4)):
+            frame = frame_of(i)
+            sink.write(frame, frame.image, scene.update(frame, (person_at(x),)))
+    rows = list(read_jsonl(path))
+    first, inside, last = rows[0], rows[5], rows[-1]
+    assert (first.detections[0].zones, first.zones["yard"].inside) == ([], {})
+    assert inside.detections[0].track_id == 1
+    assert inside.detections[0].zones == ["yard"]
+    assert inside.detections[0].dwell_s == {"yard": 0.08}  # inside since x = 22, frame 3
+    assert inside.zones["yard"].entries == {"person": 1}
+    assert last.zones["yard"].exits == {"person": 1}
+    happened = [event for row in rows for event in row.zone_events]
+    assert [(event.event, event.place, event.track_id) for event in happened] == [
+        ("enter", "yard", 1),
+        ("exit", "yard", 1),
+    ]
+    assert happened[1].dwell_s == pytest.approx(0.6)  # out at x = 82, frame 18
+
+
+def test_without_zones_lines_have_ids_only(tmp_path):
+    scene = Scene([NAMES], 0.35, 25.0)
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path, [NAMES]) as sink:
+        for i in range(2):
+            frame = frame_of(i)
+            sink.write(frame, frame.image, scene.update(frame, (person_at(50),)))
+    first, second = path.read_text().splitlines()
+    assert '"track_id"' not in first
+    assert '"track_id":1' in second
+    assert "zone" not in first + second
+
+
+def test_two_models_share_numbers_and_zones(tmp_path):
+    scene = Scene([NAMES, ("tree",), NAMES], 0.35, 25.0, layout_of(tmp_path, YARD))
+    trees = SegmentationMap(np.zeros((100, 100), np.uint8))
+    for i in range(2):
+        results = scene.update(frame_of(i), (person_at(50), trees, person_at(52)))
+    assert results[1] is trees
+    assert [results[0].track_ids.tolist(), results[2].track_ids.tolist()] == [[1], [3]]
+    assert results[0].zones is results[2].zones is scene.report
+    assert scene.report.zones[0].inside == {"person": 2}
+
+
+def test_sightings_name_what_is_tracked_and_leave_out_the_rest():
+    found = Detections([[0, 0, 1, 2], [3, 3, 4, 4]], [0.5, 0.25], [1, 0], [7, -1])
+    assert sightings([found], [NAMES]) == [Sighting(7, "car", 0.5, (0, 0, 1, 2))]

@@ -1,0 +1,212 @@
+"""Zones and lines: walks worked out by hand, and what must hold for every walk."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgevision.tracking import ZoneLayout, ZoneMonitor
+from edgevision.tracking.zones import Line, Units, Zone
+from edgevision.types import ZoneEventKind
+from tests.support.zones import DOOR, SIZE, YARD, at, layout_of
+
+ENTER, EXIT, IN, OUT = ZoneEventKind.ENTER, ZoneEventKind.EXIT, ZoneEventKind.IN, ZoneEventKind.OUT
+
+
+def walk(monitor, frames, step_s=1.0):
+    """Reports of frames that are ``step_s`` apart; each frame is a list of sightings."""
+    return [monitor.update(seen, i * step_s, SIZE) for i, seen in enumerate(frames)]
+
+
+def events(reports):
+    return [(event.kind, event.place, event.time_s) for report in reports for event in report.events]
+
+
+def test_through_the_yard(tmp_path):
+    """In at 2 s, out at 5 s: three seconds inside."""
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    reports = walk(monitor, [[at(x, 50)] for x in (0, 10, 30, 50, 70, 90, 100)])
+    assert events(reports) == [(ENTER, "yard", 2.0), (EXIT, "yard", 5.0)]
+    assert [report.dwell_s.get(1, {}).get("yard") for report in reports] == [None, None, 0, 1, 2, None, None]
+    assert reports[5].events[0].dwell_s == 3.0
+    (count,) = reports[3].zones
+    assert (count.inside, count.entries, count.exits) == ({"person": 1}, {"person": 1}, {})
+    (count,) = reports[6].zones
+    assert (count.inside, count.entries, count.exits) == ({}, {"person": 1}, {"person": 1})
+
+
+def test_who_is_inside_at_first_sight_has_entered(tmp_path):
+    reports = walk(ZoneMonitor(layout_of(tmp_path, YARD)), [[at(50, 50)]])
+    assert events(reports) == [(ENTER, "yard", 0.0)]
+
+
+def test_counts_are_by_class(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    reports = walk(
+        monitor, [[at(50, 50, 1), at(60, 50, 2, "car"), at(70, 50, 3)], [at(50, 50, 1), at(0, 0, 2, "car")]]
+    )
+    assert reports[0].zones[0].inside == {"person": 2, "car": 1}
+    assert reports[1].zones[0].inside == {"person": 2}  # the third is only out of sight
+    assert reports[1].zones[0].exits == {"car": 1}
+
+
+def test_only_the_named_classes_count(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD + "    classes: [car]\n"))
+    (report,) = walk(monitor, [[at(50, 50, 1), at(60, 50, 2, "car")]])
+    assert report.zones[0].inside == {"car": 1}
+    assert list(report.dwell_s) == [2]
+
+
+def test_the_feet_decide_unless_the_centre_is_asked_for(tmp_path):
+    """A box from y=65 to y=85: its feet are below the yard, its centre inside."""
+    tall = [[at(50, 85)]]
+    assert events(walk(ZoneMonitor(layout_of(tmp_path, YARD)), tall)) == []
+    centre = layout_of(tmp_path, YARD + "    anchor: centre\n")
+    assert events(walk(ZoneMonitor(centre), tall)) == [(ENTER, "yard", 0.0)]
+
+
+def test_who_vanishes_inside_has_left_when_last_seen(tmp_path):
+    """Seen from 0 s to 2 s, then never again: with 3 s of patience the exit comes in the frame at 6 s."""
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD + "vanish_s: 3\n"))
+    reports = walk(monitor, [[at(50, 50)]] * 3 + [[]] * 5)
+    assert [len(report.events) for report in reports] == [1, 0, 0, 0, 0, 0, 1, 0]
+    (gone,) = reports[6].events
+    assert (gone.kind, gone.time_s, gone.dwell_s) == (EXIT, 2.0, 2.0)
+    assert reports[5].zones[0].inside == {"person": 1}
+    assert reports[6].zones[0].inside == {}
+
+
+def test_a_short_absence_is_no_exit_and_counts_as_time_inside(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD + "vanish_s: 3\n"))
+    reports = walk(monitor, [[at(50, 50)], [], [], [at(55, 50)], [at(95, 50)]])
+    assert events(reports) == [(ENTER, "yard", 0.0), (EXIT, "yard", 4.0)]
+    assert reports[4].events[0].dwell_s == 4.0
+
+
+def test_trembling_on_the_border_counts_once(tmp_path):
+    """The border is x = 20; boxes tremble by 2 pixels and the margin is 3."""
+    trembling = [[at(x, 50)] for x in (10, 19, 21, 18, 22, 19, 21, 24, 21, 18, 22, 16)]
+    quiet = ZoneMonitor(layout_of(tmp_path, YARD.replace("margin: 0", "margin: 3")))
+    assert events(walk(quiet, trembling)) == [(ENTER, "yard", 7.0), (EXIT, "yard", 11.0)]
+    nervous = ZoneMonitor(layout_of(tmp_path, YARD))
+    assert len(events(walk(nervous, trembling))) == 8
+
+
+def test_a_line_is_crossed_in_downward_and_out_upward(tmp_path):
+    """From the left end to the right one, the right hand side is below."""
+    monitor = ZoneMonitor(layout_of(tmp_path, DOOR))
+    reports = walk(monitor, [[at(50, y)] for y in (30, 45, 55, 70, 55, 45, 30)])
+    assert events(reports) == [(IN, "door", 2.0), (OUT, "door", 5.0)]
+    assert (reports[-1].lines[0].inward, reports[-1].lines[0].outward) == ({"person": 1}, {"person": 1})
+
+
+def test_past_the_end_of_a_line_is_not_over_it(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, DOOR))
+    assert events(walk(monitor, [[at(90, 40)], [at(90, 60)], [at(10, 60)], [at(10, 40)]])) == []
+
+
+def test_standing_on_the_line_counts_once_the_side_is_clear(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, DOOR))
+    reports = walk(monitor, [[at(50, y)] for y in (40, 50, 50, 50, 60)])
+    assert events(reports) == [(IN, "door", 4.0)]
+
+
+def test_trembling_on_a_line_is_no_crossing(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, DOOR.replace("margin: 0", "margin: 3")))
+    reports = walk(monitor, [[at(50, y)] for y in (40, 49, 51, 48, 52, 49, 40)])
+    assert events(reports) == []
+
+
+def test_a_jump_over_the_line_counts(tmp_path):
+    """A fast object, or frames that were dropped in between."""
+    monitor = ZoneMonitor(layout_of(tmp_path, DOOR))
+    assert events(walk(monitor, [[at(50, 5)], [at(50, 95)]])) == [(IN, "door", 1.0)]
+
+
+def test_relative_zones_go_with_the_size_of_the_stream(tmp_path):
+    layout = layout_of(
+        tmp_path,
+        "units: relative\nzones: [{name: a, polygon: [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}]",
+    )
+    monitor = ZoneMonitor(layout)
+    assert monitor.update([at(40, 50)], 0.0, (100, 100)).zones[0].inside == {"person": 1}
+    assert monitor.update([at(80, 100)], 1.0, (200, 200)).zones[0].inside == {"person": 1}
+    assert monitor.update([at(120, 100)], 2.0, (200, 200)).zones[0].inside == {}
+
+
+def test_a_change_of_size_is_no_crossing(tmp_path):
+    layout = layout_of(
+        tmp_path, "units: relative\nlines: [{name: door, from: [0, 0.5], to: [1, 0.5]}]\nmargin: 0"
+    )
+    monitor = ZoneMonitor(layout)
+    monitor.update([at(50, 40)], 0.0, (100, 100))
+    assert monitor.update([at(100, 80)], 1.0, (200, 200)).events == ()
+    assert monitor.update([at(100, 120)], 2.0, (200, 200)).lines[0].inward == {"person": 1}
+
+
+def test_a_clock_that_goes_back_gives_no_negative_times(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    monitor.update([at(50, 50)], 10.0, SIZE)
+    report = monitor.update([at(95, 50)], 3.0, SIZE)
+    assert (report.events[0].time_s, report.events[0].dwell_s) == (10.0, 0.0)
+
+
+def test_an_earlier_report_does_not_change(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    first, second = walk(monitor, [[at(50, 50, 1)], [at(50, 50, 1), at(60, 50, 2)]])
+    assert first.zones[0].inside == {"person": 1}
+    assert second.zones[0].inside == {"person": 2}
+
+
+SPOTS = st.tuples(st.integers(1, 4), st.integers(0, 100), st.integers(0, 100))
+
+
+@given(
+    frames=st.lists(st.lists(SPOTS, max_size=4, unique_by=lambda spot: spot[0]), max_size=60),
+    margin=st.sampled_from([0.0, 5.0]),
+)
+def test_entries_less_exits_are_inside(frames, margin):
+    layout = ZoneLayout(
+        units=Units.PIXELS,
+        zones=[
+            Zone(name="left", polygon=[(0, 0), (60, 0), (60, 100), (0, 100)]),
+            Zone(name="wedge", polygon=[(40, 0), (100, 50), (40, 100)], classes=["person"]),
+        ],
+        lines=[Line(name="door", start=(50, -10), end=(50, 110))],
+        margin=margin,
+        vanish_s=2.0,
+    )
+    monitor = ZoneMonitor(layout)
+    kinds = {1: "person", 2: "car", 3: "person", 4: "dog"}
+    happened = []
+    for i, spots in enumerate(frames):
+        report = monitor.update([at(x, y, number, kinds[number]) for number, x, y in spots], i, SIZE)
+        happened += report.events
+        for zone in report.zones:
+            present = [number for number, stays in report.dwell_s.items() if zone.name in stays]
+            assert sum(zone.inside.values()) == len(present)
+            for kind in kinds.values():
+                change = zone.entries.get(kind, 0) - zone.exits.get(kind, 0)
+                assert change == zone.inside.get(kind, 0)
+                assert change == sum(kinds[number] == kind for number in present)
+    for event in happened:
+        assert (event.kind is EXIT) == (event.dwell_s is not None)
+        assert event.dwell_s is None or event.dwell_s >= 0
+    for number in kinds:  # nobody goes the same way twice in a row, unless it vanished in between
+        crossed = [event.kind for event in happened if event.place == "door" and event.track_id == number]
+        seen_always = all(any(spot[0] == number for spot in spots) for spots in frames)
+        assert not seen_always or all(a is not b for a, b in itertools.pairwise(crossed))
+    walk(monitor, [])
+    last = monitor.update([], len(frames) + 10.0, SIZE)
+    assert all(zone.inside == {} for zone in last.zones)
+    assert last.dwell_s == {}
+
+
+@pytest.mark.parametrize("count", [0, 50])
+def test_no_report_is_shared_with_the_next_frame(tmp_path, count):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    report = monitor.update([at(50, 50, i) for i in range(count)], 0.0, SIZE)
+    assert len(report.events) == len(report.dwell_s) == count

@@ -1,0 +1,188 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevision.errors import DataError, SinkError
+from edgevision.types import Detections, Frame, SegmentationMap
+from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
+from tests.support.paths import ROOT
+
+PICTURE = np.zeros((10, 20, 3), np.uint8)
+CLASSES = [["person", "car"]]
+
+
+def frame(index=0, time_ns=0):
+    return Frame(PICTURE, index, time_ns, "clip.mp4")
+
+
+def detections(**changes):
+    fields = {
+        "boxes": [[1.23456, 2, 3.999, 9.5], [0, 0, 5, 5]],
+        "scores": [0.912345, 0.5],
+        "class_ids": [1, 0],
+    }
+    return Detections(**{key: np.array(value) for key, value in {**fields, **changes}.items()})
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_line_is_what_the_docs_publish(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path, CLASSES) as sink:
+        sink.write(frame(3, 123_456_789), PICTURE, (detections(),))
+        sink.write(frame(4, 200_000_000), PICTURE, (Detections.empty(),))
+    assert lines(path) == [
+        {
+            "schema": 1,
+            "frame": 3,
+            "time_s": 0.123457,
+            "source": "clip.mp4",
+            "size": [20, 10],
+            "detections": [
+                {"class": "car", "score": 0.9123, "box": [1.23, 2.0, 4.0, 9.5]},
+                {"class": "person", "score": 0.5, "box": [0.0, 0.0, 5.0, 5.0]},
+            ],
+        },
+        {"schema": 1, "frame": 4, "time_s": 0.2, "source": "clip.mp4", "size": [20, 10], "detections": []},
+    ]
+    assert list(lines(path)[0]) == ["schema", "frame", "time_s", "source", "size", "detections"]
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_tracks_appear_when_known(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path, CLASSES) as sink:
+        sink.write(frame(), PICTURE, (detections(track_ids=[7, 9]),))
+    assert [found["track_id"] for found in lines(path)[0]["detections"]] == [7, 9]
+
+
+def test_a_segmenter_gives_shares(tmp_path):
+    path = tmp_path / "out.jsonl"
+    class_map = np.zeros((10, 20), np.uint8)
+    class_map[:, :5] = 1
+    with JsonlSink(path, [["road", "sky", "sign"]]) as sink:
+        sink.write(frame(), PICTURE, (SegmentationMap(class_map),))
+    assert lines(path)[0]["segmentation"] == {"road": 0.75, "sky": 0.25}
+    assert lines(path)[0]["detections"] == []
+
+
+def test_several_models_are_told_apart(tmp_path):
+    path = tmp_path / "out.jsonl"
+    second = Detections(np.array([[0, 0, 1, 1]]), np.array([0.25]), np.array([0]))
+    maps = SegmentationMap(np.zeros((10, 20), np.uint8))
+    with JsonlSink(path, [*CLASSES, ["dog"], ["road"]], ["voc", "dogs", "streets"]) as sink:
+        sink.write(frame(), PICTURE, (detections(), second, maps))
+    line = lines(path)[0]
+    assert [(found["class"], found["model"]) for found in line["detections"]] == [
+        ("car", "voc"),
+        ("person", "voc"),
+        ("dog", "dogs"),
+    ]
+    assert line["segmentation"] == {"road": 1.0}
+
+
+def test_read_back(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path, CLASSES) as sink:
+        sink.write(frame(5, 10**9), PICTURE, (detections(),))
+    (record,) = read_jsonl(path)
+    assert (record.frame, record.time_s, record.size) == (5, 1.0, (20, 10))
+    assert record.detections[0].class_name == "car"
+    assert record.detections[0].box == (1.23, 2.0, 4.0, 9.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"schema": 1}\n', "line 1: .*frame"), ("[]\n", "line 1"), ("half", "line 1")],
+)
+def test_reading_what_is_not_ours(tmp_path, content, message):
+    path = tmp_path / "x.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        list(read_jsonl(path))
+
+
+def test_reading_another_schema(tmp_path):
+    path = tmp_path / "x.jsonl"
+    with JsonlSink(path, CLASSES) as sink:
+        sink.write(frame(), PICTURE, (detections(),))
+    path.write_text(path.read_text().replace('"schema":1', '"schema":2'))
+    with pytest.raises(DataError, match="found schema 2, expected 1"):
+        list(read_jsonl(path))
+
+
+def test_a_kill_leaves_whole_lines(tmp_path):
+    path = tmp_path / "out.jsonl"
+    program = (
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from edgevision.types import Detections, Frame\n"
+        "from edgevision.video.sinks.jsonl import JsonlSink\n"
+        "picture = np.zeros((10, 20, 3), np.uint8)\n"
+        "boxes = np.tile([1.5, 2, 3, 4], (300, 1))\n"  # lines of about 15 kB
+        "found = Detections(boxes, np.full(300, 0.5), np.zeros(300))\n"
+        "sink = JsonlSink(Path(sys.argv[1]), [['person']])\n"
+        "for index in range(20):\n"
+        "    sink.write(Frame(picture, index, index), picture, (found,))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [record.frame for record in read_jsonl(path)] == list(range(20))
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    # A limit on the file's size stands for the full disk: the third line is written by half, then refused.
+    path = tmp_path / "out.jsonl"
+    program = (
+        "import resource, signal, sys\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from edgevision.errors import SinkError\n"
+        "from edgevision.types import Detections, Frame\n"
+        "from edgevision.video.sinks.jsonl import JsonlSink\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (230, 230))\n"
+        "picture = np.zeros((10, 20, 3), np.uint8)\n"
+        "try:\n"
+        "    with JsonlSink(Path(sys.argv[1]), [['person']]) as sink:\n"
+        "        for index in range(9):\n"
+        "            sink.write(Frame(picture, index, index), picture, (Detections.empty(),))\n"
+        "except SinkError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"cannot write {path}: File too large; the lines before stay\n"
+    assert done.stderr == ""
+    assert [record.frame for record in read_jsonl(path)] == [0, 1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_no_space_left():
+    with (
+        JsonlSink(Path("/dev/full"), CLASSES) as sink,
+        pytest.raises(SinkError, match="No space left on device; the lines before stay"),
+    ):
+        sink.write(frame(), PICTURE, (detections(),))
+
+
+def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
+    text = (ROOT / "docs" / "jsonl.md").read_text(encoding="utf-8")
+    examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
+    assert len(examples) == 4
+    path = tmp_path / "docs.jsonl"
+    path.write_text("\n".join(examples))
+    assert [record.frame for record in read_jsonl(path)] == [52, 0, 1, 0]
+    fields = [*FrameRecord.__struct_encode_fields__, *DetectionRecord.__struct_encode_fields__]
+    for field in fields:
+        assert f"| `{field}` |" in text

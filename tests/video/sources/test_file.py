@@ -1,0 +1,330 @@
+import os
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.video import expand_sources, is_local, open_source
+from edgevision.video.sources.file import FileSource
+from tests.support.paths import SHARED
+from tests.support.video import number_of, numbered, write_clip
+
+VIDEOS = SHARED / "data" / "videos"
+EVEN = [40 * number for number in range(50)]
+VARIABLE = [0, 40, 55, 200, 201, 260, 900, 2500, 2533, 2566]
+
+
+def read(path):
+    with open_source(str(path)) as source:
+        frames = list(source)
+    return source, frames
+
+
+def entries(path):
+    """Place and size of each sample, in decoding order."""
+    with av.open(path) as container:
+        return [(entry.pos, entry.size) for entry in container.streams.video[0].index_entries]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.ts", "libx264"),
+        ("a.webm", "libvpx"),
+        ("a.avi", "mpeg4"),
+        ("a.mkv", "mjpeg"),
+    ],
+)
+def test_every_frame_in_order(tmp_path, name, codec):
+    options = {"strict": "-1"} if codec == "mjpeg" else {}
+    path = write_clip(tmp_path / name, EVEN, codec=codec, options=options)
+    if name.endswith("avi"):  # AVI has no times; 1000 a second fill it with empty frames
+        path = write_avi(tmp_path / name)
+    source, frames = read(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(50))
+    assert [frame.index for frame in frames] == list(range(50))
+    assert [frame.timestamp_ns / 1e6 for frame in frames] == pytest.approx(EVEN, abs=1)
+    assert (source.report.read, source.report.skipped, source.report.problem) == (50, 0, None)
+    assert (source.info.width, source.info.height) == (160, 96)
+    assert source.info.frame_rate == pytest.approx(25, rel=0.02)
+    assert not source.info.is_live
+    assert source.info.path == path
+
+
+def write_avi(path):
+    with av.open(path, "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        for number in range(50):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(numbered(number), format="bgr24")))
+        container.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_variable_frame_rate_is_kept(tmp_path, name):
+    _, frames = read(write_clip(tmp_path / name, VARIABLE))
+    assert [frame.timestamp_ns for frame in frames] == [time * 1_000_000 for time in VARIABLE]
+
+
+def test_colours_are_right_in_both_ranges(tmp_path):
+    for pixels in ("yuv420p", "yuvj420p"):
+        path = tmp_path / f"{pixels}.mkv"
+        with av.open(path, "w") as container:
+            video = container.add_stream("libx264", rate=25, options={"crf": "1"})
+            video.width, video.height, video.pix_fmt = 64, 64, pixels
+            bgr = np.full((64, 64, 3), (30, 120, 220), np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(bgr, format="bgr24")))
+            container.mux(video.encode(None))
+        _, frames = read(path)
+        assert np.abs(frames[0].image.astype(int) - bgr).max() <= 4, pixels
+
+
+def test_a_phone_held_upright(tmp_path):
+    path = write_clip(tmp_path / "phone.mp4", EVEN[:5])
+    data = bytearray(path.read_bytes())
+    place = (
+        data.index(b"tkhd") + 44
+    )  # version 0: flags, times, id, duration, layer, group, volume come before
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    assert data[place : place + 36] == upright
+    data[place : place + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    source, frames = read(path)
+    assert (source.info.width, source.info.height) == (96, 160)
+    assert frames[3].image.shape == (160, 96, 3)
+    assert [number_of(np.rot90(frame.image)) for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    path = tmp_path / "pal.mkv"
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        video.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        container.mux(video.encode(av.VideoFrame.from_ndarray(numbered(1), format="bgr24")))
+        container.mux(video.encode(None))
+    source, _ = read(path)
+    assert (source.info.pixel_aspect.numerator, source.info.pixel_aspect.denominator) == (16, 15)
+
+
+def test_a_stream_that_changes_its_size(tmp_path):
+    small = write_clip(tmp_path / "small.ts", EVEN[:20])
+    large = write_clip(tmp_path / "large.ts", EVEN[:20], size=(320, 192))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(small.read_bytes() + large.read_bytes())
+    source, frames = read(joined)
+    assert [frame.width for frame in frames] == [160] * 20 + [320] * 20
+    assert [number_of(frame.image) for frame in frames] == [*range(20)] * 2
+    times = [frame.timestamp_ns for frame in frames]
+    assert times == sorted(set(times))
+    assert any("clock jumped back" in note for note in source.report.notes)
+
+
+def test_raw_h264_has_no_times_and_gets_them(tmp_path):
+    source, frames = read(write_clip(tmp_path / "raw.h264", EVEN[:10], options={"bf": "0"}))
+    assert [number_of(frame.image) for frame in frames] == list(range(10))
+    times = np.array([frame.timestamp_ns for frame in frames])
+    assert (np.diff(times) == 40_000_000).all()
+    assert source.report.notes
+
+
+def test_a_file_cut_off_gives_what_it_holds_then_says_so(tmp_path):
+    whole = write_clip(
+        tmp_path / "whole.mp4", EVEN, options={"bf": "0"}, container_options={"movflags": "faststart"}
+    )
+    places = entries(whole)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: places[30][0] + places[30][1] // 2])  # in the middle of frame 30
+    source, frames = read(cut)
+    assert [number_of(frame.image) for frame in frames] == list(range(30))
+    assert source.report.skipped == 1
+    assert (
+        source.report.problem
+        == f"{cut}: the file is cut off: 30 of 50 frames are in it; all that could be read was used"
+    )
+
+
+def test_a_matroska_file_cut_off(tmp_path):
+    whole = write_clip(tmp_path / "whole.mkv", [40 * number for number in range(150)])
+    cut = tmp_path / "cut.mkv"
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    source, frames = read(cut)
+    assert 20 < len(frames) < 130
+    assert [number_of(frame.image) for frame in frames] == list(range(len(frames)))
+    assert "of the 6.0 s that it declares" in source.report.problem
+
+
+def test_no_index_means_the_recording_was_cut(tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4", EVEN)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[:3000])
+    with pytest.raises(SourceError, match=r"has no whole index .* cut off before it was finished"):
+        open_source(str(cut))
+
+
+@pytest.mark.parametrize("bad", [(20,), (20, 21), (48,), (47, 48, 49), (10, 46)])
+def test_frames_that_do_not_decode_are_counted_and_no_other_is_lost(tmp_path, bad):
+    # Every frame is a key frame, so that a lost one takes no other along.
+    path = write_clip(tmp_path / "bad.mp4", EVEN, options={"g": "1", "bf": "0"})
+    data = bytearray(path.read_bytes())
+    places = entries(path)
+    for number in bad:
+        start, size = places[number]
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    source, frames = read(path)
+    assert [number_of(frame.image) for frame in frames] == [n for n in range(50) if n not in bad]
+    assert source.report.skipped == len(bad)
+    assert source.report.read == 50 - len(bad)
+    assert [frame.timestamp_ns // 40_000_000 for frame in frames] == [n for n in range(50) if n not in bad]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.mp4", b"this is a text\n" * 40, "holds text, not video; name a video"),
+        ("umlaut.mp4", "Grüße, 你好\n".encode() * 400, "holds text, not video"),
+        ("zero.mp4", b"", r"is empty \(0 bytes\)"),
+        (
+            "noise.mp4",
+            bytes(range(128, 256)) * 50,
+            "is not a video that FFmpeg can read; expected for example MP4",
+        ),
+        ("noise.bin", bytes(range(128, 256)) * 50, "is not a video that FFmpeg can read"),
+        ("notes.txt", b"FFmpeg would draw this as a terminal", "holds text, not video"),
+        (
+            "broken.mp4",
+            struct.pack(">I4s", 8, b"ftyp") + struct.pack(">I4s", 16, b"moov") + b"\xff" * 8,
+            "damaged|not one",
+        ),
+    ],
+)
+def test_what_is_no_video(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sound_alone(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(path, "w") as container:
+        audio = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    with pytest.raises(
+        SourceError, match=r"has no video stream, only audio \(aac\); choose a file with pictures"
+    ):
+        open_source(str(path))
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / "holiday.mp4").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"source not found: .*holidy\.mp4; did you mean 'holiday\.mp4'"):
+        open_source(str(tmp_path / "holidy.mp4"))
+    with pytest.raises(SourceError, match="there is no folder"):
+        open_source(str(tmp_path / "nowhere" / "a.mp4"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = write_clip(tmp_path / "mine.mp4", EVEN[:3])
+    path.chmod(0)
+    with pytest.raises(SourceError, match=r"cannot read .*Permission denied"):
+        open_source(str(path))
+
+
+def test_unknown_addresses_say_what_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="did you mean 'webcam'"):
+        open_source("webcan")
+    with pytest.raises(SourceError, match="unknown kind of source: rstp://h/x; did you mean 'rtsp'"):
+        open_source("rstp://user:password@h/x")
+    with pytest.raises(
+        SourceError, match=r"source not found: zzzzzzzz; expected a video, an image, .*rtsp://"
+    ):
+        open_source("zzzzzzzz")
+
+
+def test_folders_of_videos_are_several_sources(tmp_path):
+    for name in ("b10.mp4", "b9.mkv", "a.mp4"):
+        write_clip(tmp_path / name, EVEN[:2])
+    (tmp_path / "readme.txt").write_text("skip me")
+    expected = [str(tmp_path / name) for name in ("a.mp4", "b9.mkv", "b10.mp4")]
+    assert expand_sources(str(tmp_path)) == expected
+    assert expand_sources(str(tmp_path / "b*.mp4")) == expected[2:]
+    assert expand_sources(expected[0]) == expected[:1]
+    assert expand_sources("rtsp://u:p@h/x") == ["rtsp://u:p@h/x"]
+    assert [expand_sources(uri) for uri in ("webcam", "demo", "0")] == [["webcam"], ["demo"], ["0"]]
+    with open_source(str(tmp_path / "b*.mp4")) as source:
+        assert source.info.path == tmp_path / "b10.mp4"
+    with pytest.raises(SourceError, match="is 3 videos"):
+        open_source(str(tmp_path))
+
+
+def test_folders_with_nothing_or_with_both(tmp_path):
+    with pytest.raises(SourceError, match="found nothing, expected images or videos"):
+        open_source(str(tmp_path))
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(SourceError, match="found 1 other files"):
+        expand_sources(str(tmp_path))
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"found 1 images and 1 videos, .*\*\.mp4'"):
+        expand_sources(str(tmp_path))
+
+
+def test_close_in_the_middle_and_twice(tmp_path):
+    source = FileSource(write_clip(tmp_path / "a.mp4", EVEN))
+    frames = iter(source)
+    next(frames)
+    source.close()
+    source.close()
+    assert list(frames) == []
+
+
+@pytest.mark.skipif(not VIDEOS.is_dir(), reason="../shared/data/videos is not here")
+@pytest.mark.parametrize(
+    ("name", "count", "rate"),
+    [("01_intel_person-bicycle-car-detection.mp4", 459, 12), ("03_pedestrians_ahmetozlu.mp4", 242, 30)],
+)
+def test_real_recordings(name, count, rate):
+    with open_source(str(VIDEOS / name)) as source:
+        times = [frame.timestamp_ns for frame in source]
+    assert len(times) == count
+    assert source.report.problem is None
+    assert source.report.skipped == 0
+    assert np.diff(times).mean() == pytest.approx(1e9 / rate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("street.mp4", True),
+        ("clips/*.mp4", True),
+        ("file:///srv/street.mp4", True),
+        ("demo", True),
+        ("demo://?seconds=6", True),
+        ("webcam", False),
+        ("0", False),
+        ("/dev/video0", False),
+        ("rtsp://h/x", False),
+        ("http://h/x.mp4", False),
+        ("gst://videotestsrc", False),
+        ("chaos://street.mp4?live=yes", False),
+    ],
+)
+def test_what_is_local_can_be_told_from_its_address(uri, expected):
+    assert is_local(uri) is expected
