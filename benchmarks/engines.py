@@ -40,7 +40,8 @@ from engines_files import RESNET18, SHARED, letterboxed, write_precisions, write
 from numpy.typing import NDArray
 
 from edgevision.calibration.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
-from edgevision.contract.manifest import INPUT_NAME, Manifest, Precision, read_manifest
+from edgevision.contract.manifest import INPUT_NAME, Manifest, Precision
+from edgevision.contract.model_file import read_manifest
 from edgevision.data.detection.dataset import load_coco
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.engines import Engine, load_engine

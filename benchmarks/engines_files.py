@@ -16,7 +16,8 @@ from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.config import config_folder, load_config
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import Manifest, Precision, write_manifest
+from edgevision.contract.manifest import Manifest, Precision
+from edgevision.contract.model_file import write_manifest
 from edgevision.export.to_half import export_half
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -42,7 +43,7 @@ def write_resnet18(path: Path) -> Path:
     """A RetinaNet on ResNet-18 with random weights: the shape of the detector for GPUs, made smaller."""
     import torch
 
-    from edgevision.export.to_onnx import export_detector
+    from edgevision.export.detector import export_detector
     from edgevision.models.retinanet import RetinaNet
     from edgevision.training.config import DetectorTraining
 

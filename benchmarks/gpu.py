@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import INPUT_NAME, Manifest, read_manifest
+from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines import Engine
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
@@ -37,7 +38,6 @@ from edgevision.engines.trt.engine import TensorRtEngine
 from edgevision.engines.trt.plan import BatchRange
 from edgevision.errors import EdgeVisionError, EngineError
 from edgevision.files import json_text, write_json
-from edgevision.types import TensorSpec
 from edgevision.zoo import default_model, find_model
 
 EXIT_NO_GPU = 2
@@ -214,17 +214,17 @@ def torch_requests(checkpoint: Path, frames: NDArray[np.uint8], device: str) -> 
     """The network alone, eager and compiled; pictures go to the device and one number comes back."""
     import torch
 
-    from edgevision.models.normalise import normalise
+    from edgevision.models.backbone import normalise
     from edgevision.training.checkpoint import load_checkpoint
     from edgevision.training.config import DetectorTraining
 
     loaded = load_checkpoint(checkpoint)
     if isinstance(loaded.config, DetectorTraining):
-        from edgevision.export.to_onnx import load_detector
+        from edgevision.training.networks import load_detector
 
         network = load_detector(loaded)
     else:
-        from edgevision.export.segmenter import load_segmenter
+        from edgevision.training.networks import load_segmenter
 
         network = load_segmenter(loaded)
     network = network.eval().to(device)

@@ -30,9 +30,9 @@ import torch
 
 from edgevision.errors import EdgeVisionError
 from edgevision.files import json_text, write_json
+from edgevision.training.config import TrainingRun, load_run
 from edgevision.training.distributed import World
 from edgevision.training.loop import Task, Trainer
-from edgevision.training.runs import TrainingRun, load_run
 from edgevision.training.tasks import build_task
 
 

@@ -8,10 +8,9 @@ import msgspec
 import numpy as np
 
 from edgevision.calibration.cache import Cache
-from edgevision.calibration.domain import domain_warnings, picture_warnings
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
-from edgevision.calibration.likeness import shift_warnings
+from edgevision.calibration.likeness import domain_warnings, picture_warnings, shift_warnings
 from edgevision.calibration.outcome import Gate, Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser, Stage

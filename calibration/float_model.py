@@ -9,7 +9,8 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
 from edgevision.calibration.qdq import is_quantised
-from edgevision.contract.manifest import Manifest, content_sha256, read_manifest
+from edgevision.contract.manifest import Manifest
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.errors import ModelError, UsageError
 from edgevision.graph.convolutions import Convolution, find_convolutions
 

@@ -22,8 +22,7 @@ from edgevision.calibration.sampling.sample import CalibrationSet, sample_frames
 from edgevision.calibration.speed import measure_speed, timed_engines
 from edgevision.calibration.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
 from edgevision.cli.app import Commands
-from edgevision.cli.console import say
-from edgevision.cli.counting import counting
+from edgevision.cli.console import counting, say
 from edgevision.cli.signals import end_on_sigterm
 from edgevision.data.classes import canonical
 from edgevision.data.detection.dataset import select_classes

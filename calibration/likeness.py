@@ -1,6 +1,6 @@
 """Whether two sets of pictures look alike: light, contrast, colour and sharpness, without any model.
 
-How far a network's activations reach (:mod:`edgevision.calibration.domain`) tells whether int8's ranges fit,
+How far a network's activations reach (the second half of this file) tells whether int8's ranges fit,
 where it
 can tell: in a network of ReLU6 they saturate, and reach as far on noise as on the street (1.00 to 1.03 in the
 shipped segmenter). What the pictures themselves show does not depend on the network.
@@ -8,13 +8,14 @@ shipped segmenter). What the pictures themselves show does not depend on the net
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.calibration.ranges import TensorStatistics
 from edgevision.types import Image
 
 UNLIKE = 1.5
@@ -106,3 +107,61 @@ def _measure(image: Image) -> NDArray[np.float64]:
             16 * np.log2(edges + 0.5),  # sixteen steps an octave: as wide as the grey levels' own spread
         ]
     )
+
+
+_MIN_REACH, _MAX_REACH = 0.35, 1.15
+
+
+_FLAT, _DARK, _BRIGHT = 12.0, 25.0, 230.0
+
+
+def reach(calibrated: Mapping[str, TensorStatistics], seen: Mapping[str, TensorStatistics]) -> float:
+    """How far the tensors go on other frames, against the calibrated ranges: the median ratio; 1 is equal.
+
+    A few frames of one kind reach 0.6 to 1 of what hundreds of that kind do: extremes are rare.
+    """
+    ratios = [
+        seen[name].greatest / one.greatest
+        for name, one in calibrated.items()
+        if name in seen and one.greatest > 0
+    ]
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def domain_warnings(
+    calibrated: Mapping[str, TensorStatistics], seen: Mapping[str, TensorStatistics], source: str
+) -> list[str]:
+    """A line where the labelled data go much further than the calibration frames, or much less far."""
+    ratio = reach(calibrated, seen)
+    if ratio > _MAX_REACH:
+        return [
+            f"the calibration frames are unlike {source}: activations reach {ratio:.2f} times as far, "
+            "so int8 cuts them; calibrate on frames of the place where the model will run"
+        ]
+    if ratio < _MIN_REACH:
+        return [
+            f"the calibration frames are unlike {source}: its activations fill {ratio:.0%} of the ranges, "
+            "so int8 is coarse; calibrate on frames of the place where the model will run"
+        ]
+    return []
+
+
+def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
+    """A line where most frames are no usable pictures: flat, nearly black or nearly white.
+
+    Args:
+        frames: batches uint8 ``[N, H, W, 3]``.
+    """
+    total = poor = 0
+    for batch in frames:
+        for frame in batch:
+            thin = frame[::4, ::4]  # a sixteenth tells as much
+            mean, deviation = float(thin.mean()), float(thin.std())
+            total += 1
+            poor += deviation < _FLAT or not _DARK <= mean <= _BRIGHT
+    if total and poor * 2 > total:
+        return [
+            f"{poor} of {total} calibration frames are flat, nearly black or nearly white; "
+            "expected pictures such as the model was trained on"
+        ]
+    return []

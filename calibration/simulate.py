@@ -16,9 +16,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.engines.base import Tensors, check_inputs, usable_cores
-from edgevision.types import TensorSpec
 
 
 class Simulation:

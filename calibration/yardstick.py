@@ -16,8 +16,7 @@ from edgevision.engines.base import Engine
 from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval, compare_ap50_mean, compare_miou
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
-from edgevision.evaluation.predict import ground_truth, predict_readable
-from edgevision.evaluation.predict_segmentation import PixelCounts, count_pixels
+from edgevision.evaluation.predict import PixelCounts, count_pixels, ground_truth, predict_readable
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Detector
 from edgevision.types import Image

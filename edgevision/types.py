@@ -229,27 +229,3 @@ class SegmentationMap:
 
 
 Result = Detections | SegmentationMap
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """Name, element type and shape of an engine's input or output; None stands for a dynamic size."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int | None, ...]
-
-    def __str__(self) -> str:
-        sizes = ", ".join("N" if size is None else str(size) for size in self.shape)
-        return f"{self.name} {self.dtype.name} [{sizes}]"
-
-
-class DropReason(str, Enum):
-    """Why a frame that was captured never reached the model."""
-
-    NEWER_FRAME = "newer_frame"
-    """A live source delivered a newer frame while this one waited."""
-    LATENCY = "latency"
-    """It could not have been shown in time, or was left out so that others are."""
-    SHUTDOWN = "shutdown"
-    """The run ended while the frame waited."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgevision.contract.manifest import Manifest, content_sha256, read_manifest
+from edgevision.contract.manifest import Manifest, TensorSpec
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines.trt.plan import PLAN_SUFFIXES, PlanInfo, check_plan, read_plan_info
 from edgevision.errors import EngineMismatchError, ManifestError, ModelError
-from edgevision.types import TensorSpec
 
 if TYPE_CHECKING:
     from edgevision.graph.summary import GraphSummary

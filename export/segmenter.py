@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from torch import Tensor, nn
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
-from edgevision.errors import ExportError
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map
@@ -16,9 +14,8 @@ from edgevision.graph.compose import compose, save_model
 from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.unet import UNet
-from edgevision.training.checkpoint import Checkpoint
+from edgevision.training.config import SegmenterTraining
 from edgevision.training.segmentation import segmenter_manifest
-from edgevision.training.segmentation_config import SegmenterTraining
 
 LOGITS = "logits"
 
@@ -59,21 +56,3 @@ def export_segmenter(
     add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
     add_class_map(after, LOGITS, model.factor)
     return save_model(compose(core, before, after, manifest), path, manifest)
-
-
-def load_segmenter(checkpoint: Checkpoint) -> UNet:
-    """The checkpoint's network with its averaged weights, in evaluation mode.
-
-    Raises:
-        ExportError: it holds no segmenter, or its weights do not fit its configuration.
-    """
-    config = checkpoint.config
-    if not isinstance(config, SegmenterTraining):
-        raise ExportError(f"the checkpoint of {config.name} holds no segmenter")
-    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
-    try:
-        model.load_state_dict(checkpoint.average)
-    except RuntimeError as error:
-        raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
-    return model.eval()

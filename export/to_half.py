@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
 from edgevision.contract.manifest import Manifest, Precision
-from edgevision.engines.base import read_sound_manifest
+from edgevision.contract.model_file import read_sound_manifest
 from edgevision.errors import ExportError, ModelError, UsageError
 from edgevision.export.half_probe import (
     agreement_db,

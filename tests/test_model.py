@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgevision.contract.manifest import TensorSpec
 from edgevision.engines import FakeEngine, load_engine
 from edgevision.engines.fake import fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
 from edgevision.model import Detector
-from edgevision.types import Detections, TensorSpec
+from edgevision.types import Detections
 from tests.support.models import COLOURS, picture_with_block, write_colour_model
 
 

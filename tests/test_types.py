@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from edgevision.types import Detections, Frame, SegmentationMap, TensorSpec, ZoneReport
+from edgevision.contract.manifest import TensorSpec
+from edgevision.types import Detections, Frame, SegmentationMap, ZoneReport
 
 
 def three() -> Detections:

@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgevision.calibration.sampling.frames import CalibrationSet, SampledFrame
+from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame
 from edgevision.calibration.sampling.perceptual import perceptual_hash
 from edgevision.calibration.sampling.spread import Spread
-from edgevision.calibration.store import FrameStore
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.errors import DataError, SinkError, SourceError, UsageError

@@ -72,13 +72,12 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
 
 def _open_checkpoint(path: Path) -> Engine:
     with needs_extra("train"):
-        from edgevision.export.segmenter import load_segmenter
-        from edgevision.export.to_onnx import load_detector
         from edgevision.models.decode import Decoder
         from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
         from edgevision.training.checkpoint import load_checkpoint
         from edgevision.training.config import DetectorTraining
         from edgevision.training.detection import detector_manifest
+        from edgevision.training.networks import load_detector, load_segmenter
         from edgevision.training.segmentation import segmenter_manifest
     checkpoint = load_checkpoint(path)
     config = checkpoint.config

@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
 from edgevision.pipeline import RunStatistics, StreamState, StreamStatistics
+from edgevision.pipeline.ledger import DropReason
 from edgevision.service.logs import JsonLines
-from edgevision.types import DropReason
 from edgevision.video.base import SourceInfo
 
 Report = Callable[[RunStatistics], None]
@@ -215,3 +222,22 @@ def _fields(stream: StreamStatistics) -> dict[str, object]:
 
 def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else noun + "s"
+
+
+@contextmanager
+def counting(console: Console, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Shows how many of ``total`` are done, with the time left; nothing where stderr is no terminal.
+
+    Args:
+        console: where to.
+        label: what is being done.
+        total: how many there will be, or None where nobody knows.
+    """
+    ends = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        *(ends if total is not None else (SpinnerColumn(), TextColumn("{task.completed}"))),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)

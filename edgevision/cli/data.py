@@ -83,7 +83,7 @@ def convert_command(
 
     refuse_existing(out, overwrite)
     with needs_extra("train"):
-        from edgevision.data.convert import to_coco
+        from edgevision.data.formats.coco import to_coco
         from edgevision.data.formats.voc import read_voc
         from edgevision.data.formats.yolo import read_yolo
 
@@ -127,8 +127,7 @@ def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> 
 
 def _check_run(path: Path, on_image: _Progress) -> DataReport:
     from edgevision.training.check import check_detector_data, check_segmenter_data
-    from edgevision.training.config import DetectorTraining
-    from edgevision.training.runs import load_run
+    from edgevision.training.config import DetectorTraining, load_run
 
     run = load_run(path)
     if isinstance(run, DetectorTraining):
@@ -139,8 +138,8 @@ def _check_run(path: Path, on_image: _Progress) -> DataReport:
 def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataReport:
     """One split, or every list of the folder, the one called train before the others."""
     from edgevision.data.detection.check import SetReport, check_sets
+    from edgevision.data.segmentation.check import report_segmentation
     from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
-    from edgevision.data.segmentation_report import report_segmentation
 
     splits = [split] if split else sorted(file.stem for file in path.glob("*.txt"))
     splits.sort(key=lambda name: name != "train")

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgevision.cli.any_model import OpenModel
-from edgevision.cli.console import say
-from edgevision.cli.counting import counting
+from edgevision.cli.console import counting, say
 from edgevision.cli.eval_common import (
     Request,
     check_pictures,

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgevision.cli.any_model import OpenModel
-from edgevision.cli.console import say
-from edgevision.cli.counting import counting
+from edgevision.cli.console import counting, say
 from edgevision.cli.eval_common import (
     Request,
     check_pictures,
@@ -26,7 +25,7 @@ from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentat
 from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval, compare_miou, miou_interval
 from edgevision.evaluation.plots import plot_confusion_matrix
-from edgevision.evaluation.predict_segmentation import PixelCounts, count_pixels
+from edgevision.evaluation.predict import PixelCounts, count_pixels
 from edgevision.evaluation.report import segmentation_report, write_report
 from edgevision.evaluation.segmentation import SegmentationFigures, segmentation_figures
 

@@ -40,9 +40,9 @@ def lr_find_command(
     with needs_extra("train"):
         import torch
 
+        from edgevision.training.config import load_run
         from edgevision.training.distributed import World
         from edgevision.training.lr_find import find_rate, plot_rates
-        from edgevision.training.runs import load_run
         from edgevision.training.tasks import build_task
 
     from rich.console import Console

@@ -56,7 +56,7 @@ def parity_command(
     reference: Run | None = None
     if checkpoint is not None:
         with needs_extra("train"):
-            from edgevision.contract.manifest import read_manifest
+            from edgevision.contract.model_file import read_manifest
             from edgevision.export.parity.torch_run import TorchRun
             from edgevision.training.checkpoint import load_checkpoint
         reference = TorchRun(load_checkpoint(checkpoint), read_manifest(paths[0]).heads)

@@ -40,9 +40,9 @@ def train_command(
     with needs_extra("train"):
         import torch
 
+        from edgevision.training.config import load_run
         from edgevision.training.distributed import open_world
         from edgevision.training.loop import Trainer, Watcher
-        from edgevision.training.runs import load_run
         from edgevision.training.tasks import build_task
 
     from rich.console import Console

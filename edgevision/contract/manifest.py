@@ -10,30 +10,19 @@ by field. Field numbers are those of ``ModelProto`` and ``StringStringEntryProto
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import mmap
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from edgevision.contract.protobuf import Buffer, encode_field, fields
-from edgevision.errors import ManifestError, ModelError
-from edgevision.files import atomic_path
-from edgevision.types import TensorSpec
+from edgevision.errors import ModelError
 
 SCHEMA_VERSION = 1
-METADATA_KEY = "edgevision"
 INPUT_NAME = "frames"
 
 Precision = Literal["fp32", "fp16", "int8", "int8+fp16"]
-
-_METADATA_PROPS = 14
-_GRAPH = 7
 
 
 class Resize(msgspec.Struct, frozen=True):
@@ -146,116 +135,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def decode_manifest(text: bytes | str, origin: str) -> Manifest:
-    """Parses and checks a manifest.
-
-    Args:
-        text: JSON.
-        origin: the file it came from, for the message.
-
-    Raises:
-        ManifestError: the JSON is malformed, of another schema version, or contradicts itself.
-    """
-    try:
-        found = msgspec.json.decode(text, type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise ManifestError(
-            f"{origin}: its edgevision metadata is malformed ({error}); export it again"
-        ) from error
-    if found.schema != SCHEMA_VERSION:
-        raise ManifestError(
-            f"{origin}: metadata schema {found.schema}, but this edgevision reads schema {SCHEMA_VERSION}; "
-            "export the model again with this version"
-        )
-    if not found.classes or found.input_width <= 0 or found.input_height <= 0:
-        raise ManifestError(f"{origin}: its metadata lacks class names or an input size; export it again")
-    if found.task == "detection" and not (found.max_detections and found.max_detections > 0):
-        raise ManifestError(f"{origin}: its metadata lacks max_detections; export it again")
-    return found
-
-
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Reads the manifest of an ONNX file, or the ``.json`` beside a TensorRT plan.
-
-    Raises:
-        ModelError: the file is missing, empty, or not an ONNX model.
-        ManifestError: it is an ONNX model, but not one of ours.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            f"model file not found: {path}; check the path or list models with 'edgevision models'"
-        )
-    if path.suffix in (".engine", ".plan"):
-        side = path.with_name(path.name + ".json")
-        if not side.is_file():
-            raise ManifestError(f"{path}: expected its contract beside it in {side.name}; compile it again")
-        try:
-            document = msgspec.json.decode(side.read_bytes(), type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError as error:
-            raise ManifestError(f"{side}: not JSON ({error}); compile the plan again") from error
-        return decode_manifest(bytes(document.get("manifest", msgspec.Raw(b"{}"))), str(side))
-    entry = read_onnx_metadata(path).get(METADATA_KEY)
-    if entry is None:
-        raise ManifestError(
-            f"{path}: an ONNX model without edgevision metadata (no '{METADATA_KEY}' in metadata_props); "
-            "expected one written by 'edgevision export' or 'edgevision import'"
-        )
-    return decode_manifest(entry, str(path))
-
-
-def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest:
-    """Stores ``manifest`` in an ONNX file, atomically, replacing any that it had.
-
-    Returns:
-        The manifest as stored, with ``sha256`` filled in.
-
-    Raises:
-        ModelError: the file is not an ONNX model.
-    """
-    path = Path(path)
-    data = path.read_bytes()
-    kept = [data[start:end] for field, start, _, end in _onnx_fields(data, path) if field != _METADATA_PROPS]
-    others = {key: value for key, value in read_onnx_metadata(path).items() if key != METADATA_KEY}
-    digest = hashlib.sha256(b"".join(kept)).hexdigest()
-    stored = msgspec.structs.replace(manifest, sha256=digest)
-    entries = {**others, METADATA_KEY: msgspec.json.encode(stored).decode()}
-    with atomic_path(path) as partial, partial.open("wb") as stream:
-        stream.writelines(kept)
-        stream.writelines(_encode_entry(key, value) for key, value in entries.items())
-    return stored
-
-
-def content_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of an ONNX file with its metadata cleared, in hexadecimal."""
-    path = Path(path)
-    digest = hashlib.sha256()
-    with _mapped(path) as data:
-        for field, start, _, end in _onnx_fields(data, path):
-            if field != _METADATA_PROPS:
-                digest.update(data[start:end])
-    return digest.hexdigest()
-
-
-def read_onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The ``metadata_props`` of an ONNX file, without the onnx package.
-
-    Raises:
-        ModelError: the file is empty or not an ONNX model.
-    """
-    path = Path(path)
-    entries: dict[str, str] = {}
-    with _mapped(path) as data:
-        for field, _, body, end in _onnx_fields(data, path):
-            if field == _METADATA_PROPS:
-                try:
-                    pair = {number: data[at:stop] for number, _, at, stop in fields(data, body, end)}
-                    entries[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
-                except (IndexError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-                    raise ModelError(f"{path}: its metadata is damaged; copy or export it again") from error
-    return entries
-
-
 def check_contract(
     manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], origin: str
 ) -> None:
@@ -289,31 +168,14 @@ def _compatible(expected: tuple[int | None, ...], found: tuple[int | None, ...])
     return all(a is None or b is None or a == b for a, b in zip(expected, found, strict=True))
 
 
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """A read-only memory map of a file; refuses one that is empty or cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_size == 0:
-                raise ModelError(f"{path}: the file is empty; expected an ONNX model")
-            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror}") from error
-    with data:
-        yield data
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, element type and shape of an engine's input or output; None stands for a dynamic size."""
 
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
 
-def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
-    """Top-level fields of a ``ModelProto``, checked to look like one."""
-    try:
-        found = list(fields(data, 0, len(data)))
-    except (IndexError, ValueError) as error:
-        made = "; a checkpoint becomes one by 'edgevision export'" if path.suffix in (".pt", ".pth") else ""
-        raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message){made}") from error
-    if not any(field == _GRAPH for field, *_ in found):
-        raise ModelError(f"{path}: not an ONNX model (no graph in it)")
-    return found
-
-
-def _encode_entry(key: str, value: str) -> bytes:
-    return encode_field(_METADATA_PROPS, encode_field(1, key.encode()) + encode_field(2, value.encode()))
+    def __str__(self) -> str:
+        sizes = ", ".join("N" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype.name} [{sizes}]"

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from edgevision.contract.manifest import read_manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import Engine, Tensors, describe
 from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
 from edgevision.engines.fake import FakeEngine

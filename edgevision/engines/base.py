@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import Manifest, content_sha256, read_manifest
-from edgevision.errors import EngineError, ModelError
-from edgevision.types import TensorSpec
+from edgevision.contract.manifest import Manifest, TensorSpec
+from edgevision.errors import EngineError
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -65,22 +63,6 @@ class Engine(Protocol):
 def describe(engine: Engine) -> str:
     """What runs a model, and why: ``"OpenVINO 2026.4.1 (CPU): the model is INT8"``."""
     return f"{engine.name}: {engine.reason}" if engine.reason else engine.name
-
-
-def read_sound_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an ONNX file whose content is what the manifest says.
-
-    Raises:
-        ModelError: the file is missing, is no model of ours, or was damaged or edited.
-    """
-    path = Path(path)
-    manifest = read_manifest(path)
-    if manifest.sha256 and content_sha256(path) != manifest.sha256:
-        raise ModelError(
-            f"{path}: its content differs from the checksum in its metadata, so it is damaged or was "
-            "edited; copy or export it again"
-        )
-    return manifest
 
 
 def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:

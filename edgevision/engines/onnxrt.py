@@ -13,10 +13,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from edgevision.contract.manifest import check_contract
-from edgevision.engines.base import Tensors, check_inputs, one_line, read_sound_manifest, usable_cores
+from edgevision.contract.manifest import TensorSpec, check_contract
+from edgevision.contract.model_file import read_sound_manifest
+from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
 from edgevision.errors import EngineError, ModelError
-from edgevision.types import TensorSpec
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 

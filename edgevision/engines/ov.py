@@ -13,10 +13,10 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import INPUT_NAME, check_contract
-from edgevision.engines.base import Tensors, check_inputs, one_line, read_sound_manifest, usable_cores
+from edgevision.contract.manifest import INPUT_NAME, TensorSpec, check_contract
+from edgevision.contract.model_file import read_sound_manifest
+from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
 from edgevision.errors import EngineError
-from edgevision.types import TensorSpec
 
 
 class OpenVinoEngine:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from edgevision.errors import SinkError
 from edgevision.events.records import Event, encode
+from edgevision.files import LineFile
 from edgevision.video.base import Delivery
-from edgevision.video.sinks.jsonl import LineFile
 
 _LOG = logging.getLogger(__name__)
 

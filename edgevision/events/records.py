@@ -8,7 +8,7 @@ from enum import Enum
 
 import msgspec
 
-from edgevision.video.sinks.jsonl import read_records
+from edgevision.files import read_records
 
 SCHEMA = 1
 

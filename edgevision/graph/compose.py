@@ -8,11 +8,11 @@ import onnx
 from onnx import helper
 
 from edgevision import __version__
-from edgevision.contract.manifest import Manifest, write_manifest
+from edgevision.contract.manifest import Manifest, TensorSpec
+from edgevision.contract.model_file import write_manifest
 from edgevision.errors import ExportError
 from edgevision.files import atomic_path
 from edgevision.graph.builder import GraphBuilder
-from edgevision.types import TensorSpec
 
 BATCH = "N"
 _IR_VERSION = 10  # opset 19 needs 9; JetPack 6 and ONNX Runtime 1.18 read up to 10

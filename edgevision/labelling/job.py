@@ -12,12 +12,11 @@ from rich.console import Console
 
 from edgevision.cli.any_model import open_model
 from edgevision.cli.app import EXIT_DAMAGED
-from edgevision.cli.console import say
-from edgevision.cli.counting import counting
+from edgevision.cli.console import counting, say
 from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.data.classes import canonical, parse_classes
-from edgevision.data.coco_writer import CocoDocument
+from edgevision.data.formats.coco import CocoDocument
 from edgevision.errors import DataError, SourceError, UsageError, nearest
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.files import refuse_existing

@@ -145,3 +145,10 @@ def _split_resnet(net: ResNet) -> Backbone:
     stem = nn.Sequential(net.conv1, net.bn1, net.relu)
     stages = [stem, nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
     return Backbone(stages, (64, width // 8, width // 4, width // 2, width), (2, 4, 8, 16, 32))
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8 ``[N, H, W, 3]`` BGR to float ``[N, 3, H, W]`` RGB with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=frames.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(IMAGENET_STD, device=frames.device).view(1, 3, 1, 1) * 255
+    return (frames.permute(0, 3, 1, 2).flip(1).float() - mean) / std

@@ -9,8 +9,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from edgevision.models.anchors import anchor_grid, decode_boxes
-from edgevision.models.detection_losses import flatten_maps
-from edgevision.models.retinanet import HeadMaps, RetinaNetConfig
+from edgevision.models.retinanet import HeadMaps, RetinaNetConfig, flatten_maps
 from edgevision.types import Detections
 
 

@@ -13,7 +13,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets, Matcher, OverlapMatcher
 from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes, encode_boxes
-from edgevision.models.retinanet import HeadMaps
+from edgevision.models.retinanet import HeadMaps, flatten_maps
 
 
 class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,9 +172,3 @@ def _batch_share(positives: float, device: torch.device) -> float:
     count = torch.tensor(positives, device=device)
     torch.distributed.all_reduce(count)
     return max(float(count), 1.0) / torch.distributed.get_world_size()
-
-
-def flatten_maps(maps: list[Tensor], width: int) -> Tensor:
-    """Head maps ``[N, A * width, H, W]`` of all levels to ``[N, M, width]``, in the order of the anchors."""
-    flat = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width) for x in maps]
-    return torch.cat(flat, dim=1)

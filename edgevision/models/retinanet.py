@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import msgspec
+import torch
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
@@ -125,3 +126,9 @@ class RetinaNet(nn.Module):
         logits = [self.class_tower(x, level) for level, x in enumerate(pyramid)]
         deltas = [self.box_tower(x, level) for level, x in enumerate(pyramid)]
         return HeadMaps(logits, deltas)
+
+
+def flatten_maps(maps: list[Tensor], width: int) -> Tensor:
+    """Head maps ``[N, A * width, H, W]`` of all levels to ``[N, M, width]``, in the order of the anchors."""
+    flat = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width) for x in maps]
+    return torch.cat(flat, dim=1)

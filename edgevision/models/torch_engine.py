@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
+from edgevision.models.backbone import normalise
 from edgevision.models.decode import Decoder
-from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import HeadMaps
-from edgevision.types import Detections, TensorSpec
+from edgevision.types import Detections
 
 
 class TorchEngine:

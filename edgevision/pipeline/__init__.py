@@ -1,6 +1,5 @@
 """The streaming runtime: concurrent stages, bounded queues, and an account of every frame."""
 
-from edgevision.pipeline.control import StopRequest
 from edgevision.pipeline.latency import LatencyController
 from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
 from edgevision.pipeline.queue import Policy
@@ -15,7 +14,7 @@ from edgevision.pipeline.statistics import (
     StreamStatistics,
     Times,
 )
-from edgevision.pipeline.stream import Stream
+from edgevision.pipeline.stream import StopRequest, Stream
 from edgevision.pipeline.threads import ThreadBudget
 
 __all__ = [

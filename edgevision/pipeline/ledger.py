@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from enum import Enum
 
 import msgspec
 
-from edgevision.types import DropReason
 from edgevision.video.base import FailReason
 
 MODEL_FAILED = "model"
@@ -94,3 +94,14 @@ class FrameLedger:
 
     def _waiting(self) -> int:
         return self._captured - self._inferred - self._model_failed - self._dropped.total()
+
+
+class DropReason(str, Enum):
+    """Why a frame that was captured never reached the model."""
+
+    NEWER_FRAME = "newer_frame"
+    """A live source delivered a newer frame while this one waited."""
+    LATENCY = "latency"
+    """It could not have been shown in time, or was left out so that others are."""
+    SHUTDOWN = "shutdown"
+    """The run ended while the frame waited."""

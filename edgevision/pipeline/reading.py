@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from edgevision.pipeline.lane import Lane
 from edgevision.pipeline.latency import MAIN
+from edgevision.pipeline.ledger import DropReason
 from edgevision.pipeline.queue import Policy, QueueEnded
 from edgevision.pipeline.statistics import Stage
 from edgevision.pipeline.stream import Captured, Prepared
-from edgevision.types import DropReason
 
 
 def capture(lane: Lane) -> None:

@@ -17,14 +17,12 @@ from queue import Empty, Queue
 
 from edgevision.model import Detector
 from edgevision.pipeline import reading
-from edgevision.pipeline.control import StopRequest
 from edgevision.pipeline.inference import Inference
 from edgevision.pipeline.intake import Intake
-from edgevision.pipeline.lane import Lane
+from edgevision.pipeline.lane import Lane, stream_statistics
 from edgevision.pipeline.rendering import Rendering, Shown
-from edgevision.pipeline.snapshot import stream_statistics
 from edgevision.pipeline.statistics import RunStatistics, StreamStatistics
-from edgevision.pipeline.stream import Stream
+from edgevision.pipeline.stream import StopRequest, Stream
 
 _POLL_S = 0.1
 _REFRESH_S = 0.02

@@ -93,3 +93,13 @@ class Drawn:
     model: int
     results: tuple[Result, ...]
     picture: Image
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Asks a run to end early and finish its outputs.
+
+    It is a plain attribute without a lock, so that a signal handler can set it at any moment.
+    """
+
+    reason: str | None = None

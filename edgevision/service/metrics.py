@@ -20,8 +20,7 @@ from prometheus_client.registry import Collector
 
 from edgevision import __version__
 from edgevision.pipeline import BUCKETS_MS, RunStatistics, StreamState, StreamStatistics, Times
-from edgevision.pipeline.ledger import MODEL_FAILED
-from edgevision.types import DropReason
+from edgevision.pipeline.ledger import MODEL_FAILED, DropReason
 from edgevision.video.base import Delivery, FailReason
 
 _DROPPED = dict.fromkeys((reason.value for reason in DropReason), 0)

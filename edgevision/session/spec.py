@@ -11,8 +11,8 @@ import msgspec
 
 from edgevision.config import load_config
 from edgevision.errors import ConfigError, UsageError
-from edgevision.recording.limits import Rotation, parse_rotation, parse_seconds, parse_size
-from edgevision.video.sources.options import duration_s
+from edgevision.recording.limits import Rotation, parse_rotation
+from edgevision.units import duration_s, parse_seconds, parse_size
 
 _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 

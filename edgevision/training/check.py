@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
 from edgevision.data.detection.sources import DetectionSource, read_source
+from edgevision.data.segmentation.check import report_segmentation
 from edgevision.data.segmentation.dataset import load_segmentation
-from edgevision.data.segmentation_report import report_segmentation
-from edgevision.training.config import DetectorTraining
-from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
+from edgevision.training.config import DetectorTraining, SegmentationSource, SegmenterTraining
 
 OnImage = Callable[[str, int], None]
 """Is told the name of a set and the number of its pictures done."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgevision.errors import CheckpointError, SinkError
 from edgevision.files import atomic_path
-from edgevision.training.runs import TrainingRun
+from edgevision.training.config import TrainingRun
 
 _FORMAT = 2
 _READABLE = (1, 2)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from edgevision.config import build_config, read_document
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import AugmentConfig
 from edgevision.data.detection.sources import DetectionSource
+from edgevision.data.segmentation.augment import SegmentationAugmentConfig
+from edgevision.errors import ConfigError, nearest
 from edgevision.models.decode import DecodeConfig
 from edgevision.models.detection_losses import DetectionLossConfig
 from edgevision.models.retinanet import RetinaNetConfig
+from edgevision.models.segmentation_losses import SegmentationLossConfig
+from edgevision.models.unet import UNetConfig
 
 
 def check_classes(classes: tuple[str, ...]) -> None:
@@ -154,3 +161,105 @@ class DetectorTraining(
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
+
+
+class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One split of a folder of labelled pictures; :mod:`edgevision.data.segmentation.dataset` states the
+    layout.
+
+    Attributes:
+        folder: relative to the working folder.
+        split: names the list ``<split>.txt`` and the folders ``images/<split>`` and ``labels/<split>``.
+        exclude: prefixes of file names that are left out, such as a video sequence kept for validation.
+        only: where given, nothing but file names with one of these prefixes.
+        weight: how often each of its pictures is drawn, relative to the other sources.
+    """
+
+    folder: str
+    split: str
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+class SegmentationDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the pictures come from.
+
+    Attributes:
+        train: sources mixed into one stream.
+        val: the source that is measured and never trained on.
+        description: one line about the data and its labels, kept in the exported model.
+        licence: one line about what the data allows, kept in the exported model.
+    """
+
+    train: tuple[SegmentationSource, ...]
+    val: SegmentationSource
+    description: str
+    licence: str
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("train is empty; expected one source or more")
+
+
+class SegmenterTraining(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="segmentation", tag_field="task"
+):
+    """A segmenter's training run.
+
+    Attributes:
+        name: the model's short name; outputs go to ``runs/<name>``.
+        classes: class names in the order of the model's outputs; the data's classes are found by name, and
+            pixels of any other class are ignored.
+        colours: RGB of each class; empty for colours that edgevision chooses.
+        initial: a checkpoint of the same architecture to start from, or empty; its classes may be others.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    model: UNetConfig
+    resize: Resize
+    loss: SegmentationLossConfig
+    augment: SegmentationAugmentConfig
+    data: SegmentationDataConfig
+    optimiser: OptimiserConfig
+    loop: LoopConfig
+    initial: str = ""
+
+    def __post_init__(self) -> None:
+        check_classes(self.classes)
+        if self.colours and len(self.colours) != len(self.classes):
+            raise ValueError(
+                f"{len(self.colours)} colours for {len(self.classes)} classes; expected one a class or none"
+            )
+
+
+TrainingRun = DetectorTraining | SegmenterTraining
+
+
+_KINDS: dict[str, type[DetectorTraining] | type[SegmenterTraining]] = {
+    "detection": DetectorTraining,
+    "segmentation": SegmenterTraining,
+}
+
+
+def load_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainingRun:
+    """Reads the configuration of a training run of either task.
+
+    Args:
+        path: the YAML file.
+        overrides: ``"loop.images=3000"``: a dotted key and a YAML value, applied over the file.
+
+    Raises:
+        ConfigError: see :func:`edgevision.config.load_config`; or ``task`` is missing or unknown.
+    """
+    document = read_document(path, overrides)
+    task = document.get("task")
+    kind = _KINDS.get(str(task))
+    if kind is None:
+        found = "no key 'task'" if task is None else f"unknown task '{task}'"
+        raise ConfigError(
+            f"{path}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
+        )
+    return build_config(document, kind, str(path))

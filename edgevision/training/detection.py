@@ -22,9 +22,9 @@ from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detectio
 from edgevision.evaluation.predict import ground_truth, predict_set
 from edgevision.model import Detector
 from edgevision.models.anchor_matching import DetectionTargets
+from edgevision.models.backbone import normalise
 from edgevision.models.decode import Decoder
 from edgevision.models.detection_losses import DetectionLoss
-from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.check import check_detector_data

@@ -14,12 +14,18 @@ from torch import Tensor, nn
 
 from edgevision.errors import CheckpointError, ConfigError, SinkError, TrainingError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World, synchronise_norms
-from edgevision.training.optimiser import averaged, backbone_rests, parameter_groups, set_training
-from edgevision.training.precision import MixedPrecision
+from edgevision.training.optimiser import (
+    MixedPrecision,
+    averaged,
+    backbone_rests,
+    lr_factor,
+    momentum,
+    parameter_groups,
+    set_training,
+)
 from edgevision.training.records import RunRecords
-from edgevision.training.runs import TrainingRun
-from edgevision.training.schedule import lr_factor, momentum
 
 _NAMED = 8  # files of a bad batch that a message names
 

@@ -13,11 +13,10 @@ from torch import nn
 
 from edgevision.errors import TrainingError, UsageError
 from edgevision.evaluation.plots import blank_figure, save_figure
+from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World
 from edgevision.training.loop import Task
-from edgevision.training.optimiser import parameter_groups, set_training
-from edgevision.training.precision import MixedPrecision
-from edgevision.training.runs import TrainingRun
+from edgevision.training.optimiser import MixedPrecision, parameter_groups, set_training
 
 _SMOOTHING = 0.9  # share of the past in the running mean of the loss
 _DIVERGED = 3.0  # times the lowest smoothed loss

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from edgevision.errors import ConfigError, nearest
-from edgevision.training.config import OptimiserConfig
+from edgevision.training.config import LoopConfig, OptimiserConfig
 
 BACKBONE = "backbone"
 
@@ -100,3 +102,82 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(averages, current, 1 - share)
 
     return AveragedModel(model, multi_avg_fn=mix, use_buffers=True)
+
+
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class MixedPrecision:
+    """Autocast for the forward pass, and scaled gradients where the type needs them.
+
+    Args:
+        name: what the configuration asks for.
+        device: where the model is.
+    """
+
+    def __init__(self, name: PrecisionName, device: torch.device) -> None:
+        self._device = device
+        self._dtype = _choose(name, device)
+        # bfloat16 has the range of float32; float16 loses small gradients unless they are scaled.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass and its losses."""
+        dtype = self._dtype or torch.bfloat16
+        return torch.autocast(self._device.type, dtype=dtype, enabled=self._dtype is not None)
+
+
+def _choose(name: PrecisionName, device: torch.device) -> torch.dtype | None:
+    if name == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+_ONE_CYCLE_START = 1 / 25  # of the highest rate, as in torch's OneCycleLR
+
+
+_MOMENTUM_HIGH, _MOMENTUM_LOW = 0.95, 0.85
+
+
+_ADAMW_MOMENTUM = 0.9
+
+
+def lr_factor(seen: int, loop: LoopConfig, config: OptimiserConfig) -> float:
+    """Share of the highest learning rate after ``seen`` images."""
+    if config.schedule == "one_cycle":
+        rising, progress = _cycle(seen, loop, config)
+        if rising:
+            return _half_cosine(_ONE_CYCLE_START, 1.0, progress)
+        return _half_cosine(1.0, config.final_lr_factor, progress)
+    if seen < config.warmup_images:
+        return (seen + loop.batch_size) / (config.warmup_images + loop.batch_size)
+    if config.schedule == "constant":
+        return 1.0
+    progress = (seen - config.warmup_images) / max(loop.images - config.warmup_images, 1)
+    return _half_cosine(1.0, config.final_lr_factor, progress)
+
+
+def momentum(seen: int, loop: LoopConfig, config: OptimiserConfig) -> float:
+    """AdamW's first beta after ``seen`` images; it cycles against the rate in ``one_cycle``."""
+    if config.schedule != "one_cycle":
+        return _ADAMW_MOMENTUM
+    rising, progress = _cycle(seen, loop, config)
+    ends = (_MOMENTUM_HIGH, _MOMENTUM_LOW) if rising else (_MOMENTUM_LOW, _MOMENTUM_HIGH)
+    return _half_cosine(*ends, progress)
+
+
+def _cycle(seen: int, loop: LoopConfig, config: OptimiserConfig) -> tuple[bool, float]:
+    """Whether the rate rises, and how far that half of the cycle is."""
+    # As in torch's OneCycleLR, the last of the steps has the final rate and the first the starting rate.
+    steps = max(math.ceil(loop.images / loop.batch_size) - 1, 1)
+    turn = config.rise * (steps + 1) - 1
+    step = min(seen / loop.batch_size, steps)
+    if step <= turn:
+        return True, step / max(turn, 1e-9)
+    return False, (step - turn) / (steps - turn)
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

@@ -17,16 +17,16 @@ from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentat
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
-from edgevision.evaluation.predict_segmentation import count_pixels
+from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Detector
-from edgevision.models.normalise import normalise
+from edgevision.models.backbone import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
+from edgevision.training.config import SegmentationSource, SegmenterTraining
 from edgevision.training.distributed import World
-from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
 from edgevision.types import IGNORE_ID
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from edgevision.training.config import DetectorTraining
+from edgevision.training.config import DetectorTraining, TrainingRun
 from edgevision.training.detection import DetectionTask
 from edgevision.training.loop import Task
-from edgevision.training.runs import TrainingRun
 from edgevision.training.segmentation import SegmentationTask
 
 

@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.contract.manifest import Manifest, read_manifest
+from edgevision.contract.manifest import Manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.errors import ModelError, nearest
 
 TASKS = ("detection", "segmentation")

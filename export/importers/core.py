@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgevision.contract.manifest import METADATA_KEY, read_onnx_metadata
+from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
 from edgevision.errors import EdgeVisionError, ExportError, ModelError
 
 OPSET = 19  # of our own exports, see export/to_onnx.py

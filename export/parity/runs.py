@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import INPUT_NAME, Manifest, read_manifest, write_manifest
+from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.engines.base import Engine
 from edgevision.errors import ExportError
 from edgevision.export.parity.compare import StageOutputs

@@ -12,16 +12,15 @@ from torch import Tensor, nn
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import UsageError
 from edgevision.export.parity.compare import StageOutputs
-from edgevision.export.segmenter import load_segmenter
-from edgevision.export.to_onnx import load_detector
+from edgevision.models.backbone import normalise
 from edgevision.models.decode import Decoder
-from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import HeadMaps
 from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
+from edgevision.training.networks import load_detector, load_segmenter
 from edgevision.training.segmentation import segmenter_manifest
 
 

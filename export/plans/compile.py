@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from edgevision import __version__
-from edgevision.engines.base import read_sound_manifest
+from edgevision.contract.model_file import read_sound_manifest
 from edgevision.engines.trt.library import library_version, load_library
 from edgevision.engines.trt.plan import (
     PLAN_SCHEMA_VERSION,

@@ -10,8 +10,7 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.data.detection.sources import YoloSource
-from edgevision.training.config import DetectorTraining
-from edgevision.training.runs import load_run
+from edgevision.training.config import DetectorTraining, load_run
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgevision.contract.manifest import read_manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects
 from edgevision.zoo import default_model

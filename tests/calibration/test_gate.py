@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevision.calibration.cache import Cache, cache_folder
-from edgevision.calibration.domain import domain_warnings, picture_warnings
 from edgevision.calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
+from edgevision.calibration.likeness import domain_warnings, picture_warnings
 from edgevision.calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
 from edgevision.calibration.sensitivity import (
     Sensitivity,

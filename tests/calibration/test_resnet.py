@@ -28,7 +28,7 @@ from edgevision.graph.convolutions import cut_model
 from edgevision.graph.lint import check_tensorrt
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint
-from edgevision.training.runs import load_run
+from edgevision.training.config import load_run
 from tests.support.calibration import FakeFrames, Stages
 from tests.support.plans import BARE, convolutions, needs_rtx
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.simulate import SimulatedEngine
-from edgevision.contract.manifest import content_sha256, read_manifest
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines import load_engine
 from edgevision.model import Detector
 from tests.support.calibration import (

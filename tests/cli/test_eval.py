@@ -11,7 +11,7 @@ import pytest
 
 from edgevision import __version__
 from edgevision.cli import main
-from edgevision.contract.manifest import content_sha256
+from edgevision.contract.model_file import content_sha256
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.evaluation.report import DetectionReport, SegmentationReport, read_report
 from edgevision.export.importers import import_model
@@ -207,8 +207,8 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     from edgevision.models.retinanet import RetinaNet
     from edgevision.models.torch_engine import TorchDetectorEngine
     from edgevision.training.checkpoint import Checkpoint, save_checkpoint
+    from edgevision.training.config import load_run
     from edgevision.training.detection import detector_manifest
-    from edgevision.training.runs import load_run
 
     torch.manual_seed(0)
     config = load_run(

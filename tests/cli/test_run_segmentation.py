@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgevision.cli import main
-from edgevision.contract.manifest import read_manifest, write_manifest
+from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.errors import SinkError
 from edgevision.types import SegmentationMap

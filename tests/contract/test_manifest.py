@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgevision.contract.manifest import (
+from edgevision.contract.manifest import TensorSpec, check_contract
+from edgevision.contract.model_file import (
     METADATA_KEY,
-    check_contract,
     content_sha256,
     decode_manifest,
     read_manifest,
@@ -18,7 +18,6 @@ from edgevision.contract.manifest import (
     write_manifest,
 )
 from edgevision.errors import ManifestError, ModelError
-from edgevision.types import TensorSpec
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
 
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgevision.contract.manifest import write_manifest
+from edgevision.contract.model_file import write_manifest
 from edgevision.engines import load_engine, onnxrt
 from edgevision.engines.base import usable_cores
 from edgevision.engines.onnxrt import OnnxRuntimeEngine

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from edgevision import engines
-from edgevision.contract.manifest import write_manifest
+from edgevision.contract.model_file import write_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import EngineError, ModelError
 from tests.support.models import (

@@ -19,7 +19,8 @@ from torchvision.ops import nms
 
 import edgevision.zoo
 from edgevision.config import config_folder, load_config
-from edgevision.contract.manifest import Manifest, NmsLimits, read_manifest
+from edgevision.contract.manifest import Manifest, NmsLimits
+from edgevision.contract.model_file import read_manifest
 from edgevision.models.anchors import anchor_grid, encode_boxes
 from edgevision.training.config import DetectorTraining
 

@@ -15,18 +15,19 @@ from torch import nn
 
 from edgevision.config import config_folder
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import Resize, content_sha256, read_manifest
+from edgevision.contract.manifest import Resize
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import ExportError
-from edgevision.export.to_onnx import export_checkpoint, load_detector
+from edgevision.export.to_onnx import export_checkpoint
 from edgevision.model import Detector
-from edgevision.models.normalise import normalise
+from edgevision.models.backbone import normalise
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
-from edgevision.training.runs import load_run
+from edgevision.training.config import SegmenterTraining, load_run
+from edgevision.training.networks import load_detector
 from edgevision.training.segmentation import segmenter_manifest
-from edgevision.training.segmentation_config import SegmenterTraining
 from edgevision.types import SegmentationMap
 
 WIDTH, HEIGHT = 224, 160

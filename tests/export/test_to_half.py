@@ -17,7 +17,7 @@ from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
 from edgevision.config import config_folder
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import content_sha256, read_manifest
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
 from edgevision.export.half_probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
@@ -30,8 +30,7 @@ from edgevision.graph.network import element_types
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
-from edgevision.training.config import DetectorTraining
-from edgevision.training.runs import load_run
+from edgevision.training.config import DetectorTraining, load_run
 from edgevision.zoo import find_model
 from tests.support.models import write_colour_model
 

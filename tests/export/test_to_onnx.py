@@ -16,11 +16,13 @@ from torch import nn
 
 from edgevision.config import config_folder, load_config
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import Manifest, Resize, content_sha256, read_manifest
+from edgevision.contract.manifest import Manifest, Resize
+from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.errors import ExportError
-from edgevision.export.to_onnx import export_checkpoint, export_detector
+from edgevision.export.detector import export_detector
+from edgevision.export.to_onnx import export_checkpoint
+from edgevision.models.backbone import normalise
 from edgevision.models.decode import Decoder
-from edgevision.models.normalise import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.checkpoint import Checkpoint

@@ -11,14 +11,8 @@ from torchvision.ops import sigmoid_focal_loss
 
 from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets, OverlapMatcher
 from edgevision.models.anchors import AnchorConfig, anchor_grid, encode_boxes
-from edgevision.models.detection_losses import (
-    Certainty,
-    DetectionLoss,
-    DetectionLossConfig,
-    flatten_maps,
-    focal_loss,
-)
-from edgevision.models.retinanet import HeadMaps
+from edgevision.models.detection_losses import Certainty, DetectionLoss, DetectionLossConfig, focal_loss
+from edgevision.models.retinanet import HeadMaps, flatten_maps
 
 BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
 

@@ -10,8 +10,7 @@ from torchvision.models import shufflenet_v2_x1_0
 
 from edgevision.errors import CheckpointError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone
-from edgevision.models.normalise import normalise
+from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone, normalise
 from edgevision.models.retinanet import HeadConfig, RetinaNet, RetinaNetConfig
 
 LIGHT = HeadConfig(layers=2, depthwise=True, kernel=5)

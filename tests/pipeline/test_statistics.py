@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.pipeline.ledger import FrameLedger
+from edgevision.pipeline.ledger import DropReason, FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.statistics import BUCKETS_MS, Stage
-from edgevision.types import Detections, DropReason, SegmentationMap
+from edgevision.types import Detections, SegmentationMap
 from edgevision.video.base import FailReason
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.recording.limits import Rotation, parse_rotation, parse_seconds, parse_size
+from edgevision.recording.limits import Rotation, parse_rotation
+from edgevision.units import parse_seconds, parse_size
 
 
 @pytest.mark.parametrize(

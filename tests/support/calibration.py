@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.report import CalibrationReport
 from edgevision.cli import main
-from edgevision.contract.manifest import Manifest, write_manifest
+from edgevision.contract.manifest import Manifest
+from edgevision.contract.model_file import write_manifest
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map
 from edgevision.graph.preprocessing import add_preprocessing

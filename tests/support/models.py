@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.contract.manifest import Manifest, NmsLimits, write_manifest
+from edgevision.contract.manifest import Manifest, NmsLimits
+from edgevision.contract.model_file import write_manifest
 
 COLOURS = ("blue", "green", "red")
 SIZE = 64

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import measure_ranges, thresholds
-from edgevision.contract.manifest import Manifest, read_manifest
+from edgevision.contract.manifest import Manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.export.plans.targets import Machine
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions

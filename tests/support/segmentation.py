@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 
 from edgevision.config import config_folder
-from edgevision.training.runs import load_run
-from edgevision.training.segmentation_config import SegmentationSource, SegmenterTraining
+from edgevision.training.config import SegmentationSource, SegmenterTraining, load_run
 
 CLASSES = ("road", "car", "sign")
 BGR = ((60, 60, 60), (0, 0, 220), (220, 120, 0))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevision.contract.manifest import decode_manifest
+from edgevision.contract.model_file import decode_manifest
 from edgevision.engines.fake import FakeEngine
 from tests.support.cuda_fake import FakeCuda
 

@@ -17,10 +17,10 @@ from torch import nn
 from edgevision.errors import ConfigError
 from edgevision.models.segmentation_losses import SegmentationLoss, SegmentationLossConfig
 from edgevision.training.checkpoint import load_checkpoint
+from edgevision.training.config import TrainingRun
 from edgevision.training.detection import DetectionTask
 from edgevision.training.distributed import SyncedBatchNorm2d, World, synchronise_norms
 from edgevision.training.loop import Trainer
-from edgevision.training.runs import TrainingRun
 from edgevision.types import IGNORE_ID
 from tests.support.training import small_run
 

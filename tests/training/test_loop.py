@@ -20,11 +20,10 @@ from edgevision.cli import main
 from edgevision.errors import CheckpointError, ConfigError, TrainingError
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, LoopConfig, OptimiserConfig
-from edgevision.training.curves import read_log
 from edgevision.training.detection import DetectionTask
 from edgevision.training.loop import Trainer, Watcher
-from edgevision.training.optimiser import averaged, parameter_groups, set_training
-from edgevision.training.schedule import lr_factor, momentum
+from edgevision.training.optimiser import averaged, lr_factor, momentum, parameter_groups, set_training
+from edgevision.training.records import read_log
 from tests.support.training import small_run
 
 

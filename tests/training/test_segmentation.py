@@ -19,11 +19,9 @@ from edgevision.evaluation.segmentation import confusion_matrix, segmentation_fi
 from edgevision.model import Detector
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import load_checkpoint
-from edgevision.training.config import DetectorTraining
+from edgevision.training.config import DetectorTraining, SegmenterTraining, load_run
 from edgevision.training.loop import Trainer, Watcher
-from edgevision.training.runs import load_run
 from edgevision.training.segmentation import SegmentationTask, segmenter_manifest
-from edgevision.training.segmentation_config import SegmenterTraining
 from edgevision.types import IGNORE_ID, SegmentationMap
 from tests.support.segmentation import CLASSES, small_run, write_set
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.data.copies import find_copies
+from edgevision.data.detection.check import EXAMPLES, Fault, Finding, SetReport
 from edgevision.data.segmentation.dataset import LabelledPicture, SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
@@ -80,3 +82,25 @@ def class_frequencies(checks: Sequence[SegmentationCheck]) -> list[float]:
     pixels = np.sum([check.pixels for check in checks], axis=0)
     shared = np.sum([check.shared for check in checks], axis=0)
     return [float(value) for value in pixels / np.maximum(shared, 1)]
+
+
+def report_segmentation(
+    data: SegmentationSet, on_image: Callable[[int], None] = lambda done: None
+) -> SetReport:
+    """Looks at every picture and label map; counts are labelled pixels.
+
+    Raises:
+        DataError: not a single picture can be used.
+    """
+    check = check_segmentation(data, on_image)
+    pictures = tuple(picture.image for picture in check.usable.pictures)
+    found = {
+        Fault.UNUSABLE: list(check.problems),
+        Fault.DUPLICATE: [f"{copy.name} is {first.name}" for copy, first in find_copies(pictures)],
+        Fault.BOXLESS: list(check.absent),
+    }
+    findings = tuple(
+        Finding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
+    )
+    counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
+    return SetReport(data.name, len(data.pictures), counts, findings, pictures)

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.contract.manifest import TensorSpec
 from edgevision.engines.trt.cuda_runtime import check
 from edgevision.errors import EngineError
-from edgevision.types import TensorSpec
 
 Work = Callable[[int], None]
 """Enqueues work on the stream whose handle it is given, and does not wait for it."""

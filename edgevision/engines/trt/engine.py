@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import check_contract
+from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
@@ -30,7 +30,6 @@ from edgevision.engines.trt.plan_checks import (
     remedy,
 )
 from edgevision.errors import EngineError, EngineMismatchError
-from edgevision.types import TensorSpec
 
 _LANE_TIMEOUT_S = 30.0
 

@@ -14,7 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from edgevision.contract.manifest import Manifest, decode_manifest
+from edgevision.contract.manifest import Manifest
+from edgevision.contract.model_file import decode_manifest
 from edgevision.errors import EngineMismatchError, ManifestError, ModelError, UsageError
 from edgevision.files import atomic_path, write_json
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from edgevision.errors import DataError, SinkError
+from edgevision.files import LineFile, read_records
 from edgevision.types import Detections, Frame, Image, Result, ZoneReport
 
 SCHEMA = 1
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
@@ -157,40 +154,6 @@ def _detections(
         )
 
 
-class LineFile:
-    """A file that grows by whole lines: neither a kill nor a full disk leaves half of one.
-
-    Args:
-        path: the file; overwritten.
-
-    Raises:
-        SinkError: it cannot be created, or (from ``write``) the disk is full; lines written so far stay.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        try:
-            self._file = path.open("wb", buffering=0)  # one system call a line; no buffer to lose
-        except OSError as error:
-            raise SinkError(f"cannot create {path}: {error.strerror}") from error
-
-    def write(self, line: bytes) -> None:
-        """Writes one line; the newline is added."""
-        start = self._file.tell() if self._file.seekable() else 0
-        try:
-            rest = memoryview(line + b"\n")
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):  # a pipe or device cannot take half a line back
-                os.truncate(self._file.fileno(), start)
-                self._file.seek(start)
-            raise SinkError(f"cannot write {self.name}: {error.strerror}; the lines before stay") from error
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class JsonlSink:
     """Writes each frame's results as one line, at once and whole: a kill leaves no half of one.
 
@@ -235,27 +198,3 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[FrameRecord]:
         DataError: a line is not of this schema; the message says which.
     """
     return read_records(path, FrameRecord, SCHEMA)
-
-
-def read_records(path: str | os.PathLike[str], kind: type[T], schema: int) -> Iterator[T]:
-    """Reads a file of JSON lines, one at a time.
-
-    Args:
-        path: the file.
-        kind: what each line holds: a structure with a field ``schema``.
-        schema: the only version that is understood.
-
-    Raises:
-        DataError: a line is not of this schema; the message says which.
-    """
-    decoder = msgspec.json.Decoder(kind)
-    with Path(path).open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                record = decoder.decode(line)
-            except msgspec.DecodeError as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
-            found = getattr(record, "schema", None)
-            if found != schema:
-                raise DataError(f"{path}, line {number}: found schema {found}, expected {schema}")
-            yield record

@@ -17,16 +17,11 @@ import numpy as np
 from cv2.utils import logging
 
 from edgevision.errors import SourceError
+from edgevision.units import frames_a_second, picture_size
 from edgevision.video.base import FailReason, SourceInfo
 from edgevision.video.sources.feed import Picture
 from edgevision.video.sources.live import LiveSource
-from edgevision.video.sources.options import (
-    SourceOptions,
-    frames_a_second,
-    one_of,
-    picture_size,
-    read_options,
-)
+from edgevision.video.sources.options import SourceOptions, one_of, read_options
 
 _RETRY_S = 0.01
 _RATE_DIFFERS = 0.05  # of the rate asked for; 29.97 is as good as 30

@@ -17,8 +17,9 @@ import numpy as np
 
 from edgevision.errors import UsageError
 from edgevision.types import Frame, Image
+from edgevision.units import duration_s
 from edgevision.video.base import Connection, ConnectionState, FailReason, Source, SourceReport
-from edgevision.video.sources.options import duration_s, read_options, yes_or_no
+from edgevision.video.sources.options import read_options, yes_or_no
 
 SCHEME = "chaos://"
 _LONG = (25, 75)  # frames that a freeze or an outage lasts

@@ -11,11 +11,12 @@ import numpy as np
 
 from edgevision.errors import SourceError, UsageError
 from edgevision.types import Image
+from edgevision.units import frames_a_second, picture_size
 from edgevision.video.base import SourceInfo
 from edgevision.video.redact import redact
 from edgevision.video.sources.feed import Picture
 from edgevision.video.sources.live import LiveSource
-from edgevision.video.sources.options import SourceOptions, frames_a_second, picture_size, read_options
+from edgevision.video.sources.options import SourceOptions, read_options
 
 _SINK = "edgevision"
 _TAIL = f"videoconvert ! video/x-raw,format=BGR ! appsink name={_SINK} sync=false max-buffers=2"

@@ -8,11 +8,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.types import Frame
-from edgevision.video.backoff import Backoff
 from edgevision.video.base import Connection, ConnectionState, FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.decode import DEFAULT_RATE, damage_notes
 from edgevision.video.codec.timeline import LiveTimeline, Timeline
@@ -23,6 +23,37 @@ from edgevision.video.sources.options import SourceOptions
 _LOG = logging.getLogger(__name__)
 _TOLD = 10  # changes of size; a source that has more of them would fill the log
 _CLOSE_S = 0.3  # an orderly goodbye takes less; what hangs is left behind
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that grow, so that a dead camera costs nothing, and differ, so that a hundred streams of one
+    server that restarts do not come back in the same moment.
+
+    Attributes:
+        first_s: before the first attempt, in seconds.
+        factor: from one wait to the next.
+        longest_s: where growing ends.
+        jitter: each wait is shortened by a random share of up to this, 0 to 1.
+    """
+
+    first_s: float = 0.5
+    factor: float = 2.0
+    longest_s: float = 30.0
+    jitter: float = 0.5
+
+    def waits(self, chance: random.Random) -> Iterator[float]:
+        """Seconds before each attempt, without end.
+
+        Example:
+            >>> waits = Backoff(jitter=0).waits(random.Random())
+            >>> [next(waits) for _ in range(8)]
+            [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+        """
+        wait_s = self.first_s
+        while True:
+            yield wait_s * (1 - self.jitter * chance.random())
+            wait_s = min(wait_s * self.factor, self.longest_s)
 
 
 class LiveSource:
@@ -51,7 +82,7 @@ class LiveSource:
         options: SourceOptions,
         *,
         advice: str,
-        backoff: Backoff = Backoff(),  # noqa: B008  (frozen)
+        backoff: Backoff = Backoff(),
         seed: int | None = None,
     ) -> None:
         self.connection = Connection()

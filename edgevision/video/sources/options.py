@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from edgevision.errors import UsageError, nearest
+from edgevision.units import duration_s
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _OPTIONS = re.compile(r"#([\w-]+=[^#@/?]*)$")
 
 
@@ -101,41 +100,6 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
         except ValueError as error:
             raise UsageError(f"{whose}: {key} is '{value}'; expected {error}") from None
     return values
-
-
-def duration_s(text: str) -> float:
-    """Seconds of ``150ms``, ``2s``, ``1.5m`` or ``1h``; a number alone is refused, for it says no unit.
-
-    Raises:
-        ValueError: with what was expected.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError("a time with its unit, such as 150ms, 2s or 1m")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def picture_size(text: str) -> tuple[int, int]:
-    """Width and height of ``1280x720``.
-
-    Raises:
-        ValueError: with what was expected.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise ValueError("a size such as 1280x720")
-    return int(match[1]), int(match[2])
-
-
-def frames_a_second(text: str) -> float:
-    """The number of ``30`` or ``29.97``.
-
-    Raises:
-        ValueError: with what was expected.
-    """
-    if not re.fullmatch(r"\d+(\.\d+)?", text) or not 0 < float(text) <= 1000:
-        raise ValueError("frames a second such as 30, at most 1000")
-    return float(text)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -10,10 +10,10 @@ import pytest
 
 import edgevision.engines.trt.cuda_runtime as cuda_runtime
 import edgevision.engines.trt.cuda_slot as cuda_slot
+from edgevision.contract.manifest import TensorSpec
 from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.errors import EngineError
-from edgevision.types import TensorSpec
 from tests.support.cuda_fake import FakeCuda, cudaError_t
 from tests.support.gpu import gpu_runtime
 

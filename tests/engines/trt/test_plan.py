@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgevision.contract.manifest import read_manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import (
     BatchRange,
     check_plan,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.cli import main
-from edgevision.contract.manifest import Resize, read_manifest
+from edgevision.contract.manifest import Resize
+from edgevision.contract.model_file import read_manifest
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError

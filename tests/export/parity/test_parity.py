@@ -21,7 +21,7 @@ from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.cli import main
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import read_manifest, write_manifest
+from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.engines import load_engine
 from edgevision.engines.choose import has_int8_sums
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
@@ -33,7 +33,7 @@ from edgevision.export.parity.runs import EngineRun, mark_outputs, normalised_in
 from edgevision.export.parity.torch_run import TorchRun
 from edgevision.export.to_half import export_half
 from edgevision.export.to_onnx import export_checkpoint
-from edgevision.models.normalise import normalise
+from edgevision.models.backbone import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

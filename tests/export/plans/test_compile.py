@@ -18,7 +18,7 @@ import pytest
 
 import edgevision.export.plans.build
 import edgevision.export.plans.compile
-from edgevision.contract.manifest import read_manifest
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange, check_plan, plan_info_path, read_plan_info
 from edgevision.engines.trt.trust import is_built_here
 from edgevision.errors import EngineError, ExportError, ModelError, OutputExistsError, SinkError, UsageError

@@ -9,10 +9,9 @@ from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.model import Detector
 from edgevision.pipeline import Pipeline, StopRequest, Stream
-from edgevision.video.backoff import Backoff
 from edgevision.video.base import ConnectionState, FailReason, SourceInfo
 from edgevision.video.sources.feed import Picture
-from edgevision.video.sources.live import LiveSource
+from edgevision.video.sources.live import Backoff, LiveSource
 from edgevision.video.sources.options import SourceOptions
 from tests.support.video import eventually
 

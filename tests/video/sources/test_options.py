@@ -1,9 +1,10 @@
 import pytest
 
 from edgevision.errors import UsageError
+from edgevision.units import duration_s
 from edgevision.video import open_source
 from edgevision.video.sources.camera import CameraMode, camera_mode
-from edgevision.video.sources.options import SourceOptions, Transport, duration_s, split_options
+from edgevision.video.sources.options import SourceOptions, Transport, split_options
 
 GIVEN = SourceOptions(read_timeout_s=3, max_attempts=7)
 
