@@ -14,9 +14,6 @@ records the demo (1280x720, where H.264 weighs more than twice as much). Prints 
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -26,12 +23,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+
+from common import SHARED, Figures, machine, new_parser, report
 
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
-from edgevision.errors import EdgeVisionError
-from edgevision.files import json_text, write_json
 from edgevision.model import Batch, Detector
 from edgevision.pipeline import Stream, ThreadBudget, run_stream
 from edgevision.types import Frame, Result
@@ -39,19 +35,19 @@ from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.zoo import default_model, find_model
 
 _KEPT_BYTES = 1 << 30
-_REFERENCE = Path(__file__).resolve().parents[2] / "shared/data/videos/03_pedestrians_ahmetozlu.mp4"
+_REFERENCE = SHARED / "videos" / "03_pedestrians_ahmetozlu.mp4"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--source", help="a video file; default: see above")
     parser.add_argument("--model", help="name or path; default: the first detector that ships")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-frames", type=int, help="use only so many frames of the clip")
     parser.add_argument("--threads", type=int, help="of the engine; default: all cores")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
-    try:
+
+    def measure_model() -> Figures:
         path = find_model(options.model) if options.model else default_model().path
         budget = ThreadBudget.of(options.threads, for_throughput=True)
         budget.apply()
@@ -60,19 +56,19 @@ def main() -> int:
             tempfile.TemporaryDirectory() as folder,
         ):
             clip = options.source or reference_clip(Path(folder))
-            result = measure(Detector(engine), clip, options.max_frames, options.rounds)
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    result = {"model": path.stem, "threads": options.threads, "requests": budget.requests, **result}
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+            return {
+                "model": path.stem,
+                "threads": options.threads,
+                "requests": budget.requests,
+                **measure(Detector(engine), clip, options.max_frames, options.rounds),
+            }
+
+    return report(measure_model, options.json)
 
 
-def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) -> dict[str, Any]:
+def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) -> Figures:
     """Both speeds in turn, then the CPU time of each stage."""
+    here = machine()
     whole_run(detector, clip, max_frames)  # warms up files, fonts and encoder
     # Before the clip is kept in memory, so that this is what a user sees.
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -98,11 +94,7 @@ def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) 
         "rounds": [{name: round(value, 2) for name, value in pair.items()} for pair in pairs],
         "cpu_ms_per_frame": cpu_by_stage(detector, clip, max_frames),
         "peak_memory_mib": round(peak_mib, 1),
-        "machine": {
-            "cpu": platform.processor() or platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_before": round(os.getloadavg()[0], 2),
-        },
+        "machine": here,
     }
 
 

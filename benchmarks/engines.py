@@ -18,13 +18,9 @@ dense layers a head) has random weights: latency only. Prints a table.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
-import platform
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engines_files import RESNET18, SHARED, letterboxed, write_precisions, write_resnet18
+from common import SHARED, Figures, commit, machine, new_parser, report
+from engines_files import RESNET18, letterboxed, write_precisions, write_resnet18
 from numpy.typing import NDArray
 
 from edgevision.calibration.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
@@ -49,7 +46,6 @@ from edgevision.engines.base import usable_cores
 from edgevision.engines.choose import FileFacts, choose_engines, has_int8_sums, machine_facts
 from edgevision.errors import EdgeVisionError
 from edgevision.export.parity.parity import engines_here
-from edgevision.files import write_json
 from edgevision.pipeline import ThreadBudget
 from edgevision.zoo import find_model
 
@@ -72,34 +68,31 @@ class Turn:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, help="that ship, ONNX files, or " + RESNET18)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--images", type=int, default=100, help="for accuracy; 0 leaves it out")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
-    try:
-        result = {
-            "commit": commit(),
-            "machine": describe_machine(options.threads),
-            "rounds": options.rounds,
-            "models": [
-                measure_model(name, options.rounds, options.threads, options.images)
-                for name in options.models
-            ],
-            "load_after": round(os.getloadavg()[0], 2),
-        }
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        write_json(options.json, result)
-    print(markdown(result))
-    return 0
+    return report(
+        lambda: measure(options.models, options.rounds, options.threads, options.images),
+        options.json,
+        show=markdown,
+    )
 
 
-def measure_model(name: str, rounds: int, threads: int, images: int) -> dict[str, Any]:
+def measure(models: Sequence[str], rounds: int, threads: int, images: int) -> Figures:
+    """Every model on every engine."""
+    return {
+        "commit": commit(),
+        "machine": {**machine(), "threads": threads, "int8_sums": has_int8_sums()},
+        "rounds": rounds,
+        "models": [measure_model(name, rounds, threads, images) for name in models],
+        "load_after": round(os.getloadavg()[0], 2),
+    }
+
+
+def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
     """Every engine on every precision of one model."""
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
@@ -219,31 +212,6 @@ def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
     return SegmentationYardstick(replace(pictures, pictures=pictures.pictures[:images]), "camvid val")
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return {
-        "processor": found[1] if found else platform.processor() or platform.machine(),
-        "int8_sums": has_int8_sums(),
-        "cores": usable_cores(),
-        "threads": threads,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "load_before": round(os.getloadavg()[0], 2),
-    }
-
-
-def commit() -> str | None:
-    """The commit that is measured, ``-dirty`` where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def markdown(result: Mapping[str, Any]) -> str:
     """The result as a table; engines that ``--engine auto`` takes are marked."""
     lines = [
@@ -259,7 +227,7 @@ def markdown(result: Mapping[str, Any]) -> str:
                 f"| {row['p95_ms']:.1f} | {row['cpu_ms']:.1f} | {row['speedup']:.2f} "
                 f"| {row['recordings_fps']:.1f} | {accuracy} |"
             )
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

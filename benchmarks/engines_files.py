@@ -9,6 +9,7 @@ import cv2
 import msgspec
 import numpy as np
 import onnx
+from common import SHARED
 from numpy.typing import NDArray
 
 from edgevision.calibration.float_model import load_float_model
@@ -20,7 +21,6 @@ from edgevision.contract.manifest import Manifest, Precision
 from edgevision.contract.model_file import write_manifest
 from edgevision.export.to_half import export_half
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 RESNET18 = "retinanet-resnet18"
 _CALIBRATION_PICTURES = 48
 

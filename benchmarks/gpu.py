@@ -14,9 +14,7 @@ Prints JSON. Exit code 2, with one line, where there is no GPU.
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
 import statistics
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Figures, machine, new_parser, report
 from numpy.typing import NDArray
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
@@ -37,7 +36,6 @@ from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.engines.trt.engine import TensorRtEngine
 from edgevision.engines.trt.plan import BatchRange
 from edgevision.errors import EdgeVisionError, EngineError
-from edgevision.files import json_text, write_json
 from edgevision.zoo import default_model, find_model
 
 EXIT_NO_GPU = 2
@@ -48,13 +46,12 @@ Request = Callable[[], Any]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--model", help="name or ONNX file; default: the first detector that ships")
     parser.add_argument("--plan", type=Path, help="a TensorRT plan of the model; default: built here")
     parser.add_argument("--checkpoint", type=Path, help="default: the one beside a model that ships")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--requests", type=int, default=300, help="of each kind")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
     try:
         cuda = load_cuda()
@@ -62,36 +59,30 @@ def main() -> int:
     except EngineError as error:
         print(f"no GPU to measure: {error}", file=sys.stderr)
         return EXIT_NO_GPU
-    try:
+
+    def measure() -> Figures:
         model = find_model(options.model) if options.model else default_model().path
-        result = {
+        return {
             "model": model.stem,
             "batch": options.batch,
-            "machine": describe(device),
+            "machine": {**machine(), **describe(device)},
             "slots": measure_slots(cuda, read_manifest(model), options.batch, options.requests),
             **measure_model(model, options.plan, options.checkpoint, options.batch, options.requests),
         }
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+
+    return report(measure, options.json)
 
 
-def describe(device: Device) -> dict[str, Any]:
+def describe(device: Device) -> Figures:
     return {
         "gpu": device.name,
         "compute_capability": device.compute_capability,
         "driver_cuda": device.driver,
         "memory_gib": round(device.memory_bytes / (1 << 30), 1),
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
     }
 
 
-def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> dict[str, Any]:
+def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> Figures:
     """What a request costs when the device has almost nothing to do: a copy in, one on it, a copy back."""
     frames = manifest.input_spec()
     shape = (batch, *(size or 0 for size in frames.shape[1:]))
@@ -139,7 +130,7 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> d
 
 def measure_model(
     model: Path, plan: Path | None, checkpoint: Path | None, batch: int, requests: int
-) -> dict[str, Any]:
+) -> Figures:
     """The model in everything that is here: times from the processor's side, and the bare engine's."""
     manifest = read_manifest(model)
     shape = (batch, manifest.input_height, manifest.input_width, 3)

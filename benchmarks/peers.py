@@ -4,7 +4,8 @@ In an environment of its own (its packages are no dependency of ours):
 
     uv venv peers
     uv pip install --python peers -c constraints.txt -e . -r benchmarks/peers-requirements.txt
-    peers/bin/python benchmarks/peers.py --source CLIP.mp4 [--rounds 5] [--quiet] --out docs/benchmarks/peers
+    peers/bin/python benchmarks/peers.py --source CLIP.mp4 [--rounds 5] [--quiet] \
+        --json docs/benchmarks/peers.json --page docs/benchmarks/peers.md
 
 The detector is yolo11n with random weights (benchmarks/peers_model.py) as ultralytics exports it; ours is
 the same file after ``edgevision import``. Each measurement is a process of its own, see
@@ -12,24 +13,25 @@ benchmarks/peers_sides.py. The sides take turns, and in every round the bare net
 at a time on all cores as ultralytics runs it, and several at a time as we run recordings. The time *beside
 inference* is a side's time a frame less that of the bare network one at a time, *beside its own* less that of
 the bare network as the side itself runs it. Our NMS inside the graph counts against us. ``--quiet`` gives
-each process the machine before all others (SCHED_RR, needs root), for machines that are never idle. Writes
-OUT.json and OUT.md.
+each process the machine before all others (SCHED_RR, needs root), for machines that are never idle. Prints
+the page.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from common import Figures, commit, machine, new_parser, report
+
+from edgevision.errors import EdgeVisionError
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("ultralytics", "supervision", "onnxruntime", "torch", "opencv-python", "av", "numpy")
@@ -47,25 +49,28 @@ _LIMIT_S = 300
 # It must neither install packages nor call home while it is measured.
 _STILL = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 
-Figures = dict[str, Any]
-
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--source", required=True, help="a video file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quiet", action="store_true", help="measure before all other processes")
-    parser.add_argument("--out", type=Path, required=True, help="writes OUT.json and OUT.md")
+    parser.add_argument("--page", type=Path, help="write the Markdown page to this file too")
     options = parser.parse_args()
     prefix = _QUIET if options.quiet else ()
     clip = str(Path(options.source).resolve())
-    load = os.getloadavg()[0]
+    return report(lambda: measure(prefix, clip, options.rounds), options.json, options.page, table)
+
+
+def measure(prefix: tuple[str, ...], clip: str, count: int) -> Figures:
+    """Several rounds of everything, and the drawing."""
+    here = machine()
     with tempfile.TemporaryDirectory() as folder:
         raw, ours = build(prefix, clip, Path(folder))
-        rounds = [measure(prefix, clip, raw, ours, folder, turn) for turn in range(options.rounds)]
+        rounds = [measure_round(prefix, clip, raw, ours, folder, number) for number in range(count)]
         overlay = json.loads(run([*prefix, *script("peers_overlay.py"), clip, str(ours), "7"], folder))
-    result = {
-        "machine": machine(load),
+    return {
+        "machine": here,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": commit(),
         "command": "python " + shlex.join([f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
@@ -74,59 +79,30 @@ def main() -> int:
         "overlay": overlay,
         "rounds": rounds,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    options.out.with_suffix(".md").write_text(table(result))
-    print(table(result))
-    return 0
 
 
 def build(prefix: tuple[str, ...], clip: str, folder: Path) -> tuple[Path, Path]:
     """The ONNX file as ultralytics exports it, and the same after ``edgevision import``."""
     raw, ours = folder / "yolo11n.onnx", folder / "imported.onnx"
     run([*prefix, *script("peers_model.py"), clip, str(raw)], str(folder))
-    run(
-        [
-            *prefix,
-            sys.executable,
-            "-m",
-            "edgevision",
-            "import",
-            str(raw),
-            "--kind",
-            "yolo",
-            "--out",
-            str(ours),
-        ],
-        str(folder),
-    )
+    importing = ["-m", "edgevision", "import", str(raw), "--kind", "yolo", "--out", str(ours)]
+    run([*prefix, sys.executable, *importing], str(folder))
     return raw, ours
 
 
-def measure(prefix: tuple[str, ...], clip: str, raw: Path, ours: Path, folder: str, turn: int) -> Figures:
+def measure_round(
+    prefix: tuple[str, ...], clip: str, raw: Path, ours: Path, folder: str, number: int
+) -> Figures:
     """One round: every side in every way of writing, and the bare network."""
     models = {"edgevision": str(ours)}
-    order = SIDES if turn % 2 == 0 else SIDES[::-1]
+    order = SIDES if number % 2 == 0 else SIDES[::-1]
     found: Figures = {}
     for writing in WRITING:
         # Next to each pair, so that a machine that slows down slows both.
-        found[writing] = {
-            side: json.loads(
-                run(
-                    [
-                        *prefix,
-                        *script("peers_sides.py"),
-                        side,
-                        writing,
-                        clip,
-                        models.get(side, str(raw)),
-                        folder,
-                    ],
-                    folder,
-                )
-            )
-            for side in (*BARE.values(), *order)
-        }
+        found[writing] = {}
+        for side in (*BARE.values(), *order):
+            arguments = [side, writing, clip, models.get(side, str(raw)), folder]
+            found[writing][side] = json.loads(run([*prefix, *script("peers_sides.py"), *arguments], folder))
     return found
 
 
@@ -140,7 +116,7 @@ def run(command: list[str], folder: str) -> str:
         command, cwd=folder, env={**os.environ, **_STILL}, capture_output=True, text=True, timeout=_LIMIT_S
     )
     if done.returncode:
-        sys.exit(f"error: {shlex.join(command)} failed:\n{done.stderr[-2000:]}")
+        raise EdgeVisionError(f"{shlex.join(command)} failed:\n{done.stderr[-2000:]}")
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -170,17 +146,17 @@ def summary(rounds: list[Figures], writing: str) -> Figures:
 
 def table(result: Figures) -> str:
     """The figures as Markdown."""
-    machine, versions = result["machine"], result["versions"]
+    here, versions = result["machine"], result["versions"]
     lines = [
         "# Beside the peers",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
+        f"{here['processor']}, {here['cores']} cores, {here['system']}, Python {here['python']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; commit {result['commit']}.",
         "",
         f"`{result['command']}`",
         "",
-        f"Load average before: {machine['load_before']}. Clip: {result['clip']}; medians of "
+        f"Load average before: {here['load_before']}. Clip: {result['clip']}; medians of "
         f"{len(result['rounds'])} rounds. How it is measured stands in "
         "[benchmarks/peers.py](../../benchmarks/peers.py).",
         "",
@@ -230,22 +206,6 @@ def table(result: Figures) -> str:
             f"| {plain / ours:.1f} | {sized / ours:.1f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def machine(load: float) -> Figures:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "load_before": round(load, 2),
-    }
-
-
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

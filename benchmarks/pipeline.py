@@ -20,9 +20,6 @@ Prints JSON. Without a clip it takes one of the shared data where that is there,
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import sys
 import tempfile
 import threading
@@ -33,12 +30,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from common import SHARED, Figures, machine, new_parser, report
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.engines.base import Tensors
 from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
-from edgevision.errors import EdgeVisionError
-from edgevision.files import json_text, write_json
 from edgevision.model import Detector
 from edgevision.pipeline import LedgerEntry, Pipeline, RunStatistics, StopRequest, Stream, ThreadBudget
 from edgevision.types import Detections, Frame
@@ -46,9 +42,7 @@ from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.video.base import SourceInfo, SourceReport
 
 FAST_MS, SLOW_MS, LIVE_EVERY_MS, STREAMS = 11.0, 80.0, 20.0, 4
-_REFERENCE = (
-    Path(__file__).resolve().parents[2] / "shared/data/videos/01_intel_person-bicycle-car-detection.mp4"
-)
+_REFERENCE = SHARED / "videos" / "01_intel_person-bicycle-car-detection.mp4"
 _SIZE = (768, 432)
 _CLASSES = ("person", "car", "bicycle")
 
@@ -111,28 +105,25 @@ class LoopingClip:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--source", help="a video file; default: see above")
     parser.add_argument("--seconds", type=float, default=16, help="of each run of files")
     parser.add_argument("--live-seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, help="budget; default: by the cores")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            clip = options.source or reference_clip(Path(folder))
-            result = measure(clip, options.seconds, options.live_seconds, options.threads)
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+    return report(
+        lambda: measure(options.source, options.seconds, options.live_seconds, options.threads), options.json
+    )
 
 
-def measure(clip: str, seconds: float, live_seconds: float, threads: int | None) -> dict[str, Any]:
-    load, ceiling = round(os.getloadavg()[0], 2), overlap_ceiling()
+def measure(source: str | None, seconds: float, live_seconds: float, threads: int | None) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        clip = source or reference_clip(Path(folder))
+        return measure_clip(clip, seconds, live_seconds, threads)
+
+
+def measure_clip(clip: str, seconds: float, live_seconds: float, threads: int | None) -> Figures:
+    here, ceiling = machine(), overlap_ceiling()
     budget, shared = ThreadBudget.of(threads), ThreadBudget.of(threads, STREAMS)
     budget.apply()
     run([LoopingClip(clip, "warm-up", budget.decode)], FAST_MS, budget, frames=50)
@@ -163,12 +154,7 @@ def measure(clip: str, seconds: float, live_seconds: float, threads: int | None)
             },
             **figures(live, live_cpu),
         },
-        "machine": {
-            "cpu": platform.processor() or platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_before": load,
-            "overlap_ceiling": round(ceiling, 4),
-        },
+        "machine": {**here, "overlap_ceiling": round(ceiling, 4)},
     }
 
 
@@ -231,7 +217,7 @@ def throughput(run: RunStatistics) -> float:
     return sum(stream.written for stream in run.streams) / run.seconds
 
 
-def figures(run: RunStatistics, cpu_ms: float) -> dict[str, Any]:
+def figures(run: RunStatistics, cpu_ms: float) -> Figures:
     first = run.streams[0]
     latency = first.latency
     return {

@@ -15,7 +15,6 @@ Prints JSON.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -23,9 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common import Figures, new_parser, report
+
 from edgevision.engines import load_engine
-from edgevision.errors import EdgeVisionError
-from edgevision.files import json_text, write_json
 from edgevision.model import Detector
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
@@ -36,35 +35,31 @@ WEAKEST = (0.1, 0.15, 0.2, 0.25)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("clips", nargs="+", metavar="CLIP")
     parser.add_argument("--model", default=default_model("detection").name)
     parser.add_argument("--conf", type=float, default=0.35)
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
-    try:
-        with load_engine(find_model(options.model)) as engine:
-            detector = Detector(engine, min(WEAKEST))
-            result = {
-                "model": engine.manifest.name,
-                "conf": options.conf,
-                "default_weakest": RECOVER_THRESHOLD,
-                "clips": {Path(clip).name: measure(clip, detector, options.conf) for clip in options.clips},
-            }
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+    return report(lambda: measure(options.model, options.clips, options.conf), options.json)
 
 
-def measure(clip: str, detector: Detector, conf: float) -> dict[str, Any]:
+def measure(model: str, clips: Sequence[str], conf: float) -> Figures:
+    """Every clip with every threshold."""
+    with load_engine(find_model(model)) as engine:
+        detector = Detector(engine, min(WEAKEST))
+        return {
+            "model": engine.manifest.name,
+            "conf": conf,
+            "default_weakest": RECOVER_THRESHOLD,
+            "clips": {Path(clip).name: measure_clip(clip, detector, conf) for clip in clips},
+        }
+
+
+def measure_clip(clip: str, detector: Detector, conf: float) -> Figures:
     with open_source(clip) as source:
         frames = [(frame.time_s, detector([frame.image])[0]) for frame in source]
         rate = source.info.frame_rate
-    found: dict[str, Any] = {"frames": len(frames)}
+    found: Figures = {"frames": len(frames)}
     for weakest in (*WEAKEST, conf):
         found["none" if weakest == conf else f"{weakest:g}"] = follow(frames, rate, conf, weakest)
     return found

@@ -14,7 +14,6 @@ threads that wait for each other count as arithmetic.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import statistics
@@ -27,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import Figures, machine, new_parser, report
 
-from edgevision.errors import EdgeVisionError
-from edgevision.files import json_text, write_json
 from edgevision.training.config import TrainingRun, load_run
 from edgevision.training.distributed import World
 from edgevision.training.loop import Task, Trainer
@@ -37,30 +35,26 @@ from edgevision.training.tasks import build_task
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--steps", type=int, default=20, help="a round")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, help="of the arithmetic; default: all cores")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
+
+    def measure_run() -> Figures:
         run = load_run(options.config, options.overrides)
-        result = measure(run, build_task(run), options.steps, options.rounds)
-    except EdgeVisionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+        return measure(run, build_task(run), options.steps, options.rounds)
+
+    return report(measure_run, options.json)
 
 
-def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, Any]:
+def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
     """Images a second with and without loading: medians over rounds."""
+    here = machine()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(run, task, Path(folder), world=World(device=device))
@@ -87,7 +81,6 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, 
         "cache": run.loop.cache,
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
         "without_loading": round(without, 2),
         "with_loading": round(with_loading, 2),
         "lost": round(1 - with_loading / without, 4),
@@ -99,7 +92,7 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> dict[str, 
         },
         "cpu_share_of_loading": round(loading / (training / 2 + loading), 4),
         "contention": round(others / capacity, 3),
-        "load_average": os.getloadavg()[0],
+        "machine": here,
     }
 
 

@@ -1,6 +1,5 @@
 """The benchmark of the engines: its sums by hand, and its command on a model that ships."""
 
-import importlib.util
 import json
 import sys
 import threading
@@ -13,18 +12,13 @@ from edgevision.contract.model_file import read_manifest
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects
 from edgevision.zoo import default_model
+from tests.support.benchmarks import load_benchmark
 from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
 def engines():
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for a program that is started there
-    spec = importlib.util.spec_from_file_location("benchmark_engines", ROOT / "benchmarks" / "engines.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(ROOT / "benchmarks"))
+    return load_benchmark("engines")
 
 
 def turns(engines, *times_ms):
@@ -85,7 +79,7 @@ def test_the_command_measures_every_precision(engines, tmp_path, monkeypatch, ca
     assert model["engines"][0]["speedup"] == 1
     assert all(row["recordings_fps"] > 0 for row in model["engines"])
     assert [row["accuracy"] for row in model["engines"]] == [None] * 3
-    assert capsys.readouterr().out == engines.markdown(result) + "\n"
+    assert capsys.readouterr().out == engines.markdown(result)
 
 
 def test_accuracy_is_that_of_the_first_labelled_pictures(engines):

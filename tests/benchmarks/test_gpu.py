@@ -1,6 +1,5 @@
 """The benchmark for GPUs, on stand-ins: it must not fail for the first time on somebody's device."""
 
-import importlib.util
 import json
 import sys
 from contextlib import ExitStack
@@ -11,20 +10,15 @@ import pytest
 
 from edgevision.errors import EngineError
 from edgevision.zoo import default_model
+from tests.support.benchmarks import load_benchmark
 from tests.support.cuda_fake import FakeCuda
 from tests.support.gpu import GpuMachine, gpu_runtime
 from tests.support.models import colour_manifest
-from tests.support.paths import ROOT
-
-SCRIPT = ROOT / "benchmarks" / "gpu.py"
 
 
 @pytest.fixture(scope="module")
 def gpu():
-    spec = importlib.util.spec_from_file_location("benchmark_gpu", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("gpu")
 
 
 def test_without_a_gpu_it_says_so_in_one_line(gpu, monkeypatch, capsys):

@@ -1,17 +1,18 @@
-"""Which part of the pipeline keeps memory: each alone, in a loop, in a process of its own.
+"""Which part of the pipeline leaks memory: each part alone, in a loop, in its own process.
 
-    python benchmarks/growth.py [PIECE ...] [--rounds 60] [--size 160x96] [--json PATH]
+    python benchmarks/soak_parts.py [PART ...] [--rounds 60] [--size 160x96] [--json PATH]
 
-Resident memory after each of six batches of ROUNDS rounds, garbage collected and freed memory given back, so
-a piece that keeps nothing has six equal figures. What fills in the first batch does not count.
+Resident memory after each of six batches of ROUNDS rounds, after garbage collection and after freed memory
+was returned to the system: a part that leaks nothing shows six equal figures. Caches that fill in the first
+batch do not count.
 
-- ``decode``: a file of 25 pictures opened, read, closed.
-- ``segments``: an MP4 opened, 25 pictures written, closed.
-- ``endless``: 25 more pictures of one MP4 that never ends.
+- ``decode``: a file of 25 frames opened, read, closed.
+- ``segments``: an MP4 opened, 25 frames written, closed.
+- ``endless``: 25 more frames of one MP4 that never ends.
 - ``recorder``: the same into files that rotate, the oldest removed.
 - ``jsonl``: 25 lines. ``meters``: 25 frames counted and timed.
-- ``chaos``: 25 frames out of faults of every kind.
-- ``detector``: 25 pictures through the shipped model. ``overlay``: 25 pictures drawn, ten labels each.
+- ``chaos``: 25 frames with faults of every kind.
+- ``detector``: 25 frames through the shipped model. ``overlay``: 25 frames drawn, ten labels each.
 
 Prints JSON: ``mib``, and ``bytes_per_frame`` from the first figure to the last.
 """
@@ -27,14 +28,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from common import Figures, machine, new_parser, report
 
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
 from edgevision.engines.fake import fake_manifest
-from edgevision.files import json_text, write_json
 from edgevision.model import Detector
 from edgevision.pipeline.ledger import FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
@@ -54,14 +54,14 @@ Round = Callable[[], None]
 
 
 class Bench:
-    """Frames without end, and a folder."""
+    """Endless frames, and a folder for files."""
 
     def __init__(self, folder: Path, width: int, height: int) -> None:
         self.folder = folder
-        self.info = SourceInfo("growth", True, width, height, _RATE)
+        self.info = SourceInfo("soak-parts", True, width, height, _RATE)
         dice = np.random.default_rng(0)
         stripes = dice.integers(0, 255, (height, 1, 3), np.uint8).repeat(width, axis=1)
-        self.pictures: list[Image] = [np.roll(stripes, 4 * i, axis=0) for i in range(20)]
+        self.images: list[Image] = [np.roll(stripes, 4 * i, axis=0) for i in range(20)]
         self.frames = self._endless()
         corners = dice.uniform(0, min(width, height) / 2, (10, 2))
         boxes = np.hstack([corners, corners + 10]).astype(np.float32)
@@ -69,7 +69,7 @@ class Bench:
 
     def _endless(self) -> Iterator[Frame]:
         for i in itertools.count():
-            yield Frame(self.pictures[i % 20], i, round(i * 1e9 / _RATE))
+            yield Frame(self.images[i % 20], i, round(i * 1e9 / _RATE))
 
     def feed(self, sink: Sink) -> None:
         for frame in itertools.islice(self.frames, _FRAMES):
@@ -135,7 +135,7 @@ def chaos(bench: Bench) -> Round:
         def __iter__(self) -> Iterator[Frame]:
             return bench.frames
 
-    frames = iter(ChaosSource(Endless(bench.pictures), _FAULTS))
+    frames = iter(ChaosSource(Endless(bench.images), _FAULTS))
 
     def take() -> None:
         for _ in range(_FRAMES):
@@ -164,50 +164,50 @@ def overlay(bench: Bench) -> Round:
     return draw
 
 
-PIECES: tuple[Callable[[Bench], Round], ...] = (
+PARTS: tuple[Callable[[Bench], Round], ...] = (
     *(decode, segments, endless, recorder),
     *(jsonl, meters, chaos, detector, overlay),
 )
 
 
 def main() -> int:
-    names = [piece.__name__ for piece in PIECES]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("pieces", nargs="*", metavar="PIECE", help=", ".join(names))
+    names = [part.__name__ for part in PARTS]
+    parser = new_parser(__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--size", default="160x96")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := set(options.pieces) - set(names):
-        parser.error(f"no piece '{min(unknown)}'; there are: {', '.join(names)}")
+    if unknown := set(options.parts) - set(names):
+        parser.error(f"no part '{min(unknown)}'; choose from: {', '.join(names)}")
     if options.alone:
-        piece = PIECES[names.index(options.pieces[0])]
-        print(json.dumps(measure(piece, options.rounds, options.size)))
+        part = PARTS[names.index(options.parts[0])]
+        print(json.dumps(measure(part, options.rounds, options.size)))
         return 0
     settings = ["--rounds", str(options.rounds), "--size", options.size, "--alone"]
-    found: dict[str, Any] = {}
-    for name in options.pieces or names:
-        done = subprocess.run([sys.executable, __file__, name, *settings], stdout=subprocess.PIPE, check=True)
-        found[name] = json.loads(done.stdout)
-    result = {"size": options.size, "frames": _BATCHES * options.rounds * _FRAMES, "pieces": found}
-    if options.json:
-        write_json(options.json, result)
-    print(json_text(result), end="")
-    return 0
+
+    def measure_parts() -> Figures:
+        here, found = machine(), {}
+        for name in options.parts or names:
+            command = [sys.executable, __file__, name, *settings]
+            found[name] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        frames = _BATCHES * options.rounds * _FRAMES
+        return {"machine": here, "size": options.size, "frames": frames, "parts": found}
+
+    return report(measure_parts, options.json)
 
 
-def measure(piece: Callable[[Bench], Round], rounds: int, size: str) -> dict[str, Any]:
+def measure(part: Callable[[Bench], Round], rounds: int, size: str) -> Figures:
     """Resident memory before and after each batch, in MiB."""
     give_back_freed_memory()
     width, height = (int(side) for side in size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
-        step = piece(Bench(Path(folder), width, height))
+        step = part(Bench(Path(folder), width, height))
         levels = []
         for _ in range(1 + _BATCHES):
             for _ in range(rounds):
                 step()
-                if piece in (decode, segments):
+                if part in (decode, segments):
                     gc.collect()  # as the pipeline does, and as often as something is closed here
             gc.collect()
             give_back_now()

@@ -1,0 +1,57 @@
+"""The benchmarks that need neither a GPU nor a configuration, on a clip of twelve frames."""
+
+import json
+import sys
+
+import pytest
+
+from tests.support.benchmarks import load_benchmark
+from tests.support.video import write_clip
+
+
+@pytest.fixture
+def run_benchmark(monkeypatch, tmp_path, capsys):
+    """Runs a benchmark's ``main`` and gives its result, which it prints and writes alike."""
+
+    def run(name, *arguments):
+        out = tmp_path / "result.json"
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, "--json", str(out)])
+        assert load_benchmark(name).main() == 0
+        assert capsys.readouterr().out == out.read_text()
+        return json.loads(out.read_text())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return str(write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", range(0, 480, 40)))
+
+
+def test_tracking(run_benchmark, clip):
+    result = run_benchmark("tracking", clip)
+    assert result["model"] == "retinanet-light"
+    measured = result["clips"]["clip.mp4"]
+    assert measured["frames"] == 12
+    assert set(measured) == {"frames", "0.1", "0.15", "0.2", "0.25", "none"}
+    assert measured["0.1"]["boxes"] >= measured["none"]["boxes"]
+
+
+def test_end_to_end(run_benchmark, clip):
+    result = run_benchmark("end_to_end", "--source", clip, "--rounds", "1")
+    assert (result["model"], result["frames"]) == ("retinanet-light", 12)
+    assert result["ratio"] == pytest.approx(result["whole_fps"] / result["inference_fps"], rel=0.01)
+    assert {"decode", "letterbox", "inference", "h264", "whole"} <= set(result["cpu_ms_per_frame"])
+
+
+def test_pipeline(run_benchmark, clip):
+    result = run_benchmark("pipeline", "--source", clip, "--seconds", "1", "--live-seconds", "1")
+    assert result["ledger_exact"] is True
+    assert 0 < result["overlap"] <= 1
+    assert len(result["streams"]["inferred"]) == 4
+
+
+def test_soak_parts(run_benchmark):
+    result = run_benchmark("soak_parts", "jsonl", "--rounds", "1")
+    assert result["frames"] == 125
+    assert len(result["parts"]["jsonl"]["mib"]) == 6
