@@ -72,7 +72,7 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
 
 def _open_checkpoint(path: Path) -> Engine:
     with needs_extra("train"):
-        from edgevision.models.decode import Decoder
+        from edgevision.models.decode import DetectionDecoder
         from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
         from edgevision.training.checkpoint import load_checkpoint
         from edgevision.training.config import DetectorTraining
@@ -82,7 +82,7 @@ def _open_checkpoint(path: Path) -> Engine:
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
     if isinstance(config, DetectorTraining):
-        decoder = Decoder(config.model, len(config.classes), config.decode)
+        decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
         return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
     return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 

@@ -13,7 +13,7 @@ import typer
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from edgevision.data.detection.check import DataReport, Finding
+    from edgevision.data.detection.check import DataReport, DataFinding
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at labelled data.")
 
@@ -153,7 +153,7 @@ def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataRepo
 
 
 def _document(report: DataReport) -> dict[str, Any]:
-    def rows(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    def rows(findings: tuple[DataFinding, ...]) -> list[dict[str, Any]]:
         return [
             {
                 "fault": one.fault.value,
@@ -196,7 +196,7 @@ def _print(console: Any, report: DataReport) -> None:
     console.print(counts, highlight=False, markup=False)
 
 
-def _add_findings(table: Any, where: str, findings: tuple[Finding, ...]) -> None:
+def _add_findings(table: Any, where: str, findings: tuple[DataFinding, ...]) -> None:
     from rich.text import Text
 
     for one in findings:

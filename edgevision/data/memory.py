@@ -19,7 +19,7 @@ from edgevision.data.pictures import decode_picture, picture_size
 from edgevision.types import Image
 
 
-class Picture(NamedTuple):
+class ScaledImage(NamedTuple):
     """A picture as it is trained on: uint8 ``[H, W, 3]``, BGR, and its share of the file's width and height.
 
     Attributes:
@@ -94,7 +94,7 @@ class PictureReader:
         self._kept = SharedArrays(shapes, limit_bytes)
         self.cached, self.cached_bytes = self._kept.places, self._kept.bytes
 
-    def read(self, index: int) -> Picture:
+    def read(self, index: int) -> ScaledImage:
         """One picture.
 
         Raises:
@@ -109,7 +109,7 @@ class PictureReader:
             if size == (width, height):
                 self._kept.put(index, image)
             size = width, height
-        return Picture(image, image.shape[1] / size[0], image.shape[0] / size[1])
+        return ScaledImage(image, image.shape[1] / size[0], image.shape[0] / size[1])
 
     def _shape(self, height: int, width: int) -> tuple[int, int]:
         scale = self._shortest / min(height, width)

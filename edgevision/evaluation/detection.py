@@ -22,7 +22,7 @@ from edgevision.evaluation.detection_matching import (
     ClassMatches,
     Float64Array,
     GroundTruth,
-    Outcome,
+    MatchOutcome,
     match_classes,
 )
 from edgevision.types import Detections
@@ -167,7 +167,7 @@ def _figures(found: ClassMatches) -> ClassFigures:
     )
 
 
-def _points(outcome: Outcome, level: int, boxes: int) -> tuple[Float64Array, Float64Array]:
+def _points(outcome: MatchOutcome, level: int, boxes: int) -> tuple[Float64Array, Float64Array]:
     """Recall and precision at the hits of one threshold, each ``[1, K]``."""
     hits, ignored = outcome.hits[level], outcome.ignored[level]
     once = np.ones((1, len(hits)), np.int64)

@@ -63,7 +63,7 @@ class GroundTruth:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class MatchOutcome:
     """What became of each detection at each threshold: a hit, ignored, or else a false alarm.
 
     Attributes:
@@ -92,8 +92,8 @@ class ClassMatches:
 
     scores: Float64Array
     images: NDArray[np.int64]
-    coco: Outcome
-    pascal: Outcome
+    coco: MatchOutcome
+    pascal: MatchOutcome
     positives: NDArray[np.int64]
     overlaps: Float64Array
 
@@ -114,7 +114,7 @@ def pairwise_iou(detected: Float64Array, truth: Float64Array, ignore: BoolArray)
     return result
 
 
-def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array) -> Outcome:
+def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array) -> MatchOutcome:
     """COCO's rule for one class in one picture.
 
     In order of score, each detection takes the free object that it overlaps most, the threshold reached;
@@ -133,7 +133,7 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
     ignored = np.zeros((levels, count), bool)
     found = np.zeros((levels, overlaps.shape[1]), bool)
     if overlaps.shape[1] == 0:
-        return Outcome(hits, ignored, found)
+        return MatchOutcome(hits, ignored, found)
     needed = np.minimum(thresholds, 1 - 1e-10)
     real = np.flatnonzero(~ignore)
     # Equal overlaps go to the later object, so objects are looked at from the last to the first.
@@ -149,10 +149,10 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
         hits[:, position] = reached
         free[rows[reached], best[reached]] = False
     found[:, real[::-1]] = ~free
-    return Outcome(hits, ignored & ~hits, found)
+    return MatchOutcome(hits, ignored & ~hits, found)
 
 
-def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) -> Outcome:
+def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) -> MatchOutcome:
     """PASCAL's rule for one class in one picture (VOC development kit, ``VOCevaldet``).
 
     Each detection belongs to the object that it overlaps most, taken or not: the second one on an object
@@ -178,7 +178,7 @@ def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) 
             ignored[0, position] = True
         elif not found[0, best]:
             hits[0, position] = found[0, best] = True
-    return Outcome(hits, ignored, found)
+    return MatchOutcome(hits, ignored, found)
 
 
 def pair_closest(overlaps: Float64Array) -> Float64Array:
@@ -240,11 +240,11 @@ def _match_class(pictures: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
     )
 
 
-def _join(parts: Sequence[Outcome], order: NDArray[np.int64]) -> Outcome:
+def _join(parts: Sequence[MatchOutcome], order: NDArray[np.int64]) -> MatchOutcome:
     hits = np.concatenate([part.hits for part in parts], axis=1)
     ignored = np.concatenate([part.ignored for part in parts], axis=1)
     found = np.concatenate([part.found for part in parts], axis=1)
-    return Outcome(hits[:, order], ignored[:, order], found)
+    return MatchOutcome(hits[:, order], ignored[:, order], found)
 
 
 def _of_class(found: Detections, class_id: int) -> Boxes:

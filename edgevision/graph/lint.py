@@ -33,7 +33,7 @@ _DATA_DEPENDENT = ("NonMaxSuppression", "NonZero")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class GraphProblem:
     """One node that TensorRT would refuse.
 
     Attributes:
@@ -50,7 +50,7 @@ class Problem:
         return f"{self.node} ({self.operator}): {self.text}"
 
 
-def check_tensorrt(model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx") -> list[Problem]:
+def check_tensorrt(model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx") -> list[GraphProblem]:
     """Everything in a model that TensorRT would refuse, in the graph's order; empty where nothing is known.
 
     Args:
@@ -66,7 +66,7 @@ def check_tensorrt(model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx") ->
         if rtx is not None:
             texts += rtx.texts(node, constants)
         name = node.name or (node.output[0] if node.output else "?")
-        problems += [Problem(name, node.op_type, text) for text in texts]
+        problems += [GraphProblem(name, node.op_type, text) for text in texts]
     return problems
 
 

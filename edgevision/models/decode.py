@@ -34,7 +34,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_detections: int = 100
 
 
-class Decoder:
+class DetectionDecoder:
     """Decodes for one architecture and input size.
 
     Args:

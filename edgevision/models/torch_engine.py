@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import Decoder
+from edgevision.models.decode import DetectionDecoder
 from edgevision.models.retinanet import HeadMaps
 from edgevision.types import Detections
 
@@ -62,7 +62,7 @@ class TorchDetectorEngine(TorchEngine):
     """A detection network, up to its raw head maps, and the decoder for its architecture."""
 
     def __init__(
-        self, model: nn.Module, decoder: Decoder, manifest: Manifest, device: torch.device | None = None
+        self, model: nn.Module, decoder: DetectionDecoder, manifest: Manifest, device: torch.device | None = None
     ) -> None:
         super().__init__(model, manifest, device)
         self._decoder = decoder

@@ -67,7 +67,7 @@ class Block(nn.Module):
         return F.relu(y if self.shortcut is None else y + self.shortcut(x))
 
 
-class Stage(nn.Module):
+class DecoderStage(nn.Module):
     """Doubles the size of a map, joins the encoder's map of that size, and mixes both.
 
     Args:
@@ -118,7 +118,7 @@ class UNet(nn.Module):
         deepest, *skips = reversed(self.backbone.channels)
         widths = (deepest, *config.channels)
         self.stages = nn.ModuleList(
-            Stage(inputs, skip, outputs, config)
+            DecoderStage(inputs, skip, outputs, config)
             for inputs, outputs, skip in zip(widths, widths[1:], (*skips, 0), strict=False)
         )
         self.factor = 2 ** (MAX_STAGES - len(self.stages))

@@ -23,7 +23,7 @@ from edgevision.evaluation.predict import ground_truth, predict_set
 from edgevision.model import Detector
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import Decoder
+from edgevision.models.decode import DetectionDecoder
 from edgevision.models.detection_losses import DetectionLoss
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.torch_engine import TorchDetectorEngine
@@ -100,7 +100,7 @@ class DetectionTask:
         return cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        decoder = Decoder(self.config.model, len(self.config.classes), self.config.decode)
+        decoder = DetectionDecoder(self.config.model, len(self.config.classes), self.config.decode)
         engine = TorchDetectorEngine(model, decoder, detector_manifest(self.config), device)
         found = predict_set(Detector(engine, conf_threshold=0.0), self._val)
         figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures

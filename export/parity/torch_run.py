@@ -13,7 +13,7 @@ from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import UsageError
 from edgevision.export.parity.compare import StageOutputs
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import Decoder
+from edgevision.models.decode import DetectionDecoder
 from edgevision.models.retinanet import HeadMaps
 from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
 from edgevision.models.unet import UNet
@@ -41,7 +41,7 @@ class TorchRun:
         self._engine: TorchDetectorEngine | TorchSegmenterEngine
         if isinstance(config, DetectorTraining):
             self._model = load_detector(checkpoint)
-            decoder = Decoder(config.model, len(config.classes), config.decode)
+            decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
             self._engine = TorchDetectorEngine(self._model, decoder, detector_manifest(config))
         else:
             self._model = load_segmenter(checkpoint)

@@ -203,7 +203,7 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     from edgevision.evaluation.detection import evaluate_detections
     from edgevision.evaluation.predict import ground_truth, predict_set
     from edgevision.model import Detector
-    from edgevision.models.decode import Decoder
+    from edgevision.models.decode import DetectionDecoder
     from edgevision.models.retinanet import RetinaNet
     from edgevision.models.torch_engine import TorchDetectorEngine
     from edgevision.training.checkpoint import Checkpoint, save_checkpoint
@@ -222,7 +222,7 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     state = net.state_dict()
     garbage = RetinaNet(config.model, 3).state_dict()
     save_checkpoint(tmp_path / "net.pt", Checkpoint(config, 1, garbage, state, {}, {}, None))
-    engine = TorchDetectorEngine(net, Decoder(config.model, 3, config.decode), detector_manifest(config))
+    engine = TorchDetectorEngine(net, DetectionDecoder(config.model, 3, config.decode), detector_manifest(config))
     detector = Detector(engine, 0.0)
     # An untrained network finds nothing that is there, so what it finds is what the labels say.
     rows = []

@@ -22,7 +22,7 @@ from edgevision.errors import ExportError
 from edgevision.export.detector import export_detector
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import Decoder
+from edgevision.models.decode import DetectionDecoder
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def session(exported: Path) -> onnxruntime.InferenceSession:
 
 def reference(model: RetinaNet, frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     config = light()
-    decoder = Decoder(config.model, len(config.classes), config.decode)
+    decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
     return TorchDetectorEngine(model, decoder, detector_manifest(config)).infer({"frames": frames})
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ExportError
-from edgevision.graph.lint import Problem, check_tensorrt, require_tensorrt
+from edgevision.graph.lint import GraphProblem, check_tensorrt, require_tensorrt
 from edgevision.zoo import list_models
 
 F = np.float32
@@ -223,7 +223,7 @@ def test_constants_in_nodes_are_seen_and_nameless_nodes_are_named_by_their_outpu
     model.graph.initializer.remove(constant)
     model.graph.node[1].name = ""
     first = check_tensorrt(model)[0]
-    assert first == Problem("xq", "QuantizeLinear", first.text)
+    assert first == GraphProblem("xq", "QuantizeLinear", first.text)
     assert str(first).startswith("xq (QuantizeLinear): a zero point of 5")
 
 

@@ -7,7 +7,7 @@ import torch
 
 from edgevision.models.anchors import AnchorConfig, anchor_grid
 from edgevision.models.backbone import BackboneConfig
-from edgevision.models.decode import DecodeConfig, Decoder
+from edgevision.models.decode import DecodeConfig, DetectionDecoder
 from edgevision.models.retinanet import HeadConfig, HeadMaps, RetinaNetConfig
 
 ANCHORS = AnchorConfig(strides=(32,), base_size=0.5, scales=(1.0, 2.0), ratios=(1.0,))
@@ -19,7 +19,7 @@ def found(logits: torch.Tensor, candidates: int = 8) -> list[tuple[int, float, l
     """Class, score and box of every detection, for zero offsets; no two boxes suppress each other."""
     config = DecodeConfig(level_candidates=candidates, candidates=candidates, iou_threshold=0.99)
     maps = HeadMaps([logits.reshape(1, 4, 2, 2)], [torch.zeros(1, 8, 2, 2)])
-    [one] = Decoder(MODEL, 2, config)(maps)
+    [one] = DetectionDecoder(MODEL, 2, config)(maps)
     return [
         (int(label), round(float(score), 3), box.tolist())
         for label, score, box in zip(one.class_ids, one.scores, one.boxes, strict=True)

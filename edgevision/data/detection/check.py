@@ -48,7 +48,7 @@ class Fault(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DataFinding:
     """A fault, how often it was found, and where: at most three examples."""
 
     fault: Fault
@@ -74,7 +74,7 @@ class SetReport:
     name: str
     images: int
     counts: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
     pictures: tuple[Path, ...] = ()
 
 
@@ -83,10 +83,10 @@ class DataReport:
     """Several sets, and what is wrong between them."""
 
     sets: tuple[SetReport, ...]
-    between: tuple[Finding, ...] = ()
+    between: tuple[DataFinding, ...] = ()
 
     @property
-    def broken(self) -> tuple[Finding, ...]:
+    def broken(self) -> tuple[DataFinding, ...]:
         """The findings that a training should not start with."""
         inside = (finding for one in self.sets for finding in one.findings)
         return tuple(finding for finding in (*inside, *self.between) if finding.fault.breaks)
@@ -212,9 +212,9 @@ def _box_faults(image: RawImage, size: tuple[int, int] | None) -> Iterator[tuple
             yield Fault.OUTSIDE, text
 
 
-def _findings(found: Mapping[Fault, list[str]]) -> tuple[Finding, ...]:
+def _findings(found: Mapping[Fault, list[str]]) -> tuple[DataFinding, ...]:
     return tuple(
-        Finding(fault, len(texts), tuple(dict.fromkeys(texts))[:EXAMPLES])
+        DataFinding(fault, len(texts), tuple(dict.fromkeys(texts))[:EXAMPLES])
         for fault, texts in found.items()
         if texts
     )

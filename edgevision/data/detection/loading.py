@@ -15,7 +15,7 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage
-from edgevision.data.memory import Picture, PictureReader
+from edgevision.data.memory import ScaledImage, PictureReader
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
 from edgevision.errors import DataError
 from edgevision.types import FloatArray, Image
@@ -140,7 +140,7 @@ class DetectionData(Dataset[DetectionSample]):
             tuple(unreadable),
         )
 
-    def _readable(self, index: int, unreadable: list[str]) -> tuple[int, Picture]:
+    def _readable(self, index: int, unreadable: list[str]) -> tuple[int, ScaledImage]:
         own = self._ranges[self._set_of[index]]
         for attempt in range(min(len(own), _ATTEMPTS)):
             candidate = own.start + (index - own.start + attempt) % len(own)
@@ -150,7 +150,7 @@ class DetectionData(Dataset[DetectionSample]):
                 unreadable.append(str(error))
         raise DataError(f"{len(unreadable)} pictures in a row cannot be used; the first: {unreadable[0]}")
 
-    def _varied(self, index: int, picture: Picture) -> _Tile:
+    def _varied(self, index: int, picture: ScaledImage) -> _Tile:
         entry = self._entries[index]
         scale = np.array([picture.scale_x, picture.scale_y] * 2, np.float32)
         scores = np.rint(entry.scores * _SCORE_STEPS).astype(np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
 from edgevision.data.classes import canonical
-from edgevision.data.formats.raw import Problem, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, raw_image
 from edgevision.data.pictures import picture_size
 from edgevision.errors import DataError
 from edgevision.files import atomic_path
@@ -55,14 +55,14 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     return RawSet(str(annotations), loaded, tuple(categories.values()), found)
 
 
-def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]) -> Problem | None:
+def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]) -> LabelProblem | None:
     """Files one annotation under its picture, or says what is wrong with it."""
     image_id, category = int(label["image_id"]), int(label["category_id"])
     left, top, width, height = map(float, label["bbox"])
     if category not in categories:
-        return Problem("class", f"annotation {label.get('id', '?')}: undefined category_id {category}")
+        return LabelProblem("class", f"annotation {label.get('id', '?')}: undefined category_id {category}")
     if image_id not in objects:
-        return Problem("orphan", f"annotation {label.get('id', '?')}: undefined image_id {image_id}")
+        return LabelProblem("orphan", f"annotation {label.get('id', '?')}: undefined image_id {image_id}")
     corners = [left, top, left + width, top + height]
     ignore, score = bool(label.get("iscrowd", 0)), float(label.get("score", 1.0))
     objects[image_id].append(RawObject(categories[category], corners, ignore, score))

@@ -16,7 +16,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Names of pictures end so, in either case."""
 
 
-class Problem(NamedTuple):
+class LabelProblem(NamedTuple):
     """A label that could not be used.
 
     Attributes:
@@ -82,7 +82,7 @@ class RawSet:
     name: str
     images: tuple[RawImage, ...]
     classes: tuple[str, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[LabelProblem, ...] = ()
 
 
 def raw_image(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from edgevision.data.formats.raw import SUFFIXES, Problem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import SUFFIXES, LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError, nearest
 
 
@@ -28,7 +28,7 @@ def read_voc(folder: str | Path, split: str = "") -> RawSet:
     )
     if not names:
         raise DataError(f"{folder}: {'list ' + split if split else 'Annotations'} is empty")
-    problems: list[Problem] = []
+    problems: list[LabelProblem] = []
     images = tuple(_read(folder, name, position, problems) for position, name in enumerate(names, start=1))
     classes = tuple(sorted({name for image in images for name in image.names}))
     return RawSet(f"{folder} {split}".strip(), images, classes, tuple(problems))
@@ -46,7 +46,7 @@ def _listed(folder: Path, split: str) -> list[str]:
     return [line.split()[0] for line in lines if line.strip()]
 
 
-def _read(folder: Path, name: str, image_id: int, problems: list[Problem]) -> RawImage:
+def _read(folder: Path, name: str, image_id: int, problems: list[LabelProblem]) -> RawImage:
     file = folder / "Annotations" / f"{name}.xml"
     picture = _picture(folder / "JPEGImages", name)
     try:
@@ -55,10 +55,10 @@ def _read(folder: Path, name: str, image_id: int, problems: list[Problem]) -> Ra
         stated = (_number(size, "width"), _number(size, "height")) if size is not None else None
         objects = [_object(entry) for entry in root.iter("object")]
     except FileNotFoundError:
-        problems.append(Problem("malformed", f"{file.name}: not found, though it is listed"))
+        problems.append(LabelProblem("malformed", f"{file.name}: not found, though it is listed"))
         return raw_image(picture, image_id, None, [])
     except (ElementTree.ParseError, ValueError, OSError) as error:
-        problems.append(Problem("malformed", f"{file.name}: {error}"))
+        problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
         return raw_image(picture, image_id, None, [])
     whole = stated and (round(stated[0]), round(stated[1]))
     return raw_image(picture, image_id, whole if whole and all(whole) else None, objects)

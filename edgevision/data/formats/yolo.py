@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from edgevision.data.formats.raw import SUFFIXES, Problem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import SUFFIXES, LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.data.pictures import picture_size
 from edgevision.errors import DataError
 
@@ -36,14 +36,14 @@ def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> Ra
     pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not pictures:
         raise DataError(f"{images} holds no picture ({', '.join(SUFFIXES)})")
-    problems: list[Problem] = []
+    problems: list[LabelProblem] = []
     loaded = tuple(
         _read(path, labels / path.relative_to(images).with_suffix(".txt"), position, classes, problems)
         for position, path in enumerate(pictures, start=1)
     )
     stems = {path.relative_to(images).with_suffix("") for path in pictures}
     problems += [
-        Problem("orphan", f"{file.name}: no picture of that name")
+        LabelProblem("orphan", f"{file.name}: no picture of that name")
         for file in sorted(labels.rglob("*.txt"))
         if file.relative_to(labels).with_suffix("") not in stems and file.name not in _NAME_FILES
     ]
@@ -82,14 +82,14 @@ def _find_names(folder: Path) -> Path:
 
 
 def _read(
-    path: Path, file: Path, image_id: int, classes: tuple[str, ...], problems: list[Problem]
+    path: Path, file: Path, image_id: int, classes: tuple[str, ...], problems: list[LabelProblem]
 ) -> RawImage:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         lines = []
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem("malformed", f"{file.name}: {error}"))
+        problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
         lines = []
     size = picture_size(path)
     objects: list[RawObject] = []
@@ -101,9 +101,9 @@ def _read(
             objects.append(RawObject(classes[label], [v * size[i % 2] for i, v in enumerate(box)], False))
         except IndexError:
             undefined = f"{file.name}:{number}: undefined class {label} (of {len(classes)} names)"
-            problems.append(Problem("class", undefined))
+            problems.append(LabelProblem("class", undefined))
         except ValueError as error:
-            problems.append(Problem("malformed", f"{file.name}:{number}: {error}"))
+            problems.append(LabelProblem("malformed", f"{file.name}:{number}: {error}"))
     return raw_image(path, image_id, size, objects)
 
 

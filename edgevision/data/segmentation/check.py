@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.copies import find_copies
-from edgevision.data.detection.check import EXAMPLES, Fault, Finding, SetReport
+from edgevision.data.detection.check import EXAMPLES, Fault, DataFinding, SetReport
 from edgevision.data.segmentation.dataset import LabelledPicture, SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
@@ -100,7 +100,7 @@ def report_segmentation(
         Fault.BOXLESS: list(check.absent),
     }
     findings = tuple(
-        Finding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
+        DataFinding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
     )
     counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
     return SetReport(data.name, len(data.pictures), counts, findings, pictures)

@@ -14,7 +14,7 @@ from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES
 from edgevision.data.detection.loading import DetectionData
 from edgevision.data.detection.sources import CocoSource, VocSource, YoloSource, load_source
-from edgevision.data.formats.raw import Problem
+from edgevision.data.formats.raw import LabelProblem
 from edgevision.data.formats.voc import read_voc
 from edgevision.data.formats.yolo import read_names, read_yolo
 from edgevision.data.pictures import decode_picture, picture_size
@@ -103,13 +103,13 @@ def test_yolo_shares_become_pixels_and_polygons_boxes(yolo: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("2 0.5 0.5 0.1 0.1", Problem("class", "a.txt:1: undefined class 2 (of 2 names)")),
-        ("0 0.5 0.5 0.1", Problem("malformed", "a.txt:1: 3 numbers after the class")),
-        ("x 0.5 0.5 0.1 0.1", Problem("malformed", "a.txt:1: invalid literal")),
-        ("0 0.5 nan 0.1 0.1", Problem("malformed", "a.txt:1: a negative class, or a value")),
+        ("2 0.5 0.5 0.1 0.1", LabelProblem("class", "a.txt:1: undefined class 2 (of 2 names)")),
+        ("0 0.5 0.5 0.1", LabelProblem("malformed", "a.txt:1: 3 numbers after the class")),
+        ("x 0.5 0.5 0.1 0.1", LabelProblem("malformed", "a.txt:1: invalid literal")),
+        ("0 0.5 nan 0.1 0.1", LabelProblem("malformed", "a.txt:1: a negative class, or a value")),
     ],
 )
-def test_broken_yolo_lines_are_named(yolo: Path, line: str, problem: Problem) -> None:
+def test_broken_yolo_lines_are_named(yolo: Path, line: str, problem: LabelProblem) -> None:
     (yolo / "labels" / "train" / "a.txt").write_text(line)
     (found,) = read_yolo(yolo, "train").problems
     assert found.kind == problem.kind
@@ -130,7 +130,7 @@ def test_yolo_names_come_from_texts_and_yamls(tmp_path: Path) -> None:
 
 def test_labels_without_a_picture_are_orphans(yolo: Path) -> None:
     (yolo / "labels" / "train" / "z.txt").write_text("")
-    assert read_yolo(yolo, "train").problems == (Problem("orphan", "z.txt: no picture of that name"),)
+    assert read_yolo(yolo, "train").problems == (LabelProblem("orphan", "z.txt: no picture of that name"),)
 
 
 def test_the_kind_of_a_source_decides_its_reader(voc: Path, yolo: Path) -> None:
