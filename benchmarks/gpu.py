@@ -207,18 +207,9 @@ def torch_requests(checkpoint: Path, frames: NDArray[np.uint8], device: str) -> 
 
     from edgevision.models.backbone import normalise
     from edgevision.training.checkpoint import load_checkpoint
-    from edgevision.training.config import DetectorTraining
+    from edgevision.training.networks import checkpoint_engine
 
-    loaded = load_checkpoint(checkpoint)
-    if isinstance(loaded.config, DetectorTraining):
-        from edgevision.training.networks import load_detector
-
-        network = load_detector(loaded)
-    else:
-        from edgevision.training.networks import load_segmenter
-
-        network = load_segmenter(loaded)
-    network = network.eval().to(device)
+    network = checkpoint_engine(load_checkpoint(checkpoint)).model.to(device)
     host = torch.from_numpy(frames)
 
     def request(forward: Callable[[Any], Any]) -> Request:

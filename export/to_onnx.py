@@ -16,7 +16,8 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path) -> Manifest:
     """Writes a checkpoint's averaged weights as an ONNX file, whatever its task.
 
     Raises:
-        ExportError: the weights do not fit the checkpoint's configuration, or the graph is invalid.
+        CheckpointError: the weights do not fit the checkpoint's configuration.
+        ExportError: the graph is invalid.
         SinkError: the file cannot be written.
     """
     config = checkpoint.config

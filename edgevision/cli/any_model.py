@@ -55,7 +55,7 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
 
     Raises:
         UsageError: there is no such engine, or a checkpoint is to run in another one than PyTorch.
-        ModelError, EngineError, CheckpointError, ExportError: the model cannot be opened.
+        ModelError, EngineError, CheckpointError: the model cannot be opened.
     """
     check_engine_name(engine)
     if Path(text).suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -72,19 +72,9 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
 
 def _open_checkpoint(path: Path) -> Engine:
     with needs_extra("train"):
-        from edgevision.models.decode import DetectionDecoder
-        from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
         from edgevision.training.checkpoint import load_checkpoint
-        from edgevision.training.config import DetectorTraining
-        from edgevision.training.detection import detector_manifest
-        from edgevision.training.networks import load_detector, load_segmenter
-        from edgevision.training.segmentation import segmenter_manifest
-    checkpoint = load_checkpoint(path)
-    config = checkpoint.config
-    if isinstance(config, DetectorTraining):
-        decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
-        return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
-    return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
+        from edgevision.training.networks import checkpoint_engine
+    return checkpoint_engine(load_checkpoint(path))
 
 
 def _sha256(path: Path) -> str:

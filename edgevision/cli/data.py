@@ -13,7 +13,7 @@ import typer
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from edgevision.data.detection.check import DataReport, DataFinding
+    from edgevision.data.detection.check import DataFinding, DataReport
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at labelled data.")
 

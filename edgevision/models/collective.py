@@ -18,13 +18,13 @@ def sum_of_all(values: Tensor) -> Tensor:
     return total
 
 
-def even_share(values: Tensor) -> Tensor:
-    """The sum over all processes divided by their number, without a gradient.
+def even_share(values: Tensor, least: float) -> Tensor:
+    """The sum over all processes, ``least`` or more, divided by their number; without a gradient.
 
     A loss that is a sum over a process's own pictures, divided by this, averages over the processes to what
-    one process would compute.
+    one process would compute. ``least`` keeps it from dividing by 0.
     """
-    return sum_of_all(values.detach()) / _processes()
+    return sum_of_all(values.detach()).clamp(min=least) / _processes()
 
 
 def _processes() -> int:

@@ -13,6 +13,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets, Matcher, OverlapMatcher
 from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes, encode_boxes
+from edgevision.models.collective import even_share
 from edgevision.models.retinanet import HeadMaps, flatten_maps
 
 
@@ -118,11 +119,11 @@ class DetectionLoss(nn.Module):
         matches = [self.matcher(self.anchors, target) for target in targets]
         pairs = list(zip(matches, targets, strict=True))
         certain = [self._certainty(target)[match.objects] for match, target in pairs]
-        positives = _batch_share(float(sum(one.sum() for one in certain)), logits.device)
         boxes = torch.cat([target.boxes[match.objects] for match, target in pairs])
         anchors = torch.cat([self.anchors[match.positive] for match in matches])
         predicted = torch.cat([deltas[image, match.positive] for image, match in enumerate(matches)])
         sure = torch.cat(certain)
+        positives = even_share(sure.sum(), least=1.0)
         taught = sure
         if self.config.quality:
             taught = sure * _overlaps(decode_boxes(predicted.detach(), anchors, torch), boxes)
@@ -160,15 +161,3 @@ def _overlaps(first: Tensor, second: Tensor) -> Tensor:
     shared = (high - low).clamp(min=0).prod(dim=1)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (first, second)]
     return shared / (areas[0] + areas[1] - shared).clamp(min=1e-6)
-
-
-def _batch_share(positives: float, device: torch.device) -> float:
-    """What losses are divided by: this process's even share of the positives of the whole batch.
-
-    Processes that train together average their gradients, so the sum over them is divided by all positives.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return max(positives, 1)
-    count = torch.tensor(positives, device=device)
-    torch.distributed.all_reduce(count)
-    return max(float(count), 1.0) / torch.distributed.get_world_size()

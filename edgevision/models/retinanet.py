@@ -1,6 +1,6 @@
 """RetinaNet (Lin et al. 2017, arXiv:1708.02002): backbone, pyramid, and two heads shared by its levels.
 
-Model, criterion (``losses.py``) and postprocessing (``decode.py``) are separate objects.
+Model, criterion (``detection_losses.py``) and postprocessing (``decode.py``) are separate objects.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = 
     total = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORE_ID, reduction="sum")
     valid = labels != IGNORE_ID
     mass = valid.sum().float() if weights is None else weights[labels[valid]].sum()
-    return total / even_share(mass).clamp(min=1e-7)
+    return total / even_share(mass, least=1e-7)
 
 
 class SegmentationLoss(nn.Module):

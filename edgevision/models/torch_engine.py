@@ -27,7 +27,7 @@ class TorchEngine:
     """
 
     def __init__(self, model: nn.Module, manifest: Manifest, device: torch.device | None = None) -> None:
-        self._model = model
+        self.model = model
         self._device = device or torch.device("cpu")
         self.name = f"PyTorch {torch.__version__} ({self._device.type})"
         self.reason = ""
@@ -40,7 +40,7 @@ class TorchEngine:
     def infer(self, inputs: Any) -> dict[str, NDArray[Any]]:
         """``frames`` uint8 ``[N, H, W, 3]`` to the contract's outputs."""
         frames = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
-        return self.finish(self._model(normalise(frames).contiguous(memory_format=torch.channels_last)))
+        return self.finish(self.model(normalise(frames).contiguous(memory_format=torch.channels_last)))
 
     def finish(self, raw: Any) -> dict[str, NDArray[Any]]:
         """From what the network says to the contract's outputs: each task's own part."""
@@ -62,7 +62,11 @@ class TorchDetectorEngine(TorchEngine):
     """A detection network, up to its raw head maps, and the decoder for its architecture."""
 
     def __init__(
-        self, model: nn.Module, decoder: DetectionDecoder, manifest: Manifest, device: torch.device | None = None
+        self,
+        model: nn.Module,
+        decoder: DetectionDecoder,
+        manifest: Manifest,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__(model, manifest, device)
         self._decoder = decoder

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
 from edgevision.data.detection.sources import DetectionSource, read_source
 from edgevision.data.segmentation.check import report_segmentation
-from edgevision.data.segmentation.dataset import load_segmentation
-from edgevision.training.config import DetectorTraining, SegmentationSource, SegmenterTraining
+from edgevision.data.segmentation.dataset import SegmentationSource, load_source
+from edgevision.training.config import DetectorTraining, SegmenterTraining
 
 OnImage = Callable[[str, int], None]
 """Is told the name of a set and the number of its pictures done."""
@@ -43,7 +43,7 @@ def check_segmenter_data(run: SegmenterTraining, on_image: OnImage = lambda name
     """
 
     def check(source: SegmentationSource) -> SetReport:
-        data = load_segmentation(source.folder, source.split, run.classes, source.exclude, source.only)
+        data = load_source(source, run.classes)
         return report_segmentation(data, lambda done: on_image(data.name, done))
 
     return check_sets([check(source) for source in run.data.train], [check(run.data.val)], run.classes)

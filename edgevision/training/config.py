@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -14,12 +14,15 @@ from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import AugmentConfig
 from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.augment import SegmentationAugmentConfig
+from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.errors import ConfigError, nearest
 from edgevision.models.decode import DecodeConfig
 from edgevision.models.detection_losses import DetectionLossConfig
 from edgevision.models.retinanet import RetinaNetConfig
 from edgevision.models.segmentation_losses import SegmentationLossConfig
 from edgevision.models.unet import UNetConfig
+
+Source = TypeVar("Source")
 
 
 def check_classes(classes: tuple[str, ...]) -> None:
@@ -30,8 +33,8 @@ def check_classes(classes: tuple[str, ...]) -> None:
         raise ValueError(f"classes has {', '.join(twice)} more than once; expected each name once")
 
 
-class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the pictures come from.
+class DataConfig(msgspec.Struct, Generic[Source], frozen=True, forbid_unknown_fields=True):
+    """Where the pictures of a training come from; ``Source`` is what names one data set of its task.
 
     Attributes:
         train: sources mixed into one stream.
@@ -40,8 +43,8 @@ class DetectionDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         licence: one line about what the data allows, kept in the exported model.
     """
 
-    train: tuple[DetectionSource, ...]
-    val: DetectionSource
+    train: tuple[Source, ...]
+    val: Source
     description: str
     licence: str
 
@@ -154,52 +157,13 @@ class DetectorTraining(
     loss: DetectionLossConfig
     decode: DecodeConfig
     augment: AugmentConfig
-    data: DetectionDataConfig
+    data: DataConfig[DetectionSource]
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
-
-
-class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split of a folder of labelled pictures; :mod:`edgevision.data.segmentation.dataset` states the
-    layout.
-
-    Attributes:
-        folder: relative to the working folder.
-        split: names the list ``<split>.txt`` and the folders ``images/<split>`` and ``labels/<split>``.
-        exclude: prefixes of file names that are left out, such as a video sequence kept for validation.
-        only: where given, nothing but file names with one of these prefixes.
-        weight: how often each of its pictures is drawn, relative to the other sources.
-    """
-
-    folder: str
-    split: str
-    exclude: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    weight: float = 1.0
-
-
-class SegmentationDataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the pictures come from.
-
-    Attributes:
-        train: sources mixed into one stream.
-        val: the source that is measured and never trained on.
-        description: one line about the data and its labels, kept in the exported model.
-        licence: one line about what the data allows, kept in the exported model.
-    """
-
-    train: tuple[SegmentationSource, ...]
-    val: SegmentationSource
-    description: str
-    licence: str
-
-    def __post_init__(self) -> None:
-        if not self.train:
-            raise ValueError("train is empty; expected one source or more")
 
 
 class SegmenterTraining(
@@ -222,7 +186,7 @@ class SegmenterTraining(
     resize: Resize
     loss: SegmentationLossConfig
     augment: SegmentationAugmentConfig
-    data: SegmentationDataConfig
+    data: DataConfig[SegmentationSource]
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""

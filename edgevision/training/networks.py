@@ -1,51 +1,70 @@
-"""The network of a checkpoint, ready to answer: its weights loaded, in evaluation mode."""
+"""The network of a checkpoint, ready to answer: its averaged weights loaded, in evaluation mode."""
 
 from __future__ import annotations
 
 import msgspec
+from torch import nn
 
-from edgevision.errors import ExportError
-from edgevision.models.retinanet import RetinaNet, RetinaNetConfig
+from edgevision.errors import CheckpointError
+from edgevision.models.decode import DetectionDecoder
+from edgevision.models.retinanet import RetinaNet
+from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining, SegmenterTraining
+from edgevision.training.detection import detector_manifest
+from edgevision.training.segmentation import segmenter_manifest
+
+
+def checkpoint_engine(checkpoint: Checkpoint) -> TorchDetectorEngine | TorchSegmenterEngine:
+    """The checkpoint behind the runtime's engine protocol, in PyTorch on the CPU.
+
+    Raises:
+        CheckpointError: its weights do not fit its configuration.
+    """
+    config = checkpoint.config
+    if isinstance(config, DetectorTraining):
+        decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
+        return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
+    return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 
 
 def load_detector(checkpoint: Checkpoint) -> RetinaNet:
-    """The checkpoint's network with its averaged weights, in evaluation mode.
+    """The checkpoint's detector.
 
     Raises:
-        ExportError: it holds no detector, or its weights do not fit its configuration.
+        CheckpointError: it holds no detector, or its weights do not fit its configuration.
     """
     config = checkpoint.config
     if not isinstance(config, DetectorTraining):
-        raise ExportError(f"the checkpoint of {config.name} holds no detector")
-    model = RetinaNet(_without_weights(config), len(config.classes))
-    try:
-        model.load_state_dict(checkpoint.average)
-    except RuntimeError as error:
-        raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
-    return model.eval()
-
-
-def _without_weights(config: DetectorTraining) -> RetinaNetConfig:
+        raise CheckpointError(f"the checkpoint of {config.name} holds no detector")
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    return msgspec.structs.replace(config.model, backbone=backbone)
+    model = RetinaNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    _fill(model, checkpoint)
+    return model
 
 
 def load_segmenter(checkpoint: Checkpoint) -> UNet:
-    """The checkpoint's network with its averaged weights, in evaluation mode.
+    """The checkpoint's segmenter.
 
     Raises:
-        ExportError: it holds no segmenter, or its weights do not fit its configuration.
+        CheckpointError: it holds no segmenter, or its weights do not fit its configuration.
     """
     config = checkpoint.config
     if not isinstance(config, SegmenterTraining):
-        raise ExportError(f"the checkpoint of {config.name} holds no segmenter")
+        raise CheckpointError(f"the checkpoint of {config.name} holds no segmenter")
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
     model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    _fill(model, checkpoint)
+    return model
+
+
+def _fill(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Loads the averaged weights and leaves training mode."""
     try:
         model.load_state_dict(checkpoint.average)
     except RuntimeError as error:
-        raise ExportError(f"the checkpoint's weights do not fit its own configuration: {error}") from error
-    return model.eval()
+        raise CheckpointError(
+            f"the checkpoint's weights do not fit its own configuration: {error}"
+        ) from error
+    model.eval()

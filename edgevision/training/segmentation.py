@@ -13,7 +13,7 @@ from edgevision.data.copies import find_shared
 from edgevision.data.memory import cache_limit
 from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.check import SegmentationCheck, check_segmentation, class_frequencies
-from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
+from edgevision.data.segmentation.dataset import load_source
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
@@ -25,7 +25,7 @@ from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
-from edgevision.training.config import SegmentationSource, SegmenterTraining
+from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
 from edgevision.types import IGNORE_ID
 
@@ -47,8 +47,8 @@ class SegmentationTask:
 
     def __init__(self, config: SegmenterTraining) -> None:
         self.config = config
-        checks = [check_segmentation(_load(source, config.classes)) for source in config.data.train]
-        val = check_segmentation(_load(config.data.val, config.classes))
+        checks = [check_segmentation(load_source(source, config.classes)) for source in config.data.train]
+        val = check_segmentation(load_source(config.data.val, config.classes))
         if not val.pixels.any():
             raise DataError(
                 f"{val.usable.name}: no pixel of {', '.join(config.classes)}; expected some, to tell which "
@@ -119,10 +119,6 @@ def segmenter_manifest(
         licence=config.data.licence,
         figures=figures or {},
     )
-
-
-def _load(source: SegmentationSource, classes: tuple[str, ...]) -> SegmentationSet:
-    return load_segmentation(source.folder, source.split, classes, source.exclude, source.only)
 
 
 def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:

@@ -7,21 +7,16 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import UsageError
 from edgevision.export.parity.compare import StageOutputs
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import DetectionDecoder
 from edgevision.models.retinanet import HeadMaps
-from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
-from edgevision.training.config import DetectorTraining
-from edgevision.training.detection import detector_manifest
-from edgevision.training.networks import load_detector, load_segmenter
-from edgevision.training.segmentation import segmenter_manifest
+from edgevision.training.networks import checkpoint_engine
 
 
 class TorchRun:
@@ -32,20 +27,12 @@ class TorchRun:
         heads: names of the head maps, as the exported file's manifest has them.
 
     Raises:
-        ExportError: its weights do not fit its configuration.
+        CheckpointError: its weights do not fit its configuration.
     """
 
     def __init__(self, checkpoint: Checkpoint, heads: tuple[str, ...]) -> None:
-        config = checkpoint.config
-        self._model: nn.Module
-        self._engine: TorchDetectorEngine | TorchSegmenterEngine
-        if isinstance(config, DetectorTraining):
-            self._model = load_detector(checkpoint)
-            decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
-            self._engine = TorchDetectorEngine(self._model, decoder, detector_manifest(config))
-        else:
-            self._model = load_segmenter(checkpoint)
-            self._engine = TorchSegmenterEngine(self._model, segmenter_manifest(config))
+        self._engine = checkpoint_engine(checkpoint)
+        self._model = self._engine.model
         self._heads = heads
         self.name = self._engine.name
         self.manifest: Manifest = self._engine.manifest

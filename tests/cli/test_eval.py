@@ -222,7 +222,9 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     state = net.state_dict()
     garbage = RetinaNet(config.model, 3).state_dict()
     save_checkpoint(tmp_path / "net.pt", Checkpoint(config, 1, garbage, state, {}, {}, None))
-    engine = TorchDetectorEngine(net, DetectionDecoder(config.model, 3, config.decode), detector_manifest(config))
+    engine = TorchDetectorEngine(
+        net, DetectionDecoder(config.model, 3, config.decode), detector_manifest(config)
+    )
     detector = Detector(engine, 0.0)
     # An untrained network finds nothing that is there, so what it finds is what the labels say.
     rows = []

@@ -18,7 +18,7 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines import load_engine
-from edgevision.errors import ExportError
+from edgevision.errors import CheckpointError
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.model import Detector
 from edgevision.models.backbone import normalise
@@ -155,8 +155,8 @@ def test_weights_that_do_not_fit_and_other_tasks_are_refused(tmp_path: Path) -> 
     run = configuration("light")
     other = UNet(msgspec.structs.replace(run.model, channels=(8,)), 11).state_dict()
     checkpoint = Checkpoint(run, 0, other, other, {}, {}, None)
-    with pytest.raises(ExportError, match="do not fit its own configuration"):
+    with pytest.raises(CheckpointError, match="do not fit its own configuration"):
         export_checkpoint(checkpoint, tmp_path / "x.onnx")
-    with pytest.raises(ExportError, match="unet-light holds no detector"):
+    with pytest.raises(CheckpointError, match="unet-light holds no detector"):
         load_detector(checkpoint)
     assert not list(tmp_path.iterdir())

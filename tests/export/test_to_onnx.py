@@ -18,7 +18,7 @@ from edgevision.config import config_folder, load_config
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Manifest, Resize
 from edgevision.contract.model_file import content_sha256, read_manifest
-from edgevision.errors import ExportError
+from edgevision.errors import CheckpointError
 from edgevision.export.detector import export_detector
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.models.backbone import normalise
@@ -192,6 +192,6 @@ def test_a_checkpoint_exports_its_averaged_weights_and_equal_weights_give_an_equ
 def test_weights_of_another_shape_are_refused(model: RetinaNet, tmp_path: Path) -> None:
     other = RetinaNet(model.config, classes=3).state_dict()
     checkpoint = Checkpoint(light(), 0, other, other, {}, {}, None)
-    with pytest.raises(ExportError, match="do not fit its own configuration"):
+    with pytest.raises(CheckpointError, match="do not fit its own configuration"):
         export_checkpoint(checkpoint, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgevision.errors import ConfigError
 from edgevision.models.backbone import BackboneConfig, BackboneName
-from edgevision.models.unet import Block, Stage, UNet, UNetConfig
+from edgevision.models.unet import Block, DecoderStage, UNet, UNetConfig
 
 SMALL = UNetConfig(BackboneConfig("shufflenet_v2_x1_0", "random"), 96, 64, (16, 16, 8, 8, 8))
 
@@ -89,7 +89,7 @@ def test_a_residual_block_adds_its_input() -> None:
 
 
 def test_enlarging_after_the_1x1_convolution_is_the_same_as_before_it() -> None:
-    stage = Stage(6, 0, 4, changed(decoder="bilinear"))
+    stage = DecoderStage(6, 0, 4, changed(decoder="bilinear"))
     stage.block = nn.Identity()  # type: ignore[assignment]
     x = torch.randn(1, 6, 5, 7)
     wanted = stage.up(F.interpolate(x, scale_factor=2.0, mode="bilinear"))

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from edgevision.config import config_folder
-from edgevision.training.config import SegmentationSource, SegmenterTraining, load_run
+from edgevision.data.segmentation.dataset import SegmentationSource
+from edgevision.training.config import SegmenterTraining, load_run
 
 CLASSES = ("road", "car", "sign")
 BGR = ((60, 60, 60), (0, 0, 220), (220, 120, 0))

@@ -15,7 +15,7 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage
-from edgevision.data.memory import ScaledImage, PictureReader
+from edgevision.data.memory import PictureReader, ScaledImage
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
 from edgevision.errors import DataError
 from edgevision.types import FloatArray, Image

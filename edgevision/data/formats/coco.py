@@ -55,7 +55,9 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     return RawSet(str(annotations), loaded, tuple(categories.values()), found)
 
 
-def _collect(label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]) -> LabelProblem | None:
+def _collect(
+    label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]
+) -> LabelProblem | None:
     """Files one annotation under its picture, or says what is wrong with it."""
     image_id, category = int(label["image_id"]), int(label["category_id"])
     left, top, width, height = map(float, label["bbox"])

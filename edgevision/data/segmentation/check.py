@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.copies import find_copies
-from edgevision.data.detection.check import EXAMPLES, Fault, DataFinding, SetReport
+from edgevision.data.detection.check import EXAMPLES, DataFinding, Fault, SetReport
 from edgevision.data.segmentation.dataset import LabelledPicture, SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError

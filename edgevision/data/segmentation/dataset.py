@@ -68,6 +68,30 @@ class _ClassFile(msgspec.Struct, frozen=True):
     ignore_index: int | None = None
 
 
+class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One split of a folder of labelled pictures; the head of this
+    file states the layout.
+
+    Attributes:
+        folder: relative to the working folder.
+        split: names the list ``<split>.txt`` and the folders ``images/<split>`` and ``labels/<split>``.
+        exclude: prefixes of file names that are left out, such as a video sequence kept for validation.
+        only: where given, nothing but file names with one of these prefixes.
+        weight: how often each of its pictures is drawn, relative to the other sources.
+    """
+
+    folder: str
+    split: str
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+def load_source(source: SegmentationSource, classes: Sequence[str]) -> SegmentationSet:
+    """The part of a source that a model of ``classes`` can use; see :func:`load_segmentation`."""
+    return load_segmentation(source.folder, source.split, classes, source.exclude, source.only)
+
+
 def load_segmentation(
     folder: str | Path,
     split: str,

@@ -13,7 +13,7 @@ from edgevision.config import build_config
 from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES
 from edgevision.data.detection.loading import DetectionData
-from edgevision.data.detection.sources import CocoSource, VocSource, YoloSource, load_source
+from edgevision.data.detection.sources import CocoSource, DetectionSource, VocSource, YoloSource, load_source
 from edgevision.data.formats.raw import LabelProblem
 from edgevision.data.formats.voc import read_voc
 from edgevision.data.formats.yolo import read_names, read_yolo
@@ -23,7 +23,7 @@ from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.anchors import AnchorConfig
 from edgevision.models.detection_losses import DetectionLoss, DetectionLossConfig
 from edgevision.models.retinanet import HeadMaps
-from edgevision.training.config import DetectionDataConfig
+from edgevision.training.config import DataConfig
 from tests.support.paths import SHARED
 
 VEHICLES = SHARED / "data" / "detection"
@@ -145,10 +145,10 @@ def test_the_kind_of_a_source_decides_its_reader(voc: Path, yolo: Path) -> None:
         "description": "",
         "licence": "",
     }
-    assert build_config(document, DetectionDataConfig, "x").val == VocSource("x")
+    assert build_config(document, DataConfig[DetectionSource], "x").val == VocSource("x")
     document["val"] = {"kind": "voc", "foldr": "x"}
     with pytest.raises(ConfigError, match=r"unknown key 'val.foldr'; did you mean 'folder'"):
-        build_config(document, DetectionDataConfig, "x")
+        build_config(document, DataConfig[DetectionSource], "x")
 
 
 def test_only_labelled_classes_are_known(voc: Path) -> None:
