@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from edgevision.cli.plans import PlanPolicy, open_engine
-from edgevision.engines import check_engine_name
-from edgevision.engines.base import Engine
-from edgevision.errors import ModelError, UsageError
+from rich.console import Console
+
+from edgevision.cli.console import say
+from edgevision.engines import Engine, check_engine_name, load_engine
+from edgevision.errors import EngineMismatchError, ModelError, UsageError
 from edgevision.extras import needs_extra
 from edgevision.model import Detector
+from edgevision.session.request import PlanPolicy
 from edgevision.zoo import find_model
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
@@ -68,6 +70,32 @@ def open_model(text: str, engine: str, plans: PlanPolicy | None = None) -> OpenM
     path = find_model(text)
     loaded = open_engine(path, engine, plans or PlanPolicy())
     return OpenModel(text, loaded.manifest.sha256 or _sha256(path), loaded)
+
+
+def open_engine(
+    path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
+) -> Engine:
+    """:func:`edgevision.engines.load_engine`, and a plan that does not fit is built again if allowed.
+
+    Raises:
+        EngineMismatchError: the plan does not fit, and is not to be built again or cannot be.
+        EdgeVisionError: whatever opening or building raises.
+    """
+    try:
+        return load_engine(path, engine, threads, requests=requests, trust=policy.trust)
+    except EngineMismatchError as error:
+        if not policy.rebuild:
+            raise
+        console = Console(stderr=True)
+        say(console, f"note: {error.found}; building it again, which can take minutes")
+    from edgevision.export.plans.compile import rebuild_plan
+
+    # Where the plan was not built here, its bytes must not pass as up to date.
+    compiled = rebuild_plan(path)
+    for note in compiled.notes:
+        say(console, f"note: {note}")
+    say(console, f"{path}: {compiled.info.describe()}")
+    return load_engine(path, engine, threads)
 
 
 def _open_checkpoint(path: Path) -> Engine:

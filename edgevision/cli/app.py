@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import traceback
@@ -11,7 +12,7 @@ import typer
 import typer.core
 
 from edgevision import __version__
-from edgevision.errors import EdgeVisionError, UsageError
+from edgevision.errors import ConfigError, EdgeVisionError, UsageError
 from edgevision.service.logs import record
 
 EXIT_DAMAGED = 3
@@ -27,11 +28,13 @@ class Commands(typer.core.TyperGroup):
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
         line: the command as typed, which reports keep.
         json_errors: write the line as a JSON record; set by a command that logs so.
+        running: the command that runs.
     """
 
     debug = False
     json_errors = False
     line = ""
+    running: Any = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the options before the command; what is wrong there never reaches :meth:`invoke`."""
@@ -44,6 +47,7 @@ class Commands(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
+        Commands.running = _innermost(command, rest)
         repeated = None if command is None else _repeated_option(command, ctx, rest)
         if repeated is not None:
             raise UsageError(f"{repeated} is given twice; it takes one value, so one of them would be lost")
@@ -53,7 +57,7 @@ class Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except EdgeVisionError as error:
-            self._fail(f"error: {error}", error.exit_code, error)
+            self._fail(f"error: {error_text(error)}", error.exit_code, error)
         except KeyboardInterrupt as error:
             self._fail("interrupted", EXIT_INTERRUPTED, error)
         except Exception as error:
@@ -77,6 +81,32 @@ class Commands(typer.core.TyperGroup):
         text = " ".join(line.split())
         print(record(text) if Commands.json_errors else text, file=sys.stderr)  # noqa: T201
         raise typer.Exit(exit_code) from None
+
+
+def _innermost(command: Any, arguments: list[str]) -> Any:
+    """The command itself, or the one of a group (``edgevision data``) that the arguments name."""
+    for name in arguments:
+        command = getattr(command, "commands", {}).get(name, command)
+    return command
+
+
+def name_options(text: str) -> str:
+    """Turns settings into options: what runs here calls its parameters by name, people type options.
+
+    A name in backticks that is a parameter of the running command becomes its option, so that the error
+    "`record_on` needs `record`" of the library is "--record-on needs --record" here. Other names stay.
+    """
+    options = {}
+    for parameter in getattr(Commands.running, "params", ()):
+        option = max(parameter.opts, key=len)
+        if option.startswith("--"):
+            options[parameter.name] = options[option.lstrip("-").replace("-", "_")] = option
+    return re.sub(r"`(\w+)`", lambda match: str(options.get(match[1], match[0])), text)
+
+
+def error_text(error: Exception) -> str:
+    """What the error says, with the options of the running command; a file's keys stay as they are."""
+    return str(error) if isinstance(error, ConfigError) else name_options(str(error))
 
 
 def _is_typers(error: Exception) -> bool:
@@ -175,6 +205,7 @@ def run_app(arguments: list[str]) -> None:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     Commands.debug = "--debug" in arguments[:end]
     Commands.json_errors = False
+    Commands.running = None
     Commands.line = shlex.join(["edgevision", *arguments])
     kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
     app(args=kept, prog_name="edgevision")

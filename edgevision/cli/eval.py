@@ -72,7 +72,7 @@ def eval_command(
         raise UsageError("expected --images DIR beside a COCO json, or --split NAME beside a folder")
     with needs_extra("train"):
         from edgevision.cli.eval_common import Request, evaluate
-        from edgevision.cli.plans import PlanPolicy
+        from edgevision.session.request import PlanPolicy
 
     exit_code = evaluate(
         Request(

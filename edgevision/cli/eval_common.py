@@ -12,12 +12,12 @@ from rich.console import Console
 from edgevision.cli.any_model import OpenModel, open_model
 from edgevision.cli.app import EXIT_DAMAGED, Commands
 from edgevision.cli.console import say
-from edgevision.cli.plans import PlanPolicy
 from edgevision.data.classes import canonical, parse_classes
 from edgevision.engines import describe
 from edgevision.errors import DataError, OutputExistsError, SinkError, UsageError, nearest
 from edgevision.evaluation.report import Provenance, hash_files
 from edgevision.files import refuse_existing
+from edgevision.session.request import PlanPolicy
 
 _NAMED = 5  # pictures that are named one by one
 

@@ -58,8 +58,8 @@ def label_command(
       edgevision label --model teacher.onnx a.mp4 b.mp4 --every 30 --images-out frames --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
     """
-    from edgevision.cli.plans import PlanPolicy
     from edgevision.labelling.job import Request, label
+    from edgevision.session.request import PlanPolicy
 
     exit_code = label(
         Request(

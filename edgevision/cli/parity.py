@@ -45,8 +45,9 @@ def parity_command(
     """
     from functools import partial
 
-    from edgevision.cli.plans import PlanPolicy, open_engine
+    from edgevision.cli.any_model import open_engine
     from edgevision.extras import needs_extra
+    from edgevision.session.request import PlanPolicy
     from edgevision.zoo import find_model
 
     with needs_extra("export"):

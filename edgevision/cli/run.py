@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from edgevision.service.logs import LogFormat
+
+if TYPE_CHECKING:
+    from edgevision.session.run import StreamOutcome
 
 
 def run_command(
@@ -129,51 +133,90 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --record clips/ --record-on person --keep 20GB
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
     """
-    from edgevision.cli.plans import PlanPolicy
+    from edgevision.cli.any_model import open_engine  # these load the runtime, so not for --help
+    from edgevision.cli.console import open_console, say
+    from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
+    from edgevision.errors import UsageError
+    from edgevision.pipeline import StopRequest
     from edgevision.service.service import Service
-    from edgevision.session.request import Request  # these two load the runtime, so not for --help
-    from edgevision.session.run import run_request
-    from edgevision.session.spec import StreamSpec, listed
+    from edgevision.session.request import PlanPolicy, RunRequest
+    from edgevision.session.run import Session
+    from edgevision.session.spec import StreamSpec, listed, read_streams
 
-    exit_code = run_request(
-        Request(
-            sources=source,
-            streams=streams,
-            defaults=StreamSpec(
-                source="",
-                output=_text(output),
-                save_json=_text(save_json),
-                save_masks=_text(save_masks),
-                display=display,
-                track=track,
-                zones=_text(zones),
-                max_latency=max_latency,
-                events=events,
-                event_pictures=_text(event_pictures),
-                record=_text(record),
-                rotate=rotate,
-                keep=keep,
-                record_on=record_on,
-                pre=pre,
-                post=post,
-            ),
-            models=model,
-            fallback_model=fallback_model,
-            engine=engine,
-            plans=PlanPolicy(trust, rebuild),
-            threads=threads,
-            conf_threshold=conf,
-            classes=None if classes is None else listed(classes),
-            alpha=alpha,
-            max_frames=max_frames,
-            stats=stats,
-            overwrite=overwrite,
-            service=Service(metrics_port=metrics_port, metrics_host=metrics_host, log_format=log_format),
-        )
+    console, stop = open_console(log_format), StopRequest()
+    outputs: dict[str, Any] = _given(output=output, save_json=save_json, save_masks=save_masks)
+    settings: dict[str, Any] = _given(
+        display=display,
+        track=track,
+        zones=zones,
+        max_latency=max_latency,
+        events=events,
+        event_pictures=event_pictures,
+        record=record,
+        rotate=rotate,
+        keep=keep,
+        record_on=record_on,
+        pre=pre,
+        post=post,
     )
+    if streams is None and not source:
+        raise UsageError(
+            "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"
+        )
+    if streams is not None and (source or outputs):
+        clash = "source" if source else next(iter(outputs))
+        raise UsageError(f"`streams` and `{clash}` do not go together; {streams} says it for each stream")
+    if streams is not None:
+        specs = read_streams(streams, settings)
+    else:
+        specs = [StreamSpec(source=one, **outputs, **settings) for one in source]
+    request = RunRequest(
+        streams=specs,
+        models=model,
+        fallback_model=fallback_model,
+        engine=engine,
+        plans=PlanPolicy(trust, rebuild),
+        threads=threads,
+        conf_threshold=conf,
+        classes=None if classes is None else listed(classes),
+        alpha=alpha,
+        max_frames=max_frames,
+        stats=stats,
+        overwrite=overwrite,
+        service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
+    )
+    observer = ConsoleObserver(console, stop)
+    with show_log(console):
+        outcomes = Session(request, open_engine=open_engine, observer=observer, stop=stop).run()
+    for outcome in outcomes:
+        if outcome.error is not None:
+            line = with_name(outcome.name, outcome.error)
+            say(console, f"error: {line} (exit status {_exit_code(outcome)})")
+    # Signals before failures, failures before damaged input.
+    exit_code = max(map(_exit_code, outcomes), key=lambda code: (code > 128, code in (1, 2), code))
     if exit_code:
         raise typer.Exit(exit_code)
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _given(**options: object) -> dict[str, object]:
+    """The options that were given, as a stream takes them."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value not in (None, False, [])
+    }
+
+
+def _exit_code(outcome: StreamOutcome) -> int:
+    """0, 3 where the input was damaged, 129 or more where a signal ended it, or that of its error."""
+    from edgevision.cli.app import EXIT_DAMAGED
+    from edgevision.cli.signals import signal_exit_code
+    from edgevision.errors import EdgeVisionError
+
+    if outcome.error is not None:
+        return outcome.error.exit_code if isinstance(outcome.error, EdgeVisionError) else 1
+    report = outcome.statistics
+    if report is None:
+        return 0
+    damaged = report.problem is not None or (report.skipped > 0 and not report.is_live)
+    return signal_exit_code(report.stopped or "") or (EXIT_DAMAGED if damaged else 0)

@@ -56,11 +56,12 @@ def soak_command(
 
     from rich.console import Console
 
-    from edgevision.cli.plans import PlanPolicy, open_engine
+    from edgevision.cli.any_model import open_engine
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
     from edgevision.files import refuse_existing
     from edgevision.model import Detector
     from edgevision.pipeline import StopRequest, ThreadBudget
+    from edgevision.session.request import PlanPolicy
     from edgevision.soak import check_length, default_source, soak
     from edgevision.zoo import default_model, find_model
 

@@ -13,7 +13,6 @@ from rich.console import Console
 from edgevision.cli.any_model import open_model
 from edgevision.cli.app import EXIT_DAMAGED
 from edgevision.cli.console import counting, say
-from edgevision.cli.plans import PlanPolicy
 from edgevision.cli.signals import signal_exit_code, stop_on_signals
 from edgevision.data.classes import canonical, parse_classes
 from edgevision.data.formats.coco import CocoDocument
@@ -25,6 +24,7 @@ from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labe
 from edgevision.labelling.views import look
 from edgevision.model import Detector
 from edgevision.pipeline import StopRequest
+from edgevision.session.request import PlanPolicy
 from edgevision.types import Detections, Frame
 from edgevision.video import expand_sources, open_source
 

@@ -3,7 +3,7 @@
 from edgevision.pipeline.latency import LatencyController
 from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
 from edgevision.pipeline.queue import Policy
-from edgevision.pipeline.runner import Pipeline, run_stream
+from edgevision.pipeline.runner import OnStatistics, Pipeline, run_stream
 from edgevision.pipeline.statistics import (
     BUCKETS_MS,
     EngineStatistics,
@@ -24,6 +24,7 @@ __all__ = [
     "LatencyControl",
     "LatencyController",
     "LedgerEntry",
+    "OnStatistics",
     "Pipeline",
     "Policy",
     "RunStatistics",

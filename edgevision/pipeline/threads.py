@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -47,3 +50,37 @@ class ThreadBudget:
     def apply(self) -> None:
         """Keeps OpenCV to one thread for each call: its pieces are small, and every stream has threads."""
         cv2.setNumThreads(1)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """As :meth:`apply`, for a run; the last run of the process to end puts OpenCV back."""
+        _OPENCV.begin()
+        try:
+            yield
+        finally:
+            _OPENCV.end()
+
+
+class _OpenCvThreads:
+    """OpenCV's number of threads, which all runs of a process share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._before = 0
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._runs == 0:
+                self._before = cv2.getNumThreads()
+            self._runs += 1
+            cv2.setNumThreads(1)
+
+    def end(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            if self._runs == 0:
+                cv2.setNumThreads(self._before)
+
+
+_OPENCV = _OpenCvThreads()

@@ -1,22 +1,15 @@
-"""What a run that nobody watches needs: metrics, a watchdog, and a log for machines."""
+"""What a run that nobody watches needs: metrics, health, and a watchdog."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, cast
 
-from rich.console import Console
-
-from edgevision.cli.app import Commands
-from edgevision.cli.console import say
 from edgevision.errors import UsageError
 from edgevision.extras import needs_extra
-from edgevision.pipeline import Pipeline
+from edgevision.pipeline import RunStatistics
 from edgevision.service.health import HealthWatch
-from edgevision.service.logs import JsonLines, LogFormat
 from edgevision.service.watchdog import Watchdog
 
 DEFAULT_HOST = "127.0.0.1"
@@ -24,49 +17,47 @@ DEFAULT_HOST = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """How a run is watched.
+    """How a run is watched from outside.
 
     Attributes:
         metrics_port: serve ``/metrics`` and ``/healthz`` here; None serves nothing, 0 takes any free port.
         metrics_host: address to listen at.
-        log_format: of everything on stderr.
+        notify: tell the service manager (systemd) that started this process how the run does.
+
+    Raises:
+        UsageError: the port is taken or impossible, or prometheus_client is missing.
     """
 
     metrics_port: int | None = None
     metrics_host: str = DEFAULT_HOST
-    log_format: LogFormat = LogFormat.TEXT
+    notify: bool = False
 
-    def check(self) -> None:
-        """Refuses early what cannot be served.
-
-        Raises:
-            UsageError: the port is taken or impossible, or prometheus_client is missing.
-        """
-        if self.metrics_port is None:
-            if self.metrics_host != DEFAULT_HOST:
-                raise UsageError(f"--metrics-host {self.metrics_host} needs --metrics-port")
-            return
-        with needs_extra("metrics"):
-            from edgevision.service.server import check_address
-        check_address(self.metrics_port, self.metrics_host)
-
-    def open_console(self) -> Console:
-        """Where the run says what it does; a failure of the command is told in the same form."""
-        if self.log_format is LogFormat.TEXT:
-            return Console(stderr=True)
-        Commands.json_errors = True
-        return Console(file=cast("IO[str]", JsonLines(sys.stderr)))
+    def __post_init__(self) -> None:
+        if self.metrics_port is not None:
+            with needs_extra("metrics"):
+                from edgevision.service.server import check_address
+            check_address(self.metrics_port, self.metrics_host)
+        elif self.metrics_host != DEFAULT_HOST:
+            raise UsageError(f"`metrics_host` {self.metrics_host} needs `metrics_port`")
 
     @contextlib.contextmanager
-    def watching(self, pipeline: Pipeline, console: Console) -> Iterator[None]:
-        """While it lasts, metrics are served and the service manager is told how the run does."""
-        watch = HealthWatch(pipeline.statistics)
+    def watching(self, read: Callable[[], RunStatistics]) -> Iterator[str | None]:
+        """While it lasts, metrics are served and the service manager is told how the run does.
+
+        Args:
+            read: the run now, such as ``pipeline.statistics``.
+
+        Yields:
+            Where the metrics are, as ``http://127.0.0.1:9090/metrics``; None where nothing is served.
+        """
+        watch = HealthWatch(read)
+        url = None
         with contextlib.ExitStack() as stack:
             if self.metrics_port is not None:
                 with needs_extra("metrics"):
                     from edgevision.service.server import MetricsServer
-                server = MetricsServer(pipeline.statistics, self.metrics_port, self.metrics_host, watch)
-                stack.enter_context(server)
-                say(console, f"metrics: {server.url}")
-            stack.enter_context(Watchdog(watch))
-            yield
+                server = MetricsServer(read, self.metrics_port, self.metrics_host, watch)
+                url = stack.enter_context(server).url
+            if self.notify:
+                stack.enter_context(Watchdog(watch))
+            yield url

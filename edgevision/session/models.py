@@ -6,13 +6,30 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from edgevision.cli.plans import PlanPolicy, open_engine
-from edgevision.engines import Engine, describe
+from edgevision.engines import Engine, describe, load_engine
 from edgevision.errors import UsageError, nearest
 from edgevision.model import Detector
+from edgevision.session.request import PlanPolicy, RunRequest
+from edgevision.zoo import default_model, find_model
+
+
+class OpenEngine(Protocol):
+    """Opens a model file; whoever can build a plan again hands in a function that does."""
+
+    def __call__(
+        self, path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
+    ) -> Engine: ...
+
+
+def load_as_it_is(
+    path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
+) -> Engine:
+    """:func:`edgevision.engines.load_engine`; a plan that does not fit is refused."""
+    return load_engine(path, engine, threads, requests=requests, trust=policy.trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,7 @@ class RunModels:
         found = [i for i, one in enumerate(self.detectors) if one.manifest.task == "segmentation"]
         if not found:
             raise UsageError(
-                f"--save-masks needs a segmentation model; {', '.join(self.names)} only detects boxes"
+                f"`save_masks` needs a segmentation model; {', '.join(self.names)} only detects boxes"
             )
         return found
 
@@ -59,31 +76,53 @@ class RunModels:
         return lines + [f"{one.manifest.name} (fallback): {describe(one.engine)}" for one in self.fallback]
 
 
+def model_files(request: RunRequest) -> tuple[list[Path], Path | None]:
+    """The files of the models, and of the fallback.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    models = [find_model(name) for name in request.models] or [default_model("detection").path]
+    return models, None if request.fallback_model is None else find_model(request.fallback_model)
+
+
 def open_models(
-    paths: Sequence[Path],
+    models: Sequence[Path],
     fallback: Path | None,
+    request: RunRequest,
+    open_engine: OpenEngine,
     *,
-    engine: str,
-    plans: PlanPolicy,
     threads: int | None,
     requests: int,
     conf_threshold: float,
-    classes: Sequence[str] | None,
     opened: contextlib.ExitStack,
 ) -> RunModels:
-    """Opens the models; ``opened`` closes them.
+    """Opens the models.
+
+    Args:
+        models, fallback: see :func:`model_files`.
+        request: with which engine and which classes.
+        open_engine: opens a file.
+        threads: of each engine on a CPU; None for all cores.
+        requests: inferences in flight at the same time.
+        conf_threshold: the models give nothing weaker.
+        opened: closes what is opened here.
 
     Raises:
         UsageError: they do not go together, or lack a class.
         ModelError, EngineError: one cannot be opened.
     """
-    engines = [opened.enter_context(open_engine(path, engine, plans, threads, requests)) for path in paths]
-    detectors = make_detectors(engines, conf_threshold, classes)
+
+    def open_one(path: Path, requests: int) -> Engine:
+        return opened.enter_context(open_engine(path, request.engine, request.plans, threads, requests))
+
+    engines = [open_one(path, requests) for path in models]
+    detectors = make_detectors(engines, conf_threshold, request.classes)
     if fallback is None:
         return RunModels(detectors, [])
-    smaller = opened.enter_context(open_engine(fallback, engine, plans, threads))
+    smaller = open_one(fallback, 1)
     _check_fallback(engines, smaller)
-    stand_ins = make_detectors([smaller], conf_threshold, classes)
+    stand_ins = make_detectors([smaller], conf_threshold, request.classes)
     for one in stand_ins:
         if one.manifest.name == detectors[0].manifest.name:  # an INT8 file is called like its model
             one.manifest = msgspec.structs.replace(one.manifest, name=f"{one.manifest.name}-fallback")
@@ -92,15 +131,15 @@ def open_models(
 
 def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
     if len(engines) > 1:
-        raise UsageError(f"--fallback-model takes the place of one model; found {len(engines)}")
+        raise UsageError(f"`fallback_model` takes the place of one model; found {len(engines)}")
     main, other = engines[0].manifest, fallback.manifest
     if main.task != other.task or main.classes != other.classes:
         raise UsageError(
             f"{other.name} cannot stand in for {main.name}: it has other classes or another task; "
-            "--fallback-model needs the same ones in the same order"
+            "`fallback_model` needs the same ones in the same order"
         )
     if main.sha256 and main.sha256 == other.sha256:
-        raise UsageError(f"--fallback-model is {other.name} itself; give a faster model with its classes")
+        raise UsageError(f"`fallback_model` is {other.name} itself; give a faster model with its classes")
 
 
 def make_detectors(

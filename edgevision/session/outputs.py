@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.errors import SinkError, UsageError
+from edgevision.events.mqtt import BrokerAddress
 from edgevision.files import refuse_existing
+from edgevision.session.spec import StreamSpec
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.images import SUFFIXES, is_pattern
 from edgevision.video.sinks.window import why_no_display
+
+WINDOW = "window"
+"""Address and name of the sink that people look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,42 +26,32 @@ class OutputPlan:
     Attributes:
         pictures: what shows or records the drawn picture.
         records: the JSON lines file, or None.
-        hint: what to tell people who watch the terminal.
+        no_window: why a live source that has no output is not shown in a window; empty otherwise.
     """
 
     pictures: tuple[str, ...]
     records: str | None
-    hint: str = ""
+    no_window: str = ""
 
 
-def plan_outputs(
-    info: SourceInfo,
-    output: Path | None,
-    save_json: Path | None,
-    display: bool,
-    save_masks: Path | None = None,
-    name: str = "",
-    is_watched: bool = False,
-) -> OutputPlan:
+def plan_outputs(spec: StreamSpec, info: SourceInfo) -> OutputPlan:
     """Where the results of ``info`` go.
 
     Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
-    into an image, a folder of images into a folder), and a live source is shown in a window, or on a status
-    line where there is no display. An output that is a folder, or has no suffix, takes files of those names.
-    A stream that the user gave a ``name`` is called that instead of its stem. Events and recordings
-    (``is_watched``) are outputs too, but not opened here.
+    into an image, a folder of images into a folder), and a live source is shown in a window where there is a
+    display. An output that is a folder, or has no suffix, takes files of those names.
+    A stream that the user gave a name is called that instead of its stem. Masks, events and recordings are
+    outputs too, but not opened by their addresses.
     """
+    output, save_json = spec.files().get("output"), spec.files().get("save_json")
     default_name = _default_name(info)
-    if name:
-        default_name = default_name.replace(default_stem(info), f"{safe_name(name)}.edgevision", 1)
+    if spec.name:
+        default_name = default_name.replace(default_stem(info), f"{safe_name(spec.name)}.edgevision", 1)
     pictures: list[str] = []
-    hint = ""
-    named = display or is_watched or any(path is not None for path in (output, save_json, save_masks))
-    if display or (not named and info.is_live and why_no_display() is None):
-        pictures.append("window")
-        hint = "(q in the window or Ctrl-C ends)"
-    elif not named and info.is_live:
-        hint = f"({why_no_display()}; --output out.mp4 records; Ctrl-C ends)"
+    named = spec.display or spec.is_watched or bool(spec.files()) or spec.save_masks is not None
+    no_window = "" if named or not info.is_live else why_no_display() or ""
+    if spec.display or (not named and info.is_live and not no_window):
+        pictures.append(WINDOW)
     if output is not None:
         pictures.append(str(output / default_name if names_folder(output) else output))
     elif not named and not info.is_live:
@@ -63,9 +59,9 @@ def plan_outputs(
     records = None
     if save_json is not None:
         named_folder = names_folder(save_json)
-        stem = f"{safe_name(name)}.edgevision" if name else default_stem(info)
+        stem = f"{safe_name(spec.name)}.edgevision" if spec.name else default_stem(info)
         records = str(save_json / f"{stem}.jsonl" if named_folder else save_json)
-    return OutputPlan(tuple(pictures), records, hint)
+    return OutputPlan(tuple(pictures), records, no_window)
 
 
 def make_folder(path: Path) -> None:
@@ -108,37 +104,55 @@ def safe_name(name: str) -> str:
     return letters.strip("_.") or "live"
 
 
-def check_named_outputs(
-    outputs: dict[str, Path | None], inputs: Sequence[str], sources: int, overwrite: bool
-) -> None:
+def check_files(outputs: Sequence[tuple[str, Path]], inputs: Sequence[str], overwrite: bool) -> None:
     """Refuses what can be refused before anything is opened, and makes the folders that were named.
 
     Args:
-        outputs: each option and what it names.
+        outputs: each setting and what it names; once for every stream that has it.
         inputs: files that are read, which no output may replace.
-        sources: how many sources there are; several need folders.
         overwrite: True lets outputs be replaced.
 
     Raises:
-        UsageError: two outputs, or an output and an input, are the same file.
+        UsageError: two outputs, or an output and an input, are the same file, or several streams share one.
         OutputExistsError, SinkError: see :func:`edgevision.files.refuse_existing`.
     """
     taken: dict[Path, str] = {}
-    for option, path in outputs.items():
-        if path is None:
-            continue
+    for (setting, path), count in Counter(outputs).items():
         place = path.resolve()
-        if place in taken and not place.is_dir():
-            raise UsageError(f"{taken[place]} and {option} both name {path}; choose different files")
-        taken[place] = option
+        if taken.setdefault(place, setting) != setting and not place.is_dir():
+            raise UsageError(f"`{taken[place]}` and `{setting}` both name {path}; choose different files")
         for name in inputs:
             if Path(name).is_file() and path.exists() and path.samefile(name):
-                raise UsageError(f"{option} {path} would overwrite an input; choose another name")
-        if option != "--stats" and names_folder(path):
+                raise UsageError(f"`{setting}` {path} would overwrite an input; choose another name")
+        if setting != "stats" and names_folder(path):
             make_folder(path)
             continue
-        if sources > 1 and option != "--stats":
-            raise UsageError(f"{option} {path}: {sources} sources need a folder, not one file")
+        if count > 1:
+            raise UsageError(f"`{setting}` {path}: {count} sources need a folder, not one file")
         if is_pattern(str(path)):
             make_folder(path.parent)
         refuse_existing(path, overwrite or is_pattern(str(path)))
+
+
+def check_events(address: str, streams: int, overwrite: bool) -> None:
+    """Refuses an address of events that cannot be used, before anything is opened.
+
+    Args:
+        address: a ``.jsonl`` file, a folder or a broker.
+        streams: how many streams send their events there.
+        overwrite: True lets the file be replaced.
+
+    Raises:
+        UsageError: it is no address, or one file for several streams.
+        SinkError: the file exists or its folder does not.
+    """
+    if "://" in address:
+        BrokerAddress.parse(address)
+    elif not names_folder(Path(address)):
+        if not address.endswith(".jsonl"):
+            raise UsageError(
+                f"events cannot go to '{address}'; expected a .jsonl file, a folder or mqtt://host/prefix"
+            )
+        if streams > 1:
+            raise UsageError(f"`events` {address}: several streams need a folder, not one file")
+        refuse_existing(address, overwrite)

@@ -1,107 +1,112 @@
-"""What was asked of ``edgevision run``, and what of it is refused before anything is opened."""
+"""What a run is asked to do, checked where it is made."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from edgevision.cli.plans import PlanPolicy
 from edgevision.drawing.overlay import check_opacity
 from edgevision.engines import check_engine_name
 from edgevision.errors import UsageError
-from edgevision.model import check_conf_threshold
+from edgevision.model import DEFAULT_CONF_THRESHOLD, check_conf_threshold
 from edgevision.service.service import Service
-from edgevision.session.outputs import check_named_outputs
-from edgevision.session.spec import StreamSpec, read_streams
-from edgevision.session.watchers import check_events
+from edgevision.session.outputs import check_events, check_files
+from edgevision.session.spec import StreamSpec
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of ``edgevision run``; its help says what they mean.
+@dataclass(frozen=True, slots=True)
+class PlanPolicy:
+    """What the user allows with TensorRT plans.
 
     Attributes:
-        sources: each with the outputs of ``defaults``; empty where ``streams`` names a file.
-        defaults: what holds for every stream; its source is empty.
+        trust: load one that was not built here.
+        rebuild: build one that does not fit again.
     """
 
-    sources: Sequence[str]
-    streams: Path | None
-    defaults: StreamSpec
-    models: Sequence[str]
-    fallback_model: str | None
-    engine: str
-    plans: PlanPolicy
-    threads: int | None
-    conf_threshold: float
-    classes: Sequence[str] | None
-    alpha: float
-    max_frames: int | None
-    stats: Path | None
-    overwrite: bool
-    service: Service
+    trust: bool = False
+    rebuild: bool = False
 
 
-def check_request(request: Request) -> None:
-    check_conf_threshold(request.conf_threshold)
-    check_engine_name(request.engine)
-    check_opacity(request.alpha)
-    request.service.check()
-    if request.max_frames is not None and request.max_frames < 1:
-        raise UsageError(f"--max-frames {request.max_frames} is impossible; expected 1 or more")
-    if request.threads is not None and request.threads < 1:
-        raise UsageError(f"--threads {request.threads} is impossible; expected 1 or more")
-    if request.streams is None and not request.sources:
-        raise UsageError(
-            "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"
-        )
-    if any(not source.strip() for source in request.sources):
-        raise UsageError("--source is empty; expected a file, a folder, webcam, an address or demo")
-    if request.streams is not None:
-        given = {**request.defaults.files(), "--save-masks": request.defaults.save_masks}
-        named = [option for option, path in given.items() if path is not None]
-        clashes = ["--source"] if request.sources else named
-        if clashes:
-            raise UsageError(
-                f"--streams and {clashes[0]} do not go together; {request.streams} says it for each stream"
-            )
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """A run: streams through models; the help of ``edgevision run`` says what each field means.
 
+    Attributes:
+        streams: what runs together.
+        models: names or paths; by default the first detector that ships.
+        conf_threshold: detections below this score are left out, 0..1.
+        classes: only these; None for all.
+        stats: write the statistics of each stream here as JSON.
+        service: how the run is watched from outside.
 
-def plan_rounds(request: Request) -> list[list[StreamSpec]]:
-    """The streams that run together, and these groups in turn."""
-    defaults = request.defaults
-    if request.streams is not None:
-        together = read_streams(request.streams, defaults)
-    else:
-        together = [msgspec.structs.replace(defaults, source=source) for source in request.sources]
-    for spec in together:
-        _ = spec.max_latency_ms, spec.recording  # refused before anything is opened
-    if request.fallback_model is not None and all(spec.max_latency is None for spec in together):
-        raise UsageError("--fallback-model is what --max-latency may fall back on; give both")
-    expanded = [expand_sources(spec.source) for spec in together]
-    if len(together) == 1:
-        return [[msgspec.structs.replace(together[0], source=uri)] for uri in expanded[0]]
-    for spec, uris in zip(together, expanded, strict=True):
-        if len(uris) > 1:
-            raise UsageError(f"{spec.source} is {len(uris)} videos; run a folder of videos by itself")
-    return [together]
+    Raises:
+        UsageError: a value is not valid, or is given without the one that it belongs to.
+    """
 
+    streams: Sequence[StreamSpec]
+    models: Sequence[str] = ()
+    fallback_model: str | None = None
+    engine: str = "auto"
+    plans: PlanPolicy = PlanPolicy()
+    threads: int | None = None
+    conf_threshold: float = DEFAULT_CONF_THRESHOLD
+    classes: Sequence[str] | None = None
+    alpha: float = 0.45
+    max_frames: int | None = None
+    stats: Path | None = None
+    overwrite: bool = False
+    service: Service = Service()  # noqa: RUF009  (frozen)
 
-def check_outputs(request: Request, specs: Sequence[StreamSpec], models: Sequence[Path]) -> None:
-    for spec in specs:
-        check_events(spec.events, request.streams is None and len(specs) > 1, request.overwrite)
-    for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
-        refuse_existing_folder(Path(folder), request.overwrite)
-    inputs = [*(spec.source for spec in specs), *map(str, models)]
-    if request.streams is None:
-        shared = {**request.defaults.files(), "--stats": request.stats}
-        check_named_outputs(shared, inputs, len(specs), request.overwrite)
-    else:
-        check_named_outputs({"--stats": request.stats}, inputs, 1, request.overwrite)
-        for spec in specs:
-            check_named_outputs(spec.files(), inputs, 1, request.overwrite)
+    def __post_init__(self) -> None:
+        if not self.streams:
+            raise UsageError("no source; expected at least one in `streams`")
+        check_conf_threshold(self.conf_threshold)
+        check_engine_name(self.engine)
+        check_opacity(self.alpha)
+        for name, number in (("max_frames", self.max_frames), ("threads", self.threads)):
+            if number is not None and number < 1:
+                raise UsageError(f"`{name}` {number} is impossible; expected 1 or more")
+        if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
+            raise UsageError("`fallback_model` is what `max_latency` may fall back on; give both")
+
+    def groups(self) -> list[list[StreamSpec]]:
+        """The streams that run together; the videos of a folder, alone, are groups that run in turn.
+
+        Raises:
+            SourceError: a folder or pattern holds nothing to show.
+            UsageError: one of several sources is a folder of videos.
+        """
+        expanded = [expand_sources(spec.source) for spec in self.streams]
+        if len(expanded) == 1:
+            return [[msgspec.structs.replace(self.streams[0], source=uri)] for uri in expanded[0]]
+        for spec, uris in zip(self.streams, expanded, strict=True):
+            if len(uris) > 1:
+                raise UsageError(f"{spec.source} is {len(uris)} videos; run a folder of videos by itself")
+        return [list(self.streams)]
+
+    def check_outputs(self, specs: Sequence[StreamSpec], models: Sequence[Path]) -> None:
+        """Refuses what can be refused before anything is opened, and makes the folders that were named.
+
+        Args:
+            specs: every stream.
+            models: files that no output may replace.
+
+        Raises:
+            UsageError: two outputs, or an output and an input, are the same file, or several streams share
+                an output that takes one.
+            OutputExistsError, SinkError: it exists, or cannot be made.
+        """
+        for address, count in Counter(one for spec in specs for one in spec.events).items():
+            check_events(address, count, self.overwrite)
+        for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
+            refuse_existing_folder(Path(folder), self.overwrite)
+        outputs = [output for spec in specs for output in spec.files().items()]
+        if self.stats is not None:
+            outputs.append(("stats", self.stats))
+        check_files(outputs, [*(spec.source for spec in specs), *map(str, models)], self.overwrite)

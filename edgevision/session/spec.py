@@ -1,4 +1,4 @@
-"""Which streams a run has: from the options, or from a YAML file."""
+"""What a user asks of one stream: in Python, on the command line, or in a YAML file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from edgevision.config import load_config
+from edgevision.config import build_config, read_document
 from edgevision.errors import ConfigError, UsageError
 from edgevision.recording.limits import Rotation, parse_rotation
 from edgevision.units import duration_s, parse_seconds, parse_size
@@ -38,13 +39,17 @@ class RecordingPlan:
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One stream as the user asks for it; the options of ``edgevision run`` say what the fields mean.
+    """One stream as the user asks for it; the help of ``edgevision run`` says what each field means.
 
     Attributes:
+        source: an address; see :func:`edgevision.video.open_source`.
         name: for people, and of default outputs; the source's where empty.
         max_latency: with its unit, as in ``150ms``; a number alone is read, to be refused in plain words.
-        events: files and brokers that are told what objects do.
+        events: files and brokers that events are sent to.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
+
+    Raises:
+        UsageError: a value is not valid, or one is given without the one that it belongs to.
     """
 
     source: str
@@ -65,6 +70,18 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     pre: str | None = None
     post: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise UsageError("`source` is empty; expected a file, a folder, webcam, an address or demo")
+        for owner, fields in _BELONGS_TO.items():
+            for name in fields:
+                if getattr(self, name) is not None and not getattr(self, owner):
+                    raise UsageError(f"`{name}` needs `{owner}`")
+        if self.max_latency is not None:
+            _latency_ms(self.max_latency)
+        if self.record is not None:
+            self._plan_recording(self.record)
+
     @property
     def is_tracked(self) -> bool:
         return self.track or self.zones is not None or bool(self.events)
@@ -76,26 +93,22 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def recording(self) -> RecordingPlan | None:
-        """What ``--record`` and the options around it ask for.
+        """What ``record`` and the fields around it ask for."""
+        return None if self.record is None else self._plan_recording(self.record)
 
-        Raises:
-            UsageError: a size or time is none, or an option lacks the one that it belongs to.
-        """
-        clips = {"--pre": self.pre, "--post": self.post}
-        files = {"--rotate": self.rotate, "--keep": self.keep, "--record-on": self.record_on}
-        for options, needed, is_given in (
-            (files, "--record DIR", self.record is not None),
-            (clips, "--record-on CLASSES", self.record_on is not None),
-        ):
-            stray = [option for option, text in options.items() if text is not None]
-            if stray and not is_given:
-                raise UsageError(f"{stray[0]} needs {needed}")
-        if self.event_pictures is not None and not self.events:
-            raise UsageError("--event-pictures needs --events FILE or BROKER")
-        if self.record is None:
-            return None
+    @property
+    def max_latency_ms(self) -> float | None:
+        """The bound in milliseconds."""
+        return None if self.max_latency is None else _latency_ms(self.max_latency)
+
+    def files(self) -> dict[str, Path]:
+        """The outputs that may name a file, by their fields."""
+        named = {"output": self.output, "save_json": self.save_json}
+        return {field: Path(path) for field, path in named.items() if path is not None}
+
+    def _plan_recording(self, folder: str) -> RecordingPlan:
         return RecordingPlan(
-            folder=Path(self.record),
+            folder=Path(folder),
             rotation=parse_rotation(self.rotate or _ROTATE),
             keep=None if self.keep is None else parse_size(self.keep),
             classes=None if self.record_on is None else listed(self.record_on),
@@ -103,44 +116,23 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             post_s=parse_seconds(self.post or _POST),
         )
 
-    @property
-    def max_latency_ms(self) -> float | None:
-        """The bound in milliseconds.
 
-        Raises:
-            UsageError: it is no time.
-        """
-        if self.max_latency is None:
-            return None
-        try:
-            seconds = duration_s(str(self.max_latency))
-        except ValueError as error:
-            raise UsageError(f"--max-latency {self.max_latency}: expected {error}") from None
-        if seconds <= 0:
-            raise UsageError(f"--max-latency {self.max_latency}: expected a time above 0, as in 150ms")
-        return seconds * 1e3
-
-    def files(self) -> dict[str, Path | None]:
-        """The outputs that may name a file, by their options."""
-        named = {"--output": self.output, "--save-json": self.save_json}
-        return {option: None if path is None else Path(path) for option, path in named.items()}
+_BELONGS_TO = {
+    "record": ("rotate", "keep", "record_on"),
+    "record_on": ("pre", "post"),
+    "events": ("event_pictures",),
+}
+"""Fields that mean something only where the first is given."""
 
 
-_INHERITED = (
-    "display",
-    "track",
-    "zones",
-    "max_latency",
-    "events",
-    "event_pictures",
-    "record",
-    "rotate",
-    "keep",
-    "record_on",
-    "pre",
-    "post",
-)
-"""What a stream of a file takes from the command line where it says nothing of its own."""
+def _latency_ms(text: str | int | float) -> float:
+    try:
+        seconds = duration_s(str(text))
+    except ValueError as error:
+        raise UsageError(f"`max_latency` {text}: expected {error}") from None
+    if seconds <= 0:
+        raise UsageError(f"`max_latency` {text}: expected a time above 0, as in 150ms")
+    return seconds * 1e3
 
 
 class StreamsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,31 +141,52 @@ class StreamsFile(msgspec.Struct, frozen=True, kw_only=True):
     streams: list[StreamSpec]
 
 
-def read_streams(path: Path, defaults: StreamSpec) -> list[StreamSpec]:
-    """The streams of a file; what one leaves open is as in ``defaults``.
+def read_streams(path: Path, defaults: dict[str, Any]) -> list[StreamSpec]:
+    """The streams of a file.
+
+    Args:
+        path: the YAML file.
+        defaults: fields of :class:`StreamSpec` for the streams that do not set them.
 
     Raises:
-        ConfigError: the file is unreadable, has an unknown key, no stream, or a name twice.
+        ConfigError: the file is unreadable, has an unknown key, no stream, a name twice, or a stream that
+            is not valid.
     """
-    streams = load_config(path, StreamsFile).streams
+    document = read_document(path)
+    entries = document.get("streams")
+    if isinstance(entries, list):
+        document["streams"] = entries = [_filled(entry, defaults) for entry in entries]
+    try:
+        streams = build_config(document, StreamsFile, str(path)).streams
+    except ConfigError:
+        raise
+    except UsageError as error:
+        raise ConfigError(f"{path}: streams.{_first_refused(entries or [])}: {error}") from None
     if not streams:
         raise ConfigError(f"{path}: no stream; expected at least one under 'streams', with its 'source'")
-    for position, spec in enumerate(streams):
-        if not spec.source.strip():
-            raise ConfigError(f"{path}: streams.{position} has an empty source")
-        try:
-            _ = spec.max_latency_ms
-        except UsageError as error:
-            raise ConfigError(f"{path}: streams.{position}: {error}") from None
     for name, count in Counter(spec.name for spec in streams if spec.name).items():
         if count > 1:
             raise ConfigError(f"{path}: {count} streams are called '{name}'; results could not be told apart")
-    return [
-        msgspec.structs.replace(
-            spec, **{name: getattr(spec, name) or getattr(defaults, name) for name in _INHERITED}
-        )
-        for spec in streams
-    ]
+    return streams
+
+
+def _filled(entry: Any, defaults: dict[str, Any]) -> Any:
+    if not isinstance(entry, dict):  # which is refused in a moment
+        return entry
+    return {**defaults, **{name: value for name, value in entry.items() if value is not None}}
+
+
+def _first_refused(entries: Sequence[Any]) -> int:
+    """Position of the first entry that :class:`StreamSpec` refuses; msgspec does not name it."""
+    return next(position for position, entry in enumerate(entries) if _is_refused(entry))
+
+
+def _is_refused(entry: Any) -> bool:
+    try:
+        msgspec.convert(entry, StreamSpec)
+    except UsageError:
+        return True
+    return False
 
 
 def listed(text: str) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.pipeline import Stream, ThreadBudget
-from edgevision.session.models import RunModels
-from edgevision.session.outputs import OutputPlan, default_stem, make_folder, plan_outputs
+from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, make_folder, plan_outputs
+from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
@@ -22,49 +22,23 @@ from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manner:
-    """What holds for every stream of a run.
-
-    Attributes:
-        conf_threshold: what the user wants to see; the models run lower where somebody tracks.
-        alpha: opacity of class maps.
-        max_frames: of each stream.
-        overwrite: outputs may be replaced.
-        several: there is more than one stream, together or in turn.
-        budget: threads.
-    """
-
-    conf_threshold: float
-    alpha: float
-    max_frames: int | None
-    overwrite: bool
-    several: bool
-    budget: ThreadBudget
-    taken: set[str] = field(default_factory=set)
-    """Outputs that streams of this run write already."""
-
-    def claim(self, place: str) -> bool:
-        """Takes an output for a stream; False where another has it."""
-        is_free = place not in self.taken
-        self.taken.add(place)
-        return is_free
-
-
 @dataclass(frozen=True, slots=True)
 class OpenedStream:
     """A stream that can run.
 
     Attributes:
+        stream: for the pipeline.
         outputs: names of the files that it writes.
         total: frames to expect, or None where nobody knows.
-        hint: a remark for people who watch.
+        has_window: it is shown to a person.
+        no_window: why it is not, where it would be by default; else empty.
     """
 
     stream: Stream
-    outputs: list[str]
+    outputs: tuple[str, ...]
     total: int | None
-    hint: str
+    has_window: bool
+    no_window: str
 
 
 def open_sources(
@@ -99,12 +73,7 @@ def open_sources(
 
 
 def open_stream(
-    spec: StreamSpec,
-    source: Source,
-    name: str,
-    models: RunModels,
-    manner: Manner,
-    opened: contextlib.ExitStack,
+    spec: StreamSpec, source: Source, name: str, shared: Shared, opened: contextlib.ExitStack
 ) -> OpenedStream:
     """Makes the outputs of a source that is open.
 
@@ -112,87 +81,73 @@ def open_stream(
         spec: what the user wants of it.
         source: the source.
         name: unique in the run.
-        models: what answers.
-        manner: what holds for all.
+        shared: what all streams have in common.
         opened: closes the outputs.
 
     Raises:
         EdgeVisionError: an output cannot be made, or the request does not fit the source.
     """
-    info = source.info
+    info, request = source.info, shared.request
     if spec.max_latency is not None and not info.is_live:
         raise UsageError(
-            f"--max-latency is for live sources, of which frames may be left out; {info.name} is a recording"
+            f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
-    scene = _scene(spec, info.frame_rate, models, manner)
-    output, save_json = spec.files().values()
-    masks = None if spec.save_masks is None else Path(spec.save_masks)
-    plan = plan_outputs(info, output, save_json, spec.display, masks, spec.name, spec.is_watched)
-    sinks = _open_sinks(spec, plan, source, models, manner, opened)
-    sinks += open_watchers(
-        spec,
-        info,
-        models.classes,
-        manner.conf_threshold,
-        claim=manner.claim,
-        several=manner.several,
-        overwrite=manner.overwrite,
-        threads=manner.budget.encode,
-        opened=opened,
-    )
-    detectors = models.detectors
+    scene = _scene(spec, info.frame_rate, shared)
+    plan = plan_outputs(spec, info)
+    sinks = _open_sinks(spec, plan, source, shared, opened)
+    sinks += open_watchers(spec, info, shared, opened)
+    detectors = shared.models.detectors
     is_drawn = bool(plan.pictures) or spec.record is not None
+    has_weaker = shared.models.runs_below(request.conf_threshold)
     stream = Stream(
         source=source,
         sinks=sinks,
-        overlays=[Overlay(one.manifest, manner.alpha) for one in detectors] if is_drawn else [],
+        overlays=[Overlay(one.manifest, request.alpha) for one in detectors] if is_drawn else [],
         name=name,
         scene=scene,
-        min_score=manner.conf_threshold
-        if scene is None and models.runs_below(manner.conf_threshold)
-        else None,
-        max_frames=manner.max_frames,
+        min_score=request.conf_threshold if scene is None and has_weaker else None,
+        max_frames=request.max_frames,
         max_latency_ms=spec.max_latency_ms,
         show_status=info.is_live,
     )
-    expected = [count for count in (info.frame_count, manner.max_frames) if count is not None]
-    total = min(expected) if expected and not (info.is_live and manner.max_frames is None) else None
-    return OpenedStream(stream, [sink.name for sink in sinks if sink.name != "window"], total, plan.hint)
+    expected = [count for count in (info.frame_count, request.max_frames) if count is not None]
+    return OpenedStream(
+        stream,
+        outputs=tuple(sink.name for sink in sinks if sink.name != WINDOW),
+        total=min(expected) if expected and not (info.is_live and request.max_frames is None) else None,
+        has_window=WINDOW in plan.pictures,
+        no_window=plan.no_window,
+    )
 
 
-def _scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, manner: Manner) -> Scene | None:
+def _scene(spec: StreamSpec, frame_rate: float | None, shared: Shared) -> Scene | None:
     if not spec.is_tracked:
         return None
+    models = shared.models
     if all(one.manifest.task != "detection" for one in models.detectors):
         raise UsageError(
-            f"--track, --zones and --events need a detection model; {', '.join(models.names)} is none"
+            f"`track`, `zones` and `events` need a detection model; {', '.join(models.names)} is none"
         )
     classes = [name for names in models.classes for name in names]
     layout = None if spec.zones is None else load_zones(spec.zones, classes)
-    return Scene(models.classes, manner.conf_threshold, frame_rate, layout)
+    return Scene(models.classes, shared.request.conf_threshold, frame_rate, layout)
 
 
 def _open_sinks(
-    spec: StreamSpec,
-    plan: OutputPlan,
-    source: Source,
-    models: RunModels,
-    manner: Manner,
-    opened: contextlib.ExitStack,
+    spec: StreamSpec, plan: OutputPlan, source: Source, shared: Shared, opened: contextlib.ExitStack
 ) -> list[Sink]:
-    info = source.info
+    info, models = source.info, shared.models
     for picture in plan.pictures:
         if is_pattern(picture):
             make_folder(Path(picture).parent)
     addresses = [*plan.pictures, *filter(None, [plan.records])]
     for address in addresses:
-        place = address if address == "window" else str(Path(address).resolve())
-        if place != "window" and not manner.claim(place):
+        if address != WINDOW and not shared.claim(str(Path(address).resolve())):
             raise UsageError(
-                f"two streams write {address}; give them outputs of their own, or a name each in --streams"
+                f"two streams write {address}; give them outputs of their own, or a name each in `streams`"
             )
     # Who only watches wants the recording's own speed; who also records wants it done.
-    alone = addresses == ["window"] and spec.save_masks is None and not spec.is_watched and not manner.several
+    is_only_watched = addresses == [WINDOW] and spec.save_masks is None and not spec.is_watched
     sinks = [
         opened.enter_context(
             open_sink(
@@ -200,18 +155,18 @@ def _open_sinks(
                 info=info,
                 classes=models.classes,
                 models=models.names,
-                overwrite=manner.overwrite,
-                encoder_threads=manner.budget.encode,
-                paced=alone and not info.is_live,
+                overwrite=shared.request.overwrite,
+                encoder_threads=shared.budget.encode,
+                paced=is_only_watched and not shared.several and not info.is_live,
             )
         )
         for address in addresses
     ]
     if spec.save_masks is not None:
         folder = Path(spec.save_masks)
-        if manner.several:
+        if shared.several:
             folder.mkdir(exist_ok=True)
             folder /= spec.name or default_stem(info)
-        sink = MaskSink(folder, info, models.names, models.segmenters(), manner.overwrite)
+        sink = MaskSink(folder, info, models.names, models.segmenters(), shared.request.overwrite)
         sinks.append(opened.enter_context(sink))
     return sinks

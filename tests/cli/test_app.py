@@ -7,7 +7,7 @@ import pytest
 from edgevision import __version__, zoo
 from edgevision.cli import main
 from edgevision.cli.app import EXIT_BUG
-from edgevision.errors import EdgeVisionError, UsageError
+from edgevision.errors import ConfigError, EdgeVisionError, UsageError
 from tests.support.models import write_bright_segmenter, write_colour_model
 
 
@@ -72,6 +72,39 @@ def test_an_error_is_one_line_and_its_exit_code(call, failing, error, code):
 def test_an_error_of_several_lines_becomes_one(call, failing):
     failing(EdgeVisionError("first\n  second\n"))
     assert call("models")[2] == "error: first second\n"
+
+
+def test_a_setting_is_called_by_the_option_of_the_command_that_runs(call, failing):
+    failing(UsageError("`json` and `as_json`: `record_on` needs `as_json`"))
+    assert call("models")[2] == "error: --json and --json: `record_on` needs --json\n"
+    failing(ConfigError("a.yaml: `json` is not a key"))
+    assert call("models")[2] == "error: a.yaml: `json` is not a key\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--keep", "1GB"], "--keep needs --record"),
+        (["--metrics-host", "0.0.0.0"], "--metrics-host 0.0.0.0 needs --metrics-port"),
+        (
+            ["--output", "a.mp4", "--stats", "a.mp4"],
+            "--output and --stats both name a.mp4; choose different files",
+        ),
+        (["--max-frames", "0"], "--max-frames 0 is impossible; expected 1 or more"),
+    ],
+)
+def test_a_wrong_setting_of_the_library_is_a_wrong_option_here(call, place, arguments, message):
+    assert call("run", "--source", "demo", *arguments) == (2, "", f"error: {message}\n")
+    assert list(place.iterdir()) == []
+
+
+def test_a_command_of_a_group_knows_its_options(call, monkeypatch):
+    from edgevision.cli import app
+
+    monkeypatch.setattr(app.Commands, "running", None)
+    call("data", "check", "--help")
+    names = {parameter.name for parameter in app.Commands.running.params}
+    assert "images" in names
 
 
 def test_a_bug_is_one_line_that_asks_for_a_report(call, failing):

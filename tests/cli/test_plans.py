@@ -10,11 +10,12 @@ import pytest
 
 import edgevision.export.plans.compile
 from edgevision.cli import main
-from edgevision.cli.plans import PlanPolicy, open_engine
+from edgevision.cli.any_model import open_engine
 from edgevision.engines.fake import fake_manifest
 from edgevision.engines.trt.plan import write_plan
 from edgevision.engines.trt.trust import record_built_plan
 from edgevision.errors import EngineMismatchError
+from edgevision.session.request import PlanPolicy
 from edgevision.zoo import default_model
 from tests.support.gpu import GpuMachine, plan_info
 from tests.support.tensorrt_fake import fake_plan

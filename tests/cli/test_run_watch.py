@@ -165,9 +165,9 @@ def test_streams_of_a_file_say_it_each_for_themselves(run, material, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rotate", "10m"], "--rotate needs --record DIR"),
-        (["--keep", "1GB"], "--keep needs --record DIR"),
-        (["--record", "r", "--pre", "5s"], "--pre needs --record-on CLASSES"),
+        (["--rotate", "10m"], "--rotate needs --record"),
+        (["--keep", "1GB"], "--keep needs --record"),
+        (["--record", "r", "--pre", "5s"], "--pre needs --record-on"),
         (["--record", "r", "--rotate", "ten"], "cannot rotate at 'ten'"),
         (["--record", "r", "--keep", "20"], "'20' is no size"),
         (["--record", "r", "--record-on", "red", "--post", "5"], "'5' is no duration"),

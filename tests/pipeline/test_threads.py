@@ -40,3 +40,19 @@ def test_opencv_starts_no_threads_of_its_own():
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
+
+
+def test_opencv_is_put_back_by_the_last_run_that_ends():
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        budget = ThreadBudget.of(4)
+        first, second = budget.applied(), budget.applied()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        second.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)

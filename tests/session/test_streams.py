@@ -128,12 +128,12 @@ def test_streams_of_a_file(run, material):
             "unknown key 'streams.0.outptu'; did you mean 'output'",
         ),
         ("streams:\n- name: gate", "missing required field `source`"),
-        ("streams:\n- source: ''", "streams.0 has an empty source"),
+        ("streams:\n- source: ''", "streams.0: `source` is empty"),
         ("streams:\n- {source: a, name: x}\n- {source: b, name: x}", "2 streams are called 'x'"),
         ("- source: a.mp4", "expected keys and values"),
         (
             "streams:\n- {source: a, max_latency: 150}",
-            "streams.0: --max-latency 150: expected a time with its unit, such as 150ms",
+            "streams.0: `max_latency` 150: expected a time with its unit, such as 150ms",
         ),
     ],
 )

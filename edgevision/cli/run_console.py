@@ -1,0 +1,260 @@
+"""What people see while a run goes on, and after it. All of it goes to stderr."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from edgevision.cli.app import error_text
+from edgevision.cli.console import say
+from edgevision.cli.signals import stop_on_signals
+from edgevision.errors import EdgeVisionError
+from edgevision.pipeline import RunStatistics, StopRequest, StreamState, StreamStatistics
+from edgevision.pipeline.ledger import DropReason
+from edgevision.session.run import SessionObserver, StreamOutcome
+from edgevision.session.streams import OpenedStream
+
+Report = Callable[[RunStatistics], None]
+_PLAIN_EVERY_S = 10.0
+_SETTLED = 10  # frames
+_DROPS = {
+    DropReason.NEWER_FRAME.value: "passed over for a newer frame",
+    DropReason.LATENCY.value: "left out to hold the latency",
+    DropReason.SHUTDOWN.value: "read ahead, not processed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLine:
+    """A stream that people watch.
+
+    Attributes:
+        name: of the stream.
+        is_live: whether rate and latency are worth a line.
+        total: frames to expect, or None where nobody knows.
+        hint: a remark at the end of the line.
+    """
+
+    name: str
+    is_live: bool
+    total: int | None
+    hint: str = ""
+
+
+@contextmanager
+def show_progress(watched: Sequence[ProgressLine], console: Console) -> Iterator[Report]:
+    """A line for each stream: a bar with the time left for a file, rate and latency for a live source.
+
+    Args:
+        watched: the streams, in the order of the statistics.
+        console: where to; a plain line now and then where it is not a terminal.
+    """
+    if not console.is_terminal:
+        yield _plain_lines(watched, console)
+        return
+    known = all(one.total is not None for one in watched)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        *((BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if known else (SpinnerColumn(),)),
+        TextColumn("{task.fields[figures]}", markup=False),
+    )
+    with Bar(*columns, console=console, transient=True, refresh_per_second=5) as bar:
+        tasks = [bar.add_task(one.name, total=one.total, figures=_figures(None, one)) for one in watched]
+
+        def report(run: RunStatistics) -> None:
+            for task, stream, one in zip(tasks, run.streams, watched, strict=True):
+                bar.update(task, completed=stream.written, figures=_figures(stream, one))
+
+        yield report
+
+
+def _plain_lines(watched: Sequence[ProgressLine], console: Console) -> Report:
+    """For logs: a line at the start and every ten seconds of a live source, silence for a file."""
+    last = dict.fromkeys(range(len(watched)), float("-inf"))
+
+    def report(run: RunStatistics) -> None:
+        now = time.monotonic()
+        for i, (stream, one) in enumerate(zip(run.streams, watched, strict=True)):
+            if one.is_live and _is_under_way(stream) and now - last[i] >= _PLAIN_EVERY_S:
+                last[i] = now
+                frames = _plural("frame", stream.written)
+                line = f"{one.name}: {stream.written} {frames}  {_figures(stream, one)}"
+                say(console, line.rstrip(), **_fields(stream))
+
+    return report
+
+
+def _is_under_way(stream: StreamStatistics) -> bool:
+    is_over = stream.state in (StreamState.ENDED, StreamState.FAILED)
+    return not is_over and (stream.written > 0 or stream.state is StreamState.RECONNECTING)
+
+
+def _figures(stream: StreamStatistics | None, watched: ProgressLine) -> str:
+    if stream is None or (stream.written == 0 and stream.state is StreamState.RUNNING):
+        return f"waiting for the first frame  {watched.hint}"
+    # The first frames come out together, once the first of them has waited for everything to warm up.
+    is_settled = stream.written >= _SETTLED
+    rate = stream.recent_frames_per_second if is_settled else stream.frames_per_second
+    text = f"{rate:.1f} fps"
+    if watched.is_live:
+        text += f"  {stream.last_latency_ms:.0f} ms"
+        dropped = sum(stream.frames.dropped.values())
+        text += f"  {dropped} dropped" if dropped else ""
+    if stream.latency_control is not None and stream.latency_control.on_fallback:
+        text += "  fallback model"
+    if stream.state is not StreamState.RUNNING:
+        text += f"  {stream.state.value}"
+    return f"{text}  {watched.hint}"
+
+
+@contextmanager
+def show_log(console: Console) -> Iterator[None]:
+    """What the program logs on the way, such as a camera that is lost and comes back, goes to ``console``."""
+    handler = _ConsoleHandler(console)
+    logger = logging.getLogger("edgevision")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        say(self._console, f"{kind}: {record.getMessage()}")
+
+
+class ConsoleObserver(SessionObserver):
+    """Shows people how a session goes, and lets them end it with a signal.
+
+    Args:
+        console: where to.
+        stop: what a signal sets while streams are open.
+    """
+
+    def __init__(self, console: Console, stop: StopRequest) -> None:
+        self._console, self._stop = console, stop
+
+    def note(self, text: str) -> None:
+        say(self._console, text)
+
+    def stream_refused(self, name: str, error: EdgeVisionError) -> None:
+        say(self._console, f"warning: this stream does not run: {with_name(name, error)}")
+
+    def while_open(self) -> AbstractContextManager[None]:
+        return stop_on_signals(self._stop)
+
+    def while_running(self, streams: Sequence[OpenedStream]) -> AbstractContextManager[Report]:
+        return show_progress([_progress_line(stream) for stream in streams], self._console)
+
+    def stream_ended(self, outcome: StreamOutcome) -> None:
+        statistics = outcome.statistics
+        if statistics is not None and (outcome.error is None or statistics.written):
+            show_summary(statistics, outcome.outputs, self._console)
+
+
+def _progress_line(opened: OpenedStream) -> ProgressLine:
+    hint = ""
+    if opened.has_window:
+        hint = "(q in the window or Ctrl-C ends)"
+    elif opened.no_window:
+        hint = f"({opened.no_window}; --output out.mp4 records; Ctrl-C ends)"
+    info = opened.stream.source.info
+    return ProgressLine(opened.stream.name or info.name, info.is_live, opened.total, hint)
+
+
+def with_name(name: str, error: Exception) -> str:
+    """An error with its stream's name, which many messages hold already."""
+    text = error_text(error)
+    return text if name in text else f"{name}: {text}"
+
+
+def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Console) -> None:
+    """What was done, what was found, where the time went, and what went wrong."""
+    say(
+        console,
+        f"{stream.name}: {stream.written} {_plural('frame', stream.written)} in {stream.seconds:.1f} s "
+        f"({stream.frames_per_second:.1f} a second)",
+        stream=stream.name,
+        statistics=stream,
+    )
+    if stream.class_shares:
+        shares = (f"{name} {share:.1%}" for name, share in stream.class_shares.items())
+        say(console, f"  area: {', '.join(shares)}")
+    if stream.detections or not stream.class_shares:
+        found = ", ".join(f"{name} {count}" for name, count in stream.detections.items())
+        say(console, f"  detections: {found or 'none'}")
+    times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
+    if times:
+        say(console, f"  ms a frame by stage (they overlap): {times}")
+    if stream.is_live and stream.written:
+        latency = stream.latency
+        say(
+            console,
+            f"  latency in ms: half within {latency.p50_ms:.0f}, 95 % within {latency.p95_ms:.0f}, "
+            f"99 % within {latency.p99_ms:.0f}",
+        )
+    for reason, count in stream.frames.dropped.items():
+        say(console, f"  {_DROPS.get(reason, reason)}: {count} of the {stream.frames.captured} frames read")
+    _show_control(stream, console)
+    if stream.reconnects or stream.failed_attempts:
+        say(console, f"  lost and back: {stream.reconnects}, failed attempts: {stream.failed_attempts}")
+    if outputs and stream.written:
+        say(console, f"  written: {', '.join(outputs)}")
+    if stream.stopped in ("SIGINT", "SIGTERM", "SIGHUP"):
+        say(console, f"  ended early by {stream.stopped}; the outputs are complete up to there")
+    for note in stream.notes:
+        say(console, f"note: {note}")
+    if stream.problem:
+        say(console, f"warning: {stream.problem}")
+    if stream.skipped:
+        damaged = _plural("undecodable frame", stream.skipped)
+        say(console, f"warning: {stream.name}: skipped {stream.skipped} {damaged}")
+
+
+def _show_control(stream: StreamStatistics, console: Console) -> None:
+    control = stream.latency_control
+    if control is None:
+        return
+    bound, frames = f"{control.bound_ms:g} ms", f"{control.exceeded} of {stream.written} frames"
+    missed = 2 * control.exceeded > stream.written
+    text = f"  could not hold {bound}: {frames} took longer" if missed else f"  held {bound} but for {frames}"
+    if control.switches:
+        text += f"; the fallback model answered {control.fallback_frames}"
+    say(console, text)
+
+
+def _fields(stream: StreamStatistics) -> dict[str, object]:
+    """The figures of a status line, for a log of JSON."""
+    return {
+        "stream": stream.name,
+        "state": stream.state,
+        "frames_per_second": round(stream.recent_frames_per_second, 2),
+        "latency_ms": round(stream.last_latency_ms, 1),
+        "frames": stream.frames,
+    }
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else noun + "s"

@@ -1,0 +1,131 @@
+"""A session as a library: outcomes and callbacks, no console, no signals, nothing left behind."""
+
+import json
+import signal
+
+import cv2
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.pipeline import StopRequest
+from edgevision.session.request import RunRequest
+from edgevision.session.run import Session, SessionObserver
+from edgevision.session.spec import StreamSpec
+from tests.support.models import write_block_clip, write_colour_model
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
+    write_colour_model(folder / "colours.onnx")
+    write_block_clip(folder / "a.mp4", 6)
+    write_block_clip(folder / "b.mp4", 9)
+    (folder / "text.mp4").write_text("only text\n" * 50)
+    return folder
+
+
+class Followed(SessionObserver):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.notes, self.refused, self.ended, self.running = [], [], [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def stream_refused(self, name, error):
+        self.refused.append((name, error))
+
+    def while_running(self, streams):
+        self.running.append([stream.total for stream in streams])
+        return super().while_running(streams)
+
+    def stream_ended(self, outcome):
+        self.ended.append(outcome)
+
+
+def session(material, *names, stop=None, observer=None, request=None, **fields):
+    specs = [StreamSpec(source=str(material / name), **fields) for name in names]
+    request = RunRequest(streams=specs, models=[str(material / "colours.onnx")], **(request or {}))
+    return Session(request, observer=observer, stop=stop)
+
+
+def test_a_session_gives_outcomes_and_tells_its_observer(material, capfd, place):
+    observer = Followed()
+    outcomes = session(
+        material, "a.mp4", "b.mp4", observer=observer, save_json="out", request={"stats": place / "s.json"}
+    ).run()
+    assert [(one.statistics.written, one.error) for one in outcomes] == [(6, None), (9, None)]
+    assert [one.outputs for one in outcomes] == [("out/a.edgevision.jsonl",), ("out/b.edgevision.jsonl",)]
+    assert observer.ended == outcomes
+    assert observer.running == [[6, 9]]
+    assert observer.notes[0].startswith("colours: ONNX Runtime")
+    assert [one["written"] for one in json.loads((place / "s.json").read_text())] == [6, 9]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_session_leaves_the_process_as_it_was(material):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        found = []
+
+        class Look(SessionObserver):
+            def while_running(self, streams):
+                found.append(
+                    (cv2.getNumThreads(), [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)])
+                )
+                return super().while_running(streams)
+
+        session(material, "a.mp4", save_json="a.jsonl", observer=Look()).run()
+        assert found == [(1, handlers)]
+        assert cv2.getNumThreads() == 2
+        with pytest.raises(SourceError):
+            session(material, "text.mp4", save_json="b.jsonl").run()
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_one_bad_stream_of_several_is_an_outcome_and_the_only_one_an_error(material):
+    observer = Followed()
+    good, bad = session(material, "a.mp4", "text.mp4", save_json="out", observer=observer).run()
+    assert good.error is None
+    assert isinstance(bad.error, SourceError)
+    assert bad.statistics is None
+    assert observer.refused == [(bad.name, bad.error)]
+    with pytest.raises(SourceError):
+        session(material, "text.mp4").run()
+
+
+def test_a_stop_request_ends_it_with_its_outputs_finished(material, place):
+    stop = StopRequest()
+
+    class Stopping(SessionObserver):
+        def while_open(self):
+            stop.reason = "enough"
+            return super().while_open()
+
+    (outcome,) = session(material, "a.mp4", save_json="a.jsonl", stop=stop, observer=Stopping()).run()
+    assert outcome.statistics.stopped == "enough"
+    assert (place / "a.jsonl").is_file()
+
+
+def test_an_engine_is_opened_by_what_is_handed_in(material):
+    from edgevision.session.models import load_as_it_is
+
+    asked = []
+
+    def open_engine(path, engine, policy, threads=None, requests=1):
+        asked.append((path.name, engine, policy.rebuild))
+        return load_as_it_is(path, engine, policy, threads, requests)
+
+    request = RunRequest(
+        streams=[StreamSpec(source=str(material / "a.mp4"), save_json="a.jsonl")],
+        models=[str(material / "colours.onnx")],
+    )
+    Session(request, open_engine=open_engine).run()
+    assert asked == [("colours.onnx", "auto", False)]
