@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes constraints.txt: one file for Python 3.10-3.12 on every platform, told apart by markers.
+# Writes constraints.txt: one file for Python 3.10 and later on every platform, told apart by markers.
 #
 #   tools/constraints.sh              keeps the versions that it names already, where they still fit
 #   tools/constraints.sh --upgrade    takes the newest
@@ -13,7 +13,6 @@ cd "$(dirname "$0")/.."
 
 uv=.venv/bin/uv
 [ -x "$uv" ] || uv=uv
-extras=(demo train export openvino track mqtt metrics dev)
 
 left_out=(triton cuda-bindings cuda-core cuda-pathfinder cuda-python cuda-toolkit)
 for library in cublas cuda-cccl cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand \
@@ -23,19 +22,24 @@ done
 
 "$uv" pip compile --quiet --universal --python-version 3.10 \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-    "${extras[@]/#/--extra=}" "${left_out[@]/#/--no-emit-package=}" \
+    --extra=all --group=dev "${left_out[@]/#/--no-emit-package=}" \
     "$@" --output-file constraints.txt pyproject.toml
 if grep -nE '^(cuda|nvidia)-|://' constraints.txt; then
     echo "constraints: the lines above do not belong there; add them to left_out in $0" >&2
     exit 1
 fi
 
-# Every runtime dependency must have a wheel where the runtime is deployed. JetPack 6 is Ubuntu 22.04
-# (glibc 2.35) with Python 3.10, JetPack 7 is Ubuntu 24.04 (glibc 2.39) with Python 3.12.
-for target in 3.10/aarch64-manylinux_2_35 3.12/aarch64-manylinux_2_39 \
-    3.10/x86_64-manylinux_2_28 3.11/x86_64-manylinux_2_28 3.12/x86_64-manylinux_2_28; do
-    "$uv" pip compile --quiet --only-binary :all: --no-header --no-annotate \
-        --python-version "${target%/*}" --python-platform "${target#*/}" \
-        --constraints constraints.txt --extra=metrics pyproject.toml >/dev/null
-    echo "constraints: wheels for the whole runtime on Python ${target/\// }"
+# Everything must have wheels on a PC with any Python that pyproject.toml names, and the runtime also where it is
+# deployed. JetPack 6 is Ubuntu 22.04 (glibc 2.35) with Python 3.10, JetPack 7 is Ubuntu 24.04 (glibc 2.39) with
+# Python 3.12. TensorRT for RTX is the exception: a source package that only names its wheels.
+check_wheels() {
+    "$uv" pip compile --quiet --only-binary :all: --no-binary tensorrt-rtx-cu13 --no-header --no-annotate \
+        --python-version "$1" --python-platform "$2" --constraints constraints.txt "${@:4}" pyproject.toml >/dev/null
+    echo "constraints: wheels for $3 on Python $1 $2"
+}
+
+for version in $(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml); do
+    check_wheels "$version" x86_64-manylinux_2_28 'all extras and development' --extra=all --group=dev
 done
+check_wheels 3.10 aarch64-manylinux_2_35 'the runtime' --extra=metrics
+check_wheels 3.12 aarch64-manylinux_2_39 'the runtime' --extra=metrics

@@ -11,7 +11,7 @@ from edgevision.doctor.finding import Finding
 from edgevision.doctor.machine import Machine
 
 # Also in pyproject.toml; a test holds them together.
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 14)
 RUNTIME_PACKAGES = ("numpy", "av", "typer", "rich", "msgspec", "pyyaml")
 """What the runtime needs beside OpenCV and ONNX Runtime, which several packages provide."""
 
