@@ -49,7 +49,7 @@ def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--model", help="name or ONNX file; default: the first detector that ships")
     parser.add_argument("--plan", type=Path, help="a TensorRT plan of the model; default: built here")
-    parser.add_argument("--checkpoint", type=Path, help="default: the one beside a model that ships")
+    parser.add_argument("--checkpoint", type=Path, help="default: the one in weights/ of a model that ships")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--requests", type=int, default=300, help="of each kind")
     options = parser.parse_args()
@@ -148,7 +148,7 @@ def measure_model(
 
         add("tensorrt", lambda: tensorrt_requests(opened, model, plan, frames, bare))
         add("onnxruntime-cuda", lambda: {"onnxruntime-cuda": onnx_runtime_request(opened, model, frames)})
-        add("torch", lambda: torch_requests(checkpoint or model.with_suffix(".pt"), frames, "cuda"))
+        add("torch", lambda: torch_requests(str(checkpoint or model.stem), frames, "cuda"))
         times = take_turns(kinds, requests)
     engine_ms = statistics.median(bare) if bare else None
     latency = {name: summary(values) for name, values in times.items()}
@@ -201,15 +201,15 @@ def onnx_runtime_request(opened: ExitStack, model: Path, frames: NDArray[np.uint
     return lambda: engine.infer({INPUT_NAME: frames})
 
 
-def torch_requests(checkpoint: Path, frames: NDArray[np.uint8], device: str) -> dict[str, Request]:
+def torch_requests(checkpoint: str, frames: NDArray[np.uint8], device: str) -> dict[str, Request]:
     """The network alone, eager and compiled; pictures go to the device and one number comes back."""
     import torch
 
     from edgevision.models.backbone import normalise
-    from edgevision.training.checkpoint import load_checkpoint
+    from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
     from edgevision.training.networks import checkpoint_engine
 
-    network = checkpoint_engine(load_checkpoint(checkpoint)).model.to(device)
+    network = checkpoint_engine(load_checkpoint(find_checkpoint(checkpoint))).model.to(device)
     host = torch.from_numpy(frames)
 
     def request(forward: Callable[[Any], Any]) -> Request:

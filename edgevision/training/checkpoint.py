@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import torch
 from torch import nn
 
-from edgevision.errors import CheckpointError, SinkError
+from edgevision.errors import CheckpointError, SinkError, nearest
 from edgevision.files import atomic_path
 from edgevision.training.config import TrainingRun
 
@@ -96,6 +97,34 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(config=config, **fields)
 
 
+def find_checkpoint(name_or_path: str) -> Path:
+    """The file of a checkpoint: a path, or the name of one in the repository's folder ``weights``.
+
+    The folder is no part of an installed package: whoever trains has a clone, and a device needs none of it.
+
+    Args:
+        name_or_path: ``runs/mine/best.pt``, or ``retinanet-light`` for ``weights/retinanet-light.pt``.
+
+    Raises:
+        CheckpointError: there is neither; says which names there are, or where the weights lie.
+    """
+    path = Path(name_or_path)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    folder = Path(str(resources.files("edgevision"))).parent / "weights"
+    known = {found.stem: found for found in sorted(folder.glob("*.pt"))}
+    if name_or_path in known:
+        return known[name_or_path]
+    if known:
+        hint = nearest(name_or_path, known) or f"; expected a path, or one of: {', '.join(known)}"
+    else:
+        hint = (
+            f"; trained weights are in the folder 'weights' of a clone of edgevision, which an installed "
+            f"package lacks: give the path of its {name_or_path}.pt"
+        )
+    raise CheckpointError(f"checkpoint not found: {name_or_path}{hint}")
+
+
 def _upgrade(document: Any) -> None:
     """Format 1 knew one kind of detection data and one learning-rate factor."""
     optimiser = document["optimiser"]
@@ -111,14 +140,15 @@ def start_from(model: nn.Module, path: str, class_layer: str) -> None:
 
     Args:
         model: the network to fill.
-        path: a checkpoint of the same architecture; its classes may be others.
+        path: a checkpoint of the same architecture, or its name as in :func:`find_checkpoint`; its classes
+            may be others.
         class_layer: name of the last layer of the class prediction, which keeps its fresh weights where
             the number of classes differs.
 
     Raises:
         CheckpointError: there is no checkpoint there, or it is of another architecture.
     """
-    found, own = load_checkpoint(path).average, model.state_dict()
+    found, own = load_checkpoint(find_checkpoint(path)).average, model.state_dict()
     fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}
     missing = [key for key in {**found, **own} if key not in fitting]
     misfits = [key for key in missing if not key.startswith(f"{class_layer}.")]

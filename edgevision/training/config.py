@@ -147,7 +147,8 @@ class DetectorTraining(
     Attributes:
         name: the model's short name; outputs go to ``runs/<name>``.
         classes: class names in the order of the model's outputs.
-        initial: a checkpoint of the same architecture to start from, or empty; its classes may be others.
+        initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
+            folder ``weights``, or empty; its classes may be others.
     """
 
     name: str
@@ -176,7 +177,8 @@ class SegmenterTraining(
         classes: class names in the order of the model's outputs; the data's classes are found by name, and
             pixels of any other class are ignored.
         colours: RGB of each class; empty for colours that edgevision chooses.
-        initial: a checkpoint of the same architecture to start from, or empty; its classes may be others.
+        initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
+            folder ``weights``, or empty; its classes may be others.
     """
 
     name: str

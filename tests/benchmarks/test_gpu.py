@@ -80,7 +80,7 @@ def test_the_whole_command_writes_json(gpu, tmp_path, monkeypatch, capsys):
 def test_the_network_alone_runs_in_torch(gpu):
     model = default_model("detection")
     shape = (1, model.manifest.input_height, model.manifest.input_width, 3)
-    requests = gpu.torch_requests(model.path.with_suffix(".pt"), np.zeros(shape, np.uint8), "cpu")
+    requests = gpu.torch_requests(model.name, np.zeros(shape, np.uint8), "cpu")
     assert set(requests) == {"torch_eager", "torch_compiled"}
     assert np.isfinite(requests["torch_eager"]())
 
