@@ -28,9 +28,9 @@ from common import SHARED, Figures, machine, new_parser, report
 
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
-from edgevision.model import Batch, Detector
+from edgevision.model import Batch, Model
 from edgevision.pipeline import Stream, ThreadBudget, run_stream
-from edgevision.types import Frame, Result
+from edgevision.types import Frame, FrameResult
 from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.zoo import default_model, find_model
 
@@ -60,13 +60,13 @@ def main() -> int:
                 "model": path.stem,
                 "threads": options.threads,
                 "requests": budget.requests,
-                **measure(Detector(engine), clip, options.max_frames, options.rounds),
+                **measure(Model(engine), clip, options.max_frames, options.rounds),
             }
 
     return report(measure_model, options.json)
 
 
-def measure(detector: Detector, clip: str, max_frames: int | None, rounds: int) -> Figures:
+def measure(detector: Model, clip: str, max_frames: int | None, rounds: int) -> Figures:
     """Both speeds in turn, then the CPU time of each stage."""
     here = machine()
     whole_run(detector, clip, max_frames)  # warms up files, fonts and encoder
@@ -105,25 +105,24 @@ def reference_clip(folder: Path) -> str:
     clip = str(folder / "demo.mp4")
     with open_source("demo") as source, open_sink(clip, info=source.info) as sink:
         for frame in source:
-            sink.write(frame, frame.image, ())
+            sink.write(FrameResult(frame, ()), frame.image)
     return clip
 
 
-def whole_run(detector: Detector, clip: str, max_frames: int | None) -> float:
+def whole_run(detector: Model, clip: str, max_frames: int | None) -> float:
     """Frames per second of everything, the closing of the outputs included."""
     with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
-        sinks = [open_output(detector, source, folder, name) for name in ("out.mp4", "out.jsonl")]
+        sinks = [open_output(source, folder, name) for name in ("out.mp4", "out.jsonl")]
         overlays = [Overlay(detector.manifest)]
         stream = Stream(source=source, sinks=sinks, overlays=overlays, max_frames=max_frames)
         return run_stream(stream, [detector]).frames_per_second
 
 
-def open_output(detector: Detector, source: Source, folder: str, name: str) -> Sink:
-    classes = [detector.manifest.classes]
-    return open_sink(str(Path(folder) / name), info=source.info, classes=classes)
+def open_output(source: Source, folder: str, name: str) -> Sink:
+    return open_sink(str(Path(folder) / name), info=source.info)
 
 
-def inference(detector: Detector, batches: list[Batch]) -> float:
+def inference(detector: Model, batches: list[Batch]) -> float:
     """Frames per second of the engine alone, with all its requests in flight."""
     with ThreadPoolExecutor(detector.engine.requests) as threads:
         start = time.perf_counter()
@@ -140,7 +139,7 @@ def frames_of(clip: str, max_frames: int | None) -> Iterable[Frame]:
             yield frame
 
 
-def prepare(detector: Detector, clip: str, max_frames: int | None) -> list[Batch]:
+def prepare(detector: Model, clip: str, max_frames: int | None) -> list[Batch]:
     return [detector.prepare([frame.image]) for frame in frames_of(clip, max_frames)]
 
 
@@ -150,7 +149,7 @@ def frames_that_fit(clip: str) -> int:
     return max(1, _KEPT_BYTES // (2 * first.image.nbytes))
 
 
-def cpu_by_stage(detector: Detector, clip: str, max_frames: int | None) -> dict[str, float]:
+def cpu_by_stage(detector: Model, clip: str, max_frames: int | None) -> dict[str, float]:
     """CPU milliseconds a frame of each stage alone, its libraries' threads included, and of the whole run."""
     limit = min(max_frames or 300, frames_that_fit(clip))
     # What a stage works on is made beforehand and what it makes is thrown away, as in a run: memory that
@@ -158,11 +157,12 @@ def cpu_by_stage(detector: Detector, clip: str, max_frames: int | None) -> dict[
     kept = list(frames_of(clip, limit))
     batches = [detector.prepare([frame.image]) for frame in kept]
     outputs = [detector.infer(batch) for batch in batches]
-    results: list[tuple[Result, ...]] = [
-        tuple(detector.finish(batch, output)) for batch, output in zip(batches, outputs, strict=True)
+    results = [
+        FrameResult(frame, tuple(detector.finish(batch, output)))
+        for frame, batch, output in zip(kept, batches, outputs, strict=True)
     ]
     overlay = Overlay(detector.manifest)
-    pictures = [render(frame.image, [overlay], result) for frame, result in zip(kept, results, strict=True)]
+    pictures = [render(result, [overlay]) for result in results]
 
     def letterbox() -> None:
         for frame, batch in zip(kept, batches, strict=True):
@@ -173,17 +173,17 @@ def cpu_by_stage(detector: Detector, clip: str, max_frames: int | None) -> dict[
             detector.finish(batch, output)
 
     def draw() -> None:
-        for frame, result in zip(kept, results, strict=True):
-            render(frame.image, [overlay], result)
+        for result in results:
+            render(result, [overlay])
 
     def write(name: str) -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             open_source(clip) as source,
-            open_output(detector, source, folder, name) as sink,
+            open_output(source, folder, name) as sink,
         ):
-            for frame, picture, result in zip(kept, pictures, results, strict=True):
-                sink.write(frame, picture, result)
+            for result, picture in zip(results, pictures, strict=True):
+                sink.write(result, picture)
 
     stages: dict[str, Callable[[], object]] = {
         "decode": lambda: deque(frames_of(clip, limit), maxlen=0),

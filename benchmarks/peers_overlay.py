@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -23,7 +24,7 @@ from ultralytics.utils.plotting import Annotator, colors
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.engines import load_engine
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Detections
 from edgevision.video import open_source
 
@@ -37,7 +38,7 @@ Draw = Callable[[Any, Detections], object]
 def main() -> int:
     clip, model, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
     with load_engine(model) as engine:
-        detector = Detector(engine, 0.05)
+        detector = Model(engine, 0.05)
         pictures, found = collect(detector, clip)
         result = {
             f"{width}x{height}": measure(
@@ -49,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def collect(detector: Detector, clip: str) -> tuple[list[Any], list[Detections]]:
+def collect(detector: Model, clip: str) -> tuple[list[Any], list[Detections]]:
     """Frames with ten boxes or more, cut to their ten best."""
     pictures, found = [], []
     with open_source(clip) as source:
@@ -61,13 +62,12 @@ def collect(detector: Detector, clip: str) -> tuple[list[Any], list[Detections]]
     return pictures, found
 
 
-def drawers(detector: Detector, size: tuple[int, int]) -> dict[str, Draw]:
+def drawers(detector: Model, size: tuple[int, int]) -> dict[str, Draw]:
     """Each library as its documentation shows it, with the same text on the labels.
 
     Ours and ultralytics' lines and texts grow with the picture. Supervision's are 2 pixels and half size by
     default, on 4K too; its documentation sizes them by two functions of its own, so it runs both ways.
     """
-    names = detector.manifest.classes
     overlay = Overlay(detector.manifest)
     line = supervision.calculate_optimal_line_thickness(size)
     scale = supervision.calculate_optimal_text_scale(size)
@@ -78,10 +78,7 @@ def drawers(detector: Detector, size: tuple[int, int]) -> dict[str, Draw]:
     )
 
     def texts(found: Detections) -> list[str]:
-        return [
-            f"{names[class_id]} {score:.2f}"
-            for class_id, score in zip(found.class_ids, found.scores, strict=True)
-        ]
+        return [f"{one.name} {one.score:.2f}" for one in found]
 
     def by_supervision(annotators: tuple[Any, Any], canvas: Any, found: Detections) -> None:
         detections = supervision.Detections(found.boxes, None, found.scores, found.class_ids)
@@ -111,7 +108,7 @@ def measure(
     """Median over rounds of milliseconds a frame, the libraries taking turns."""
     width, height = size
     scale = np.array([width, height, width, height]) / np.array([*pictures[0].shape[1::-1]] * 2)
-    scaled = [Detections(each.boxes * scale, each.scores, each.class_ids) for each in found]
+    scaled = [replace(each, boxes=each.boxes * scale) for each in found]
     canvases = [cv2.resize(picture, size) for picture in pictures[:20]]
     times: dict[str, list[float]] = {name: [] for name in draw}
     for turn in range(rounds + 1):

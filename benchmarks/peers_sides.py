@@ -58,7 +58,10 @@ def main() -> int:
 
 
 class CountingSink:
-    """Takes results and does no more; with a path it writes Motion JPEG through OpenCV."""
+    """Takes results and does no more; with a path it writes Motion JPEG through OpenCV.
+
+    It does not inherit from our base class, so that the other sides do not load edgevision.
+    """
 
     name = "counting"
     closed = False
@@ -69,38 +72,35 @@ class CountingSink:
         self._path, self._rate = path, rate
         self._writer: cv2.VideoWriter | None = None
 
-    def write(self, frame: Any, picture: Any, results: Any) -> None:
-        self.boxes += len(results[0])
+    def write(self, result: Any, image: Any) -> None:
+        self.boxes += len(result.detections)
         if self._path is None:
             return
         if self._writer is None:
-            size = (picture.shape[1], picture.shape[0])
+            size = (image.shape[1], image.shape[0])
             fourcc = cv2.VideoWriter_fourcc(*"MJPG")
             self._writer = cv2.VideoWriter(str(self._path), fourcc, self._rate, size)
-        self._writer.write(picture)
+        self._writer.write(image)
+
+    def deliveries(self) -> tuple[()]:
+        return ()
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.release()
-
-    def __enter__(self) -> CountingSink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def edgevision(writing: str, clip: str, model: str, folder: Path) -> Run:
     """The pipeline that ``edgevision run`` uses, with its default settings."""
     from edgevision.drawing.overlay import Overlay
     from edgevision.engines import load_engine
-    from edgevision.model import Detector
+    from edgevision.model import Model
     from edgevision.pipeline import Stream, ThreadBudget, run_stream
     from edgevision.video import open_sink, open_source
 
     budget = ThreadBudget.of(for_throughput=True)
     budget.apply()
-    detector = Detector(load_engine(model, requests=budget.requests), CONF)
+    detector = Model(load_engine(model, requests=budget.requests), CONF)
 
     def run(limit: int | None) -> Figures:
         with open_source(clip, threads=budget.decode) as source:
@@ -122,7 +122,7 @@ def ultralytics(writing: str, clip: str, model: str, folder: Path) -> Run:
     """``predict(stream=True)`` with its default settings but the ones that make the boxes the same."""
     from ultralytics import YOLO
 
-    from edgevision.types import Frame
+    from edgevision.types import Frame, FrameResult
     from edgevision.video import open_sink, open_source
 
     yolo = YOLO(model, task="detect")
@@ -149,7 +149,7 @@ def ultralytics(writing: str, clip: str, model: str, folder: Path) -> Run:
         for result in results:
             if sink is not None:
                 picture = Frame(result.plot(), frames, round(frames * 1e9 / 30))
-                sink.write(picture, picture.image, ())
+                sink.write(FrameResult(picture, ()), picture.image)
             frames += 1
             boxes += len(result.boxes)
             for stage, elapsed_ms in result.speed.items():

@@ -35,9 +35,9 @@ from common import SHARED, Figures, machine, new_parser, report
 from edgevision.drawing.overlay import Overlay
 from edgevision.engines.base import Tensors
 from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import LedgerEntry, Pipeline, RunStatistics, StopRequest, Stream, ThreadBudget
-from edgevision.types import Detections, Frame
+from edgevision.types import Detections, Frame, FrameResult
 from edgevision.video import Sink, Source, open_sink, open_source
 from edgevision.video.base import SourceInfo, SourceReport
 
@@ -175,12 +175,12 @@ def run(
     frames: int | None = None,
 ) -> tuple[RunStatistics, float]:
     """Runs sources into H.264 and JSON lines; the statistics, and CPU milliseconds a frame."""
-    detector = Detector(Accelerator(accelerator_ms))
+    detector = Model(Accelerator(accelerator_ms))
     with tempfile.TemporaryDirectory() as folder:
         streams = [
             Stream(
                 source=source,
-                sinks=open_outputs(detector, source, Path(folder), budget.encode),
+                sinks=open_outputs(source, Path(folder), budget.encode),
                 overlays=[Overlay(detector.manifest)],
                 max_frames=frames,
                 show_status=source.info.is_live,
@@ -200,12 +200,11 @@ def run(
     return statistics, cpu * 1e3 / max(1, sum(stream.written for stream in statistics.streams))
 
 
-def open_outputs(detector: Detector, source: Source, folder: Path, threads: int) -> list[Sink]:
+def open_outputs(source: Source, folder: Path, threads: int) -> list[Sink]:
     return [
         open_sink(
             str(folder / f"{source.info.name}{suffix}"),
             info=source.info,
-            classes=[detector.manifest.classes],
             encoder_threads=threads,
         )
         for suffix in (".mp4", ".jsonl")
@@ -255,7 +254,7 @@ def reference_clip(folder: Path) -> str:
         for i in range(240):  # a soft texture that moves sideways costs about what a street costs
             part = noise[:, i // 4 : i // 4 + width // 8]
             picture = np.asarray(cv2.resize(part, _SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
-            sink.write(Frame(picture, i, i * 40_000_000, "drawn"), picture, ())
+            sink.write(FrameResult(Frame(picture, i, i * 40_000_000, "drawn"), ()), picture)
     return clip
 
 

@@ -35,13 +35,13 @@ from common import Figures, machine, new_parser, report
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
 from edgevision.engines.fake import fake_manifest
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline.ledger import FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.statistics import Stage
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.soak.process import give_back_freed_memory, give_back_now, read_sample
-from edgevision.types import Detections, Frame, Image
+from edgevision.types import Detections, Frame, FrameResult, Image
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.sources.arrays import ArraySource
@@ -65,7 +65,9 @@ class Bench:
         self.frames = self._endless()
         corners = dice.uniform(0, min(width, height) / 2, (10, 2))
         boxes = np.hstack([corners, corners + 10]).astype(np.float32)
-        self.found = Detections(boxes, np.linspace(0.9, 0.4, 10, dtype=np.float32), np.zeros(10, np.int32))
+        self.found = Detections(
+            boxes, np.linspace(0.9, 0.4, 10, dtype=np.float32), np.zeros(10, np.int32), ("a",)
+        )
 
     def _endless(self) -> Iterator[Frame]:
         for i in itertools.count():
@@ -73,7 +75,7 @@ class Bench:
 
     def feed(self, sink: Sink) -> None:
         for frame in itertools.islice(self.frames, _FRAMES):
-            sink.write(frame, frame.image, (self.found,))
+            sink.write(FrameResult(frame, (self.found,)), frame.image)
 
     def write(self, path: Path) -> None:
         with open_sink(str(path), info=self.info, overwrite=True) as sink:
@@ -107,19 +109,20 @@ def recorder(bench: Bench) -> Round:
 
 
 def jsonl(bench: Bench) -> Round:
-    sink = open_sink(str(bench.folder / "lines.jsonl"), info=bench.info, classes=[["a"]], models=["m"])
+    sink = open_sink(str(bench.folder / "lines.jsonl"), info=bench.info)
     return lambda: bench.feed(sink)
 
 
 def meters(bench: Bench) -> Round:
     times, clock, rate, ledger = TimeHistogram(), StageClock(), RateMeter(), FrameLedger()
-    tally = Tally([["a"]])
+    tally = Tally()
+    result = FrameResult(next(bench.frames), (bench.found,))
 
     def count() -> None:
         for i in range(_FRAMES):
             times.add(i)
             clock.add(Stage.DECODE, i * 1000)
-            tally.add((bench.found,))
+            tally.add(result)
             rate.tick()
             ledger.capture()
             ledger.infer()
@@ -145,7 +148,7 @@ def chaos(bench: Bench) -> Round:
 
 
 def detector(bench: Bench) -> Round:
-    model = Detector(load_engine(default_model("detection").path))
+    model = Model(load_engine(default_model("detection").path))
 
     def infer() -> None:
         for frame in itertools.islice(bench.frames, _FRAMES):
@@ -159,7 +162,7 @@ def overlay(bench: Bench) -> Round:
 
     def draw() -> None:
         for frame in itertools.islice(bench.frames, _FRAMES):
-            render(frame.image, [drawer], [bench.found], f"{frame.index} fps")
+            render(FrameResult(frame, (bench.found,)), [drawer], f"{frame.index} fps")
 
     return draw
 

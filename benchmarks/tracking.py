@@ -25,7 +25,7 @@ from typing import Any
 from common import Figures, new_parser, report
 
 from edgevision.engines import load_engine
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
@@ -46,7 +46,7 @@ def main() -> int:
 def measure(model: str, clips: Sequence[str], conf: float) -> Figures:
     """Every clip with every threshold."""
     with load_engine(find_model(model)) as engine:
-        detector = Detector(engine, min(WEAKEST))
+        detector = Model(engine, min(WEAKEST))
         return {
             "model": engine.manifest.name,
             "conf": conf,
@@ -55,7 +55,7 @@ def measure(model: str, clips: Sequence[str], conf: float) -> Figures:
         }
 
 
-def measure_clip(clip: str, detector: Detector, conf: float) -> Figures:
+def measure_clip(clip: str, detector: Model, conf: float) -> Figures:
     with open_source(clip) as source:
         frames = [(frame.time_s, detector([frame.image])[0]) for frame in source]
         rate = source.info.frame_rate
@@ -78,9 +78,9 @@ def follow(
         start = time.perf_counter()
         tracked = tracker.update(given, time_s)
         times_ms.append((time.perf_counter() - start) * 1e3)
-        for *_, track_id in tracked:
-            if track_id is not None:
-                lives.setdefault(track_id, []).append(i)
+        for one in tracked:
+            if one.track_id is not None:
+                lives.setdefault(one.track_id, []).append(i)
                 boxes += 1
     lengths = [life[-1] - life[0] + 1 for life in lives.values()]
     return {

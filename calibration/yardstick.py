@@ -18,7 +18,7 @@ from edgevision.evaluation.bootstrap import Interval, compare_ap50_mean, compare
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
 from edgevision.evaluation.predict import PixelCounts, count_pixels, ground_truth, predict_readable
 from edgevision.evaluation.segmentation import segmentation_figures
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Image
 
 OnImage = Callable[[int], None]
@@ -84,7 +84,7 @@ class DetectionYardstick:
         Raises:
             DataError: no picture can be read, or no class has enough objects.
         """
-        found = predict_readable(Detector(engine, 0.0), self.data, on_image).found
+        found = predict_readable(Model(engine, 0.0), self.data, on_image).found
         result = evaluate_detections(found, ground_truth(self.data, found), self.data.classes, self.min_boxes)
         if result.figures.ap50_mean is None:
             raise DataError(
@@ -128,7 +128,7 @@ class SegmentationYardstick:
         Raises:
             DataError: no picture can be read.
         """
-        counts = count_pixels(Detector(engine, 0.0), self.data, on_image)
+        counts = count_pixels(Model(engine, 0.0), self.data, on_image)
         return Measured(segmentation_figures(counts.matrices.sum(axis=0), counts.classes).miou, counts)
 
     def compare(self, first: Measured, second: Measured) -> Interval:

@@ -1,8 +1,8 @@
-"""From pictures to detections: letterbox, engine and contract put together.
+"""From images to detections or class maps: letterbox, engine and contract put together.
 
 Example:
     >>> with load_engine("model.onnx") as engine:  # doctest: +SKIP
-    ...     found, = Detector(engine, conf_threshold=0.4)([cv2.imread("street.jpg")])
+    ...     found, = Model(engine, conf_threshold=0.4)([cv2.imread("street.jpg")])
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Batch:
     geometry: tuple[Letterbox, ...]
 
 
-class Detector:
+class Model:
     """A model that takes pictures of any size and answers in their own pixels.
 
     The three steps of a call can be run apart, so that a pipeline can overlap and time them. Each may
@@ -179,7 +179,8 @@ class Detector:
             raise EngineError(f"{self.engine.name} answered with a class that does not exist; {_BROKEN}")
         keep = (scores >= self.conf_threshold) & self._wanted[labels]
         boxes = letterbox.source_boxes(boxes[keep])
-        found = Detections(boxes, scores[keep], labels[keep])
+        manifest = self.manifest
+        found = Detections(boxes, scores[keep], labels[keep], manifest.classes, manifest.name)
         # A box that lies wholly in the padding is cut to nothing.
         visible: NDArray[np.bool_] = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         return found if visible.all() else found[visible]
@@ -187,7 +188,8 @@ class Detector:
     def _segmentation(
         self, outputs: Mapping[str, NDArray[Any]], i: int, letterbox: Letterbox
     ) -> SegmentationMap:
-        return SegmentationMap(letterbox.source_class_map(outputs["class_map"][i]))
+        class_map = letterbox.source_class_map(outputs["class_map"][i])
+        return SegmentationMap(class_map, self.manifest.classes, self.manifest.name)
 
     def _take_buffer(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         try:

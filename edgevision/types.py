@@ -1,12 +1,14 @@
-"""The vocabulary that crosses every stage: frames in, detections or class maps out."""
+"""The vocabulary that crosses every stage: frames in, :class:`FrameResult` out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, overload
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ Image = NDArray[np.uint8]
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
+ObjectArray = NDArray[np.object_]
 
 IGNORE_ID = 255
 """Label of pixels that count nowhere, whatever a segmentation data set itself calls them."""
@@ -54,10 +57,6 @@ class Frame:
     def time_s(self) -> float:
         """Presentation time in seconds."""
         return self.timestamp_ns / 1e9
-
-
-NOT_TRACKED = -1
-"""Track id of a detection that belongs to no track, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,94 +137,261 @@ class ZoneReport:
     dwell_s: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
+class Detection(msgspec.Struct, frozen=True):
+    """One row of :class:`Detections`, in plain Python values.
+
+    Attributes:
+        name: of the class.
+        score: 0..1.
+        box: ``(x1, y1, x2, y2)`` in source pixels.
+        class_id: index into the class names of the detections that this is a row of.
+        track_id: number of the object that this is, the same in every frame; None where it has none (yet).
+        model: name of the model that found it.
+    """
+
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+    class_id: int
+    track_id: int | None = None
+    model: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """What a detector found in one picture, best score first unless it was re-ordered.
+    """What was found in one image, best score first unless it was re-ordered.
+
+    ``len(found)`` is the number of rows. ``found[0]`` and ``for one in found`` give a row as
+    :class:`Detection`; a boolean mask, a slice or an index array choose rows and give :class:`Detections`.
 
     Attributes:
         boxes: float32 ``[N, 4]``, ``(x1, y1, x2, y2)`` in source pixels with ``x1 <= x2`` and ``y1 <= y2``.
         scores: float32 ``[N]`` in 0..1.
-        class_ids: int32 ``[N]``, indices into the model's class names.
-        track_ids: int32 ``[N]``, unique but for :data:`NOT_TRACKED`; None where nothing tracks.
-        zones: what the zones say of the whole frame, not only of these rows; None where there are none.
+        class_ids: int32 ``[N]``, indices into ``names``.
+        names: class names; empty where they are not known, and a row is then called by its class id.
+        model: name of the model; empty where it is not known or there are several.
+        track_ids: object ``[N]``, an int of 0 or more for each row that belongs to a track and None for the
+            others; None altogether where nothing tracks.
+        models: where rows of several models were joined, the model of each class in ``names``; else empty.
 
     Raises:
-        ValueError: on a wrong shape, an inverted box, or a value that is not finite.
+        ValueError: on a wrong shape, an inverted box, a value that is not finite, a class id without a name,
+            or a negative track id.
 
     Example:
-        >>> found = Detections(np.array([[0, 0, 9, 9]]), np.array([0.9]), np.array([2]))
-        >>> len(found), len(found[found.scores > 0.95])
-        (1, 0)
+        >>> found = Detections([[0, 0, 9, 9]], [0.9], [1], ("person", "car"))
+        >>> len(found), len(found[found.scores > 0.95]), found[0].name, found[0].box
+        (1, 0, 'car', (0.0, 0.0, 9.0, 9.0))
     """
 
     boxes: FloatArray
     scores: FloatArray
     class_ids: IntArray
-    track_ids: IntArray | None = None
-    zones: ZoneReport | None = None
+    names: tuple[str, ...] = ()
+    model: str = ""
+    track_ids: ObjectArray | None = None
+    models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         set_field(self, "boxes", np.asarray(self.boxes, np.float32).reshape(-1, 4))
         set_field(self, "scores", np.asarray(self.scores, np.float32))
         set_field(self, "class_ids", np.asarray(self.class_ids, np.int32))
+        set_field(self, "names", tuple(self.names))
         if self.track_ids is not None:
-            set_field(self, "track_ids", np.asarray(self.track_ids, np.int32))
-        columns: dict[str, NDArray[Any] | None] = {
-            "scores": self.scores,
-            "class_ids": self.class_ids,
-            "track_ids": self.track_ids,
-        }
-        for name, column in columns.items():
-            if column is not None and column.shape != (len(self.boxes),):
+            set_field(self, "track_ids", _checked_track_ids(self.track_ids))
+        for column in ("scores", "class_ids", "track_ids"):
+            values = getattr(self, column)
+            if values is not None and values.shape != (len(self.boxes),):
                 raise ValueError(
-                    f"{name} has shape {list(column.shape)}; expected [{len(self.boxes)}], one value a box"
+                    f"{column} has shape {list(values.shape)}; expected [{len(self.boxes)}], one value a box"
                 )
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
             raise ValueError("boxes and scores must be finite numbers")
         if (self.boxes[:, 2:] < self.boxes[:, :2]).any():
             raise ValueError("boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2")
+        if self.names and len(self.boxes):
+            lowest, highest = int(self.class_ids.min()), int(self.class_ids.max())
+            if lowest < 0 or highest >= len(self.names):
+                wrong = lowest if lowest < 0 else highest
+                raise ValueError(f"class id {wrong} has no name; expected 0 to {len(self.names) - 1}")
+        if self.models and len(self.models) != len(self.names):
+            raise ValueError(
+                f"models has {len(self.models)} entries; expected {len(self.names)}, one for each class name"
+            )
 
     @classmethod
-    def empty(cls) -> Detections:
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    def empty(cls, names: Sequence[str] = (), model: str = "") -> Detections:
+        """No rows, of a model with these class names."""
+        return cls(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), tuple(names), model
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Detections]) -> Detections:
+        """The rows of all, part after part; each row still knows its class name and its model.
+
+        Parts of different models get one list of class names, one model's after the other's, and the class
+        ids are indices into that.
+
+        Raises:
+            ValueError: parts of different models, of which one has no class names.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.empty()
+        names, model, models = parts[0].names, parts[0].model, parts[0].models
+        starts = [0] * len(parts)
+        if any((one.names, one.model, one.models) != (names, model, models) for one in parts):
+            if not all(one.names for one in parts):
+                raise ValueError("detections of different models can be joined only if all have class names")
+            starts = [0, *itertools.accumulate(len(one.names) for one in parts[:-1])]
+            names = tuple(name for one in parts for name in one.names)
+            models = tuple(owner for one in parts for owner in one.models or (one.model,) * len(one.names))
+            model = ""
+        track_ids = None
+        if any(one.track_ids is not None for one in parts):
+            track_ids = np.concatenate(
+                [np.full(len(one), None, object) if one.track_ids is None else one.track_ids for one in parts]
+            )
+        return cls(
+            np.concatenate([one.boxes for one in parts]),
+            np.concatenate([one.scores for one in parts]),
+            np.concatenate([one.class_ids + start for one, start in zip(parts, starts, strict=True)]),
+            names,
+            model,
+            track_ids,
+            models,
+        )
+
+    @property
+    def row_names(self) -> list[str]:
+        """The class name of each row."""
+        class_ids: list[int] = self.class_ids.tolist()
+        if not self.names:
+            return [str(class_id) for class_id in class_ids]
+        return [self.names[class_id] for class_id in class_ids]
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, index: NDArray[Any] | slice) -> Detections:
-        """The detections chosen by a boolean mask, an index array or a slice."""
-        tracks = None if self.track_ids is None else self.track_ids[index]
-        return Detections(self.boxes[index], self.scores[index], self.class_ids[index], tracks, self.zones)
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Detection: ...
 
-    def __iter__(self) -> Iterator[tuple[FloatArray, float, int, int | None]]:
-        """Yields ``(box float32 [4], score, class_id, track_id)``, the last None where nothing tracks."""
-        for i in range(len(self)):
-            track = None if self.track_ids is None else int(self.track_ids[i])
-            track = None if track == NOT_TRACKED else track
-            yield self.boxes[i], float(self.scores[i]), int(self.class_ids[i]), track
+    @overload
+    def __getitem__(self, index: slice | NDArray[Any] | Sequence[int]) -> Detections: ...
+
+    def __getitem__(
+        self, index: int | np.integer[Any] | slice | NDArray[Any] | Sequence[int]
+    ) -> Detection | Detections:
+        """One row, or the rows chosen by a boolean mask, an index array or a slice."""
+        if isinstance(index, (int, np.integer)):
+            (row,) = self[[int(index)]]
+            return row
+        chosen = object.__new__(Detections)  # rows of what was checked need no second check
+        set_field = object.__setattr__
+        for column in ("boxes", "scores", "class_ids", "track_ids"):
+            values = getattr(self, column)
+            set_field(chosen, column, None if values is None else values[index])
+        for shared in ("names", "model", "models"):
+            set_field(chosen, shared, getattr(self, shared))
+        return chosen
+
+    def __iter__(self) -> Iterator[Detection]:
+        """Yields each row."""
+        track_ids = itertools.repeat(None) if self.track_ids is None else self.track_ids.tolist()
+        rows = zip(
+            self.row_names, self.scores.tolist(), self.boxes.tolist(), self.class_ids.tolist(), track_ids,
+            strict=False,
+        )  # fmt: skip
+        for name, score, box, class_id, track_id in rows:
+            model = self.models[class_id] if self.models else self.model
+            yield Detection(name, score, tuple(box), class_id, track_id, model)
+
+
+def _checked_track_ids(track_ids: object) -> ObjectArray:
+    ids = np.array(track_ids, object)
+    for number in ids.flat:
+        if number is not None and number < 0:
+            raise ValueError(f"track id {number}; expected 0 or more, or None where there is no track")
+    return ids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationMap:
-    """What a segmenter said of one picture.
+    """The class of each pixel of one image.
 
     Attributes:
-        class_map: uint8 ``[H, W]`` at source size, indices into the model's class names.
+        class_map: uint8 ``[H, W]`` at source size, indices into ``names``.
+        names: class names; empty where they are not known.
+        model: name of the model; empty where it is not known.
     """
 
     class_map: NDArray[np.uint8]
+    names: tuple[str, ...] = ()
+    model: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
         if self.class_map.dtype != np.uint8 or self.class_map.ndim != 2:
             raise ValueError(
                 f"a class map is uint8 [H, W]; found {self.class_map.dtype} {list(self.class_map.shape)}"
             )
 
-    def shares(self, classes: int) -> FloatArray:
-        """Share of the picture that each class covers: float32 ``[classes]``, summing to at most 1."""
+    def shares(self) -> FloatArray:
+        """Share of the image that each class in ``names`` covers: float32 ``[C]``, summing to at most 1."""
+        classes = len(self.names)
         counts = np.bincount(self.class_map.ravel(), minlength=classes)[:classes]
         return (counts / max(self.class_map.size, 1)).astype(np.float32)
 
 
 Result = Detections | SegmentationMap
+"""What one model says of one image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """A frame with what the models found in it: what every stage after inference takes.
+
+    Attributes:
+        frame: the frame, without anything drawn on it.
+        results: one for each model that ran, in the order of the models.
+        zones: zones and lines after this frame; None where there are none.
+
+    Raises:
+        ValueError: a class map has another size than the frame.
+
+    Example:
+        >>> frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0)
+        >>> result = FrameResult(frame, (Detections([[0, 0, 9, 9]], [0.5], [0], ("dog",)),))
+        >>> [(one.name, one.score, one.track_id) for one in result.detections]
+        [('dog', 0.5, None)]
+    """
+
+    frame: Frame
+    results: tuple[Result, ...]
+    zones: ZoneReport | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", tuple(self.results))
+        size = self.frame.image.shape[:2]
+        for class_map in self.class_maps:
+            if class_map.class_map.shape != size:
+                raise ValueError(
+                    f"a class map has shape {list(class_map.class_map.shape)}; "
+                    f"expected {list(size)}, the frame's"
+                )
+
+    @property
+    def detections(self) -> Detections:
+        """The detections: those of the one model that gives any, or of all such models joined.
+
+        See :meth:`Detections.join`; empty where no model detects.
+        """
+        return Detections.join([result for result in self.results if isinstance(result, Detections)])
+
+    @property
+    def class_maps(self) -> tuple[SegmentationMap, ...]:
+        """The class map of each model that segments."""
+        return tuple(result for result in self.results if isinstance(result, SegmentationMap))

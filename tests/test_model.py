@@ -7,7 +7,7 @@ from edgevision.contract.manifest import TensorSpec
 from edgevision.engines import FakeEngine, load_engine
 from edgevision.engines.fake import fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Detections
 from tests.support.models import COLOURS, picture_with_block, write_colour_model
 
@@ -34,7 +34,7 @@ PICTURE = np.zeros((320, 320, 3), np.uint8)
 
 def detector(answer, **options):
     engine = FakeEngine(scripted([answer]), fake_manifest(classes=("person", "car", "dog")))
-    return Detector(engine, **options)
+    return Model(engine, **options)
 
 
 def test_boxes_are_in_source_pixels():
@@ -53,7 +53,7 @@ def test_a_block_is_found_where_it_is(tmp_path_factory, width, height, x, y):
     if not path.exists():
         write_colour_model(path, size=320)
     with load_engine(path, threads=1) as engine:
-        (found,) = Detector(engine)([picture_with_block(width, height, (x1, y1, x2, y2), (0, 255, 0))])
+        (found,) = Model(engine)([picture_with_block(width, height, (x1, y1, x2, y2), (0, 255, 0))])
     pixel = max(width, height) / 320
     assert [COLOURS[i] for i in found.class_ids] == ["green"]
     assert np.abs(found.boxes[0] - [x1, y1, x2, y2]).max() <= pixel + 1
@@ -66,7 +66,7 @@ def test_a_batch_may_mix_sizes(tmp_path):
         np.zeros((1, 1, 3), np.uint8),
     ]
     with load_engine(write_colour_model(tmp_path / "m.onnx")) as engine:
-        detect = Detector(engine)
+        detect = Model(engine)
         together = detect(pictures)
         alone = [detect([picture])[0] for picture in pictures]
         assert detect([]) == []
@@ -126,18 +126,18 @@ def test_a_threshold_below_the_models_own_is_noted():
 )
 def test_nonsense_from_an_engine_is_one_clear_error(engine, message):
     with pytest.raises(EngineError, match=message) as caught:
-        Detector(engine)([PICTURE])
+        Model(engine)([PICTURE])
     assert "\n" not in str(caught.value)
 
 
 def test_padding_behind_the_count_is_not_looked_at():
     engine = RawEngine([*BOX, [np.nan] * 4], [0.9, np.nan], [0, -1], count=1)
-    assert len(Detector(engine)([PICTURE])[0]) == 1
+    assert len(Model(engine)([PICTURE])[0]) == 1
 
 
 def test_a_box_wholly_in_the_padding_is_dropped():
     engine = RawEngine([[10, 0, 50, 30], [10, 100, 50, 130]], [0.9, 0.8], [0, 1])
-    (found,) = Detector(engine)([np.zeros((160, 320, 3), np.uint8)])  # the picture starts at row 80
+    (found,) = Model(engine)([np.zeros((160, 320, 3), np.uint8)])  # the picture starts at row 80
     assert found.class_ids.tolist() == [1]
     assert found.boxes.tolist() == [[10, 20, 50, 50]]
 
@@ -155,7 +155,7 @@ def test_input_buffers_are_reused_once_a_batch_is_finished():
 
 def test_a_reused_buffer_holds_nothing_of_the_picture_before(tmp_path):
     with load_engine(write_colour_model(tmp_path / "m.onnx")) as engine:
-        detect = Detector(engine)
+        detect = Model(engine)
         assert len(detect([np.full((64, 64, 3), 255, np.uint8)])[0]) == 1
         assert len(detect([np.zeros((10, 64, 3), np.uint8)])[0]) == 0
 
@@ -181,14 +181,14 @@ class PairEngine(FakeEngine):
 def test_a_model_of_one_batch_size_is_fed_in_parts(pictures, calls):
     engine = PairEngine()
     boxes = [(10 * i, 20, 10 * i + 60, 80) for i in range(pictures)]
-    results = Detector(engine)([picture_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
+    results = Model(engine)([picture_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
     assert [tuple(one.boxes[0].astype(int)) for one in results] == boxes
     assert engine.calls == calls
 
 
 def test_prepared_pictures_can_be_joined_for_the_engine_and_their_answers_split():
     """Pictures of different sizes, each with its block; joined and split they answer as they do alone."""
-    one = Detector(FakeEngine())
+    one = Model(FakeEngine())
     pictures = [picture_with_block(64 + 32 * i, 96, (4 * i, 8, 4 * i + 20, 40)) for i in range(4)]
     alone = [one([picture])[0].boxes for picture in pictures]
     batches = [one.prepare([picture]) for picture in pictures]
@@ -202,6 +202,6 @@ def test_prepared_pictures_can_be_joined_for_the_engine_and_their_answers_split(
 
 
 def test_a_single_batch_is_joined_without_a_copy():
-    one = Detector(FakeEngine())
+    one = Model(FakeEngine())
     batch = one.prepare([PICTURE])
     assert one.join([batch]) is batch

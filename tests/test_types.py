@@ -1,13 +1,22 @@
+import msgspec
 import numpy as np
 import pytest
 
 from edgevision.contract.manifest import TensorSpec
-from edgevision.types import Detections, Frame, SegmentationMap, ZoneReport
+from edgevision.types import Detection, Detections, Frame, FrameResult, SegmentationMap
 
 
 def three() -> Detections:
     boxes = [[0, 0, 2, 2], [1, 1, 3, 3], [2, 2, 4, 4]]
-    return Detections(boxes, [0.9, 0.5, 0.1], [2, 0, 2], [7, 8, 9])
+    return Detections(boxes, [0.9, 0.5, 0.1], [2, 0, 2], ("person", "car", "dog"), "voc", [7, 8, 9])
+
+
+def trees() -> Detections:
+    return Detections([[0, 0, 1, 1]], [0.25], [0], ("tree",), "garden")
+
+
+def frame() -> Frame:
+    return Frame(np.zeros((2, 4, 3), np.uint8), 0, 0)
 
 
 def test_detections_take_lists_and_keep_exact_types():
@@ -17,8 +26,6 @@ def test_detections_take_lists_and_keep_exact_types():
         np.float32,
         np.int32,
     )
-    assert found.track_ids is not None
-    assert found.track_ids.dtype == np.int32
     assert found.boxes.shape == (3, 4)
 
 
@@ -39,23 +46,79 @@ def test_indexing_keeps_columns_together():
     assert len(found[:1]) == 1
 
 
-def test_iteration_gives_plain_values():
-    box, score, class_id, track = list(three())[1]
-    assert box.tolist() == [1, 1, 3, 3]
-    assert score == pytest.approx(0.5)
-    assert (class_id, track) == (0, 8)
+def test_rows_are_read_one_by_one_in_plain_values():
+    expected = [
+        Detection("dog", 0.9, (0, 0, 2, 2), 2, 7, "voc"),
+        Detection("person", 0.5, (1, 1, 3, 3), 0, 8, "voc"),
+        Detection("dog", 0.1, (2, 2, 4, 4), 2, 9, "voc"),
+    ]
+    rows = list(three())
+    assert [is_same(*pair) for pair in zip(rows, expected, strict=True)] == [True] * 3
+    assert [type(value) for value in (rows[0].score, rows[0].class_id, rows[0].track_id)] == [float, int, int]
+    assert three()[1] == three()[np.int64(1)] == rows[1]
+    assert three()[-1] == rows[2]
+    with pytest.raises(IndexError):
+        three()[3]
+    assert three().row_names == ["dog", "person", "dog"]
+
+
+def is_same(found: Detection, expected: Detection) -> bool:
+    return msgspec.structs.replace(found, score=round(found.score, 6)) == expected
 
 
 def test_what_is_not_tracked_has_no_number():
-    boxes = np.array([[0, 0, 1, 1], [1, 1, 3, 3]])
-    found = Detections(boxes, np.array([0.9, 0.8]), np.array([0, 0]), np.array([-1, 4]))
-    assert [track for *_, track in found] == [None, 4]
+    boxes = [[0, 0, 1, 1], [1, 1, 3, 3]]
+    found = Detections(boxes, [0.9, 0.8], [0, 0], track_ids=[None, 4])
+    assert [one.track_id for one in found] == found.track_ids.tolist() == [None, 4]
+    assert [one.track_id for one in Detections(boxes, [0.9, 0.8], [0, 0])] == [None, None]
+    with pytest.raises(ValueError, match="track id -1; expected 0 or more, or None"):
+        Detections(boxes, [0.9, 0.8], [0, 0], track_ids=np.array([-1, 4]))
 
 
-def test_what_zones_say_of_the_frame_stays_with_every_choice_of_rows():
-    report = ZoneReport()
-    found = Detections(np.array([[0, 0, 1, 1]]), np.array([0.9]), np.array([0]), zones=report)
-    assert found[found.scores > 1].zones is report
+def test_without_names_a_row_is_called_by_its_class_id():
+    assert Detections([[0, 0, 1, 1]], [0.9], [5])[0].name == "5"
+
+
+def test_rows_of_one_model_are_joined_as_they_are():
+    first, second = three()[:1], three()[1:]
+    joined = Detections.join([first, second])
+    assert list(joined) == list(three())
+    assert (joined.model, joined.models) == ("voc", ())
+    assert Detections.join([first]) is first
+    assert len(Detections.join([])) == 0
+
+
+def test_rows_of_several_models_know_their_model():
+    joined = Detections.join([three(), trees(), Detections.empty(("leaf",), "leaves")])
+    assert [(one.name, one.model, one.track_id) for one in joined] == [
+        ("dog", "voc", 7),
+        ("person", "voc", 8),
+        ("dog", "voc", 9),
+        ("tree", "garden", None),
+    ]
+    assert joined.names == ("person", "car", "dog", "tree", "leaf")
+    assert [joined.names[class_id] for class_id in joined.class_ids] == joined.row_names
+    assert joined[joined.scores < 0.3][-1].model == "garden"
+    again = Detections.join([trees(), joined])
+    assert [one.model for one in again] == ["garden", "voc", "voc", "voc", "garden"]
+    with pytest.raises(ValueError, match="only if all have class names"):
+        Detections.join([three(), Detections([[0, 0, 1, 1]], [0.9], [0])])
+
+
+def test_a_frame_gives_the_detections_of_its_one_model_or_of_all():
+    found, class_map = three(), SegmentationMap(np.zeros((2, 4), np.uint8), ("road",), "streets")
+    result = FrameResult(frame(), (class_map, found))
+    assert result.detections is found
+    assert result.class_maps == (class_map,)
+    several = FrameResult(frame(), [found, trees()]).detections
+    assert [one.model for one in several] == ["voc", "voc", "voc", "garden"]
+    assert len(FrameResult(frame(), (class_map,)).detections) == 0
+    assert FrameResult(frame(), ()).class_maps == ()
+
+
+def test_a_class_map_of_another_size_than_its_frame_is_refused():
+    with pytest.raises(ValueError, match=r"shape \[4, 2\]; expected \[2, 4\]"):
+        FrameResult(frame(), (SegmentationMap(np.zeros((4, 2), np.uint8)),))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +137,15 @@ def test_detections_refuse_nonsense(boxes, scores, ids, message):
         Detections(np.array(boxes), np.array(scores), np.array(ids))
 
 
+@pytest.mark.parametrize("ids", [[0, 2], [-1, 0]])
+def test_every_class_id_has_a_name(ids):
+    boxes = [[0, 0, 1, 1]] * 2
+    with pytest.raises(ValueError, match=r"class id (2|-1) has no name; expected 0 to 1"):
+        Detections(boxes, [0.5, 0.5], ids, ("person", "car"))
+    with pytest.raises(ValueError, match="models has 1 entries; expected 2"):
+        Detections(boxes, [0.5, 0.5], [0, 1], ("person", "car"), models=("voc",))
+
+
 def test_a_frame_knows_its_size_and_time():
     frame = Frame(np.zeros((48, 64, 3), np.uint8), 3, 1_500_000_000, "clip")
     assert (frame.width, frame.height, frame.time_s) == (64, 48, 1.5)
@@ -86,8 +158,8 @@ def test_a_frame_refuses_what_is_no_picture(image):
 
 
 def test_shares_of_a_class_map():
-    found = SegmentationMap(np.array([[0, 0, 1, 255]], np.uint8))
-    assert found.shares(3).tolist() == [0.5, 0.25, 0.0]
+    found = SegmentationMap(np.array([[0, 0, 1, 255]], np.uint8), ("road", "car", "sky"))
+    assert found.shares().tolist() == [0.5, 0.25, 0.0]
     with pytest.raises(ValueError, match="class map"):
         SegmentationMap(np.zeros((2, 2), np.int32))
 

@@ -13,7 +13,7 @@ from edgevision.cli.console import say
 from edgevision.engines import Engine, check_engine_name, load_engine
 from edgevision.errors import EngineMismatchError, ModelError, UsageError
 from edgevision.extras import needs_extra
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.session.request import PlanPolicy
 from edgevision.zoo import find_model
 
@@ -34,9 +34,9 @@ class OpenModel:
     sha256: str
     engine: Engine
 
-    def detector(self, conf_threshold: float) -> Detector:
+    def detector(self, conf_threshold: float) -> Model:
         """The runtime's detector on this model."""
-        return Detector(self.engine, conf_threshold)
+        return Model(self.engine, conf_threshold)
 
     def __enter__(self) -> OpenModel:
         return self

@@ -59,7 +59,7 @@ def soak_command(
     from edgevision.cli.any_model import open_engine
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
     from edgevision.files import refuse_existing
-    from edgevision.model import Detector
+    from edgevision.model import Model
     from edgevision.pipeline import StopRequest, ThreadBudget
     from edgevision.session.request import PlanPolicy
     from edgevision.soak import check_length, default_source, soak
@@ -79,7 +79,7 @@ def soak_command(
     ):
         report = soak(
             default_source() if source is None else source,
-            [Detector(opened)],
+            [Model(opened)],
             Path(folder),
             minutes=minutes,
             warm_up_s=warm_up * 60,

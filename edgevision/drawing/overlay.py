@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgevision.contract.manifest import Manifest
 from edgevision.errors import UsageError
-from edgevision.types import NOT_TRACKED, Detections, Image, IntArray, Result, SegmentationMap
+from edgevision.types import Detections, FrameResult, Image, Result, SegmentationMap
 
 Colour = tuple[int, int, int]
 """BGR, 0..255."""
@@ -57,7 +57,7 @@ class Overlay:
     """Draws one model's results.
 
     Args:
-        manifest: names of the classes, and their colours where the model brings its own.
+        manifest: of the model; its colours where it brings its own.
         opacity: of class maps, 0 to 1.
 
     Raises:
@@ -67,9 +67,9 @@ class Overlay:
     def __init__(self, manifest: Manifest, opacity: float = DEFAULT_OPACITY) -> None:
         check_opacity(opacity)
         self.opacity = opacity
-        self.classes = manifest.classes
         given = tuple((blue, green, red) for red, green, blue in manifest.colours)
-        self.colours = given if len(given) == len(self.classes) else palette(len(self.classes))
+        classes = len(manifest.classes)
+        self.colours = given if len(given) == classes else palette(classes)
         self._colour_map = np.zeros((256, 1, 3), np.uint8)
         self._colour_map[: len(self.colours), 0] = self.colours[:256]
 
@@ -95,11 +95,16 @@ class Overlay:
         # Plain numbers, worst first, so that the best detections end up on top.
         corners = np.rint(found.boxes).astype(int)[::-1].tolist()
         class_ids, scores = found.class_ids[::-1].tolist(), found.scores[::-1].tolist()
-        tracks = [""] * len(found) if found.track_ids is None else _track_texts(found.track_ids[::-1])
+        names = found.row_names[::-1]
+        if found.track_ids is not None:
+            tracks = found.track_ids[::-1].tolist()
+            names = [
+                name if track_id is None else f"{name} #{track_id}"
+                for name, track_id in zip(names, tracks, strict=True)
+            ]
         for (left, top, right, bottom), class_id in zip(corners, class_ids, strict=True):
             _outline(canvas, left, top, right - 1, bottom - 1, line, self.colours[class_id])
-        for (left, top, _, _), class_id, score, track in zip(corners, class_ids, scores, tracks, strict=True):
-            name = self.classes[class_id] + track
+        for (left, top, _, _), class_id, score, name in zip(corners, class_ids, scores, names, strict=True):
             plate = _label_plate(name, f"{score:.2f}", self.colours[class_id], unit)
             above = top - plate.shape[0]
             paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
@@ -108,8 +113,8 @@ class Overlay:
         painted = cv2.applyColorMap(result.class_map, self._colour_map)
         cv2.addWeighted(painted, self.opacity, canvas, 1 - self.opacity, 0, dst=canvas)
         unit = line_unit(canvas)
-        for class_id in np.flatnonzero(result.shares(len(self.classes)) >= 0.001):
-            plate = text_plate(self.classes[class_id], self.colours[class_id], unit)
+        for class_id in np.flatnonzero(result.shares() >= 0.001):
+            plate = text_plate(result.names[class_id], self.colours[class_id], unit)
             paste(canvas, plate, 0, y)
             y += plate.shape[0]
         return y
@@ -128,14 +133,22 @@ def draw_status(canvas: Image, text: str) -> None:
     paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
 
 
-def render(image: Image, overlays: Sequence[Overlay], results: Sequence[Result], status: str = "") -> Image:
-    """A copy of ``image`` with the result of each model drawn on it, and ``status`` below where given."""
-    canvas: Image = image.copy()
+def render(result: FrameResult, overlays: Sequence[Overlay], status: str = "") -> Image:
+    """A copy of the frame's image with the result of each model drawn on it.
+
+    Args:
+        result: what to draw.
+        overlays: one for each model.
+        status: a line for the lower left corner; empty for none.
+    """
+    canvas: Image = result.frame.image.copy()
     # Class maps cover everything, so boxes come after them.
-    order = sorted(zip(overlays, results, strict=True), key=lambda pair: isinstance(pair[1], Detections))
+    order = sorted(
+        zip(overlays, result.results, strict=True), key=lambda pair: isinstance(pair[1], Detections)
+    )
     legend_top = 0
-    for overlay, result in order:
-        legend_top = overlay.draw(canvas, result, legend_top)
+    for overlay, of_model in order:
+        legend_top = overlay.draw(canvas, of_model, legend_top)
     if status:
         draw_status(canvas, status)
     return canvas
@@ -151,10 +164,6 @@ def text_colour(background: Colour) -> Colour:
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
-
-
-def _track_texts(track_ids: IntArray) -> list[str]:
-    return ["" if track_id == NOT_TRACKED else f" #{track_id}" for track_id in track_ids.tolist()]
 
 
 def line_unit(canvas: Image) -> int:

@@ -17,7 +17,7 @@ from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.segmentation import confusion_matrix
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import IGNORE_ID, Detections, Image, SegmentationMap
 
 OnImage = Callable[[int], None]
@@ -39,7 +39,7 @@ class Predictions:
 
 
 def predict_readable(
-    detector: Detector, images: DetectionSet, on_image: OnImage = lambda done: None
+    detector: Model, images: DetectionSet, on_image: OnImage = lambda done: None
 ) -> Predictions:
     """What ``detector`` finds in each picture, one picture at a time as in a stream.
 
@@ -72,7 +72,7 @@ def predict_readable(
 
 
 def predict_set(
-    detector: Detector, images: DetectionSet, on_image: OnImage = lambda done: None
+    detector: Model, images: DetectionSet, on_image: OnImage = lambda done: None
 ) -> dict[int, Detections]:
     """As :func:`predict_readable`, but a picture that cannot be read ends it.
 
@@ -97,14 +97,14 @@ def ground_truth(images: DetectionSet, wanted: Iterable[int] | None = None) -> d
     }
 
 
-def class_lookup(detector: Detector, classes: Iterable[str]) -> NDArray[np.int32]:
+def class_lookup(detector: Model, classes: Iterable[str]) -> NDArray[np.int32]:
     """For each class of the model the index of the same class in ``classes``, or -1: int32 ``[C]``."""
     known = detector.manifest.classes
     index = map_classes(known, classes)
     return np.array([index.get(name, -1) for name in known], np.int32)
 
 
-def _detect(detector: Detector, image: Image, target: NDArray[np.int32]) -> Detections:
+def _detect(detector: Model, image: Image, target: NDArray[np.int32]) -> Detections:
     (result,) = detector([image])
     if not isinstance(result, Detections):
         raise DataError(f"{detector.manifest.name} is no detection model; boxes cannot be evaluated")
@@ -135,7 +135,7 @@ class PixelCounts:
 
 
 def count_pixels(
-    detector: Detector, data: SegmentationSet, on_image: OnImage = lambda done: None
+    detector: Model, data: SegmentationSet, on_image: OnImage = lambda done: None
 ) -> PixelCounts:
     """Compares ``detector`` with the labels, one picture at a time.
 

@@ -47,6 +47,7 @@ def draw_errors(
     lost = truth.boxes[missed].astype(np.float32)
     same_class = strong.class_ids[None, :] == truth.class_ids[missed][:, None]
     closest = (iou(lost, strong.boxes) * same_class).max(axis=1, initial=0)
+    overlay, names = _error_overlay(tuple(classes))
     shown = Detections(
         np.concatenate([lost, strong.boxes[kept]]),
         np.concatenate([closest, strong.scores[kept]]),
@@ -56,9 +57,10 @@ def draw_errors(
                 strong.class_ids[kept] + sorts[kept] * len(classes),
             ]
         ),
+        names,
     )
     canvas: Image = image.copy()
-    _overlay(tuple(classes)).draw(canvas, shown)
+    overlay.draw(canvas, shown)
     counts = [int((sorts == _FOUND).sum()), int((sorts == _FALSE).sum()), len(lost)]
     draw_status(canvas, f"{counts[0]} found, {counts[1]} false, {counts[2]} missed")
     return canvas
@@ -126,13 +128,14 @@ def _sort_out(predicted: Detections, truth: GroundTruth) -> tuple[NDArray[np.int
     return sorts, np.array(missed, np.int64)
 
 
-def _overlay(classes: tuple[str, ...]) -> Overlay:
-    """Draws three sorts of each class: found, false and missed."""
-    names = [f"{sort}{name}" for sort in ("", "false ", "missed ") for name in classes]
+def _error_overlay(classes: tuple[str, ...]) -> tuple[Overlay, tuple[str, ...]]:
+    """Draws three sorts of each class, whose names it gives too: found, false and missed."""
+    names = tuple(f"{sort}{name}" for sort in ("", "false ", "missed ") for name in classes)
     colours = [colour for colour in _COLOURS for _ in classes]
-    return Overlay(
+    overlay = Overlay(
         Manifest(
-            name="errors", task="detection", classes=tuple(names), colours=tuple(colours),
+            name="errors", task="detection", classes=names, colours=tuple(colours),
             input_width=1, input_height=1,
         )
     )  # fmt: skip
+    return overlay, names

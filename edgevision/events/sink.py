@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 
@@ -16,8 +15,8 @@ from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import Event, EventKind
 from edgevision.files import refuse_existing
 from edgevision.tracking.sightings import sightings
-from edgevision.types import Detections, Frame, Image, Result
-from edgevision.video.base import Delivery
+from edgevision.types import FrameResult, Image
+from edgevision.video.base import Delivery, Sink
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,12 +61,11 @@ def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
     return keep
 
 
-class EventSink:
+class EventSink(Sink):
     """Tells what objects do, as it happens. Needs results with track ids.
 
     Args:
         outlets: where events go; closed with the sink.
-        classes: each model's class names, in the order of the results.
         observer: follows the objects.
         only: classes to tell of; None for all.
 
@@ -78,33 +76,23 @@ class EventSink:
     def __init__(
         self,
         outlets: Sequence[Outlet],
-        classes: Sequence[Sequence[str]],
         observer: EventObserver | None = None,
         only: Sequence[str] | None = None,
     ) -> None:
-        self.name = ", ".join(outlet.name for outlet in outlets)
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__(", ".join(outlet.name for outlet in outlets))
         self.told = dict.fromkeys(EventKind, 0)
         self._outlets = outlets
-        self._classes = classes
         self._observer = EventObserver() if observer is None else observer
         self._only = only
         self._is_finished = False
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        seen = [
-            one
-            for one in sightings(results, self._classes)
-            if self._only is None or one.class_name in self._only
-        ]
-        reports = (result.zones for result in results if isinstance(result, Detections))
-        zones = next((report for report in reports if report is not None), None)
-        for event in self._observer.update(frame, seen, zones):
+    def write(self, result: FrameResult, image: Image) -> None:
+        seen = [one for one in sightings(result) if self._only is None or one.class_name in self._only]
+        for event in self._observer.update(result.frame, seen, result.zones):
             self._tell(event)
 
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The account of each outlet; see :class:`~edgevision.video.base.Accountable`."""
+        """The account of each outlet; see :meth:`~edgevision.video.base.Sink.deliveries`."""
         return tuple(outlet.delivery() for outlet in self._outlets)
 
     def close(self) -> None:
@@ -119,14 +107,6 @@ class EventSink:
             lost = f", {outlet.lost} lost" if outlet.lost else ""
             events = "event" if outlet.taken == 1 else "events"
             self.notes.append(f"{outlet.name}: {outlet.taken} {events}{lost}")
-
-    def __enter__(self) -> EventSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _tell(self, event: Event) -> None:
         self.told[event.kind] += 1

@@ -22,7 +22,7 @@ from edgevision.files import refuse_existing
 from edgevision.labelling.footage import Footage, find_footage, folder_of_all
 from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labels
 from edgevision.labelling.views import look
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.session.request import PlanPolicy
 from edgevision.types import Detections, Frame
@@ -69,7 +69,7 @@ def label(request: Request) -> int:
     with open_model(request.model, request.engine, request.plans) as model:
         if model.engine.manifest.task != "detection":
             raise UsageError(f"{request.model} is a {model.engine.manifest.task} model; expected a detector")
-        teacher = Detector(model.engine, 0.0, _wanted(request, model.engine.manifest.classes))
+        teacher = Model(model.engine, 0.0, _wanted(request, model.engine.manifest.classes))
         footage = find_footage(uris, request.images_out, request.overwrite)
         work = _Labelling(request, rule, teacher, document, folder_of_all(footage))
         with stop_on_signals(stop):
@@ -102,7 +102,7 @@ class _Labelling:
 
     request: Request
     rule: LabelRule
-    teacher: Detector
+    teacher: Model
     document: CocoDocument
     folder: Path
     pictures: int = 0

@@ -13,7 +13,7 @@ import numpy as np
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection_matching import GroundTruth, pairwise_iou
 from edgevision.labelling.views import SAME_IOU
-from edgevision.types import Detections, FloatArray
+from edgevision.types import Detection, Detections
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Label:
 
 def new_labels(found: Detections, rule: LabelRule) -> list[Label]:
     """Labels of a picture that has none yet."""
-    labels = [_label(box, class_id, score) for box, score, class_id, _ in found]
+    labels = [_label(one) for one in found]
     return [replace(one, ignore=one.score < rule.positive) for one in labels if one.score >= rule.ignore]
 
 
@@ -69,11 +69,11 @@ def missing_labels(found: Detections, existing: GroundTruth, rule: LabelRule) ->
     overlaps = pairwise_iou(found.boxes.astype(np.float64), existing.boxes, existing.ignore)
     same_class = found.class_ids[:, None] == existing.class_ids[None, :]
     known = ((overlaps >= SAME_IOU) & same_class).any(axis=1)
-    labels = [_label(box, class_id, score) for box, score, class_id, _ in found[~known]]
+    labels = [_label(one) for one in found[~known]]
     return [one for one in labels if one.score >= rule.ignore]
 
 
-def _label(box: FloatArray, class_id: int, score: float) -> Label:
+def _label(found: Detection) -> Label:
     """A region to ignore, in the digits that are written, so that thresholds hold for what a file shows."""
-    x1, y1, x2, y2 = (round(float(side), 2) for side in box)
-    return Label((x1, y1, x2, y2), class_id, round(score, 4), ignore=True)
+    x1, y1, x2, y2 = (round(side, 2) for side in found.box)
+    return Label((x1, y1, x2, y2), found.class_id, round(found.score, 4), ignore=True)

@@ -6,13 +6,14 @@ Measured with PicoDet-S on 222 pictures with real labels, AP50 and AP over 20 cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edgevision.boxes import clip, iou
 from edgevision.errors import UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Detections, Image
 
 SAME_IOU = 0.5
@@ -26,7 +27,7 @@ _TILE_SIDE = 0.6  # of the picture's side; four tiles, one at each corner, overl
 _CUT = 0.02  # of a tile's side: what comes this close to a border inside the picture is cut by it
 
 
-def look(teacher: Detector, image: Image, *, flip: bool, tiles: bool = False) -> Detections:
+def look(teacher: Model, image: Image, *, flip: bool, tiles: bool = False) -> Detections:
     """What the teacher sees in a picture; best first.
 
     Args:
@@ -51,7 +52,7 @@ def mirrored(found: Detections, width: int) -> Detections:
     """Detections of a mirror image, in the coordinates of the picture of ``width`` pixels."""
     boxes = found.boxes[:, [2, 1, 0, 3]]
     boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
-    return Detections(boxes, found.scores, found.class_ids)
+    return replace(found, boxes=boxes)
 
 
 def merge_views(first: Detections, second: Detections, doubt: float = _MIRROR_DOUBT) -> Detections:
@@ -73,9 +74,9 @@ def merge_views(first: Detections, second: Detections, doubt: float = _MIRROR_DO
         mine, other = first.scores[i], second.scores[j]
         boxes[i] = (mine * first.boxes[i] + other * second.boxes[j]) / (mine + other)
         scores[i] = (mine + other) / 2
+    rest = second[free]
     return _joined(
-        Detections(boxes, scores, first.class_ids),
-        Detections(second.boxes[free], second.scores[free] * np.float32(doubt), second.class_ids[free]),
+        [replace(first, boxes=boxes, scores=scores), replace(rest, scores=rest.scores * np.float32(doubt))]
     )
 
 
@@ -92,9 +93,9 @@ def inside_tile(found: Detections, tile: tuple[int, int, int, int], width: int, 
     borders = np.array([0, 0, right - left, bottom - top], np.float32) + margin
     inner = np.array([left > 0, top > 0, right < width, bottom < height])
     cut = np.concatenate([found.boxes[:, :2] <= borders[:2], found.boxes[:, 2:] >= borders[2:]], axis=1)
-    whole = found[~(cut & inner).any(axis=1)]
+    whole: Detections = found[~(cut & inner).any(axis=1)]
     offset = np.array([left, top, left, top], np.float32)
-    return Detections(clip(whole.boxes + offset, width, height), whole.scores, whole.class_ids)
+    return replace(whole, boxes=clip(whole.boxes + offset, width, height))
 
 
 def without_repeats(found: Detections) -> Detections:
@@ -117,29 +118,23 @@ def tile_corners(width: int, height: int) -> Iterator[tuple[int, int, int, int]]
             yield left, top, left + across, top + down
 
 
-def _see_tiles(teacher: Detector, image: Image) -> Detections:
+def _see_tiles(teacher: Model, image: Image) -> Detections:
     height, width = image.shape[:2]
-    parts = Detections.empty()
+    parts = []
     for tile in tile_corners(width, height):
         left, top, right, bottom = tile
         found = _see(teacher, np.ascontiguousarray(image[top:bottom, left:right]))
-        parts = _joined(parts, inside_tile(found, tile, width, height))
-    return without_repeats(parts)
+        parts.append(inside_tile(found, tile, width, height))
+    return without_repeats(Detections.join(parts))
 
 
-def _see(teacher: Detector, image: Image) -> Detections:
+def _see(teacher: Model, image: Image) -> Detections:
     (found,) = teacher([image])  # one at a time, for not every model takes two
     if not isinstance(found, Detections):
         raise UsageError(f"{teacher.manifest.name} does not detect; labels need a detection model")
     return found
 
 
-def _joined(first: Detections, second: Detections) -> Detections:
-    columns = [
-        (first.boxes, second.boxes),
-        (first.scores, second.scores),
-        (first.class_ids, second.class_ids),
-    ]
-    boxes, scores, class_ids = (np.concatenate(column) for column in columns)
-    joined = Detections(boxes, scores, class_ids)
+def _joined(parts: Sequence[Detections]) -> Detections:
+    joined = Detections.join(parts)
     return joined[np.argsort(-joined.scores, kind="stable")]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from edgevision.engines.base import describe
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline.intake import Intake, Taken
 from edgevision.pipeline.lane import Lane, common_requests
 from edgevision.pipeline.meters import TimeHistogram
@@ -23,7 +23,7 @@ Turn = list[tuple[Lane, Prepared]]
 class EngineMeter:
     """What one engine did; for any thread."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Model) -> None:
         self._detector = detector
         self._frames = 0
         self._times = TimeHistogram()
@@ -83,7 +83,7 @@ class Inference:
     """
 
     def __init__(
-        self, intake: Intake[Prepared], lanes: Sequence[Lane], models: Sequence[Sequence[Detector]]
+        self, intake: Intake[Prepared], lanes: Sequence[Lane], models: Sequence[Sequence[Model]]
     ) -> None:
         self._intake, self._lanes, self._models = intake, lanes, models
         self._meters = [[EngineMeter(detector) for detector in detectors] for detectors in models]

@@ -7,15 +7,15 @@ import threading
 from collections.abc import Sequence
 
 from edgevision.engines.base import describe
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline.intake import Intake, Slot
-from edgevision.pipeline.latency import MAIN, PACES, LatencyController
+from edgevision.pipeline.latency import PACES, LatencyController
 from edgevision.pipeline.ledger import DropReason, FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
 from edgevision.pipeline.statistics import StreamState, StreamStatistics
 from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, Stream
-from edgevision.video.base import Accountable, ConnectionState
+from edgevision.video.base import ConnectionState
 
 _FILE_DEPTH = 4  # beyond what the engines hold: drawing and encoding overlap, and one slow frame stops nobody
 _FILE_QUEUE = 2
@@ -40,7 +40,7 @@ class Lane:
         stopped: why it ended early, else None.
     """
 
-    def __init__(self, stream: Stream, number: int, models: Sequence[Sequence[Detector]]) -> None:
+    def __init__(self, stream: Stream, number: int, models: Sequence[Sequence[Model]]) -> None:
         self.stream, self.number, self.models = stream, number, models
         self.name = stream.name or stream.source.info.name
         self.policy = stream.policy or (Policy.KEEP_NEWEST if stream.source.info.is_live else Policy.WAIT)
@@ -61,7 +61,7 @@ class Lane:
         self.ledger = FrameLedger()
         self.clock = StageClock()
         self.latency = TimeHistogram()
-        self.tally = Tally([detector.manifest.classes for detector in models[MAIN]])
+        self.tally = Tally()
         self.rate = RateMeter()
         self.answered_frames = self.batched = self.written = 0
         self.time_s = self.last_latency_ms = 0.0
@@ -132,7 +132,7 @@ class Lane:
         self.intake.done(self.number, self._depth if self.controller is None else self.controller.depth)
 
 
-def common_requests(models: Sequence[Sequence[Detector]]) -> int:
+def common_requests(models: Sequence[Sequence[Model]]) -> int:
     """Requests that every one of the engines can have in flight."""
     return min(detector.engine.requests for detectors in models for detector in detectors)
 
@@ -178,7 +178,7 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         reconnects=connection.reconnects if connection else 0,
         failed_attempts=connection.failed_attempts if connection else 0,
         latency_control=lane.controller.figures() if lane.controller else None,
-        deliveries=tuple(one for sink in sinks if isinstance(sink, Accountable) for one in sink.deliveries()),
+        deliveries=tuple(one for sink in sinks for one in sink.deliveries()),
         stopped=(lane.stopped or ("error" if lane.error else "end")) if over else None,
         error=str(lane.error) if lane.error else None,
         problem=report.problem,

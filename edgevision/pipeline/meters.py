@@ -6,14 +6,14 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.pipeline.statistics import BUCKETS_MS, Stage, Times
-from edgevision.types import Detections, Result
+from edgevision.types import Detections, FrameResult
 
 _LOWEST_MS, _GROWTH, _COUNT = 0.01, 1.02, 1000
 _EDGES = tuple(round(math.log(bound / _LOWEST_MS, _GROWTH)) for bound in BUCKETS_MS)
@@ -109,23 +109,21 @@ class Tally:
     Safe to use from any thread.
     """
 
-    def __init__(self, models: Sequence[Sequence[str]]) -> None:
-        """``models``: the class names of each model."""
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._models = models
         self._detections: Counter[str] = Counter()
         self._shares: dict[str, float] = {}
         self._maps: Counter[str] = Counter()
 
-    def add(self, results: Sequence[Result]) -> None:
-        """Counts one frame: a result for each model."""
+    def add(self, result: FrameResult) -> None:
+        """Counts one frame."""
         with self._lock:
-            for classes, result in zip(self._models, results, strict=True):
-                if isinstance(result, Detections):
-                    self._detections.update(classes[class_id] for class_id in result.class_ids)
+            for one in result.results:
+                if isinstance(one, Detections):
+                    self._detections.update(one.row_names)
                 else:
-                    self._maps.update(classes)
-                    for name, share in zip(classes, result.shares(len(classes)), strict=True):
+                    self._maps.update(one.names)
+                    for name, share in zip(one.names, one.shares(), strict=True):
                         self._shares[name] = self._shares.get(name, 0.0) + float(share)
 
     def detections(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from edgevision.pipeline.lane import Lane
 from edgevision.pipeline.queue import QueueEnded
 from edgevision.pipeline.statistics import Stage
 from edgevision.pipeline.stream import Answered, Drawn
-from edgevision.types import Detections, Result
+from edgevision.types import Detections, FrameResult, Result
 from edgevision.video.base import Screen, Sink
 
 Shown = Queue["tuple[Rendering, Drawn | None, int]"]
@@ -55,18 +55,18 @@ class Rendering:
 
     def _drawn(self, answered: Answered) -> Drawn:
         lane, stream, prepared = self.lane, self.lane.stream, answered.prepared
-        frame, picture = prepared.frame, prepared.frame.image
-        results = self._results(answered)
+        image = prepared.frame.image
+        result = FrameResult(prepared.frame, self._results(answered))
         scene = stream.scene
         if scene is not None:
             with lane.clock.measure(Stage.TRACK):
-                results = scene.update(frame, results)
+                result = scene.update(result)
         if stream.overlays:
             with lane.clock.measure(Stage.OVERLAY):
-                picture = render(picture, stream.overlays, results, self._status)
-                if scene is not None and scene.layout is not None:
-                    draw_zones(picture, scene.layout, scene.report)
-        return Drawn(frame, prepared.captured_ns, answered.taken_ns, prepared.model, results, picture)
+                image = render(result, stream.overlays, self._status)
+                if scene is not None and scene.layout is not None and result.zones is not None:
+                    draw_zones(image, scene.layout, result.zones)
+        return Drawn(result, image, prepared.captured_ns, answered.taken_ns, prepared.model)
 
     def _results(self, answered: Answered) -> tuple[Result, ...]:
         lane, prepared = self.lane, answered.prepared
@@ -116,7 +116,7 @@ class Rendering:
             return
         try:
             for sink in sinks:
-                sink.write(drawn.frame, drawn.picture, drawn.results)
+                sink.write(drawn.result, drawn.image)
         except Exception as error:
             self._gave_up = True  # the outputs all end at this frame
             self.lane.fail(error)
@@ -127,8 +127,8 @@ class Rendering:
             latency_ms = (time.perf_counter_ns() - drawn.captured_ns) / 1e6
             lane.clock.add(Stage.SINKS, sinks_ns)
             lane.latency.add(latency_ms)
-            lane.tally.add(drawn.results)
-            lane.last_latency_ms, lane.time_s = latency_ms, drawn.frame.time_s
+            lane.tally.add(drawn.result)
+            lane.last_latency_ms, lane.time_s = latency_ms, drawn.result.frame.time_s
             lane.written += 1
             rate = lane.rate.tick()
             if lane.stream.show_status:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from queue import Empty, Queue
 
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import reading
 from edgevision.pipeline.inference import Inference
 from edgevision.pipeline.intake import Intake
@@ -51,9 +51,9 @@ class Pipeline:
     def __init__(
         self,
         streams: Sequence[Stream],
-        detectors: Sequence[Detector],
+        detectors: Sequence[Model],
         *,
-        fallback: Sequence[Detector] = (),
+        fallback: Sequence[Model] = (),
         max_batch: int = 8,
     ) -> None:
         models = (detectors, fallback) if fallback else (detectors,)
@@ -203,7 +203,7 @@ class Pipeline:
 
 def run_stream(
     stream: Stream,
-    detectors: Sequence[Detector],
+    detectors: Sequence[Model],
     *,
     stop: StopRequest | None = None,
     on_statistics: OnStatistics | None = None,

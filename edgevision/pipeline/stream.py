@@ -12,7 +12,7 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.model import Batch
 from edgevision.pipeline.queue import Policy
 from edgevision.tracking.scene import Scene
-from edgevision.types import Frame, Image, Result
+from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, Source
 
 
@@ -25,11 +25,11 @@ class Stream:
         sinks: closed on every way out. A :class:`~edgevision.video.base.Screen` is called on the thread
             that calls ``Pipeline.run``, for windows must live on the main thread; the others are called on
             a thread of the stream.
-        overlays: one for each detector; none where no sink looks at the picture, and nothing is drawn.
+        overlays: one for each model; none where no sink looks at the image, and nothing is drawn.
         name: unique in the run; by default the source's.
         policy: by default files wait and live sources keep the newest.
         scene: the tracker and the zones; every frame that is inferred goes through it, in order.
-        min_score: detections below it are left out, where the detectors give weaker ones for the tracker of
+        min_score: detections below it are left out, where the models give weaker ones for the tracker of
             another stream; None keeps what they give.
         max_frames: end after so many frames; None reads to the end.
         max_latency_ms: hold the latency under this bound; only for :attr:`Policy.KEEP_NEWEST`.
@@ -87,12 +87,11 @@ class Answered:
 class Drawn:
     """A frame ready for the sinks."""
 
-    frame: Frame
+    result: FrameResult
+    image: Image
     captured_ns: int
     taken_ns: int
     model: int
-    results: tuple[Result, ...]
-    picture: Image
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -18,8 +17,8 @@ from edgevision.recording.limits import Rotation
 from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment
 from edgevision.recording.store import SegmentStore
-from edgevision.types import Frame, Image, Result
-from edgevision.video.base import Delivery, SourceInfo
+from edgevision.types import FrameResult, Image
+from edgevision.video.base import Delivery, Sink, SourceInfo
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-class Recorder:
+class Recorder(Sink):
     """Records pictures into files that rotate.
 
     Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
@@ -52,7 +51,7 @@ class Recorder:
         store: where files go.
         info: the source.
         rotation: when a new file begins.
-        trigger: takes a frame and its results; None to record everything.
+        trigger: takes a frame's result; None to record everything.
         pre_s, post_s: around what a trigger saw, in seconds of the source.
         threads: to encode with.
         ring_bytes: memory for the seconds before, at most.
@@ -71,7 +70,7 @@ class Recorder:
         store: SegmentStore,
         info: SourceInfo,
         rotation: Rotation,
-        trigger: Callable[[Frame, Sequence[Result]], bool] | None = None,
+        trigger: Callable[[FrameResult], bool] | None = None,
         *,
         pre_s: float = 5.0,
         post_s: float = 10.0,
@@ -81,9 +80,7 @@ class Recorder:
         reserve: int = RESERVE_BYTES,
         room: Callable[[Path], int] = free_bytes,
     ) -> None:
-        self.name = str(store.folder / f"{store.stem}-*.mp4")
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__(str(store.folder / f"{store.stem}-*.mp4"))
         self.alarm: str | None = None
         self.recorded = self.missed = 0
         self._store, self._info, self._trigger, self._threads = store, info, trigger, threads
@@ -103,20 +100,20 @@ class Recorder:
         self._pts = self._settled_pts = -1
         self._is_finished = False
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+    def write(self, result: FrameResult, image: Image) -> None:
         """Takes one frame; never raises for the disk's sake."""
-        self._pts = max(round(frame.timestamp_ns * 1e-9 / TIME_BASE), self._pts + 1)
-        if self._trigger is not None and self._trigger(frame, results):
+        self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), self._pts + 1)
+        if self._trigger is not None and self._trigger(result):
             self._until = self._pts + self._post
         if self.alarm is not None and not self._can_begin_again():
             self.missed += self._is_wanted(self._pts)
             return
-        size = (picture.shape[1], picture.shape[0])
+        size = (image.shape[1], image.shape[0])
         if self._encoder is not None and self._encoder.size != size:
             self._guarded(self._end_encoding)
         if self._encoder is None:
             self._encoder = H264Encoder(size, self._rate, self._info.pixel_aspect, self._threads)
-        done = self._encoder.encode(picture, self._pts, as_key=self._is_key_due())
+        done = self._encoder.encode(image, self._pts, as_key=self._is_key_due())
         self._guarded(self._take, done)
 
     def close(self) -> None:
@@ -137,7 +134,7 @@ class Recorder:
             )
 
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The account of the recording; see :class:`~edgevision.video.base.Accountable`."""
+        """The account of the recording; see :meth:`~edgevision.video.base.Sink.deliveries`."""
         return (
             Delivery(
                 output=self.name,
@@ -147,14 +144,6 @@ class Recorder:
                 alarm=self.alarm,
             ),
         )
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _is_wanted(self, pts: int) -> bool:
         return pts <= self._until

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from edgevision.errors import UsageError, nearest
-from edgevision.types import Detections, Frame, Result
+from edgevision.types import Detections, FrameResult
 
 _SIGHTINGS = 3
 _WITHIN_NS = 1_000_000_000
@@ -17,29 +17,29 @@ class SightTrigger:
 
     Args:
         wanted: names of the classes.
-        classes: each model's class names, in the order of the results.
+        known: class names of the models.
 
     Raises:
         UsageError: no class, or one that no model has.
     """
 
-    def __init__(self, wanted: Sequence[str], classes: Sequence[Sequence[str]]) -> None:
-        known = list(dict.fromkeys(name for names in classes for name in names))
+    def __init__(self, wanted: Sequence[str], known: Collection[str]) -> None:
         if not wanted:
-            raise UsageError(f"no class to record was named; there are: {', '.join(known)}")
+            raise UsageError(f"no class to record was named; there are: {', '.join(dict.fromkeys(known))}")
         for name in wanted:
             if name not in known:
                 raise UsageError(f"cannot record on '{name}': no model finds it{nearest(name, known)}")
-        self._ids = [{class_id for class_id, name in enumerate(names) if name in wanted} for names in classes]
+        self._wanted = frozenset(wanted)
         self._seen_ns: deque[int] = deque(maxlen=_SIGHTINGS)
 
-    def __call__(self, frame: Frame, results: Sequence[Result]) -> bool:
-        """Takes one frame's results; call it for every frame in order."""
+    def __call__(self, result: FrameResult) -> bool:
+        """Takes one frame's result; call it for every frame in order."""
         is_seen = any(
-            isinstance(result, Detections) and not ids.isdisjoint(result.class_ids.tolist())
-            for result, ids in zip(results, self._ids, strict=True)
+            isinstance(one, Detections) and not self._wanted.isdisjoint(one.row_names)
+            for one in result.results
         )
         if not is_seen:
             return False
-        self._seen_ns.append(frame.timestamp_ns)
-        return len(self._seen_ns) == _SIGHTINGS and frame.timestamp_ns - self._seen_ns[0] <= _WITHIN_NS
+        now_ns = result.frame.timestamp_ns
+        self._seen_ns.append(now_ns)
+        return len(self._seen_ns) == _SIGHTINGS and now_ns - self._seen_ns[0] <= _WITHIN_NS

@@ -12,7 +12,7 @@ import msgspec
 
 from edgevision.engines import Engine, describe, load_engine
 from edgevision.errors import UsageError, nearest
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.session.request import PlanPolicy, RunRequest
 from edgevision.zoo import default_model, find_model
 
@@ -41,13 +41,13 @@ class RunModels:
         fallback: runs in their place where latency asks for it; empty where there is none.
     """
 
-    detectors: list[Detector]
-    fallback: list[Detector]
+    detectors: list[Model]
+    fallback: list[Model]
 
     @property
-    def classes(self) -> list[tuple[str, ...]]:
-        """Each model's class names."""
-        return [detector.manifest.classes for detector in self.detectors]
+    def classes(self) -> list[str]:
+        """The class names of all models, each once."""
+        return list(dict.fromkeys(name for one in self.detectors for name in one.manifest.classes))
 
     @property
     def names(self) -> list[str]:
@@ -57,13 +57,13 @@ class RunModels:
         """Whether the models give weaker detections than that, for a tracker."""
         return any(one.conf_threshold < conf_threshold for one in self.detectors)
 
-    def segmenters(self) -> list[int]:
-        """Positions of the models that give class maps.
+    def segmenters(self) -> list[str]:
+        """Names of the models that give class maps.
 
         Raises:
             UsageError: there are none.
         """
-        found = [i for i, one in enumerate(self.detectors) if one.manifest.task == "segmentation"]
+        found = [one.manifest.name for one in self.detectors if one.manifest.task == "segmentation"]
         if not found:
             raise UsageError(
                 f"`save_masks` needs a segmentation model; {', '.join(self.names)} only detects boxes"
@@ -144,7 +144,7 @@ def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
 
 def make_detectors(
     engines: Sequence[Engine], conf_threshold: float, classes: Sequence[str] | None
-) -> list[Detector]:
+) -> list[Model]:
     """One detector for each engine; of ``classes`` each takes those that it knows.
 
     Raises:
@@ -155,14 +155,14 @@ def make_detectors(
         if names.count(name) > 1:
             raise UsageError(f"two models are called '{name}'; results could not be told apart")
     if classes is None or len(engines) == 1:
-        return [Detector(engine, conf_threshold, classes) for engine in engines]
+        return [Model(engine, conf_threshold, classes) for engine in engines]
     finders = [engine for engine in engines if engine.manifest.task == "detection"]
     known = list(dict.fromkeys(name for engine in finders for name in engine.manifest.classes))
     for name in classes:
         if name not in known:
             raise UsageError(f"no model has the class '{name}'{nearest(name, known)}")
     return [
-        Detector(engine, conf_threshold, _own_classes(engine, classes) if engine in finders else None)
+        Model(engine, conf_threshold, _own_classes(engine, classes) if engine in finders else None)
         for engine in engines
     ]
 

@@ -128,9 +128,8 @@ def _scene(spec: StreamSpec, frame_rate: float | None, shared: Shared) -> Scene 
         raise UsageError(
             f"`track`, `zones` and `events` need a detection model; {', '.join(models.names)} is none"
         )
-    classes = [name for names in models.classes for name in names]
-    layout = None if spec.zones is None else load_zones(spec.zones, classes)
-    return Scene(models.classes, shared.request.conf_threshold, frame_rate, layout)
+    layout = None if spec.zones is None else load_zones(spec.zones, models.classes)
+    return Scene(len(models.detectors), shared.request.conf_threshold, frame_rate, layout)
 
 
 def _open_sinks(
@@ -153,8 +152,6 @@ def _open_sinks(
             open_sink(
                 address,
                 info=info,
-                classes=models.classes,
-                models=models.names,
                 overwrite=shared.request.overwrite,
                 encoder_threads=shared.budget.encode,
                 paced=is_only_watched and not shared.several and not info.is_live,
@@ -167,6 +164,6 @@ def _open_sinks(
         if shared.several:
             folder.mkdir(exist_ok=True)
             folder /= spec.name or default_stem(info)
-        sink = MaskSink(folder, info, models.names, models.segmenters(), shared.request.overwrite)
+        sink = MaskSink(folder, info, models.segmenters(), shared.request.overwrite)
         sinks.append(opened.enter_context(sink))
     return sinks

@@ -44,7 +44,7 @@ def open_watchers(
             keeper = jpeg_keeper(Path(spec.event_pictures))
         outlets = [_open_outlet(address, stem, shared, opened) for address in spec.events]
         observer = EventObserver(keeper, confirm_score=shared.request.conf_threshold)
-        sinks.append(opened.enter_context(EventSink(outlets, classes, observer)))
+        sinks.append(opened.enter_context(EventSink(outlets, observer)))
     if plan is not None:
         make_folder(plan.folder)
         store = SegmentStore(plan.folder, stem, plan.keep)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
 from edgevision.soak.caches import fill_caches
 from edgevision.soak.process import Blocks, Sample, give_back_freed_memory, read_sample
@@ -62,7 +62,7 @@ def check_length(minutes: float, warm_up_s: float) -> None:
 
 def soak(
     uri: str,
-    detectors: Sequence[Detector],
+    detectors: Sequence[Model],
     folder: Path,
     *,
     minutes: float,
@@ -128,16 +128,12 @@ class _Watch:
 
 
 def _run_once(
-    uri: str, detectors: Sequence[Detector], folder: Path, stop: StopRequest, watch: _Watch
+    uri: str, detectors: Sequence[Model], folder: Path, stop: StopRequest, watch: _Watch
 ) -> Counted:
-    classes = [detector.manifest.classes for detector in detectors]
-    models = [detector.manifest.name for detector in detectors]
     with RestingSource(open_source(uri)) as source:
         segments = SegmentSink(folder, source.info)
         rests = Rests(source, segments, watch.rests)
-        records = open_sink(
-            str(folder / "soak.jsonl"), info=source.info, classes=classes, models=models, overwrite=True
-        )
+        records = open_sink(str(folder / "soak.jsonl"), info=source.info, overwrite=True)
         overlays = [Overlay(detector.manifest) for detector in detectors]
         fill_caches(source.info, detectors, overlays)
         stream = Stream(source=source, sinks=[segments, records], overlays=overlays, show_status=True)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgevision.drawing.overlay import Overlay
-from edgevision.model import KEPT_BUFFERS, Detector
+from edgevision.model import KEPT_BUFFERS, Model
 from edgevision.types import Detections
 from edgevision.video.base import SourceInfo
 
 _SIZE = (720, 1280)  # where the source does not say
 
 
-def fill_caches(info: SourceInfo, detectors: Sequence[Detector], overlays: Sequence[Overlay]) -> None:
+def fill_caches(info: SourceInfo, detectors: Sequence[Model], overlays: Sequence[Overlay]) -> None:
     """The buffers of frames under way, and the labels of every class with every score.
 
     Args:
@@ -29,5 +29,7 @@ def fill_caches(info: SourceInfo, detectors: Sequence[Detector], overlays: Seque
         for batch in [detector.prepare([picture]) for _ in range(KEPT_BUFFERS)]:
             detector.discard(batch)
         if detector.manifest.task == "detection":
-            for class_id in range(len(overlay.classes)):
-                overlay.draw(picture, Detections(boxes, scores, np.full(len(scores), class_id, np.int32)))
+            names = detector.manifest.classes
+            for class_id in range(len(names)):
+                class_ids = np.full(len(scores), class_id, np.int32)
+                overlay.draw(picture, Detections(boxes, scores, class_ids, names))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgevision.types import Detections, Result
+from edgevision.types import Detections, FrameResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +24,12 @@ class Sighting:
     box: tuple[float, float, float, float]
 
 
-def sightings(results: Sequence[Result], classes: Sequence[Sequence[str]]) -> list[Sighting]:
-    """The tracked objects of a frame; what has no track id is left out.
-
-    Args:
-        results: one for each model.
-        classes: each model's class names.
-    """
-    seen = []
-    for result, names in zip(results, classes, strict=True):
-        if isinstance(result, Detections):
-            for box, score, class_id, track_id in result:
-                if track_id is not None:
-                    x1, y1, x2, y2 = box.tolist()
-                    seen.append(Sighting(track_id, names[class_id], score, (x1, y1, x2, y2)))
-    return seen
+def sightings(result: FrameResult) -> list[Sighting]:
+    """The tracked objects of a frame; what has no track id is left out."""
+    return [
+        Sighting(one.track_id, one.name, one.score, one.box)
+        for found in result.results
+        if isinstance(found, Detections) and found.track_ids is not None
+        for one in found
+        if one.track_id is not None
+    ]

@@ -7,13 +7,14 @@ an object that is half hidden keeps its number.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from edgevision.errors import UsageError
-from edgevision.types import NOT_TRACKED, Detections, FloatArray, IntArray
+from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
 
 RECOVER_THRESHOLD = 0.15
 """Run the detector down to this score where a tracker follows: weak boxes carry tracks on, see
@@ -93,11 +94,12 @@ class Tracker:
 
         Returns:
             The detections of ``conf_threshold`` or more and those of any score that belong to a track, with
-            ``track_ids`` int32 ``[N]``, :data:`~edgevision.types.NOT_TRACKED` where there is no track yet.
+            ``track_ids``, None where there is no track yet.
         """
         track_ids = self._track_ids(found, self._advance(time_s))
-        kept = (found.scores >= self.conf_threshold) | (track_ids != NOT_TRACKED)
-        return Detections(found.boxes, found.scores, found.class_ids, track_ids, found.zones)[kept]
+        has_track = np.array([track_id is not None for track_id in track_ids], np.bool_)
+        kept = (found.scores >= self.conf_threshold) | has_track
+        return dataclasses.replace(found, track_ids=track_ids)[kept]
 
     def _advance(self, time_s: float) -> float:
         """Seconds on a clock that always moves forward, as the library demands."""
@@ -107,7 +109,7 @@ class Tracker:
         self._last_s = time_s
         return self._clock_s
 
-    def _track_ids(self, found: Detections, clock_s: float) -> IntArray:
+    def _track_ids(self, found: Detections, clock_s: float) -> ObjectArray:
         from supervision import Detections as LibraryDetections
 
         given = LibraryDetections(
@@ -117,14 +119,14 @@ class Tracker:
             data={"row": np.arange(len(found))},
         )
         answer = self._library.update(given, timestamp=clock_s)
-        track_ids = np.full(len(found), NOT_TRACKED, np.int32)
+        track_ids = np.full(len(found), None, object)
         strong: dict[int, bool] = {}
         if len(answer):  # in an order of the library's own
             rows, tracks = np.asarray(answer.data["row"]), np.asarray(answer.tracker_id)
             rows, tracks = rows[tracks >= 0], tracks[tracks >= 0]
             strong = dict(zip(tracks.tolist(), found.scores[rows] >= self.conf_threshold, strict=True))
             self._confirm(strong)
-            track_ids[rows] = [self._numbers.get(track, NOT_TRACKED) for track in strong]
+            track_ids[rows] = [self._numbers.get(track) for track in strong]
         self._forget(strong)
         return track_ids
 

@@ -20,7 +20,7 @@ from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
 from edgevision.models.decode import DetectionDecoder
@@ -102,7 +102,7 @@ class DetectionTask:
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         decoder = DetectionDecoder(self.config.model, len(self.config.classes), self.config.decode)
         engine = TorchDetectorEngine(model, decoder, detector_manifest(self.config), device)
-        found = predict_set(Detector(engine, conf_threshold=0.0), self._val)
+        found = predict_set(Model(engine, conf_threshold=0.0), self._val)
         figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures
         measured = {"ap50_mean": figures.ap50_mean, "ap50": figures.ap50, "ap": figures.ap, "ar": figures.ar}
         return {name: round(value, 4) for name, value in measured.items() if value is not None}

@@ -19,7 +19,7 @@ from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.models.backbone import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.torch_engine import TorchSegmenterEngine
@@ -90,7 +90,7 @@ class SegmentationTask:
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         engine = TorchSegmenterEngine(model, segmenter_manifest(self.config), device)
-        counted = count_pixels(Detector(engine), self._val)
+        counted = count_pixels(Model(engine), self._val)
         figures = segmentation_figures(counted.matrices.sum(axis=0), counted.classes)
         measured = {"miou": figures.miou, "dice": figures.dice, "pixel_accuracy": figures.pixel_accuracy}
         return {name: round(value, 4) for name, value in measured.items()}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from edgevision.types import Frame, Image, Result
+from edgevision.closeable import Closeable
+from edgevision.types import Frame, FrameResult, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class SourceReport:
         return self.failed.total()
 
 
-class Source(Protocol):
+class Source(Closeable, Protocol):
     """Frames in order, as a context manager that is iterated once.
 
     Three outcomes are kept apart: iteration that ends (end of stream; ``report.problem`` says if it
@@ -130,50 +131,6 @@ class Source(Protocol):
         A live source may be closed from any thread; whoever waits for its next frame then gets none, at once.
         """
         ...
-
-    def __enter__(self) -> Source: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class Sink(Protocol):
-    """Takes each frame's picture and result, as a context manager.
-
-    ``close`` finishes the output so that it can be read; it is called on every way out.
-
-    Attributes:
-        name: for people.
-        closed: True once the person at the other end closed it (a window's q, Esc or close button);
-            the run then ends as if the source had. Always False for files.
-        notes: what people should know about the output, one line each.
-    """
-
-    name: str
-    closed: bool
-    notes: list[str]
-
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        """Takes one frame.
-
-        Args:
-            frame: the frame as it came.
-            picture: the same frame with overlays drawn, uint8 ``[H, W, 3]``, BGR.
-            results: one result for each model that ran.
-
-        Raises:
-            SinkError: it cannot be written (a full disk, a closed window's device).
-        """
-        ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Sink: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,13 +153,49 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     alarm: str | None = None
 
 
-@runtime_checkable
-class Accountable(Protocol):
-    """A sink that goes on where it cannot keep something, and counts what it lost."""
+class Sink(Closeable):
+    """Takes the result of each frame, as a context manager. The base class of every output.
+
+    A sink of your own inherits, calls ``super().__init__(name)`` and defines :meth:`write`, and :meth:`close`
+    where there is something to finish. It is used from one thread, but for :meth:`deliveries`.
+
+    Args:
+        name: for people, without credentials.
+
+    Attributes:
+        name: as given.
+        closed: True once the person at the other end closed it (a window's q, Esc or close button);
+            the run then ends as if the source had. Always False for files.
+        notes: what people should know about the output, one line each.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.closed = False
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def write(self, result: FrameResult, image: Image) -> None:
+        """Takes one frame.
+
+        Args:
+            result: the frame as it came, with what the models found in it.
+            image: the frame's image with overlays drawn, uint8 ``[H, W, 3]``, BGR; the frame's own where
+                nothing is drawn.
+
+        Raises:
+            SinkError: it cannot be written (a full disk, a closed window's device).
+        """
+
+    def close(self) -> None:
+        """Finishes the output so that it can be read; called on every way out, and safe to call twice."""
 
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The account of each of its outputs now; from any thread."""
-        ...
+        """Of a sink that goes on where it cannot keep something: the account of each of its outputs now.
+
+        From any thread. Empty for a sink that raises instead.
+        """
+        return ()
 
 
 @runtime_checkable

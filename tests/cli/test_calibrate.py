@@ -13,7 +13,7 @@ from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines import load_engine
-from edgevision.model import Detector
+from edgevision.model import Model
 from tests.support.calibration import (
     SIZE,
     calibration_place,
@@ -54,7 +54,7 @@ def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> N
     ]
     with load_engine(path, "onnxruntime") as engine, load_engine(place / "bright.onnx") as float_engine:
         picture = pictures(1, seed=5, size=64)[0]
-        (told,), (wanted,) = (Detector(one)([picture]) for one in (engine, float_engine))
+        (told,), (wanted,) = (Model(one)([picture]) for one in (engine, float_engine))
         assert (told.class_map == wanted.class_map).mean() > 0.95
 
 

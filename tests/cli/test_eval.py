@@ -202,7 +202,7 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     from edgevision.data.detection.dataset import load_coco
     from edgevision.evaluation.detection import evaluate_detections
     from edgevision.evaluation.predict import ground_truth, predict_set
-    from edgevision.model import Detector
+    from edgevision.model import Model
     from edgevision.models.decode import DetectionDecoder
     from edgevision.models.retinanet import RetinaNet
     from edgevision.models.torch_engine import TorchDetectorEngine
@@ -225,7 +225,7 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     engine = TorchDetectorEngine(
         net, DetectionDecoder(config.model, 3, config.decode), detector_manifest(config)
     )
-    detector = Detector(engine, 0.0)
+    detector = Model(engine, 0.0)
     # An untrained network finds nothing that is there, so what it finds is what the labels say.
     rows = []
     for drawn in ("red", "green", "blue"):

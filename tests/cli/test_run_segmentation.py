@@ -16,7 +16,7 @@ from edgevision.cli import main
 from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.errors import SinkError
-from edgevision.types import SegmentationMap
+from edgevision.types import Frame, FrameResult, SegmentationMap
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.masks import MaskSink
 from tests.support.models import picture_with_block, write_bright_segmenter, write_colour_model
@@ -222,10 +222,12 @@ def test_two_sources_have_a_folder_each(run: Run, place: Path) -> None:
 
 def test_legends_of_two_maps_stand_below_each_other() -> None:
     manifest = read_manifest("bright.onnx")
-    found = SegmentationMap(np.zeros((120, 160), np.uint8))
+    found = SegmentationMap(np.zeros((120, 160), np.uint8), manifest.classes)
     image = np.full((120, 160, 3), 200, np.uint8)
-    one = render(image, [Overlay(manifest, 0.0)], [found])
-    two = render(image, [Overlay(manifest, 0.0)] * 2, [found, found])
+    frame = Frame(image, 0, 0)
+    one, two = (
+        render(FrameResult(frame, (found,) * maps), [Overlay(manifest, 0.0)] * maps) for maps in (1, 2)
+    )
     rows = [np.flatnonzero((picture != 200).any(axis=(1, 2))) for picture in (one, two)]
     assert rows[0][0] == rows[1][0] == 0
     assert len(rows[1]) == 2 * len(rows[0])
@@ -234,5 +236,5 @@ def test_legends_of_two_maps_stand_below_each_other() -> None:
 def test_models_of_one_name_cannot_share_a_folder_of_masks(tmp_path: Path) -> None:
     info = SourceInfo("clip", False, 8, 8)
     with pytest.raises(SinkError, match="same name"):
-        MaskSink(tmp_path / "m", info, ["x", "x"], [0, 1])
+        MaskSink(tmp_path / "m", info, ["x", "x"])
     assert not (tmp_path / "m").exists()

@@ -17,7 +17,7 @@ from edgevision.drawing.overlay import (
     text_plate,
 )
 from edgevision.engines.fake import fake_manifest
-from edgevision.types import Detections, SegmentationMap
+from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
 
 NAMES = ("person", "car", "a very long class name")
 OVERLAY = Overlay(fake_manifest(classes=NAMES))
@@ -28,7 +28,12 @@ def grey(width=400, height=300, level=90):
 
 
 def one(box, class_id=0, score=0.9, track=None):
-    return Detections([box], [score], [class_id], None if track is None else [track])
+    track_ids = None if track is None else [track]
+    return Detections([box], [score], [class_id], NAMES, track_ids=track_ids)
+
+
+def drawing(image, overlays, results, status=""):
+    return render(FrameResult(Frame(image, 0, 0), results), overlays, status)
 
 
 def changed(before, after):
@@ -57,7 +62,7 @@ def test_text_contrasts_with_its_plate(background, expected):
 
 def test_the_frame_itself_stays_untouched():
     image = grey()
-    drawn = render(image, [OVERLAY], [one([50, 100, 150, 200])], "10 fps")
+    drawn = drawing(image, [OVERLAY], [one([50, 100, 150, 200])], "10 fps")
     assert (image == 90).all()
     assert (drawn != image).any()
     assert drawn.shape == image.shape
@@ -65,7 +70,7 @@ def test_the_frame_itself_stays_untouched():
 
 def test_a_box_is_where_it_belongs_in_its_colour():
     image = grey()
-    drawn = render(image, [OVERLAY], [one([50, 100, 350, 200], class_id=1)])
+    drawn = drawing(image, [OVERLAY], [one([50, 100, 350, 200], class_id=1)])
     for x, y in ((50, 150), (349, 150), (200, 199)):
         assert tuple(drawn[y, x]) == OVERLAY.colours[1]
     assert tuple(drawn[150, 200]) == (90, 90, 90)  # nothing inside
@@ -78,7 +83,7 @@ def test_a_box_is_where_it_belongs_in_its_colour():
 
 def test_nothing_found_changes_nothing():
     image = grey()
-    assert (render(image, [OVERLAY], [Detections.empty()]) == image).all()
+    assert (drawing(image, [OVERLAY], [Detections.empty()]) == image).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +99,7 @@ def test_any_box_on_any_size_is_drawn_without_failing(size, fractions, status):
         for a, b, c, d, _ in fractions
     ]
     found = Detections(np.array(rows).reshape(-1, 4), [0.5] * len(rows), [row[4] for row in fractions])
-    assert render(grey(width, height), [OVERLAY], [found], status).shape == (height, width, 3)
+    assert drawing(grey(width, height), [OVERLAY], [found], status).shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("box", [[0, 0, 80, 60], [320, 0, 400, 60], [320, 240, 400, 300], [0, 240, 80, 300]])
@@ -102,7 +107,7 @@ def test_labels_in_corners_stay_whole(box):
     """The label is wider than the box; cut off at the border, half of its colour would be missing."""
 
     def coloured(at):
-        drawn = render(grey(), [OVERLAY], [one(at, class_id=2)])
+        drawn = drawing(grey(), [OVERLAY], [one(at, class_id=2)])
         return (drawn == OVERLAY.colours[2]).all(axis=2).sum()
 
     assert coloured(box) > 0.8 * coloured([160, 120, 240, 180])
@@ -113,14 +118,14 @@ def test_sizes_follow_the_picture():
     for width, height in ((768, 432), (3840, 2160)):
         image = grey(width, height)
         box = [width * 0.3, height * 0.5, width * 0.6, height * 0.8]
-        _, top, _, _ = changed(image, render(image, [OVERLAY], [one(box)]))
+        _, top, _, _ = changed(image, drawing(image, [OVERLAY], [one(box)]))
         heights.append((height * 0.5 - top) / height)
     assert heights[0] == pytest.approx(heights[1], rel=0.3)
 
 
 def test_track_ids_are_shown():
-    plain = render(grey(), [OVERLAY], [one([50, 100, 350, 200])])
-    tracked = render(grey(), [OVERLAY], [one([50, 100, 350, 200], track=12)])
+    plain = drawing(grey(), [OVERLAY], [one([50, 100, 350, 200])])
+    tracked = drawing(grey(), [OVERLAY], [one([50, 100, 350, 200], track=12)])
     _, _, _, bottom = changed(plain, tracked)
     assert bottom <= 100  # only the label differs
 
@@ -136,21 +141,23 @@ def test_a_class_map_is_blended_with_a_legend():
     )
     class_map = np.zeros((300, 400), np.uint8)
     class_map[:, 200:] = 1
-    drawn = render(grey(), [Overlay(manifest)], [SegmentationMap(class_map)])
+    drawn = drawing(grey(), [Overlay(manifest)], [SegmentationMap(class_map, manifest.classes)])
     left, right = drawn[250, 100].astype(int), drawn[250, 300].astype(int)
     assert left[2] > left[0] + 80  # red, in BGR
     assert right[0] > right[2] + 80
     assert 30 < left[0] < 90  # the picture shines through
     assert tuple(drawn[1, 1]) == (0, 0, 255)  # the legend's first plate
-    only_road = render(grey(), [Overlay(manifest)], [SegmentationMap(np.zeros((300, 400), np.uint8))])
+    only_road = drawing(
+        grey(), [Overlay(manifest)], [SegmentationMap(np.zeros((300, 400), np.uint8), manifest.classes)]
+    )
     assert (only_road == (255, 0, 0)).all(axis=2).sum() == 0  # no plate for what is not there
 
 
 def test_boxes_are_drawn_over_maps_whatever_the_order():
     segmenter = Overlay(fake_manifest("segmentation", ("a", "b")))
-    found, area = one([50, 100, 350, 200]), SegmentationMap(np.ones((300, 400), np.uint8))
-    first = render(grey(), [OVERLAY, segmenter], [found, area])
-    second = render(grey(), [segmenter, OVERLAY], [area, found])
+    found, area = one([50, 100, 350, 200]), SegmentationMap(np.ones((300, 400), np.uint8), ("a", "b"))
+    first = drawing(grey(), [OVERLAY, segmenter], [found, area])
+    second = drawing(grey(), [segmenter, OVERLAY], [area, found])
     assert (first == second).all()
     assert tuple(first[150, 50]) == OVERLAY.colours[0]
 
@@ -166,7 +173,7 @@ def test_the_status_is_in_the_lower_left_corner():
 
 
 def test_thickness_and_outline_of_a_box():
-    drawn = render(grey(), [OVERLAY], [one([50, 100, 350, 200])])
+    drawn = drawing(grey(), [OVERLAY], [one([50, 100, 350, 200])])
     colour = OVERLAY.colours[0]
     row = [tuple(pixel) for pixel in drawn[150, 47:54]]
     assert row == [(90,) * 3, (0,) * 3, colour, colour, (0,) * 3, (90,) * 3, (90,) * 3]

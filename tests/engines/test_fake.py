@@ -8,7 +8,7 @@ from edgevision.contract.manifest import check_contract
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_area, bright_objects, fake_manifest, scripted
 from edgevision.errors import EngineError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Detections, SegmentationMap
 from tests.support.models import picture_with_block
 
@@ -52,10 +52,10 @@ def test_more_answers_than_fit_are_cut():
 
 def test_segmentation_goes_through_the_detector():
     engine = FakeEngine(bright_area, fake_manifest("segmentation", ("dark", "bright")))
-    (found,) = Detector(engine)([picture_with_block(640, 480, (0, 0, 320, 480))])
+    (found,) = Model(engine)([picture_with_block(640, 480, (0, 0, 320, 480))])
     assert isinstance(found, SegmentationMap)
     assert found.class_map.shape == (480, 640)
-    assert found.shares(2).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+    assert found.shares().tolist() == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_engines_that_share_a_lock_take_turns():

@@ -22,7 +22,7 @@ from edgevision.events import (
 )
 from edgevision.events.sink import jpeg_keeper, open_outlet
 from edgevision.tracking.sightings import Sighting
-from edgevision.types import Detections, Frame, ZoneReport
+from edgevision.types import Detections, Frame, FrameResult, ZoneReport
 from tests.support.paths import ROOT
 
 NEW, UPDATE, END = EventKind.NEW, EventKind.UPDATE, EventKind.END
@@ -156,17 +156,19 @@ def test_ids_of_two_runs_differ():
     assert first != second
 
 
-def results_of(*ids):
+def result_of(frame, *ids):
     boxes = [[50 + 10 * i, 20, 70 + 10 * i, 60] for i in ids]
-    return (Detections(boxes, [0.9] * len(ids), [i % 2 for i in ids], list(ids)),)
+    class_ids = [i % 2 for i in ids]
+    found = Detections(boxes, [0.9] * len(ids), class_ids, ("person", "car"), track_ids=list(ids))
+    return FrameResult(frame, (found,))
 
 
 def test_the_sink_writes_lines_that_read_back(tmp_path):
     path = tmp_path / "events.jsonl"
-    with EventSink([open_outlet(str(path))], [("person", "car")]) as sink:
+    with EventSink([open_outlet(str(path))]) as sink:
         for i in range(3):
             frame = frame_at(i / 10)
-            sink.write(frame, frame.image, results_of(2, 3))
+            sink.write(result_of(frame, 2, 3), frame.image)
     told = list(read_events(path))
     assert [(event.kind, event.after.class_name) for event in told] == [
         (NEW, "person"),
@@ -180,19 +182,19 @@ def test_the_sink_writes_lines_that_read_back(tmp_path):
 
 def test_only_the_named_classes_are_told_of(tmp_path):
     path = tmp_path / "events.jsonl"
-    with EventSink([EventFile(path)], [("person", "car")], only=["car"]) as sink:
+    with EventSink([EventFile(path)], only=["car"]) as sink:
         for i in range(3):
             frame = frame_at(i / 10)
-            sink.write(frame, frame.image, results_of(2, 3))
+            sink.write(result_of(frame, 2, 3), frame.image)
     assert {event.after.class_name for event in read_events(path)} == {"car"}
 
 
 def test_the_picture_of_an_event_is_a_jpeg_on_disk(tmp_path):
     path = tmp_path / "events.jsonl"
-    with EventSink([EventFile(path)], [("person",)], EventObserver(jpeg_keeper(tmp_path))) as sink:
+    with EventSink([EventFile(path)], EventObserver(jpeg_keeper(tmp_path))) as sink:
         for i in range(3):
             frame = frame_at(i / 10, 77)
-            sink.write(frame, frame.image, results_of(2))
+            sink.write(result_of(frame, 2), frame.image)
     picture = next(read_events(path)).after.best.picture
     assert abs(int(cv2.imread(picture).mean()) - 77) <= 2
     assert not list(tmp_path.glob(".*"))
@@ -201,10 +203,10 @@ def test_the_picture_of_an_event_is_a_jpeg_on_disk(tmp_path):
 def test_a_folder_that_cannot_be_written_costs_the_pictures_only(tmp_path, caplog):
     path = tmp_path / "events.jsonl"
     watcher = EventObserver(jpeg_keeper(tmp_path / "none"))
-    with EventSink([EventFile(path)], [("person",)], watcher) as sink:
+    with EventSink([EventFile(path)], watcher) as sink:
         for i in range(3):
             frame = frame_at(i / 10)
-            sink.write(frame, frame.image, results_of(2, 4))
+            sink.write(result_of(frame, 2, 4), frame.image)
     assert [event.after.best.picture for event in read_events(path)] == [msgspec.UNSET] * 4
     assert len([record for record in caplog.records if "pictures" in record.message]) == 1
 

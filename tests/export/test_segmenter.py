@@ -20,7 +20,7 @@ from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import CheckpointError
 from edgevision.export.to_onnx import export_checkpoint
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.models.backbone import normalise
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unet import UNet
@@ -142,8 +142,8 @@ def test_the_graph_suits_every_tensorrt(exported: tuple[UNet, SegmenterTraining,
 def test_the_runtime_gives_maps_at_source_size(exported: tuple[UNet, SegmenterTraining, Path]) -> None:
     net, run, path = exported
     with load_engine(path) as engine:
-        found = Detector(engine)(photographs())
-    wanted = Detector(TorchSegmenterEngine(net, segmenter_manifest(run)))(photographs())
+        found = Model(engine)(photographs())
+    wanted = Model(TorchSegmenterEngine(net, segmenter_manifest(run)))(photographs())
     for photo, ours, theirs in zip(photographs(), found, wanted, strict=True):
         assert isinstance(ours, SegmentationMap)
         assert isinstance(theirs, SegmentationMap)

@@ -13,7 +13,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.labelling.rule import LabelRule, missing_labels, new_labels
 from edgevision.labelling.views import inside_tile, look, merge_views, mirrored, tile_corners, without_repeats
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.types import Detections
 
 
@@ -130,9 +130,9 @@ def test_with_flip_the_mirror_image_is_looked_at():
     image = np.zeros((100, 200, 3), np.uint8)
     image[10:60, 20:80] = 255
     engine = FakeEngine()
-    once = look(Detector(engine, 0.0), image, flip=False)
+    once = look(Model(engine, 0.0), image, flip=False)
     assert engine.calls == 1
-    both = look(Detector(engine, 0.0), image, flip=True)
+    both = look(Model(engine, 0.0), image, flip=True)
     assert engine.calls == 3
     np.testing.assert_allclose(both.boxes, once.boxes, atol=2)
     np.testing.assert_allclose(both.scores, once.scores, atol=0.02)
@@ -175,9 +175,9 @@ def test_with_tiles_the_parts_are_looked_at():
         image = np.zeros((200, 200, 3), np.uint8)
         image[corner : corner + 60, corner : corner + 60] = 255
         engine = FakeEngine()
-        once = look(Detector(engine, 0.0), image, flip=False)
+        once = look(Model(engine, 0.0), image, flip=False)
         assert engine.calls == 1
-        tiled = look(Detector(engine, 0.0), image, flip=False, tiles=True)
+        tiled = look(Model(engine, 0.0), image, flip=False, tiles=True)
         assert engine.calls == 6
         np.testing.assert_allclose(tiled.boxes[0], once.boxes[0], atol=2)
         assert tiled.scores[0] == pytest.approx(doubt * once.scores[0], abs=0.03)
@@ -186,4 +186,4 @@ def test_with_tiles_the_parts_are_looked_at():
 def test_a_segmenter_is_no_teacher():
     manifest = fake_manifest(task="segmentation", classes=("dark", "bright"))
     with pytest.raises(UsageError, match="detection model"):
-        look(Detector(FakeEngine(bright_area, manifest)), np.zeros((64, 64, 3), np.uint8), flip=False)
+        look(Model(FakeEngine(bright_area, manifest)), np.zeros((64, 64, 3), np.uint8), flip=False)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError, SourceError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import FrameLedger, Pipeline, Policy, StopRequest, Stream
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.pipeline import ListSink, balanced, identified, number_in
+from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
 
 
 class RestlessSource(ArraySource):
@@ -36,14 +36,14 @@ class RestlessSource(ArraySource):
             raise SourceError("gone")
 
 
-class RestlessSink(ListSink):
+class RestlessSink(FaultySink):
     def __init__(self, seed, fail_at):
         super().__init__(fail_at=fail_at)
         self.chance = random.Random(seed)
 
-    def write(self, frame, picture, results):
+    def write(self, result, image):
         pause(self.chance)
-        super().write(frame, picture, results)
+        super().write(result, image)
 
 
 def pause(chance):
@@ -105,7 +105,7 @@ def test_the_ledger_is_exact(kinds, seed, model_fails_at, stop_after, max_batch)
         for number, kind in enumerate(kinds)
     ]
     pipeline = Pipeline(
-        streams, [Detector(FakeEngine(answer, fake_manifest(classes=("thing",))))], max_batch=max_batch
+        streams, [Model(FakeEngine(answer, fake_manifest(classes=("thing",))))], max_batch=max_batch
     )
     stop, moments = StopRequest(), []
 
@@ -127,9 +127,9 @@ def test_the_ledger_is_exact(kinds, seed, model_fails_at, stop_after, max_batch)
         assert balanced(one.frames)
         lost_by_source = sum(source.report.failed.values())
         assert one.frames.captured == source.given + lost_by_source  # counted by the source itself
-        assert one.written == len(sink.frames) <= one.frames.inferred
+        assert one.written == len(sink.results) <= one.frames.inferred
         assert sink.closes == 1
-        indices = [frame.index for frame in sink.frames]
+        indices = frame_indices(sink)
         assert indices == sorted(set(indices))
         if kind["policy"] is Policy.WAIT:
             assert indices == list(range(len(indices)))  # no hole
@@ -140,7 +140,7 @@ def test_the_ledger_is_exact(kinds, seed, model_fails_at, stop_after, max_batch)
                 assert one.written == kind["count"]
         if kind["max_frames"] is not None:
             assert one.frames.inferred <= kind["max_frames"]
-        own = [round(float(found[0].boxes[0, 0])) for found in sink.results]
+        own = [round(float(result.detections.boxes[0, 0])) for result in sink.results]
         assert own == [round(source_number(stream))] * len(own)
     assert sum(one.frames.failed.get("model", 0) for one in final.streams) <= max_batch
 

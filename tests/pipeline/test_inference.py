@@ -9,11 +9,11 @@ import pytest
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import Pipeline, Stream
 from edgevision.pipeline.inference import InOrder
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.pipeline import ListSink, balanced, identified, number_in
+from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
 
 
 class Meeting:
@@ -29,7 +29,7 @@ class Meeting:
 
 def detector(answer=number_in, requests=1, **options):
     manifest = fake_manifest(width=32, height=32)
-    return Detector(FakeEngine(answer, manifest, requests=requests, **options))
+    return Model(FakeEngine(answer, manifest, requests=requests, **options))
 
 
 def pictures(count, stream=0):
@@ -37,7 +37,7 @@ def pictures(count, stream=0):
 
 
 def boxes(sink):
-    return [tuple(found[0].boxes[0, :2].astype(int).tolist()) for found in sink.results]
+    return [tuple(map(int, result.detections[0].box[:2])) for result in sink.results]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
@@ -50,7 +50,7 @@ def test_what_is_finished_in_any_order_is_delivered_in_one(order):
 
 
 def test_requests_of_a_recording_run_at_the_same_time():
-    sink = ListSink()
+    sink = FaultySink()
     meeting = Meeting(3)  # breaks, and so fails the run, unless three calls meet each time
     pipeline = Pipeline([Stream(source=ArraySource(pictures(30)), sinks=[sink])], [detector(meeting, 3)])
     run = pipeline.run()
@@ -68,7 +68,7 @@ def test_answers_of_requests_that_overtake_each_other_come_in_order():
         threading.Event().wait(waits[int(found.boxes[0, 1])])
         return found
 
-    sinks = [ListSink(), ListSink()]
+    sinks = [FaultySink(), FaultySink()]
     streams = [
         Stream(source=ArraySource(pictures(30, i)), sinks=[sink], name=str(i)) for i, sink in enumerate(sinks)
     ]
@@ -77,7 +77,7 @@ def test_answers_of_requests_that_overtake_each_other_come_in_order():
     assert pipeline.errors == {}
     for i, sink in enumerate(sinks):
         assert boxes(sink) == [(i, frame) for frame in range(30)]
-        assert [frame.index for frame in sink.frames] == list(range(30))
+        assert frame_indices(sink) == list(range(30))
         assert balanced(run.streams[i].frames)
 
 
@@ -93,8 +93,10 @@ def test_one_live_stream_makes_it_one_request_of_the_newest_frames(live):
         return number_in(image)
 
     streams = [
-        Stream(source=ArraySource(pictures(40), is_live=live, frame_rate=400), sinks=[ListSink()], name="a"),
-        Stream(source=ArraySource(pictures(40)), sinks=[ListSink()], name="b"),
+        Stream(
+            source=ArraySource(pictures(40), is_live=live, frame_rate=400), sinks=[FaultySink()], name="a"
+        ),
+        Stream(source=ArraySource(pictures(40)), sinks=[FaultySink()], name="b"),
     ]
     pipeline = Pipeline(streams, [detector(answer, 2)], max_batch=1)
     pipeline.run()
@@ -103,10 +105,10 @@ def test_one_live_stream_makes_it_one_request_of_the_newest_frames(live):
 
 
 def test_the_slowest_engine_of_several_sets_the_requests():
-    sink = ListSink()
+    sink = FaultySink()
     stream = Stream(source=ArraySource(pictures(10)), sinks=[sink])
     names = fake_manifest(width=32, height=32, classes=("other",))
-    single = Detector(FakeEngine(number_in, names))
+    single = Model(FakeEngine(number_in, names))
     pipeline = Pipeline([stream], [detector(requests=3), single])
     assert sum(thread.startswith("inference") for thread in thread_names(pipeline)) == 1
 
@@ -122,7 +124,7 @@ def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_ca
             raise EngineError("the accelerator is gone")
         return found
 
-    sink = ListSink()
+    sink = FaultySink()
     pipeline = Pipeline([Stream(source=ArraySource(pictures(60)), sinks=[sink])], [detector(answer, 3)])
     (report,) = pipeline.run().streams
     assert str(pipeline.errors[report.name]) == "the accelerator is gone"
@@ -135,7 +137,7 @@ def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_ca
 
 
 def test_the_number_of_frames_that_was_asked_for_is_exact():
-    sink = ListSink()
+    sink = FaultySink()
     stream = Stream(source=ArraySource(pictures(60)), sinks=[sink], max_frames=17)
     (report,) = Pipeline([stream], [detector(requests=4)]).run().streams
     assert boxes(sink) == [(0, i) for i in range(17)]

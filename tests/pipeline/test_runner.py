@@ -12,13 +12,13 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream
 from edgevision.types import Detections
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.models import picture_with_block
-from tests.support.pipeline import ListSink, balanced
+from tests.support.pipeline import FaultySink, balanced, frame_indices
 
 
 class FailingSource(ArraySource):
@@ -35,7 +35,7 @@ def pictures(count):
 
 
 def detector(answer=bright_objects, latency_ms=0.0):
-    return Detector(FakeEngine(answer, fake_manifest(classes=("bright",)), latency_ms))
+    return Model(FakeEngine(answer, fake_manifest(classes=("bright",)), latency_ms))
 
 
 def run(source, sinks, answer=bright_objects, stop=None, latency_ms=0.0, **options):
@@ -56,10 +56,10 @@ def fail(stream, detector):
 
 
 def test_a_file_loses_nothing_and_keeps_its_order():
-    sink = ListSink(delay_s=0.001)
+    sink = FaultySink(delay_s=0.001)
     report = run(ArraySource(pictures(100), frame_rate=10), [sink])
-    assert [frame.index for frame in sink.frames] == list(range(100))
-    assert [found[0].boxes[0, 0] for found in sink.results] == list(range(100))
+    assert frame_indices(sink) == list(range(100))
+    assert [result.detections[0].box[0] for result in sink.results] == list(range(100))
     assert (report.frames.captured, report.frames.inferred, report.written) == (100, 100, 100)
     assert report.frames.dropped == {}
     assert report.detections == {"bright": 100}
@@ -68,11 +68,11 @@ def test_a_file_loses_nothing_and_keeps_its_order():
 
 
 def test_only_screens_are_called_on_the_thread_of_the_caller():
-    class Screen(ListSink):
+    class Screen(FaultySink):
         def refresh(self):
             pass
 
-    file, screen = ListSink(), Screen()
+    file, screen = FaultySink(), Screen()
     run(ArraySource(pictures(5)), [screen, file])
     assert screen.threads == {threading.current_thread()}
     assert len(file.threads) == 1
@@ -80,10 +80,10 @@ def test_only_screens_are_called_on_the_thread_of_the_caller():
 
 
 def test_a_live_source_keeps_the_newest_and_counts_the_rest():
-    sink = ListSink()
+    sink = FaultySink()
     source = ArraySource(pictures(60), frame_rate=200, is_live=True)
     report = run(source, [sink], latency_ms=20)
-    indices = [frame.index for frame in sink.frames]
+    indices = frame_indices(sink)
     assert indices == sorted(set(indices))
     assert report.frames.captured == 60
     assert report.frames.dropped["newer_frame"] > 20
@@ -99,9 +99,9 @@ def test_a_policy_can_be_chosen_against_the_source():
 
 @pytest.mark.parametrize("live", [False, True])
 def test_max_frames_ends_after_exactly_so_many(live):
-    sink = ListSink()
+    sink = FaultySink()
     report = run(ArraySource(pictures(200), frame_rate=50, is_live=live), [sink], max_frames=7)
-    assert len(sink.frames) == report.written == report.frames.inferred == 7
+    assert len(sink.results) == report.written == report.frames.inferred == 7
     assert report.stopped == "max_frames"
     if not live:
         assert report.frames.captured == 7  # not one frame was read in vain
@@ -113,13 +113,13 @@ def test_more_max_frames_than_there_are():
 
 
 def test_a_stop_request_finishes_what_is_inferred():
-    stop, sink = StopRequest(), ListSink(delay_s=0.005)
+    stop, sink = StopRequest(), FaultySink(delay_s=0.005)
     threading.Timer(0.15, lambda: setattr(stop, "reason", "SIGINT")).start()
     report = run(ArraySource(pictures(300)), [sink], stop=stop)
     assert report.stopped == "SIGINT"
-    assert 0 < len(sink.frames) < 300
-    assert report.frames.inferred == len(sink.frames)
-    assert [frame.index for frame in sink.frames] == list(range(len(sink.frames)))
+    assert 0 < len(sink.results) < 300
+    assert report.frames.inferred == len(sink.results)
+    assert frame_indices(sink) == list(range(len(sink.results)))
     assert sink.closes == 1
 
 
@@ -135,7 +135,7 @@ def test_a_signal_that_takes_long_to_be_noticed_ends_the_run():
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     try:
-        report = run(ArraySource(pictures(200), frame_rate=20, is_live=True), [ListSink()], stop=stop)
+        report = run(ArraySource(pictures(200), frame_rate=20, is_live=True), [FaultySink()], stop=stop)
     finally:
         timer.join()
         signal.signal(signal.SIGTERM, previous)
@@ -152,16 +152,16 @@ def test_a_closed_window_ends_the_run():
             let_go.set()
             super().close()
 
-    class Window(ListSink):
-        def write(self, frame, picture, results):
-            super().write(frame, picture, results)
+    class Window(FaultySink):
+        def write(self, result, image):
+            super().write(result, image)
             if self.closed:
                 assert let_go.wait(60), "nobody noticed that the window was closed"
 
-    window, file = Window(close_at=10), ListSink()
+    window, file = Window(close_at=10), FaultySink()
     report = run(Source(pictures(200)), [window, file])
     assert report.stopped == "window"
-    assert 10 <= len(file.frames) < 30
+    assert 10 <= len(file.results) < 30
     assert window.closes == file.closes == 1
 
 
@@ -177,17 +177,17 @@ def test_a_camera_that_blocks_does_not_hang_the_end(monkeypatch):
     stop = StopRequest()
     threading.Timer(0.2, lambda: setattr(stop, "reason", "SIGTERM")).start()
     start = time.perf_counter()
-    report = run(Stuck(pictures(3), frame_rate=1000, is_live=True), [ListSink()], stop=stop)
+    report = run(Stuck(pictures(3), frame_rate=1000, is_live=True), [FaultySink()], stop=stop)
     assert time.perf_counter() - start < 5
     assert report.stopped == "SIGTERM"
     release.set()
 
 
 def test_a_failing_source_surfaces_after_its_frames_are_written():
-    sink = ListSink()
+    sink = FaultySink()
     with pytest.raises(SourceError, match="cable"):
         run(FailingSource(pictures(12)), [sink])
-    assert len(sink.frames) == 12
+    assert len(sink.results) == 12
     assert sink.closes == 1
 
 
@@ -200,67 +200,66 @@ def test_a_failing_model_stops_everything_and_surfaces_once():
             raise EngineError("out of memory")
         return Detections.empty()
 
-    sink = ListSink()
+    sink = FaultySink()
     entry, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[sink]), detector(answer))
     assert isinstance(error, EngineError)
     assert "out of memory" in str(error)
     assert (entry.inferred, entry.failed) == (4, {"model": 1})
-    assert len(sink.frames) == 4
+    assert len(sink.results) == 4
     assert sink.closes == 1
 
 
 @pytest.mark.parametrize("fail_at", [0, 3])
 def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
-    bad, good = ListSink(fail_at=fail_at), ListSink()
+    bad, good = FaultySink(fail_at=fail_at), FaultySink()
     _, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[good, bad]), detector())
     assert isinstance(error, SinkError)
     assert "disk full" in str(error)
-    assert len(good.frames) == fail_at + 1
+    assert len(good.results) == fail_at + 1
     assert bad.closes == good.closes == 1
     assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
 
 
 def test_the_first_error_is_the_one_that_surfaces():
-    sink = ListSink(fail_at=2, fail_on_close=True)
+    sink = FaultySink(fail_at=2, fail_on_close=True)
     with pytest.raises(SinkError, match="disk full"):
         run(ArraySource(pictures(10)), [sink])
     with pytest.raises(SinkError, match="cannot finish"):
-        run(ArraySource(pictures(10)), [ListSink(fail_on_close=True)])
+        run(ArraySource(pictures(10)), [FaultySink(fail_on_close=True)])
 
 
 def test_a_second_interrupt_still_closes_the_sinks():
     def interrupt(statistics):
         raise KeyboardInterrupt
 
-    sink = ListSink(delay_s=0.01)
+    sink = FaultySink(delay_s=0.01)
     stream = Stream(source=ArraySource(pictures(500)), sinks=[sink])
     with pytest.raises(KeyboardInterrupt):
         run_stream(stream, [detector()], on_statistics=interrupt)
     assert sink.closes == 1
-    assert len(sink.frames) < 100
+    assert len(sink.results) < 100
     assert not [thread for thread in threading.enumerate() if thread.name.endswith(("arrays", "inference"))]
 
 
 def test_drawing_happens_only_where_somebody_looks():
     source_pictures = pictures(3)
-    plain, drawn = ListSink(), ListSink()
+    plain, drawn = FaultySink(), FaultySink()
     report = run(ArraySource(source_pictures), [plain])
     assert "overlay" not in report.stages
-    assert plain.pictures[0] is plain.frames[0].image
+    assert plain.images[0] is plain.results[0].frame.image
     report = run(
         ArraySource(source_pictures), [drawn], overlays=[Overlay(fake_manifest(classes=("bright",)))]
     )
     assert report.stages["overlay"].count == 3
-    assert (drawn.pictures[0] != drawn.frames[0].image).any()
-    assert (drawn.frames[0].image == pictures(1)[0]).all()
+    assert (drawn.images[0] != drawn.results[0].frame.image).any()
+    assert (drawn.results[0].frame.image == pictures(1)[0]).all()
 
 
 def test_several_models_answer_for_every_frame():
-    sink = ListSink()
+    sink = FaultySink()
     two = [detector(), detector(lambda image: Detections.empty())]
     run_stream(Stream(source=ArraySource(pictures(6)), sinks=[sink]), two)
-    assert {len(results) for results in sink.results} == {2}
-    assert all(len(first) == 1 and len(second) == 0 for first, second in sink.results)
+    assert [[len(found) for found in result.results] for result in sink.results] == [[1, 0]] * 6
 
 
 def test_stages_overlap():
@@ -282,10 +281,10 @@ def test_stages_overlap():
                 work("capture")
                 yield frame
 
-    class Writer(ListSink):
-        def write(self, frame, picture, results):
+    class Writer(FaultySink):
+        def write(self, result, image):
             work("output")
-            super().write(frame, picture, results)
+            super().write(result, image)
 
     def answer(image):
         work("inference")
@@ -300,7 +299,7 @@ def test_the_report_carries_what_people_should_know():
     source = ArraySource([np.zeros((320, 320, 3), np.uint8)] * 3, name="clip")
     source.report.failed[FailReason.UNDECODABLE], source.report.problem = 2, "cut off"
     source.report.notes.append("a note of the source")
-    report = run(source, [ListSink(), ListSink()])
+    report = run(source, [FaultySink(), FaultySink()])
     assert (report.source, report.skipped, report.problem) == ("clip", 2, "cut off")
     assert report.notes == ("a note of the source", "a note of the sink")
     assert report.models == {"fake": "fake engine"}
@@ -311,9 +310,9 @@ def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
     monkeypatch.setattr("edgevision.pipeline.runner._COLLECT_S", 0.05)
     knots = []
 
-    class Tying(ListSink):
-        def write(self, frame, picture, results):
-            super().write(frame, picture, results)
+    class Tying(FaultySink):
+        def write(self, result, image):
+            super().write(result, image)
             self.tie()
 
         def tie(self):
@@ -324,7 +323,7 @@ def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
     gc.disable()
     try:
         run_stream(
-            Stream(source=ArraySource(pictures(30)), sinks=[Tying(delay_s=0.02)]), [Detector(FakeEngine())]
+            Stream(source=ArraySource(pictures(30)), sinks=[Tying(delay_s=0.02)]), [Model(FakeEngine())]
         )
         alive = [number for number, knot in enumerate(knots) if knot() is not None]
     finally:
@@ -335,7 +334,7 @@ def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
 
 def test_progress_is_told_on_the_way():
     told = []
-    stream = Stream(source=ArraySource(pictures(60)), sinks=[ListSink()])
+    stream = Stream(source=ArraySource(pictures(60)), sinks=[FaultySink()])
     report = run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
     assert 3 <= len(told) <= 2 + 5 * report.seconds
     written = [run.streams[0].written for run in told]
@@ -345,5 +344,5 @@ def test_progress_is_told_on_the_way():
 
 
 def test_an_empty_source_is_an_empty_run():
-    report = run(ArraySource([]), [ListSink()])
+    report = run(ArraySource([]), [FaultySink()])
     assert (report.written, report.frames.captured, report.latency.p50_ms) == (0, 0, 0)

@@ -6,24 +6,26 @@ import threading
 import numpy as np
 
 from edgevision.engines import FakeEngine
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import StopRequest, Stream, run_stream
+from edgevision.video.base import Sink
 from edgevision.video.sources.arrays import ArraySource
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 
 
 def run(source, sinks, stop=None):
-    return run_stream(Stream(source=source, sinks=sinks), [Detector(FakeEngine())], stop=stop)
+    return run_stream(Stream(source=source, sinks=sinks), [Model(FakeEngine())], stop=stop)
 
 
-class FileSink:
+class FileSink(Sink):
     """Counts what it is given."""
 
     def __init__(self):
-        self.name, self.closed, self.notes, self.written, self.closes = "file", False, [], 0, 0
+        super().__init__("file")
+        self.written = self.closes = 0
 
-    def write(self, frame, picture, results):
+    def write(self, result, image):
         self.written += 1
 
     def close(self):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edgevision.pipeline.ledger import DropReason, FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.statistics import BUCKETS_MS, Stage
-from edgevision.types import Detections, SegmentationMap
+from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
 from edgevision.video.base import FailReason
 
 
@@ -124,10 +124,11 @@ def test_the_rate_is_over_the_last_frames(monkeypatch):
 
 
 def test_the_tally_counts_detections_and_areas():
-    tally = Tally([("person", "car"), ("road", "sky")])
-    half = SegmentationMap(np.array([[0, 1]], np.uint8))
-    road = SegmentationMap(np.array([[0, 0]], np.uint8))
-    tally.add([Detections(np.zeros((3, 4)), np.zeros(3), [1, 1, 0]), half])
-    tally.add([Detections.empty(), road])
+    tally = Tally()
+    frame = Frame(np.zeros((1, 2, 3), np.uint8), 0, 0)
+    half, road = (SegmentationMap(np.array([row], np.uint8), ("road", "sky")) for row in ([0, 1], [0, 0]))
+    found = Detections(np.zeros((3, 4)), np.zeros(3), [1, 1, 0], ("person", "car"))
+    tally.add(FrameResult(frame, (found, half)))
+    tally.add(FrameResult(frame, (Detections.empty(), road)))
     assert tally.detections() == {"car": 2, "person": 1}
     assert tally.shares() == {"road": 0.75, "sky": 0.25}

@@ -9,23 +9,23 @@ import pytest
 from edgevision.engines import FakeEngine
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, StreamState
 from edgevision.types import Detections
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.models import picture_with_block
-from tests.support.pipeline import ListSink, balanced, identified, number_in
+from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
 
 
 def stream(name, count=20, sinks=None, source=None, **options):
     """Pictures that say whose they are and which: see :func:`identified`."""
     number = int(name[-1])
     source = source or ArraySource([identified(number, i) for i in range(count)], name=name)
-    return Stream(source=source, sinks=[ListSink()] if sinks is None else sinks, name=name, **options)
+    return Stream(source=source, sinks=[FaultySink()] if sinks is None else sinks, name=name, **options)
 
 
 def detector(answer=number_in, latency_ms=0.0):
-    return Detector(FakeEngine(answer, fake_manifest(classes=("thing",)), latency_ms))
+    return Model(FakeEngine(answer, fake_manifest(classes=("thing",)), latency_ms))
 
 
 def run(streams, *models, **options):
@@ -41,8 +41,8 @@ def test_each_stream_gets_its_own_answers_in_order():
     assert errors == {}
     for number, (one, figures) in enumerate(zip(streams, statistics.streams, strict=True)):
         (sink,) = one.sinks
-        assert [frame.index for frame in sink.frames] == list(range(15 + number))
-        found = [(round(boxes[0].boxes[0, 0]), round(boxes[0].boxes[0, 1])) for boxes in sink.results]
+        assert frame_indices(sink) == list(range(15 + number))
+        found = [tuple(map(round, result.detections[0].box[:2])) for result in sink.results]
         assert found == [(number, i) for i in range(15 + number)]
         assert (figures.name, figures.written) == (f"s{number}", 15 + number)
         assert figures.state is StreamState.ENDED
@@ -65,7 +65,7 @@ def test_a_batch_holds_no_more_than_asked():
             sizes.append(len(inputs["frames"]))
             return super().infer(inputs)
 
-    slow = Detector(Counting(number_in, fake_manifest(classes=("thing",)), 5))
+    slow = Model(Counting(number_in, fake_manifest(classes=("thing",)), 5))
     run([stream(f"s{i}") for i in range(5)], slow, max_batch=2)
     assert set(sizes) <= {1, 2}
     assert 2 in sizes
@@ -100,7 +100,7 @@ def test_a_source_that_dies_leaves_the_others_alone():
 
 
 def test_a_sink_that_fails_leaves_the_others_alone():
-    statistics, errors = run([stream("s1", count=50, sinks=[ListSink(fail_at=3)]), stream("s2", count=40)])
+    statistics, errors = run([stream("s1", count=50, sinks=[FaultySink(fail_at=3)]), stream("s2", count=40)])
     assert isinstance(errors["s1"], SinkError)
     assert [one.written for one in statistics.streams] == [3, 40]
     assert statistics.streams[0].frames.captured < 50
@@ -110,12 +110,12 @@ def test_outputs_that_hang_hold_nobody_else_up():
     """The first stream's sink waits until the second stream is through, which is longer than any queue."""
     through = threading.Event()
 
-    class Hanging(ListSink):
-        def write(self, frame, picture, results):
+    class Hanging(FaultySink):
+        def write(self, result, image):
             assert through.wait(20), "the other stream was held up"
-            super().write(frame, picture, results)
+            super().write(result, image)
 
-    class Telling(ListSink):
+    class Telling(FaultySink):
         def close(self):
             through.set()
             super().close()
@@ -145,7 +145,7 @@ def test_a_model_that_fails_ends_them_all():
 
 
 def test_closing_one_window_ends_that_stream_only():
-    window = ListSink(close_at=5, delay_s=0.01)
+    window = FaultySink(close_at=5, delay_s=0.01)
     statistics, _ = run([stream("s1", count=300, sinks=[window]), stream("s2", count=30)])
     first, second = statistics.streams
     assert (first.stopped, second.stopped) == ("window", "end")
@@ -167,12 +167,12 @@ def test_pictures_of_different_sizes_meet_in_one_batch():
     wide = ArraySource([picture_with_block(640, 320, (i, 0, i + 40, 40)) for i in range(20)], name="s1")
     tall = ArraySource([picture_with_block(100, 200, (0, i, 10, i + 20)) for i in range(20)], name="s2")
     streams = [stream("s1", source=wide), stream("s2", source=tall)]
-    statistics, _ = run(streams, Detector(FakeEngine(latency_ms=5)))
+    statistics, _ = run(streams, Model(FakeEngine(latency_ms=5)))
     assert statistics.streams[0].mean_batch > 1
     for one, expected in zip(streams, ((40, 40), (10, 20)), strict=True):
         (sink,) = one.sinks
-        for (found,) in sink.results:
-            x1, y1, x2, y2 = found.boxes[0]
+        for result in sink.results:
+            x1, y1, x2, y2 = result.detections[0].box
             assert (x2 - x1, y2 - y1) == pytest.approx(expected, abs=2)
 
 
@@ -188,8 +188,8 @@ def test_weak_detections_of_a_shared_model_can_be_left_out():
         return Detections(np.tile([[0, 0, 9, 9]], (2, 1)), [0.9, 0.2], [0, 0])
 
     streams = [stream("s1", count=3, min_score=0.5), stream("s2", count=3)]
-    run(streams, Detector(FakeEngine(answer), 0.1))
-    assert [len(one.sinks[0].results[0][0]) for one in streams] == [1, 2]
+    run(streams, Model(FakeEngine(answer), 0.1))
+    assert [len(one.sinks[0].results[0].detections) for one in streams] == [1, 2]
 
 
 def live(name, count, frame_rate=100.0, **options):
@@ -200,8 +200,8 @@ def live(name, count, frame_rate=100.0, **options):
 
 
 def test_the_fallback_model_takes_over_where_the_latency_cannot_be_held():
-    main = Detector(FakeEngine(number_in, fake_manifest(classes=("thing",)), 40))
-    small = Detector(FakeEngine(number_in, fake_manifest(classes=("thing",), width=160, height=160), 1))
+    main = Model(FakeEngine(number_in, fake_manifest(classes=("thing",)), 40))
+    small = Model(FakeEngine(number_in, fake_manifest(classes=("thing",), width=160, height=160), 1))
     one = live("s1", 400, max_latency_ms=30)
     statistics, errors = run([one], main, fallback=[small])
     assert errors == {}
@@ -211,9 +211,8 @@ def test_the_fallback_model_takes_over_where_the_latency_cannot_be_held():
     assert control.fallback_frames > 0
     assert control.skipped == figures.frames.dropped.get("latency", 0)
     assert [engine.calls > 0 for engine in statistics.engines] == [True, True]
-    assert [frame.index for frame in one.sinks[0].frames] == sorted(
-        {frame.index for frame in one.sinks[0].frames}
-    )
+    indices = frame_indices(one.sinks[0])
+    assert indices == sorted(set(indices))
 
 
 def test_statistics_can_be_read_from_any_thread_at_any_moment():
@@ -258,7 +257,7 @@ def test_a_stream_that_is_over_lets_go_of_its_source_at_once():
 
     pictures = [identified(1, i) for i in range(3)]
     camera = Silent(pictures, frame_rate=100, is_live=True, name="s1")
-    waiting = stream("s1", source=camera, sinks=[ListSink(close_at=1)])
+    waiting = stream("s1", source=camera, sinks=[FaultySink(close_at=1)])
 
     class Patient(ArraySource):
         def __iter__(self):

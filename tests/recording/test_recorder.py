@@ -18,16 +18,16 @@ from edgevision.errors import UsageError
 from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
 from edgevision.recording.encoder import EncodedPicture, H264Encoder
 from edgevision.recording.ring import PacketRing
-from edgevision.types import Detections, Frame
+from edgevision.types import Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
 from tests.support.paths import ROOT
 from tests.support.video import number_of, numbered
 
 RATE = 10.0
 INFO = SourceInfo("clip", is_live=False, width=160, height=96, frame_rate=RATE)
-NAMES = [("person", "car")]
-PERSON = (Detections([[0, 0, 9, 9]], [0.9], [0]),)
-NOBODY = (Detections.empty(),)
+NAMES = ("person", "car")
+PERSON = Detections([[0, 0, 9, 9]], [0.9], [0], NAMES)
+NOBODY = Detections.empty(NAMES)
 LOOK_AHEAD = 6  # pictures inside the encoder
 FRAGMENT_S = 0.5
 
@@ -40,7 +40,7 @@ def record(recorder, count, sighted=(), start=0):
     with recorder:
         for i in range(start, start + count):
             frame = frame_of(i)
-            recorder.write(frame, frame.image, PERSON if i in sighted else NOBODY)
+            recorder.write(FrameResult(frame, (PERSON if i in sighted else NOBODY,)), frame.image)
 
 
 def recorder_in(folder, rotation=None, trigger=None, keep=None, **changes):
@@ -80,7 +80,7 @@ def test_varying_times_are_kept(tmp_path):
     with recorder_in(tmp_path) as recorder:
         for i, moment_ms in enumerate(moments_ms):
             frame = Frame(numbered(i), i, moment_ms * 1_000_000)
-            recorder.write(frame, frame.image, NOBODY)
+            recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
     _, times = play(segments(tmp_path)[0])
     assert times == pytest.approx([moment / 1000 for moment in moments_ms])
 
@@ -99,7 +99,7 @@ def test_a_new_file_begins_at_the_size(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 96, 160, 3), np.uint8)
     with recorder_in(tmp_path, Rotation(size=limit)) as recorder:
         for i in range(120):
-            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i % 40])
     sizes = [path.stat().st_size for path in segments(tmp_path)]
     assert len(sizes) > 2
     one = max(sizes) / 120 * LOOK_AHEAD + limit * 0.5  # what the encoder still held, and one picture
@@ -114,7 +114,7 @@ def test_the_budget_keeps_the_newest(tmp_path):
     made = set()
     with recorder:
         for i in range(150):
-            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i % 40])
             made.update(segments(tmp_path))
     left = segments(tmp_path)
     assert sum(path.stat().st_size for path in left) <= keep
@@ -130,7 +130,7 @@ def test_the_file_in_progress_leaves_room_for_one_before_it(tmp_path):
     keep = 300_000
     with recorder_in(tmp_path, Rotation(seconds=600), keep=keep) as recorder:
         for i in range(150):
-            recorder.write(frame_of(i), noise[i % 40], NOBODY)
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i % 40])
     left = segments(tmp_path)
     assert recorder._store.made > len(left) >= 1
     assert sum(path.stat().st_size for path in left) <= keep
@@ -189,7 +189,7 @@ def test_a_new_size_begins_a_new_file(tmp_path):
     with recorder_in(tmp_path) as recorder:
         for i in range(40):
             image = numbered(i) if i < 20 else numbered(i, 321, 181)
-            recorder.write(frame_of(i), image, NOBODY)
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), image)
     files = segments(tmp_path)
     assert [len(play(path)[0]) for path in files] == [20, 20]
     with av.open(str(files[1])) as container:
@@ -241,7 +241,7 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
         for i in range(80):
             room["free"] = 1000 if 30 <= i < 50 else 10**9
             frame = frame_of(i)
-            recorder.write(frame, frame.image, NOBODY)
+            recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
             if i == 45:
                 assert "the disk is full but for a reserve" in recorder.alarm
                 assert recorder.deliveries()[0].alarm == recorder.alarm
@@ -279,7 +279,7 @@ def test_a_disk_that_is_really_full_leaves_what_plays(tmp_path):
     with small_disk(folder, "300k"):
         with recorder_in(folder, reserve=0, retry_s=60) as recorder:
             for i in range(150):
-                recorder.write(frame_of(i), noise[i % 40], NOBODY)
+                recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i % 40])
         assert "No space left on device" in recorder.alarm
         assert recorder.missed > 0
         (path,) = segments(folder)
@@ -293,7 +293,7 @@ def test_a_disk_that_fills_up_before_the_end_of_a_file_costs_only_its_end(tmp_pa
     with small_disk(folder, "400k"):
         recorder = recorder_in(folder, reserve=0)
         for i in range(28):
-            recorder.write(frame_of(i), noise[i], NOBODY)
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i])
         with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(1024))
@@ -313,7 +313,7 @@ def test_a_folder_that_goes_away_raises_an_alarm_only(tmp_path):
                     path.unlink()
                 folder.rmdir()
             frame = frame_of(i)
-            recorder.write(frame, frame.image, NOBODY)
+            recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
     assert "cannot record in" in recorder.alarm
 
 
@@ -324,13 +324,14 @@ import sys, time
 from pathlib import Path
 from tests.support.video import numbered
 from edgevision.recording import Recorder, Rotation, SegmentStore
-from edgevision.types import Detections, Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video.base import SourceInfo
 
 info = SourceInfo("clip", is_live=True, width=160, height=96, frame_rate=20.0)
 recorder = Recorder(SegmentStore(Path(sys.argv[1]), "yard"), info, Rotation(seconds=3))
 for i in range(100_000):
-    recorder.write(Frame(numbered(i % 256), i, i * 50_000_000), numbered(i % 256), (Detections.empty(),))
+    frame = Frame(numbered(i % 256), i, i * 50_000_000)
+    recorder.write(FrameResult(frame, ()), frame.image)
     print(i, flush=True)
     time.sleep(0.005)
 """

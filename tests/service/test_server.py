@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import (
     EngineStatistics,
     LatencyControl,
@@ -21,7 +21,7 @@ from edgevision.pipeline import (
 )
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.service.health import HealthWatch
-from edgevision.video.base import Delivery
+from edgevision.video.base import Delivery, Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.pipeline import ledger_entry, run_statistics, stream_statistics
 
@@ -136,7 +136,7 @@ def test_a_recording_that_the_disk_stops_shows_in_the_metrics_of_its_run(tmp_pat
     store = SegmentStore(tmp_path, "clip")
     source = ArraySource([np.zeros((48, 64, 3), np.uint8)] * 100, name="clip", frame_rate=10.0)
     recorder = Recorder(store, source.info, Rotation(seconds=600), room=lambda folder: next(room, 0))
-    pipeline = Pipeline([Stream(source=source, sinks=[recorder])], [Detector(FakeEngine())])
+    pipeline = Pipeline([Stream(source=source, sinks=[recorder])], [Model(FakeEngine())])
     with MetricsServer(pipeline.statistics, 0) as server:
         run = pipeline.run()
         found = samples(get(server.url)[2])
@@ -237,26 +237,22 @@ def test_it_listens_on_this_machine_only_and_leaves_nothing_behind():
         get(server.url)
 
 
-class Scraper:
+class Scraper(Sink):
     """A sink that scrapes the metrics of the run that it is part of."""
 
-    name, closed = "scraper", False
-
     def __init__(self):
-        self.notes, self.url, self.scraped = [], "", {}
+        super().__init__("scraper")
+        self.url, self.scraped = "", {}
 
-    def write(self, frame, picture, results):
-        if frame.index == 20:
+    def write(self, result, image):
+        if result.frame.index == 20:
             self.scraped = samples(get(self.url)[2])
-
-    def close(self):
-        pass
 
 
 def test_a_scrape_during_a_run_sees_it_move_and_adds_up():
     source = ArraySource([np.zeros((48, 64, 3), np.uint8)] * 40, name="clip")
     sink = Scraper()
-    pipeline = Pipeline([Stream(source=source, sinks=[sink])], [Detector(FakeEngine())])
+    pipeline = Pipeline([Stream(source=source, sinks=[sink])], [Model(FakeEngine())])
     with MetricsServer(pipeline.statistics, 0) as server:
         sink.url = server.url
         pipeline.run()

@@ -12,7 +12,7 @@ import pytest
 
 from edgevision.engines.fake import FakeEngine, bright_objects
 from edgevision.errors import UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.soak import DEADLINE, check_length, default_source, soak
 from edgevision.soak.process import Blocks, Sample, read_sample
@@ -20,7 +20,7 @@ from edgevision.soak.rest import RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
 from edgevision.soak.trend import Slope, fit_slope
 from edgevision.soak.verdict import Counted, judge
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video.base import SourceInfo, SourceReport
 from edgevision.video.sources.chaos import split_faults
 from tests.support.pipeline import ledger_entry, run_statistics, stream_statistics
@@ -232,8 +232,8 @@ def test_a_new_segment_waits_for_a_picture_of_the_full_size(tmp_path, monkeypatc
             self.shapes = []
             opened.append(self)
 
-        def write(self, frame, picture, results):
-            self.shapes.append(picture.shape[1])
+        def write(self, result, image):
+            self.shapes.append(image.shape[1])
 
         def close(self):
             pass
@@ -242,7 +242,7 @@ def test_a_new_segment_waits_for_a_picture_of_the_full_size(tmp_path, monkeypatc
     with SegmentSink(tmp_path, SourceInfo("a", True, 64, 48)) as sink:
         for width in (32, 64, 32, 32, 32, 64, 64, 64):
             picture = np.zeros((width * 3 // 4, width, 3), np.uint8)
-            sink.write(Frame(picture, 0, 0), picture, ())
+            sink.write(FrameResult(Frame(picture, 0, 0), ()), picture)
     assert [segment.shapes for segment in opened] == [[64, 32, 32, 32], [64, 64], [64]]
     assert sink.took == 8
 
@@ -369,7 +369,7 @@ def test_a_short_soak_runs_a_clip_again_and_again_and_accounts_for_every_frame(t
     stop, seen = StopRequest(), []
     report = soak(
         uri,
-        [Detector(FakeEngine())],
+        [Model(FakeEngine())],
         tmp_path,
         minutes=12 / 60,  # a rest takes long where the tests before have filled the memory
         warm_up_s=0.5,
@@ -407,7 +407,7 @@ def test_a_leak_inside_one_run_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr("edgevision.soak.rest.read_sample", read)
     report = soak(
         f"chaos://{clip}?drop=0.1&live=yes",
-        [Detector(FakeEngine(keep))],
+        [Model(FakeEngine(keep))],
         tmp_path,
         minutes=1,
         warm_up_s=1.0,

@@ -10,6 +10,7 @@ import numpy as np
 from edgevision.errors import SinkError
 from edgevision.pipeline import LedgerEntry, RunStatistics, StreamState, StreamStatistics, Times
 from edgevision.types import Detections
+from edgevision.video.sinks.memory import ListSink
 
 
 def ledger_entry(**changes):
@@ -52,12 +53,12 @@ def balanced(entry):
     return entry.captured == settled and entry.waiting == 0
 
 
-class ListSink:
-    """Keeps what it is given; can fail or be closed by its viewer at a chosen frame."""
+class FaultySink(ListSink):
+    """Keeps what it is given; can be slow, fail or be closed by its viewer at a chosen frame."""
 
     def __init__(self, fail_at=None, close_at=None, fail_on_close=False, delay_s=0.0):
-        self.name, self.closed, self.notes = "list", False, ["a note of the sink"]
-        self.frames, self.pictures, self.results = [], [], []
+        super().__init__()
+        self.notes.append("a note of the sink")
         self.closes, self.threads = 0, set()
         self.fail_at, self.close_at, self.fail_on_close, self.delay_s = (
             fail_at,
@@ -66,20 +67,23 @@ class ListSink:
             delay_s,
         )
 
-    def write(self, frame, picture, results):
-        if len(self.frames) == self.fail_at:
+    def write(self, result, image):
+        if len(self.results) == self.fail_at:
             raise SinkError("disk full")
         time.sleep(self.delay_s)
-        self.frames.append(frame)
-        self.pictures.append(picture)
-        self.results.append(results)
+        super().write(result, image)
         self.threads.add(threading.current_thread())
-        self.closed = self.closed or len(self.frames) == self.close_at
+        self.closed = self.closed or len(self.results) == self.close_at
 
     def close(self):
         self.closes += 1
         if self.fail_on_close:
             raise SinkError("cannot finish")
+
+
+def frame_indices(sink):
+    """Positions of the frames that a :class:`ListSink` was given."""
+    return [result.frame.index for result in sink.results]
 
 
 def identified(stream, frame, size=32):

@@ -13,7 +13,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from edgevision.types import Frame, Image
+from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, Source
 
 BITS = 8
@@ -96,7 +96,7 @@ def record(source: Source, sink: Sink, limit: int | None = None) -> list[Frame]:
     frames = []
     with source, sink:
         for frame in source:
-            sink.write(frame, frame.image, ())
+            sink.write(FrameResult(frame, ()), frame.image)
             frames.append(frame)
             if limit is not None and len(frames) == limit:
                 break

@@ -7,7 +7,7 @@ import pytest
 
 from edgevision.tracking.scene import Scene
 from edgevision.tracking.sightings import Sighting, sightings
-from edgevision.types import Detections, Frame, SegmentationMap
+from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
 from edgevision.video.sinks.jsonl import JsonlSink, read_jsonl
 from tests.support.zones import YARD, layout_of
 
@@ -21,16 +21,16 @@ def frame_of(i):
 
 
 def person_at(x, y=50.0, score=0.9):
-    return Detections([[x - 10, y - 40, x + 10, y]], [score], [0])
+    return Detections([[x - 10, y - 40, x + 10, y]], [score], [0], NAMES)
 
 
 def test_a_walk_through_a_zone_ends_up_in_json_lines(tmp_path):
-    scene = Scene([NAMES], 0.35, 25.0, layout_of(tmp_path, YARD))
+    scene = Scene(1, 0.35, 25.0, layout_of(tmp_path, YARD))
     path = tmp_path / "out.jsonl"
-    with JsonlSink(path, [NAMES]) as sink:
+    with JsonlSink(path) as sink:
         for i, x in enumerate(range(10, 100, 4)):
             frame = frame_of(i)
-            sink.write(frame, frame.image, scene.update(frame, (person_at(x),)))
+            sink.write(scene.update(FrameResult(frame, (person_at(x),))), frame.image)
     rows = list(read_jsonl(path))
     first, inside, last = rows[0], rows[5], rows[-1]
     assert (first.detections[0].zones, first.zones["yard"].inside) == ([], {})
@@ -48,12 +48,12 @@ def test_a_walk_through_a_zone_ends_up_in_json_lines(tmp_path):
 
 
 def test_without_zones_lines_have_ids_only(tmp_path):
-    scene = Scene([NAMES], 0.35, 25.0)
+    scene = Scene(1, 0.35, 25.0)
     path = tmp_path / "out.jsonl"
-    with JsonlSink(path, [NAMES]) as sink:
+    with JsonlSink(path) as sink:
         for i in range(2):
             frame = frame_of(i)
-            sink.write(frame, frame.image, scene.update(frame, (person_at(50),)))
+            sink.write(scene.update(FrameResult(frame, (person_at(50),))), frame.image)
     first, second = path.read_text().splitlines()
     assert '"track_id"' not in first
     assert '"track_id":1' in second
@@ -61,16 +61,15 @@ def test_without_zones_lines_have_ids_only(tmp_path):
 
 
 def test_two_models_share_numbers_and_zones(tmp_path):
-    scene = Scene([NAMES, ("tree",), NAMES], 0.35, 25.0, layout_of(tmp_path, YARD))
-    trees = SegmentationMap(np.zeros((100, 100), np.uint8))
+    scene = Scene(3, 0.35, 25.0, layout_of(tmp_path, YARD))
+    trees = SegmentationMap(np.zeros((100, 100), np.uint8), ("tree",))
     for i in range(2):
-        results = scene.update(frame_of(i), (person_at(50), trees, person_at(52)))
-    assert results[1] is trees
-    assert [results[0].track_ids.tolist(), results[2].track_ids.tolist()] == [[1], [3]]
-    assert results[0].zones is results[2].zones is scene.report
-    assert scene.report.zones[0].inside == {"person": 2}
+        result = scene.update(FrameResult(frame_of(i), (person_at(50), trees, person_at(52))))
+    assert result.results[1] is trees
+    assert [one.track_id for one in result.detections] == [1, 3]
+    assert result.zones.zones[0].inside == {"person": 2}
 
 
 def test_sightings_name_what_is_tracked_and_leave_out_the_rest():
-    found = Detections([[0, 0, 1, 2], [3, 3, 4, 4]], [0.5, 0.25], [1, 0], [7, -1])
-    assert sightings([found], [NAMES]) == [Sighting(7, "car", 0.5, (0, 0, 1, 2))]
+    found = Detections([[0, 0, 1, 2], [3, 3, 4, 4]], [0.5, 0.25], [1, 0], NAMES, track_ids=[7, None])
+    assert sightings(FrameResult(frame_of(0), (found,))) == [Sighting(7, "car", 0.5, (0, 0, 1, 2))]

@@ -11,9 +11,9 @@ import pytest
 
 from edgevision.engines import load_engine
 from edgevision.errors import UsageError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
-from edgevision.types import NOT_TRACKED, Detections
+from edgevision.types import Detections
 from edgevision.video import open_source
 from edgevision.zoo import default_model
 from tests.support.paths import SHARED
@@ -47,7 +47,7 @@ def follow(tracker, frames, rate=RATE):
 
 def test_an_object_gets_its_number_in_its_second_frame_and_keeps_it():
     ids = follow(Tracker(RATE), [seen(walker(3 * i)) for i in range(50)])
-    assert ids == [[NOT_TRACKED]] + [[1]] * 49
+    assert ids == [[None]] + [[1]] * 49
 
 
 def test_two_that_meet_and_pass_keep_their_numbers():
@@ -119,7 +119,7 @@ def test_a_single_strong_detection_among_weak_ones_is_no_beginning():
         found = (seen(walker(100), scores=[score]) if score else NONE for score in scores)
         return [tracker.update(one, i / RATE).track_ids.tolist() for i, one in enumerate(found)]
 
-    no = NOT_TRACKED
+    no = None
     assert ids([0.9, 0.2, 0.2, 0.9, 0.2, 0.9, 0, 0.9]) == [[no], [], [], [no], [], [no], [], [no]]
     assert ids([0.9, 0.9, 0.2]) == [[1], [1], [1]]  # the second in a row, and the third
 
@@ -135,14 +135,14 @@ def test_what_the_library_forgot_is_forgotten():
 
 def test_a_detection_above_the_threshold_is_given_back_before_it_has_a_number():
     found = Tracker(RATE, conf_threshold=0.5).update(seen(walker(0), scores=[0.6]), 0.0)
-    assert found.track_ids.tolist() == [NOT_TRACKED]
+    assert found.track_ids.tolist() == [None]
 
 
 def test_classes_never_share_a_track():
     """The same place, first a person, then a car: the car is another object."""
     ids = follow(Tracker(RATE), [seen(walker(100), classes=[0])] * 5 + [seen(walker(100), classes=[1])] * 5)
     assert ids[4] == [1]
-    assert ids[5] == [NOT_TRACKED]
+    assert ids[5] == [None]
     assert ids[6:] == [[2]] * 4
 
 
@@ -204,7 +204,7 @@ def test_weak_boxes_keep_numbers_in_real_clips(clip, name, first, last, most, fe
     given = []
     for floor in (RECOVER_THRESHOLD, 0.35):
         rows = follow(Tracker(rate, conf_threshold=0.35), [one[one.scores >= floor] for one in found], rate)
-        given.append(len({track_id for row in rows for track_id in row} - {NOT_TRACKED}))
+        given.append(len({track_id for row in rows for track_id in row} - {None}))
     weak, none = given
     assert 1 <= weak <= most
     assert weak <= none - fewer
@@ -213,6 +213,6 @@ def test_weak_boxes_keep_numbers_in_real_clips(clip, name, first, last, most, fe
 def objects(clip, name, first, last):
     """Detections of one class of 0.05 or more in frames ``first`` to ``last``, and the frame rate."""
     with load_engine(default_model().path) as engine, open_source(str(CLIPS / clip)) as source:
-        detector = Detector(engine, 0.05, [name])
+        detector = Model(engine, 0.05, [name])
         frames = itertools.islice(source, first, last)
         return [detector([frame.image])[0] for frame in frames], source.info.frame_rate

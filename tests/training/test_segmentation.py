@@ -16,7 +16,7 @@ from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import CheckpointError, ConfigError, DataError
 from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, SegmenterTraining, load_run
@@ -49,7 +49,7 @@ def test_training_learns_and_what_it_reports_is_what_the_model_does(folder: Path
     assert best.best == figures["miou"]
     model = SegmentationTask(run).model
     model.load_state_dict(best.average)
-    detector = Detector(TorchSegmenterEngine(model.eval(), segmenter_manifest(run)))
+    detector = Model(TorchSegmenterEngine(model.eval(), segmenter_manifest(run)))
     data = load_segmentation(folder, "val", CLASSES)
     matrix = np.zeros((3, 3), np.int64)
     for picture in data.pictures:

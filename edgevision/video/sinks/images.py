@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgevision.errors import OutputExistsError, SinkError
 from edgevision.files import atomic_path, refuse_existing
-from edgevision.types import Frame, Image, Result
+from edgevision.types import FrameResult, Image
+from edgevision.video.base import Sink
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -50,7 +50,7 @@ def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
         partial.write_bytes(data.tobytes())
 
 
-class ImageSink:
+class ImageSink(Sink):
     """One image file for a source of one image.
 
     Args:
@@ -58,24 +58,11 @@ class ImageSink:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__(str(path))
         self._path = path
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        save_image(self._path, picture)
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-    def __enter__(self) -> ImageSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def write(self, result: FrameResult, image: Image) -> None:
+        save_image(self._path, image)
 
 
 class ImagePatternSink(ImageSink):
@@ -103,5 +90,5 @@ class ImagePatternSink(ImageSink):
         if found and not overwrite:
             raise OutputExistsError(f"output exists: {found}; choose another folder or pass --overwrite")
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        save_image(self._path.with_name(self._path.name % frame.index), picture)
+    def write(self, result: FrameResult, image: Image) -> None:
+        save_image(self._path.with_name(self._path.name % result.frame.index), image)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from edgevision.files import LineFile, read_records
-from edgevision.types import Detections, Frame, Image, Result, ZoneReport
+from edgevision.types import Detections, FrameResult, Image, ZoneReport
+from edgevision.video.base import Sink
 
 SCHEMA = 1
 
@@ -69,30 +69,17 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     zone_events: list[ZoneEventRecord] | msgspec.UnsetType = msgspec.UNSET
 
 
-def frame_record(
-    frame: Frame,
-    results: Sequence[Result],
-    classes: Sequence[Sequence[str]],
-    models: Sequence[str] = (),
-) -> FrameRecord:
-    """What is written of one frame.
-
-    Args:
-        frame: the frame.
-        results: one for each model.
-        classes: each model's class names.
-        models: each model's name; written only where more than one ran.
-    """
+def frame_record(result: FrameResult) -> FrameRecord:
+    """What is written of one frame. Each detection names its model where more than one ran."""
+    frame = result.frame
     detections: list[DetectionRecord] = []
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
-    report: ZoneReport | None = None
-    for position, (result, names) in enumerate(zip(results, classes, strict=True)):
-        if isinstance(result, Detections):
-            model = models[position] if len(results) > 1 and models else msgspec.UNSET
-            detections += _detections(result, names, model)
-            report = report or result.zones
+    for one in result.results:
+        if isinstance(one, Detections):
+            model = one.model if len(result.results) > 1 and one.model else msgspec.UNSET
+            detections += _detections(one, result.zones, model)
         else:
-            shares = zip(names, result.shares(len(names)), strict=True)
+            shares = zip(one.names, one.shares(), strict=True)
             segmentation = {} if isinstance(segmentation, msgspec.UnsetType) else segmentation
             segmentation |= {name: round(float(share), 4) for name, share in shares if share > 0}
     return FrameRecord(
@@ -103,7 +90,7 @@ def frame_record(
         size=(frame.width, frame.height),
         detections=detections,
         segmentation=segmentation,
-        **({} if report is None else _zones(report)),
+        **({} if result.zones is None else _zones(result.zones)),
     )
 
 
@@ -135,60 +122,45 @@ def _zones(report: ZoneReport) -> dict[str, Any]:
 
 
 def _detections(
-    found: Detections, names: Sequence[str], model: str | msgspec.UnsetType
+    found: Detections, zones: ZoneReport | None, model: str | msgspec.UnsetType
 ) -> Iterator[DetectionRecord]:
-    for box, score, class_id, track_id in found:
-        x1, y1, x2, y2 = (round(float(value), 2) for value in box)
+    for one in found:
+        x1, y1, x2, y2 = (round(value, 2) for value in one.box)
         dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
-        if found.zones is not None:
-            stays = {} if track_id is None else found.zones.dwell_s.get(track_id, {})
+        if zones is not None:
+            stays = {} if one.track_id is None else zones.dwell_s.get(one.track_id, {})
             dwell_s = {name: round(seconds, 3) for name, seconds in stays.items()}
         yield DetectionRecord(
-            class_name=names[class_id],
-            score=round(score, 4),
+            class_name=one.name,
+            score=round(one.score, 4),
             box=(x1, y1, x2, y2),
-            track_id=msgspec.UNSET if track_id is None else track_id,
+            track_id=msgspec.UNSET if one.track_id is None else one.track_id,
             zones=msgspec.UNSET if isinstance(dwell_s, msgspec.UnsetType) else list(dwell_s),
             dwell_s=dwell_s or msgspec.UNSET,
             model=model,
         )
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Writes each frame's results as one line, at once and whole: a kill leaves no half of one.
 
     Args:
         path: the file; overwritten.
-        classes: each model's class names.
-        models: each model's name.
 
     Raises:
         SinkError: it cannot be created, or (from ``write``) the disk is full; lines written so far stay.
     """
 
-    def __init__(self, path: Path, classes: Sequence[Sequence[str]], models: Sequence[str] = ()) -> None:
-        self.name = str(path)
-        self.closed = False
-        self.notes: list[str] = []
-        self._classes = classes
-        self._models = models
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
         self._encoder = msgspec.json.Encoder()
         self._file = LineFile(path)
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
-        record = frame_record(frame, results, self._classes, self._models)
-        self._file.write(self._encoder.encode(record))
+    def write(self, result: FrameResult, image: Image) -> None:
+        self._file.write(self._encoder.encode(frame_record(result)))
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> JsonlSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> Iterator[FrameRecord]:

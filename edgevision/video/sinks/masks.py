@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.types import Frame, Image, Result, SegmentationMap
-from edgevision.video.base import SourceInfo
+from edgevision.types import Frame, FrameResult, Image
+from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.sinks.images import SUFFIXES, save_image
 
 
-class MaskSink:
+class MaskSink(Sink):
     """Writes ``000000.png`` and so on by the frame's place in the source, or ``NAME.png`` for images.
 
     With several segmentation models, each has a folder of its name inside. Files appear whole or not at all.
@@ -20,8 +19,7 @@ class MaskSink:
     Args:
         folder: made where it does not exist.
         info: the source.
-        models: names of the models, in the order of the results.
-        segmenters: which of them segment, by position.
+        models: names of those models that segment.
         overwrite: False refuses a folder that holds anything.
 
     Raises:
@@ -33,35 +31,33 @@ class MaskSink:
         folder: Path,
         info: SourceInfo,
         models: Sequence[str],
-        segmenters: Sequence[int],
         overwrite: bool = False,
     ) -> None:
         refuse_existing_folder(folder, overwrite)
-        self.name = str(folder)
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__(str(folder))
         self._by_file = info.is_image or (info.path is not None and info.path.is_dir()) or info.width is None
         self._written: set[str] = set()
-        several = len(segmenters) > 1
-        self._folders = {
-            position: folder / models[position] if several else folder for position in segmenters
-        }
-        if len(set(self._folders.values())) < len(segmenters):
+        self._folder = folder
+        self._has_several = len(models) > 1
+        if len(set(models)) < len(models):
             raise SinkError(f"{folder}: two segmentation models have the same name; run one at a time")
         try:
-            for inner in self._folders.values():
+            for inner in map(self._folder_of, models):
                 inner.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot make the folder {inner}: {error.strerror}") from error
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+    def write(self, result: FrameResult, image: Image) -> None:
+        frame = result.frame
         name = self._name(frame)
-        for position, folder in self._folders.items():
-            result = results[position]
+        for segmentation in result.class_maps:
+            folder = self._folder_of(segmentation.model)
             if self._by_file and folder.samefile(Path(frame.source).parent):
                 raise SinkError(f"masks in {folder} would overwrite the source; choose another folder")
-            if isinstance(result, SegmentationMap):
-                save_image(folder / f"{name}.png", result.class_map)
+            save_image(folder / f"{name}.png", segmentation.class_map)
+
+    def _folder_of(self, model: str) -> Path:
+        return self._folder / model if self._has_several else self._folder
 
     def _name(self, frame: Frame) -> str:
         number = f"{frame.index:06d}"
@@ -72,17 +68,6 @@ class MaskSink:
         if self._by_file:
             self._written.add(name)
         return name
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-    def __enter__(self) -> MaskSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def refuse_existing_folder(folder: Path, overwrite: bool) -> None:

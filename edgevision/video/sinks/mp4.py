@@ -6,7 +6,6 @@ import contextlib
 import errno
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av.container import OutputContainer
@@ -16,8 +15,8 @@ from av.video.stream import VideoStream
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.errors import SinkError
-from edgevision.types import Frame, Image, Result
-from edgevision.video.base import SourceInfo
+from edgevision.types import FrameResult, Image
+from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter, add_h264_stream
 from edgevision.video.sinks.audio import AudioTrack
 
@@ -34,7 +33,7 @@ FRAGMENTED_MP4 = {
 _ENCODER = {"preset": "veryfast", "crf": "23"}
 
 
-class Mp4Sink:
+class Mp4Sink(Sink):
     """Records pictures as H.264 (yuv420p, BT.709) with each frame's own time, and the source's sound.
 
     H.264 in yuv420p has even sizes: an odd picture gets its last row or column twice, so that no pixel is
@@ -51,9 +50,7 @@ class Mp4Sink:
     """
 
     def __init__(self, path: Path, info: SourceInfo, *, threads: int = 2) -> None:
-        self.name = str(path)
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__(str(path))
         self._path = path
         self._info = info
         self._threads = threads
@@ -66,10 +63,11 @@ class Mp4Sink:
         self._failed = False
         self._to_yuv = YuvConverter()
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+    def write(self, result: FrameResult, image: Image) -> None:
+        frame = result.frame
         try:
-            container, stream = self._started(picture)
-            encoded = self._encodable(picture)
+            container, stream = self._started(image)
+            encoded = self._encodable(image)
             encoded.pts = max(round(Fraction(frame.timestamp_ns, 10**9) / TIME_BASE), self._last_pts + 1)
             encoded.time_base = TIME_BASE
             if self._last_pts >= 0:
@@ -104,14 +102,6 @@ class Mp4Sink:
             if self._audio is not None:
                 self.notes += self._audio.notes
                 self._audio.close()
-
-    def __enter__(self) -> Mp4Sink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _finish(self, container: OutputContainer) -> None:
         if self._stream is not None:

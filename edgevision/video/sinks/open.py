@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from edgevision.errors import SinkError, nearest
@@ -22,8 +21,6 @@ def open_sink(
     uri: str,
     *,
     info: SourceInfo,
-    classes: Sequence[Sequence[str]] = (),
-    models: Sequence[str] = (),
     overwrite: bool = False,
     encoder_threads: int = 2,
     paced: bool = False,
@@ -33,8 +30,6 @@ def open_sink(
     Args:
         uri: see :data:`ACCEPTED`.
         info: the source whose frames will come.
-        classes: each model's class names, in the order of the results.
-        models: each model's name; written only where several run.
         overwrite: True replaces what exists, but never the source itself.
         encoder_threads: for H.264.
         paced: a window shows a recording at the recording's own speed.
@@ -60,7 +55,7 @@ def open_sink(
     if suffix == ".mp4":
         return Mp4Sink(path, info, threads=encoder_threads)
     if suffix == ".jsonl":
-        return JsonlSink(path, classes, models)
+        return JsonlSink(path)
     if not info.is_image:
         raise SinkError(
             f"{uri} is one image, but {info.name} has many frames; "

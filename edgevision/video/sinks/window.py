@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import TracebackType
 
 import cv2
 
 from edgevision.errors import SinkError
-from edgevision.types import Frame, Image, Result
+from edgevision.types import Frame, FrameResult, Image
+from edgevision.video.base import Sink
 
 _ESCAPE = 27
 _LARGEST = (1600, 900)
@@ -32,7 +32,7 @@ def why_no_display() -> str | None:
     return None
 
 
-class WindowSink:
+class WindowSink(Sink):
     """Shows each picture. ``q``, Esc or the close button set ``closed``, which ends the run in good order.
 
     All calls must come from one thread, on macOS the main one.
@@ -50,23 +50,22 @@ class WindowSink:
         reason = why_no_display()
         if reason:
             raise SinkError(f"no window: {reason}; write a file instead with --output out.mp4")
-        self.name = "window"
-        self.closed = False
-        self.notes: list[str] = []
+        super().__init__("window")
         self._title = title
         self._paced = paced
         self._open = False
         self._shown_s = self._time_s = 0.0
 
-    def write(self, frame: Frame, picture: Image, results: tuple[Result, ...]) -> None:
+    def write(self, result: FrameResult, image: Image) -> None:
+        frame = result.frame
         if self.closed:
             return
         if self._open and self._paced and not self._waited_for(frame):
             return
         try:
             if not self._open:
-                self._create(picture)
-            cv2.imshow(self._title, picture)
+                self._create(image)
+            cv2.imshow(self._title, image)
         except cv2.error as error:
             raise self._failure(error) from error
         self._shown_s, self._time_s = time.monotonic(), frame.time_s
@@ -112,11 +111,3 @@ class WindowSink:
                 cv2.waitKey(1)  # lets the window system act on it
             except cv2.error:
                 pass  # the close button was faster
-
-    def __enter__(self) -> WindowSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -20,7 +20,7 @@ from edgevision.data.classes import COCO_CLASSES
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
 from edgevision.export.importers import import_model
-from edgevision.model import Detector
+from edgevision.model import Model
 from tests.support.models import write_colour_model
 from tests.support.paths import ROOT, SHARED
 
@@ -127,7 +127,7 @@ def test_a_raw_yolo_is_decoded_and_suppressed(tmp_path):
     assert imported.manifest.resize == Resize("letterbox", 114)
     assert imported.manifest == read_manifest(out)
     with load_engine(out) as engine:
-        (found,) = Detector(engine, 0.0)([red(255)])
+        (found,) = Model(engine, 0.0)([red(255)])
     assert found.class_ids.tolist() == [0, 0, 1, 1]
     np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.6, 0.5], rtol=1e-5)
     wanted = [[10, 10, 30, 30], [14, 10, 34, 30], [10, 10, 30, 30], [50, 50, 64, 64]]
@@ -139,7 +139,7 @@ def test_pixels_arrive_as_rgb_from_0_to_1_and_letterboxed(tmp_path):
     file = write_yolo(tmp_path / "raw.onnx", RAW)
     import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
     with load_engine(tmp_path / "model.onnx") as engine:
-        detector = Detector(engine, 0.0)
+        detector = Model(engine, 0.0)
         blue = np.ascontiguousarray(red(255)[:, :, ::-1])
         half, none, wide = detector([red(128), blue, red(255, 128, 64)])
     assert half.scores[0] == pytest.approx(0.9 * 128 / 255, rel=1e-5)
@@ -162,7 +162,7 @@ def test_an_end_to_end_yolo_is_not_suppressed_again(tmp_path):
     assert imported.manifest.nms is not None
     assert imported.manifest.nms.form == "none"
     with load_engine(tmp_path / "model.onnx") as engine:
-        (found,) = Detector(engine, 0.0)([red(255)])
+        (found,) = Model(engine, 0.0)([red(255)])
     assert found.class_ids.tolist() == [1, 0, 1]
     np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.6], rtol=1e-5)
     np.testing.assert_allclose(found.boxes, [[10, 10, 30, 31], [0, 5, 64, 60], [10, 10, 30, 30]], atol=1e-4)
@@ -174,7 +174,7 @@ def test_half_precision_networks_are_fed_and_read_in_their_own_type(tmp_path, en
     file = write_yolo(tmp_path / "half.onnx", rows, end_to_end=end_to_end, dtype=np.float16)
     import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
     with load_engine(tmp_path / "model.onnx") as engine:
-        (found,) = Detector(engine, 0.0)([red(255)])
+        (found,) = Model(engine, 0.0)([red(255)])
     assert found.scores[0] == pytest.approx(0.5 if end_to_end else 0.9, abs=1e-3)
 
 
@@ -186,7 +186,7 @@ def test_a_batch_is_freed_where_that_gives_the_same_answers(tmp_path, hidden, ba
     with load_engine(tmp_path / "model.onnx") as engine:
         assert engine.inputs[0].shape == (batch, SIZE, SIZE, 3)
         levels = [255, 200, 100]
-        found = Detector(engine, 0.0)([red(level) for level in levels])
+        found = Model(engine, 0.0)([red(level) for level in levels])
     for level, one in zip(levels, found, strict=True):
         assert one.scores[0] == pytest.approx(0.9 * level / 255, rel=1e-4)
 
@@ -210,7 +210,7 @@ def test_any_opset_becomes_ours(tmp_path, opset):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 19)]
     onnx.checker.check_model(model, full_check=True)
     with load_engine(tmp_path / "model.onnx") as engine:
-        assert len(Detector(engine, 0.0)([red(255)])[0])
+        assert len(Model(engine, 0.0)([red(255)])[0])
 
 
 def write_picodet(path: Path, size: int = SIZE, classes: int = 3, bins: int = 8, levels: int = 4) -> Path:
@@ -255,7 +255,7 @@ def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
     assert (manifest.name, manifest.licence) == ("model", "Apache-2.0")
     white = np.full((SIZE, 2 * SIZE, 3), 255, np.uint8)
     with load_engine(tmp_path / "model.onnx") as engine:
-        (found,) = Detector(engine, 0.0)([white])
+        (found,) = Model(engine, 0.0)([white])
     # White is (1 - mean) / std: 2.249, 2.429 and 2.640 in the three channels, 2.439 on average.
     assert found.class_ids.tolist() == [1, 0]
     np.testing.assert_allclose(found.scores, [0.8 * 2.4393, 0.6], rtol=1e-3)

@@ -8,16 +8,26 @@ import numpy as np
 import pytest
 
 from edgevision.errors import DataError, SinkError
-from edgevision.types import Detections, Frame, SegmentationMap
+from edgevision.types import (
+    Detections,
+    Frame,
+    FrameResult,
+    LineCount,
+    SegmentationMap,
+    ZoneCount,
+    ZoneEvent,
+    ZoneEventKind,
+    ZoneReport,
+)
 from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
 from tests.support.paths import ROOT
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
-CLASSES = [["person", "car"]]
+CLASSES = ("person", "car")
 
 
-def frame(index=0, time_ns=0):
-    return Frame(PICTURE, index, time_ns, "clip.mp4")
+def result(*results, index=0, time_ns=0):
+    return FrameResult(Frame(PICTURE, index, time_ns, "clip.mp4"), results)
 
 
 def detections(**changes):
@@ -26,7 +36,7 @@ def detections(**changes):
         "scores": [0.912345, 0.5],
         "class_ids": [1, 0],
     }
-    return Detections(**{key: np.array(value) for key, value in {**fields, **changes}.items()})
+    return Detections(**{**fields, "names": CLASSES, **changes})
 
 
 def lines(path):
@@ -35,9 +45,9 @@ def lines(path):
 
 def test_a_line_is_what_the_docs_publish(tmp_path):
     path = tmp_path / "out.jsonl"
-    with JsonlSink(path, CLASSES) as sink:
-        sink.write(frame(3, 123_456_789), PICTURE, (detections(),))
-        sink.write(frame(4, 200_000_000), PICTURE, (Detections.empty(),))
+    with JsonlSink(path) as sink:
+        sink.write(result(detections(), index=3, time_ns=123_456_789), PICTURE)
+        sink.write(result(Detections.empty(), index=4, time_ns=200_000_000), PICTURE)
     assert lines(path) == [
         {
             "schema": 1,
@@ -56,10 +66,36 @@ def test_a_line_is_what_the_docs_publish(tmp_path):
     assert path.read_bytes().endswith(b"}\n")
 
 
+def test_the_bytes_of_schema_1_stay_as_they_are(tmp_path):
+    path = tmp_path / "out.jsonl"
+    found = detections(track_ids=[7, None], model="voc")
+    zones = ZoneReport(
+        zones=(ZoneCount("yard", {"car": 1}, {"car": 2}, {"car": 1}),),
+        lines=(LineCount("door", {"car": 1}, {}),),
+        events=(ZoneEvent(ZoneEventKind.EXIT, "yard", 5, "car", 0.08, 1.23456),),
+        dwell_s={7: {"yard": 0.12345}},
+    )
+    segmentation = SegmentationMap(np.zeros((10, 20), np.uint8), ("road", "sky"), "streets")
+    frame = Frame(PICTURE, 3, 123_456_789, "clip.mp4")
+    with JsonlSink(path) as sink:
+        sink.write(FrameResult(frame, (found, segmentation), zones), PICTURE)
+    assert path.read_text() == (
+        '{"schema":1,"frame":3,"time_s":0.123457,"source":"clip.mp4","size":[20,10],"detections":['
+        '{"class":"car","score":0.9123,"box":[1.23,2.0,4.0,9.5],"track_id":7,"zones":["yard"],'
+        '"dwell_s":{"yard":0.123},"model":"voc"},'
+        '{"class":"person","score":0.5,"box":[0.0,0.0,5.0,5.0],"zones":[],"model":"voc"}],'
+        '"segmentation":{"road":1.0},'
+        '"zones":{"yard":{"inside":{"car":1},"entries":{"car":2},"exits":{"car":1}}},'
+        '"lines":{"door":{"in":{"car":1},"out":{}}},'
+        '"zone_events":[{"event":"exit","place":"yard","track_id":5,"class":"car","time_s":0.08,'
+        '"dwell_s":1.235}]}\n'
+    )
+
+
 def test_tracks_appear_when_known(tmp_path):
     path = tmp_path / "out.jsonl"
-    with JsonlSink(path, CLASSES) as sink:
-        sink.write(frame(), PICTURE, (detections(track_ids=[7, 9]),))
+    with JsonlSink(path) as sink:
+        sink.write(result(detections(track_ids=[7, 9])), PICTURE)
     assert [found["track_id"] for found in lines(path)[0]["detections"]] == [7, 9]
 
 
@@ -67,18 +103,18 @@ def test_a_segmenter_gives_shares(tmp_path):
     path = tmp_path / "out.jsonl"
     class_map = np.zeros((10, 20), np.uint8)
     class_map[:, :5] = 1
-    with JsonlSink(path, [["road", "sky", "sign"]]) as sink:
-        sink.write(frame(), PICTURE, (SegmentationMap(class_map),))
+    with JsonlSink(path) as sink:
+        sink.write(result(SegmentationMap(class_map, ("road", "sky", "sign"))), PICTURE)
     assert lines(path)[0]["segmentation"] == {"road": 0.75, "sky": 0.25}
     assert lines(path)[0]["detections"] == []
 
 
 def test_several_models_are_told_apart(tmp_path):
     path = tmp_path / "out.jsonl"
-    second = Detections(np.array([[0, 0, 1, 1]]), np.array([0.25]), np.array([0]))
-    maps = SegmentationMap(np.zeros((10, 20), np.uint8))
-    with JsonlSink(path, [*CLASSES, ["dog"], ["road"]], ["voc", "dogs", "streets"]) as sink:
-        sink.write(frame(), PICTURE, (detections(), second, maps))
+    second = Detections([[0, 0, 1, 1]], [0.25], [0], ("dog",), "dogs")
+    maps = SegmentationMap(np.zeros((10, 20), np.uint8), ("road",), "streets")
+    with JsonlSink(path) as sink:
+        sink.write(result(detections(model="voc"), second, maps), PICTURE)
     line = lines(path)[0]
     assert [(found["class"], found["model"]) for found in line["detections"]] == [
         ("car", "voc"),
@@ -90,8 +126,8 @@ def test_several_models_are_told_apart(tmp_path):
 
 def test_read_back(tmp_path):
     path = tmp_path / "out.jsonl"
-    with JsonlSink(path, CLASSES) as sink:
-        sink.write(frame(5, 10**9), PICTURE, (detections(),))
+    with JsonlSink(path) as sink:
+        sink.write(result(detections(), index=5, time_ns=10**9), PICTURE)
     (record,) = read_jsonl(path)
     assert (record.frame, record.time_s, record.size) == (5, 1.0, (20, 10))
     assert record.detections[0].class_name == "car"
@@ -111,8 +147,8 @@ def test_reading_what_is_not_ours(tmp_path, content, message):
 
 def test_reading_another_schema(tmp_path):
     path = tmp_path / "x.jsonl"
-    with JsonlSink(path, CLASSES) as sink:
-        sink.write(frame(), PICTURE, (detections(),))
+    with JsonlSink(path) as sink:
+        sink.write(result(detections()), PICTURE)
     path.write_text(path.read_text().replace('"schema":1', '"schema":2'))
     with pytest.raises(DataError, match="found schema 2, expected 1"):
         list(read_jsonl(path))
@@ -124,14 +160,14 @@ def test_a_kill_leaves_whole_lines(tmp_path):
         "import os, signal, sys\n"
         "import numpy as np\n"
         "from pathlib import Path\n"
-        "from edgevision.types import Detections, Frame\n"
+        "from edgevision.types import Detections, Frame, FrameResult\n"
         "from edgevision.video.sinks.jsonl import JsonlSink\n"
         "picture = np.zeros((10, 20, 3), np.uint8)\n"
         "boxes = np.tile([1.5, 2, 3, 4], (300, 1))\n"  # lines of about 15 kB
-        "found = Detections(boxes, np.full(300, 0.5), np.zeros(300))\n"
-        "sink = JsonlSink(Path(sys.argv[1]), [['person']])\n"
+        "found = Detections(boxes, np.full(300, 0.5), np.zeros(300), ('person',))\n"
+        "sink = JsonlSink(Path(sys.argv[1]))\n"
         "for index in range(20):\n"
-        "    sink.write(Frame(picture, index, index), picture, (found,))\n"
+        "    sink.write(FrameResult(Frame(picture, index, index), (found,)), picture)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -147,15 +183,15 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from edgevision.errors import SinkError\n"
-        "from edgevision.types import Detections, Frame\n"
+        "from edgevision.types import Detections, Frame, FrameResult\n"
         "from edgevision.video.sinks.jsonl import JsonlSink\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (230, 230))\n"
         "picture = np.zeros((10, 20, 3), np.uint8)\n"
         "try:\n"
-        "    with JsonlSink(Path(sys.argv[1]), [['person']]) as sink:\n"
+        "    with JsonlSink(Path(sys.argv[1])) as sink:\n"
         "        for index in range(9):\n"
-        "            sink.write(Frame(picture, index, index), picture, (Detections.empty(),))\n"
+        "            sink.write(FrameResult(Frame(picture, index, index), ()), picture)\n"
         "except SinkError as error:\n"
         "    print(error)\n"
     )
@@ -170,10 +206,10 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_no_space_left():
     with (
-        JsonlSink(Path("/dev/full"), CLASSES) as sink,
+        JsonlSink(Path("/dev/full")) as sink,
         pytest.raises(SinkError, match="No space left on device; the lines before stay"),
     ):
-        sink.write(frame(), PICTURE, (detections(),))
+        sink.write(result(detections()), PICTURE)
 
 
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):

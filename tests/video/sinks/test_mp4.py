@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.mp4 import Mp4Sink
@@ -87,7 +87,7 @@ def test_no_player_cuts_the_last_picture_off(tmp_path, times, still):
         for index, time_ms in enumerate(times):
             if index < len(times) - still:
                 picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            sink.write(Frame(picture, index, time_ms * 10**6), picture, ())
+            sink.write(FrameResult(Frame(picture, index, time_ms * 10**6), ()), picture)
     with av.open(out) as container:
         packets = [p for p in container.demux(video=0) if p.pts is not None]
         end = float(container.streams.video[0].duration * container.streams.video[0].time_base)
@@ -147,7 +147,7 @@ def test_another_size_is_letterboxed_and_said_once(tmp_path):
 def test_pixels_that_are_not_square_stay_so(tmp_path):
     info = SourceInfo("pal", False, pixel_aspect=Fraction(16, 15))
     with Mp4Sink(tmp_path / "out.mp4", info) as sink:
-        sink.write(Frame(numbered(1), 0, 0), numbered(1), ())
+        sink.write(FrameResult(Frame(numbered(1), 0, 0), ()), numbered(1))
     with open_source(str(tmp_path / "out.mp4")) as again:
         assert again.info.pixel_aspect == Fraction(16, 15)
 
@@ -229,7 +229,7 @@ def test_pictures_do_not_wait_in_memory_for_sound_that_has_ended(tmp_path):
     out = tmp_path / "out.mp4"
     with open_source(str(path)) as source, open_sink(str(out), info=source.info) as sink:
         for frame in source:
-            sink.write(frame, frame.image, ())
+            sink.write(FrameResult(frame, ()), frame.image)
         written = len(probe(out)[0])
     assert written > 420
     assert len(probe(out)[0]) == 500
@@ -245,7 +245,7 @@ def test_threads_are_bounded(tmp_path):
     source = ArraySource([numbered(number) for number in range(3)])
     with Mp4Sink(tmp_path / "out.mp4", source.info, threads=1) as sink:
         for frame in source:
-            sink.write(frame, frame.image, ())
+            sink.write(FrameResult(frame, ()), frame.image)
         assert sink._stream.codec_context.thread_count == 1
 
 
@@ -253,12 +253,12 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 from tests.support.video import numbered
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_source, open_sink
 with open_source(sys.argv[3]) as source:
     sink = open_sink(sys.argv[1], info=source.info)
     for frame in source:
-        sink.write(frame, frame.image, ())
+        sink.write(FrameResult(frame, ()), frame.image)
         if frame.index == 109:
             os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -283,7 +283,7 @@ import resource, signal, sys
 sys.path.insert(0, sys.argv[2])
 import numpy as np
 from edgevision.errors import SinkError
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink
 from edgevision.video.base import SourceInfo
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -293,7 +293,7 @@ try:
     with open_sink(sys.argv[1], info=SourceInfo("x", False)) as sink:
         for index in range(200):
             picture = np.roll(noise, index * 3, 1)
-            sink.write(Frame(picture, index, index * 40_000_000), picture, ())
+            sink.write(FrameResult(Frame(picture, index, index * 40_000_000), ()), picture)
 except SinkError as error:
     print(error)
 """
@@ -349,7 +349,7 @@ def test_memory_stays_flat(tmp_path):
     tracemalloc.start()
     with Mp4Sink(tmp_path / "out.mp4", source.info) as sink:
         for frame in source:
-            sink.write(frame, frame.image, ())
+            sink.write(FrameResult(frame, ()), frame.image)
             if frame.index == 100:
                 before = tracemalloc.get_traced_memory()[0]
         after = tracemalloc.get_traced_memory()[0]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import SourceInfo
 
@@ -18,7 +18,7 @@ PICTURE[:, :, 1] = np.linspace(0, 240, 20)
 def write(sink, count=1):
     with sink:
         for index in range(count):
-            sink.write(Frame(PICTURE, index, index * 40_000_000), PICTURE, ())
+            sink.write(FrameResult(Frame(PICTURE, index, index * 40_000_000), ()), PICTURE)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".PNG"])
@@ -118,7 +118,7 @@ def test_an_image_too_large_for_its_format(tmp_path):
     sink = open_sink(str(tmp_path / "wide.webp"), info=IMAGE)
     wide = np.zeros((1, 20_000, 3), np.uint8)  # WebP ends at 16383
     with sink, pytest.raises(SinkError, match="cannot write"):
-        sink.write(Frame(wide, 0, 0), wide, ())
+        sink.write(FrameResult(Frame(wide, 0, 0), ()), wide)
     assert list(Path(tmp_path).iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks import window
@@ -18,7 +18,7 @@ INFO = SourceInfo("demo", False)
 PROGRAM = """
 import sys, time
 import numpy as np
-from edgevision.types import Frame
+from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink
 from edgevision.video.base import SourceInfo
 picture = np.full((120, 160, 3), (0, 0, 255), np.uint8)
@@ -26,7 +26,7 @@ with open_sink("window", info=SourceInfo("test", False)) as sink:
     end = time.monotonic() + float(sys.argv[1])
     index = 0
     while time.monotonic() < end and not sink.closed:
-        sink.write(Frame(picture, index, index), picture, ())
+        sink.write(FrameResult(Frame(picture, index, index), ()), picture)
         index += 1
         time.sleep(0.02)
     print("closed" if sink.closed else "open", index > 2, flush=True)
@@ -78,7 +78,7 @@ def show(times_s, paced, clock=None, busy_s=0.0):
     picture = np.zeros((4, 4, 3), np.uint8)
     with open_sink("window", info=INFO, paced=paced) as sink:
         for index, time_s in enumerate(times_s):
-            sink.write(Frame(picture, index, round(time_s * 1e9)), picture, ())
+            sink.write(FrameResult(Frame(picture, index, round(time_s * 1e9)), ()), picture)
             if clock:
                 clock.now += busy_s
     return sink

@@ -7,7 +7,7 @@ import pytest
 
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError, SourceTimeoutError
-from edgevision.model import Detector
+from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream
 from edgevision.video.base import ConnectionState, FailReason, SourceInfo
 from edgevision.video.sources.feed import Picture
@@ -230,7 +230,7 @@ def test_a_run_on_a_stalled_stream_ends_within_a_second(where):
     second = {"reading": [hang], "connecting": hang, "waiting": [picture(2)]}[where]
     source = live(Camera([picture(1), LOST], second), Backoff(first_s=60) if where == "waiting" else FAST)
     stop, ended = StopRequest(), []
-    pipeline = Pipeline([Stream(source=source, sinks=[])], [Detector(FakeEngine(), 0.5)])
+    pipeline = Pipeline([Stream(source=source, sinks=[])], [Model(FakeEngine(), 0.5)])
     thread = threading.Thread(target=lambda: ended.append(pipeline.run(stop)))
     thread.start()
     assert eventually(lambda: source.connection.state is ConnectionState.RECONNECTING)
