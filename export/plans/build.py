@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
-from edgevision.engines.trt.library import ErrorLog, listening
-from edgevision.engines.trt.plan import BatchRange, PlanLayer
+from edgevision.engines.trt.library import ErrorLog, library_version, listening, one_line_errors, started
+from edgevision.engines.trt.plan import BatchRange, PlanLayer, flavour_name
 from edgevision.errors import EngineError, ExportError, UsageError
 from edgevision.export.plans.ahead import build_for
 from edgevision.export.plans.layer_dump import is_layer_dump, parse_layers
@@ -57,18 +57,30 @@ class BuiltPlan:
     notes: tuple[str, ...] = ()
 
 
-class _Ear:
-    """Keeps what is needed of a log that is otherwise tens of megabytes."""
+class _BuildLog:
+    """Keeps what is needed of a log that is otherwise tens of megabytes.
+
+    Attributes:
+        errors: what went wrong.
+        layers: what the plan consists of.
+        dla_layers: what the builder put on a DLA; None where it did not say.
+    """
+
+    _DLA_TITLE, _DLA_LAYER = "Layers Running on DLA", "[DlaLayer]"
 
     def __init__(self) -> None:
         self.errors = ErrorLog()
         self.layers: tuple[PlanLayer, ...] = ()
+        self.dla_layers: list[str] | None = None
 
     def __call__(self, severity: str, message: str) -> None:
         self.errors(severity, message)
         if severity == "verbose" and is_layer_dump(message):
             # Signals and waits between streams are no layers to anybody but the library.
             self.layers = tuple(layer for layer in parse_layers(message) if layer.nodes)
+        if severity == "info" and (self._DLA_TITLE in message or self._DLA_LAYER in message):
+            found = [line for line in message.splitlines() if self._DLA_LAYER in line]
+            self.dla_layers = [*(self.dla_layers or []), *found]
 
 
 def build(
@@ -99,39 +111,44 @@ def build(
         EngineError: TensorRT cannot build it here.
         KeyboardInterrupt: it was called off.
     """
-    ear = _Ear()
-    with listening(trt, ear) as logger:
-        builder = trt.Builder(logger)
-        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(network, logger)
-        if not parser.parse(data):
-            raise ExportError(f"{model}: {_parser_error(parser)}")
-        config = builder.create_builder_config()
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        monitor = progress_monitor(trt, progress)
-        config.progress_monitor = monitor
-        if options.workspace_mib is not None:
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
-        batch = _set_batch(builder, network, config, options.batch, model)
-        fallback: tuple[str, ...] = ()
-        if options.dla_core is not None:
-            fallback = _use_dla(trt, builder, network, config, options.dla_core, batch, manifest)
-        if profile.builds_anywhere:
-            build_for(trt, config, profile.compute_capability)
-        notes = _use_timing_cache(config, timing_cache)
-        plan = builder.build_serialized_network(network, config)
-        if progress.is_cancelled:
-            raise KeyboardInterrupt
-        if plan is None:
-            raise EngineError(
-                f"{model}: it cannot be built for {profile.title} ({ear.errors}); try a model with less "
-                "unusual operators, or a smaller --batch if memory is short"
-            )
-        measured = None
-        if timing_cache is not None:
-            cache = config.get_timing_cache()
-            measured = bytes(memoryview(cache.serialize()))
-    return BuiltPlan(memoryview(plan), batch, ear.layers, fallback, measured, notes)
+    log = _BuildLog()
+    library = f"{flavour_name(profile.flavour)} {library_version(trt)}"
+    if options.dla_core is not None:
+        _check_dla(library_version(trt), manifest, options.batch)
+    with listening(trt, log) as logger:
+        builder = started(lambda: trt.Builder(logger), profile.flavour, log.errors)
+        with one_line_errors(f"{model}: {library} cannot build it", log.errors):
+            network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+            parser = trt.OnnxParser(network, logger)
+            if options.dla_core is not None:
+                _parse_for_dla(trt, parser)
+            if not parser.parse(data):
+                raise ExportError(f"{model}: {_parser_error(parser)}")
+            config = builder.create_builder_config()
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+            monitor = progress_monitor(trt, progress)
+            config.progress_monitor = monitor
+            if options.workspace_mib is not None:
+                config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+            batch = _set_batch(builder, network, config, options.batch, model, log.errors)
+            fallback: tuple[str, ...] = ()
+            if options.dla_core is not None:
+                fallback = _use_dla(trt, builder, network, config, options.dla_core, batch)
+            if profile.builds_anywhere:
+                build_for(trt, config, profile.compute_capability)
+            notes = _use_timing_cache(config, timing_cache)
+            plan = builder.build_serialized_network(network, config)
+            if progress.is_cancelled:
+                raise KeyboardInterrupt
+            if plan is None:
+                raise EngineError(
+                    f"{model}: it cannot be built for {profile.title} ({log.errors}); try a model with less "
+                    "unusual operators, or a smaller --batch if memory is short"
+                )
+            if log.dla_layers == []:
+                raise EngineError(f"{model}: {library} put nothing on the DLA, {_LEAVE_DLA_OUT}")
+            measured = None if timing_cache is None else _measured(config)
+    return BuiltPlan(memoryview(plan), batch, log.layers, fallback, measured, notes)
 
 
 def _parser_error(parser: Any) -> str:
@@ -144,7 +161,9 @@ def _parser_error(parser: Any) -> str:
     return f"TensorRT cannot take {node}: {' '.join(rejection.desc().split())}"
 
 
-def _set_batch(builder: Any, network: Any, config: Any, batch: BatchRange | None, model: Path) -> BatchRange:
+def _set_batch(
+    builder: Any, network: Any, config: Any, batch: BatchRange | None, model: Path, errors: ErrorLog
+) -> BatchRange:
     """Gives a model of any batch size a profile; holds one of a fixed size to it."""
     frames = next(
         tensor for tensor in map(network.get_input, range(network.num_inputs)) if tensor.name == INPUT_NAME
@@ -159,36 +178,99 @@ def _set_batch(builder: Any, network: Any, config: Any, batch: BatchRange | None
     shapes = [(size, *sizes) for size in (batch.minimum, batch.optimum, batch.maximum)]
     shape_range = builder.create_optimization_profile()
     shape_range.set_shape(INPUT_NAME, *shapes)
-    config.add_optimization_profile(shape_range)
+    if config.add_optimization_profile(shape_range) < 0:
+        raise EngineError(f"{model}: TensorRT refuses the batch sizes {batch} ({errors})")
     return batch
 
 
+_LEAVE_DLA_OUT = "so the plan would run on the GPU alone; leave --dla out"
+_LAST_DLA, _DLA_AGAIN = (10, 7), (11, 4, 1)
+"""TensorRT 10.7 was the last with a DLA, 11.4.1 has it again, and takes explicit quantisation there: the
+release notes of 10.8, and the migration guide of 11.4.1 for Jetson."""
+
+
+def _check_dla(version: str, manifest: Manifest, batch: BatchRange | None) -> None:
+    """Refuses what no DLA runs, before anything is built.
+
+    Raises:
+        UsageError: this TensorRT has no DLA, or the model's precision or the batch sizes are not for one.
+    """
+    numbers = tuple(map(int, version.split(".")))
+    has_again = numbers >= _DLA_AGAIN
+    if numbers[:2] > _LAST_DLA and not has_again:
+        raise UsageError(
+            f"TensorRT {version} has no DLA: 10.7 was the last and 11.4.1 has it again; leave --dla out"
+        )
+    if manifest.precision == "fp32":
+        raise UsageError(
+            f"a DLA runs {'FP16 and INT8' if has_again else 'FP16'} only; "
+            "export the model with --precision fp16 first"
+        )
+    if manifest.precision.startswith("int8") and not has_again:
+        raise UsageError(
+            f"the DLA of TensorRT {version} runs FP16 only: quantised models are documented for it from "
+            "TensorRT 11.4.1 on; give the FP16 model, or leave --dla out"
+        )
+    if batch is not None and batch.minimum != batch.maximum:
+        raise UsageError(
+            f"a DLA needs one batch size, found --batch {batch}; give the same number three times"
+        )
+
+
+def _parse_for_dla(trt: Any, parser: Any) -> None:
+    """Asks for a network that suits a DLA, where the parser knows how."""
+    flag = getattr(getattr(trt, "OnnxParserFlag", None), "ADJUST_FOR_DLA", None)
+    if flag is not None:
+        parser.set_flag(flag)
+
+
 def _use_dla(
-    trt: Any, builder: Any, network: Any, config: Any, core: int, batch: BatchRange, manifest: Manifest
+    trt: Any, builder: Any, network: Any, config: Any, core: int, batch: BatchRange
 ) -> tuple[str, ...]:
-    """Puts the network on a DLA core where it can run there; returns the layers that it cannot."""
+    """Puts the network on a DLA core where it can run there; returns the layers that it cannot.
+
+    Raises:
+        UsageError: there is no such core, or the model takes several batch sizes.
+        EngineError: none of the convolutions can run there.
+    """
     if core >= builder.num_DLA_cores:
         raise UsageError(
             f"--dla {core}: this machine's TensorRT sees {builder.num_DLA_cores} DLA cores; "
             "leave --dla out to use the GPU"
         )
-    if manifest.precision == "fp32":
-        raise UsageError("a DLA runs FP16 and INT8 only; export the model with --precision fp16 first")
-    if batch.minimum != batch.maximum:
-        raise UsageError(
-            f"a DLA needs one batch size, found --batch {batch}; give the same number three times"
-        )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-    built_layers = map(network.get_layer, range(network.num_layers))
-    return tuple(built_layer.name for built_layer in built_layers if not config.can_run_on_DLA(built_layer))
+    kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
+    fallback, convolutions, stays = [], 0, False
+    for built_layer in map(network.get_layer, range(network.num_layers)):
+        is_convolution = built_layer.type in kinds
+        convolutions += is_convolution
+        if not config.can_run_on_DLA(built_layer):
+            fallback.append(built_layer.name)
+        elif is_convolution:
+            stays = True
+    if not stays:
+        raise EngineError(f"the DLA can run none of the {convolutions} convolutions, {_LEAVE_DLA_OUT}")
+    return tuple(fallback)
 
 
 def _use_timing_cache(config: Any, timing_cache: bytes | None) -> tuple[str, ...]:
+    """Hands in what an earlier build measured; returns what the user should know."""
     if timing_cache is None:
         return ()
-    if config.set_timing_cache(config.create_timing_cache(timing_cache), False):
+    # Bytes that are no cache give None in some releases, and an empty one in others.
+    earlier = config.create_timing_cache(timing_cache)
+    if earlier is not None and config.set_timing_cache(earlier, False):
         return ()
-    config.set_timing_cache(config.create_timing_cache(b""), False)
+    fresh = config.create_timing_cache(b"")
+    if fresh is not None:
+        config.set_timing_cache(fresh, False)
     return ("the timing cache is another TensorRT's or another GPU's, so it is started anew",)
+
+
+def _measured(config: Any) -> bytes | None:
+    """What the build measured; None where the library keeps nothing."""
+    cache = config.get_timing_cache()
+    serialized = None if cache is None else cache.serialize()
+    return None if serialized is None else bytes(memoryview(serialized))

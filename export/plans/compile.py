@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import platform
 import time
@@ -108,7 +109,8 @@ def compile_model(
         KeyboardInterrupt: the user called it off; nothing is left behind.
     """
     machine = machine or this_machine()
-    job = Job(model, plan, find_target(target, machine), options or BuildOptions(), timing_cache)
+    found = find_target(target, machine)
+    job = Job(model, plan, found, _limit_workspace(options or BuildOptions(), found, machine), timing_cache)
     _check_options(job)
     check_builds_here(job.target, machine, _command(job))
     # What cannot be written at all must not cost a build; whether it may be replaced is asked below.
@@ -136,8 +138,10 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
     profile = job.target.profile
     trt = load_library(profile.flavour)
     onnx_sha256 = hashlib.sha256(data).hexdigest()
-    gpu = "" if profile.builds_anywhere else machine.gpu
-    key = _key(onnx_sha256, library_version(trt), gpu, job)
+    is_built_for_here = not profile.builds_anywhere
+    gpu = machine.gpu if is_built_for_here else ""
+    multiprocessors = machine.multiprocessors if is_built_for_here else 0
+    key = _key(onnx_sha256, library_version(trt), gpu, multiprocessors, job)
     int8, notes = _look(data, job.model, profile.flavour)
     present = _up_to_date(job.plan, key)
     if present is not None:
@@ -160,6 +164,8 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
         target=job.target.name,
         compute_capability=profile.compute_capability,
         gpu=gpu,
+        multiprocessors=multiprocessors,
+        board=machine.board if is_built_for_here else "",
         batch=built.batch,
         workspace_mib=job.options.workspace_mib,
         dla_core=job.options.dla_core,
@@ -178,6 +184,17 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
         with atomic_path(job.timing_cache) as partial:
             partial.write_bytes(built.timing_cache)
     return Compiled(info, is_reused=False, notes=notes)
+
+
+def _limit_workspace(options: BuildOptions, target: Target, machine: Machine) -> BuildOptions:
+    """A build may take a quarter of a memory that the GPU shares with everything else.
+
+    The library's own limit is all of the GPU's memory, which there is all of the machine's: the system would
+    end the build, or what else runs.
+    """
+    if options.workspace_mib is not None or target.profile.builds_anywhere or not machine.is_integrated:
+        return options
+    return dataclasses.replace(options, workspace_mib=max(1, machine.memory_bytes // 4 >> 20))
 
 
 def _check_options(job: Job) -> None:
@@ -209,7 +226,7 @@ def _command(job: Job) -> list[str]:
     ]
 
 
-def _key(onnx_sha256: str, version: str, gpu: str, job: Job) -> str:
+def _key(onnx_sha256: str, version: str, gpu: str, multiprocessors: int, job: Job) -> str:
     """Hash of all that the plan depends on; its own bytes cannot say, for two equal builds differ in them."""
     profile = job.target.profile
     facts: list[Any] = [
@@ -220,6 +237,7 @@ def _key(onnx_sha256: str, version: str, gpu: str, job: Job) -> str:
         job.target.name,
         profile.compute_capability,
         gpu,
+        multiprocessors,
         msgspec.to_builtins(job.options),
     ]
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from edgevision.config import config_folder, load_config
-from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
+from edgevision.engines.trt.board import board_name
+from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.library import is_installed
 from edgevision.engines.trt.plan import Flavour
 from edgevision.errors import ConfigError, EngineError, UsageError, nearest
 
-BOARD = Path("/proc/device-tree/model")
 AUTO = "auto"
 
 
@@ -44,7 +44,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
             of TensorRT are built on the device itself.
         compute_capability: such as ``8.7``.
         aliases: other names of the target.
-        boards: texts of which one is in the board's own name (``/proc/device-tree/model``).
+        boards: texts of which one is in the board's own name (:func:`board_name`).
         gpus: words of which one is in the GPU's name, as the driver says it.
         memory_gb: what it is sold with; a Jetson shares it between GPU and CPU.
         dla_cores: 0 where it has none.
@@ -92,6 +92,9 @@ class Machine:
         compute_capability: of the GPU; ``""`` where there is none.
         no_gpu: why there is no GPU; ``""`` where there is one.
         libraries: those that are installed.
+        is_integrated: the GPU shares its memory with the processor.
+        memory_bytes: of the GPU; 0 where there is none.
+        multiprocessors: of the GPU; 0 where there is none.
     """
 
     architecture: str
@@ -100,6 +103,9 @@ class Machine:
     compute_capability: str
     no_gpu: str
     libraries: frozenset[Flavour]
+    is_integrated: bool = False
+    memory_bytes: int = 0
+    multiprocessors: int = 0
 
     def __str__(self) -> str:
         what = self.board or self.architecture
@@ -126,22 +132,30 @@ def load_targets() -> dict[str, DeviceProfile]:
     return profiles
 
 
-def this_machine(board: Path = BOARD) -> Machine:
-    """What this machine is."""
-    gpu, compute_capability, why = "", "", ""
+def this_machine(root: Path = Path("/")) -> Machine:
+    """What this machine is.
+
+    Args:
+        root: where the board's name is looked for.
+    """
+    device: Device | None = None
+    no_gpu = ""
     try:
         device = open_device(load_cuda())
-        gpu, compute_capability = device.name, device.compute_capability
     except EngineError as error:
-        why = str(error)
-    try:
-        # The device tree's texts end in a null.
-        name = board.read_bytes().decode(errors="replace").rstrip("\0\n ")
-    except OSError:
-        name = ""
+        no_gpu = str(error)
     flavours: tuple[Flavour, ...] = ("tensorrt", "tensorrt-rtx")
-    libraries = frozenset(flavour for flavour in flavours if is_installed(flavour))
-    return Machine(platform.machine(), name, gpu, compute_capability, why, libraries)
+    return Machine(
+        architecture=platform.machine(),
+        board=board_name(root),
+        gpu="" if device is None else device.name,
+        compute_capability="" if device is None else device.compute_capability,
+        no_gpu=no_gpu,
+        libraries=frozenset(flavour for flavour in flavours if is_installed(flavour)),
+        is_integrated=device is not None and device.is_integrated,
+        memory_bytes=0 if device is None else device.memory_bytes,
+        multiprocessors=0 if device is None else device.multiprocessors,
+    )
 
 
 def find_target(name: str, machine: Machine) -> Target:

@@ -5,10 +5,14 @@ It keeps the rules that code for CUDA breaks most easily:
 - work on a stream happens when somebody waits for it, not when it is enqueued;
 - a captured stream records instead of working, and a graph replays the addresses that it recorded;
 - allocating, freeing or waiting in a capture spoils it;
-- copies are checked against the memory that exists: their direction, their bounds, and use after free.
+- copies are checked against the memory that exists: their direction, their bounds, and use after free;
+- a fault on the device is the answer of every later call, and nothing clears it;
+- the last error of a thread stays until somebody asks for it;
+- arguments of another type are refused with the binding's own exceptions.
 
-Every function returns a tuple that begins with an error code, as the binding does. Names and signatures
-are those of cuda-python 12.9 and 13; ``test_engines_cuda_slot`` holds them against it where installed.
+Every function returns a tuple that begins with an error code, as the binding does. Names, signatures, tuples
+and refusals are those of cuda-python 12.9 and 13; ``tests/engines/trt/test_bindings.py`` holds them against
+it where installed.
 """
 
 # ruff: noqa: N801, N802, N803, N815  (the names are the binding's)
@@ -17,7 +21,10 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import functools
+import inspect
 import itertools
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +38,13 @@ class cudaError_t(enum.IntEnum):
     cudaErrorNoDevice = 100
     cudaErrorInvalidResourceHandle = 400
     cudaErrorIllegalAddress = 700
+    cudaErrorLaunchFailure = 719
     cudaErrorStreamCaptureUnsupported = 900
     cudaErrorStreamCaptureInvalidated = 901
+
+
+FAULTS = (cudaError_t.cudaErrorIllegalAddress, cudaError_t.cudaErrorLaunchFailure)
+"""Errors of the device: the process has to end before it can use the GPU again."""
 
 
 class cudaMemcpyKind(enum.IntEnum):
@@ -50,25 +62,37 @@ _TEXTS = {
     cudaError_t.cudaErrorMemoryAllocation: "out of memory",
     cudaError_t.cudaErrorInsufficientDriver: "CUDA driver version is insufficient for CUDA runtime version",
     cudaError_t.cudaErrorNoDevice: "no CUDA-capable device is detected",
+    cudaError_t.cudaErrorInvalidResourceHandle: "invalid resource handle",
     cudaError_t.cudaErrorIllegalAddress: "an illegal memory access was encountered",
+    cudaError_t.cudaErrorLaunchFailure: "unspecified launch failure",
     cudaError_t.cudaErrorStreamCaptureUnsupported: "operation not permitted when stream is capturing",
     cudaError_t.cudaErrorStreamCaptureInvalidated: "operation failed due to a previous error during capture",
 }
 
 Op = Callable[[], None]
+Answer = tuple[Any, ...]
+
+_OK: Answer = (cudaError_t.cudaSuccess,)
 
 
-class FakeStream:
-    """A queue of work; ``int(stream)`` is its handle, as of the binding's ``cudaStream_t``."""
+class Handle:
+    """What the binding gives for a stream, an event or a graph: ``int(handle)`` is its address."""
 
-    def __init__(self, handle: int) -> None:
-        self.handle = handle
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __int__(self) -> int:
+        return self.address
+
+
+class FakeStream(Handle):
+    """A queue of work."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(address)
         self.waiting: list[Op] = []
         self.captured: list[Op] | None = None
         self.capture_is_spoilt = False
-
-    def __int__(self) -> int:
-        return self.handle
 
     def add(self, op: Op) -> None:
         (self.waiting if self.captured is None else self.captured).append(op)
@@ -78,16 +102,77 @@ class FakeStream:
             self.waiting.pop(0)()
 
 
+def _binding(values: int = 0, *, always: bool = False, releases: bool = False) -> Callable[[Any], Any]:
+    """Makes a method a function of the binding.
+
+    Args:
+        values: how many values follow the error code; None in their place where it failed.
+        always: it answers without a driver, and after a fault.
+        releases: what it is given is gone even where it fails, for the device is.
+    """
+
+    def decorate(method: Callable[..., Answer]) -> Callable[..., Answer]:
+        names = list(inspect.signature(method).parameters)[1:]
+
+        @functools.wraps(method)
+        def call(self: FakeCuda, *arguments: Any) -> Answer:
+            for name, argument in zip(names, arguments, strict=True):
+                _refuse_other_types(name, argument)
+            self.calls.append(method.__name__)
+            error = cudaError_t.cudaSuccess if always else self._error_of(method.__name__)
+            if error and not (releases and self._has_gpu()):
+                answer: Answer = (error,)
+            else:
+                answer = method(self, *arguments)
+                answer = (error or answer[0], *answer[1:])
+            if answer[0] and not always:
+                self._last.error = answer[0]
+            return (answer[0], *([None] * values)) if answer[0] else answer
+
+        return call
+
+    return decorate
+
+
+def _refuse_other_types(name: str, argument: Any) -> None:
+    """The binding's own refusals; it takes some numbers that it should not, which are refused here too."""
+    if name in ("kind", "mode", "error"):
+        if not isinstance(argument, enum.IntEnum):
+            raise TypeError(f"{name} must be of the binding's enumeration")
+    elif name in ("dst", "src", "devPtr", "ptr", "pHost"):
+        if argument is not None and not (isinstance(argument, int) and argument >= 0):
+            raise TypeError(
+                f"Provided argument is of type {type(argument)} but expected Type None, int or object with "
+                "Buffer Protocol"
+            )
+    elif name in ("stream", "event", "start", "end", "graph", "graphExec"):
+        if argument is not None and not isinstance(argument, int | Handle):
+            raise TypeError("an integer is required")
+    elif not isinstance(argument, int):
+        raise TypeError("an integer is required")
+    elif argument < 0:
+        raise OverflowError("can't convert negative value to size_t")
+
+
+class _Last(threading.local):
+    error = cudaError_t.cudaSuccess
+
+
 class FakeCuda:
     """The module ``cuda.bindings.runtime`` of a machine with one GPU.
 
     Args:
         driver: CUDA version of the driver, as CUDA writes it; 0 for none.
         devices: how many GPUs the driver sees.
+        capability: compute capability.
+        name: the GPU's.
+        multiprocessors: of the GPU.
+        is_integrated: it shares its memory with the processor.
 
     Attributes:
         calls: the name of every function called, in order.
-        failing: error that a function returns from now on, by its name.
+        failing: error that a function returns from now on, by its name. One of :data:`FAULTS` is from then
+            on the answer of every function.
     """
 
     cudaError_t = cudaError_t
@@ -96,9 +181,19 @@ class FakeCuda:
     cudaStreamNonBlocking = 1
     cudaEventBlockingSync = 1
     cudaHostAllocDefault = 0
+    cudaHostAllocMapped = 2
 
-    def __init__(self, driver: int = 13000, devices: int = 1, capability: tuple[int, int] = (8, 9)) -> None:
+    def __init__(
+        self,
+        driver: int = 13000,
+        devices: int = 1,
+        capability: tuple[int, int] = (8, 9),
+        name: str = "NVIDIA Fake",
+        multiprocessors: int = 24,
+        is_integrated: bool = False,
+    ) -> None:
         self.driver, self.devices, self.capability = driver, devices, capability
+        self.name, self.multiprocessors, self.is_integrated = name, multiprocessors, is_integrated
         self.calls: list[str] = []
         self.failing: dict[str, cudaError_t] = {}
         self.device_memory: dict[int, ctypes.Array[Any]] = {}
@@ -106,7 +201,10 @@ class FakeCuda:
         self.streams: dict[int, FakeStream] = {}
         self.graphs: dict[int, list[Op]] = {}
         self.events: dict[int, FakeStream | None] = {}
+        self._mapped: dict[int, ctypes.Array[Any]] = {}
+        self._fault = cudaError_t.cudaSuccess
         self._handles = itertools.count(1)
+        self._last = _Last()
 
     def alive(self) -> int:
         """How many things were made and not given back."""
@@ -116,190 +214,243 @@ class FakeCuda:
     def stream(self, handle: Any) -> FakeStream:
         return self.streams[int(handle)]
 
+    def on_device(self, address: int, count: int) -> bool:
+        """Whether the device may touch these bytes."""
+        return _holds(self.device_memory, address, count) or _holds(self._mapped, address, count)
+
     # The driver and the device
 
-    def cudaDriverGetVersion(self) -> tuple[Any, ...]:
+    @_binding(1, always=True)
+    def cudaDriverGetVersion(self) -> Answer:
         return cudaError_t.cudaSuccess, self.driver
 
-    def cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
+    @_binding(1, always=True)
+    def cudaRuntimeGetVersion(self) -> Answer:
         return cudaError_t.cudaSuccess, 13000
 
-    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
-        if self.driver < 12000:
-            return cudaError_t.cudaErrorInsufficientDriver, None
-        if not self.devices:
-            return cudaError_t.cudaErrorNoDevice, None
-        return self._answer("cudaGetDeviceCount", self.devices)
+    @_binding(1)
+    def cudaGetDeviceCount(self) -> Answer:
+        return cudaError_t.cudaSuccess, self.devices
 
-    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
-        return self._answer("cudaSetDevice")
+    @_binding()
+    def cudaSetDevice(self, device: int) -> Answer:
+        return _OK
 
-    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
+    @_binding(1)
+    def cudaGetDeviceProperties(self, device: int) -> Answer:
         major, minor = self.capability
         properties = SimpleNamespace(
-            name=b"NVIDIA Fake", major=major, minor=minor, totalGlobalMem=8 << 30, integrated=0
+            name=self.name.encode(),
+            major=major,
+            minor=minor,
+            totalGlobalMem=8 << 30,
+            integrated=int(self.is_integrated),
+            multiProcessorCount=self.multiprocessors,
         )
-        return self._answer("cudaGetDeviceProperties", properties)
+        return cudaError_t.cudaSuccess, properties
 
-    def cudaGetErrorString(self, error: cudaError_t) -> tuple[Any, ...]:
+    @_binding(1, always=True)
+    def cudaGetErrorString(self, error: cudaError_t) -> Answer:
         return cudaError_t.cudaSuccess, _TEXTS.get(error, "unknown error").encode()
 
-    def cudaGetErrorName(self, error: cudaError_t) -> tuple[Any, ...]:
+    @_binding(1, always=True)
+    def cudaGetErrorName(self, error: cudaError_t) -> Answer:
         return cudaError_t.cudaSuccess, error.name.encode()
 
-    def cudaGetLastError(self) -> tuple[Any, ...]:
-        return self._answer("cudaGetLastError")
+    @_binding(always=True)
+    def cudaGetLastError(self) -> Answer:
+        last, self._last.error = self._last.error, cudaError_t.cudaSuccess
+        return (self._state() or last,)
+
+    @_binding(always=True)
+    def cudaPeekAtLastError(self) -> Answer:
+        return (self._state() or self._last.error,)
 
     # Memory
 
-    def cudaMalloc(self, size: int) -> tuple[Any, ...]:
-        return self._allocate("cudaMalloc", self.device_memory, size)
+    @_binding(1)
+    def cudaMalloc(self, size: int) -> Answer:
+        return self._allocate(self.device_memory, size)
 
-    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
-        return self._allocate("cudaHostAlloc", self.host_memory, size)
+    @_binding(1)
+    def cudaHostAlloc(self, size: int, flags: int) -> Answer:
+        answer = self._allocate(self.host_memory, size)
+        if flags & self.cudaHostAllocMapped and not answer[0]:
+            self._mapped[answer[1]] = self.host_memory[answer[1]]
+        return answer
 
-    def cudaFree(self, devPtr: int) -> tuple[Any, ...]:
-        return self._release("cudaFree", self.device_memory, devPtr)
+    @_binding(1)
+    def cudaHostGetDevicePointer(self, pHost: int, flags: int) -> Answer:
+        if pHost not in self._mapped:
+            return (cudaError_t.cudaErrorInvalidValue,)
+        return cudaError_t.cudaSuccess, pHost  # one address for both, as on every system of today
 
-    def cudaFreeHost(self, ptr: int) -> tuple[Any, ...]:
-        return self._release("cudaFreeHost", self.host_memory, ptr)
+    @_binding(releases=True)
+    def cudaFree(self, devPtr: int) -> Answer:
+        return self._release(self.device_memory, devPtr)
 
-    def cudaMemcpyAsync(
-        self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: Any
-    ) -> tuple[Any, ...]:
-        source = self.host_memory if kind is cudaMemcpyKind.cudaMemcpyHostToDevice else self.device_memory
-        target = self.host_memory if kind is cudaMemcpyKind.cudaMemcpyDeviceToHost else self.device_memory
-        if not (_holds(source, src, count) and _holds(target, dst, count)):
+    @_binding(releases=True)
+    def cudaFreeHost(self, ptr: int) -> Answer:
+        self._mapped.pop(ptr, None)
+        return self._release(self.host_memory, ptr)
+
+    @_binding()
+    def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: Any) -> Answer:
+        from_host = kind is cudaMemcpyKind.cudaMemcpyHostToDevice
+        to_host = kind is cudaMemcpyKind.cudaMemcpyDeviceToHost
+
+        def is_there() -> bool:
+            source = _holds(self.host_memory, src, count) if from_host else self.on_device(src, count)
+            target = _holds(self.host_memory, dst, count) if to_host else self.on_device(dst, count)
+            return source and target
+
+        if not is_there():
             return (cudaError_t.cudaErrorInvalidValue,)
 
         def copy() -> None:
             # Looked up again: a graph must not outlive its memory.
-            assert _holds(source, src, count), "the copy reads memory that was freed"
-            assert _holds(target, dst, count), "the copy writes memory that was freed"
+            assert is_there(), "the copy touches memory that was freed"
             ctypes.memmove(dst, src, count)
 
-        return self._enqueue("cudaMemcpyAsync", stream, copy)
+        return self._enqueue(stream, copy)
 
-    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: Any) -> tuple[Any, ...]:
-        if not _holds(self.device_memory, devPtr, count):
+    @_binding()
+    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: Any) -> Answer:
+        if not self.on_device(devPtr, count):
             return (cudaError_t.cudaErrorInvalidValue,)
-        return self._enqueue("cudaMemsetAsync", stream, lambda: ctypes.memset(devPtr, value, count))
+        return self._enqueue(stream, lambda: ctypes.memset(devPtr, value, count) and None)
 
     # Streams and events
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+    @_binding(1)
+    def cudaStreamCreateWithFlags(self, flags: int) -> Answer:
         stream = FakeStream(next(self._handles))
-        answer = self._answer("cudaStreamCreateWithFlags", stream)
-        if not answer[0]:
-            self.streams[stream.handle] = stream
-        return answer
+        self.streams[stream.address] = stream
+        return cudaError_t.cudaSuccess, stream
 
-    def cudaStreamDestroy(self, stream: Any) -> tuple[Any, ...]:
-        self.streams.pop(int(stream)).run()
-        return self._answer("cudaStreamDestroy")
+    @_binding(releases=True)
+    def cudaStreamDestroy(self, stream: Any) -> Answer:
+        destroyed = self.streams.pop(int(stream))
+        if not self._fault:
+            destroyed.run()
+        return _OK
 
-    def cudaStreamSynchronize(self, stream: Any) -> tuple[Any, ...]:
+    @_binding()
+    def cudaStreamSynchronize(self, stream: Any) -> Answer:
         if self._spoil_captures():
             return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
         self.stream(stream).run()
-        return self._answer("cudaStreamSynchronize")
+        return _OK
 
-    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
-        handle = next(self._handles)
-        answer = self._answer("cudaEventCreateWithFlags", handle)
-        if not answer[0]:
-            self.events[handle] = None
-        return answer
+    @_binding(1)
+    def cudaEventCreateWithFlags(self, flags: int) -> Answer:
+        event = Handle(next(self._handles))
+        self.events[event.address] = None
+        return cudaError_t.cudaSuccess, event
 
-    def cudaEventDestroy(self, event: Any) -> tuple[Any, ...]:
-        del self.events[event]
-        return self._answer("cudaEventDestroy")
+    @_binding(releases=True)
+    def cudaEventDestroy(self, event: Any) -> Answer:
+        del self.events[int(event)]
+        return _OK
 
-    def cudaEventRecord(self, event: Any, stream: Any) -> tuple[Any, ...]:
-        self.events[event] = self.stream(stream)
-        return self._answer("cudaEventRecord")
+    @_binding()
+    def cudaEventRecord(self, event: Any, stream: Any) -> Answer:
+        self.events[int(event)] = self.stream(stream)
+        return _OK
 
-    def cudaEventSynchronize(self, event: Any) -> tuple[Any, ...]:
+    @_binding()
+    def cudaEventSynchronize(self, event: Any) -> Answer:
         if self._spoil_captures():
             return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
-        recorded = self.events[event]
+        recorded = self.events[int(event)]
         if recorded is not None:
             recorded.run()
-        return self._answer("cudaEventSynchronize")
+        return _OK
 
-    def cudaEventElapsedTime(self, start: Any, end: Any) -> tuple[Any, ...]:
-        if self.events[start] is None or self.events[end] is None:
-            return cudaError_t.cudaErrorInvalidResourceHandle, None
-        return self._answer("cudaEventElapsedTime", 0.25)
+    @_binding(1)
+    def cudaEventElapsedTime(self, start: Any, end: Any) -> Answer:
+        if self.events[int(start)] is None or self.events[int(end)] is None:
+            return (cudaError_t.cudaErrorInvalidResourceHandle,)
+        return cudaError_t.cudaSuccess, 0.25
 
     # Graphs
 
-    def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> tuple[Any, ...]:
-        answer = self._answer("cudaStreamBeginCapture")
-        if not answer[0]:
-            self.stream(stream).captured = []
-            self.stream(stream).capture_is_spoilt = False
-        return answer
+    @_binding()
+    def cudaStreamBeginCapture(self, stream: Any, mode: cudaStreamCaptureMode) -> Answer:
+        self.stream(stream).captured = []
+        self.stream(stream).capture_is_spoilt = False
+        return _OK
 
-    def cudaStreamEndCapture(self, stream: Any) -> tuple[Any, ...]:
+    @_binding(1)
+    def cudaStreamEndCapture(self, stream: Any) -> Answer:
         capturing = self.stream(stream)
         ops, capturing.captured = capturing.captured, None
         if ops is None or capturing.capture_is_spoilt:
-            return cudaError_t.cudaErrorStreamCaptureInvalidated, None
-        return self._answer("cudaStreamEndCapture", self._keep(ops))
+            return (cudaError_t.cudaErrorStreamCaptureInvalidated,)
+        return cudaError_t.cudaSuccess, self._keep(ops)
 
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
-        return self._answer("cudaGraphInstantiate", self._keep(list(self.graphs[graph])))
+    @_binding(1)
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> Answer:
+        return cudaError_t.cudaSuccess, self._keep(list(self.graphs[int(graph)]))
 
-    def cudaGraphLaunch(self, graphExec: int, stream: Any) -> tuple[Any, ...]:
-        ops = self.graphs[graphExec]
-        return self._enqueue("cudaGraphLaunch", stream, lambda: [op() for op in ops] and None)
+    @_binding()
+    def cudaGraphLaunch(self, graphExec: Any, stream: Any) -> Answer:
+        ops = self.graphs[int(graphExec)]
+        return self._enqueue(stream, lambda: [op() for op in ops] and None)
 
-    def cudaGraphDestroy(self, graph: int) -> tuple[Any, ...]:
-        del self.graphs[graph]
-        return self._answer("cudaGraphDestroy")
+    @_binding(releases=True)
+    def cudaGraphDestroy(self, graph: Any) -> Answer:
+        del self.graphs[int(graph)]
+        return _OK
 
-    def cudaGraphExecDestroy(self, graphExec: int) -> tuple[Any, ...]:
-        del self.graphs[graphExec]
-        return self._answer("cudaGraphExecDestroy")
+    @_binding(releases=True)
+    def cudaGraphExecDestroy(self, graphExec: Any) -> Answer:
+        del self.graphs[int(graphExec)]
+        return _OK
 
     # What the functions share
 
-    def _answer(self, name: str, value: Any = None) -> tuple[Any, ...]:
-        self.calls.append(name)
-        error = self.failing.get(name, cudaError_t.cudaSuccess)
-        if value is None:
-            return (error,)
-        return error, (None if error else value)
+    def _state(self) -> cudaError_t:
+        """What every call answers with, whatever it asks."""
+        if self._has_gpu():
+            return self._fault
+        too_old = self.driver < 12000
+        return cudaError_t.cudaErrorInsufficientDriver if too_old else cudaError_t.cudaErrorNoDevice
 
-    def _enqueue(self, name: str, stream: Any, op: Op) -> tuple[Any, ...]:
-        answer = self._answer(name)
-        if not answer[0]:
-            self.stream(stream).add(op)
-        return answer
+    def _has_gpu(self) -> bool:
+        return self.driver >= 12000 and self.devices > 0
 
-    def _keep(self, ops: list[Op]) -> int:
-        handle = next(self._handles)
-        self.graphs[handle] = ops
-        return handle
+    def _error_of(self, name: str) -> cudaError_t:
+        error = self._state() or self.failing.get(name, cudaError_t.cudaSuccess)
+        if error in FAULTS:
+            self._fault = error
+        return error
 
-    def _allocate(self, name: str, memory: dict[int, Any], size: int) -> tuple[Any, ...]:
+    def _enqueue(self, stream: Any, op: Op) -> Answer:
+        self.stream(stream).add(op)
+        return _OK
+
+    def _keep(self, ops: list[Op]) -> Handle:
+        graph = Handle(next(self._handles))
+        self.graphs[graph.address] = ops
+        return graph
+
+    def _allocate(self, memory: dict[int, Any], size: int) -> Answer:
         if self._spoil_captures():
-            return cudaError_t.cudaErrorStreamCaptureUnsupported, None
+            return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
         block = (ctypes.c_ubyte * size)()
         ctypes.memset(block, 0xCD, size)  # nobody may rely on zeros
-        answer = self._answer(name, ctypes.addressof(block))
-        if not answer[0]:
-            memory[answer[1]] = block
-        return answer
+        memory[ctypes.addressof(block)] = block
+        return cudaError_t.cudaSuccess, ctypes.addressof(block)
 
-    def _release(self, name: str, memory: dict[int, Any], address: int) -> tuple[Any, ...]:
+    def _release(self, memory: dict[int, Any], address: int) -> Answer:
         self._spoil_captures()
-        for stream in self.streams.values():
-            stream.run()  # cudaFree waits for the device
-        if memory.pop(address, None) is None:
+        if not self._fault:
+            for stream in self.streams.values():
+                stream.run()  # cudaFree waits for the device
+        if memory.pop(address, None) is None and address:
             return (cudaError_t.cudaErrorInvalidValue,)
-        return self._answer(name)
+        return _OK
 
     def _spoil_captures(self) -> bool:
         capturing = [stream for stream in self.streams.values() if stream.captured is not None]

@@ -59,6 +59,8 @@ class GpuMachine:
     def plan(self, facts=None, built_here=True, **info):
         """A plan of the fake model, with its JSON file."""
         facts = facts or {}
+        if info.get("flavour") == "tensorrt-rtx":
+            facts = {"rtx": True, **facts}
         manifest = fake_manifest(width=SIZE, height=SIZE, max_detections=5)
         data = fake_plan(msgspec.json.encode(manifest), **facts)
         path = self.folder / "street.engine"

@@ -7,15 +7,18 @@ The binding imports on any machine, so what is missing shows at the first call.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import platform
 from dataclasses import dataclass
 from typing import Any
 
 from edgevision.errors import EngineError
 
-_NO_DRIVER = (
-    "no NVIDIA driver is visible; install one and restart, or in a container pass --gpus all "
-    "(on a Jetson --runtime nvidia)"
+CUDA_12_TENSORRT = (
+    "pip uninstall -y tensorrt tensorrt-cu13 tensorrt-cu13-libs tensorrt-cu13-bindings && "
+    "pip install tensorrt-cu12"
 )
+"""Puts TensorRT for CUDA 12 in place of the one for CUDA 13, which is what the package 'tensorrt' brings."""
 
 
 def load_cuda() -> Any:
@@ -42,10 +45,12 @@ def check(cuda: Any, result: tuple[Any, ...], doing: str) -> Any:
         doing: the end of "CUDA cannot ...", for the message.
 
     Raises:
-        EngineError: the call failed.
+        EngineError: the call failed. CUDA keeps the last error of each thread for whoever asks next, so it is
+            cleared: another library's check would report it as its own.
     """
     error, *values = result
     if int(error):
+        cuda.cudaGetLastError()
         raise EngineError(f"CUDA cannot {doing}: {_explain(cuda, error)}")
     if len(values) == 1:
         return values[0]
@@ -58,17 +63,35 @@ def _explain(cuda: Any, error: Any) -> str:
     if error == cuda.cudaError_t.cudaErrorInsufficientDriver:
         driver = cuda.cudaDriverGetVersion()[1]
         if not driver:
-            return _NO_DRIVER
+            return _no_driver()
         needed = cuda.cudaRuntimeGetVersion()[1]
+        mend = f"pip install 'cuda-python=={_major(driver)}.*'"
+        if _major(driver) == 12 and has_tensorrt_for_cuda_13():
+            mend += f" && {CUDA_12_TENSORRT}"
         return (
             f"the NVIDIA driver knows CUDA {_version(driver)}, but the bindings are for CUDA "
-            f"{_version(needed)}; update the driver, or run: pip install 'cuda-python=={_major(driver)}.*'"
+            f"{_version(needed)}; update the driver, or run: {mend}"
         )
     if error == cuda.cudaError_t.cudaErrorNoDevice:
         return "the NVIDIA driver sees no GPU; check 'nvidia-smi' and CUDA_VISIBLE_DEVICES"
     if error == cuda.cudaError_t.cudaErrorMemoryAllocation:
         return f"{found}; close other programs that use the GPU, or compile with a smaller --batch"
     return found
+
+
+def _no_driver() -> str:
+    """A container sees the driver only where its runtime hands it in, and a Jetson has its own runtime."""
+    option = "--runtime nvidia" if platform.machine() == "aarch64" else "--gpus all"
+    return f"no NVIDIA driver is visible; install one and restart, or start the container with '{option}'"
+
+
+def has_tensorrt_for_cuda_13() -> bool:
+    """Whether TensorRT's package for CUDA 13 is installed; it needs a driver of release 580 or later."""
+    try:
+        importlib.metadata.version("tensorrt-cu13")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,8 @@ class Device:
         driver: newest CUDA version that the driver knows, such as ``"12.6"``.
         memory_bytes: of the GPU; on a Jetson it is that of the whole machine.
         is_integrated: it shares its memory with the processor, as on a Jetson.
+        multiprocessors: how many it has; GPUs of one name and compute capability differ in it, as those of
+            the Orins do.
     """
 
     name: str
@@ -88,6 +113,7 @@ class Device:
     driver: str
     memory_bytes: int
     is_integrated: bool
+    multiprocessors: int = 0
 
 
 def open_device(cuda: Any) -> Device:
@@ -109,6 +135,7 @@ def open_device(cuda: Any) -> Device:
         driver=_version(driver),
         memory_bytes=int(properties.totalGlobalMem),
         is_integrated=bool(properties.integrated),
+        multiprocessors=int(properties.multiProcessorCount),
     )
 
 

@@ -36,7 +36,10 @@ Work = Callable[[int], None]
 
 @dataclass(slots=True)
 class _Buffer:
-    """One tensor: memory on the device, and pinned memory of the same size that the processor sees."""
+    """One tensor: memory on the device, and pinned memory of the same size that the processor sees.
+
+    Mapped, the two are one.
+    """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...] | None = None  # None while there is no memory behind it
@@ -61,6 +64,9 @@ class CudaSlot:
         cuda: the module ``cuda.bindings.runtime``.
         inputs, outputs: names and element types; their shapes are set by :meth:`reshape`.
         use_graphs: False enqueues every request call by call, to compare or to profile.
+        is_mapped: the device works on the processor's memory itself and nothing is copied. On a Jetson, whose
+            GPU shares its memory with the processor, that may be faster (``benchmarks/gpu.py`` measures it);
+            elsewhere each access goes over the bus.
 
     Raises:
         EngineError: CUDA refuses.
@@ -77,7 +83,9 @@ class CudaSlot:
         outputs: Sequence[TensorSpec],
         *,
         use_graphs: bool = True,
+        is_mapped: bool = False,
     ) -> None:
+        self._is_mapped = is_mapped
         self.graph_problem = None if use_graphs else "switched off"
         self.graphs_captured = 0
         self._cuda = cuda
@@ -88,6 +96,8 @@ class CudaSlot:
         self._ran_at_these_shapes = False
         self._is_open = True
         with contextlib.ExitStack() as taken:
+            # What fails while all is given back must not look like an error of the next library's.
+            taken.callback(cuda.cudaGetLastError)
             taken.callback(self._free_buffers)
             self._stream = self._check(
                 cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), "make a stream"
@@ -206,11 +216,11 @@ class CudaSlot:
             cuda.cudaMemcpyKind.cudaMemcpyHostToDevice,
             cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost,
         )
-        for buffer in self._inputs:
+        for buffer in () if self._is_mapped else self._inputs:
             copied = cuda.cudaMemcpyAsync(buffer.device, buffer.host, buffer.nbytes, to_device, self._stream)
             self._check(copied, "copy an input to the GPU")
         work(self.stream)
-        for buffer in self._outputs:
+        for buffer in () if self._is_mapped else self._outputs:
             copied = cuda.cudaMemcpyAsync(buffer.host, buffer.device, buffer.nbytes, to_host, self._stream)
             self._check(copied, "copy an output from the GPU")
 
@@ -238,14 +248,19 @@ class CudaSlot:
 
     def _grow(self, buffer: _Buffer, name: str, nbytes: int) -> None:
         self._free(buffer)
-        doing = f"take {nbytes / 1e6:.1f} MB for {name}"
-        buffer.device = self._check(self._cuda.cudaMalloc(nbytes), f"{doing} on the GPU")
-        pinned = self._cuda.cudaHostAlloc(nbytes, self._cuda.cudaHostAllocDefault)
-        buffer.host = self._check(pinned, f"{doing} in pinned memory")
+        cuda, doing = self._cuda, f"take {nbytes / 1e6:.1f} MB for {name}"
+        if self._is_mapped:
+            pinned = cuda.cudaHostAlloc(nbytes, cuda.cudaHostAllocMapped)
+            buffer.host = self._check(pinned, f"{doing} in mapped memory")
+            buffer.device = int(self._check(cuda.cudaHostGetDevicePointer(buffer.host, 0), f"map {name}"))
+        else:
+            buffer.device = self._check(cuda.cudaMalloc(nbytes), f"{doing} on the GPU")
+            pinned = cuda.cudaHostAlloc(nbytes, cuda.cudaHostAllocDefault)
+            buffer.host = self._check(pinned, f"{doing} in pinned memory")
         buffer.capacity = nbytes
 
     def _free(self, buffer: _Buffer) -> None:
-        if buffer.device:
+        if buffer.device and not self._is_mapped:
             self._cuda.cudaFree(buffer.device)
         if buffer.host:
             self._cuda.cudaFreeHost(buffer.host)

@@ -20,9 +20,19 @@ from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
-from edgevision.engines.trt.library import ErrorLog, library_version, listening, load_library
+from edgevision.engines.trt.kernel_cache import KernelCache
+from edgevision.engines.trt.library import (
+    ErrorLog,
+    library_version,
+    listening,
+    load_library,
+    one_line_errors,
+    one_line_of,
+    started,
+)
 from edgevision.engines.trt.plan import PlanInfo, flavour_name, read_plan_info
 from edgevision.engines.trt.plan_checks import (
+    board_notes,
     check_device,
     check_library,
     check_onnx,
@@ -43,6 +53,9 @@ class TensorRtEngine:
         slots: ``requests`` that can be in flight; each has its own context, stream and buffers.
         use_graphs: False enqueues every request call by call, to compare or to profile.
 
+    Attributes:
+        reason: what there is to know of how the plan was loaded: warnings of the library, another board.
+
     Raises:
         EngineMismatchError: the plan is not what was built, was built elsewhere, for another model,
             another library version or another GPU.
@@ -56,7 +69,6 @@ class TensorRtEngine:
         path = Path(path)
         self.info = read_plan_info(path)
         self.manifest = self.info.manifest
-        self.reason = ""
         self.requests = slots
         # What needs no GPU first: it is quick, and says more than the library would.
         check_onnx(path, self.info)
@@ -68,23 +80,37 @@ class TensorRtEngine:
         check_device(path, self.info, self.device)
         self.name = _name(self.info, self.device)
 
-        self._errors = ErrorLog()
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        library = flavour_name(self.info.flavour)
+        log = ErrorLog()
         with contextlib.ExitStack() as opened:
-            logger = opened.enter_context(listening(trt, self._errors))
-            self._runtime, self._engine = _load(trt, logger, data, path, self.info, self._errors)
-            self.inputs, self.outputs = _specs(trt, self._engine)
-            check_contract(self.manifest, self.inputs, self.outputs, str(path))
-            least, _, most = self._engine.get_tensor_profile_shape(self.inputs[0].name, 0)
-            self._min_batch, self._max_batch = int(least[0]), int(most[0])
-            # TensorRT for RTX tunes kernels for a new shape while the first requests run on slower ones,
-            # and a graph would keep the slower ones for good.
-            may_capture = self.info.flavour == "tensorrt" or self._min_batch == self._max_batch
-            use_graphs = use_graphs and may_capture
-            for _ in range(slots):
-                lane = _Lane(cuda, self._engine, self.inputs, self.outputs, self._errors, use_graphs)
-                opened.callback(lane.close)
-                self._free.put(lane)
+            # While it loads only: later each lane listens for itself.
+            with listening(trt, log) as logger:
+                self._runtime, self._engine = _load(trt, logger, data, path, self.info, log)
+                with one_line_errors(f"{path}: {library} does not describe this plan", log):
+                    self.inputs, self.outputs = _specs(trt, self._engine)
+                    least, _, most = self._engine.get_tensor_profile_shape(self.inputs[0].name, 0)
+                    self._min_batch, self._max_batch = int(least[0]), int(most[0])
+                check_contract(self.manifest, self.inputs, self.outputs, str(path))
+                kernels = (
+                    KernelCache(self._engine, path, trust) if self.info.flavour == "tensorrt-rtx" else None
+                )
+                if kernels is not None:
+                    opened.callback(kernels.save)
+                # TensorRT for RTX tunes kernels for a new shape while the first requests run on slower ones,
+                # and a graph would keep the slower ones for good.
+                may_capture = self.info.flavour == "tensorrt" or self._min_batch == self._max_batch
+                for _ in range(slots):
+                    context = _make_context(self._engine, kernels, library, log)
+                    slot = CudaSlot(cuda, self.inputs, self.outputs, use_graphs=use_graphs and may_capture)
+                    lane = _Lane(context, slot, self.inputs, self.outputs, library)
+                    opened.callback(lane.close)
+                    self._free.put(lane)
+                    opened.enter_context(listening(trt, lane.log))
+                if kernels is not None:
+                    kernels.save()  # a process that is killed never comes to its end
+            notes = [*board_notes(self.info), *map(one_line_of, dict.fromkeys(log.warnings))]
+            self.reason = "; ".join([*notes, *([kernels.problem] if kernels and kernels.problem else [])])
             self._opened: contextlib.ExitStack | None = opened.pop_all()
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -189,33 +215,33 @@ class Pending:
 
 
 class _Lane:
-    """An execution context with the buffers and the stream it works on. One thread uses it at a time."""
+    """An execution context with the buffers and the stream it works on. One thread uses it at a time.
+
+    Attributes:
+        log: what the library said of this lane's request, and of no other that is in flight.
+    """
 
     def __init__(
         self,
-        cuda: Any,
-        engine: Any,
+        context: Any,
+        slot: CudaSlot,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
-        errors: ErrorLog,
-        use_graphs: bool,
+        library: str,
     ) -> None:
-        self._inputs, self._outputs, self._errors = inputs, outputs, errors
+        self.log = ErrorLog()
+        self.slot = slot
+        self._context = context
+        self._inputs, self._outputs, self._library = inputs, outputs, library
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._context = engine.create_execution_context()
-        if self._context is None:
-            raise EngineError(
-                f"TensorRT cannot make an execution context ({errors}); close other programs that use the GPU"
-            )
-        self.slot = CudaSlot(cuda, inputs, outputs, use_graphs=use_graphs)
 
     def start(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        self.log.begin()
         shapes = {spec.name: inputs[spec.name].shape for spec in self._inputs}
         if shapes != self._shapes:
             self._set_shapes(shapes)
         for spec in self._inputs:
             np.copyto(self.slot.array(spec.name), inputs[spec.name])
-        self._errors.errors.clear()
         self.slot.start(self._enqueue)
 
     def finish(self) -> dict[str, NDArray[Any]]:
@@ -230,45 +256,65 @@ class _Lane:
         context = self._context
         self._shapes = {}  # unknown until all of it is done
         for name, shape in shapes.items():
-            if not context.set_input_shape(name, shape):
-                raise EngineError(f"TensorRT refuses the shape {list(shape)} of {name} ({self._errors})")
-        unknown = context.infer_shapes()
+            with one_line_errors(f"{self._library} refuses the shape {list(shape)} of {name}", self.log):
+                is_set = context.set_input_shape(name, shape)
+            if not is_set:
+                raise EngineError(f"{self._library} refuses the shape {list(shape)} of {name} ({self.log})")
+        with one_line_errors(f"{self._library} cannot tell the shapes of the outputs", self.log):
+            unknown = context.infer_shapes()
+            outputs = {
+                spec.name: tuple(map(int, context.get_tensor_shape(spec.name))) for spec in self._outputs
+            }
+        # One that depends on the data has a size of -1; there is no buffer to make for it.
+        unknown = [*unknown, *(name for name, shape in outputs.items() if min(shape, default=0) < 0)]
         if unknown:
-            raise EngineError(f"TensorRT cannot tell the shapes of the outputs; {', '.join(unknown)} is open")
-        outputs = {spec.name: tuple(context.get_tensor_shape(spec.name)) for spec in self._outputs}
+            raise EngineError(
+                f"{self._library} cannot tell the shapes of the outputs; {', '.join(unknown)} is open"
+            )
         self.slot.reshape({**shapes, **outputs})
         for name in (*shapes, *outputs):
-            if not context.set_tensor_address(name, self.slot.address(name)):
-                raise EngineError(f"TensorRT refuses the buffer of {name} ({self._errors})")
+            with one_line_errors(f"{self._library} refuses the buffer of {name}", self.log):
+                is_set = context.set_tensor_address(name, self.slot.address(name))
+            if not is_set:
+                raise EngineError(f"{self._library} refuses the buffer of {name} ({self.log})")
         self._shapes = shapes
 
     def _enqueue(self, stream: int) -> None:
-        if not self._context.execute_async_v3(stream):
-            raise EngineError(f"TensorRT failed while running the model ({self._errors})")
+        with one_line_errors(f"{self._library} failed while running the model", self.log):
+            is_enqueued = self._context.execute_async_v3(stream)
+        if not is_enqueued:
+            raise EngineError(f"{self._library} failed while running the model ({self.log})")
+
+
+def _make_context(engine: Any, kernels: KernelCache | None, library: str, log: ErrorLog) -> Any:
+    with one_line_errors(f"{library} cannot make an execution context", log):
+        context = engine.create_execution_context() if kernels is None else kernels.make_context()
+    if context is None:
+        raise EngineError(
+            f"{library} cannot make an execution context ({log}); close other programs that use the GPU"
+        )
+    return context
 
 
 def _load(
     trt: Any, logger: Any, data: bytes, path: Path, info: PlanInfo, errors: ErrorLog
 ) -> tuple[Any, Any]:
     """The runtime, which must outlive the engine, and the engine."""
-    try:
-        runtime = trt.Runtime(logger)
-    except (RuntimeError, TypeError) as error:  # pybind11 raises TypeError where a constructor gave null
-        raise EngineError(
-            f"{flavour_name(info.flavour)} cannot start ({errors}); run: edgevision doctor"
-        ) from error
-    if info.dla_core is not None:
-        if info.dla_core >= runtime.num_DLA_cores:
-            raise EngineMismatchError(
-                f"{path}: built for DLA core {info.dla_core}, but this machine has "
-                f"{runtime.num_DLA_cores} of them",
-                "compile it again without --dla",
-            )
-        runtime.DLA_core = info.dla_core
-    engine = runtime.deserialize_cuda_engine(data)
+    library = flavour_name(info.flavour)
+    runtime = started(lambda: trt.Runtime(logger), info.flavour, errors)
+    with one_line_errors(f"{path}: {library} {info.tensorrt_version} cannot load this plan", errors):
+        if info.dla_core is not None:
+            if info.dla_core >= runtime.num_DLA_cores:
+                raise EngineMismatchError(
+                    f"{path}: built for DLA core {info.dla_core}, but this machine has "
+                    f"{runtime.num_DLA_cores} of them",
+                    "compile it again without --dla",
+                )
+            runtime.DLA_core = info.dla_core
+        engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise EngineMismatchError(
-            f"{path}: {flavour_name(info.flavour)} {info.tensorrt_version} refuses this plan ({errors})",
+            f"{path}: {library} {info.tensorrt_version} refuses this plan ({errors})",
             remedy(path, info),
         )
     return runtime, engine

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from edgevision.engines.base import one_line
+from edgevision.engines.trt.cuda_runtime import CUDA_12_TENSORRT, has_tensorrt_for_cuda_13
 from edgevision.engines.trt.plan import Flavour, flavour_name
 from edgevision.errors import EngineError
 
@@ -93,16 +97,82 @@ def listening(trt: Any, listener: Listener) -> Iterator[Any]:
 
 
 class ErrorLog:
-    """Listens for what went wrong, so that an exception can say it."""
+    """Listens for what went wrong, so that an exception can say it.
+
+    Attributes:
+        errors, warnings: what the library logged, in order.
+    """
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self._thread: int | None = None
+
+    def begin(self) -> None:
+        """Forgets what was said, and from now on hears this thread only: what several requests in flight
+        are told apart by."""
+        self._thread = threading.get_ident()
+        self.errors.clear()
+        self.warnings.clear()
 
     def __call__(self, severity: str, message: str) -> None:
+        if self._thread not in (None, threading.get_ident()):
+            return
         if severity == "error":
             self.errors.append(message)
+        elif severity == "warning":
+            self.warnings.append(message)
 
     def __str__(self) -> str:
         """The first error in one line of a reasonable length: the ones after it follow from it."""
-        text = " ".join((self.errors or ["no error was logged"])[0].split())
-        return text if len(text) <= 300 else text[:297] + "..."
+        # Without a GPU, TensorRT for RTX logs that there is none beside each error, whatever that is about.
+        errors = [error for error in self.errors if "catchCudaError" not in error] or self.errors
+        return one_line_of(errors[0] if errors else "no error was logged")
+
+
+@contextmanager
+def one_line_errors(doing: str, log: ErrorLog) -> Iterator[None]:
+    """Turns what a binding raises into an error of one line; around calls of the library only.
+
+    Most failures are a returned False or None. Some are exceptions: RuntimeError where the library threw,
+    TypeError where it gave null, ValueError or OverflowError for a number that it does not take.
+
+    Args:
+        doing: the beginning of the message: ``"TensorRT cannot build street.onnx"``.
+        log: what the library logged, which says more than the exception.
+
+    Raises:
+        EngineError: the block raised one of these.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(log) if log.errors else one_line(error) or type(error).__name__
+        raise EngineError(f"{doing} ({reason})") from error
+
+
+def started(make: Callable[[], Any], flavour: Flavour, log: ErrorLog) -> Any:
+    """A runtime or a builder, the first thing that the library makes and the first that needs the driver.
+
+    Raises:
+        EngineError: the library cannot start; the message says what to do.
+    """
+    try:
+        return make()
+    except (RuntimeError, TypeError) as error:  # pybind11 raises TypeError where a constructor gave null
+        if re.search(r"(?i)error:? 35\b|driver version is insufficient", " ".join(log.errors)) is None:
+            mend = "run: edgevision doctor"
+        elif flavour == "tensorrt" and has_tensorrt_for_cuda_13():
+            mend = (
+                "it is built for CUDA 13, which needs NVIDIA's driver 580 or later; update the driver, or "
+                f"run: {CUDA_12_TENSORRT}"
+            )
+        else:
+            mend = "the NVIDIA driver is older than the CUDA it is built for; update the driver"
+        raise EngineError(f"{flavour_name(flavour)} cannot start ({log}); {mend}") from error
+
+
+def one_line_of(message: str) -> str:
+    """A message of the log on one line of a reasonable length."""
+    text = " ".join(message.split())
+    return text if len(text) <= 300 else text[:297] + "..."

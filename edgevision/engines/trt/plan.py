@@ -89,6 +89,8 @@ class PlanInfo(msgspec.Struct, frozen=True, kw_only=True):
         target: what was asked for: ``rtx40``, ``jetson-orin-nano``; ``sm80`` for a GPU without a profile.
         compute_capability: of the GPU that the plan runs on, such as ``8.9``.
         gpu: name of the GPU that built it; empty where it was built ahead of time.
+        multiprocessors: of that GPU; 0 where nobody noted it.
+        board: what the board that built it calls itself; empty on a PC.
         batch: batch sizes that it takes.
         workspace_mib: most scratch memory that a layer may take, or None for the library's default.
         dla_core: core that the plan runs on, or None for the GPU.
@@ -110,6 +112,8 @@ class PlanInfo(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     compute_capability: str
     gpu: str = ""
+    multiprocessors: int = 0
+    board: str = ""
     batch: BatchRange
     workspace_mib: int | None = None
     dla_core: int | None = None

@@ -10,6 +10,7 @@ import hashlib
 import shlex
 from pathlib import Path
 
+from edgevision.engines.trt.board import board_name
 from edgevision.engines.trt.cuda_runtime import Device
 from edgevision.engines.trt.plan import BatchRange, PlanInfo, flavour_name, plan_info_path, sha256_of
 from edgevision.engines.trt.trust import is_built_here
@@ -74,13 +75,39 @@ def check_library(plan: Path, info: PlanInfo, version: str) -> None:
 
 
 def check_device(plan: Path, info: PlanInfo, device: Device) -> None:
-    """Raises :class:`EngineMismatchError` unless the GPU is of the kind that the plan was built for."""
+    """Raises :class:`EngineMismatchError` unless the GPU is of the kind that the plan was built for.
+
+    TensorRT itself only warns where the compute capability is the same and the GPU is another; it tuned for
+    the multiprocessors and the memory that it saw. A plan that was built ahead of time saw none.
+    """
     if device.compute_capability != info.compute_capability:
         raise EngineMismatchError(
             f"{plan}: built for compute capability {info.compute_capability} ({info.target}), but the "
             f"{device.name} here has {device.compute_capability}",
             remedy(plan, info),
         )
+    if info.gpu and info.gpu != device.name:
+        raise EngineMismatchError(
+            f"{plan}: built on and for the GPU {info.gpu}, but this machine has {device.name}",
+            remedy(plan, info),
+        )
+    # All GPUs of the Orins are called 'Orin'.
+    if info.multiprocessors and info.multiprocessors != device.multiprocessors:
+        raise EngineMismatchError(
+            f"{plan}: built on and for a GPU of {info.multiprocessors} multiprocessors ({info.target}), but "
+            f"the {device.name} here has {device.multiprocessors}",
+            remedy(plan, info),
+        )
+
+
+def board_notes(info: PlanInfo) -> tuple[str, ...]:
+    """What to say of a plan that was built on another board with the same GPU: clocks and memory differ."""
+    here = board_name()
+    if not info.board or not here or info.board == here:
+        return ()
+    return (
+        f"the plan was built on '{info.board}' and this is '{here}': building it here may make it faster",
+    )
 
 
 def remedy(plan: Path, info: PlanInfo) -> str:

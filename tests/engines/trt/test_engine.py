@@ -1,8 +1,6 @@
 """Plans on a stand-in for TensorRT and CUDA; what needs the real ones is marked ``gpu``."""
 
 import importlib
-import inspect
-import json
 import threading
 
 import numpy as np
@@ -18,8 +16,6 @@ from tests.support import tensorrt_fake
 from tests.support.cuda_fake import FakeCuda, cudaError_t
 from tests.support.gpu import SIZE, GpuMachine
 from tests.support.models import write_colour_model
-from tests.support.paths import SHARED
-from tests.support.tensorrt_fake import FakeTensorRt
 
 
 @pytest.fixture(autouse=True)
@@ -315,40 +311,6 @@ def test_a_fault_on_the_device_is_one_line(machine):
         machine.cuda.failing["cudaEventSynchronize"] = cudaError_t.cudaErrorIllegalAddress
         with pytest.raises(EngineError, match="an illegal memory access"):
             engine.infer(batch(1))
-
-
-# The stand-in is what it stands for
-
-
-def public_members(kind):
-    return {name for name in vars(kind) if not name.startswith("_")}
-
-
-def test_the_stand_in_has_no_name_that_a_release_lacks():
-    surfaces = sorted((SHARED / "tensorrt" / "api").glob("*.json"))
-    if not surfaces:
-        pytest.skip("../shared/tensorrt/api is not here")
-    kinds = [value for value in vars(tensorrt_fake).values() if inspect.isclass(value)]
-    kinds = [kind for kind in kinds if kind.__module__ == tensorrt_fake.__name__ and kind is not FakeTensorRt]
-    assert len(kinds) == 6
-    for surface in surfaces:
-        names = json.loads(surface.read_text())
-        for kind in kinds:
-            assert public_members(kind) <= {*names[kind.__name__], "log"}, (surface.name, kind)
-
-
-def test_the_stand_ins_methods_have_the_parameters_of_the_real_ones():
-    real = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    compared = 0
-    for kind in (tensorrt_fake.Runtime, tensorrt_fake.ICudaEngine, tensorrt_fake.IExecutionContext):
-        for name in public_members(kind):
-            found = getattr(getattr(real, kind.__name__), name)
-            method = getattr(kind, name)
-            if inspect.isfunction(method):
-                ours = list(inspect.signature(method).parameters)[1:]
-                assert all(f"{parameter}:" in found.__doc__ for parameter in ours), (name, found.__doc__)
-                compared += 1
-    assert compared >= 10
 
 
 @pytest.mark.gpu

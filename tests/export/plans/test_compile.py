@@ -341,7 +341,8 @@ class Network:
     num_layers = 3
 
     def get_layer(self, index: int) -> Any:
-        return types.SimpleNamespace(name=("pre/cast", "conv", "post/topk")[index])
+        name = ("pre/cast", "conv", "post/topk")[index]
+        return types.SimpleNamespace(name=name, type="CONVOLUTION" if name == "conv" else "OTHER")
 
 
 def use_dla(core: int, cores: int, batch: BatchRange, precision: str) -> tuple[Any, tuple[str, ...]]:

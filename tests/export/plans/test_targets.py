@@ -158,11 +158,13 @@ def test_auto_without_a_gpu_says_what_builds_without_one() -> None:
 
 
 def test_this_machine_is_looked_at(tmp_path: Path) -> None:
-    board = tmp_path / "model"
+    board = tmp_path / "proc" / "device-tree" / "model"
+    board.parent.mkdir(parents=True)
     board.write_bytes(b"NVIDIA Jetson AGX Orin Developer Kit\0")
-    machine = this_machine(board)
+    machine = this_machine(tmp_path)
     assert machine.board == "NVIDIA Jetson AGX Orin Developer Kit"
     assert bool(machine.gpu) != bool(machine.no_gpu)
+    assert bool(machine.gpu) == bool(machine.multiprocessors) == bool(machine.memory_bytes)
     assert this_machine(tmp_path / "none").board == ""
 
 
