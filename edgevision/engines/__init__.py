@@ -76,7 +76,7 @@ def load_engine(
     for choice in choose_engines(machine_facts(), file):
         opened = _attempt(path, choice.engine, threads, requests, trust)
         if not isinstance(opened, EngineError):
-            opened.reason = "; ".join([choice.reason, *map(str, failures)])
+            opened.reason = "; ".join(filter(None, [choice.reason, *map(str, failures), opened.reason]))
             return opened
         failures.append(opened)
     raise failures[-1]

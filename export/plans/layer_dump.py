@@ -53,7 +53,7 @@ def parse_layers(dump: str) -> tuple[PlanLayer, ...]:
     Layers without inputs, and those whose input's type is not known here, have no precision (``""``).
     """
     layers = []
-    for line in dump.splitlines():
+    for line in dump.split("\n"):  # splitlines() would end a line at the record separator below
         found = _LINE.match(line)
         if found is None:
             continue

@@ -218,9 +218,16 @@ def test_a_machine_without_a_gpu_says_what_is_missing(machine, line):
         open_device(machine)
 
 
+@pytest.mark.parametrize("name", ["NVIDIA GeForce RTX 4090", "Orin"])
+def test_a_device_has_its_own_name(name):
+    device = open_device(FakeCuda(name=name, multiprocessors=16, is_integrated=True))
+    assert (device.name, device.multiprocessors, device.is_integrated) == (name, 16, True)
+
+
 def test_the_device_is_described(cuda):
     device = open_device(cuda)
-    assert device.name.startswith("NVIDIA")
+    assert device.name  # 'NVIDIA ...' on a PC, 'Orin' on a Jetson
+    assert device.multiprocessors > 0
     assert 5 <= float(device.compute_capability) < 20
     assert device.memory_bytes > 1 << 28
 
@@ -232,3 +239,57 @@ def test_bindings_that_are_missing_say_how_to_install_them(monkeypatch):
     monkeypatch.setattr(cuda_runtime.importlib, "import_module", fail)
     with pytest.raises(EngineError, match=r"pip install cuda-python"):
         load_cuda()
+
+
+def test_an_error_is_cleared_before_it_is_raised(fake):
+    """CUDA keeps it for the thread's next library, whose check would blame itself."""
+    with make_slot(fake) as slot:
+        fake.failing["cudaMalloc"] = cudaError_t.cudaErrorMemoryAllocation
+        with pytest.raises(EngineError, match="out of memory"):
+            slot.reshape({"frames": (9, 4), "sums": (9,)})
+        assert fake.cudaPeekAtLastError() == (cudaError_t.cudaSuccess,)
+
+
+def test_closing_leaves_no_error_either(fake):
+    slot = make_slot(fake)
+    answer(slot, fake, pictures(1))
+    fake.failing["cudaFree"] = cudaError_t.cudaErrorInvalidValue
+    slot.close()
+    assert fake.cudaPeekAtLastError() == (cudaError_t.cudaSuccess,)
+
+
+def test_mapped_memory_needs_no_copies(cuda):
+    with make_slot(cuda, is_mapped=True) as slot:
+        for turn in range(4):
+            batch = pictures(3, turn)
+            assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
+        assert slot.has_graph
+        assert answer(slot, cuda, pictures(7)).tolist() == expected(pictures(7)).tolist()
+
+
+def test_a_request_on_mapped_memory_is_the_work_alone(fake):
+    with make_slot(fake, is_mapped=True) as slot:
+        answer(slot, fake, pictures(2))
+        assert fake.calls.count("cudaMemcpyAsync") == 1  # the work itself
+        assert "cudaMalloc" not in fake.calls
+    assert fake.alive() == 0
+
+
+def test_a_driver_of_cuda_12_is_told_of_both_packages(monkeypatch):
+    """Bindings for CUDA 12 alone lead to a TensorRT for CUDA 13 that cannot start."""
+    for has, wanted in ((True, True), (False, False)):
+        monkeypatch.setattr(cuda_runtime, "has_tensorrt_for_cuda_13", lambda has=has: has)
+        fake = FakeCuda(driver=12040)
+        fake.failing["cudaGetDeviceCount"] = cudaError_t.cudaErrorInsufficientDriver
+        with pytest.raises(EngineError, match=r"'cuda-python==12\.\*'") as caught:
+            open_device(fake)
+        assert ("pip install tensorrt-cu12" in str(caught.value)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("architecture", "option"), [("x86_64", "--gpus all"), ("aarch64", "--runtime nvidia")]
+)
+def test_a_container_without_a_driver_is_started_as_its_machine_needs(monkeypatch, architecture, option):
+    monkeypatch.setattr(cuda_runtime.platform, "machine", lambda: architecture)
+    with pytest.raises(EngineError, match=rf"start the container with '{option}'"):
+        open_device(FakeCuda(driver=0))

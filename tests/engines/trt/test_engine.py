@@ -313,10 +313,110 @@ def test_a_fault_on_the_device_is_one_line(machine):
             engine.infer(batch(1))
 
 
+# What the bindings do where they fail
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"shapes_raise": "shape inference\n failed"}, r"shapes of the outputs \(shape inference failed\)"),
+        ({"open": "boxes"}, r"TensorRT cannot tell the shapes of the outputs; boxes is open"),
+    ],
+)
+def test_shapes_that_the_library_cannot_tell_are_one_line(machine, facts, line):
+    with TensorRtEngine(machine.plan(facts)) as engine:
+        for _ in range(3):  # the slot goes back
+            with pytest.raises(EngineError, match=line):
+                engine.infer(batch(1))
+    assert machine.cuda.alive() == 0
+
+
+def test_a_library_that_cannot_start_is_one_line(machine, monkeypatch):
+    monkeypatch.setattr("edgevision.engines.trt.library.has_tensorrt_for_cuda_13", lambda: True)
+    machine.trt.for_cuda, machine.cuda.driver = 13000, 12040
+    with pytest.raises(EngineError, match=r"cannot start \(.*error: 35.*pip install tensorrt-cu12") as caught:
+        TensorRtEngine(machine.plan())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_exception_of_the_binding_is_one_line(machine, monkeypatch):
+    def broken(self, stream_handle):
+        raise RuntimeError("std::exception\n out of something")
+
+    with TensorRtEngine(machine.plan()) as engine:
+        monkeypatch.setattr(tensorrt_fake.IExecutionContext, "execute_async_v3", broken)
+        with pytest.raises(EngineError, match=r"failed while running the model \(std::exception out of"):
+            engine.infer(batch(1))
+
+
+def test_a_request_that_fails_gives_its_own_reason(machine, monkeypatch):
+    """Another thread's request begins while this one's fails."""
+    with TensorRtEngine(machine.plan()) as engine:
+        real = tensorrt_fake.IExecutionContext.execute_async_v3
+
+        def fails(self, stream_handle):
+            self._logger.log(tensorrt_fake.ILogger.ERROR, "the reason of the first")
+            monkeypatch.setattr(tensorrt_fake.IExecutionContext, "execute_async_v3", real)
+            other = threading.Thread(target=lambda: engine.submit(batch(2)).result())
+            other.start()
+            other.join()
+            return False
+
+        monkeypatch.setattr(tensorrt_fake.IExecutionContext, "execute_async_v3", fails)
+        with pytest.raises(EngineError, match="the reason of the first"):
+            engine.submit(batch(1))
+
+
+def test_an_error_leaves_none_behind_for_the_next_library(machine):
+    machine.cuda.failing["cudaHostAlloc"] = cudaError_t.cudaErrorMemoryAllocation
+    with TensorRtEngine(machine.plan()) as engine:
+        with pytest.raises(EngineError, match="out of memory"):
+            engine.infer(batch(1))
+        assert machine.cuda.cudaPeekAtLastError() == (cudaError_t.cudaSuccess,)
+
+
+# Plans of another GPU, and what TensorRT warns of
+
+
+def test_warnings_of_the_load_are_kept(machine):
+    warning = "Using an engine plan file across different models of devices is not\n recommended"
+    plan = machine.plan({"load_warning": warning})
+    with TensorRtEngine(plan) as engine:
+        assert engine.reason == " ".join(warning.split())
+    with load_engine(plan) as engine:
+        assert engine.reason == f"the file is a TensorRT plan; {' '.join(warning.split())}"
+
+
+@pytest.mark.parametrize(
+    ("info", "line"),
+    [
+        ({"gpu": "NVIDIA A10"}, r"built on and for the GPU NVIDIA A10, but this machine has NVIDIA Fake"),
+        (
+            {"gpu": "NVIDIA Fake", "multiprocessors": 16},
+            r"a GPU of 16 multiprocessors \(this-machine\), but the NVIDIA Fake here has 24",
+        ),
+    ],
+)
+def test_a_plan_of_another_gpu_of_the_same_compute_capability_is_refused(machine, info, line):
+    with pytest.raises(EngineMismatchError, match=line):
+        TensorRtEngine(machine.plan(**info))
+    with TensorRtEngine(machine.plan(gpu="NVIDIA Fake", multiprocessors=24)) as engine:
+        assert engine.reason == ""
+
+
+def test_a_plan_of_another_board_with_the_same_gpu_is_told(machine, monkeypatch):
+    monkeypatch.setattr("edgevision.engines.trt.plan_checks.board_name", lambda: "Orin NX")
+    with TensorRtEngine(machine.plan(board="Orin Nano")) as engine:
+        assert engine.reason.startswith("the plan was built on 'Orin Nano' and this is 'Orin NX'")
+    with TensorRtEngine(machine.plan(board="Orin NX")) as engine:
+        assert engine.reason == ""
+
+
 @pytest.mark.gpu
-def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path):
-    """Builds the colour model with the TensorRT that is here and holds the answers against ONNX Runtime."""
-    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt_rtx"])
+def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path, library):
+    """Builds the colour model with a TensorRT that is here and holds the answers against ONNX Runtime."""
+    pytest.importorskip(library, reason=f"{library} is not installed")
     cuda = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
     if cuda.cudaGetDeviceCount()[0]:
         pytest.skip("no CUDA device")
@@ -326,7 +426,20 @@ def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path):
     onnx = write_colour_model(tmp_path / "colours.onnx")
     plan = tmp_path / "colours.engine"
     options = importlib.import_module("edgevision.export.plans.build").BuildOptions(BatchRange(1, 2, 4))
-    to_engine.compile_model(onnx, plan, options=options)
+    target = "auto"
+    if library == "tensorrt_rtx":
+        targets = importlib.import_module("edgevision.export.plans.targets")
+        capability = trt_engine.open_device(cuda).compute_capability
+        profiles = targets.load_targets().items()
+        fitting = [
+            name
+            for name, profile in profiles
+            if profile.builds_anywhere and profile.compute_capability == capability
+        ]
+        if not fitting:
+            pytest.skip(f"TensorRT for RTX has no target for compute capability {capability}")
+        target = fitting[0]
+    to_engine.compile_model(onnx, plan, target, options=options)
     with TensorRtEngine(plan) as engine, OnnxRuntimeEngine(onnx) as reference:
         for seeds in ([1], [2], [3], [1, 2], [3, 4], [5, 6], [1, 2, 3, 4, 5, 6, 7]):
             found, wanted = engine.infer(batch(*seeds)), reference.infer(batch(*seeds))

@@ -26,7 +26,6 @@ from edgevision.export.plans.build import BuildOptions, BuiltPlan
 from edgevision.export.plans.compile import compile_model, rebuild_plan
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.plans.progress import BuildProgress
-from tests.support.models import colour_manifest
 from tests.support.paths import SUPPORT
 from tests.support.plans import BARE, jetson, needs_rtx, write_conv_segmenter
 
@@ -330,68 +329,3 @@ def test_without_the_onnx_package_the_build_goes_on_and_says_so(builds, model, p
     monkeypatch.setitem(sys.modules, "onnx", None)
     notes = compile_model(model, plan, "rtx40", machine=BARE).notes
     assert notes == ("the model was not checked before the build (pip install onnx does that)",)
-
-
-# The deep learning accelerator
-
-
-class Network:
-    """Three layers, of which a DLA can run the convolution."""
-
-    num_layers = 3
-
-    def get_layer(self, index: int) -> Any:
-        name = ("pre/cast", "conv", "post/topk")[index]
-        return types.SimpleNamespace(name=name, type="CONVOLUTION" if name == "conv" else "OTHER")
-
-
-def use_dla(core: int, cores: int, batch: BatchRange, precision: str) -> tuple[Any, tuple[str, ...]]:
-    flags: list[str] = []
-    config = types.SimpleNamespace(
-        default_device_type="GPU",
-        DLA_core=-1,
-        flags=flags,
-        set_flag=flags.append,
-        can_run_on_DLA=lambda layer: layer.name == "conv",
-    )
-    trt = types.SimpleNamespace(
-        DeviceType=types.SimpleNamespace(DLA="DLA"),
-        BuilderFlag=types.SimpleNamespace(GPU_FALLBACK="FALLBACK"),
-    )
-    builder = types.SimpleNamespace(num_DLA_cores=cores)
-    manifest = colour_manifest(precision=precision)
-    fallback = edgevision.export.plans.build._use_dla(trt, builder, Network(), config, core, batch, manifest)
-    return config, fallback
-
-
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int8+fp16"])
-def test_the_layers_that_a_dla_cannot_run_are_reported(precision: str) -> None:
-    config, fallback = use_dla(1, 2, BatchRange(2, 2, 2), precision)
-    assert fallback == ("pre/cast", "post/topk")
-    assert (config.default_device_type, config.DLA_core, config.flags) == ("DLA", 1, ["FALLBACK"])
-
-
-@pytest.mark.parametrize(
-    ("core", "cores", "batch", "precision", "says"),
-    [
-        (0, 0, BatchRange(), "fp16", "sees 0 DLA cores"),
-        (2, 2, BatchRange(), "fp16", "--dla 2: this machine's TensorRT sees 2 DLA cores"),
-        (0, 2, BatchRange(), "fp32", "FP16 and INT8 only; export the model with --precision fp16"),
-        (0, 2, BATCHES, "fp16", "one batch size, found --batch 1 2 4"),
-    ],
-)
-def test_what_a_dla_cannot_have(core, cores, batch, precision, says) -> None:
-    with pytest.raises(UsageError, match=says):
-        use_dla(core, cores, batch, precision)
-
-
-def test_a_timing_cache_of_another_gpu_is_started_anew() -> None:
-    caches = []
-    config = types.SimpleNamespace(
-        create_timing_cache=lambda data: data,
-        set_timing_cache=lambda cache, ignore: caches.append((cache, ignore)) or cache == b"",
-    )
-    notes = edgevision.export.plans.build._use_timing_cache(config, b"other")
-    assert caches == [(b"other", False), (b"", False)]
-    assert "started anew" in notes[0]
-    assert edgevision.export.plans.build._use_timing_cache(config, b"") == ()

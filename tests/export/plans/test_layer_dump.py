@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edgevision.engines.trt.plan import PlanLayer
 from edgevision.export.plans.layer_dump import is_layer_dump, node_precisions, parse_layers, turned_to_float
 
@@ -54,3 +56,43 @@ def test_what_was_turned_to_float_is_told_from_what_no_layer_names() -> None:
 def test_another_text_holds_no_layers() -> None:
     assert parse_layers("") == ()
     assert parse_layers("Name: x, IOMode: Input") == ()
+
+
+FORMATS = {
+    "Int8": (
+        "Int8",
+        "Thirty-two wide channel vectorized row major Int8 format",
+        "Row major Int8 format",
+        "Four wide channel vectorized row major INT8 format",
+    ),
+    "Half": ("Half", "Two wide channel vectorized row major FP16 format", "Row major linear FP16 format",
+             "Channel major FP16 format where channel % 8 == 0"),
+    "Float": ("Float", "Row major linear FP32", "Channel major FP32 format where channel % 4 == 0"),
+    "UInt8": ("UInt8", "Uint8"),
+    "BFloat16": ("BFloat16", "Row major linear BF16 format"),
+    "": ("a format of next year",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("datatype", "precision"), [(value, name) for name, values in FORMATS.items() for value in values]
+)
+def test_both_spellings_of_a_type_are_read(datatype: str, precision: str) -> None:
+    """TensorRT for RTX writes the bare type, TensorRT names it somewhere in the format."""
+    for key in ("Datatype", "Format/Datatype"):
+        line = (
+            f"Name: conv1 + relu1, LayerType: CaskConvolution, Inputs: [ {{ Name: x, Location: Device, "
+            f"Dimensions: [1,32,8,8], {key}: {datatype} }}], Outputs: [ {{ Name: y, {key}: Row major linear "
+            "FP32 }], TacticName: sm80, StreamId: 0, Metadata: [ONNX Layer: conv1]\x1e[ONNX Layer: relu1]"
+        )
+        (layer,) = parse_layers(line)
+        assert (layer.precision, layer.nodes) == (precision, ("conv1", "relu1"))
+
+
+def test_only_a_layer_that_says_float_is_called_lost() -> None:
+    def lost(precision: str, kind: str = "CaskConvolution") -> tuple[str, ...]:
+        return turned_to_float([PlanLayer("conv1", kind, precision, ("conv1",))], ("conv1",))
+
+    assert [lost(precision) for precision in ("Float", "Half", "BFloat16")] == [("conv1",)] * 3
+    assert [lost(precision) for precision in ("Int8", "UInt8", "", "FP8")] == [()] * 4
+    assert lost("Half", "Myelin") == (), "the inputs of a block do not tell what is computed inside"
