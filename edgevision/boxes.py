@@ -34,7 +34,7 @@ def intersection(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Intersection over union of each pair: ``[N, 4], [M, 4] -> [N, M]``; 0 where both have no area."""
+    """Intersection over union of each pair: ``[N, 4], [M, 4] -> [N, M]``; 0 where the union is empty."""
     shared = intersection(first, second)
     union = area(first)[:, None] + area(second)[None, :] - shared
     result: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
@@ -42,5 +42,5 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def clip(boxes: FloatArray, width: float, height: float) -> FloatArray:
-    """Boxes cut to a picture of ``width`` x ``height`` pixels. ``[N, 4] -> [N, 4]``."""
+    """Boxes clipped to an image of ``width`` x ``height`` pixels. ``[N, 4] -> [N, 4]``."""
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))

@@ -1,4 +1,4 @@
-"""Frozen configuration from YAML: complete, typed, and quick to name a misspelt key."""
+"""Configuration from YAML files: frozen, complete and typed; an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence
     Args:
         path: the YAML file.
         kind: a ``msgspec.Struct`` class; every key of the file must be one of its fields.
-        overrides: ``"train.epochs=3"``: a dotted key and a YAML value, applied over the file.
+        overrides: a dotted key and a YAML value each, such as ``"train.epochs=3"``, applied over the file.
 
     Raises:
-        ConfigError: the file is missing or not YAML, a key does not exist (the nearest is named), is
-            missing, or has a value of the wrong type.
+        ConfigError: the file is missing or not valid YAML; a key is unknown (the message names the nearest
+            valid one) or missing; or a value has the wrong type.
     """
     return build_config(read_document(path, overrides), kind, str(path))
 
@@ -44,7 +44,9 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        found = "an empty file" if document is None else f"a {type(document).__name__}"
+        found = (
+            "nothing" if document is None else "a list" if isinstance(document, list) else "a single value"
+        )
         raise ConfigError(f"{path}: expected keys and values, found {found}")
     for override in overrides:
         _apply(document, override)
@@ -52,12 +54,12 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
 
 
 def config_folder() -> Path:
-    """The folder of configurations that ships: ``models/*.yaml``, ``devices/*.yaml``.
+    """The folder of the configurations that ship with edgevision: ``models/*.yaml``, ``devices/*.yaml``.
 
-    A wheel carries it inside the package; a checkout has it beside the package.
+    A wheel holds it inside the package, a checkout beside the package.
 
     Raises:
-        ConfigError: neither is there, so the installation is damaged.
+        ConfigError: the folder does not exist, so the installation is damaged.
     """
     package = Path(str(resources.files("edgevision")))
     places = (package / "configs", package.parent / "configs")
@@ -65,11 +67,11 @@ def config_folder() -> Path:
         if place.is_dir():
             return place
     looked = " or ".join(str(place) for place in places)
-    raise ConfigError(f"no configurations in {looked}; install edgevision again")
+    raise ConfigError(f"no configuration folder at {looked}; reinstall edgevision")
 
 
 def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
-    """A frozen structure from plain values; see :func:`load_config` for what it refuses."""
+    """A frozen structure from plain values; raises the errors of :func:`load_config`."""
     _refuse_unknown_keys(document, msgspec.inspect.type_info(kind), origin, ())
     try:
         return msgspec.convert(document, kind, strict=True)
@@ -84,12 +86,12 @@ _WORDS = {
     "bool": "true or false",
     "array": "a list",
     "object": "keys and values",
-    "null": "nothing",
+    "null": "empty",
 }
 
 
 def _plain(message: str) -> str:
-    """What msgspec says of a wrong value, in the words of YAML."""
+    """msgspec's message about a wrong value, in the terms of YAML."""
     wrong = re.fullmatch(r"Expected `(.+)`, got `(.+?)`(?: - at `\$\.?(.+)`)?", message)
     if wrong is not None:
         expected = " or ".join(_WORDS.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null")
@@ -109,7 +111,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
     for parent in parents:
         child = place.setdefault(parent, {})
         if not isinstance(child, dict):
-            found = "a list, which can only be given whole" if isinstance(child, list) else "a value"
+            found = "a list, which can only be replaced as a whole" if isinstance(child, list) else "a value"
             raise ConfigError(f"'{key}': {parent} is {found}, not a group of keys")
         place = child
     try:
@@ -119,7 +121,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
 
 
 def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]) -> None:
-    """Walks values and types together; msgspec would name an unknown key, but not the nearest valid one."""
+    """Walks values and types together: msgspec names an unknown key, but not the nearest valid one."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     if isinstance(value, list):
         items = [option.item_type for option in options if hasattr(option, "item_type")]
@@ -143,7 +145,7 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
 
 
 def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: tuple[str, ...]) -> None:
-    """msgspec would say that a text is none of the choices, but not what they are."""
+    """msgspec reports that a text is not one of the choices, but does not list them."""
     if isinstance(value, str):
         choices, place = [one for option in options for one in _choices(option)], at
         wrong = len(options) == 1 and value not in choices
@@ -156,9 +158,7 @@ def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: 
         wrong = value not in choices
     if choices and wrong:
         listed = ", ".join(str(choice) for choice in choices)
-        raise ConfigError(
-            f"{origin}: Invalid enum value '{value}' - at `{'.'.join(place)}`; expected one of: {listed}"
-        )
+        raise ConfigError(f"{origin}: `{'.'.join(place)}` is '{value}'; expected one of: {listed}")
 
 
 def _choices(option: Any) -> list[Any]:

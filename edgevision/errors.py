@@ -1,7 +1,8 @@
 """Every error that edgevision raises on purpose, in one tree.
 
-A message is one line that says what was found, what was expected and what to do next. The command
-line prints it and exits with ``exit_code``; the traceback is shown only with ``--debug``.
+A message is one line that says what was found, what was expected and what to do next. It names settings by
+their Python parameter in backticks; the command line replaces them by its options, prints the line and exits
+with ``exit_code``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ class EdgeVisionError(Exception):
 
 
 class UsageError(EdgeVisionError):
-    """The request itself cannot be carried out: an impossible threshold, an unknown class. Exit code 2."""
+    """The request is invalid: a threshold out of range, an unknown class. Exit code 2."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A configuration file is unreadable, incomplete, or has a key that does not exist."""
+    """A configuration file is unreadable or incomplete, or has an unknown key."""
 
 
 class SourceError(EdgeVisionError):
@@ -31,7 +32,7 @@ class SourceError(EdgeVisionError):
 
 
 class SourceTimeoutError(SourceError):
-    """A source delivered no frame in the time allowed. It may still recover."""
+    """A source delivered no frame within its time limit. It may still recover."""
 
 
 class SinkError(EdgeVisionError):
@@ -39,7 +40,7 @@ class SinkError(EdgeVisionError):
 
 
 class OutputExistsError(SinkError):
-    """An output exists already and nobody asked to overwrite it. Exit code 2."""
+    """An output already exists and overwriting was not requested. Exit code 2."""
 
     exit_code = 2
 
@@ -57,11 +58,11 @@ class EngineError(EdgeVisionError):
 
 
 class EngineMismatchError(EngineError):
-    """A compiled plan does not fit this machine, this library version, or the model it was built from.
+    """A TensorRT plan does not match this machine, this library version, or the model it was built from.
 
     Args:
-        found: what is wrong with the plan.
-        remedy: what the user does about it; whoever does it for them leaves it out of the message.
+        found: the mismatch.
+        remedy: what the user can do; a caller that does it for them shows ``found`` alone.
     """
 
     def __init__(self, found: str, remedy: str = "") -> None:
@@ -70,7 +71,7 @@ class EngineMismatchError(EngineError):
 
 
 class DataError(EdgeVisionError):
-    """A data set is missing, empty, or inconsistent."""
+    """A dataset is missing, empty or inconsistent."""
 
 
 class CheckpointError(EdgeVisionError):
@@ -78,24 +79,24 @@ class CheckpointError(EdgeVisionError):
 
 
 class TrainingError(EdgeVisionError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class CalibrationError(EdgeVisionError):
-    """A model cannot be quantised, or not within the accuracy budget that was set."""
+    """A model cannot be quantised, or not within the accuracy budget."""
 
 
 class ExportError(EdgeVisionError):
-    """A model cannot be written in the contract's form."""
+    """A model cannot be exported to a file that follows the contract."""
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
-    """A hint that names the closest known spellings: ``"; did you mean 'car' or 'cat'?"``, or ``""``.
+    """A hint with the closest known spellings: ``"; did you mean 'car' or 'cat'?"``; empty if none is close.
 
     Args:
-        name: what was found.
-        known: what exists.
-        limit: how many spellings to name at the most.
+        name: the unknown name.
+        known: the valid names.
+        limit: at most this many suggestions.
     """
     options = {option.lower(): option for option in known}
     matches = difflib.get_close_matches(name.lower(), options, n=limit, cutoff=0.5)

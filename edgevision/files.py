@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever finds half of one."""
+"""Writes files atomically: no reader ever finds an incomplete one."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and ``overwrite`` is False.
-        SinkError: its folder does not exist or takes no files, or it is a folder or a device, which must
-            never be replaced.
+        SinkError: its folder does not exist or is not writable, or the path is a folder or a device, which
+            must never be replaced.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise SinkError(f"output folder does not exist: {path.parent}; create it first")
     if path.exists() and not path.is_file():
-        raise SinkError(f"output {path} is not an ordinary file; choose the name of a file")
+        raise SinkError(f"output {path} is not a regular file; choose another name")
     if not os.access(path.parent, os.W_OK):
-        raise SinkError(f"no permission to write in {path.parent}; choose another place for {path.name}")
+        raise SinkError(f"no permission to write in {path.parent}; choose another folder for {path.name}")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass --overwrite")
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well, and goes otherwise.
+    """A temporary path beside ``path``: it replaces ``path`` if the block succeeds, and is deleted otherwise.
 
-    The suffix is kept, so writers that look at it choose the right format.
+    It has the same suffix, so writers that choose a format by it choose the right one.
 
     Raises:
         SinkError: the file cannot be written (a full disk, no permission).
@@ -59,12 +59,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def json_text(document: object) -> str:
-    """Structures, lists and numbers as JSON for people: indented by two, with a line break at the end."""
+    """Structures, lists and numbers as readable JSON: indented by two, with a line break at the end."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def write_json(path: str | os.PathLike[str], document: object) -> None:
-    """Writes :func:`json_text` at once; a file that is there is replaced.
+    """Writes :func:`json_text` atomically, replacing an existing file.
 
     Raises:
         SinkError: the file cannot be written.
@@ -77,19 +77,19 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class LineFile:
-    """A file that grows by whole lines: neither a kill nor a full disk leaves half of one.
+    """A file written line by line: neither a killed process nor a full disk leaves an incomplete line.
 
     Args:
         path: the file; overwritten.
 
     Raises:
-        SinkError: it cannot be created, or (from ``write``) the disk is full; lines written so far stay.
+        SinkError: it cannot be created, or (from ``write``) cannot be written; earlier lines are kept.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
-            self._file = path.open("wb", buffering=0)  # one system call a line; no buffer to lose
+            self._file = path.open("wb", buffering=0)  # one system call per line; no buffer to lose
         except OSError as error:
             raise SinkError(f"cannot create {path}: {error.strerror}") from error
 
@@ -101,25 +101,25 @@ class LineFile:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # a pipe or device cannot take half a line back
+            with contextlib.suppress(OSError):  # a pipe or device cannot be truncated
                 os.truncate(self._file.fileno(), start)
                 self._file.seek(start)
-            raise SinkError(f"cannot write {self.name}: {error.strerror}; the lines before stay") from error
+            raise SinkError(f"cannot write {self.name}: {error.strerror}; earlier lines are kept") from error
 
     def close(self) -> None:
         self._file.close()
 
 
 def read_records(path: str | os.PathLike[str], kind: type[T], schema: int) -> Iterator[T]:
-    """Reads a file of JSON lines, one at a time.
+    """Reads a JSON Lines file, one record at a time.
 
     Args:
         path: the file.
-        kind: what each line holds: a structure with a field ``schema``.
-        schema: the only version that is understood.
+        kind: type of each line's record; it has a field ``schema``.
+        schema: the supported version.
 
     Raises:
-        DataError: a line is not of this schema; the message says which.
+        DataError: a line is invalid or of another schema; the message names the line.
     """
     decoder = msgspec.json.Decoder(kind)
     with Path(path).open("rb") as lines:

@@ -1,4 +1,4 @@
-"""Durations, sizes and rates as people write them: ``150ms``, ``20GB``, ``1280x720``."""
+"""Parses durations, sizes and rates: ``150ms``, ``20GB``, ``1280x720``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def duration_s(text: str) -> float:
-    """Seconds of ``150ms``, ``2s``, ``1.5m`` or ``1h``; a number alone is refused, for it says no unit.
+    """Seconds of ``150ms``, ``2s``, ``1.5m`` or ``1h``; a number without a unit is refused as ambiguous.
 
     Raises:
-        ValueError: with what was expected.
+        ValueError: not a duration; the message is what was expected.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError("a time with its unit, such as 150ms, 2s or 1m")
+        raise ValueError("a number with a unit, such as 150ms, 2s or 1m")
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def picture_size(text: str) -> tuple[int, int]:
-    """Width and height of ``1280x720``.
+def image_size(text: str) -> tuple[int, int]:
+    """Width and height, in pixels, of ``1280x720``.
 
     Raises:
-        ValueError: with what was expected.
+        ValueError: not a size; the message is what was expected.
     """
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
@@ -36,14 +36,14 @@ def picture_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def frames_a_second(text: str) -> float:
-    """The number of ``30`` or ``29.97``.
+def frames_per_second(text: str) -> float:
+    """The frame rate of ``30`` or ``29.97``.
 
     Raises:
-        ValueError: with what was expected.
+        ValueError: not a frame rate up to 1000; the message is what was expected.
     """
     if not re.fullmatch(r"\d+(\.\d+)?", text) or not 0 < float(text) <= 1000:
-        raise ValueError("frames a second such as 30, at most 1000")
+        raise ValueError("frames per second such as 30, at most 1000")
     return float(text)
 
 
@@ -57,12 +57,12 @@ def parse_size(text: str) -> int:
     """Bytes of ``500MB`` or ``20GB`` (powers of 1000), ``512MiB`` or ``20GiB`` (of 1024).
 
     Raises:
-        UsageError: it is none, or less than a kilobyte.
+        UsageError: not a size, or less than a kilobyte.
     """
     match = _SIZE.fullmatch(text.strip())
     found = int(float(match[1]) * _BYTES[match[2].lower()]) if match else 0
     if found < 1000:
-        raise UsageError(f"'{text}' is no size; expected a number and KB, MB, GB or TB, such as 500MB")
+        raise UsageError(f"'{text}' is not a valid size; expected a number and KB, MB, GB or TB, as in 500MB")
     return found
 
 
@@ -70,9 +70,9 @@ def parse_seconds(text: str) -> float:
     """Seconds of ``5s`` or ``10m``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: not a duration.
     """
     try:
         return duration_s(text.strip())
     except ValueError as error:
-        raise UsageError(f"'{text}' is no duration; expected {error}") from None
+        raise UsageError(f"'{text}' is not a valid duration; expected {error}") from None

@@ -59,7 +59,7 @@ def test_overrides_are_yaml_values_over_the_file(config):
         (GOOD + "note: 3\n", "`note` is a whole number; expected text"),
         (GOOD.replace("- width: 8", "- {}"), "missing required field `width` in `layers[0]`"),
         ("- a\n- b\n", "expected keys and values, found a list"),
-        ("", "expected keys and values, found an empty file"),
+        ("", "expected keys and values, found nothing"),
         ("a: [1\n", "is not valid YAML"),
     ],
 )

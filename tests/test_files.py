@@ -45,7 +45,7 @@ def test_a_folder_that_takes_no_files_is_refused_before_the_work(tmp_path, monke
         return os.fspath(path) != str(tmp_path) and writable(path, mode)
 
     monkeypatch.setattr(os, "access", deny)
-    with pytest.raises(SinkError, match=r"no permission to write in .*another place for report\.json"):
+    with pytest.raises(SinkError, match=r"no permission to write in .*another folder for report\.json"):
         refuse_existing(tmp_path / "report.json", overwrite=False)
 
 
@@ -66,7 +66,7 @@ def test_a_missing_output_folder_is_refused(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_folders_and_devices_are_never_replaced(tmp_path, overwrite):
     for path in (tmp_path, "/dev/null"):
-        with pytest.raises(SinkError, match="not an ordinary file"):
+        with pytest.raises(SinkError, match="not a regular file"):
             refuse_existing(path, overwrite)
 
 

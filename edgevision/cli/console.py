@@ -33,7 +33,7 @@ def say(console: Console, line: str, **fields: object) -> None:
     """One line, as it is: no markup, no wrapping, no colours; a log of JSON has the fields beside it."""
     line = name_options(line)
     if isinstance(console.file, JsonLines):
-        console.file.tell_fields(line, fields)
+        console.file.write_fields(line, fields)
     else:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -1,9 +1,9 @@
-"""How a picture becomes a model's input, and how answers come back: the only definition.
+"""How an image becomes a model's input, and how results return to its coordinates: the only definition.
 
-Training, calibration, evaluation and the runtime all use these functions, so a model never meets
-pixels that were prepared in another way.
+Training, calibration, evaluation and the runtime all use these functions, so a model always sees pixels
+that were prepared in the same way.
 
-Coordinates are continuous: pixel ``(0, 0)`` covers the square from 0 to 1, the right edge of a picture
+Coordinates are continuous: pixel ``(0, 0)`` covers the square from 0 to 1, the right edge of an image
 of width W is at x = W, and OpenCV's ``resize`` maps ``x`` to ``x * scale`` (half-pixel centres).
 """
 
@@ -24,13 +24,13 @@ _FILTERS = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INT
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """The geometry between one picture size and one input size.
+    """The geometry between one image size and one input size.
 
     Attributes:
-        source_width, source_height: the picture, in pixels.
+        source_width, source_height: the image, in pixels.
         width, height: the model's input, in pixels.
-        inner_width, inner_height: the resized picture inside the input.
-        left, top: where it starts, in whole pixels.
+        inner_width, inner_height: the resized image inside the input.
+        left, top: its offset, in whole pixels.
         rule: resize rule, fill and interpolation.
     """
 
@@ -46,7 +46,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source_width: int, source_height: int, width: int, height: int, rule: Resize) -> Letterbox:
-        """Centres the picture in the input; both sides are at least one pixel, so no panorama vanishes."""
+        """Centres the image in the input; each side keeps at least one pixel, whatever the aspect ratio."""
         if min(source_width, source_height, width, height) < 1:
             raise ValueError(f"sizes must be positive: {source_width}x{source_height} into {width}x{height}")
         inner_width, inner_height = width, height
@@ -71,8 +71,8 @@ class Letterbox:
         """uint8 ``[source_height, source_width, 3]`` to uint8 ``[height, width, 3]``.
 
         Args:
-            image: the picture.
-            out: written in place where given, for instance one slot of a batch.
+            image: the source image.
+            out: written in place if given, for instance one slot of a batch.
         """
         if out is None:
             out = np.empty((self.height, self.width, 3), np.uint8)
@@ -92,7 +92,7 @@ class Letterbox:
         return np.asarray(boxes * self._scale() + self._shift(), np.float32)
 
     def source_boxes(self, boxes: FloatArray) -> FloatArray:
-        """Boxes from input pixels back to source pixels, cut to the picture. ``[N, 4] -> [N, 4]``."""
+        """Boxes from input pixels back to source pixels, clipped to the image. ``[N, 4] -> [N, 4]``."""
         back = np.asarray((boxes - self._shift()) / self._scale(), np.float32)
         return clip(back, self.source_width, self.source_height)
 

@@ -1,6 +1,6 @@
-"""The contract between the workshop and the runtime, written into the model file itself.
+"""The contract between export and runtime, stored in the model file itself.
 
-An exported ONNX file takes frames as OpenCV gives them and returns final answers; its manifest says
+An exported ONNX file takes frames as OpenCV delivers them and returns final results; its manifest says
 what the numbers mean. It is stored as JSON in one ``metadata_props`` entry of the ONNX file, and as
 ``<plan>.json`` beside a TensorRT plan.
 
@@ -26,7 +26,7 @@ Precision = Literal["fp32", "fp16", "int8", "int8+fp16"]
 
 
 class Resize(msgspec.Struct, frozen=True):
-    """How a picture becomes the model's input.
+    """How an image becomes the model's input.
 
     Attributes:
         rule: ``letterbox`` keeps the aspect ratio and pads; ``stretch`` fills the input.
@@ -40,14 +40,14 @@ class Resize(msgspec.Struct, frozen=True):
 
 
 class NmsLimits(msgspec.Struct, frozen=True):
-    """The non-maximum suppression that the graph holds, and where it stops being exact.
+    """The non-maximum suppression in the graph, and the limits within which it is exact.
 
     Attributes:
         form: ``cluster`` is exact greedy NMS within ``candidates`` boxes and for suppression chains of
             at most ``rounds`` boxes.
-        iou_threshold: a box is suppressed by a better one of its class above this overlap.
-        candidates: best-scoring boxes of all classes that enter NMS.
-        rounds: fixed-point rounds.
+        iou_threshold: a box is suppressed by a higher-scoring one of its class above this IoU.
+        candidates: how many of the best-scoring boxes, over all classes, enter NMS.
+        rounds: fixed-point iterations.
     """
 
     form: Literal["cluster", "none"]
@@ -57,15 +57,15 @@ class NmsLimits(msgspec.Struct, frozen=True):
 
 
 class CalibrationFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How an INT8 file came about.
+    """How an INT8 file was calibrated.
 
     Attributes:
-        method: how ranges were chosen.
-        frames: that the ranges were measured on.
-        frames_sha256: of their pixels.
+        method: how the ranges were chosen.
+        frames: number of frames that the ranges were measured on.
+        frames_sha256: SHA-256 of their pixels.
         float_sha256: ``sha256`` of the FP32 model.
-        int8_share: of the core's convolution work, 0..1.
-        float_layers: convolutions that the accuracy gate kept in float, by their output tensors.
+        int8_share: share of the core's convolution work that runs in INT8, 0..1.
+        float_layers: convolutions that the accuracy gate kept in float, named by their output tensors.
     """
 
     method: str
@@ -77,24 +77,24 @@ class CalibrationFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model file promises. Figures name their data in ``training_data`` and the model card.
+    """What a model file declares. ``training_data`` and the model card name the data behind its figures.
 
     Attributes:
         name: short name of the model.
         task: ``detection`` or ``segmentation``.
         classes: class names; ``labels`` and ``class_map`` index into them.
         input_width, input_height: size of the input in pixels.
-        resize: how a picture becomes the input.
+        resize: how an image becomes the input.
         score_threshold: detections below this score are not in the output (detection).
         nms: the suppression inside the graph (detection).
         max_detections: fixed length K of the output (detection).
         heads: names of the tensors that feed the decoder; quantisation keeps their producers in float.
         colours: RGB of each class (segmentation).
-        training_data, licence: what the weights were trained on and what that allows.
+        training_data, licence: what the weights were trained on, and the licence that follows from it.
         figures: measured figures, such as ``ap50_mean``.
-        precision: of the core, between the normalised input and ``heads``; the rest is always FP32.
-        calibration: how an INT8 file came about; None for others.
-        sha256: of the file with its metadata cleared; empty until the manifest is written.
+        precision: precision of the core, from the normalised input to ``heads``; the rest is always FP32.
+        calibration: how an INT8 file was calibrated; None for others.
+        sha256: SHA-256 of the file with its metadata cleared; empty until the manifest is written.
         schema: version of this structure.
     """
 
@@ -138,10 +138,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def check_contract(
     manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], origin: str
 ) -> None:
-    """Holds an engine's inputs and outputs against the manifest.
+    """Checks an engine's inputs and outputs against the manifest.
 
     Raises:
-        ModelError: naming each tensor that is missing or different.
+        ModelError: a tensor is missing or different; the message names each one.
     """
     wrong = _differences((manifest.input_spec(),), inputs) + _differences(manifest.output_specs(), outputs)
     if wrong:
@@ -154,9 +154,7 @@ def _differences(expected: Sequence[TensorSpec], found: Sequence[TensorSpec]) ->
     for spec in expected:
         other = present.get(spec.name)
         if other is None:
-            wrong.append(
-                f"expected {spec}, found none of that name (found {', '.join(present) or 'nothing'})"
-            )
+            wrong.append(f"expected {spec}, which is missing (found {', '.join(present) or 'none'})")
         elif other.dtype != spec.dtype or not _compatible(spec.shape, other.shape):
             wrong.append(f"expected {spec}, found {other}")
     return wrong

@@ -1,4 +1,4 @@
-"""Reading, writing and checking the contract in a model file, without the onnx package."""
+"""Reads, writes and checks the contract in a model file, without the onnx package."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def decode_manifest(text: bytes | str, origin: str) -> Manifest:
 
     Args:
         text: JSON.
-        origin: the file it came from, for the message.
+        origin: the file that it comes from, for messages.
 
     Raises:
-        ManifestError: the JSON is malformed, of another schema version, or contradicts itself.
+        ManifestError: the JSON is malformed, incomplete, or of another schema version.
     """
     try:
         found = msgspec.json.decode(text, type=Manifest)
@@ -54,7 +54,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
     Raises:
         ModelError: the file is missing, empty, or not an ONNX model.
-        ManifestError: it is an ONNX model, but not one of ours.
+        ManifestError: it is an ONNX model without a valid manifest.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +64,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     if path.suffix in (".engine", ".plan"):
         side = path.with_name(path.name + ".json")
         if not side.is_file():
-            raise ManifestError(f"{path}: expected its contract beside it in {side.name}; compile it again")
+            raise ManifestError(f"{path}: its contract file {side.name} is missing; compile the model again")
         try:
             document = msgspec.json.decode(side.read_bytes(), type=dict[str, msgspec.Raw])
         except msgspec.MsgspecError as error:
@@ -80,7 +80,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
 
 def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest:
-    """Stores ``manifest`` in an ONNX file, atomically, replacing any that it had.
+    """Stores ``manifest`` in an ONNX file, atomically, replacing an earlier one.
 
     Returns:
         The manifest as stored, with ``sha256`` filled in.
@@ -133,7 +133,11 @@ def read_onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """A read-only memory map of a file; refuses one that is empty or cannot be read."""
+    """A read-only memory map of a file.
+
+    Raises:
+        ModelError: the file is empty or cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size == 0:
@@ -146,11 +150,11 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
-    """Top-level fields of a ``ModelProto``, checked to look like one."""
+    """Top-level fields of a ``ModelProto``; raises ModelError for anything else."""
     try:
         found = list(fields(data, 0, len(data)))
     except (IndexError, ValueError) as error:
-        made = "; a checkpoint becomes one by 'edgevision export'" if path.suffix in (".pt", ".pth") else ""
+        made = "; export a checkpoint with 'edgevision export'" if path.suffix in (".pt", ".pth") else ""
         raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message){made}") from error
     if not any(field == _GRAPH for field, *_ in found):
         raise ModelError(f"{path}: not an ONNX model (no graph in it)")
@@ -162,10 +166,10 @@ def _encode_entry(key: str, value: str) -> bytes:
 
 
 def read_sound_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an ONNX file whose content is what the manifest says.
+    """The manifest of an ONNX file whose content matches the manifest's checksum.
 
     Raises:
-        ModelError: the file is missing, is no model of ours, or was damaged or edited.
+        ModelError: the file is missing, has no valid manifest, or was damaged or edited.
     """
     path = Path(path)
     manifest = read_manifest(path)

@@ -1,4 +1,4 @@
-"""The few rules of protobuf's wire format that reading and writing a model's metadata needs.
+"""The part of protobuf's wire format that is needed to read and write a model's metadata.
 
 See https://protobuf.dev/programming-guides/encoding/.
 """
@@ -17,7 +17,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, 
     """Yields ``(field number, start, start of the value, end)`` for each field in ``data[start:end]``.
 
     Raises:
-        IndexError, ValueError: these bytes are no message.
+        IndexError, ValueError: the bytes are not a message.
     """
     position = start
     while position < end:
@@ -63,5 +63,5 @@ def _encode_varint(value: int) -> bytes:
 
 
 def encode_field(number: int, body: bytes) -> bytes:
-    """A field of bytes, such as a string or a message of its own."""
+    """A length-delimited field, such as a string or an embedded message."""
     return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(len(body)) + body

@@ -1,4 +1,4 @@
-"""Whether a run does its work: the one judgement behind ``/healthz`` and the service manager's watchdog."""
+"""Whether a run makes progress: the check behind ``/healthz`` and the service manager's watchdog."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 from edgevision.pipeline import RunStatistics, StreamState, StreamStatistics
 
 STALE_S = 30.0
-"""So long a stream may deliver nothing before it counts as stalled."""
+"""After this many seconds without a frame a stream counts as stalled."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What was found.
+    """State of a run.
 
     Attributes:
-        healthy: no stream is stalled or has failed. A camera that is away and awaited is no fault of ours.
-        stalled: a stream that should run has finished no frame for too long: only a restart can help.
-        streams: each stream and its state, such as ``running`` or ``stalled: no frame for 41 s``.
+        healthy: no stream is stalled or has failed. A stream that is reconnecting counts as healthy.
+        stalled: a running stream has finished no frame for too long; only a restart can help.
+        streams: state of each stream, such as ``running`` or ``stalled: no frame for 41 s``.
     """
 
     healthy: bool
@@ -29,12 +29,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class HealthWatch:
-    """Judges a run from snapshots taken now and then, from any thread.
+    """Derives the health of a run from periodic snapshots; safe to use from any thread.
 
     Args:
-        read: the run now, such as ``pipeline.statistics``.
-        stale_s: seconds without a finished frame, after which a running stream counts as stalled.
-        clock: seconds, never going back.
+        read: returns a snapshot of the run, such as ``pipeline.statistics``.
+        stale_s: seconds without a finished frame after which a running stream counts as stalled.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class HealthWatch:
         self._last: dict[str, tuple[int, float]] = {}
 
     def look(self) -> Health:
-        """The judgement now. Time without a frame counts from the first look that saw none."""
+        """The health now. Time without a frame counts from the first call that saw no new one."""
         with self._lock:
             now = self._clock()
             streams = {stream.name: self._judge(stream, now) for stream in self._read().streams}

@@ -1,7 +1,7 @@
-"""What a run says, as JSON lines: one object a line, for whatever collects logs.
+"""The log of a run as JSON Lines, one object per line, for log collectors.
 
-Everything that the program prints on stderr goes through one console, so a text file that turns lines into
-records is all that it takes; ``warning:`` and ``error:`` at the start of a line become its level.
+Everything that the program prints on stderr goes through one console, so a text stream that turns lines into
+records is sufficient; ``warning:`` or ``error:`` at the start of a line becomes the record's level.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _LEVELS = {"error": "error", "warning": "warning", "note": "info"}
 
 
 class LogFormat(str, Enum):
-    """How a run writes what it has to say."""
+    """Form of the log."""
 
     TEXT = "text"
-    """For people."""
+    """Plain lines."""
     JSON = "json"
-    """For machines."""
+    """JSON Lines."""
 
 
 def record(line: str, fields: Mapping[str, object] | None = None) -> str:
-    """One line of log.
+    """One log record.
 
     Args:
-        line: for people, with ``warning: `` or the like in front.
-        fields: more to put into the object; anything that msgspec can write.
+        line: the message, optionally prefixed by ``warning: ``, ``error: `` or ``note: ``.
+        fields: additional members of the object; anything that msgspec can encode.
 
     Returns:
-        ``{"time":"2026-11-21T16:48:00.123Z","level":"warning","message":"..."}``, without a line end.
+        ``{"time":"2026-11-21T16:48:00.123Z","level":"warning","message":"..."}``, without a line break.
     """
     kind, separator, rest = line.partition(": ")
     level = _LEVELS.get(kind) if separator else None
@@ -50,10 +50,10 @@ def record(line: str, fields: Mapping[str, object] | None = None) -> str:
 
 
 class JsonLines(io.TextIOBase):
-    """A text file that writes each line it is given as a record; safe to use from any thread.
+    """A text stream that writes each line as a log record; safe to use from any thread.
 
     Args:
-        target: where the records go; not closed with this.
+        target: receives the records; not closed with this stream.
     """
 
     def __init__(self, target: TextIO) -> None:
@@ -69,8 +69,8 @@ class JsonLines(io.TextIOBase):
                     self._put(record(line))
         return len(text)
 
-    def tell_fields(self, line: str, fields: Mapping[str, object]) -> None:
-        """Writes a line with more than its text; nothing for an empty one."""
+    def write_fields(self, line: str, fields: Mapping[str, object]) -> None:
+        """Writes a line with additional fields; an empty line is ignored."""
         with self._lock:
             if line.strip():
                 self._put(record(line, fields))

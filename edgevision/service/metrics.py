@@ -1,6 +1,6 @@
-"""A run as Prometheus's metric families.
+"""A run as Prometheus metric families.
 
-What is exposed stands in docs/operations.md. Names follow Prometheus's conventions: base units, counters that
+They are documented in docs/operations.md. Names follow Prometheus's conventions: base units, counters that
 end in ``_total`` (https://prometheus.io/docs/practices/naming/).
 """
 
@@ -25,32 +25,32 @@ from edgevision.video.base import Delivery, FailReason
 
 _DROPPED = dict.fromkeys((reason.value for reason in DropReason), 0)
 _FAILED = dict.fromkeys([*(reason.value for reason in FailReason), MODEL_FAILED], 0)
-"""Every reason is there from the start, so that a rate over the first of its kind is not missed."""
+"""Every reason is exposed from the start, so that a rate does not miss the first occurrence."""
 
 Read = Callable[[], RunStatistics]
 Samples = Sequence[tuple[tuple[str, ...], float]]
-Figure = tuple[str, str, Callable[[StreamStatistics], float]]
-"""Name, help, and the figure of a stream."""
-Account = tuple[str, str, Callable[[Delivery], float]]
-"""The same of a delivery."""
+StreamMetric = tuple[str, str, Callable[[StreamStatistics], float]]
+"""Name, help text, and the value for a stream."""
+DeliveryMetric = tuple[str, str, Callable[[Delivery], float]]
+"""Name, help text, and the value for a delivery."""
 
 
 class RunCollector(Collector):
     """Turns a snapshot of a run into metric families.
 
     Args:
-        read: the run now, such as ``pipeline.statistics``; called from the server's threads.
+        read: returns a snapshot of the run, such as ``pipeline.statistics``; called on any thread.
     """
 
     def __init__(self, read: Read) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        """One snapshot, as Prometheus wants it."""
+        """The metric families of one snapshot."""
         run = self._read()
-        yield InfoMetricFamily("edgevision", "This program.", {"version": __version__})
+        yield InfoMetricFamily("edgevision", "Version of edgevision.", {"version": __version__})
         yield _gauge("run_seconds", "Wall time since the run began.", (), [((), run.seconds)])
-        yield _gauge("threads", "Threads of Python.", (), [((), threading.active_count())])
+        yield _gauge("threads", "Python threads.", (), [((), threading.active_count())])
         yield from _engines(run)
         yield from _frames(run.streams)
         yield from _state(run.streams)
@@ -59,11 +59,11 @@ class RunCollector(Collector):
 
 
 def _engines(run: RunStatistics) -> Iterator[Metric]:
-    info = InfoMetricFamily("edgevision_engine", "What runs each model.", labels=["model"])
+    info = InfoMetricFamily("edgevision_engine", "Engine of each model.", labels=["model"])
     for engine in run.engines:
         info.add_metric([engine.model], {"engine": engine.engine})
     yield info
-    yield _gauge("engine_busy_ratio", "Share of the time in which an engine ran.", (), [((), run.busy)])
+    yield _gauge("engine_busy_ratio", "Share of the time during which an engine ran.", (), [((), run.busy)])
     named = [((engine.model,), engine) for engine in run.engines]
     yield _counter(
         "engine_calls", "Batches run.", ("model",), [(labels, engine.calls) for labels, engine in named]
@@ -78,12 +78,12 @@ def _engines(run: RunStatistics) -> Iterator[Metric]:
 
 def _frames(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     streams = tuple(streams)
-    counted: tuple[Figure, ...] = (
-        ("frames_captured", "Frames that the source brought.", lambda one: one.frames.captured),
-        ("frames_inferred", "Frames with an answer from every model.", lambda one: one.frames.inferred),
-        ("frames_written", "Frames that every output took.", lambda one: one.written),
-        ("reconnects", "How often the source was lost and came back.", lambda one: one.reconnects),
-        ("reconnect_failures", "Attempts to come back that failed.", lambda one: one.failed_attempts),
+    counted: tuple[StreamMetric, ...] = (
+        ("frames_captured", "Frames delivered by the source.", lambda one: one.frames.captured),
+        ("frames_inferred", "Frames with a result from every model.", lambda one: one.frames.inferred),
+        ("frames_written", "Frames written to every output.", lambda one: one.written),
+        ("reconnects", "Successful reconnects of the source.", lambda one: one.reconnects),
+        ("reconnect_failures", "Failed reconnect attempts.", lambda one: one.failed_attempts),
     )
     for name, help_text, value in counted:
         yield _counter(name, help_text, ("stream",), [((one.name,), value(one)) for one in streams])
@@ -95,13 +95,13 @@ def _frames(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     )
     yield _counter(
         "frames_failed",
-        "Frames that could not be decoded, or on which a model failed.",
+        "Frames that could not be decoded or on which a model failed.",
         ("stream", "reason"),
         _by_key(streams, lambda one: {**_FAILED, **one.frames.failed}),
     )
     yield _counter(
         "detections",
-        "Objects found, one for each frame that it is in.",
+        "Detections, counted per frame.",
         ("stream", "class"),
         _by_key(streams, lambda one: one.detections),
     )
@@ -109,10 +109,14 @@ def _frames(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
 
 def _state(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     streams = tuple(streams)
-    levels: tuple[Figure, ...] = (
+    levels: tuple[StreamMetric, ...] = (
         ("stream_up", "1 while the stream runs.", lambda one: float(one.state is StreamState.RUNNING)),
-        ("frames_waiting", "Frames on their way.", lambda one: one.frames.waiting),
-        ("frames_per_second", "Over the last frames.", lambda one: one.recent_frames_per_second),
+        ("frames_waiting", "Frames in progress.", lambda one: one.frames.waiting),
+        (
+            "frames_per_second",
+            "Recent frame rate.",
+            lambda one: one.recent_frames_per_second,
+        ),
     )
     for name, help_text, value in levels:
         yield _gauge(name, help_text, ("stream",), [((one.name,), value(one)) for one in streams])
@@ -126,47 +130,47 @@ def _state(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     if held:
         bounds = [(labels, control.bound_ms / 1e3) for labels, control in held]
         active = [(labels, float(control.on_fallback)) for labels, control in held]
-        yield _gauge("latency_bound_seconds", "What --max-latency asked for.", ("stream",), bounds)
-        yield _gauge("fallback_active", "1 while the fallback model answers.", ("stream",), active)
+        yield _gauge("latency_bound_seconds", "The latency bound (max_latency).", ("stream",), bounds)
+        yield _gauge("fallback_active", "1 while the fallback model runs.", ("stream",), active)
 
 
 def _times(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     streams = tuple(streams)
     yield _histogram(
         "latency_seconds",
-        "From the moment the source delivered a frame until every output had it.",
+        "From delivery of a frame by the source until every output has written it.",
         ("stream",),
         [((one.name,), one.latency) for one in streams],
     )
     yield _histogram(
         "stage_seconds",
-        "Wall time of a stage; for a live source, decode includes waiting for the next frame.",
+        "Wall time of a stage; for a live source, decode includes the wait for the next frame.",
         ("stream", "stage"),
         [((one.name, stage), times) for one in streams for stage, times in one.stages.items()],
     )
 
 
 def _deliveries(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
-    """What recordings and events lost. None of these families is there in a run without either."""
+    """Deliveries of recordings and events; a run without either exposes none of these families."""
     of_kind: dict[str, list[tuple[tuple[str, str], Delivery]]] = {"recording": [], "events": []}
     for stream in streams:
         for one in stream.deliveries:
             of_kind[one.kind].append(((stream.name, one.output), one))
-    counted: dict[str, tuple[Account, ...]] = {
+    counted: dict[str, tuple[DeliveryMetric, ...]] = {
         "recording": (
-            ("recording_frames", "Frames that were recorded.", lambda one: one.delivered),
-            ("recording_frames_lost", "Frames not recorded, because of an alarm.", lambda one: one.lost),
+            ("recording_frames", "Frames recorded.", lambda one: one.delivered),
+            ("recording_frames_lost", "Frames not recorded because of an alarm.", lambda one: one.lost),
         ),
         "events": (
-            ("events_delivered", "Events that arrived.", lambda one: one.delivered),
-            ("events_lost", "Events that never will arrive.", lambda one: one.lost),
+            ("events_delivered", "Events delivered.", lambda one: one.delivered),
+            ("events_lost", "Events that were lost.", lambda one: one.lost),
         ),
     }
-    levels: dict[str, tuple[Account, ...]] = {
-        "recording": (("recording_alarm", "1 while recording is stopped by the disk.", _is_alarmed),),
+    levels: dict[str, tuple[DeliveryMetric, ...]] = {
+        "recording": (("recording_alarm", "1 while a disk problem stops the recording.", _is_alarmed),),
         "events": (
-            ("events_waiting", "Events kept until they can be delivered.", lambda one: one.waiting),
-            ("events_alarm", "1 while the broker is away, or the disk takes none.", _is_alarmed),
+            ("events_waiting", "Events queued for delivery.", lambda one: one.waiting),
+            ("events_alarm", "1 while the broker is unreachable or the disk is full.", _is_alarmed),
         ),
     }
     labels = ("stream", "output")

@@ -1,4 +1,4 @@
-"""The server: ``/metrics`` and ``/healthz``."""
+"""The HTTP server for ``/metrics`` and ``/healthz``."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ DEFAULT_HOST = "127.0.0.1"
 
 
 class MetricsServer:
-    """Serves a run's figures until it is closed, on threads of its own; a context manager.
+    """Serves the metrics and the health of a run, on its own threads, until it is closed; a context manager.
 
     Args:
-        read: the run now, such as ``pipeline.statistics``.
-        port: TCP port; 0 takes any that is free.
-        host: address to listen at. By default only this machine can read it.
-        watch: judges the run's health; one of its own by default.
+        read: returns a snapshot of the run, such as ``pipeline.statistics``.
+        port: TCP port; 0 takes any free one.
+        host: address to listen on. By default only this machine can connect.
+        watch: derives the run's health; a new :class:`HealthWatch` by default.
 
     Raises:
-        UsageError: the port is taken or forbidden, or there is no such address.
+        UsageError: the port is in use, reserved or out of range, or the address is not one of this machine.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Where the figures are: ``http://127.0.0.1:9090/metrics``."""
+        """Address of the metrics: ``http://127.0.0.1:9090/metrics``."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/metrics"
 
@@ -73,7 +73,7 @@ class MetricsServer:
 
 
 def check_address(port: int, host: str = DEFAULT_HOST) -> None:
-    """Refuses an address that cannot be listened at, before anything else is done.
+    """Checks early that the server could listen on an address.
 
     Raises:
         UsageError: see :class:`MetricsServer`.
@@ -87,21 +87,21 @@ def check_address(port: int, host: str = DEFAULT_HOST) -> None:
 def _why_not(error: Exception, host: str, port: int) -> str:
     code = getattr(error, "errno", None)
     if code == errno.EADDRINUSE:
-        return f"--metrics-port {port} is taken on {host}; choose another, or 0 for any that is free"
+        return f"metrics port {port} is in use on {host}; choose another, or 0 for any free port"
     if code in (errno.EACCES, errno.EPERM):
-        return f"--metrics-port {port} is reserved for the system; choose one above 1023"
+        return f"metrics port {port} is reserved for the system; choose one above 1023"
     if isinstance(error, OverflowError):
-        return f"--metrics-port {port} is impossible; expected 0 to 65535"
-    return f"cannot listen at {host}:{port} ({error}); --metrics-host is an address of this machine"
+        return f"metrics port {port} is not a valid port; expected 0 to 65535"
+    return f"cannot listen on {host}:{port} ({error}); expected an address of this machine"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET for the two paths."""
+    """Answers GET requests for the two paths."""
 
     registry: ClassVar[CollectorRegistry]
     watch: ClassVar[HealthWatch]
     server_version = f"edgevision/{__version__}"
-    timeout = 10  # a scraper that says nothing must not hold a thread for ever
+    timeout = 10  # s; a silent client must not hold a thread for ever
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             health = self.watch.look()
             self._answer(200 if health.healthy else 503, "application/json", msgspec.json.encode(health))
         else:
-            self._answer(404, "text/plain; charset=utf-8", b"try /metrics or /healthz\n")
+            self._answer(404, "text/plain; charset=utf-8", b"not found; available: /metrics, /healthz\n")
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
@@ -122,4 +122,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: a line for every scrape would bury the log."""
+        """Logs nothing: a line per scrape would flood the log."""

@@ -1,7 +1,7 @@
-"""What a service manager is told: that the run is ready, that it still does its work, that it ends.
+"""Notifies the service manager that the run is ready, alive and stopping.
 
-The protocol is that of systemd's ``sd_notify`` (https://www.freedesktop.org/software/systemd/man/latest/
-sd_notify.html): datagrams to a socket that the environment names. Where none is named nothing is sent.
+The protocol is systemd's ``sd_notify`` (https://www.freedesktop.org/software/systemd/man/latest/
+sd_notify.html): datagrams to a socket named in the environment. Without that variable nothing is sent.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Notifier:
     """Sends states to the service manager.
 
     Args:
-        environment: where ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC`` are looked up; ``os.environ`` by default.
+        environment: holds ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC``; ``os.environ`` by default.
 
     Attributes:
-        watchdog_s: the manager restarts a service that is silent for so long; None where it does not watch.
+        watchdog_s: the manager restarts a service that is silent for this long; None if it does not watch.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -41,7 +41,7 @@ class Notifier:
         return bool(self._address)
 
     def send(self, **states: str) -> None:
-        """Tells the manager; a manager that is gone is no reason to end a run.
+        """Sends states; a manager that cannot be reached does not end the run.
 
         Args:
             states: such as ``READY="1"`` or ``STATUS="4 streams"``.
@@ -50,7 +50,7 @@ class Notifier:
             return
         text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in states.items())
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)  # nor is one that does not read
+            channel.setblocking(False)  # nor does one that does not read
             channel.connect(self._address)
             channel.sendall(text.encode())
 
@@ -63,21 +63,21 @@ def _watchdog_s(environment: Mapping[str, str]) -> float | None:
 
 
 class Watchdog:
-    """Tells the service manager how a run does, from a thread of its own; a context manager.
+    """Reports the health of a run to the service manager, on its own thread; a context manager.
 
-    It says ready when entered and stopping when left. Between them it gives a sign of life at half the
-    manager's interval, but only while no stream is stalled: a run that hangs is thus restarted.
+    It sends READY when entered and STOPPING when left. Between them it sends a keep-alive at half the
+    manager's interval, but only while no stream is stalled: the manager thus restarts a run that hangs.
 
     Args:
-        watch: judges the run.
-        notifier: to the manager.
+        watch: derives the run's health.
+        notifier: sends to the manager.
     """
 
     def __init__(self, watch: HealthWatch, notifier: Notifier | None = None) -> None:
         self._watch = watch
         self._notifier = notifier or Notifier()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="watchdog", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._notify, name="watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
         if self._notifier.is_watched:
@@ -88,12 +88,12 @@ class Watchdog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
         self._notifier.send(STOPPING="1", STATUS="finishing the outputs")
 
-    def _live(self) -> None:
+    def _notify(self) -> None:
         interval_s = min(_STATUS_S, (self._notifier.watchdog_s or 2 * _STATUS_S) / 2)
         while True:
             health = self._watch.look()
@@ -101,5 +101,5 @@ class Watchdog:
             if self._notifier.watchdog_s is not None and not health.stalled:
                 states["WATCHDOG"] = "1"
             self._notifier.send(**states)
-            if self._over.wait(interval_s):
+            if self._stopped.wait(interval_s):
                 return

@@ -30,6 +30,6 @@ def test_an_installed_package_uses_its_own_folder(tmp_path: Path, monkeypatch: p
 
 def test_a_damaged_installation_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed_at(tmp_path, monkeypatch)
-    with pytest.raises(ConfigError, match="install edgevision again") as caught:
+    with pytest.raises(ConfigError, match="reinstall edgevision") as caught:
         config_folder()
     assert "\n" not in str(caught.value)

@@ -212,7 +212,7 @@ def test_max_frames(run):
         (["--output", "o.mp4", "--save-json", "o.mp4"], 2, "both name o.mp4"),
         (["--save-json", "o.jsonl", "--stats", "o.jsonl"], 2, "both name o.jsonl"),
         (["--stats", "absent/s.json"], 1, "output folder does not exist"),
-        (["--stats", "/dev/null", "--overwrite"], 1, "not an ordinary file"),
+        (["--stats", "/dev/null", "--overwrite"], 1, "not a regular file"),
         (["--display"], 1, "no display"),
         (["--dispaly"], 2, "No such option"),
     ],

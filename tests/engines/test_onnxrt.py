@@ -131,7 +131,7 @@ def test_metadata_that_does_not_fit_the_graph_is_refused(model):
     ):
         load_engine(model)
     write_manifest(model, colour_manifest(task="segmentation"))
-    with pytest.raises(ModelError, match=r"expected class_map uint8 .* found none of that name"):
+    with pytest.raises(ModelError, match=r"expected class_map uint8 .* which is missing"):
         load_engine(model)
 
 

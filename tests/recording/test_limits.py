@@ -44,5 +44,5 @@ def test_what_is_no_rotation(text):
 
 def test_seconds():
     assert parse_seconds("5s") == 5
-    with pytest.raises(UsageError, match="'5' is no duration; expected a time with its unit"):
+    with pytest.raises(UsageError, match="'5' is not a valid duration; expected a number with a unit"):
         parse_seconds("5")

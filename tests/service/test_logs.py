@@ -38,7 +38,7 @@ def test_the_time_is_utc_to_the_millisecond():
 
 def test_fields_stand_beside_the_message():
     stream = io.StringIO()
-    JsonLines(stream).tell_fields("door: 5 frames", {"stream": "door", "frames": 5})
+    JsonLines(stream).write_fields("door: 5 frames", {"stream": "door", "frames": 5})
     (entry,) = records(stream)
     assert (entry["message"], entry["stream"], entry["frames"]) == ("door: 5 frames", "door", 5)
 
@@ -71,7 +71,7 @@ def test_lines_of_many_threads_stay_whole():
 
     def work(number):
         for i in range(200):
-            lines.tell_fields(f"{number} {i}", {"number": number})
+            lines.write_fields(f"{number} {i}", {"number": number})
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -205,7 +205,7 @@ def test_a_port_in_use_is_one_clear_line():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        message = rf"^--metrics-port {port} is taken on 127.0.0.1; choose another"
+        message = rf"^metrics port {port} is in use on 127.0.0.1; choose another"
         with pytest.raises(UsageError, match=message):
             MetricsServer(run_statistics, port)
         with pytest.raises(UsageError, match=message):
@@ -216,9 +216,9 @@ def test_a_port_in_use_is_one_clear_line():
 @pytest.mark.parametrize(
     ("port", "host", "message"),
     [
-        (70000, "127.0.0.1", "--metrics-port 70000 is impossible; expected 0 to 65535"),
-        (0, "192.0.2.1", "cannot listen at 192.0.2.1:0"),
-        (0, "no.such.host.invalid", "cannot listen at no.such.host.invalid:0"),
+        (70000, "127.0.0.1", "metrics port 70000 is not a valid port; expected 0 to 65535"),
+        (0, "192.0.2.1", "cannot listen on 192.0.2.1:0"),
+        (0, "no.such.host.invalid", "cannot listen on no.such.host.invalid:0"),
     ],
 )
 def test_impossible_addresses_are_refused(port, host, message):

@@ -155,7 +155,7 @@ def test_a_port_in_use_is_refused_before_anything_is_made(model, tmp_path, capsy
                 ]
             )
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: --metrics-port {port} is taken on 127.0.0.1; choose")
+    assert capsys.readouterr().err.startswith(f"error: metrics port {port} is in use on 127.0.0.1; choose")
     assert not out.exists()
 
 

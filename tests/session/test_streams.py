@@ -133,7 +133,7 @@ def test_streams_of_a_file(run, material):
         ("- source: a.mp4", "expected keys and values"),
         (
             "streams:\n- {source: a, max_latency: 150}",
-            "streams.0: `max_latency` 150: expected a time with its unit, such as 150ms",
+            "streams.0: `max_latency` 150: expected a number with a unit, such as 150ms",
         ),
     ],
 )

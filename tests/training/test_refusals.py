@@ -63,11 +63,11 @@ def code_of(arguments: list[str]) -> int:
         (
             "optimiser.schedule",
             "linear",
-            "`optimiser.schedule`; expected one of: constant, cosine, one_cycle",
+            "`optimiser.schedule` is 'linear'; expected one of: constant, cosine, one_cycle",
         ),
         ("loop.workers", -1, "workers is -1; expected 0 or more"),
         ("augment.mosaic", 2, "mosaic is 2.0; expected a probability, 0 to 1"),
-        ("data.val.kind", "yoloo", "'yoloo' - at `data.val.kind`; expected one of: coco, voc, yolo"),
+        ("data.val.kind", "yoloo", "`data.val.kind` is 'yoloo'; expected one of: coco, voc, yolo"),
     ],
 )
 def test_an_impossible_setting_is_named(

@@ -17,7 +17,7 @@ import numpy as np
 from cv2.utils import logging
 
 from edgevision.errors import SourceError
-from edgevision.units import frames_a_second, picture_size
+from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import FailReason, SourceInfo
 from edgevision.video.sources.feed import Picture
 from edgevision.video.sources.live import LiveSource
@@ -90,7 +90,7 @@ def camera_mode(uri: str) -> CameraMode:
     Raises:
         UsageError: an option that does not exist, or a value that it cannot have.
     """
-    readers = {"size": picture_size, "rate": frames_a_second, "format": one_of("mjpg", "raw")}
+    readers = {"size": image_size, "rate": frames_per_second, "format": one_of("mjpg", "raw")}
     values = read_options(uri.partition("?")[2], readers, "a camera")
     return CameraMode(size=values.get("size"), rate=values.get("rate"), mjpg=values.get("format") == "mjpg")
 

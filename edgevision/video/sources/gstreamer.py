@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevision.errors import SourceError, UsageError
 from edgevision.types import Image
-from edgevision.units import frames_a_second, picture_size
+from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import SourceInfo
 from edgevision.video.redact import redact
 from edgevision.video.sources.feed import Picture
@@ -67,7 +67,7 @@ def csi_pipeline(uri: str) -> str:
     sensor = address.partition("://")[2]
     if not sensor.isdecimal():
         raise UsageError(f"{address}: expected the number of a camera, such as csi://0")
-    values = read_options(query, {"size": picture_size, "rate": frames_a_second}, "csi")
+    values = read_options(query, {"size": image_size, "rate": frames_per_second}, "csi")
     width, height = values.get("size", (1280, 720))
     rate = round(values.get("rate", 30.0))
     return (

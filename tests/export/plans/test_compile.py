@@ -294,7 +294,7 @@ def test_refusals(builds, model, plan, tmp_path) -> None:
     refuse(UsageError, "has 2 DLA cores, counted", "jetson-agx-orin", options=BuildOptions(dla_core=2))
     refuse(UsageError, "keeps no timing cache", timing_cache=tmp_path / "cache")
     refuse(SinkError, "output folder does not exist", plan=tmp_path / "no" / "x.engine")
-    refuse(SinkError, "not an ordinary file", plan=tmp_path)
+    refuse(SinkError, "not a regular file", plan=tmp_path)
     refuse(ModelError, "model file not found", model=tmp_path / "no.onnx")
     both = BuildOptions(BATCHES, workspace_mib=9, dla_core=1)
     command = (

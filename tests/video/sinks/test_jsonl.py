@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
     )
-    assert done.stdout == f"cannot write {path}: File too large; the lines before stay\n"
+    assert done.stdout == f"cannot write {path}: File too large; earlier lines are kept\n"
     assert done.stderr == ""
     assert [record.frame for record in read_jsonl(path)] == [0, 1]
 
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
 def test_no_space_left():
     with (
         JsonlSink(Path("/dev/full")) as sink,
-        pytest.raises(SinkError, match="No space left on device; the lines before stay"),
+        pytest.raises(SinkError, match="No space left on device; earlier lines are kept"),
     ):
         sink.write(result(detections()), PICTURE)
 

@@ -81,7 +81,7 @@ def test_a_missing_folder(tmp_path, name):
 
 def test_a_folder_of_that_name(tmp_path):
     (tmp_path / "out.mp4").mkdir()
-    with pytest.raises(SinkError, match=r"out\.mp4 is not an ordinary file"):
+    with pytest.raises(SinkError, match=r"out\.mp4 is not a regular file"):
         open_sink(str(tmp_path / "out.mp4"), info=VIDEO, overwrite=True)
 
 

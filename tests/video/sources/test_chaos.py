@@ -176,7 +176,7 @@ def test_addresses(tmp_path):
         ("chaos://demo?drop=10", "drop is '10'; expected a share of the frames, 0 to 1"),
         ("chaos://demo?drop=nan", "expected a share"),
         ("chaos://demo?seed=x", "seed is 'x'; expected a whole number"),
-        ("chaos://demo?jitter=40", "expected a time with its unit"),
+        ("chaos://demo?jitter=40", "expected a number with a unit"),
         ("chaos://rtsp://ann:s3cret@h/x?channel=1", "chaos has no option 'channel'"),
     ],
 )

@@ -46,13 +46,13 @@ def test_options_behind_an_address(uri, address, changes):
         ("rtsp://ann:s3cret@h/x#transprt=udp", "has no option 'transprt'; did you mean 'transport'?"),
         ("rtsp://ann:s3cret@h/x#zz=1", "has no option 'zz'; it has: transport, connect-timeout, timeout"),
         ("rtsp://ann:s3cret@h/x#transport=quic", "transport is 'quic'; expected tcp or udp"),
-        ("rtsp://ann:s3cret@h/x#timeout=5", "timeout is '5'; expected a time with its unit, such as 150ms"),
+        ("rtsp://ann:s3cret@h/x#timeout=5", "timeout is '5'; expected a number with a unit, such as 150ms"),
         ("rtsp://ann:s3cret@h/x#timeout=0s", "read_timeout_s is 0; expected seconds, more than 0"),
         ("rtsp://ann:s3cret@h/x#reconnect=-1", "reconnect is '-1'; expected a number of attempts"),
         ("rtsp://ann:s3cret@h/x#wait=1", "wait is '1'; expected yes or no"),
         ("rtsp://ann:s3cret@h/x#wait=yes&wait=no", "the option wait is there twice"),
         ("webcam?size=big", "a camera: size is 'big'; expected a size such as 1280x720"),
-        ("webcam?rate=0", "a camera: rate is '0'; expected frames a second such as 30"),
+        ("webcam?rate=0", "a camera: rate is '0'; expected frames per second such as 30"),
         ("v4l2://0?format=h264", "a camera: format is 'h264'; expected mjpg or raw"),
         ("/dev/video0?sice=1x1", "a camera has no option 'sice'; did you mean 'size'?"),
         ("webcam#timeout=soon", "timeout is 'soon'"),
@@ -74,7 +74,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["5", "", "-1s", "1 s", "1d", "ms", "1e3s", "nan"])
 def test_durations_without_a_clear_meaning(text):
-    with pytest.raises(ValueError, match="a time with its unit"):
+    with pytest.raises(ValueError, match="a number with a unit"):
         duration_s(text)
 
 
