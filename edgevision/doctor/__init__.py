@@ -1,7 +1,7 @@
-"""Is this machine fit to run edgevision? Each finding that is a problem names the command that mends it.
+"""Checks whether this machine can run edgevision; each problem comes with the command that fixes it.
 
-A check is a small function from a :class:`Machine` to findings, so that tests make broken machines.
-Nothing here needs more than the runtime, and what may fail to load is tried in a process of its own.
+A check is a small function from a :class:`Machine` to findings, so that tests can simulate broken machines.
+The checks need the runtime only; libraries that may fail to load are loaded in separate processes.
 
 Example:
     >>> problems = [finding for finding in examine() if finding.status == "problem"]  # doctest: +SKIP
@@ -45,15 +45,15 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
-    """Runs the checks, several at a time, for most of them wait for another process.
+    """Runs the checks, several concurrently, since most of them wait for another process.
 
     Args:
-        machine: this one by default.
-        checks: all by default.
+        machine: the machine to check; this one by default.
+        checks: the checks to run; all by default.
 
     Returns:
-        The findings in the order of ``checks``, each as soon as it and those before it are known; at least
-        one for each check that concerns this machine.
+        The findings in the order of ``checks``, each as soon as it and all earlier ones are known; at least
+        one for each check that applies to this machine.
     """
     looked_at = machine or Machine()
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class Finding(msgspec.Struct, frozen=True):
     """One line of the report.
 
     Attributes:
-        check: what was looked at, in one word.
-        status: ``problem`` keeps something that edgevision needs from working; a ``note`` is worth
-            knowing, and nothing is broken.
+        check: what was checked, in one word.
+        status: ``problem``: something that edgevision needs does not work; ``note``: worth knowing, but
+            nothing is broken.
         found: what was found, on one line.
-        fix: the command that mends it, or what to do where there is no such command; empty where
-            nothing is to be done.
+        fix: the command that fixes it, or what to do if there is none; empty if nothing needs to be done.
     """
 
     check: str

@@ -13,13 +13,13 @@ _CUDA = "(lambda d: [d.name, d.compute_capability, d.driver, d.memory_bytes])(m.
 # Jetson Linux release to JetPack: https://developer.nvidia.com/embedded/jetpack-archive
 _JETPACKS = {36: "JetPack 6", 38: "JetPack 7", 39: "JetPack 7"}
 _JETPACK_PYTHON = {36: (3, 10), 38: (3, 12), 39: (3, 12)}
-"""The Python that JetPack's own TensorRT is built for: that of its Ubuntu."""
+"""The Python version that JetPack's own TensorRT is built for: that of its Ubuntu."""
 
 
 def check_driver(machine: Machine) -> Iterator[Finding]:
-    """The kernel's side: a GPU without a driver looks like no GPU to everything above it."""
+    """The kernel driver: without it no library can see the GPU."""
     if not machine.has_nvidia_gpu:
-        yield Finding("gpu", "ok", "no NVIDIA GPU; models run on the processor")
+        yield Finding("gpu", "ok", "no NVIDIA GPU; models run on the CPU")
         return
     if machine.l4t is not None:
         return  # the driver is part of Jetson Linux
@@ -28,14 +28,14 @@ def check_driver(machine: Machine) -> Iterator[Finding]:
         fix = "sudo ubuntu-drivers install && sudo reboot"
         if machine.is_container:
             fix = "start the container with --gpus all (needs NVIDIA's container toolkit on the host)"
-        yield Finding("driver", "problem", "there is an NVIDIA GPU, but no driver is loaded", fix)
+        yield Finding("driver", "problem", "an NVIDIA GPU is present, but no driver is loaded", fix)
         return
     version = re.search(r"Module.*?\s(\d+\.[\d.]+)\s", text)
     yield Finding("driver", "ok", f"NVIDIA {version[1] if version else 'driver'}")
 
 
 def check_cuda(machine: Machine) -> Iterator[Finding]:
-    """The user's side: what edgevision itself asks of CUDA."""
+    """CUDA as edgevision itself uses it."""
     if not machine.has_nvidia_gpu:
         return
     if "cuda-bindings" not in machine.packages:
@@ -49,7 +49,7 @@ def check_cuda(machine: Machine) -> Iterator[Finding]:
         return
     probe = machine.try_module("edgevision.engines.trt.cuda_runtime", _CUDA)
     if probe.error:
-        yield Finding("cuda", "problem", probe.error, "nvidia-smi  # must show the GPU first")
+        yield Finding("cuda", "problem", probe.error, "nvidia-smi  # must list the GPU")
         return
     name, capability, driver, memory = probe.value
     yield Finding(
@@ -70,7 +70,7 @@ def check_jetpack(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "jetpack",
             "problem",
-            f"{found}; its TensorRT cannot build these models, expected JetPack 6 or 7",
+            f"{found}; its TensorRT is too old; expected JetPack 6 or 7",
             "flash JetPack 6.2 or later: https://developer.nvidia.com/embedded/jetpack",
         )
         return
@@ -84,11 +84,11 @@ def check_jetpack(machine: Machine) -> Iterator[Finding]:
             f"Python {machine.python[0]}.{machine.python[1]}, but JetPack's TensorRT is built for {version}",
             f"/usr/bin/python{version} -m venv --system-site-packages .venv",
         )
-    if "tensorrt" in machine.packages and _is_pips(machine, "tensorrt"):
+    if "tensorrt" in machine.packages and _is_from_pip(machine, "tensorrt"):
         yield Finding(
             "jetpack",
             "problem",
-            "a TensorRT from pip hides the one of JetPack, which is made for this device",
+            "TensorRT from pip hides JetPack's, which is built for this device",
             "pip uninstall -y tensorrt tensorrt-cu12 tensorrt-cu13 "
             "tensorrt-cu12-libs tensorrt-cu13-libs tensorrt-cu12-bindings tensorrt-cu13-bindings",
         )
@@ -107,13 +107,13 @@ def check_power_mode(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "power",
             "note",
-            f"{mode[1]}: clocks are limited",
+            f"{mode[1]}; clocks are limited",
             "sudo nvpmodel -p --verbose  # lists the modes; then: sudo nvpmodel -m ID && sudo jetson_clocks",
         )
 
 
 def check_tensorrt(machine: Machine) -> Iterator[Finding]:
-    """Both libraries; a PC without a GPU needs neither."""
+    """TensorRT and TensorRT for RTX; a PC without a GPU needs neither."""
     present = 0
     for module, title in (("tensorrt", "TensorRT"), ("tensorrt_rtx", "TensorRT for RTX")):
         if not machine.has_module(module):
@@ -132,7 +132,7 @@ def check_tensorrt(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "tensorrt",
             "problem",
-            "not found; JetPack's TensorRT shows only in an environment with the system's packages",
+            "not found; JetPack's TensorRT is visible only in an environment with system site packages",
             f"sudo apt install python3-libnvinfer && {_system_venv(machine)}",
         )
     else:
@@ -155,7 +155,7 @@ def _system_venv(machine: Machine) -> str:
     return f"/usr/bin/python{version} -m venv --system-site-packages .venv"
 
 
-def _is_pips(machine: Machine, module: str) -> bool:
-    """True where a module comes from pip: those of apt lie in ``dist-packages``."""
+def _is_from_pip(machine: Machine, module: str) -> bool:
+    """Whether a module was installed by pip; apt installs into ``dist-packages``."""
     probe = machine.try_module(module, "m.__file__")
     return not probe.error and "dist-packages" not in probe.value

@@ -1,4 +1,4 @@
-"""The engines that run an ONNX file as it is."""
+"""The engines that run ONNX files directly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_onnx_runtime(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "onnxruntime",
             "note",
-            f"{found}; it does not use the GPU",
+            f"{found}; the GPU is not used",
             "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
         )
     else:
@@ -53,7 +53,7 @@ def check_openvino(machine: Machine) -> Iterator[Finding]:
             yield Finding(
                 "openvino",
                 "note",
-                "not installed; it runs INT8 models on the processor faster than ONNX Runtime does",
+                "not installed; it runs INT8 models on the CPU faster than ONNX Runtime",
                 "pip install 'edgevision[openvino]'",
             )
         return

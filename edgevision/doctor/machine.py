@@ -1,4 +1,4 @@
-"""What the checks can ask of a machine. Tests replace it, or give it another root folder."""
+"""What the checks can query of a machine. Tests replace it or give it another root folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT_S = 180.0  # a machine that is busy with other things is not broken
+_TIMEOUT_S = 180.0  # long, because a busy machine is not broken
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of trying a module in a process of its own.
+    """Result of loading a module in a separate process.
 
     Attributes:
-        value: what the expression gave, as JSON has it; None where it failed.
-        error: the last line of what went wrong; empty where nothing did.
+        value: value of the expression, decoded from JSON; None on failure.
+        error: the last line of the error message; empty on success.
     """
 
     value: Any
@@ -37,7 +37,7 @@ class Machine:
     """The machine that this process runs on.
 
     Args:
-        root: where its files are looked for.
+        root: folder in which its files are looked up.
         environ: its environment variables.
 
     Attributes:
@@ -52,23 +52,23 @@ class Machine:
         self.python: tuple[int, int, int] = sys.version_info[:3]
 
     def read(self, path: str) -> str | None:
-        """The text of a file such as ``/etc/os-release``, or None where there is none."""
+        """The text of a file such as ``/etc/os-release``; None if it cannot be read."""
         try:
             return (self.root / path.lstrip("/")).read_text(errors="replace").rstrip("\0\n ")
         except OSError:
             return None
 
     def files(self, folder: str, pattern: str) -> list[str]:
-        """Sorted paths of what in a folder matches a pattern, as the machine itself names them."""
+        """Sorted absolute paths of the entries of a folder that match a pattern."""
         found = (self.root / folder.lstrip("/")).glob(pattern)
         return sorted("/" + str(path.relative_to(self.root)) for path in found)
 
     def may_use(self, path: str) -> bool:
-        """Whether this user may read and write a file or device."""
+        """Whether this user can read and write a file or device."""
         return os.access(self.root / path.lstrip("/"), os.R_OK | os.W_OK)
 
     def free_bytes(self, folder: Path) -> int:
-        """Room that is left for this user where ``folder`` lies."""
+        """Free bytes for this user on the file system of ``folder``."""
         return shutil.disk_usage(folder).free
 
     def has_module(self, module: str) -> bool:
@@ -77,21 +77,21 @@ class Machine:
 
     @functools.cached_property
     def packages(self) -> dict[str, str]:
-        """Version of each installed package, by its name in lower case with hyphens."""
+        """Version of each installed package, by its normalised name (lower case, hyphens)."""
         found: dict[str, str] = {}
         for distribution in importlib.metadata.distributions():
             name = distribution.metadata["Name"]
-            if name:  # what is left of a package that was removed by hand has none
+            if name:  # leftovers of a package that was deleted by hand have none
                 # The first one found is the one that Python imports.
                 found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
         return found
 
     def try_module(self, module: str, expression: str = "None") -> Probe:
-        """Loads a module in a process of its own, where it may crash, and evaluates an expression.
+        """Loads a module in a separate process, where it may crash, and evaluates an expression.
 
         Args:
-            module: its name; the expression knows it as ``m``.
-            expression: Python that gives what JSON can hold.
+            module: its name; the expression refers to it as ``m``.
+            expression: a Python expression whose value JSON can represent.
         """
         code = f"import json, importlib; m = importlib.import_module({module!r}); "
         code += f"print(json.dumps({expression}))"
@@ -108,7 +108,7 @@ class Machine:
         return Probe(json.loads(done.stdout.strip().splitlines()[-1]))
 
     def run(self, *command: str) -> str | None:
-        """What a program prints, or None where it is missing or fails."""
+        """Standard output of a program; None if it is not installed or fails."""
         if shutil.which(command[0]) is None:
             return None
         try:
@@ -119,7 +119,7 @@ class Machine:
             return None
         return done.stdout if done.returncode == 0 else None
 
-    # What several checks ask
+    # Used by several checks
 
     @property
     def l4t(self) -> tuple[int, str] | None:
@@ -130,7 +130,7 @@ class Machine:
 
     @property
     def has_nvidia_gpu(self) -> bool:
-        """Whether there is an NVIDIA GPU in it, with or without a driver."""
+        """Whether it has an NVIDIA GPU, with or without a driver."""
         if self.l4t is not None or self.files("/dev", "nvidia[0-9]*"):
             return True
         for device in self.files("/sys/bus/pci/devices", "*"):

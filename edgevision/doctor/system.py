@@ -10,10 +10,10 @@ from pathlib import Path
 from edgevision.doctor.finding import Finding
 from edgevision.doctor.machine import Machine
 
-# Also in pyproject.toml; a test holds them together.
+# Also in pyproject.toml; a test checks that they agree.
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 14)
 RUNTIME_PACKAGES = ("numpy", "av", "typer", "rich", "msgspec", "pyyaml")
-"""What the runtime needs beside OpenCV and ONNX Runtime, which several packages provide."""
+"""Required packages, except OpenCV and ONNX Runtime, which several packages provide."""
 
 GIB = 1 << 30
 _FULL, _NEARLY_FULL = 256 << 20, 2 * GIB
@@ -65,8 +65,8 @@ def check_memory(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "memory",
             "note",
-            f"{found}; a plan may not build and a large model may not load",
-            "close other programs; 'ps -eo rss,comm --sort=-rss | head' names the largest",
+            f"{found}; building a plan or loading a large model may fail",
+            "close other programs; list the largest with 'ps -eo rss,comm --sort=-rss | head'",
         )
     else:
         yield Finding("memory", "ok", found)

@@ -1,4 +1,4 @@
-"""What decodes, encodes, captures and shows pictures."""
+"""Decoding, encoding, capture and display of video."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIBRARIES = {
     "libXext.so.6": "libxext6",
     "libXrender.so.1": "libxrender1",
 }
-"""Packages of Debian and Ubuntu that hold what OpenCV's wheels expect of the system."""
+"""Debian and Ubuntu packages of the system libraries that OpenCV's wheels need."""
 
 _DECODERS = ("h264", "hevc", "av1", "vp9", "mjpeg", "mpeg4")
 _ENCODERS = ("libx264", "h264_nvenc")
@@ -33,7 +33,7 @@ _WINDOWS = (
     "[m.__version__, [line.split(':')[1].strip() for line in m.getBuildInformation().splitlines()"
     " if line.strip().startswith('GUI:')]]"
 )
-"""OpenCV's version, and what its windows are made with."""
+"""OpenCV's version and its GUI toolkit."""
 
 
 def check_opencv(machine: Machine) -> Iterator[Finding]:
@@ -47,24 +47,24 @@ def check_opencv(machine: Machine) -> Iterator[Finding]:
         )
     probe = machine.try_module("cv2", _WINDOWS)
     if probe.error:
-        yield Finding("opencv", "problem", f"OpenCV does not load: {probe.error}", _mend_opencv(probe.error))
+        yield Finding("opencv", "problem", f"OpenCV does not load: {probe.error}", _fix_opencv(probe.error))
         return
     version, windows = probe.value
     if windows in ([], ["NONE"]):
         yield Finding(
             "opencv",
             "note",
-            f"OpenCV {version} cannot open windows; --display does not work",
+            f"OpenCV {version} is built without windows; results cannot be displayed",
             f"pip uninstall -y {' '.join(installed)} && pip install opencv-python",
         )
     else:
-        yield Finding("opencv", "ok", f"OpenCV {version}, windows by {windows[0]}")
+        yield Finding("opencv", "ok", f"OpenCV {version}, windows: {windows[0]}")
 
 
-def _mend_opencv(error: str) -> str:
+def _fix_opencv(error: str) -> str:
     library = re.search(r"lib[\w.+-]+\.so[.\d]*", error)
     if library is not None and library[0] in _LIBRARIES:
-        # OpenCV names the first that is missing; a system without it lacks its neighbours too.
+        # The message names the first missing library; a system without it usually lacks the others too.
         wanted = dict.fromkeys(("libgl1", "libglib2.0-0", _LIBRARIES[library[0]]))
         return f"sudo apt install {' '.join(wanted)}"
     if "No module named" in error:
@@ -75,7 +75,7 @@ def _mend_opencv(error: str) -> str:
 def check_codecs(machine: Machine) -> Iterator[Finding]:
     probe = machine.try_module("av", _CODECS.format(_DECODERS + _ENCODERS))
     if probe.error:
-        if "av" in machine.packages:  # otherwise check_packages says it
+        if "av" in machine.packages:  # otherwise check_packages reports it
             yield Finding(
                 "codecs", "problem", f"PyAV does not load: {probe.error}", "pip install --force-reinstall av"
             )
@@ -84,9 +84,9 @@ def check_codecs(machine: Machine) -> Iterator[Finding]:
     decoders = [name for name in codecs if name in _DECODERS]
     encoders = [name for name in codecs if name in _ENCODERS]
     if not machine.has_nvidia_gpu or machine.l4t is not None:
-        # PyAV's wheel holds it everywhere; it runs where there is a graphics card.
+        # Every PyAV wheel contains it, but it needs a graphics card.
         encoders = [name for name in encoders if name != "h264_nvenc"]
-    found = f"PyAV {version} decodes {_and(decoders)}; encodes by {_and(encoders)}"
+    found = f"PyAV {version}, decoders: {_listed(decoders)}; encoders: {_listed(encoders)}"
     if "libx264" not in encoders:
         yield Finding(
             "codecs",
@@ -98,12 +98,12 @@ def check_codecs(machine: Machine) -> Iterator[Finding]:
         yield Finding("codecs", "ok", found)
 
 
-def _and(names: list[str]) -> str:
-    return ", ".join(names) or "nothing"
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def check_gstreamer(machine: Machine) -> Iterator[Finding]:
-    """Only csi:// and gst:// sources need it; on a Jetson it is the way to the video hardware."""
+    """Needed by csi:// and gst:// sources only; on a Jetson it gives access to the video hardware."""
     version = machine.run("gst-inspect-1.0", "--version")
     if version is None:
         missing = "not found; csi:// and gst:// sources need it"
@@ -135,14 +135,14 @@ def _jetson_elements(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "gstreamer",
             "note",
-            "no nvarguscamerasrc: csi:// sources do not open",
+            "no nvarguscamerasrc; csi:// sources cannot be opened",
             "sudo apt install nvidia-l4t-camera nvidia-l4t-gstreamer",
         )
     if not has("nvv4l2decoder"):
         yield Finding(
             "gstreamer",
             "note",
-            "no nvv4l2decoder: video is decoded on the processor",
+            "no nvv4l2decoder; video is decoded on the CPU",
             "sudo apt install nvidia-l4t-gstreamer",
         )
     elif "Orin Nano" in (machine.read("/proc/device-tree/model") or ""):
@@ -166,7 +166,7 @@ def check_cameras(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "cameras",
             "problem",
-            f"you may not use {', '.join(closed)}",
+            f"no permission to use {', '.join(closed)}",
             'sudo usermod -aG video "$USER"  # then log in again',
         )
     usable = [f"{device} ({name})" for device, name in names.items() if device not in closed]
@@ -179,4 +179,4 @@ def check_display(machine: Machine) -> Iterator[Finding]:
     if display:
         yield Finding("display", "ok", display)
     else:
-        yield Finding("display", "ok", "none; --display needs one, --output does not")
+        yield Finding("display", "ok", "none; results can be written to files, but not displayed")

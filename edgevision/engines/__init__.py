@@ -1,4 +1,4 @@
-"""Inference engines: one class each, and one function that opens the right one.
+"""Inference engines: one class each, and :func:`load_engine`, which opens the right one.
 
 Example:
     >>> with load_engine("model.onnx") as engine:  # doctest: +SKIP
@@ -18,13 +18,13 @@ from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, UsageError, nearest
 
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
-"""What ``load_engine`` and ``--engine`` accept."""
+"""Names that :func:`load_engine` accepts."""
 
 __all__ = ["ENGINES", "Engine", "FakeEngine", "Tensors", "check_engine_name", "describe", "load_engine"]
 
 
 def check_engine_name(engine: str) -> None:
-    """Raises :class:`UsageError`, which names the nearest engine, where ``engine`` does not exist."""
+    """Raises :class:`UsageError`, which names the nearest engine, if ``engine`` does not exist."""
     if engine not in ENGINES:
         hint = nearest(engine, ENGINES) or f"; choose one of {', '.join(ENGINES)}"
         raise UsageError(f"unknown engine '{engine}'{hint}")
@@ -42,19 +42,19 @@ def load_engine(
 
     Args:
         path: an ONNX file that follows the contract, or a TensorRT plan.
-        engine: one of :data:`ENGINES`. ``auto`` chooses by what the file is and what this machine has,
-            and tries the next best where one does not load; the engine's ``reason`` tells of both. One
-            that is asked for by name is opened or refused.
-        threads: CPU threads in all; None takes every core that this process may use.
-        requests: inferences that may run at the same time on a CPU and share the threads. More than one
-            is for throughput, where latency does not matter; a GPU's engines decide by themselves.
-        trust: load a plan that this user's edgevision did not build; a plan holds machine code.
+        engine: one of :data:`ENGINES`. ``auto`` chooses by the type of the file and the hardware, and falls
+            back to the next best engine if one does not load; the engine's ``reason`` reports both. An
+            engine given by name has no fallback.
+        threads: total number of CPU threads; None uses every core available to this process.
+        requests: number of inferences that can run concurrently on a CPU, sharing the threads. More than
+            one favours throughput over latency. Ignored by GPU engines.
+        trust: load a plan that was not built by this user's edgevision; a plan contains machine code.
 
     Raises:
-        UsageError: there is no engine of that name, it does not run such files, or ``threads`` or
-            ``requests`` is not positive.
-        ModelError: the file is missing, unreadable, damaged, or not one of ours.
-        EngineMismatchError: a plan is not for this machine, this library, or the model beside it.
+        UsageError: the engine is unknown or does not run such files, or ``threads`` or ``requests`` is not
+            positive.
+        ModelError: the file is missing, unreadable, damaged, or does not follow the contract.
+        EngineMismatchError: a plan does not match this machine, this library, or the model beside it.
         EngineError: the engine cannot be loaded on this machine.
     """
     check_engine_name(engine)
@@ -66,10 +66,9 @@ def load_engine(
     is_plan = path.suffix in (".engine", ".plan")
     if engine != "auto":
         if is_plan != (engine == "tensorrt"):
-            found, wanted = (
-                ("a plan", "an ONNX file") if is_plan else ("no plan", "one of 'edgevision compile'")
-            )
-            raise UsageError(f"{path} is {found}; --engine {engine} runs {wanted}")
+            if is_plan:
+                raise UsageError(f"{path} is a TensorRT plan; engine '{engine}' runs ONNX files")
+            raise UsageError(f"{path} is not a TensorRT plan; build one with 'edgevision compile'")
         return _open(path, engine, threads, requests, trust)
     file = FileFacts(None if is_plan else read_manifest(path).precision)
     failures: list[EngineError] = []
@@ -92,7 +91,7 @@ def _attempt(
 
 
 def _open(path: Path, engine: str, threads: int | None, requests: int, trust: bool) -> Engine:
-    # Imported here so that each engine works without the packages of the others.
+    # Imported here so that no engine needs the packages of another.
     if engine == "tensorrt":
         from edgevision.engines.trt.engine import TensorRtEngine
 

@@ -1,4 +1,4 @@
-"""What every inference engine looks like to the rest of the program."""
+"""The interface of an inference engine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Engine(Protocol):
     """A loaded model, used as a context manager.
 
     Attributes:
-        name: what runs it, for people: ``"ONNX Runtime 1.31 (CPU)"``.
-        reason: why this engine runs it, where ``load_engine`` chose it; empty where it was asked for.
+        name: display name: ``"ONNX Runtime 1.31 (CPU)"``.
+        reason: why ``load_engine`` chose this engine; empty if it was requested by name.
         manifest: the model's contract.
         inputs, outputs: the tensors, as the engine itself reports them.
-        requests: calls of :meth:`infer` that may run at the same time, from as many threads. More than one
-            gives more frames a second; each of them takes longer.
+        requests: number of calls of :meth:`infer` that can run concurrently, each on its own thread. More
+            than one gives more frames per second at a higher latency per frame.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Engine(Protocol):
         """Runs one batch.
 
         Args:
-            inputs: one array for each input, C-contiguous, of the shapes in ``inputs``.
+            inputs: one C-contiguous array per input, of the shapes in ``inputs``.
 
         Returns:
-            One array for each output, valid until the next call; the caller's own where ``requests`` is
-            more than one.
+            One array per output, valid until the next call; if ``requests`` is more than one, they belong
+            to the caller.
 
         Raises:
-            EngineError: the engine failed, or an input does not fit.
+            EngineError: the engine failed, or an input has the wrong type or shape.
         """
         ...
 
     def close(self) -> None:
-        """Gives back what the engine holds; it cannot run afterwards."""
+        """Releases the engine's resources; it cannot run afterwards."""
         ...
 
     def __enter__(self) -> Engine: ...
@@ -61,15 +61,15 @@ class Engine(Protocol):
 
 
 def describe(engine: Engine) -> str:
-    """What runs a model, and why: ``"OpenVINO 2026.4.1 (CPU): the model is INT8"``."""
+    """An engine's name and the reason for it: ``"OpenVINO 2026.4.1 (CPU): the model is INT8"``."""
     return f"{engine.name}: {engine.reason}" if engine.reason else engine.name
 
 
 def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
-    """Holds what an engine is given against what it takes.
+    """Checks arrays against an engine's input specifications.
 
     Raises:
-        EngineError: naming the input that is missing, or of another type or shape.
+        EngineError: an input is missing, or has another type or shape; the message names it.
     """
     for spec in specs:
         array = inputs.get(spec.name)
@@ -83,13 +83,13 @@ def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which a container can limit below what the machine has."""
+    """Number of cores available to this process; a container may have fewer than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """The message of a library's exception on one line, for they hold line breaks and their own sources."""
+    """The message of a library's exception, which may span several lines, on one line of limited length."""
     text = " ".join(str(error).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

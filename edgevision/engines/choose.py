@@ -1,4 +1,4 @@
-"""How ``--engine auto`` decides: by what the machine has and what the file is."""
+"""How the engine ``auto`` is chosen: by the machine's hardware and libraries and the type of the file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ EngineName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", 
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """What a machine has to run models with.
+    """What is installed on a machine to run models.
 
     Attributes:
-        providers: of ONNX Runtime: ``cpu``, ``cuda``, ``tensorrt``; empty where it is not installed.
+        providers: ONNX Runtime's: ``cpu``, ``cuda``, ``tensorrt``; empty if it is not installed.
         openvino: whether OpenVINO is installed.
-        int8_sums: whether the processor adds INT8 products exactly (VNNI, or ARM's dot product). Without,
-            a sum of two can saturate, which costs accuracy in every engine that makes INT8 fast.
+        int8_sums: whether the processor accumulates INT8 products exactly (VNNI, or ARM's dot product).
+            Otherwise the sum of two products can saturate, which costs accuracy in every fast INT8 kernel.
     """
 
     providers: tuple[str, ...]
@@ -30,50 +30,50 @@ class MachineFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a model file is.
+    """The type of a model file.
 
     Attributes:
-        precision: of an ONNX file's core, as its manifest has it; None for a TensorRT plan.
+        precision: precision of an ONNX file's core, from its manifest; None for a TensorRT plan.
     """
 
     precision: Precision | None
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """An engine to try, and why."""
+class EngineChoice:
+    """An engine to try, and the reason."""
 
     engine: EngineName
     reason: str
 
 
-def choose_engines(machine: MachineFacts, file: FileFacts) -> tuple[Choice, ...]:
-    """The engines to try, the best first; never empty.
+def choose_engines(machine: MachineFacts, file: FileFacts) -> tuple[EngineChoice, ...]:
+    """The engines to try, best first; never empty.
 
     ONNX Runtime's TensorRT provider is never among them: it builds an engine at every start, which takes
-    minutes, and ``edgevision compile`` builds one once.
+    minutes; ``edgevision compile`` builds it once.
     """
     if file.precision is None:
-        return (Choice("tensorrt", "the file is a TensorRT plan"),)
+        return (EngineChoice("tensorrt", "the file is a TensorRT plan"),)
     choices = []
     if "cuda" in machine.providers:
-        choices.append(Choice("onnxruntime-cuda", "ONNX Runtime has its CUDA provider here"))
+        choices.append(EngineChoice("onnxruntime-cuda", "ONNX Runtime has its CUDA provider"))
     on_cpu = f"the model is {file.precision.upper()} and runs on the CPU"
     int8 = file.precision.startswith("int8")
     if machine.openvino and (int8 or not machine.providers):
         why = f"{on_cpu}, where OpenVINO is the fastest" if int8 else "ONNX Runtime is not installed"
         if int8 and not machine.int8_sums:
-            why += "; this processor has no VNNI, so sums can saturate: 'edgevision parity' shows how much"
-        choices.append(Choice("openvino", why))
+            why += "; this processor has no VNNI, so sums can saturate ('edgevision parity' measures it)"
+        choices.append(EngineChoice("openvino", why))
     if machine.providers or not choices:
         if int8 and not machine.openvino:
             on_cpu += "; OpenVINO would be faster (pip install 'edgevision[openvino]')"
-        choices.append(Choice("onnxruntime", on_cpu))
+        choices.append(EngineChoice("onnxruntime", on_cpu))
     return tuple(choices)
 
 
 def machine_facts() -> MachineFacts:
-    """What this machine has."""
+    """What is installed on this machine."""
     try:
         from edgevision.engines.onnxrt import installed_providers
     except ImportError:
@@ -84,7 +84,7 @@ def machine_facts() -> MachineFacts:
 
 
 def has_int8_sums(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor adds INT8 products exactly; True where the system does not tell."""
+    """Whether the processor accumulates INT8 products exactly; True if the system does not report it."""
     try:
         words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
     except OSError:

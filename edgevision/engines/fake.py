@@ -1,7 +1,7 @@
-"""An engine without a model: answers by a function, takes as long as it is told to.
+"""An engine without a model: its results come from a function, its latency is a parameter.
 
-For tests, for trying the pipeline without a model file, and for benchmarks that need an accelerator
-of known speed.
+For tests, for running the pipeline without a model file, and for benchmarks that need an accelerator of
+known speed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgevision.errors import EngineError
 from edgevision.types import Detections, Image, Result, SegmentationMap
 
 Answer = Callable[[Image], Result]
-"""From one model input, uint8 ``[H, W, 3]``, to its answer in input pixels."""
+"""Maps one model input, uint8 ``[H, W, 3]``, to its result in input pixels."""
 
 
 def fake_manifest(
@@ -33,7 +33,7 @@ def fake_manifest(
     height: int = 320,
     max_detections: int = 100,
 ) -> Manifest:
-    """A contract for a :class:`FakeEngine`."""
+    """A manifest for a :class:`FakeEngine`."""
     return Manifest(
         name="fake",
         task=task,
@@ -46,19 +46,19 @@ def fake_manifest(
 
 
 def scripted(results: Sequence[Result]) -> Answer:
-    """Answers with ``results`` in turn, from the start again at the end."""
-    turn = itertools.cycle(results)
+    """Returns ``results`` one after the other, in a cycle."""
+    remaining = itertools.cycle(results)
     lock = threading.Lock()
 
     def answer(image: Image) -> Result:
         with lock:
-            return next(turn)
+            return next(remaining)
 
     return answer
 
 
 def bright_objects(image: Image, threshold: int = 200) -> Detections:
-    """One box of class 0 round each connected bright area; the score is its mean brightness."""
+    """One box of class 0 around each connected bright area; the score is its mean brightness."""
     grey = image.max(axis=2)
     _, labels, stats, _ = cv2.connectedComponentsWithStats((grey >= threshold).astype(np.uint8))
     left, top, width, height = (stats[1:, column].astype(np.float32) for column in range(4))
@@ -69,21 +69,21 @@ def bright_objects(image: Image, threshold: int = 200) -> Detections:
 
 
 def bright_area(image: Image, threshold: int = 128) -> SegmentationMap:
-    """Class 1 where the picture is bright, class 0 elsewhere."""
+    """Class 1 where the image is bright, class 0 elsewhere."""
     return SegmentationMap((image.max(axis=2) >= threshold).astype(np.uint8))
 
 
 class FakeEngine:
-    """Satisfies the engine protocol without a model file.
+    """Implements the engine protocol without a model file.
 
     Args:
-        answer: what it says of each picture; :func:`bright_objects`, :func:`bright_area`,
-            :func:`scripted`, or a function of your own.
-        manifest: the contract it claims; one of detection with the class ``bright`` by default.
-        latency_ms: how long a call takes at the least, whatever its batch.
-        lock: held while a call runs. Engines that share a lock behave like contexts on one accelerator:
-            a thread that merely sleeps would let two calls overlap, which no single device can do.
-        requests: calls that may run at the same time; more than one takes no lock of its own.
+        answer: computes the result of each image: :func:`bright_objects`, :func:`bright_area`,
+            :func:`scripted`, or another function.
+        manifest: its contract; by default detection with the class ``bright``.
+        latency_ms: minimum duration of a call, whatever the batch size.
+        lock: held during a call. Engines that share a lock behave like contexts on one accelerator, on
+            which calls cannot overlap. By default ``requests`` calls can run concurrently.
+        requests: number of calls that can run concurrently.
     """
 
     def __init__(

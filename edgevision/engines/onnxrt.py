@@ -1,4 +1,4 @@
-"""ONNX Runtime: the engine that runs everywhere, on the CPU or through one of NVIDIA's providers."""
+"""ONNX Runtime: runs on every machine, on the CPU or through one of NVIDIA's providers."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 _SHORT = {_CPU: "CPU", _CUDA: "CUDA", _TENSORRT: "TensorRT"}
-# TF32 rounds FP32 to 10 bits of mantissa: FP32 files give the same answers on every engine, and who
-# wants speed takes the FP16 file.
+# TF32 rounds FP32 to 10 bits of mantissa. An FP32 file must give the same results on every engine; for speed
+# there is the FP16 file.
 _CUDA_OPTIONS = {"use_tf32": "0"}
-# What a provider cannot run goes to the next one.
+# Operators that a provider lacks run on the next one.
 _PROVIDERS: dict[Provider, tuple[tuple[str, dict[str, str]], ...]] = {
     "cpu": ((_CPU, {}),),
     "cuda": ((_CUDA, _CUDA_OPTIONS), (_CPU, {})),
@@ -63,24 +63,24 @@ _PROVIDERS: dict[Provider, tuple[tuple[str, dict[str, str]], ...]] = {
 class OnnxRuntimeEngine:
     """A model in ONNX Runtime.
 
-    On the CPU its threads sleep between operators instead of spinning: spinning threads take the cores
-    that decoding and encoding need, and cost the whole program more than they save one inference.
+    On the CPU its threads sleep between operators instead of spinning: spinning threads occupy the cores
+    that decoding and encoding need, and cost the whole program more than they save in inference.
 
     INT8 files keep their Q/DQ nodes and compute in float between them. The integer kernels that ONNX Runtime
-    would put in their place saturate on processors without VNNI and read FP16 scales wrongly; with VNNI they
-    moved the heads of the shipped detector by half of what INT8 itself costs, for no gain in speed. OpenVINO
-    is the engine that makes INT8 fast.
+    would substitute saturate on processors without VNNI and misread FP16 scales; with VNNI they add half as
+    much error again to the shipped detector's heads, without a gain in speed. OpenVINO is the engine that
+    runs INT8 fast.
 
     Args:
         path: an ONNX file that follows the contract.
-        threads: CPU threads in all; None takes every core that this process may use.
-        requests: calls that may run at the same time and share the threads.
-        provider: what computes; operators that it lacks run on the CPU.
-        optimise: False runs the graph as it is written: slow, and the reference for every other way.
-        spin: let idle threads spin; only sensible where nothing else runs.
+        threads: total number of CPU threads; None uses every core available to this process.
+        provider: the execution provider; operators that it lacks run on the CPU.
+        requests: number of calls that can run concurrently, sharing the threads.
+        optimise: False runs the graph as it is written: slow, and the reference for all other engines.
+        spin: let idle threads spin; only sensible if nothing else runs.
 
     Attributes:
-        providers: what ONNX Runtime really uses, in its own names, the first choice first.
+        providers: the providers in use, by ONNX Runtime's names, in order of preference.
 
     Raises:
         EngineError: this ONNX Runtime lacks the provider, or cannot load it on this machine.
@@ -140,7 +140,7 @@ class OnnxRuntimeEngine:
 
 
 def installed_providers() -> tuple[str, ...]:
-    """The providers that this build of ONNX Runtime has: ``("cuda", "cpu")``; they may still fail to load."""
+    """The providers in this ONNX Runtime, such as ``("cuda", "cpu")``; they may still fail to load."""
     known = {_CPU: "cpu", _CUDA: "cuda", _TENSORRT: "tensorrt"}
     return tuple(known[name] for name in onnxruntime.get_available_providers() if name in known)
 
@@ -149,7 +149,7 @@ def _options(threads: int, spin: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised, so it need not be printed too
+    options.log_severity_level = 4  # errors are raised, so they need not be printed too
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     return options
 
@@ -158,7 +158,7 @@ def _open_session(path: Path, options: Any, provider: Provider) -> Any:
     if provider not in installed_providers():
         raise EngineError(
             f"ONNX Runtime {onnxruntime.__version__} is installed without its {_short(provider)} provider; "
-            "install the package 'onnxruntime-gpu' in place of 'onnxruntime'"
+            "replace the package 'onnxruntime' by 'onnxruntime-gpu'"
         )
     wanted = [(name, values) for name, values in _PROVIDERS[provider] if name in _available()]
     try:
@@ -172,11 +172,11 @@ def _open_session(path: Path, options: Any, provider: Provider) -> Any:
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
             "export it again"
         ) from error
-    # A provider whose libraries are missing is passed over in silence.
+    # ONNX Runtime silently skips a provider whose libraries are missing.
     if session.get_providers()[0] != wanted[0][0]:
         raise EngineError(
             f"ONNX Runtime's {_short(provider)} provider does not load on this machine; it needs an NVIDIA "
-            "driver, and CUDA, cuDNN and TensorRT libraries of the versions that onnxruntime.ai names"
+            "driver and the CUDA, cuDNN and TensorRT versions listed at onnxruntime.ai"
         )
     return session
 

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the engine for INT8 on PCs."""
+"""OpenVINO on the CPU: the fastest engine for INT8 on PCs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edgevision.errors import EngineError
 
 
 class OpenVinoEngine:
-    """A model in OpenVINO's CPU plugin, tuned for the latency of one batch, or for many at a time.
+    """A model in OpenVINO's CPU plugin, tuned for latency, or with several requests for throughput.
 
     Args:
         path: an ONNX file that follows the contract.
-        threads: CPU threads in all; None takes every core that this process may use.
-        requests: calls that may run at the same time and share the threads; what comes on top of them waits.
+        threads: total number of CPU threads; None uses every core available to this process.
+        requests: number of calls that can run concurrently, sharing the threads; further calls wait.
 
     Raises:
         ModelError: the file is missing, damaged, or breaks the contract.
@@ -56,7 +56,7 @@ class OpenVinoEngine:
             self._idle.put(compiled.create_infer_request())
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Runs one batch; see :meth:`edgevision.engines.base.Engine.infer`. The arrays are the caller's."""
+        """Runs one batch; see :meth:`edgevision.engines.base.Engine.infer`. The caller owns the arrays."""
         if self._idle is None:
             raise EngineError("the engine is closed; open the model again")
         check_inputs(inputs, self.inputs)
@@ -87,16 +87,16 @@ def _settings(threads: int, requests: int) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY" if requests == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(min(requests, threads)),
         "INFERENCE_NUM_THREADS": threads,
-        # Pinned threads wait for the very cores that decoding and encoding hold.
+        # Pinned threads would wait for cores that decoding and encoding occupy.
         "ENABLE_CPU_PINNING": False,
-        # On processors with BF16 the default is to round FP32 models to it, which moves the answers.
+        # On processors with BF16 the default is to round FP32 models to it, which changes the results.
         # INT8 layers stay INT8.
         "INFERENCE_PRECISION_HINT": "f32",
     }
 
 
 def _spec(port: Any, known: Set[str]) -> TensorSpec:
-    """A port as the contract calls it: one that OpenVINO simplified bears the names of several tensors."""
+    """A port by its name in the contract: after simplification a port has the names of several tensors."""
     names = sorted(port.get_names())
     name = next((name for name in names if name in known), names[0])
     shape = tuple(None if size.is_dynamic else size.get_length() for size in port.partial_shape)
@@ -104,6 +104,6 @@ def _spec(port: Any, known: Set[str]) -> TensorSpec:
 
 
 def _cause(error: RuntimeError) -> str:
-    """The last line that says something: those before it name OpenVINO's own source files."""
+    """The last line with text: earlier ones name OpenVINO's own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return one_line(RuntimeError(lines[-1] if lines else "no message"))

@@ -18,10 +18,10 @@ MODEL_SUFFIXES = (".onnx", ".engine", ".plan")
 
 @dataclass(frozen=True, slots=True)
 class ZooModel:
-    """A model that ships.
+    """A model that ships with edgevision.
 
     Attributes:
-        manifest: its contract, figures included.
+        manifest: its contract, including measured figures.
         path: the file.
     """
 
@@ -34,17 +34,17 @@ class ZooModel:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
 
 def folder() -> Path:
-    """Where the models lie. Wheels are unpacked when they are installed, so it is an ordinary folder."""
+    """The folder of the models; wheels are unpacked on installation, so it is an ordinary folder."""
     return Path(str(importlib.resources.files(__name__)))
 
 
 def list_models() -> list[ZooModel]:
-    """What ships, by task, the default of each task first. A file that is not readable is left out."""
+    """The models that ship, by task, the default of each task first. Unreadable files are left out."""
     models = []
     for path in sorted(folder().glob("*.onnx")):
         with contextlib.suppress(ModelError):  # one damaged file must not hide the others
@@ -53,10 +53,10 @@ def list_models() -> list[ZooModel]:
 
 
 def default_model(task: str = "detection") -> ZooModel:
-    """The model that runs when none is named.
+    """The model to run if none is given.
 
-    The rule: among the models of the task, FP32 files before derived ones (``name.int8.onnx``), then the
-    smallest file, since it starts on every machine; names break ties.
+    Among the models of the task, FP32 files come before derived ones (``name.int8.onnx``), then the smallest
+    file, since it runs on every machine; names break ties.
 
     Raises:
         ModelError: no model of this task ships.
@@ -64,14 +64,14 @@ def default_model(task: str = "detection") -> ZooModel:
     for model in list_models():
         if model.manifest.task == task:
             return model
-    raise ModelError(f"no {task} model ships with this installation; pass --model PATH to an ONNX file")
+    raise ModelError(f"no {task} model ships with this installation; set `model` to an ONNX file")
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a shipped model, by name, or of any model, by path.
+    """The path of a shipped model, given by name, or of any model, given by path.
 
     Raises:
-        ModelError: there is neither; the nearest names are shown.
+        ModelError: there is no such model; the message suggests the nearest names.
     """
     text = os.fspath(name_or_path)
     path = Path(text)
@@ -81,11 +81,13 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     if text in known:
         return known[text]
     if path.suffix in MODEL_SUFFIXES or len(path.parts) > 1:
-        raise ModelError(f"model file not found: {text}; check the path, or list models: 'edgevision models'")
+        raise ModelError(
+            f"model file not found: {text}; check the path, or list models with 'edgevision models'"
+        )
     files = (file.name for file in Path().glob("*") if file.suffix in MODEL_SUFFIXES)
     hint = (
         nearest(text, (*known, *files))
-        or "; 'edgevision models' lists what ships, or give the path of an ONNX file"
+        or "; list the shipped models with 'edgevision models', or give the path of an ONNX file"
     )
     raise ModelError(f"unknown model '{text}'{hint}")
 

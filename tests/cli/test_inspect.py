@@ -322,7 +322,7 @@ def test_a_plan_that_was_replaced_is_told(tmp_path: Path, capsys: pytest.Capture
     [
         ("text.onnx", b"this is only text, not a model at all\n", "not an ONNX model"),
         ("empty.onnx", b"", "the file is empty"),
-        ("alone.engine", b"data", "its contract file alone.engine.json is missing"),
+        ("alone.engine", b"data", "expected its contract beside it in alone.engine.json"),
         ("absent.onnx", None, "model file not found"),
         ("absent.engine", None, "model file not found"),
     ],

@@ -288,7 +288,7 @@ def test_a_jetson_whose_tensorrt_comes_from_pip(machine):
     ("text", "status", "found"),
     [
         ("NV Power Mode: MAXN_SUPER\n2\n", "ok", "MAXN_SUPER"),
-        ("NV Power Mode: 15W\n0\n", "note", "15W: clocks are limited"),
+        ("NV Power Mode: 15W\n0\n", "note", "15W; clocks are limited"),
         (None, "note", "the power mode could not be read"),
     ],
 )
@@ -361,13 +361,13 @@ def test_an_opencv_without_windows(machine):
 
 def test_an_encoder_that_needs_a_card_is_named_where_there_is_one(machine):
     machine.modules["av"] = Probe(["17.1.0", ["h264", "libx264", "h264_nvenc"]])
-    assert only(check_codecs(machine)).found.endswith("encodes by libx264")
+    assert only(check_codecs(machine)).found.endswith("encoders: libx264")
     nvidia_card(machine)
-    assert only(check_codecs(machine)).found.endswith("encodes by libx264, h264_nvenc")
+    assert only(check_codecs(machine)).found.endswith("encoders: libx264, h264_nvenc")
 
 
 def test_codecs(machine):
-    assert only(check_codecs(machine)).found == "PyAV 17.1.0 decodes h264, hevc; encodes by libx264"
+    assert only(check_codecs(machine)).found == "PyAV 17.1.0, decoders: h264, hevc; encoders: libx264"
     machine.modules["av"] = Probe(["17.1.0", ["h264"]])
     assert "MP4 output needs libx264" in only(problems(check_codecs(machine))).found
 
@@ -381,7 +381,7 @@ def test_gstreamer(machine):
     machine.become_jetson(board="NVIDIA Jetson Orin Nano Developer Kit")
     bindings, camera, decoder = check_gstreamer(machine)
     assert (bindings.status, camera.status, decoder.status) == ("ok", "note", "note")
-    assert "csi:// sources do not open" in camera.found
+    assert "csi:// sources cannot be opened" in camera.found
     assert "nvidia-l4t-gstreamer" in decoder.fix
     for element in ("nvarguscamerasrc", "nvv4l2decoder"):
         machine.programs[f"gst-inspect-1.0 --exists {element}"] = ""
@@ -403,12 +403,12 @@ def test_cameras(machine, monkeypatch):
     assert only(check_cameras(machine)).found == "/dev/video0 (HD Webcam), /dev/video2 (unnamed)"
     monkeypatch.setattr(machine, "may_use", lambda path: path != "/dev/video2")
     closed, usable = check_cameras(machine)
-    assert (closed.status, closed.found) == ("problem", "you may not use /dev/video2")
+    assert (closed.status, closed.found) == ("problem", "no permission to use /dev/video2")
     assert usable.found == "/dev/video0 (HD Webcam)"
 
 
 def test_displays(machine):
-    assert "--output does not" in only(check_display(machine)).found
+    assert "results can be written to files" in only(check_display(machine)).found
     machine.environ = {"DISPLAY": ":0"}
     assert only(check_display(machine)).found == ":0"
 

@@ -3,7 +3,7 @@ import pytest
 from edgevision import engines
 from edgevision.engines import ENGINES, describe, load_engine
 from edgevision.engines.choose import (
-    Choice,
+    EngineChoice,
     FileFacts,
     MachineFacts,
     choose_engines,
@@ -81,14 +81,16 @@ def test_auto_says_what_it_took_and_why_and_a_name_needs_no_reason(tmp_path):
 def test_auto_falls_back_and_says_so_and_a_name_is_an_error(tmp_path, monkeypatch):
     # The provider that this machine lacks is the failure of a real GPU build without its libraries.
     path = write_colour_model(tmp_path / "m.onnx")
-    choices = (Choice("onnxruntime-cuda", "first"), Choice("onnxruntime", "second"))
+    choices = (EngineChoice("onnxruntime-cuda", "first"), EngineChoice("onnxruntime", "second"))
     monkeypatch.setattr(engines, "choose_engines", lambda machine, file: choices)
     with load_engine(path) as engine:
         assert "(CPU)" in engine.name
         assert engine.reason.startswith("second; ONNX Runtime")
         assert "CUDA provider" in engine.reason
     for name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
-        with pytest.raises(EngineError, match=r"provider; install the package 'onnxruntime-gpu'"):
+        with pytest.raises(
+            EngineError, match=r"provider; replace the package 'onnxruntime' by 'onnxruntime-gpu'"
+        ):
             load_engine(path, name)
     monkeypatch.setattr(engines, "choose_engines", lambda machine, file: choices[:1])
     with pytest.raises(EngineError, match="CUDA provider"):
@@ -97,9 +99,9 @@ def test_auto_falls_back_and_says_so_and_a_name_is_an_error(tmp_path, monkeypatc
 
 def test_an_engine_refuses_the_other_kind_of_file(tmp_path):
     path = write_colour_model(tmp_path / "m.onnx")
-    with pytest.raises(UsageError, match=r"m.onnx is no plan; --engine tensorrt runs"):
+    with pytest.raises(UsageError, match=r"m.onnx is not a TensorRT plan"):
         load_engine(path, "tensorrt")
-    with pytest.raises(UsageError, match=r"m.plan is a plan; --engine openvino runs an ONNX file"):
+    with pytest.raises(UsageError, match=r"m.plan is a TensorRT plan; engine 'openvino' runs ONNX files"):
         load_engine(tmp_path / "m.plan", "openvino")
 
 

@@ -26,7 +26,7 @@ def test_sizes(text, expected):
 
 @pytest.mark.parametrize("text", ["", "500", "MB", "-1MB", "1e3MB", "0GB", "10Mb/s", "5 m", "nan GB"])
 def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match="is no size"):
+    with pytest.raises(UsageError, match="is not a valid size"):
         parse_size(text)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -74,8 +75,10 @@ def test_a_service_is_ready_alive_measured_and_finished_by_sigterm(model, camera
             lines.append(json.loads(process.stderr.readline()))
         url = lines[-1]["message"].removeprefix("metrics: ")
         states(manager, "WATCHDOG=1")
-        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
-            scraped = answer.read().decode()
+        scraped = ""
+        while not re.search(r"edgevision_frames_written_total\{[^}]*\} [1-9]", scraped):
+            with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+                scraped = answer.read().decode()
         with urllib.request.urlopen(url.replace("metrics", "healthz"), timeout=LIMIT_S) as answer:
             health = json.loads(answer.read())
         process.send_signal(signal.SIGTERM)

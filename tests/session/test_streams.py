@@ -205,7 +205,7 @@ def test_a_latency_that_cannot_be_held_is_said_so(material, capsys, bound, said)
         main(["run", "--source", "webcam", *arguments])
     lines = capsys.readouterr().err.splitlines()
     assert (ended.value.code or 0) == (0 if said else 2)
-    assert any(line.startswith(said or "error: --max-latency 1us: expected a time") for line in lines)
+    assert any(line.startswith(said or "error: --max-latency 1us: expected a number") for line in lines)
 
 
 @pytest.mark.usefixtures("camera")

@@ -24,7 +24,7 @@ def filled(folder):
 
 def test_an_empty_zoo_is_no_error(folder):
     assert zoo.list_models() == []
-    with pytest.raises(ModelError, match=r"no detection model ships .* --model PATH"):
+    with pytest.raises(ModelError, match=r"no detection model ships .* set `model`"):
         zoo.default_model()
     with pytest.raises(ModelError, match="unknown model 'retinanet'"):
         zoo.find_model("retinanet")
@@ -51,7 +51,7 @@ def test_names_and_paths_are_found(filled, tmp_path):
     ("name", "message"),
     [
         ("retinanet-lite", "unknown model 'retinanet-lite'; did you mean 'retinanet-light'"),
-        ("xyz", "unknown model 'xyz'; 'edgevision models' lists"),
+        ("xyz", "unknown model 'xyz'; list the shipped models with 'edgevision models'"),
         ("mine.onnx", "model file not found: mine.onnx"),
         ("some/folder/model", "model file not found: some/folder/model"),
     ],

@@ -61,7 +61,7 @@ def test_a_missing_plan_or_contract(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="edgevision compile"):
         read_plan_info(plan)
     plan.write_bytes(b"plan")
-    with pytest.raises(ManifestError, match=r"its contract file colours\.engine\.json is missing"):
+    with pytest.raises(ManifestError, match=r"expected its contract beside it in colours\.engine\.json"):
         read_plan_info(plan)
 
 
