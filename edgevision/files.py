@@ -29,7 +29,7 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
     if not os.access(path.parent, os.W_OK):
         raise SinkError(f"no permission to write in {path.parent}; choose another folder for {path.name}")
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"output exists: {path}; choose another name or pass --overwrite")
+        raise OutputExistsError(f"output exists: {path}; choose another name or pass `overwrite`")
 
 
 @contextlib.contextmanager

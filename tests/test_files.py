@@ -53,7 +53,7 @@ def test_existing_output_is_refused_unless_asked(tmp_path):
     target = tmp_path / "out.mp4"
     refuse_existing(target, overwrite=False)
     target.touch()
-    with pytest.raises(OutputExistsError, match=r"out\.mp4.*--overwrite"):
+    with pytest.raises(OutputExistsError, match=r"out\.mp4.*`overwrite`"):
         refuse_existing(target, overwrite=False)
     refuse_existing(target, overwrite=True)
 

@@ -18,7 +18,7 @@ from edgevision.session.spec import StreamSpec, read_streams, unique_names
         ({"record": "r", "keep": "20"}, "'20'"),
         ({"record": "r", "record_on": "car", "pre": "5"}, "'5'"),
         ({"event_pictures": "p"}, "`event_pictures` needs `events`"),
-        ({"max_latency": 150}, "`max_latency` 150: expected a time with its unit"),
+        ({"max_latency": 150}, "`max_latency` 150: expected a number with a unit"),
         ({"max_latency": "0ms"}, "`max_latency` 0ms: expected a time above 0"),
     ],
 )

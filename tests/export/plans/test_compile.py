@@ -230,7 +230,7 @@ def test_a_plan_of_other_things_is_replaced_on_request_only(builds, model, plan,
     compile_model(model, plan, **first)
     assert compile_model(model, plan, **first).is_reused
     assert len(builds) == 1
-    with pytest.raises(OutputExistsError, match=r"colours\.engine; choose another name or pass --overwrite"):
+    with pytest.raises(OutputExistsError, match=r"colours\.engine; choose another name or pass `overwrite`"):
         compile_model(model, plan, **{**first, **changed})
     assert not compile_model(model, plan, **{**first, **changed}, overwrite=True).is_reused
     assert len(builds) == 2

@@ -65,7 +65,7 @@ def test_one_image_for_a_video_is_refused(tmp_path):
 def test_existing_outputs_are_refused_untouched(tmp_path, name):
     path = tmp_path / name
     path.write_text("precious")
-    with pytest.raises(OutputExistsError, match="--overwrite") as caught:
+    with pytest.raises(OutputExistsError, match="`overwrite`") as caught:
         open_sink(str(path), info=IMAGE)
     assert caught.value.exit_code == 2
     assert path.read_text() == "precious"
