@@ -8,7 +8,6 @@ convolutions between them sum the same products in FP32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.engines.base import Tensors, check_inputs, usable_cores
 
@@ -47,7 +47,7 @@ class Simulation:
         return arrays
 
 
-class SimulatedEngine:
+class SimulatedEngine(Closeable):
     """A whole model of the contract, computed as written; see :class:`edgevision.engines.base.Engine`.
 
     Args:
@@ -72,11 +72,3 @@ class SimulatedEngine:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    def __enter__(self) -> SimulatedEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import Manifest, TensorSpec
 from edgevision.errors import EngineError
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
-class Engine(Protocol):
+class Engine(Closeable, Protocol):
     """A loaded model, used as a context manager.
 
     Attributes:
@@ -52,12 +52,6 @@ class Engine(Protocol):
     def close(self) -> None:
         """Releases the engine's resources; it cannot run afterwards."""
         ...
-
-    def __enter__(self) -> Engine: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def describe(engine: Engine) -> str:

@@ -10,13 +10,13 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.errors import EngineError
@@ -73,7 +73,7 @@ def bright_area(image: Image, threshold: int = 128) -> SegmentationMap:
     return SegmentationMap((image.max(axis=2) >= threshold).astype(np.uint8))
 
 
-class FakeEngine:
+class FakeEngine(Closeable):
     """Implements the engine protocol without a model file.
 
     Args:
@@ -138,11 +138,3 @@ class FakeEngine:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> FakeEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.contract.model_file import read_sound_manifest
 from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
@@ -60,7 +60,7 @@ _PROVIDERS: dict[Provider, tuple[tuple[str, dict[str, str]], ...]] = {
 }
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closeable):
     """A model in ONNX Runtime.
 
     On the CPU its threads sleep between operators instead of spinning: spinning threads occupy the cores
@@ -129,14 +129,6 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def installed_providers() -> tuple[str, ...]:

@@ -6,20 +6,20 @@ import os
 import queue
 from collections.abc import Set
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, TensorSpec, check_contract
 from edgevision.contract.model_file import read_sound_manifest
 from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
 from edgevision.errors import EngineError
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Closeable):
     """A model in OpenVINO's CPU plugin, tuned for latency, or with several requests for throughput.
 
     Args:
@@ -72,14 +72,6 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         self._idle = None
-
-    def __enter__(self) -> OpenVinoEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _settings(threads: int, requests: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, UsageError, nearest
 from edgevision.events.records import Event, encode
 from edgevision.video.base import Delivery
@@ -112,7 +113,7 @@ class BrokerAddress:
         )
 
 
-class MqttOutlet:
+class MqttOutlet(Closeable):
     """Publishes events with QoS 1, from a network thread of its own.
 
     ``PREFIX/availability`` is retained: ``online`` while we are connected, ``offline`` after a clean end, and

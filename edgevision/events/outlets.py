@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SinkError
 from edgevision.events.records import Event, encode
 from edgevision.files import LineFile
@@ -14,7 +15,7 @@ from edgevision.video.base import Delivery
 _LOG = logging.getLogger(__name__)
 
 
-class Outlet(Protocol):
+class Outlet(Closeable, Protocol):
     """Takes events and never holds up the run: ``publish`` neither waits nor raises.
 
     Attributes:
@@ -44,7 +45,7 @@ class Outlet(Protocol):
         ...
 
 
-class EventFile:
+class EventFile(Closeable):
     """One event a line. While the disk is full, events are lost and counted; once there is room, it goes on.
 
     Args:

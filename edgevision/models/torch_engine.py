@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.models.backbone import normalise
 from edgevision.models.decode import DetectionDecoder
@@ -17,7 +17,7 @@ from edgevision.models.retinanet import HeadMaps
 from edgevision.types import Detections
 
 
-class TorchEngine:
+class TorchEngine(Closeable):
     """Runs a torch network; satisfies :class:`edgevision.engines.base.Engine`.
 
     Args:
@@ -48,14 +48,6 @@ class TorchEngine:
 
     def close(self) -> None:
         """Nothing to give back: the network belongs to the caller."""
-
-    def __enter__(self) -> TorchEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class TorchDetectorEngine(TorchEngine):

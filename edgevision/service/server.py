@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import ClassVar
 
 import msgspec
@@ -13,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from edgevision import __version__
+from edgevision.closeable import Closeable
 from edgevision.errors import UsageError
 from edgevision.service.health import HealthWatch
 from edgevision.service.metrics import Read, RunCollector
@@ -20,7 +20,7 @@ from edgevision.service.metrics import Read, RunCollector
 DEFAULT_HOST = "127.0.0.1"
 
 
-class MetricsServer:
+class MetricsServer(Closeable):
     """Serves the metrics and the health of a run, on its own threads, until it is closed; a context manager.
 
     Args:
@@ -62,14 +62,6 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> MetricsServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_address(port: int, host: str = DEFAULT_HOST) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from types import TracebackType
 
+from edgevision.closeable import Closeable
 from edgevision.pipeline import RunStatistics
 from edgevision.soak.process import Sample, give_back_now, read_sample
 from edgevision.soak.segments import SegmentSink
@@ -21,7 +22,7 @@ _HOLD_LIMIT_S = 60.0
 """Nothing holds a source for longer, not even a watch that has gone."""
 
 
-class RestingSource:
+class RestingSource(Closeable):
     """Passes a source's frames on, and none while it is held.
 
     A hold begins behind a picture of the declared size: the last picture is what the pipeline goes on holding
@@ -69,13 +70,10 @@ class RestingSource:
         self.go_on()
         self._source.close()
 
-    def __enter__(self) -> RestingSource:
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.go_on()
+        super().__exit__(kind, error, trace)
         self._source.__exit__(kind, error, trace)
 
 

@@ -6,11 +6,11 @@ import contextlib
 import json
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, UsageError
 from edgevision.evaluation.plots import blank_figure, save_figure
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class RunRecords:
+class RunRecords(Closeable):
     """Appends to the records of a run, so that a resumed run continues them.
 
     Args:
@@ -65,12 +65,7 @@ class RunRecords:
     def _unwritable(self, error: OSError) -> SinkError:
         return SinkError(f"cannot write {self._log}: {error.strerror or error}")
 
-    def __enter__(self) -> RunRecords:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         with contextlib.suppress(OSError):  # on a full disk, the line that _line could not write
             self._stream.close()
         if self._events is not None:

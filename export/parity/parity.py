@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import Manifest, Precision
 from edgevision.engines import load_engine
 from edgevision.engines.onnxrt import OnnxRuntimeEngine, installed_providers
@@ -51,7 +52,7 @@ class _Pair:
         self.comparing = Comparing(tolerances_for(precision, same_file))
 
 
-class Parity:
+class Parity(Closeable):
     """The runs of some models, as a context manager.
 
     Args:
@@ -134,10 +135,7 @@ class Parity:
         self._names.append(f"{text} in {run.name}")
         return len(self._runs) - 1
 
-    def __enter__(self) -> Parity:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._opened.close()
 
 

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.engines.base import Engine
@@ -39,7 +39,7 @@ class Run(Protocol):
         ...
 
 
-class EngineRun:
+class EngineRun(Closeable):
     """A model file in an engine, as a context manager.
 
     Two engines are opened with the same settings: one on the file as it is, for the answers, and one on a
@@ -76,12 +76,7 @@ class EngineRun:
         heads = {name: inner[name].astype(np.float32) for name in self.manifest.heads}
         return StageOutputs(inner[self._input].astype(np.float32), heads, answers)
 
-    def __enter__(self) -> EngineRun:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._opened.close()
 
 

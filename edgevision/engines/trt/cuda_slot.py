@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import TensorSpec
 from edgevision.engines.trt.cuda_runtime import check
 from edgevision.errors import EngineError
@@ -52,7 +53,7 @@ class _Buffer:
         return 0 if self.shape is None else math.prod(self.shape) * self.dtype.itemsize
 
 
-class CudaSlot:
+class CudaSlot(Closeable):
     """Buffers and a stream for one request in flight. Not thread-safe: one thread uses it at a time.
 
     A request is: copy the inputs to the device, work, copy the outputs back. The first request of new
@@ -282,9 +283,3 @@ class CudaSlot:
     def _check_open(self) -> None:
         if not self._is_open:
             raise EngineError("the engine is closed; open the model again")
-
-    def __enter__(self) -> CudaSlot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -10,12 +10,12 @@ import os
 import queue
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
@@ -44,7 +44,7 @@ from edgevision.errors import EngineError, EngineMismatchError
 _LANE_TIMEOUT_S = 30.0
 
 
-class TensorRtEngine:
+class TensorRtEngine(Closeable):
     """A plan on this machine's GPU. :meth:`infer` may be called from several threads.
 
     Args:
@@ -175,14 +175,6 @@ class TensorRtEngine:
             self._free = queue.SimpleQueue()
             self._engine = None  # in this order: the runtime must outlive what it loaded
             self._runtime = None
-
-    def __enter__(self) -> TensorRtEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Pending:

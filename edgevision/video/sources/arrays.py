@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
+from edgevision.closeable import Closeable
 from edgevision.types import Frame, Image
 from edgevision.video.base import SourceInfo, SourceReport
 
 
-class ArraySource:
+class ArraySource(Closeable):
     """Yields the given pictures with the given times.
 
     Args:
@@ -63,11 +63,3 @@ class ArraySource:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> ArraySource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgevision.closeable import Closeable
 from edgevision.errors import UsageError
 from edgevision.types import Frame, Image
 from edgevision.units import duration_s
@@ -70,7 +71,7 @@ def split_faults(uri: str) -> tuple[str, Faults]:
     return inner, Faults(**values)
 
 
-class ChaosSource:
+class ChaosSource(Closeable):
     """Passes a source's frames on, with faults put in.
 
     What it does is drawn from a seed and counted in frames, so a run can be repeated; only ``jitter_s`` and
@@ -124,13 +125,10 @@ class ChaosSource:
         done = ", ".join(f"{name} {self._done[name]}" for name in _READERS if self._done[name])
         self.report.notes += [*self._source.report.notes, f"chaos on purpose: {done or 'nothing happened'}"]
 
-    def __enter__(self) -> ChaosSource:
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        super().__exit__(kind, error, trace)
         self._source.__exit__(kind, error, trace)
 
     def _strikes(self, name: str) -> bool:

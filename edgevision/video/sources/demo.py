@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
 import cv2
 import numpy as np
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SourceError, UsageError, nearest
 from edgevision.types import Frame, Image
 from edgevision.video.base import SourceInfo, SourceReport
@@ -55,7 +55,7 @@ _MOST_ROUNDS = 100_000
 _BLUR = 32  # How much coarser the backdrop is than the photograph.
 
 
-class DemoSource:
+class DemoSource(Closeable):
     """Pans and zooms over scikit-image's astronaut, cat and motorcycle, the same on every machine.
 
     The photographs have an equal share of the time each, parted by hard cuts, so that every frame shows
@@ -137,14 +137,6 @@ class DemoSource:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> DemoSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _backdrop(photo: Image) -> Image:

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SourceError
 from edgevision.types import Frame
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
@@ -25,7 +25,7 @@ _TEXT_ART = frozenset(
 )  # FFmpeg would draw any .txt or .bin as a terminal
 
 
-class FileSource:
+class FileSource(Closeable):
     """A video file, read once from start to end.
 
     Times are the file's own (a variable frame rate is kept), the display matrix of phones is applied,
@@ -87,14 +87,6 @@ class FileSource:
         with self._lock:
             self._closed = True
             self._container.close()
-
-    def __enter__(self) -> FileSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _decode(self) -> Iterator[Frame]:
         decoder = self._decoder

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SourceError
 from edgevision.types import Frame, Image
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
@@ -57,7 +57,7 @@ def _on_paper(image: np.ndarray) -> Image:
     return ((colour * alpha + _PAPER * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-class ImagesSource:
+class ImagesSource(Closeable):
     """Images in the given order; each frame carries its own size and its own file's name.
 
     One image that cannot be read is an error; among several it is skipped, counted and noted.
@@ -107,11 +107,3 @@ class ImagesSource:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> ImagesSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

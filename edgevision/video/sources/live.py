@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
+from edgevision.closeable import Closeable
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.types import Frame
 from edgevision.video.base import Connection, ConnectionState, FailReason, SourceInfo, SourceReport
@@ -56,7 +57,7 @@ class Backoff:
             wait_s = min(wait_s * self.factor, self.longest_s)
 
 
-class LiveSource:
+class LiveSource(Closeable):
     """Reads a feed, and connects a new one when it is lost: silent, frozen, or broken off.
 
     Each loss, and each attempt to come back with what became of it, is one line in the log. Frames are
@@ -148,13 +149,10 @@ class LiveSource:
                 f"the picture changed its size {times}; it ended as {self._size[0]}x{self._size[1]}"
             )
 
-    def __enter__(self) -> LiveSource:
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        super().__exit__(kind, error, trace)
         if self._feed is not None:
             self._feed.abandon(_CLOSE_S)
 
