@@ -1,4 +1,4 @@
-"""The threads that feed the engines: frames of all streams, in batches, in turn."""
+"""The threads that feed the engines: frames of all streams, in batches, the streams in rotation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from edgevision.pipeline.queue import Policy, QueueEnded
 from edgevision.pipeline.statistics import EngineStatistics, Stage
 from edgevision.pipeline.stream import Answered, Prepared
 
-Turn = list[tuple[Lane, Prepared]]
+LaneFrame = tuple[Lane, Prepared]
+"""A prepared frame, and the stream that it is of."""
 
 
 class EngineMeter:
-    """What one engine did; for any thread."""
+    """Counts and times the calls of one engine; for any thread."""
 
-    def __init__(self, detector: Model) -> None:
-        self._detector = detector
+    def __init__(self, model: Model) -> None:
+        self._model = model
         self._frames = 0
         self._times = TimeHistogram()
         self._lock = threading.Lock()
@@ -37,8 +38,8 @@ class EngineMeter:
     def figures(self) -> EngineStatistics:
         call = self._times.figures()
         return EngineStatistics(
-            model=self._detector.manifest.name,
-            engine=describe(self._detector.engine),
+            model=self._model.manifest.name,
+            engine=describe(self._model.engine),
             calls=call.count,
             frames=self._frames,
             call=call,
@@ -46,7 +47,7 @@ class EngineMeter:
 
 
 class InOrder:
-    """Does what several threads have finished in the order in which it was begun; nobody waits."""
+    """Delivers what several threads have finished in the order in which it was begun; no thread waits."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -70,27 +71,27 @@ class InOrder:
 class Inference:
     """Runs until every stream has ended, or a model fails: then all of them end with its error.
 
-    Recordings have as many requests in flight as the engines take, for there only the number of frames a
-    second counts. As soon as one stream is live it is one request, of the newest frames.
+    Recordings have as many requests in flight as the engines take, because only the number of
+    frames a second counts there. With a live stream there is one request at a time, of the newest frames.
 
     Attributes:
-        requests: threads that shall call :meth:`run`.
+        requests: number of threads that call :meth:`run`.
 
     Args:
         intake: where the frames wait.
         lanes: the streams, in the order of the intake's slots.
-        models: the main detectors, and the fallback's where there is one.
+        model_sets: the main models, and the fallback where there is one.
     """
 
     def __init__(
-        self, intake: Intake[Prepared], lanes: Sequence[Lane], models: Sequence[Sequence[Model]]
+        self, intake: Intake[Prepared], lanes: Sequence[Lane], model_sets: Sequence[Sequence[Model]]
     ) -> None:
-        self._intake, self._lanes, self._models = intake, lanes, models
-        self._meters = [[EngineMeter(detector) for detector in detectors] for detectors in models]
+        self._intake, self._lanes, self._model_sets = intake, lanes, model_sets
+        self._meters = [[EngineMeter(model) for model in models] for models in model_sets]
         self._in_order = InOrder()
         self.requests = 1
         if all(lane.policy is Policy.WAIT for lane in lanes):
-            self.requests = common_requests(models)
+            self.requests = common_requests(model_sets)
         self._running = self.requests
         self._lock = threading.Lock()
 
@@ -99,11 +100,11 @@ class Inference:
         try:
             while True:
                 taken = self._intake.take()
-                answers: list[Callable[[], None]] = []
+                deliveries: list[Callable[[], None]] = []
                 try:
-                    self._answer(taken, answers)
+                    self._answer(taken, deliveries)
                 finally:
-                    self._in_order.finish(taken.number, functools.partial(_call_all, answers))
+                    self._in_order.finish(taken.number, functools.partial(_call_all, deliveries))
         except QueueEnded:
             pass
         except Exception as error:
@@ -117,44 +118,44 @@ class Inference:
                 for lane in self._lanes:
                     lane.answered_all()
 
-    def _answer(self, taken: Taken[Prepared], answers: list[Callable[[], None]]) -> None:
-        """Runs the models; what is to be told of it is added to ``answers``."""
+    def _answer(self, taken: Taken[Prepared], deliveries: list[Callable[[], None]]) -> None:
+        """Runs the models, and adds to ``deliveries`` what hands their outputs to the streams."""
         taken_ns = time.perf_counter_ns()
-        turn = [(self._lanes[stream], prepared) for stream, prepared in taken.items]
-        for model in dict.fromkeys(prepared.model for _, prepared in turn):
-            of_model = [pair for pair in turn if pair[1].model == model]
-            answers.append(self._infer(of_model, model, taken_ns))
-        answers += [self._lanes[stream].answered_all for stream in taken.ended]
+        frames = [(self._lanes[stream], prepared) for stream, prepared in taken.items]
+        for model_set in dict.fromkeys(prepared.model_set for _, prepared in frames):
+            of_set = [frame for frame in frames if frame[1].model_set == model_set]
+            deliveries.append(self._infer(of_set, model_set, taken_ns))
+        deliveries += [self._lanes[stream].answered_all for stream in taken.ended]
 
-    def _infer(self, turn: Turn, model: int, taken_ns: int) -> Callable[[], None]:
+    def _infer(self, frames: Sequence[LaneFrame], model_set: int, taken_ns: int) -> Callable[[], None]:
         start_ns = time.perf_counter_ns()
         outputs = []
         try:
-            for position, detector in enumerate(self._models[model]):
-                parts = [prepared.batches[position] for _, prepared in turn]
-                joined = detector.join(parts)
+            for position, model in enumerate(self._model_sets[model_set]):
+                parts = [prepared.batches[position] for _, prepared in frames]
+                joined = model.join(parts)
                 call_ns = time.perf_counter_ns()
-                found = detector.infer(joined)
-                self._meters[model][position].add(len(parts), time.perf_counter_ns() - call_ns)
-                outputs.append(detector.split(joined, parts, found))
+                found = model.infer(joined)
+                self._meters[model_set][position].add(len(parts), time.perf_counter_ns() - call_ns)
+                outputs.append(model.split(joined, parts, found))
         except Exception:
-            for lane, _ in turn:
+            for lane, _ in frames:
                 lane.ledger.fail()
             raise
         elapsed_ns = time.perf_counter_ns() - start_ns
 
-        def tell() -> None:
-            for i, (lane, prepared) in enumerate(turn):
+        def deliver() -> None:
+            for i, (lane, prepared) in enumerate(frames):
                 lane.clock.add(Stage.INFERENCE, elapsed_ns)
-                lane.answered(Answered(prepared, tuple(parts[i] for parts in outputs), taken_ns), len(turn))
+                lane.answered(Answered(prepared, tuple(parts[i] for parts in outputs), taken_ns), len(frames))
 
-        return tell
+        return deliver
 
     def figures(self) -> tuple[EngineStatistics, ...]:
         """Each engine now."""
         return tuple(meter.figures() for meter in itertools.chain.from_iterable(self._meters))
 
 
-def _call_all(answers: Sequence[Callable[[], None]]) -> None:
-    for answer in answers:
-        answer()
+def _call_all(deliveries: Sequence[Callable[[], None]]) -> None:
+    for deliver in deliveries:
+        deliver()

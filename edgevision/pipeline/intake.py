@@ -1,14 +1,13 @@
-"""Where prepared frames of several streams wait for one engine."""
+"""Where prepared frames of several streams wait for the engines."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from edgevision.pipeline.queue import Policy, QueueEnded
+from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
 
 T = TypeVar("T")
 
@@ -21,31 +20,31 @@ class Slot(Generic[T]):
         policy: what :meth:`Intake.put` does when ``capacity`` frames wait.
         capacity: frames that may wait.
         depth: frames of this stream that may be under way behind the intake at a time.
-        admit: asked about the frame that is next; False skips it.
-        skipped: told of each frame that was skipped.
+        admit: called with the frame that is next; False skips it.
+        on_skip: called with each frame that was skipped.
         limit: frames to take in all; None for no limit.
+        under_way: frames that are behind the intake now.
+        end_reported: True once :meth:`Intake.take` has given the end of this stream.
     """
 
     policy: Policy
     capacity: int
     depth: int
     admit: Callable[[T], bool] = lambda item: True
-    skipped: Callable[[T], None] = lambda item: None
+    on_skip: Callable[[T], None] = lambda item: None
     limit: int | None = None
-    items: deque[T] = field(default_factory=deque)
     under_way: int = 0
-    ended: bool = False
-    told: bool = False
+    end_reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Taken(Generic[T]):
-    """What the engine gets next.
+    """What the engines get next.
 
     Attributes:
         number: counts from 0, in the order in which things were taken.
         items: at most one frame of each stream, with the stream's number.
-        ended: streams of which nothing more will come; each is told once.
+        ended: streams of which nothing more will come; each is given once.
     """
 
     number: int
@@ -54,14 +53,17 @@ class Taken(Generic[T]):
 
 
 class Intake(Generic[T]):
-    """Hands the engine whatever is ready, a frame of each stream at the most, in turn.
+    """Hands the engines whatever is ready, at most one frame of each stream, the streams in rotation.
 
     A stream whose outputs lag has ``depth`` frames under way and is passed over until one is done: the
-    engine never waits for a stream, and no stream waits for another one's outputs.
+    engines never wait for a stream, and no stream waits for another one's outputs.
 
     Args:
         slots: one for each stream.
         max_batch: frames to hand out at once.
+
+    Raises:
+        ValueError: ``max_batch`` is below 1.
     """
 
     def __init__(self, slots: Sequence[Slot[T]], max_batch: int) -> None:
@@ -71,63 +73,48 @@ class Intake(Generic[T]):
         self._max_batch = max_batch
         self._first = self._number = 0
         self._changed = threading.Condition()
+        self._queues: list[BoundedQueue[T]] = [
+            BoundedQueue(slot.capacity, slot.policy, changed=self._changed) for slot in slots
+        ]
 
     def waiting(self, stream: int) -> int:
         """Frames of a stream that wait."""
-        return len(self._slots[stream].items)
+        return len(self._queues[stream])
 
     def put(self, stream: int, item: T) -> T | None:
-        """Adds a frame; waits for room under :attr:`Policy.WAIT`.
-
-        Returns:
-            The frame that had to make room under :attr:`Policy.KEEP_NEWEST`, else None.
-
-        Raises:
-            QueueEnded: the stream has ended, before or while this waited.
-        """
-        slot = self._slots[stream]
-        with self._changed:
-            displaced = None
-            if slot.policy is Policy.WAIT:
-                self._changed.wait_for(lambda: slot.ended or len(slot.items) < slot.capacity)
-            elif len(slot.items) >= slot.capacity and not slot.ended:
-                displaced = slot.items.popleft()
-            if slot.ended:
-                raise QueueEnded
-            slot.items.append(item)
-            self._changed.notify_all()
-            return displaced
+        """Adds a frame of a stream; see :meth:`~edgevision.pipeline.queue.BoundedQueue.put`."""
+        return self._queues[stream].put(item)
 
     def take(self) -> Taken[T]:
-        """What the engine runs next; waits until there is something to tell. From any number of threads.
+        """What the engines run next; waits until there is a frame or an end. From any number of threads.
 
         Raises:
-            QueueEnded: every stream has ended, and all was told.
+            QueueEnded: every stream has ended, and every end was given.
         """
         with self._changed:
             while True:
                 taken = Taken(self._number, self._collect(), self._newly_ended())
                 if taken.items or taken.ended:
                     self._number += 1
-                    self._changed.notify_all()  # there is room again
                     return taken
-                if all(slot.told for slot in self._slots):
+                if all(slot.end_reported for slot in self._slots):
                     raise QueueEnded
                 self._changed.wait()
 
     def _collect(self) -> list[tuple[int, T]]:
         found: list[tuple[int, T]] = []
-        for turn in range(len(self._slots)):
-            stream = (self._first + turn) % len(self._slots)
-            slot = self._slots[stream]
-            while slot.items and slot.under_way < slot.depth and slot.limit != 0:
-                item = slot.items.popleft()
+        for step in range(len(self._slots)):
+            stream = (self._first + step) % len(self._slots)
+            slot, queue = self._slots[stream], self._queues[stream]
+            while len(queue) > 0 and slot.under_way < slot.depth and slot.limit != 0:
+                item = queue.get()  # at once, for this thread holds the lock and something is there
                 if slot.admit(item):
                     found.append((stream, item))
                     slot.under_way += 1
-                    slot.limit = slot.limit and slot.limit - 1
+                    if slot.limit is not None:
+                        slot.limit -= 1
                     break
-                slot.skipped(item)
+                slot.on_skip(item)
             if len(found) == self._max_batch:
                 break
         if found:
@@ -136,10 +123,13 @@ class Intake(Generic[T]):
 
     def _newly_ended(self) -> list[int]:
         ended = []
-        for stream, slot in enumerate(self._slots):
-            if not slot.told and (slot.limit == 0 or (slot.ended and not slot.items)):
-                slot.told = True
+        for stream, (slot, queue) in enumerate(zip(self._slots, self._queues, strict=True)):
+            is_over = slot.limit == 0 or (queue.has_ended and len(queue) == 0)
+            if is_over and not slot.end_reported:
+                slot.end_reported = True
                 ended.append(stream)
+        if ended:
+            self._changed.notify_all()  # another thread that takes may have nothing left to wait for
         return ended
 
     def done(self, stream: int, depth: int) -> None:
@@ -152,16 +142,8 @@ class Intake(Generic[T]):
 
     def finish(self, stream: int) -> None:
         """Nothing more comes; what waits is still handed out."""
-        with self._changed:
-            self._slots[stream].ended = True
-            self._changed.notify_all()
+        self._queues[stream].finish()
 
     def abort(self, stream: int) -> list[T]:
         """Nothing more goes in or out; returns what waited."""
-        with self._changed:
-            slot = self._slots[stream]
-            slot.ended = True
-            left = list(slot.items)
-            slot.items.clear()
-            self._changed.notify_all()
-            return left
+        return self._queues[stream].abort()

@@ -31,7 +31,7 @@ class Lane:
     Args:
         stream: what to run.
         number: its place in the intake.
-        models: the main detectors, and the fallback's where there is one.
+        model_sets: the main models, and the fallback where there is one.
 
     Attributes:
         ledger, clock, latency, tally, rate, written, time_s, last_latency_ms: what is counted; see
@@ -40,15 +40,15 @@ class Lane:
         stopped: why it ended early, else None.
     """
 
-    def __init__(self, stream: Stream, number: int, models: Sequence[Sequence[Model]]) -> None:
-        self.stream, self.number, self.models = stream, number, models
+    def __init__(self, stream: Stream, number: int, model_sets: Sequence[Sequence[Model]]) -> None:
+        self.stream, self.number, self.model_sets = stream, number, model_sets
         self.name = stream.name or stream.source.info.name
         self.policy = stream.policy or (Policy.KEEP_NEWEST if stream.source.info.is_live else Policy.WAIT)
         keeps_newest = self.policy is Policy.KEEP_NEWEST
         self.controller: LatencyController | None = None
         if stream.max_latency_ms is not None:
-            self.controller = LatencyController(stream.max_latency_ms, has_fallback=len(models) > 1)
-        self._depth = PACES[0].depth if keeps_newest else _FILE_DEPTH + common_requests(models)
+            self.controller = LatencyController(stream.max_latency_ms, has_fallback=len(model_sets) > 1)
+        self._depth = PACES[0].depth if keeps_newest else _FILE_DEPTH + common_requests(model_sets)
         capacity = 1 if keeps_newest else _FILE_QUEUE
         self.slot: Slot[Prepared] = Slot(
             self.policy, capacity, self._depth, self._admit, self._skip, stream.max_frames
@@ -99,8 +99,8 @@ class Lane:
     def drop(self, prepared: Prepared, reason: DropReason) -> None:
         """Counts a frame that does not reach the engines, and gives its memory back."""
         self.ledger.drop(reason)
-        for detector, batch in zip(self.models[prepared.model], prepared.batches, strict=True):
-            detector.discard(batch)
+        for model, batch in zip(self.model_sets[prepared.model_set], prepared.batches, strict=True):
+            model.discard(batch)
 
     def _admit(self, prepared: Prepared) -> bool:
         return self.controller is None or self.controller.admit(prepared.captured_ns)
@@ -124,7 +124,7 @@ class Lane:
     def done(self, drawn: Drawn) -> None:
         """A frame has left the sinks, or was given up behind the engine."""
         if self.controller is not None:
-            self.controller.rendered(drawn.captured_ns, drawn.taken_ns, drawn.model)
+            self.controller.rendered(drawn.captured_ns, drawn.taken_ns, drawn.model_set)
         self.release()
 
     def release(self) -> None:
@@ -132,9 +132,9 @@ class Lane:
         self.intake.done(self.number, self._depth if self.controller is None else self.controller.depth)
 
 
-def common_requests(models: Sequence[Sequence[Model]]) -> int:
+def common_requests(model_sets: Sequence[Sequence[Model]]) -> int:
     """Requests that every one of the engines can have in flight."""
-    return min(detector.engine.requests for detectors in models for detector in detectors)
+    return min(model.engine.requests for models in model_sets for model in models)
 
 
 def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistics:
@@ -147,15 +147,15 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
     """
     source, sinks = lane.stream.source, lane.stream.sinks
     report, connection = source.report, source.report.connection
-    detectors = [detector for model in lane.models for detector in model]
-    notes = [note for detector in detectors for note in detector.notes]
+    models = [model for models in lane.model_sets for model in models]
+    notes = [note for model in models for note in model.notes]
     notes += report.notes + [note for sink in sinks for note in sink.notes]
     return StreamStatistics(
         name=lane.name,
         source=source.info.name,
         is_live=source.info.is_live,
         state=_state(lane, over),
-        models={detector.manifest.name: describe(detector.engine) for detector in detectors},
+        models={model.manifest.name: describe(model.engine) for model in models},
         frames=lane.ledger.entry(),
         written=lane.written,
         skipped=report.skipped,

@@ -19,17 +19,17 @@ class Pace:
 
     Attributes:
         depth: frames between model and outputs at a time.
-        rest: how long to wait after a frame, as a multiple of the time that frames took of late; a second at
-            the most.
+        pause: how long to wait after a frame, as a multiple of the time that the last frames took; at most a
+            second.
     """
 
     depth: int
-    rest: float = 0.0
+    pause: float = 0.0
 
 
-PACES = (Pace(3), Pace(2), Pace(1), Pace(1, rest=1.0), Pace(1, rest=3.0))
+PACES = (Pace(3), Pace(2), Pace(1), Pace(1, pause=1.0), Pace(1, pause=3.0))
 """The levels of skipping. Three frames overlap inference, drawing and encoding. One is alone, so nothing
-queues behind it. A rest leaves the machine to other streams and programs."""
+queues behind it. A pause leaves the machine to other streams and programs."""
 
 MAIN, FALLBACK = 0, 1
 
@@ -38,14 +38,14 @@ _TOLERATED = 2  # frames over the bound in a window; a hiccup is no reason to ch
 _COMFORT = 0.7  # of the bound: below it there is room for more
 _HOLD_S, _LONGEST_HOLD_S = 2.0, 300.0
 _PROBATION_S = 5.0
-_LONGEST_REST_S = 1.0  # a stream on a machine that is far too slow still gives a sign of life
+_LONGEST_PAUSE_S = 1.0  # a stream on a machine that is far too slow still gives a sign of life
 
 
 class LatencyController:
     """Climbs a ladder while frames come late, and steps down once they have long been early.
 
-    The rungs are :data:`PACES` with the main model, then the same with the fallback. Apart from that a
-    frame that cannot make it any more, by its age and by what frames took of late, is skipped at any rung:
+    The rungs are :data:`PACES` with the main model, then the same with the fallback. On every
+    rung, a frame that would come too late, by its age and by the time that the last frames took, is skipped:
     the next one is younger.
 
     Stepping down needs latencies below 70 % of the bound for a while. A step down that has to be taken back
@@ -72,14 +72,14 @@ class LatencyController:
         self._rung = self._highest = 0
         self._latencies_ms: deque[float] = deque(maxlen=_WINDOW)
         self._service_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._changed_ns = self._admitted_ns = self._rested_ns = clock_ns()
+        self._changed_ns = self._admitted_ns = self._pause_end_ns = clock_ns()
         self._stepped_down_ns: int | None = None
         self._hold_s = _HOLD_S
         self._skipped = self._exceeded = self._fallback_frames = self._switches = 0
 
     @property
-    def model(self) -> int:
-        """:data:`MAIN` or :data:`FALLBACK`: what the next frame is prepared for."""
+    def model_set(self) -> int:
+        """:data:`MAIN` or :data:`FALLBACK`: the models that the next frame is prepared for."""
         return self._rung // len(PACES)
 
     @property
@@ -91,7 +91,7 @@ class LatencyController:
         """Whether the engine takes a frame that was captured then; one that it does not is skipped."""
         with self._lock:
             now_ns = self._clock_ns()
-            if now_ns < self._rested_ns or self._comes_too_late(now_ns, captured_ns):
+            if now_ns < self._pause_end_ns or self._comes_too_late(now_ns, captured_ns):
                 self._skipped += 1
                 return False
             self._admitted_ns = now_ns
@@ -102,27 +102,29 @@ class LatencyController:
             return False  # nothing is known, or it is time to learn something new
         expected_ms = statistics.median(self._service_ms)
         age_ms = (now_ns - captured_ns) / 1e6
-        # Where even a new frame comes late, skipping helps nobody.
+        # Where even a new frame comes late, skipping does not help.
         return expected_ms <= self._bound_ms < age_ms + expected_ms
 
-    def rendered(self, captured_ns: int, taken_ns: int, model: int) -> None:
-        """A frame is through: when it was captured, when the engine took it, and which model answered."""
+    def rendered(self, captured_ns: int, taken_ns: int, model_set: int) -> None:
+        """A frame is through: when it was captured, when the engine took it, and which models answered."""
         with self._lock:
             now_ns = self._clock_ns()
             latency_ms, service_ms = (now_ns - captured_ns) / 1e6, (now_ns - taken_ns) / 1e6
-            self._exceeded += latency_ms > self._bound_ms
-            self._fallback_frames += model == FALLBACK
-            if model != self.model:
-                return  # it was on its way when the model changed, and tells nothing of the new one
+            if latency_ms > self._bound_ms:
+                self._exceeded += 1
+            if model_set == FALLBACK:
+                self._fallback_frames += 1
+            if model_set != self.model_set:
+                return  # it was on its way when the model changed, and says nothing about the new one
             self._latencies_ms.append(latency_ms)
             self._service_ms.append(service_ms)
-            self._rested_ns = now_ns + round(self._rest_s() * 1e9)
+            self._pause_end_ns = now_ns + round(self._pause_s() * 1e9)
             self._decide(now_ns)
 
-    def _rest_s(self) -> float:
+    def _pause_s(self) -> float:
         # By the median, or one frame that took long would silence the stream for long.
-        rest_s = PACES[self._rung % len(PACES)].rest * statistics.median(self._service_ms) / 1e3
-        return min(rest_s, _LONGEST_REST_S)
+        pause_s = PACES[self._rung % len(PACES)].pause * statistics.median(self._service_ms) / 1e3
+        return min(pause_s, _LONGEST_PAUSE_S)
 
     def _decide(self, now_ns: int) -> None:
         late = sum(latency_ms > self._bound_ms for latency_ms in self._latencies_ms)
@@ -148,12 +150,12 @@ class LatencyController:
             self._change(self._rung + 1, now_ns)
 
     def _change(self, rung: int, now_ns: int) -> None:
-        before = self.model
+        before = self.model_set
         self._rung = rung
         self._highest = max(self._highest, rung)
         self._changed_ns = now_ns
         self._latencies_ms.clear()
-        if self.model != before:
+        if self.model_set != before:
             self._switches += 1
             self._service_ms.clear()
 
@@ -165,7 +167,7 @@ class LatencyController:
                 highest_level=min(self._highest, len(PACES) - 1),
                 skipped=self._skipped,
                 exceeded=self._exceeded,
-                on_fallback=self.model == FALLBACK,
+                on_fallback=self.model_set == FALLBACK,
                 fallback_frames=self._fallback_frames,
                 switches=self._switches,
             )

@@ -36,19 +36,31 @@ class BoundedQueue(Generic[T]):
     Args:
         capacity: items that may wait.
         policy: what :meth:`put` does when that many wait.
+        changed: notified of every change; several queues that one thread waits for share it. It must be
+            re-entrant, as it is by default.
+
+    Raises:
+        ValueError: there is no room for one item.
     """
 
-    def __init__(self, capacity: int, policy: Policy = Policy.WAIT) -> None:
+    def __init__(
+        self, capacity: int, policy: Policy = Policy.WAIT, *, changed: threading.Condition | None = None
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be 1 or more; found {capacity}")
         self._capacity = capacity
         self._policy = policy
         self._items: deque[T] = deque()
         self._ended = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition() if changed is None else changed
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more goes in; something may still wait."""
+        return self._ended
 
     def put(self, item: T) -> T | None:
         """Adds ``item``; waits for room under :attr:`Policy.WAIT`.

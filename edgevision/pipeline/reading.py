@@ -20,7 +20,7 @@ def capture(lane: Lane) -> None:
     source = lane.stream.source
     try:
         frames = iter(source)
-        for _ in _turns(lane):
+        for _ in _frame_count(lane):
             start_ns = time.perf_counter_ns()
             frame = next(frames, None)
             captured_ns = time.perf_counter_ns()
@@ -44,7 +44,7 @@ def capture(lane: Lane) -> None:
             source.close()
 
 
-def _turns(lane: Lane) -> Iterable[int]:
+def _frame_count(lane: Lane) -> Iterable[int]:
     # A live source goes on delivering until enough frames are inferred, for some are dropped.
     if lane.policy is Policy.KEEP_NEWEST or lane.stream.max_frames is None:
         return itertools.count()
@@ -73,7 +73,7 @@ def prepare(lane: Lane) -> None:
 
 
 def _letterbox(lane: Lane, captured: Captured) -> Prepared:
-    model = MAIN if lane.controller is None else lane.controller.model
+    model_set = MAIN if lane.controller is None else lane.controller.model_set
     with lane.clock.measure(Stage.PREPROCESS):
-        batches = tuple(detector.prepare([captured.frame.image]) for detector in lane.models[model])
-    return Prepared(captured.frame, captured.captured_ns, model, batches)
+        batches = tuple(model.prepare([captured.frame.image]) for model in lane.model_sets[model_set])
+    return Prepared(captured.frame, captured.captured_ns, model_set, batches)

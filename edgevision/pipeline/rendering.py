@@ -25,7 +25,7 @@ class Rendering:
 
     Args:
         lane: the stream.
-        shown: where frames and the end are told to the main thread.
+        shown: passes frames, and the end, to the main thread.
     """
 
     def __init__(self, lane: Lane, shown: Shown) -> None:
@@ -66,18 +66,16 @@ class Rendering:
                 image = render(result, stream.overlays, self._status)
                 if scene is not None and scene.layout is not None and result.zones is not None:
                     draw_zones(image, scene.layout, result.zones)
-        return Drawn(result, image, prepared.captured_ns, answered.taken_ns, prepared.model)
+        return Drawn(result, image, prepared.captured_ns, answered.taken_ns, prepared.model_set)
 
     def _results(self, answered: Answered) -> tuple[Result, ...]:
         lane, prepared = self.lane, answered.prepared
-        detectors = lane.models[prepared.model]
+        models = lane.model_sets[prepared.model_set]
         try:
             with lane.clock.measure(Stage.POSTPROCESS):
                 results = tuple(
-                    detector.finish(batch, outputs)[0]
-                    for detector, batch, outputs in zip(
-                        detectors, prepared.batches, answered.outputs, strict=True
-                    )
+                    model.finish(batch, outputs)[0]
+                    for model, batch, outputs in zip(models, prepared.batches, answered.outputs, strict=True)
                 )
         except Exception:
             lane.ledger.fail()
@@ -139,12 +137,12 @@ class Rendering:
 
     @property
     def is_watched(self) -> bool:
-        """There is a screen, and nobody closed it."""
+        """There is a screen, and it is open."""
         return bool(self._screens) and not self.is_closed
 
     @property
     def is_closed(self) -> bool:
-        """Somebody closed a window."""
+        """A window was closed by its viewer."""
         return any(sink.closed for sink in self.lane.stream.sinks)
 
     def refresh(self) -> None:

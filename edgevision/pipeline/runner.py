@@ -36,28 +36,28 @@ OnStatistics = Callable[[RunStatistics], None]
 
 
 class Pipeline:
-    """Runs streams until each has ended; what befalls one does not touch the others.
+    """Runs streams until each has ended; an error in one does not touch the others.
 
     Args:
         streams: at least one; their names differ.
-        detectors: every one runs on every frame.
-        fallback: in place of ``detectors``, with the same classes, for streams that hold a latency.
+        models: every one runs on every frame.
+        fallback: in place of ``models``, with the same classes, for streams that hold a latency.
         max_batch: frames that an engine gets at once; at most one of each stream.
 
     Raises:
-        ValueError: there is no stream, two have one name, or a stream has overlays for other detectors.
+        ValueError: there is no stream, two have one name, or a stream has overlays for other models.
     """
 
     def __init__(
         self,
         streams: Sequence[Stream],
-        detectors: Sequence[Model],
+        models: Sequence[Model],
         *,
         fallback: Sequence[Model] = (),
         max_batch: int = 8,
     ) -> None:
-        models = (detectors, fallback) if fallback else (detectors,)
-        self._lanes = [Lane(stream, number, models) for number, stream in enumerate(streams)]
+        model_sets = (models, fallback) if fallback else (models,)
+        self._lanes = [Lane(stream, number, model_sets) for number, stream in enumerate(streams)]
         names = [lane.name for lane in self._lanes]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a run needs streams with a name each; found {', '.join(names) or 'none'}")
@@ -67,7 +67,7 @@ class Pipeline:
         # Not SimpleQueue: before Python 3.13 its get waits for ever where a signal uses up the timeout.
         self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
-        self._inference = Inference(intake, self._lanes, models)
+        self._inference = Inference(intake, self._lanes, model_sets)
         self._start: float | None = None
         self._seconds: dict[Lane, float] = {}
         self._run_seconds: float | None = None
@@ -98,7 +98,7 @@ class Pipeline:
         except BaseException:
             for lane in self._lanes:
                 lane.abandon()
-                self._let_go(lane)
+                self._release_source(lane)
             raise
         finally:
             self._join(threads)
@@ -133,7 +133,7 @@ class Pipeline:
     def _watch(self, stop: StopRequest, on_statistics: OnStatistics | None) -> None:
         """Shows what has a screen, and looks for reasons to end, until every stream is over."""
         running = dict.fromkeys(self._renderings)
-        held: list[Rendering] = []  # single pictures that somebody looks at
+        held: list[Rendering] = []  # single pictures that stay in their window
         next_progress = 0.0
         next_collection = time.perf_counter() + _COLLECT_S
         while running or held:
@@ -151,7 +151,7 @@ class Pipeline:
                 else:
                     del running[rendering]
                     self._notice_end(rendering, stop)
-                    held += self._over(rendering)
+                    held += self._stream_over(rendering)
             now = time.perf_counter()
             if now >= next_collection:
                 next_collection = now + _COLLECT_S
@@ -166,17 +166,17 @@ class Pipeline:
         if reason is not None and lane.stopped is None:
             lane.end(reason)
 
-    def _over(self, rendering: Rendering) -> list[Rendering]:
+    def _stream_over(self, rendering: Rendering) -> list[Rendering]:
         """A stream's other outputs are closed: its screen goes too, unless it holds a single picture."""
         lane = rendering.lane
         self._seconds[lane] = self._elapsed()
-        self._let_go(lane)
+        self._release_source(lane)
         if lane.stream.source.info.is_image and rendering.is_watched and not (lane.error or lane.stopped):
             return [rendering]
         rendering.close_screens()
         return []
 
-    def _let_go(self, lane: Lane) -> None:
+    def _release_source(self, lane: Lane) -> None:
         """A live source would go on waiting for its camera, or trying to bring it back."""
         if lane.stream.source.info.is_live:
             with contextlib.suppress(Exception):  # it may be gone already
@@ -203,7 +203,7 @@ class Pipeline:
 
 def run_stream(
     stream: Stream,
-    detectors: Sequence[Model],
+    models: Sequence[Model],
     *,
     stop: StopRequest | None = None,
     on_statistics: OnStatistics | None = None,
@@ -213,7 +213,7 @@ def run_stream(
     Raises:
         SourceError, EngineError, SinkError: what ended it; the frames before are in the outputs.
     """
-    pipeline = Pipeline([stream], detectors)
+    pipeline = Pipeline([stream], models)
     statistics = pipeline.run(stop, on_statistics)
     for error in pipeline.errors.values():
         raise error

@@ -1,4 +1,4 @@
-"""What a run is told of one stream, and what its frames look like between the stages."""
+"""One stream of a run, and its frames between the stages."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Prepared:
     """A frame in the form that the models take.
 
     Attributes:
-        model: which set of models it is prepared for, main or fallback.
-        batches: one for each detector of the set, each of one frame.
+        model_set: which models it is prepared for, :data:`~edgevision.pipeline.latency.MAIN` or ``FALLBACK``.
+        batches: one for each model of the set, each of one frame.
     """
 
     frame: Frame
     captured_ns: int
-    model: int
+    model_set: int
     batches: tuple[Batch, ...]
 
 
@@ -74,7 +74,7 @@ class Answered:
     """A frame with what the engines gave.
 
     Attributes:
-        outputs: one for each detector of the set.
+        outputs: one for each model of the set.
         taken_ns: when the engine took it.
     """
 
@@ -85,13 +85,21 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A frame ready for the sinks."""
+    """A frame ready for the sinks.
+
+    Attributes:
+        result: what the models found.
+        image: the frame's image with overlays drawn on it.
+        captured_ns: when the source delivered it.
+        taken_ns: when the engine took it.
+        model_set: which models answered.
+    """
 
     result: FrameResult
     image: Image
     captured_ns: int
     taken_ns: int
-    model: int
+    model_set: int
 
 
 @dataclass(slots=True)

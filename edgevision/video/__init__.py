@@ -13,6 +13,7 @@ from edgevision.video.base import (
     SourceInfo,
     SourceReport,
 )
+from edgevision.video.sinks.memory import ListSink
 from edgevision.video.sinks.open import open_sink
 from edgevision.video.sources.open import expand_sources, is_local, open_source
 
@@ -20,6 +21,7 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "FailReason",
+    "ListSink",
     "Sink",
     "Source",
     "SourceInfo",

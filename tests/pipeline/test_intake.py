@@ -89,7 +89,7 @@ def test_a_live_stream_keeps_the_newest():
 
 def test_what_is_not_admitted_is_skipped_for_the_next():
     skipped = []
-    found = intake([1, 2, 3, 4], admit=lambda item: item % 2 == 0, skipped=skipped.append)
+    found = intake([1, 2, 3, 4], admit=lambda item: item % 2 == 0, on_skip=skipped.append)
     assert [taken(found), taken(found)] == [[2], [4]]
     assert skipped == [1, 3]
 

@@ -31,7 +31,7 @@ class Machine:
             if not self.controller.admit(captured_ns):
                 self.now_ns += round(self.every_ms * MS)
                 continue
-            taken_ns, model = self.now_ns, self.controller.model
+            taken_ns, model = self.now_ns, self.controller.model_set
             queued_ms = self.queue_ms * (self.controller.depth - 1)
             self.now_ns += round((self.model_ms[model] + queued_ms) * MS)
             self.controller.rendered(captured_ns, taken_ns, model)
@@ -44,7 +44,7 @@ def test_nothing_is_done_where_frames_are_in_time():
     machine.run(30)
     figures = machine.controller.figures()
     assert (figures.level, figures.highest_level, figures.skipped, figures.exceeded) == (0, 0, 0, 0)
-    assert (machine.controller.depth, machine.controller.model) == (PACES[0].depth, MAIN)
+    assert (machine.controller.depth, machine.controller.model_set) == (PACES[0].depth, MAIN)
 
 
 def test_a_queue_behind_the_model_is_removed_by_skipping():
