@@ -86,6 +86,10 @@ class CalibrationError(EdgeVisionError):
     """A model cannot be quantised, or not within the accuracy budget."""
 
 
+class PluginError(EdgeVisionError):
+    """A package that brings a kind of source or output cannot be loaded."""
+
+
 class ExportError(EdgeVisionError):
     """A model cannot be exported to a file that follows the contract."""
 

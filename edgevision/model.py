@@ -1,8 +1,8 @@
 """From images to detections or class maps: letterbox, engine and contract put together.
 
 Example:
-    >>> with load_engine("model.onnx") as engine:  # doctest: +SKIP
-    ...     found, = Model(engine, conf_threshold=0.4)([cv2.imread("street.jpg")])
+    >>> with Model(load_engine("model.onnx"), conf_threshold=0.4) as model:  # doctest: +SKIP
+    ...     found = model(cv2.imread("street.jpg"))
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import functools
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.closeable import Closeable
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.engines.base import Engine
@@ -42,8 +43,8 @@ class Batch:
     geometry: tuple[Letterbox, ...]
 
 
-class Model:
-    """A model that takes pictures of any size and answers in their own pixels.
+class Model(Closeable):
+    """A model that takes pictures of any size and answers in their own pixels; closing it closes its engine.
 
     The three steps of a call can be run apart, so that a pipeline can overlap and time them. Each may
     run on another thread than the one before it. Between them, prepared pictures can be joined for the
@@ -58,6 +59,8 @@ class Model:
         UsageError: an impossible threshold, or a class that the model lacks.
 
     Attributes:
+        engine, conf_threshold, classes: as given.
+        manifest: the contract of the model's file.
         notes: lines for the user about settings that have less effect than they seem to.
     """
 
@@ -71,6 +74,7 @@ class Model:
         self.engine = engine
         self.manifest = engine.manifest
         self.conf_threshold = conf_threshold
+        self.classes = None if classes is None else tuple(classes)
         self.notes = _notes(self.manifest, conf_threshold, classes)
         self._wanted = _class_mask(self.manifest.classes, classes)
         self._fit = functools.lru_cache(maxsize=64)(self._fit_size)
@@ -78,22 +82,61 @@ class Model:
             lambda: deque(maxlen=KEPT_BUFFERS)
         )
 
-    def __call__(self, images: Sequence[Image]) -> list[Result]:
-        """Answers for a batch of pictures.
+    @property
+    def name(self) -> str:
+        """What the model is called, and its results with it."""
+        return self.manifest.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All class names, in the order of class ids."""
+        return self.manifest.classes
+
+    @property
+    def task(self) -> str:
+        """``detection`` or ``segmentation``."""
+        return self.manifest.task
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {self.task} of {len(self.names)} classes, {self.engine.name}>"
+
+    def with_threshold(self, conf_threshold: float) -> Model:
+        """A model on the same engine with another threshold; close only one of them."""
+        return Model(self.engine, conf_threshold, self.classes)
+
+    def close(self) -> None:
+        """Closes the engine; safe to call twice."""
+        self.engine.close()
+
+    @overload
+    def __call__(self, images: Image) -> Result: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[Result]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> Result | list[Result]:
+        """Answers for one image, or for a list of them.
 
         Args:
-            images: uint8 ``[H, W, 3]``, BGR, each of any size.
+            images: uint8 ``[H, W, 3]``, BGR as OpenCV reads it; those of a list may differ in size.
 
         Returns:
-            For each picture :class:`Detections` in its own pixels, or a :class:`SegmentationMap` of its size.
+            :class:`Detections` in the image's own pixels, or a :class:`SegmentationMap` of its size; for a
+            list, one for each.
 
         Raises:
+            UsageError: something is no such image.
             EngineError: the engine failed or answered with nonsense.
         """
-        if not images:
+        is_one = not isinstance(images, (list, tuple)) and np.ndim(images) != 4
+        several: Sequence[Image] = [images] if is_one else images  # type: ignore[list-item, assignment]
+        for image in several:
+            _check_image(image)
+        if not len(several):
             return []
-        batch = self.prepare(images)
-        return self.finish(batch, self.infer(batch))
+        batch = self.prepare(several)
+        results = self.finish(batch, self.infer(batch))
+        return results[0] if is_one else results
 
     def prepare(self, images: Sequence[Image]) -> Batch:
         """Letterboxes pictures into one input array, which is reused once the batch is finished."""
@@ -200,6 +243,16 @@ class Model:
     def _fit_size(self, width: int, height: int) -> Letterbox:
         manifest = self.manifest
         return Letterbox.fit(width, height, manifest.input_width, manifest.input_height, manifest.resize)
+
+
+def _check_image(image: object) -> None:
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return
+        found = f"{image.dtype} {list(image.shape)}"
+    else:
+        found = "None, as cv2.imread gives for a file it cannot read" if image is None else repr(type(image))
+    raise UsageError(f"an image is uint8 [H, W, 3] in BGR; found {found}")
 
 
 def check_conf_threshold(conf_threshold: float) -> None:

@@ -64,7 +64,7 @@ def run_command(
         help="Hold the time from capture to output under this, as in 150ms (live sources): by leaving "
         "frames out, then by the fallback model.",
     ),
-    output: Path | None = typer.Option(
+    output: str | None = typer.Option(
         None, "--output", help="Where the drawn pictures go: .mp4, .jpg, frames/%06d.jpg, or a folder."
     ),
     save_json: Path | None = typer.Option(
@@ -183,6 +183,7 @@ def run_command(
         max_frames=max_frames,
         stats=stats,
         overwrite=overwrite,
+        default_outputs=True,
         service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
     )
     observer = ConsoleObserver(console, stop)

@@ -3,7 +3,7 @@
 from edgevision.events.observer import EventObserver
 from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import BestFrame, Event, EventKind, ObjectState, read_events
-from edgevision.events.sink import EventSink, open_outlet
+from edgevision.events.sink import EventSink, find_outlet_plugin, open_outlet
 
 __all__ = [
     "BestFrame",
@@ -14,6 +14,7 @@ __all__ = [
     "EventSink",
     "ObjectState",
     "Outlet",
+    "find_outlet_plugin",
     "open_outlet",
     "read_events",
 ]

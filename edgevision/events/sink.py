@@ -14,6 +14,7 @@ from edgevision.events.observer import EventObserver
 from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import Event, EventKind
 from edgevision.files import refuse_existing
+from edgevision.plugins import OUTLETS, find_plugin, scheme_of
 from edgevision.tracking.sightings import sightings
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Delivery, Sink
@@ -21,13 +22,27 @@ from edgevision.video.base import Delivery, Sink
 _LOG = logging.getLogger(__name__)
 
 
-def open_outlet(address: str, overwrite: bool = False) -> Outlet:
-    """Opens what the address names: a ``.jsonl`` file, or ``mqtt://`` and ``mqtts://``.
+def find_outlet_plugin(address: str) -> Callable[[str], Outlet] | None:
+    """What an installed package brings for this kind of address; None for files and brokers.
 
     Raises:
-        UsageError: it is neither, or MQTT's library is not installed.
-        SinkError: the file exists or cannot be created, or a certificate cannot be read.
+        PluginError: the package cannot be loaded.
     """
+    scheme = scheme_of(address)
+    return None if scheme in ("mqtt", "mqtts") else find_plugin(OUTLETS, scheme)
+
+
+def open_outlet(address: str, overwrite: bool = False) -> Outlet:
+    """Opens what the address names: a ``.jsonl`` file, ``mqtt[s]://``, or what a package brings.
+
+    Raises:
+        UsageError: it is none of these, or MQTT's library is not installed.
+        SinkError: the file exists or cannot be created, or a certificate cannot be read.
+        PluginError: a package that brings this kind of address cannot be loaded.
+    """
+    plugin = find_outlet_plugin(address)
+    if plugin is not None:
+        return plugin(address)
     if "://" in address:
         return MqttOutlet(BrokerAddress.parse(address))
     if not address.endswith(".jsonl"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,25 +38,25 @@ class RunModels:
     """What answers the frames.
 
     Attributes:
-        detectors: every one runs on every frame.
+        models: every one runs on every frame.
         fallback: runs in their place where latency asks for it; empty where there is none.
     """
 
-    detectors: list[Model]
+    models: list[Model]
     fallback: list[Model]
 
     @property
     def classes(self) -> list[str]:
         """The class names of all models, each once."""
-        return list(dict.fromkeys(name for one in self.detectors for name in one.manifest.classes))
+        return list(dict.fromkeys(name for one in self.models for name in one.manifest.classes))
 
     @property
     def names(self) -> list[str]:
-        return [detector.manifest.name for detector in self.detectors]
+        return [one.manifest.name for one in self.models]
 
     def runs_below(self, conf_threshold: float) -> bool:
         """Whether the models give weaker detections than that, for a tracker."""
-        return any(one.conf_threshold < conf_threshold for one in self.detectors)
+        return any(one.conf_threshold < conf_threshold for one in self.models)
 
     def segmenters(self) -> list[str]:
         """Names of the models that give class maps.
@@ -63,7 +64,7 @@ class RunModels:
         Raises:
             UsageError: there are none.
         """
-        found = [one.manifest.name for one in self.detectors if one.manifest.task == "segmentation"]
+        found = [one.manifest.name for one in self.models if one.manifest.task == "segmentation"]
         if not found:
             raise UsageError(
                 f"`save_masks` needs a segmentation model; {', '.join(self.names)} only detects boxes"
@@ -72,22 +73,23 @@ class RunModels:
 
     def describe(self) -> list[str]:
         """A line for each model: what runs it, and why."""
-        lines = [f"{one.manifest.name}: {describe(one.engine)}" for one in self.detectors]
+        lines = [f"{one.manifest.name}: {describe(one.engine)}" for one in self.models]
         return lines + [f"{one.manifest.name} (fallback): {describe(one.engine)}" for one in self.fallback]
 
 
-def model_files(request: RunRequest) -> tuple[list[Path], Path | None]:
-    """The files of the models, and of the fallback.
+def find_models(request: RunRequest) -> tuple[list[Path | Model], Path | None]:
+    """The files of the models, and of the fallback; a model that is open already as it is.
 
     Raises:
         ModelError: there is no such model.
     """
-    models = [find_model(name) for name in request.models] or [default_model("detection").path]
-    return models, None if request.fallback_model is None else find_model(request.fallback_model)
+    models = [one if isinstance(one, Model) else find_model(one) for one in request.models]
+    fallback = None if request.fallback_model is None else find_model(request.fallback_model)
+    return models or [default_model("detection").path], fallback
 
 
 def open_models(
-    models: Sequence[Path],
+    models: Sequence[Path | Model],
     fallback: Path | None,
     request: RunRequest,
     open_engine: OpenEngine,
@@ -100,7 +102,7 @@ def open_models(
     """Opens the models.
 
     Args:
-        models, fallback: see :func:`model_files`.
+        models, fallback: see :func:`find_models`.
         request: with which engine and which classes.
         open_engine: opens a file.
         threads: of each engine on a CPU; None for all cores.
@@ -116,17 +118,22 @@ def open_models(
     def open_one(path: Path, requests: int) -> Engine:
         return opened.enter_context(open_engine(path, request.engine, request.plans, threads, requests))
 
-    engines = [open_one(path, requests) for path in models]
-    detectors = make_detectors(engines, conf_threshold, request.classes)
+    engines = [one.engine if isinstance(one, Model) else open_one(one, requests) for one in models]
+    given: Sequence[Sequence[str] | None]
+    if request.classes is None:
+        given = [one.classes if isinstance(one, Model) else None for one in models]
+    else:
+        given = share_classes(engines, request.classes)
+    running = [Model(engine, conf_threshold, classes) for engine, classes in zip(engines, given, strict=True)]
+    refuse_same_name(running)
     if fallback is None:
-        return RunModels(detectors, [])
+        return RunModels(running, [])
     smaller = open_one(fallback, 1)
     _check_fallback(engines, smaller)
-    stand_ins = make_detectors([smaller], conf_threshold, request.classes)
-    for one in stand_ins:
-        if one.manifest.name == detectors[0].manifest.name:  # an INT8 file is called like its model
-            one.manifest = msgspec.structs.replace(one.manifest, name=f"{one.manifest.name}-fallback")
-    return RunModels(detectors, stand_ins)
+    stand_in = Model(smaller, conf_threshold, given[0])
+    if stand_in.name == running[0].name:  # an INT8 file is called like its model
+        stand_in.manifest = msgspec.structs.replace(stand_in.manifest, name=f"{stand_in.name}-fallback")
+    return RunModels(running, [stand_in])
 
 
 def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
@@ -142,29 +149,29 @@ def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:
         raise UsageError(f"`fallback_model` is {other.name} itself; give a faster model with its classes")
 
 
-def make_detectors(
-    engines: Sequence[Engine], conf_threshold: float, classes: Sequence[str] | None
-) -> list[Model]:
-    """One detector for each engine; of ``classes`` each takes those that it knows.
+def refuse_same_name(models: Sequence[Model]) -> None:
+    """Raises :class:`UsageError` where two models have one name."""
+    for name, count in Counter(one.name for one in models).items():
+        if count > 1:
+            raise UsageError(f"{count} models are called '{name}'; results could not be told apart")
+
+
+def share_classes(engines: Sequence[Engine], classes: Sequence[str]) -> list[list[str] | None]:
+    """Which of the classes each model keeps: those that it knows; None, for all, where it segments.
+
+    A single model is asked for all of them, and says itself what it lacks.
 
     Raises:
-        UsageError: no model has a class of that name, or two models have one name.
+        UsageError: no model has a class of that name, or a model has none of them.
     """
-    names = [engine.manifest.name for engine in engines]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two models are called '{name}'; results could not be told apart")
-    if classes is None or len(engines) == 1:
-        return [Model(engine, conf_threshold, classes) for engine in engines]
+    if len(engines) == 1:
+        return [list(classes)]
     finders = [engine for engine in engines if engine.manifest.task == "detection"]
     known = list(dict.fromkeys(name for engine in finders for name in engine.manifest.classes))
     for name in classes:
         if name not in known:
             raise UsageError(f"no model has the class '{name}'{nearest(name, known)}")
-    return [
-        Model(engine, conf_threshold, _own_classes(engine, classes) if engine in finders else None)
-        for engine in engines
-    ]
+    return [_own_classes(engine, classes) if engine in finders else None for engine in engines]
 
 
 def _own_classes(engine: Engine, classes: Sequence[str]) -> list[str]:

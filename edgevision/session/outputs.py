@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.errors import SinkError, UsageError
+from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
 from edgevision.files import refuse_existing
 from edgevision.session.spec import StreamSpec
@@ -34,12 +35,12 @@ class OutputPlan:
     no_window: str = ""
 
 
-def plan_outputs(spec: StreamSpec, info: SourceInfo) -> OutputPlan:
+def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True) -> OutputPlan:
     """Where the results of ``info`` go.
 
-    Without any output named, a file is drawn into ``<stem>.edgevision.mp4`` in the current folder (an image
-    into an image, a folder of images into a folder), and a live source is shown in a window where there is a
-    display. An output that is a folder, or has no suffix, takes files of those names.
+    Without any output named, and ``with_defaults``, a file is drawn into ``<stem>.edgevision.mp4`` in the
+    current folder (an image into an image, a folder of images into a folder), and a live source is shown in a
+    window where there is a display. An output that is a folder, or has no suffix, takes files of those names.
     A stream that the user gave a name is called that instead of its stem. Masks, events and recordings are
     outputs too, but not opened by their addresses.
     """
@@ -48,13 +49,15 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo) -> OutputPlan:
     if spec.name:
         default_name = default_name.replace(default_stem(info), f"{safe_name(spec.name)}.edgevision", 1)
     pictures: list[str] = []
-    named = spec.display or spec.is_watched or bool(spec.files()) or spec.save_masks is not None
-    no_window = "" if named or not info.is_live else why_no_display() or ""
-    if spec.display or (not named and info.is_live and not no_window):
+    by_default = with_defaults and not spec.has_outputs
+    no_window = why_no_display() or "" if by_default and info.is_live else ""
+    if spec.display or (by_default and info.is_live and not no_window):
         pictures.append(WINDOW)
     if output is not None:
         pictures.append(str(output / default_name if names_folder(output) else output))
-    elif not named and not info.is_live:
+    elif spec.output is not None:
+        pictures.append(spec.output)
+    elif by_default and not info.is_live:
         pictures.append(default_name)
     records = None
     if save_json is not None:
@@ -147,7 +150,8 @@ def check_events(address: str, streams: int, overwrite: bool) -> None:
         SinkError: the file exists or its folder does not.
     """
     if "://" in address:
-        BrokerAddress.parse(address)
+        if find_outlet_plugin(address) is None:
+            BrokerAddress.parse(address)
     elif not names_folder(Path(address)):
         if not address.endswith(".jsonl"):
             raise UsageError(

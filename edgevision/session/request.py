@@ -12,7 +12,7 @@ import msgspec
 from edgevision.drawing.overlay import check_opacity
 from edgevision.engines import check_engine_name
 from edgevision.errors import UsageError
-from edgevision.model import DEFAULT_CONF_THRESHOLD, check_conf_threshold
+from edgevision.model import DEFAULT_CONF_THRESHOLD, Model, check_conf_threshold
 from edgevision.service.service import Service
 from edgevision.session.outputs import check_events, check_files
 from edgevision.session.spec import StreamSpec
@@ -39,9 +39,11 @@ class RunRequest:
 
     Attributes:
         streams: what runs together.
-        models: names or paths; by default the first detector that ships.
+        models: names or paths, or models that are open already and stay so; by default the first detector
+            that ships.
         conf_threshold: detections below this score are left out, 0..1.
-        classes: only these; None for all.
+        classes: only these; None for all, or what an open model was given.
+        default_outputs: a stream that names no output gets one: a drawn file, or a window for a live source.
         stats: write the statistics of each stream here as JSON.
         service: how the run is watched from outside.
 
@@ -50,7 +52,7 @@ class RunRequest:
     """
 
     streams: Sequence[StreamSpec]
-    models: Sequence[str] = ()
+    models: Sequence[str | Model] = ()
     fallback_model: str | None = None
     engine: str = "auto"
     plans: PlanPolicy = PlanPolicy()
@@ -61,6 +63,7 @@ class RunRequest:
     max_frames: int | None = None
     stats: Path | None = None
     overwrite: bool = False
+    default_outputs: bool = False
     service: Service = Service()  # noqa: RUF009  (frozen)
 
     def __post_init__(self) -> None:

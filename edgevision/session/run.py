@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgevision.errors import EdgeVisionError
 from edgevision.files import write_json
 from edgevision.pipeline import OnStatistics, Pipeline, StopRequest, StreamStatistics, ThreadBudget
-from edgevision.session.models import OpenEngine, load_as_it_is, model_files, open_models
+from edgevision.session.models import OpenEngine, find_models, load_as_it_is, open_models
 from edgevision.session.request import RunRequest
-from edgevision.session.shared import Shared
+from edgevision.session.shared import OnFrame, Shared
 from edgevision.session.spec import StreamSpec, unique_names
 from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
+from edgevision.types import FrameResult
 from edgevision.video import Source, is_local
 from edgevision.video.redact import redact
 
@@ -68,6 +70,8 @@ class Session:
         open_engine: opens a model file; by default a plan that does not fit is refused.
         observer: is told how it goes.
         stop: set its reason, from anywhere, to end early.
+        on_frame: called with the result of each frame after the outputs took it, on a thread of its stream,
+            never two at a time. Where it raises, its stream ends with that error.
     """
 
     def __init__(
@@ -77,11 +81,13 @@ class Session:
         open_engine: OpenEngine = load_as_it_is,
         observer: SessionObserver | None = None,
         stop: StopRequest | None = None,
+        on_frame: Callable[[FrameResult], object] | None = None,
     ) -> None:
         self._request = request
         self._open_engine = open_engine
         self._observer = observer or SessionObserver()
         self._stop = stop or StopRequest()
+        self._on_frame = None if on_frame is None else OnFrame(on_frame)
         self._has_described_models = False
 
     def run(self) -> list[StreamOutcome]:
@@ -93,15 +99,16 @@ class Session:
         request = self._request
         groups = request.groups()
         specs = [spec for group in groups for spec in group]
-        files, fallback = model_files(request)
-        request.check_outputs(specs, files if fallback is None else [*files, fallback])
+        found, fallback = find_models(request)
+        files = [one for one in (*found, fallback) if isinstance(one, Path)]
+        request.check_outputs(specs, files)
         is_recorded = all(is_local(spec.source) for spec in specs)
         budget = ThreadBudget.of(request.threads, max(map(len, groups)), for_throughput=is_recorded)
         is_tracked = any(spec.is_tracked for spec in specs)
         with contextlib.ExitStack() as opened:
             opened.enter_context(budget.applied())
             models = open_models(
-                files,
+                found,
                 fallback,
                 request,
                 self._open_engine,
@@ -114,7 +121,9 @@ class Session:
             )
             if any(spec.save_masks is not None for spec in specs):
                 models.segmenters()
-            shared = Shared(request=request, models=models, budget=budget, several=len(specs) > 1)
+            shared = Shared(
+                request=request, models=models, budget=budget, several=len(specs) > 1, on_frame=self._on_frame
+            )
             outcomes = self._run_groups(groups, shared)
         if request.stats is not None:
             reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
@@ -157,9 +166,7 @@ class Session:
             self._has_described_models = True
             for line in models.describe():
                 observer.note(line)
-        pipeline = Pipeline(
-            [one.stream for one in opened.values()], models.detectors, fallback=models.fallback
-        )
+        pipeline = Pipeline([one.stream for one in opened.values()], models.models, fallback=models.fallback)
         with (
             observer.while_running(list(opened.values())) as on_statistics,
             self._request.service.watching(pipeline.statistics) as url,

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgevision.pipeline import ThreadBudget
 from edgevision.session.models import RunModels
 from edgevision.session.request import RunRequest
+from edgevision.types import FrameResult, Image
+from edgevision.video import Sink
+
+
+class OnFrame:
+    """A function that takes the result of each frame, never two at a time.
+
+    Args:
+        function: somebody else's, who need not know that each stream has a thread.
+    """
+
+    def __init__(self, function: Callable[[FrameResult], object]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+
+    def __call__(self, result: FrameResult) -> None:
+        with self._lock:
+            self._function(result)
+
+
+class CallbackSink(Sink):
+    """Hands each result to a function; what that raises ends the stream."""
+
+    def __init__(self, on_frame: OnFrame) -> None:
+        super().__init__("callback")
+        self._on_frame = on_frame
+
+    def write(self, result: FrameResult, image: Image) -> None:
+        """Calls the function."""
+        self._on_frame(result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +51,14 @@ class Shared:
         models: what answers.
         budget: threads.
         several: there is more than one stream, together or in turn.
+        on_frame: called with each result, as the last of a stream's outputs; None for nothing.
     """
 
     request: RunRequest
     models: RunModels
     budget: ThreadBudget
     several: bool
+    on_frame: OnFrame | None = None
     _taken: set[str] = field(default_factory=set)
 
     def claim(self, place: str) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from edgevision.config import build_config, read_document
 from edgevision.errors import ConfigError, UsageError
+from edgevision.plugins import scheme_of
 from edgevision.recording.limits import Rotation, parse_rotation
 from edgevision.units import duration_s, parse_seconds, parse_size
 
@@ -44,6 +45,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: an address; see :func:`edgevision.video.open_source`.
         name: for people, and of default outputs; the source's where empty.
+        output: a file, a folder, or an address of a kind that a package brings (:mod:`edgevision.plugins`).
         max_latency: with its unit, as in ``150ms``; a number alone is read, to be refused in plain words.
         events: files and brokers that events are sent to.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
@@ -101,10 +103,18 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The bound in milliseconds."""
         return None if self.max_latency is None else _latency_ms(self.max_latency)
 
+    @property
+    def has_outputs(self) -> bool:
+        """Whether anything is to come out of it."""
+        files = (self.output, self.save_json, self.save_masks)
+        return self.display or self.is_watched or any(path is not None for path in files)
+
     def files(self) -> dict[str, Path]:
-        """The outputs that may name a file, by their fields."""
+        """The outputs that may name a file, by their fields; not those that are addresses."""
         named = {"output": self.output, "save_json": self.save_json}
-        return {field: Path(path) for field, path in named.items() if path is not None}
+        return {
+            field: Path(path) for field, path in named.items() if path is not None and not scheme_of(path)
+        }
 
     def _plan_recording(self, folder: str) -> RecordingPlan:
         return RecordingPlan(

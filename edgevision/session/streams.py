@@ -11,8 +11,10 @@ from pathlib import Path
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.pipeline import Stream, ThreadBudget
+from edgevision.plugins import scheme_of
+from edgevision.session.models import RunModels
 from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, make_folder, plan_outputs
-from edgevision.session.shared import Shared
+from edgevision.session.shared import CallbackSink, Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
@@ -92,17 +94,19 @@ def open_stream(
         raise UsageError(
             f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
-    scene = _scene(spec, info.frame_rate, shared)
-    plan = plan_outputs(spec, info)
+    scene = make_scene(spec, info.frame_rate, shared.models, request.conf_threshold)
+    plan = plan_outputs(spec, info, request.default_outputs)
     sinks = _open_sinks(spec, plan, source, shared, opened)
     sinks += open_watchers(spec, info, shared, opened)
-    detectors = shared.models.detectors
+    written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
+    if shared.on_frame is not None:
+        sinks.append(CallbackSink(shared.on_frame))
     is_drawn = bool(plan.pictures) or spec.record is not None
     has_weaker = shared.models.runs_below(request.conf_threshold)
     stream = Stream(
         source=source,
         sinks=sinks,
-        overlays=[Overlay(one.manifest, request.alpha) for one in detectors] if is_drawn else [],
+        overlays=[Overlay(one.manifest, request.alpha) for one in shared.models.models] if is_drawn else [],
         name=name,
         scene=scene,
         min_score=request.conf_threshold if scene is None and has_weaker else None,
@@ -113,23 +117,36 @@ def open_stream(
     expected = [count for count in (info.frame_count, request.max_frames) if count is not None]
     return OpenedStream(
         stream,
-        outputs=tuple(sink.name for sink in sinks if sink.name != WINDOW),
+        outputs=written,
         total=min(expected) if expected and not (info.is_live and request.max_frames is None) else None,
         has_window=WINDOW in plan.pictures,
         no_window=plan.no_window,
     )
 
 
-def _scene(spec: StreamSpec, frame_rate: float | None, shared: Shared) -> Scene | None:
+def make_scene(
+    spec: StreamSpec, frame_rate: float | None, models: RunModels, conf_threshold: float
+) -> Scene | None:
+    """The tracker and the zones that a stream asks for; None where it asks for neither.
+
+    Args:
+        spec: the stream.
+        frame_rate: of its source; None where unknown.
+        models: what answers, down to :data:`~edgevision.tracking.tracker.RECOVER_THRESHOLD`.
+        conf_threshold: what the user wants to see.
+
+    Raises:
+        UsageError: no model detects, or the tracker library is not installed.
+        ConfigError: the file of zones is not valid.
+    """
     if not spec.is_tracked:
         return None
-    models = shared.models
-    if all(one.manifest.task != "detection" for one in models.detectors):
+    if all(one.manifest.task != "detection" for one in models.models):
         raise UsageError(
             f"`track`, `zones` and `events` need a detection model; {', '.join(models.names)} is none"
         )
     layout = None if spec.zones is None else load_zones(spec.zones, models.classes)
-    return Scene(len(models.detectors), shared.request.conf_threshold, frame_rate, layout)
+    return Scene(len(models.models), conf_threshold, frame_rate, layout)
 
 
 def _open_sinks(
@@ -137,11 +154,12 @@ def _open_sinks(
 ) -> list[Sink]:
     info, models = source.info, shared.models
     for picture in plan.pictures:
-        if is_pattern(picture):
+        if is_pattern(picture) and not scheme_of(picture):
             make_folder(Path(picture).parent)
     addresses = [*plan.pictures, *filter(None, [plan.records])]
     for address in addresses:
-        if address != WINDOW and not shared.claim(str(Path(address).resolve())):
+        place = address if scheme_of(address) else str(Path(address).resolve())
+        if address != WINDOW and not shared.claim(place):
             raise UsageError(
                 f"two streams write {address}; give them outputs of their own, or a name each in `streams`"
             )

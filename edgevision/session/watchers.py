@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgevision.errors import UsageError
-from edgevision.events import EventObserver, EventSink, Outlet, open_outlet
+from edgevision.events import EventObserver, EventSink, Outlet, find_outlet_plugin, open_outlet
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
 from edgevision.events.sink import jpeg_keeper
 from edgevision.recording import Recorder, SegmentStore, SightTrigger
@@ -74,7 +74,8 @@ def _own_stem(spec: StreamSpec, info: SourceInfo, shared: Shared) -> str:
 
 def _open_outlet(address: str, stem: str, shared: Shared, opened: contextlib.ExitStack) -> Outlet:
     overwrite = shared.request.overwrite
-    if "://" in address and shared.several:  # each has its own availability
+    is_broker = "://" in address and find_outlet_plugin(address) is None
+    if is_broker and shared.several:  # each has its own availability
         broker = BrokerAddress.parse(address)
         client_id = broker.client_id and f"{broker.client_id}-{stem}"
         outlet: Outlet = MqttOutlet(replace(broker, prefix=f"{broker.prefix}/{stem}", client_id=client_id))

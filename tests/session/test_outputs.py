@@ -66,6 +66,20 @@ def test_named_outputs_replace_the_defaults(display, tmp_path):
     assert plan.records == str(tmp_path / "front_door.edgevision.jsonl")
 
 
+def test_without_defaults_nothing_comes_out_that_was_not_named(display):
+    display(True)
+    for info in (FILE, CAMERA):
+        plan = outputs.plan_outputs(StreamSpec(source=info.name), info, with_defaults=False)
+        assert (plan.pictures, plan.records, plan.no_window) == ((), None, "")
+
+
+def test_an_address_is_no_file(display):
+    display(False)
+    spec = StreamSpec(source="webcam", output="ndi://studio/1")
+    assert spec.files() == {}
+    assert outputs.plan_outputs(spec, CAMERA).pictures == ("ndi://studio/1",)
+
+
 def test_one_missing_folder_is_made_and_a_misspelt_path_is_not(tmp_path):
     named = [("output", tmp_path / "drawn"), ("save_json", tmp_path / "json")]
     check_files(named * 2, [], overwrite=False)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 from edgevision.errors import SinkError, nearest
 from edgevision.files import refuse_existing
+from edgevision.plugins import SINKS, find_plugin, known_schemes, scheme_of
 from edgevision.video.base import Sink, SourceInfo
+from edgevision.video.redact import redact
 from edgevision.video.sinks import images as image_files
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
@@ -27,6 +30,9 @@ def open_sink(
 ) -> Sink:
     """Opens whatever the address names, and refuses early what cannot work.
 
+    A scheme that is not known here is looked up among those of installed packages: see
+    :mod:`edgevision.plugins`.
+
     Args:
         uri: see :data:`ACCEPTED`.
         info: the source whose frames will come.
@@ -38,9 +44,12 @@ def open_sink(
         OutputExistsError: the output exists and ``overwrite`` is False.
         SinkError: it is of no known kind, its folder does not exist or cannot be written, it is the source,
             it is one image for many frames, or there is no display for a window.
+        PluginError: a package that brings this kind of output cannot be loaded.
     """
     if uri in ("window", "window://"):
         return WindowSink(f"edgevision: {info.name}", paced=paced)
+    if scheme_of(uri):
+        return _open_plugin(uri, scheme_of(uri), info)
     path = Path(uri)
     suffix = path.suffix.lower()
     if suffix not in (".mp4", ".jsonl", *image_files.SUFFIXES):
@@ -62,6 +71,14 @@ def open_sink(
             f"write {path.parent / ('%06d' + suffix)} or an .mp4"
         )
     return image_files.ImageSink(path)
+
+
+def _open_plugin(uri: str, scheme: str, info: SourceInfo) -> Sink:
+    plugin = find_plugin(SINKS, scheme)
+    if plugin is None:
+        hint = nearest(scheme, ("window", *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
+        raise SinkError(f"unknown kind of output: {redact(uri)}{hint}")
+    return cast("Sink", plugin(uri, info))
 
 
 def _unknown_kind(uri: str, suffix: str) -> SinkError:

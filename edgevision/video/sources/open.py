@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from edgevision.errors import SourceError, nearest
+from edgevision.plugins import SOURCES, find_plugin, known_schemes
 from edgevision.video.base import Source
 from edgevision.video.redact import redact
 from edgevision.video.sources.camera import (
@@ -42,6 +44,9 @@ def open_source(
 ) -> Source:
     """Opens whatever the address names; everything that can be checked before the first frame is.
 
+    A scheme that is not known here is looked up among those of installed packages: see
+    :mod:`edgevision.plugins`.
+
     Args:
         uri: see :data:`ACCEPTED`; ``demo://?seconds=6&rounds=3`` sets the demo's length. A folder or pattern
             of several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
@@ -55,6 +60,7 @@ def open_source(
         SourceError: it does not exist, cannot be read, or is no kind of source.
         SourceTimeoutError: a stream does not answer.
         UsageError: an option in the address is wrong.
+        PluginError: a package that brings this kind of source cannot be loaded.
     """
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
@@ -73,6 +79,9 @@ def open_source(
     if scheme in ("gst", "csi"):
         uri, options = split_options(uri, options)
         return open_gst(uri, options) if scheme == "gst" else open_csi(uri, options)
+    plugin = None if scheme in ("", "file") else find_plugin(SOURCES, scheme)
+    if plugin is not None:
+        return cast("Source", plugin(uri))
     path = _local_path(uri, scheme)
     if path.is_dir() or is_pattern(str(path)):
         return _open_several(path, threads)
@@ -121,7 +130,7 @@ def _local_path(uri: str, scheme: str) -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(uri).path))
     if scheme:
-        known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES)
+        known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES, *known_schemes(SOURCES))
         raise SourceError(
             f"unknown kind of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
         )

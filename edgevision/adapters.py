@@ -1,0 +1,65 @@
+"""Results in the forms of others: plain Python values, and supervision's detections.
+
+The adapters stand beside the types that they read, which know nothing of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgevision.errors import UsageError
+from edgevision.extras import needs_extra
+from edgevision.types import Detections, FrameResult, SegmentationMap
+from edgevision.video.sinks.jsonl import frame_record
+
+if TYPE_CHECKING:
+    import supervision
+
+
+def to_dict(result: FrameResult | Detections | SegmentationMap) -> dict[str, Any]:
+    """A result as dicts, lists, texts and numbers, which ``json.dumps`` writes.
+
+    Args:
+        result: of a frame, which gives what a line of JSON lines has (docs/jsonl.md); or detections, which
+            give their rows, or a class map, which gives the share of the image that each class covers.
+
+    Example:
+        >>> found = Detections([[0, 0, 9, 9]], [0.5], [0], ("dog",))
+        >>> [(row["name"], row["box"], row["track_id"]) for row in to_dict(found)["detections"]]
+        [('dog', (0.0, 0.0, 9.0, 9.0), None)]
+    """
+    if isinstance(result, FrameResult):
+        record: dict[str, Any] = msgspec.to_builtins(frame_record(result))
+        return record
+    if isinstance(result, Detections):
+        return {"detections": [msgspec.structs.asdict(one) for one in result]}
+    shares = zip(result.names, result.shares().tolist(), strict=True)
+    return {"segmentation": {name: share for name, share in shares if share > 0}}
+
+
+def to_supervision(detections: Detections) -> supervision.Detections:
+    """Detections for supervision's annotators, zones and metrics (https://supervision.roboflow.com).
+
+    Class names stand in ``data["class_name"]``, where its label annotator looks for them. ``tracker_id`` is
+    set only where every row has a track id, for supervision has no word for a row without one: choose them
+    before, with ``detections[[one.track_id is not None for one in detections]]``.
+
+    Raises:
+        UsageError: supervision is not installed, or what is given are no detections.
+    """
+    if not isinstance(detections, Detections):
+        raise UsageError(f"expected Detections, such as result.detections; found {type(detections).__name__}")
+    with needs_extra("track"):
+        import supervision
+    track_ids = [one.track_id for one in detections]
+    is_tracked = bool(track_ids) and None not in track_ids
+    return supervision.Detections(
+        xyxy=detections.boxes.copy(),
+        confidence=detections.scores.copy(),
+        class_id=detections.class_ids.astype(np.int64),
+        tracker_id=np.array(track_ids, np.int64) if is_tracked else None,
+        data={"class_name": np.array(detections.row_names, dtype=str)},
+    )
