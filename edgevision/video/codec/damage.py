@@ -1,4 +1,4 @@
-"""Says what is wrong with a file that is not the video it should be."""
+"""Diagnoses unreadable and truncated video files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-_SHORTFALL_S = 1.0  # Containers round their durations; a cut recording lacks more than that.
+_SHORTFALL_S = 1.0  # containers round their durations; a truncated recording lacks more than that
 
 
 def describe_unreadable(path: Path) -> str:
-    """Why FFmpeg found no video in the file: a clause for an error message."""
+    """Why FFmpeg cannot read the file as a video: the predicate of an error message."""
     with path.open("rb") as stream:
         head = stream.read(4096)
     if not head:
@@ -20,7 +20,7 @@ def describe_unreadable(path: Path) -> str:
     if head[4:8] in (b"ftyp", b"mdat", b"moov", b"free", b"wide", b"skip"):
         if "moov" not in _top_level_boxes(path):
             return (
-                "has no whole index ('moov' box): it was cut off before it was finished; "
+                "has no complete index ('moov' box), so its recording or copying was interrupted; "
                 "copy it again, or repair it with a tool such as untrunc"
             )
         return "is damaged: its index cannot be read; copy it again"
@@ -29,12 +29,12 @@ def describe_unreadable(path: Path) -> str:
     except UnicodeDecodeError as error:
         text = head[: error.start].decode("utf-8") if error.start > len(head) - 4 else "\0"
     if all(letter.isprintable() or letter.isspace() for letter in text):
-        return "holds text, not video; name a video or an image"
+        return "contains text, not video; choose a video or an image"
     return "is not a video that FFmpeg can read; expected for example MP4, MKV, MOV, AVI, WebM or MPEG-TS"
 
 
 def _top_level_boxes(path: Path) -> list[str]:
-    """Names of the whole ISO base media boxes at the top of the file (ISO/IEC 14496-12, 4.2)."""
+    """Names of the complete top-level ISO base media boxes (ISO/IEC 14496-12, 4.2)."""
     names: list[str] = []
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -56,26 +56,26 @@ def _top_level_boxes(path: Path) -> list[str]:
 
 
 def truncation(container: InputContainer, stream: VideoStream, size: int, shown_s: float) -> str | None:
-    """One line when the file ends before its own index or header says, else None.
+    """One line if the file is shorter than its index or header declares, else None.
 
     Args:
-        container: open.
-        stream: the video stream that was read to its end.
-        size: of the file, in bytes.
+        container: the open file.
+        stream: the video stream, read to its end.
+        size: size of the file in bytes.
         shown_s: end of the last frame on the stream's own clock, in seconds.
     """
     if "mp4" in container.format.name:
-        # The index names every sample's place, so this is exact; its duration may count hidden frames.
+        # The index locates every sample, so this is exact; its duration may include hidden frames.
         entries = stream.index_entries
         last = max((entry.pos + entry.size for entry in entries), default=0)
         if last <= size:
             return None
         held = sum(entry.pos + entry.size <= size for entry in entries)
-        return f"the file is cut off: {held} of {len(entries)} frames are in it"
+        return f"the file is truncated: it contains {held} of {len(entries)} frames"
     declared_s = _declared_seconds(container, stream)
     if declared_s - shown_s <= max(_SHORTFALL_S, 0.02 * declared_s):
         return None
-    return f"the file is cut off: it ends after {shown_s:.1f} s of the {declared_s:.1f} s that it declares"
+    return f"the file is truncated: it ends after {shown_s:.1f} s of {declared_s:.1f} s"
 
 
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:

@@ -1,4 +1,4 @@
-"""From packets to frames: what files and streams have in common."""
+"""Decoding of packets into frames, for files and streams."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from edgevision.types import Image
 from edgevision.video.codec.orientation import Orientation
 
 DEFAULT_RATE = 25.0
-"""Frames a second where nobody says."""
+"""Assumed frames per second if none is declared."""
 
 
 def video_stream(container: av.container.InputContainer, name: str) -> VideoStream:
-    """The stream of moving pictures; cover art does not count.
+    """The video stream of a container; cover art does not count.
 
     Raises:
-        SourceError: there is none; the message says what there is.
+        SourceError: there is none; the message lists the streams that exist.
     """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream
     kinds = sorted({f"{stream.type} ({stream.codec_context.name})" for stream in container.streams.audio})
-    held = ", ".join(kinds) or "nothing that can be shown"
-    raise SourceError(f"{name} has no video stream, only {held}; choose a file with pictures")
+    held = ", ".join(kinds) or "nothing that can be displayed"
+    raise SourceError(f"{name} has no video stream, only {held}; choose a video")
 
 
 def frame_rate(stream: VideoStream) -> float | None:
-    """Frames a second as declared, or None."""
+    """Declared frames per second, or None."""
     rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate else None
 
 
 class Decoder:
-    """Decodes the packets of one video stream; what cannot be decoded is passed over and counted.
+    """Decodes the packets of one video stream; packets that cannot be decoded are skipped and counted.
 
     Args:
         stream: an input stream whose codec has not been opened yet.
-        threads: for decoding; 0 lets FFmpeg choose.
+        threads: decoder threads; 0 lets FFmpeg choose.
         frame_threads: False decodes one frame at a time: an error belongs to its packet, and no frame is
-            held back while others are on their way.
+            held back while later ones are decoded.
 
     Attributes:
-        sent: packets that should become frames.
-        decoded, errors: frames that came out, and packets that failed.
-        damaged: frames that the decoder mended as far as it could.
-        last_pts: of the newest frame, in the stream's time base.
-        orientation: of the newest frame.
+        sent: number of packets that should become frames.
+        decoded, errors: numbers of decoded frames and of failed packets.
+        damaged: number of frames in which the decoder concealed errors.
+        last_pts: presentation time of the newest frame, in the stream's time base.
+        orientation: orientation of the newest frame.
     """
 
     def __init__(self, stream: VideoStream, *, threads: int = 0, frame_threads: bool = True) -> None:
@@ -67,17 +67,17 @@ class Decoder:
         self.last_pts: int | None = None
         self.orientation = Orientation()
         self._stream = stream
-        # One for all frames, and one thread: a context a frame, or slices of so small a job, cost double.
+        # One context, one thread: a context per frame, or slices of such small jobs, cost twice as much.
         self._reformatter = VideoReformatter()
 
     def decode(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
-        """The frames that this packet completes; an empty packet empties the decoder."""
-        if packet.size:
-            self.sent += not packet.is_discard  # an edit list hides these on purpose
+        """The frames that this packet completes; an empty packet flushes the decoder."""
+        if packet.size and not packet.is_discard:  # an edit list hides discarded packets on purpose
+            self.sent += 1
         return self._decode(packet)
 
     def flush(self) -> list[VideoFrame]:
-        """The frames that the decoder still holds, where the packets broke off."""
+        """The frames that the decoder still holds after the packets ended early."""
         return self._decode(None)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
@@ -89,29 +89,30 @@ class Decoder:
         self.decoded += len(found)
         return found
 
-    def time_ns(self, picture: VideoFrame) -> int | None:
-        """When to show it on the stream's own clock, in nanoseconds; None where the stream does not say."""
+    def time_ns(self, frame: VideoFrame) -> int | None:
+        """Presentation time on the stream's own clock, in nanoseconds; None if the stream has none."""
         base = self._stream.time_base
-        if picture.pts is None or base is None:
+        if frame.pts is None or base is None:
             return None
-        self.last_pts = picture.pts
-        return round(picture.pts * base * 1_000_000_000)
+        self.last_pts = frame.pts
+        return round(frame.pts * base * 1_000_000_000)
 
-    def image(self, picture: VideoFrame) -> Image:
-        """The picture as BGR, upright."""
-        self.damaged += picture.is_corrupt
+    def image(self, frame: VideoFrame) -> Image:
+        """The frame as an upright BGR image, uint8 ``[H, W, 3]``."""
+        if frame.is_corrupt:
+            self.damaged += 1
         image = np.asarray(
-            self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray(), np.uint8
+            self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray(), np.uint8
         )
         self.orientation = Orientation()
-        side_data = cast(Mapping[str, Any], picture.side_data)  # PyAV's stubs promise a plain dict
+        side_data = cast(Mapping[str, Any], frame.side_data)  # PyAV's stubs promise a plain dict
         if "DISPLAYMATRIX" in side_data:
             self.orientation = Orientation.from_display_matrix(bytes(side_data["DISPLAYMATRIX"]))
         return self.orientation.apply(image)
 
 
 def damage_notes(damaged: int) -> list[str]:
-    """What people should know about that many damaged frames: one line, or none."""
+    """One line about the number of damaged frames; none if there are none."""
     if not damaged:
         return []
-    return [f"{damaged} damaged frames are shown as far as the decoder could mend them"]
+    return [f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}; the decoder concealed the errors"]

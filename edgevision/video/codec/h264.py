@@ -1,4 +1,4 @@
-"""H.264 as every video here has it: even sizes, yuv420p, BT.709, whole ticks of MPEG's clock."""
+"""H.264 encoding as used by all video outputs: even sizes, yuv420p, BT.709, MPEG's 90 kHz clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from edgevision.errors import SinkError
 from edgevision.types import Image
 
-TIME_BASE = Fraction(1, 90_000)  # MPEG's clock: whole ticks for 24, 25, 30 and 30000/1001 frames a second
+TIME_BASE = Fraction(1, 90_000)  # MPEG's clock: whole ticks for 24, 25, 30 and 30000/1001 frames per second
 DEFAULT_RATE = 25.0
 _KEY_FRAME_S = 2.0
 _BT709 = 1  # ISO/IEC 23091-2 code of the primaries, the transfer curve and the matrix alike
@@ -32,18 +32,18 @@ def add_h264_stream(
     pixel_aspect: Fraction = Fraction(1),
     threads: int = 2,
 ) -> VideoStream:
-    """An encoder in ``container`` for pictures of ``size``, which :class:`YuvConverter` makes even.
+    """Adds an encoder for frames of ``size``, which :class:`YuvConverter` pads to even sizes.
 
     Args:
-        container: takes the stream.
-        size: width and height of the pictures, in pixels.
-        rate: nominal frames a second; sets how far key frames lie apart.
-        options: of x264.
+        container: the output that the stream is added to.
+        size: width and height of the frames, in pixels.
+        rate: nominal frames per second; determines the key frame interval.
+        options: options of x264.
         pixel_aspect: width of a pixel over its height.
-        threads: of the encoder.
+        threads: encoder threads.
 
     Raises:
-        SinkError: this build has no x264.
+        SinkError: this build of PyAV has no x264.
     """
     try:
         stream = container.add_stream(
@@ -66,18 +66,18 @@ def add_h264_stream(
 
 
 class YuvConverter:
-    """Makes frames for the encoder. An odd picture gets its last row or column twice."""
+    """Converts images to frames for the encoder; an odd last row or column is duplicated."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def __call__(self, picture: Image) -> VideoFrame:
-        height, width = picture.shape[:2]
+    def __call__(self, image: Image) -> VideoFrame:
+        height, width = image.shape[:2]
         if width % 2 or height % 2:
-            picture = np.asarray(
-                cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
+            image = np.asarray(
+                cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
             )
-        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="bgr24")
+        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")
         return self._reformatter.reformat(
             frame,
             format="yuv420p",

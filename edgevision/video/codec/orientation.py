@@ -1,4 +1,4 @@
-"""The display matrix: how a phone says which way up a video is."""
+"""The display matrix, in which phones store the orientation of a video."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edgevision.types import Image
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to turn and mirror a picture: transpose first, then flip.
+    """One of the eight rotations and reflections of an image: transpose first, then flip.
 
     Attributes:
-        transpose: rows become columns.
-        flip_x: left and right change places, after the transposition.
-        flip_y: top and bottom change places, after the transposition.
+        transpose: swap rows and columns.
+        flip_x: swap left and right, after transposing.
+        flip_y: swap top and bottom, after transposing.
     """
 
     transpose: bool = False
@@ -27,10 +27,10 @@ class Orientation:
 
     @classmethod
     def from_display_matrix(cls, data: bytes) -> Orientation:
-        """Reads FFmpeg's display matrix; one that is not a quarter turn counts as upright.
+        """Reads FFmpeg's display matrix; one that is not a multiple of 90 degrees counts as upright.
 
         Nine int32 in native order, ``a b u c d v x y w`` in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2):
-        a point ``(x, y)`` of the coded picture is shown at ``(a x + c y, b x + d y)``.
+        a point ``(x, y)`` of the coded image is displayed at ``(a x + c y, b x + d y)``.
         """
         a, b, _, c, d = struct.unpack("=5i", data[:20])
         one = 1 << 16
@@ -41,7 +41,7 @@ class Orientation:
         return cls()
 
     def apply(self, image: Image) -> Image:
-        """The picture as it should be seen: uint8 ``[H, W, 3]`` or ``[W, H, 3]``."""
+        """The upright image: uint8 ``[H, W, 3]`` or ``[W, H, 3]``."""
         if self.transpose:
             image = np.asarray(cv2.transpose(image), np.uint8)
         if self.flip_x or self.flip_y:

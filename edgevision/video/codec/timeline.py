@@ -1,25 +1,25 @@
-"""Times that only go forward, from containers whose clocks do not always."""
+"""Strictly increasing times from sources whose clocks are not always increasing."""
 
 from __future__ import annotations
 
-_FEW = 5  # frames; decoders that mix up an order do so within less
-_STEP_NS = 1_000_000  # the least that every container can tell apart
-_APART_NS = 5_000_000_000  # as far as buffers on the way explain a difference between two clocks
+_REORDER_FRAMES = 5  # reordering by decoders stays within fewer frames
+_STEP_NS = 1_000_000  # the smallest step that every container can represent
+_DRIFT_NS = 5_000_000_000  # the largest difference between two clocks that buffering explains
 
 
 class Timeline:
     """Turns a stream's presentation times into nanoseconds since its first frame, strictly increasing.
 
-    Good times pass through untouched, so a variable frame rate survives. A time that is missing is put
-    one frame after the last. A time that does not move forward is put half a frame after the last. A
-    clock that jumps back by more than a few frames (recordings that were joined) goes on one frame later.
+    Valid times are kept, so a variable frame rate is preserved. A missing time is set one frame after the
+    last, and a time that does not increase half a frame after the last. After a clock jumps back by more than
+    a few frames (joined recordings), the times continue one frame after the last.
 
     Args:
         frame_ns: nominal duration of a frame, in nanoseconds.
 
     Attributes:
-        origin_ns: the first frame on the stream's own clock; None before it.
-        missing, repeated, jumps: repairs so far.
+        origin_ns: time of the first frame on the stream's own clock; None before it.
+        missing, repeated, jumps: corrections so far.
     """
 
     def __init__(self, frame_ns: int) -> None:
@@ -33,10 +33,11 @@ class Timeline:
         """The time of the next frame, in nanoseconds since the first.
 
         Args:
-            time_ns: what the container says, on its own clock; None where it says nothing.
+            time_ns: presentation time on the container's own clock; None if it has none.
         """
         if self.origin_ns is None:
-            self.missing += time_ns is None
+            if time_ns is None:
+                self.missing += 1
             self.origin_ns = self._shift = time_ns or 0
             self._last = 0
             return 0
@@ -45,7 +46,7 @@ class Timeline:
             self._last += self.frame_ns
             return self._last
         moment = time_ns - self._shift
-        if moment <= self._last - _FEW * self.frame_ns:
+        if moment <= self._last - _REORDER_FRAMES * self.frame_ns:
             self.jumps += 1
             moment = self._last + self.frame_ns
             self._shift = time_ns - moment
@@ -56,28 +57,24 @@ class Timeline:
         return moment
 
     def notes(self) -> list[str]:
-        """What was repaired, one line each."""
+        """The corrections, one line each."""
         found = (
-            (self.missing, "without a time: placed one frame after the one before"),
-            (
-                self.repeated,
-                "with a time that did not move forward: placed half a frame after the one before",
-            ),
-            (self.jumps, "where the clock jumped back: the recording goes on without a gap"),
+            (self.missing, "without a time: set one frame after the previous one"),
+            (self.repeated, "with a time that did not increase: set half a frame after the previous one"),
+            (self.jumps, "where the clock jumped back: the times continue without a gap"),
         )
         return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]
 
 
 class LiveTimeline:
-    """Puts the pictures of a live source on one clock: nanoseconds since the first, strictly increasing.
+    """Puts the frames of a live source on one clock: nanoseconds since the first, strictly increasing.
 
-    The source's own times set the distances between pictures, for they know nothing of network and
-    buffers. They are held against the moments of arrival: where they are missing, stand still, or leave
-    the time that really passed by more than buffers explain (a camera that sets its clock, or runs it at
-    another rate), arrival counts.
+    The source's own times determine the intervals between frames, since they are free of network jitter and
+    buffering. They are compared with the times of arrival, which replace them where they are missing, do not
+    increase, or deviate by more than buffering explains (a camera that sets its clock or whose clock drifts).
 
     Attributes:
-        missing, repeated, jumps: repairs so far.
+        missing, repeated, jumps: corrections so far.
     """
 
     def __init__(self) -> None:
@@ -87,21 +84,22 @@ class LiveTimeline:
         self._last = -_STEP_NS
 
     def restart(self) -> None:
-        """After a new connection: its clock has nothing to do with the one before."""
+        """To be called after a reconnect: the new connection has another clock."""
         self._shift = None
 
     def next(self, time_ns: int | None, arrived_ns: int) -> int:
-        """The time of the next picture, in nanoseconds since the first.
+        """The time of the next frame, in nanoseconds since the first.
 
         Args:
-            time_ns: what the source says, on its own clock; None where it says nothing.
-            arrived_ns: when the picture came, on this machine's monotonic clock.
+            time_ns: presentation time on the source's own clock; None if it has none.
+            arrived_ns: time of arrival on this machine's monotonic clock.
         """
         if self._start_ns is None:
             self._start_ns = arrived_ns
         passed = arrived_ns - self._start_ns
         moment = passed if time_ns is None else self._moment(time_ns, passed)
-        self.missing += time_ns is None and self._shift is not None  # many streams begin with one
+        if time_ns is None and self._shift is not None:  # many streams start with a frame without a time
+            self.missing += 1
         self._last = max(moment, self._last + _STEP_NS)
         return self._last
 
@@ -109,18 +107,19 @@ class LiveTimeline:
         if self._shift is None:
             self._shift = passed - time_ns
         moment = time_ns + self._shift
-        if abs(moment - passed) > _APART_NS:
+        if abs(moment - passed) > _DRIFT_NS:
             self.jumps += 1
             self._shift = passed - time_ns
             return passed
-        self.repeated += moment <= self._last
+        if moment <= self._last:
+            self.repeated += 1
         return moment
 
     def notes(self) -> list[str]:
-        """What was repaired, one line each."""
+        """The corrections, one line each."""
         found = (
-            (self.missing, "without a time: placed when it came"),
-            (self.repeated, "with a time that did not move forward: placed just after the one before"),
-            (self.jumps, "whose clock had jumped: placed when it came"),
+            (self.missing, "without a time: set to the time of arrival"),
+            (self.repeated, "with a time that did not increase: set just after the previous one"),
+            (self.jumps, "after a jump of the clock: set to the time of arrival"),
         )
         return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]

@@ -1,4 +1,4 @@
-"""A source of pictures that are already in memory: for tests, and for programs that make their own."""
+"""A source of images in memory: for tests, and for programs that produce their own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from edgevision.video.base import SourceInfo, SourceReport
 
 
 class ArraySource(Closeable):
-    """Yields the given pictures with the given times.
+    """Yields the given images with the given times.
 
     Args:
         images: uint8 ``[H, W, 3]`` each, BGR; their sizes may differ.
-        timestamps_ns: one for each picture, increasing; by default ``frame_rate`` spaces them.
-        frame_rate: frames a second.
-        is_live: True hands each picture out when its time has come, as a camera does, and never earlier.
-        name: for people.
+        timestamps_ns: one per image, increasing; by default spaced by ``frame_rate``.
+        frame_rate: frames per second.
+        is_live: True delivers each image at its time and not earlier, like a camera.
+        name: display name.
 
     Raises:
-        ValueError: there are more or fewer times than pictures.
+        ValueError: the numbers of times and images differ.
 
     Example:
         >>> import numpy as np

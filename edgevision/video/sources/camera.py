@@ -19,16 +19,16 @@ from cv2.utils import logging
 from edgevision.errors import SourceError
 from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import FailReason, SourceInfo
-from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions, one_of, read_options
 
 _RETRY_S = 0.01
-_RATE_DIFFERS = 0.05  # of the rate asked for; 29.97 is as good as 30
+_RATE_TOLERANCE = 0.05  # of the requested rate; 29.97 counts as 30
 
 
 class Capture(Protocol):
-    """The part of ``cv2.VideoCapture`` that a camera needs."""
+    """The part of ``cv2.VideoCapture`` that :class:`CameraFeed` uses."""
 
     def isOpened(self) -> bool: ...  # noqa: N802
     def read(self) -> tuple[bool, Any]: ...
@@ -42,25 +42,25 @@ CameraFactory = Callable[[int | str], Capture]
 
 
 def open_capture(device: int | str) -> Capture:
-    """A camera of this machine, without OpenCV's warnings: what went wrong is said in our own line."""
+    """Opens a camera of this machine without OpenCV's warnings; the caller reports errors itself."""
     if not sys.platform.startswith("linux"):
         with _quiet():
             return cv2.VideoCapture(device)
     path = _device_file(device)
     if not path.exists():
-        return cv2.VideoCapture()  # opened nothing; asking for it would make three libraries complain
+        return cv2.VideoCapture()  # not opened; trying would make three libraries print warnings
     with _quiet():
         return cv2.VideoCapture(str(path), cv2.CAP_V4L2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraMode:
-    """What a camera is asked for; None leaves it to the camera.
+    """The mode to request from a camera; None leaves a property to the camera.
 
     Attributes:
         size: width and height in pixels.
-        rate: frames a second.
-        mjpg: ask for JPEG pictures: most USB cameras reach their largest sizes and rates only so.
+        rate: frames per second.
+        mjpg: request Motion JPEG; most USB cameras need it for their largest sizes and rates.
     """
 
     size: tuple[int, int] | None = None
@@ -69,9 +69,9 @@ class CameraMode:
 
 
 def camera_device(uri: str) -> int | str | None:
-    """What to open for ``webcam``, ``0``, ``/dev/video0`` or ``v4l2://0``; None for anything else.
+    """The device of ``webcam``, ``0``, ``/dev/video0`` or ``v4l2://0``; None for any other address.
 
-    What stands behind a ``?`` or ``#`` does not matter.
+    Everything after a ``?`` or ``#`` is ignored.
     """
     uri = re.split("[?#]", uri, maxsplit=1)[0]
     if uri == "webcam":
@@ -85,10 +85,10 @@ def camera_device(uri: str) -> int | str | None:
 
 
 def camera_mode(uri: str) -> CameraMode:
-    """What ``?size=1280x720&rate=30&format=mjpg`` behind a camera's address asks for.
+    """The mode requested by ``?size=1280x720&rate=30&format=mjpg`` at the end of a camera's address.
 
     Raises:
-        UsageError: an option that does not exist, or a value that it cannot have.
+        UsageError: an unknown option or an invalid value.
     """
     readers = {"size": image_size, "rate": frames_per_second, "format": one_of("mjpg", "raw")}
     values = read_options(uri.partition("?")[2], readers, "a camera")
@@ -96,7 +96,7 @@ def camera_mode(uri: str) -> CameraMode:
 
 
 def list_cameras() -> list[str]:
-    """Video devices of this machine, by their files."""
+    """Device files of the cameras of this machine."""
     return sorted(str(path) for path in Path("/dev").glob("video[0-9]*"))
 
 
@@ -107,27 +107,27 @@ def open_camera(
     *,
     camera_factory: CameraFactory = open_capture,
 ) -> LiveSource:
-    """A camera as a source, live; when it is unplugged, it is waited for.
+    """A camera as a live source, which reconnects after it was unplugged.
 
     Raises:
         SourceError: there is no such camera; the message lists those that exist.
-        SourceTimeoutError: its driver does not answer.
+        SourceTimeoutError: its driver does not respond.
     """
     return LiveSource(
         _name(device),
         partial(CameraFeed, device, mode, camera_factory),
         options,
-        advice="check its cable, and that no other program uses it",
+        advice="check its cable, and whether another program uses it",
     )
 
 
 class CameraFeed:
-    """A camera while it is plugged in.
+    """One connection to a camera.
 
     Args:
         device: index or device file.
-        mode: what to ask it for; notes say where it gives something else.
-        camera_factory: opens it; ``cv2.VideoCapture`` or something that looks like it.
+        mode: the mode to request; notes report where the camera differs from it.
+        camera_factory: opens the device; returns ``cv2.VideoCapture`` or an object with the same interface.
 
     Raises:
         SourceError: it cannot be opened, or (while iterating) it was unplugged.
@@ -141,12 +141,8 @@ class CameraFeed:
             self._capture.release()
             found = ", ".join(list_cameras())
             raise SourceError(
-                f"{name} cannot be opened; found {found or 'no camera on this machine'}; "
-                + (
-                    "choose one of them, or end the program that uses it"
-                    if found
-                    else "connect one and try again"
-                )
+                f"cannot open {name}; found {found or 'no camera on this machine'}; "
+                + ("choose one of them, or close the program that uses it" if found else "connect a camera")
             )
         self._request(mode)
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
@@ -155,7 +151,7 @@ class CameraFeed:
         self.info = SourceInfo(name, True, width, height, rate if 0 < rate < 1000 else None)
         self.notes = self._differences(mode)
 
-    def __iter__(self) -> Iterator[Picture | FailReason | None]:
+    def __iter__(self) -> Iterator[FeedFrame | FailReason | None]:
         bad = 0
         while True:
             good, image = self._capture.read()
@@ -167,13 +163,13 @@ class CameraFeed:
                 time.sleep(_RETRY_S)
                 yield None
                 continue
-            for _ in range(bad):  # pictures follow, so it was these that were broken and not the camera
+            for _ in range(bad):  # frames follow, so those were damaged and the camera works
                 yield FailReason.UNDECODABLE
             bad = 0
             if image.ndim == 2:
                 image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
             driver_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-            yield Picture(image, round(driver_ms * 1e6) if driver_ms > 0 else arrived_ns, arrived_ns)
+            yield FeedFrame(image, round(driver_ms * 1e6) if driver_ms > 0 else arrived_ns, arrived_ns)
 
     def _request(self, mode: CameraMode) -> None:
         # V4L2 offers sizes by pixel format and rates by size, so the order matters.
@@ -184,20 +180,22 @@ class CameraFeed:
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size[1])
         if mode.rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, mode.rate)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # pictures are current
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # keeps only the newest frame
 
     def _differences(self, mode: CameraMode) -> list[str]:
         info = self.info
         found = []
         if mode.mjpg and int(self._capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG:
-            found.append("pictures other than JPEG")
+            found.append("another format than JPEG")
         if mode.size is not None and mode.size != (info.width, info.height):
             found.append(f"{info.width}x{info.height} instead of {mode.size[0]}x{mode.size[1]}")
-        if mode.rate is not None and abs((info.frame_rate or 0) - mode.rate) > _RATE_DIFFERS * mode.rate:
-            found.append(f"{info.frame_rate or 0:g} frames a second instead of {mode.rate:g}")
+        if mode.rate is not None and abs((info.frame_rate or 0) - mode.rate) > _RATE_TOLERANCE * mode.rate:
+            found.append(f"{info.frame_rate or 0:g} frames per second instead of {mode.rate:g}")
+        if not found:
+            return []
         return [
-            f"{info.name} gives {' and '.join(found)}; 'v4l2-ctl --list-formats-ext' lists what it can"
-        ] * bool(found)
+            f"{info.name} delivers {' and '.join(found)}; list its modes with 'v4l2-ctl --list-formats-ext'"
+        ]
 
     def close(self) -> None:
         self._capture.release()

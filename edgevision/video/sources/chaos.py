@@ -1,4 +1,4 @@
-"""Faults on purpose: any source, made to behave like a bad camera on a bad network, the same each time."""
+"""Fault injection: makes any source behave like a faulty camera on a bad network, reproducibly."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from edgevision.video.base import Connection, ConnectionState, FailReason, Sourc
 from edgevision.video.sources.options import read_options, yes_or_no
 
 SCHEME = "chaos://"
-_LONG = (25, 75)  # frames that a freeze or an outage lasts
+_DURATION = (25, 75)  # least and most frames of a freeze or an outage
 _SCALES = (0.5, 0.75)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What goes wrong. Shares are of frames, 0 to 1; each fault has dice of its own, so that one more does
-    not change when the others strike.
+    """The faults to inject. Probabilities are per frame, 0 to 1; each fault has its own random generator, so
+    that adding one does not change when the others occur.
 
     Attributes:
-        drop: lost on the way, without a trace.
-        corrupt: arrives and cannot be decoded; counted as such.
-        freeze: begins a freeze: the same picture for 25 to 75 frames, at times that go on.
-        resize: begins a smaller size, or ends it.
-        disconnect: begins an outage of 25 to 75 frames, after which the source is back.
-        jitter_s: each frame comes late by up to so much.
-        seed: of the dice.
-        live: a recording is played in its own time, as a camera that waits for nobody.
+        drop: the frame is lost without a trace.
+        corrupt: the frame arrives but cannot be decoded; it is counted as undecodable.
+        freeze: starts a freeze: the same image for 25 to 75 frames, with increasing times.
+        resize: switches between the full and a smaller frame size.
+        disconnect: starts an outage of 25 to 75 frames, after which the source reconnects.
+        jitter_s: each frame is delayed by a random time of up to this many seconds.
+        seed: random seed.
+        live: plays a recording in real time, like a camera.
     """
 
     drop: float = 0.0
@@ -54,16 +54,16 @@ class Faults:
 
 
 def split_faults(uri: str) -> tuple[str, Faults]:
-    """The source and the faults of ``chaos://SRC?drop=0.1&jitter=40ms``; the last ``?`` parts them.
+    """The source and the faults of ``chaos://SRC?drop=0.1&jitter=40ms``, separated by the last ``?``.
 
     Raises:
-        UsageError: no faults, an unknown one, or an impossible value.
+        UsageError: no faults are given, one is unknown, or a value is invalid.
     """
     inner, _, query = uri[len(SCHEME) :].rpartition("?")
     if not inner or not query:
         raise UsageError(
             "chaos:// needs a source and faults, such as chaos://demo?drop=0.1; "
-            f"it has: {', '.join(_READERS)}"
+            f"known faults: {', '.join(_READERS)}"
         )
     values = read_options(query, _READERS, "chaos")
     if "jitter" in values:
@@ -72,14 +72,14 @@ def split_faults(uri: str) -> tuple[str, Faults]:
 
 
 class ChaosSource(Closeable):
-    """Passes a source's frames on, with faults put in.
+    """Delivers a source's frames with faults injected.
 
-    What it does is drawn from a seed and counted in frames, so a run can be repeated; only ``jitter_s`` and
-    ``live`` take time. What it did is one line in ``report.notes``.
+    Faults depend only on the random seed and the frame number, so a run can be repeated; ``jitter_s`` and
+    ``live`` also depend on the clock. One line of ``report.notes`` counts the faults.
 
     Args:
-        source: any; closed with this one.
-        faults: what goes wrong.
+        source: any source; closed with this one.
+        faults: the faults to inject.
     """
 
     def __init__(self, source: Source, faults: Faults) -> None:
@@ -90,8 +90,8 @@ class ChaosSource(Closeable):
         self.report = SourceReport(connection=connection)
         self._source = source
         self._faults = faults
-        self._dice = {name: random.Random(f"{faults.seed} {name}") for name in _READERS}
-        self._done: Counter[str] = Counter()
+        self._random = {name: random.Random(f"{faults.seed} {name}") for name in _READERS}
+        self._counts: Counter[str] = Counter()
         self._seen_failed: Counter[FailReason] = Counter()
         self._closed = threading.Event()
         self._frozen: tuple[int, Image] | None = None
@@ -100,12 +100,12 @@ class ChaosSource(Closeable):
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._connected(iter(self._source)):
-            if self._strikes("drop"):
+            if self._occurs("drop"):
                 continue
-            if self._strikes("corrupt"):
+            if self._occurs("corrupt"):
                 self.report.failed[FailReason.UNDECODABLE] += 1
                 continue
-            image = self._resized(self._thawing(frame.image))
+            image = self._resized(self._maybe_frozen(frame.image))
             self._delay(frame)
             if self._closed.is_set():
                 return
@@ -122,8 +122,8 @@ class ChaosSource(Closeable):
         self._source.close()
         if self.report.connection is not None:
             self.report.connection.state = ConnectionState.CLOSED
-        done = ", ".join(f"{name} {self._done[name]}" for name in _READERS if self._done[name])
-        self.report.notes += [*self._source.report.notes, f"chaos on purpose: {done or 'nothing happened'}"]
+        done = ", ".join(f"{name} {self._counts[name]}" for name in _READERS if self._counts[name])
+        self.report.notes += [*self._source.report.notes, f"injected faults: {done or 'none'}"]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,34 +131,34 @@ class ChaosSource(Closeable):
         super().__exit__(kind, error, trace)
         self._source.__exit__(kind, error, trace)
 
-    def _strikes(self, name: str) -> bool:
-        share: float = getattr(self._faults, name)
-        struck = self._dice[name].random() < share
-        self._done[name] += struck
-        return struck
+    def _occurs(self, name: str) -> bool:
+        probability: float = getattr(self._faults, name)
+        occurs = self._random[name].random() < probability
+        self._counts[name] += occurs
+        return occurs
 
     def _length(self, name: str) -> int:
-        return self._dice[name].randint(*_LONG)
+        return self._random[name].randint(*_DURATION)
 
     def _connected(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames outside outages."""
+        """The frames that are not lost in an outage."""
         for frame in frames:
             self._pass_on_failures()
             connection = self.report.connection
-            if connection is None or not self._strikes("disconnect"):
+            if connection is None or not self._occurs("disconnect"):
                 yield frame
                 continue
             since = time.monotonic()
             connection.state = ConnectionState.RECONNECTING
-            connection.error = f"lost {self.info.name}: chaos on purpose"
-            self._lose(frames, self._length("disconnect") - 1)
+            connection.error = f"lost {self.info.name}: injected fault"
+            self._skip(frames, self._length("disconnect") - 1)
             self._pass_on_failures()
             connection.state = ConnectionState.CONNECTED
             connection.reconnects += 1
             connection.lost_s += time.monotonic() - since
 
-    def _lose(self, frames: Iterator[Frame], count: int) -> None:
-        """In their own time; on its own, so that the last one is gone when it returns."""
+    def _skip(self, frames: Iterator[Frame], count: int) -> None:
+        """Consumes frames at their own times; a method, so that the last frame is released on return."""
         for frame in itertools.islice(frames, count):
             self._delay(frame)
 
@@ -167,18 +167,18 @@ class ChaosSource(Closeable):
             self.report.failed[reason] += count - self._seen_failed[reason]
             self._seen_failed[reason] = count
 
-    def _thawing(self, image: Image) -> Image:
+    def _maybe_frozen(self, image: Image) -> Image:
         if self._frozen is not None:
             left, frozen = self._frozen
             self._frozen = (left - 1, frozen) if left > 1 else None
             return np.array(frozen)
-        if self._strikes("freeze"):
+        if self._occurs("freeze"):
             self._frozen = (self._length("freeze") - 1, image.copy())
         return image
 
     def _resized(self, image: Image) -> Image:
-        if self._strikes("resize"):
-            self._scale = 1.0 if self._scale != 1.0 else self._dice["resize"].choice(_SCALES)
+        if self._occurs("resize"):
+            self._scale = 1.0 if self._scale != 1.0 else self._random["resize"].choice(_SCALES)
         if self._scale == 1.0:
             return image
         width, height = (
@@ -190,7 +190,7 @@ class ChaosSource(Closeable):
         return smaller
 
     def _delay(self, frame: Frame) -> None:
-        late_s = self._faults.jitter_s * self._dice["jitter"].random()
+        late_s = self._faults.jitter_s * self._random["jitter"].random()
         if not self.info.is_live:
             self._closed.wait(late_s)
             return
@@ -200,14 +200,14 @@ class ChaosSource(Closeable):
         self._closed.wait(max(0.0, self._base_s + frame.time_s + late_s - now))
 
 
-def _share(text: str) -> float:
+def _probability(text: str) -> float:
     try:
-        share = float(text)
+        probability = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ValueError("a share of the frames, 0 to 1, such as 0.05")
-    return share
+        probability = -1.0
+    if not 0 <= probability <= 1:
+        raise ValueError("a probability per frame, 0 to 1, such as 0.05")
+    return probability
 
 
 def _seed(text: str) -> int:
@@ -217,11 +217,11 @@ def _seed(text: str) -> int:
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
-    "drop": _share,
-    "corrupt": _share,
-    "freeze": _share,
-    "resize": _share,
-    "disconnect": _share,
+    "drop": _probability,
+    "corrupt": _probability,
+    "freeze": _probability,
+    "resize": _probability,
+    "disconnect": _probability,
     "jitter": duration_s,
     "seed": _seed,
     "live": yes_or_no,

@@ -1,4 +1,4 @@
-"""A source that needs no camera and no download: a slow camera move over three real photographs."""
+"""A source without a camera or a download: pans and zooms over three photographs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTH, HEIGHT, FRAME_RATE, SECONDS = 1280, 720, 25, 12.0
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What the camera sees: centre and width, in pixels of the photograph, at 16:9."""
+    """A 16:9 section of a photograph: centre and width, in its pixels."""
 
     x: float
     y: float
@@ -39,7 +39,7 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """One photograph and the move over it; the object stays well in view from first to last frame."""
+    """A photograph and the camera movement over it, which keeps the object in view."""
 
     file: str
     start: _View
@@ -51,30 +51,30 @@ _SHOTS = (
     _Shot("chelsea.png", _View(225, 150, 534), _View(225, 147, 446)),
     _Shot("motorcycle_left.png", _View(370, 250, 890), _View(390, 284, 680)),
 )
-_MOST_ROUNDS = 100_000
-_BLUR = 32  # How much coarser the backdrop is than the photograph.
+_MAX_ROUNDS = 100_000
+_BLUR = 32  # downscaling factor of the backdrop
 
 
 class DemoSource(Closeable):
-    """Pans and zooms over scikit-image's astronaut, cat and motorcycle, the same on every machine.
+    """Pans and zooms over scikit-image's astronaut, cat and motorcycle, identical on every machine.
 
-    The photographs have an equal share of the time each, parted by hard cuts, so that every frame shows
-    exactly one scene. 1280x720 at 25 frames a second; never live.
+    Each photograph gets an equal share of the time, with hard cuts in between, so that every frame shows
+    exactly one scene. 1280x720 at 25 frames per second; not live.
 
     Args:
         seconds: length of one round.
-        rounds: how often it is shown.
+        rounds: number of repetitions.
 
     Raises:
-        SourceError: scikit-image is not installed, or ships without its photographs.
-        UsageError: the length is not between 0.12 and 3600 seconds, or the rounds not between 1 and 100000.
+        SourceError: scikit-image is not installed, or its photographs are missing.
+        UsageError: ``seconds`` is not between 0.12 and 3600, or ``rounds`` not between 1 and 100000.
     """
 
     def __init__(self, seconds: float = SECONDS, rounds: int = 1) -> None:
         if not len(_SHOTS) / FRAME_RATE <= seconds <= 3600:
-            raise UsageError(f"demo of {seconds:g} seconds; expected 0.12 to 3600")
-        if not 1 <= rounds <= _MOST_ROUNDS:
-            raise UsageError(f"demo of {rounds} rounds; expected 1 to {_MOST_ROUNDS}")
+            raise UsageError(f"demo: seconds is {seconds:g}; expected 0.12 to 3600")
+        if not 1 <= rounds <= _MAX_ROUNDS:
+            raise UsageError(f"demo: rounds is {rounds}; expected 1 to {_MAX_ROUNDS}")
         self._photos = [read_image(_photo(shot.file)) for shot in _SHOTS]
         self._backdrops = [_backdrop(photo) for photo in self._photos]
         self._count, self._rounds = round(seconds * FRAME_RATE), rounds
@@ -87,13 +87,13 @@ class DemoSource(Closeable):
         """``demo``, ``demo://`` or ``demo://?seconds=6&rounds=100``.
 
         Raises:
-            UsageError: an option that does not exist, or a length that is no number.
+            UsageError: an unknown option or an invalid value.
         """
         query = dict(parse_qsl(urlsplit(uri).query, keep_blank_values=True))
         seconds = query.pop("seconds", str(SECONDS))
         rounds = query.pop("rounds", "1")
         for key in query:
-            hint = nearest(key, ["seconds", "rounds"]) or "; it has: seconds, rounds"
+            hint = nearest(key, ["seconds", "rounds"]) or "; known options: seconds, rounds"
             raise UsageError(f"demo has no option '{key}'{hint}")
         if not rounds.isdecimal():
             raise UsageError(f"demo: rounds is '{rounds}'; expected a whole number such as 100")
@@ -114,10 +114,10 @@ class DemoSource(Closeable):
             yield Frame(image, index, index * 1_000_000_000 // FRAME_RATE, "demo")
 
     def _render(self, shot: int, share: float) -> Image:
-        eased = (1 - math.cos(math.pi * share)) / 2  # starts and stops softly
+        eased = (1 - math.cos(math.pi * share)) / 2  # accelerates and decelerates smoothly
         view = _SHOTS[shot].start.towards(_SHOTS[shot].end, eased)
         scale = WIDTH / view.width
-        # Half-pixel centres, so that the move has no jitter and no drift.
+        # Half-pixel centres avoid jitter and drift.
         to_screen = np.array(
             [
                 [scale, 0, WIDTH / 2 - 0.5 - scale * (view.x - 0.5)],
@@ -140,7 +140,7 @@ class DemoSource(Closeable):
 
 
 def _backdrop(photo: Image) -> Image:
-    """Fills what the photograph, seen whole, leaves free: itself, too coarse to detect anything in."""
+    """Fills the area around the photograph with a blurred copy, too coarse to detect anything in."""
     height, width = photo.shape[:2]
     strip = photo[(height - width * HEIGHT // WIDTH) // 2 :][: width * HEIGHT // WIDTH]
     small = cv2.resize(strip, (WIDTH // _BLUR // 2, HEIGHT // _BLUR // 2), interpolation=cv2.INTER_AREA)
@@ -148,12 +148,12 @@ def _backdrop(photo: Image) -> Image:
 
 
 def _photo(name: str) -> Path:
-    """A photograph that lies inside scikit-image's own wheel; its loaders might want to download."""
+    """The path of a photograph in scikit-image's wheel; its own loaders might try to download."""
     try:
         path = Path(str(files("skimage") / "data" / name))
     except ModuleNotFoundError as error:
         raise SourceError(
-            "the demo shows photographs of scikit-image, which is missing: pip install 'edgevision[demo]'"
+            "the demo needs scikit-image, which is not installed: pip install 'edgevision[demo]'"
         ) from error
     if not path.is_file():
         raise SourceError(f"this scikit-image lacks {name}: pip install --upgrade 'edgevision[demo]'")

@@ -1,4 +1,4 @@
-"""Video files: every frame, in order, with its own time."""
+"""Video files: every frame, in order, with its presentation time."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _TEXT_ART = frozenset(
 class FileSource(Closeable):
     """A video file, read once from start to end.
 
-    Times are the file's own (a variable frame rate is kept), the display matrix of phones is applied,
-    frames that cannot be decoded are counted in ``report.skipped``, and a file that is cut off gives
-    what it holds and then says so in ``report.problem``. Frames may change size on the way.
+    Times are the file's own (a variable frame rate is kept) and the display matrix of phones is applied.
+    Frames that cannot be decoded are counted in ``report.skipped``; a truncated file delivers the frames that
+    it contains, and ``report.problem`` reports it. The frame size may change within a file.
 
     Args:
-        path: the file, in any container that FFmpeg reads.
-        threads: for decoding; 0 lets FFmpeg choose.
+        path: the file, in any container format that FFmpeg supports.
+        threads: decoder threads; 0 lets FFmpeg choose.
 
     Raises:
-        SourceError: the file is missing, empty, no video, or not one of its frames can be decoded.
+        SourceError: the file is missing, empty or not a video, or none of its frames can be decoded.
     """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
@@ -56,8 +56,8 @@ class FileSource(Closeable):
             self._first = next(self._frames, None)
             if self._first is None:
                 raise SourceError(
-                    f"{path}: not one frame could be decoded ({self._stream.codec_context.name}); "
-                    "the file is damaged or cut off: copy it again"
+                    f"{path}: no frame could be decoded ({self._stream.codec_context.name}); "
+                    "the file is damaged or truncated: copy it again"
                 )
         except SourceError:
             self._container.close()
@@ -102,30 +102,32 @@ class FileSource(Closeable):
             end_s = float(decoder.last_pts * self._stream.time_base) + self._timeline.frame_ns / 1e9
         cut = truncation(self._container, self._stream, self._path.stat().st_size, end_s)
         if cut and not self.report.problem:
-            self.report.problem = f"{self._path}: {cut}; all that could be read was used"
+            self.report.problem = f"{self._path}: {cut}; all readable frames were used"
 
     def _run(
         self, container: InputContainer, stream: VideoStream, decoder: Decoder, after: int | None = None
     ) -> Iterator[Frame]:
-        """Frames from here to the end, or to the first error that is worth a second, careful run."""
+        """Frames from here to the end, or to the first error that :meth:`_run_carefully` can isolate."""
         for packet in container.demux(stream):
             if packet.is_corrupt and self._has_index:
-                self.report.failed[FailReason.INCOMPLETE] += 1  # half a packet, where the file is cut off
+                self.report.failed[FailReason.INCOMPLETE] += (
+                    1  # an incomplete packet at the end of a truncated file
+                )
                 continue
             errors = decoder.errors
-            for picture in decoder.decode(packet):
-                if after is None or (picture.pts is not None and picture.pts > after):
-                    yield self._frame(picture)
+            for decoded in decoder.decode(packet):
+                if after is None or (decoded.pts is not None and decoded.pts > after):
+                    yield self._frame(decoded)
             if decoder.errors > errors:
                 self.report.failed[FailReason.UNDECODABLE] += 1
             if decoder.errors and self._has_index and after is None:
                 return
 
     def _run_carefully(self, after: int) -> Iterator[Frame]:
-        """The frames behind an error, decoded one at a time.
+        """The frames after an error, decoded one at a time.
 
-        Decoder threads hold frames back, and PyAV gives up those behind one that fails while the decoder is
-        emptied. One at a time, an error costs the frame that it belongs to and no other, and is counted once.
+        Decoder threads hold frames back, and PyAV drops those after one that fails while the decoder is
+        flushed. Decoded one at a time, an error costs only the frame that it belongs to and is counted once.
         """
         self.report.failed.clear()
         with av.open(self._path) as again:
@@ -134,15 +136,15 @@ class FileSource(Closeable):
             again.seek(after, stream=stream)
             yield from self._run(again, stream, careful, after)
 
-    def _frame(self, picture: VideoFrame) -> Frame:
-        moment = self._timeline.next(self._decoder.time_ns(picture))
-        frame = Frame(self._decoder.image(picture), self._index, moment, str(self._path))
+    def _frame(self, decoded: VideoFrame) -> Frame:
+        moment = self._timeline.next(self._decoder.time_ns(decoded))
+        frame = Frame(self._decoder.image(decoded), self._index, moment, str(self._path))
         self._index += 1
         return frame
 
     @property
     def _has_index(self) -> bool:
-        """True where seeking lands on a key frame, and a packet that is not whole ends the file."""
+        """Whether seeking lands on a key frame and an incomplete packet means the end of the file."""
         return any(name in self._container.format.name for name in ("mp4", "matroska", "avi"))
 
     def _frame_count(self, rate: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Notices a camera that goes on sending one and the same picture."""
+"""Detects a camera that keeps sending the same image."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import numpy as np
 
 from edgevision.types import Image
 
-_STRIDE = 16  # of the quick look, which settles nearly every picture
+_STRIDE = 16  # of a coarse comparison, which is sufficient for nearly every frame
 
 
 class FreezeWatch:
-    """Tells when pictures have been the same, to the last bit, for too long.
+    """Detects images that are identical, bit by bit, for too long.
 
-    The noise of a sensor alone changes some bit from one key frame to the next, so that only an encoder that
-    hangs does this; or a scene that is drawn and stands still. So a freeze that a new connection did not
-    end is believed to be the scene, until a picture differs.
+    Sensor noise alone changes some bits from one key frame to the next, so identical images come from an
+    encoder that hangs, or from a static synthetic scene. A freeze that persists after a reconnect is thus
+    taken for a static scene until an image differs.
 
     Args:
-        after_s: how long is too long; None: never.
+        after_s: seconds of identical images that count as a freeze; None disables the detection.
     """
 
     def __init__(self, after_s: float | None) -> None:
         self._after_ns = None if after_s is None else round(after_s * 1e9)
         self._image: Image | None = None
         self._since_ns = 0
-        self._believed = False
+        self._reported = False
 
     def frozen(self, image: Image, arrived_ns: int) -> bool:
-        """Looks at the next picture. True once for each freeze.
+        """Checks the next image; True once per freeze.
 
         Args:
-            image: uint8 ``[H, W, 3]``; kept until the next one comes.
-            arrived_ns: when it came.
+            image: uint8 ``[H, W, 3]``; kept until the next call.
+            arrived_ns: its time of arrival, in nanoseconds.
         """
         if self._after_ns is None:
             return False
         if self._image is None or not _same(self._image, image):
-            self._image, self._since_ns, self._believed = image, arrived_ns, False
+            self._image, self._since_ns, self._reported = image, arrived_ns, False
             return False
-        if self._believed or arrived_ns - self._since_ns < self._after_ns:
+        if self._reported or arrived_ns - self._since_ns < self._after_ns:
             return False
-        self._believed = True
+        self._reported = True
         return True
 
 

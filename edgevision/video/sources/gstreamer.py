@@ -1,4 +1,4 @@
-"""Pipelines of GStreamer, and cameras that only it can read: ``gst://PIPELINE`` and ``csi://0``."""
+"""GStreamer pipelines and the cameras that need it: ``gst://PIPELINE`` and ``csi://0``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgevision.types import Image
 from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import SourceInfo
 from edgevision.video.redact import redact
-from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions, read_options
 
@@ -26,20 +26,20 @@ _CSI_PARTS = ("nvarguscamerasrc", "nvvidconv")
 
 
 def open_gst(uri: str, options: SourceOptions) -> LiveSource:
-    """``gst://videotestsrc ! ...``: everything up to raw pictures; conversion and sink are put behind it.
+    """``gst://videotestsrc ! ...``: a pipeline up to raw video; conversion and appsink are appended.
 
-    A pipeline with a live element is a live source, and is built again when it fails; any other is a
+    A pipeline with a live element is a live source, which is restarted when it fails; any other is a
     recording, of which every frame is read.
 
     Raises:
-        SourceError: GStreamer is not installed, or refuses the pipeline.
-        UsageError: there is no pipeline, or it has a sink of its own.
+        SourceError: GStreamer is not installed, or the pipeline is invalid.
+        UsageError: the pipeline is empty or has an appsink.
     """
     pipeline = uri.partition("://")[2].strip()
     if not pipeline:
         raise UsageError("gst:// needs a pipeline, such as 'gst://v4l2src ! jpegdec'")
     if "appsink" in pipeline:
-        raise UsageError("gst:// puts its own appsink behind the pipeline; leave it out")
+        raise UsageError("gst:// appends its own appsink to the pipeline; remove yours")
     return _source(f"gst://{_first_element(pipeline)}", pipeline, options, uri)
 
 
@@ -47,16 +47,16 @@ def open_csi(uri: str, options: SourceOptions) -> LiveSource:
     """``csi://0?size=1920x1080&rate=30``: a camera on a Jetson's CSI port, through NVIDIA's elements.
 
     Raises:
-        SourceError: GStreamer or NVIDIA's elements are not installed, or the camera does not answer.
-        UsageError: an option that does not exist, or no number of a camera.
+        SourceError: GStreamer or NVIDIA's elements are not installed, or the camera does not respond.
+        UsageError: an unknown option, or the camera is not given by its number.
     """
     pipeline = csi_pipeline(uri)
     gst = _gst("csi://")
     missing = [name for name in _CSI_PARTS if gst.ElementFactory.find(name) is None]
     if missing:
         raise SourceError(
-            f"csi:// needs the GStreamer element {missing[0]}, which comes with JetPack and is not on this "
-            "machine; cameras of other boards: gst://libcamerasrc"
+            f"csi:// needs the GStreamer element {missing[0]} of JetPack, which is not installed; "
+            "for other boards use gst://libcamerasrc"
         )
     return _source(uri.partition("?")[0], pipeline, options, uri)
 
@@ -78,16 +78,16 @@ def csi_pipeline(uri: str) -> str:
 
 
 class GstFeed:
-    """A running pipeline that ends in an appsink.
+    """A running pipeline with an appsink.
 
     Args:
-        name: for people.
-        pipeline: up to raw pictures.
-        uri: whose secrets never appear in an error.
-        connect_timeout_s: for its first picture to be ready.
+        name: display name.
+        pipeline: the pipeline up to raw video.
+        uri: the address; its secrets are removed from error messages.
+        connect_timeout_s: time limit for the first frame.
 
     Raises:
-        SourceError: GStreamer refuses it, it does not start, or (while iterating) it fails.
+        SourceError: the pipeline is invalid or does not start, or (while iterating) fails.
     """
 
     def __init__(self, name: str, pipeline: str, uri: str, connect_timeout_s: float) -> None:
@@ -106,7 +106,7 @@ class GstFeed:
         self._bus = self._pipeline.get_bus()
         self._first = self._start(connect_timeout_s)
         if self._first is None:
-            problem = self._problem() or ("it has no pictures" if self._ended() else "no picture came")
+            problem = self._problem() or ("it ended without a frame" if self._ended() else "no frame arrived")
             self.close()
             raise self._failure("cannot open", problem)
         form = self._first.get_caps().get_structure(0)
@@ -119,12 +119,12 @@ class GstFeed:
             frame_rate=above / below if known and above and below else None,
         )
 
-    def __iter__(self) -> Iterator[Picture | None]:
+    def __iter__(self) -> Iterator[FeedFrame | None]:
         sample, self._first = self._first, None
         while True:
             problem = self._problem()
             if sample is not None:
-                yield self._picture(sample)
+                yield self._frame(sample)
             elif problem:
                 raise self._failure("lost", problem)
             elif self._ended():
@@ -137,7 +137,7 @@ class GstFeed:
         self._pipeline.set_state(self._gst.State.NULL)
 
     def _start(self, timeout_s: float) -> Any:
-        """Starts the pipeline; its first sample, or None where it fails, ends, or gives none in time."""
+        """Starts the pipeline; its first sample, or None if it fails, ends or delivers none in time."""
         states, changes = self._gst.State, self._gst.StateChangeReturn
         self._is_live = False
         deadline = time.monotonic() + timeout_s
@@ -153,10 +153,10 @@ class GstFeed:
         return sample
 
     def _pull(self) -> Any:
-        """The next sample, or None where none comes for a moment."""
+        """The next sample; None if none arrives within the polling interval."""
         return self._sink.emit("try-pull-sample", _POLL_NS)
 
-    def _picture(self, sample: Any) -> Picture:
+    def _frame(self, sample: Any) -> FeedFrame:
         buffer = sample.get_buffer()
         form = sample.get_caps().get_structure(0)
         width, height = form.get_value("width"), form.get_value("height")
@@ -166,10 +166,10 @@ class GstFeed:
         image: Image = rows[: stride * height].reshape(height, stride)[:, : 3 * width]
         pts = buffer.pts
         time_ns = None if pts == self._gst.CLOCK_TIME_NONE else int(pts)
-        return Picture(np.ascontiguousarray(image).reshape(height, width, 3), time_ns, time.monotonic_ns())
+        return FeedFrame(np.ascontiguousarray(image).reshape(height, width, 3), time_ns, time.monotonic_ns())
 
     def _problem(self) -> str:
-        """The first error so far; "" without one. Empties the pipeline's bus, which would grow for ever."""
+        """The first error so far, or ``""``. Drains the pipeline's bus, which would grow for ever."""
         while (message := self._bus.pop()) is not None:
             if message.type == self._gst.MessageType.ERROR and not self._error:
                 self._error = str(message.parse_error()[0].message)
@@ -184,21 +184,21 @@ class GstFeed:
 
 
 def _source(name: str, pipeline: str, options: SourceOptions, uri: str) -> LiveSource:
-    _gst(name)  # what is not installed is no reason to wait for it
+    _gst(name)  # fails at once if GStreamer is not installed, instead of waiting for the source
     connect = partial(GstFeed, name, pipeline, uri, options.connect_timeout_s)
     return LiveSource(name, connect, options, advice=_ADVICE)
 
 
 def _first_element(pipeline: str) -> str:
-    """What the pipeline starts with; its properties may hold a password."""
+    """The pipeline's first element without its properties, which may contain a password."""
     return pipeline.split("!")[0].split()[0]
 
 
 def _gst(what: str) -> Any:
-    """GStreamer through PyGObject, started; imported here because few machines have it.
+    """GStreamer through PyGObject, initialised; imported here because it is optional.
 
     Raises:
-        SourceError: it is not installed; says what to install.
+        SourceError: it is not installed; the message says what to install.
     """
     try:
         import gi
@@ -217,7 +217,7 @@ def _gst(what: str) -> Any:
 
 
 def _gst_error() -> Any:
-    """What GStreamer raises for a pipeline that it cannot read."""
+    """The exception that GStreamer raises for an invalid pipeline."""
     from gi.repository import GLib
 
     return GLib.Error

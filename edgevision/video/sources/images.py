@@ -14,19 +14,19 @@ from edgevision.types import Frame, Image
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
 
 FRAME_RATE = 25.0
-"""Nominal frames a second of a sequence of images, which has no clock of its own."""
+"""Nominal frame rate of a sequence of images, which has no timestamps."""
 
-_PAPER = 255  # What shows through a transparent picture, as image viewers draw it.
+_BACKGROUND = 255  # white behind transparent pixels, as in image viewers
 
 
 def read_image(path: Path) -> Image:
-    """Reads a picture as people see it: uint8 ``[H, W, 3]``, BGR.
+    """Reads an image as a viewer shows it: uint8 ``[H, W, 3]``, BGR.
 
-    EXIF orientation is applied, 16 bits become 8, gray becomes colour, and transparent pixels show white.
-    (A picture with both transparency and an EXIF orientation is not turned.)
+    EXIF orientation is applied, 16 bits become 8, grayscale becomes colour, and transparent pixels become
+    white. (The orientation of an image with transparency is ignored.)
 
     Raises:
-        SourceError: missing, empty, or no image that OpenCV reads.
+        SourceError: the file is missing, empty, or not an image that OpenCV can read.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -39,7 +39,7 @@ def read_image(path: Path) -> Image:
         if data[:2].tobytes() != b"\xff\xd8":  # JPEG has no transparency
             raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
             if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-                return _on_paper(raw)
+                return _without_alpha(raw)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
         pass
@@ -50,22 +50,22 @@ def read_image(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _on_paper(image: np.ndarray) -> Image:
+def _without_alpha(image: np.ndarray) -> Image:
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     colour, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
-    return ((colour * alpha + _PAPER * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return ((colour * alpha + _BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 class ImagesSource(Closeable):
-    """Images in the given order; each frame carries its own size and its own file's name.
+    """Images in the given order; each frame has its own size and is named by its file.
 
-    One image that cannot be read is an error; among several it is skipped, counted and noted.
+    An unreadable image is an error if it is the only one; among several it is skipped, counted and noted.
 
     Args:
         paths: the files.
-        name: for people.
-        folder: the folder that holds them, where they are one folder's.
+        name: display name.
+        folder: the folder that contains them, if they are read from a folder.
 
     Raises:
         SourceError: the only image cannot be read.

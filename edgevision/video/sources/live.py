@@ -1,4 +1,4 @@
-"""A live source that comes back: one of many connections after the other, read as one source."""
+"""A live source that reconnects: successive connections, read as one source."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from edgevision.types import Frame
 from edgevision.video.base import Connection, ConnectionState, FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.decode import DEFAULT_RATE, damage_notes
 from edgevision.video.codec.timeline import LiveTimeline, Timeline
-from edgevision.video.sources.feed import Feed, FeedSilent, FeedThread, Picture
+from edgevision.video.sources.feed import Feed, FeedFrame, FeedSilent, FeedThread
 from edgevision.video.sources.freeze import FreezeWatch
 from edgevision.video.sources.options import SourceOptions
 
 _LOG = logging.getLogger(__name__)
-_TOLD = 10  # changes of size; a source that has more of them would fill the log
-_CLOSE_S = 0.3  # an orderly goodbye takes less; what hangs is left behind
+_MAX_RESIZE_LOGS = 10  # further changes of size are counted but not logged
+_CLOSE_S = 0.3  # a normal close takes less; a connection that hangs is abandoned
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits that grow, so that a dead camera costs nothing, and differ, so that a hundred streams of one
-    server that restarts do not come back in the same moment.
+    """Exponential backoff with jitter: a dead camera costs little, and a hundred streams of one restarted
+    server do not reconnect at the same moment.
 
     Attributes:
-        first_s: before the first attempt, in seconds.
-        factor: from one wait to the next.
-        longest_s: where growing ends.
-        jitter: each wait is shortened by a random share of up to this, 0 to 1.
+        first_s: wait before the first attempt, in seconds.
+        factor: growth from one wait to the next.
+        longest_s: upper limit of a wait, in seconds.
+        jitter: each wait is shortened by a random fraction of up to this, 0 to 1.
     """
 
     first_s: float = 0.5
@@ -43,8 +43,8 @@ class Backoff:
     longest_s: float = 30.0
     jitter: float = 0.5
 
-    def waits(self, chance: random.Random) -> Iterator[float]:
-        """Seconds before each attempt, without end.
+    def waits(self, generator: random.Random) -> Iterator[float]:
+        """Seconds to wait before each attempt; infinite.
 
         Example:
             >>> waits = Backoff(jitter=0).waits(random.Random())
@@ -53,27 +53,27 @@ class Backoff:
         """
         wait_s = self.first_s
         while True:
-            yield wait_s * (1 - self.jitter * chance.random())
+            yield wait_s * (1 - self.jitter * generator.random())
             wait_s = min(wait_s * self.factor, self.longest_s)
 
 
 class LiveSource(Closeable):
-    """Reads a feed, and connects a new one when it is lost: silent, frozen, or broken off.
+    """Reads a feed, and reconnects when it is lost: silent, frozen or disconnected.
 
-    Each loss, and each attempt to come back with what became of it, is one line in the log. Frames are
-    numbered and timed through as if nothing had happened; the gap is in their times.
+    Each loss and each attempt to reconnect, with its outcome, is one line in the log. Frame numbers and
+    times continue across an outage, which is visible as a gap in the times.
 
     Args:
-        name: for people, without credentials.
-        connect: opens a feed, or raises SourceError with a message that is fit to be seen.
-        options: how long to wait, and how often to try.
-        advice: what people should check when nothing comes.
-        backoff: between attempts.
-        seed: of the jitter; by default it differs from run to run.
+        name: display name, without credentials.
+        connect: opens a feed, or raises SourceError with a message without secrets.
+        options: time limits and number of attempts.
+        advice: what the user should check when nothing arrives.
+        backoff: waits between attempts.
+        seed: random seed of the jitter; by default it differs between runs.
 
     Raises:
         SourceError: it cannot be opened and ``options.wait`` is not set; or (while iterating) it is lost
-            and the attempts are used up. Time-outs are SourceTimeoutError.
+            and all attempts failed. SourceTimeoutError for timeouts.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class LiveSource(Closeable):
         self._options = options
         self._advice = advice
         self._backoff = backoff
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed)
         self._closed = threading.Event()
-        self._lock = threading.Lock()  # a feed is begun either before closing, and is closed, or never
+        self._lock = threading.Lock()  # a feed started before close() is closed; none is started after it
         self._feed: FeedThread | None = None
         self._clock = LiveTimeline()
-        self._recorded: Timeline | None = None  # of what is no live picture, but a recording that is far away
+        self._recorded: Timeline | None = None  # for a remote recording, which is not live
         self._watch = FreezeWatch(options.freeze_s)
         self._size: tuple[int, int] | None = None
         self._resized = self._damaged = 0
-        self._early: SourceError | None = None
+        self._open_error: SourceError | None = None
         try:
             feed = self._open()
             if feed is not None:
@@ -113,27 +113,27 @@ class LiveSource(Closeable):
             self.connection.state = ConnectionState.CLOSED
             if not options.wait:
                 raise
-            self._early = error
+            self._open_error = error
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             while not self._closed.is_set():
                 try:
-                    picture = self._picture()
+                    item = self._next()
                 except SourceError as error:
-                    picture = self._come_back(error)
-                if picture is None:
+                    item = self._reconnect(error)
+                if item is None:
                     return
-                frame = self._frame(picture)
+                frame = self._frame(item)
                 self.report.read += 1
                 yield frame
         finally:
             self.connection.state = ConnectionState.CLOSED
 
     def close(self) -> None:
-        """Ends the iteration, whichever thread it is on, and waits for nothing.
+        """Ends the iteration on any thread without waiting.
 
-        The connection is closed by the thread that reads it; one that hangs in a driver is left behind.
+        The connection is closed by the thread that reads it; one that hangs in a driver is abandoned.
         """
         with self._lock:
             if self._closed.is_set():
@@ -146,7 +146,7 @@ class LiveSource(Closeable):
         if self._resized and self._size is not None:
             times = "once" if self._resized == 1 else f"{self._resized} times"
             self.report.notes.append(
-                f"the picture changed its size {times}; it ended as {self._size[0]}x{self._size[1]}"
+                f"the frame size changed {times}, finally to {self._size[0]}x{self._size[1]}"
             )
 
     def __exit__(
@@ -157,7 +157,7 @@ class LiveSource(Closeable):
             self._feed.abandon(_CLOSE_S)
 
     def _open(self) -> Feed | None:
-        """Begins a new connection; None once closed."""
+        """Starts a new connection; None once closed."""
         if self._feed is not None:
             self._feed.abandon(_CLOSE_S)
         with self._lock:
@@ -169,36 +169,36 @@ class LiveSource(Closeable):
             feed = thread.feed(self._options.connect_timeout_s)
         except FeedSilent:
             thread.abandon()
-            raise self._silence("cannot open", self._options.connect_timeout_s) from None
+            raise self._timeout("cannot open", self._options.connect_timeout_s) from None
         if feed is not None:
             self.report.notes += [note for note in feed.notes if note not in self.report.notes]
         return feed
 
-    def _picture(self) -> Picture | None:
-        """The next picture; None at the source's end and once closed."""
-        if self._early is not None:
-            early, self._early = self._early, None
-            raise early
+    def _next(self) -> FeedFrame | None:
+        """The next frame; None at the end of the source and once closed."""
+        if self._open_error is not None:
+            error, self._open_error = self._open_error, None
+            raise error
         feed, deadline = self._feed, time.monotonic() + self._options.read_timeout_s
         while feed is not None:
             try:
                 item = feed.next(max(0.0, deadline - time.monotonic()))
             except FeedSilent:
-                raise self._silence("lost", self._options.read_timeout_s) from None
+                raise self._timeout("lost", self._options.read_timeout_s) from None
             if isinstance(item, FailReason):
                 self.report.failed[item] += 1
                 continue
             if item is not None and self.info.is_live and self._watch.frozen(item.image, item.arrived_ns):
                 raise SourceTimeoutError(
-                    f"lost {self.info.name}: the same picture for {self._options.freeze_s:g} s"
+                    f"lost {self.info.name}: identical frames for {self._options.freeze_s:g} s"
                 )
             return item
         return None
 
-    def _come_back(self, lost: SourceError) -> Picture | None:
-        """Waits and connects until a picture is there; None once closed.
+    def _reconnect(self, lost: SourceError) -> FeedFrame | None:
+        """Reconnects until a frame arrives; None once closed.
 
-        A connection without a picture is no success: some servers take every call and hang up.
+        A connection without a frame is not a success: some servers accept every connection and close it.
         """
         if self._closed.is_set():
             return None
@@ -208,43 +208,45 @@ class LiveSource(Closeable):
         since = time.monotonic()
         self.connection.state, self.connection.error = ConnectionState.RECONNECTING, str(lost)
         _LOG.warning("%s; reconnecting", lost)
-        for attempt, wait_s in enumerate(self._backoff.waits(self._chance), start=1):
+        for attempt, wait_s in enumerate(self._backoff.waits(self._random), start=1):
             if limit is not None and attempt > limit:
                 raise SourceError(f"{self.connection.error}; gave up after {_count(limit, 'attempt')}")
             if self._closed.wait(wait_s):
                 return None
             try:
-                picture = None if self._open() is None else self._picture()
+                item = None if self._open() is None else self._next()
             except SourceError as error:
                 self.connection.failed_attempts += 1
                 self.connection.error = str(error)
-                _LOG.warning("attempt %d failed after %.1f s: %s", attempt, time.monotonic() - since, error)
+                _LOG.warning(
+                    "reconnect attempt %d failed after %.1f s: %s", attempt, time.monotonic() - since, error
+                )
                 continue
-            if picture is not None:
+            if item is not None:
                 lost_s = time.monotonic() - since
                 self.connection.state = ConnectionState.CONNECTED
                 self.connection.reconnects += 1
                 self.connection.lost_s += lost_s
-                _LOG.warning("%s is back after %.1f s (attempt %d)", self.info.name, lost_s, attempt)
-            return picture
-        raise AssertionError("waits have no end")
+                _LOG.warning("%s reconnected after %.1f s (attempt %d)", self.info.name, lost_s, attempt)
+            return item
+        raise AssertionError("waits are infinite")
 
-    def _frame(self, picture: Picture) -> Frame:
-        size = (picture.image.shape[1], picture.image.shape[0])
+    def _frame(self, item: FeedFrame) -> Frame:
+        size = (item.image.shape[1], item.image.shape[0])
         if self._size is not None and size != self._size:
             self._resized += 1
-            if self._resized <= _TOLD:
-                _LOG.info("%s: the picture is now %dx%d, it was %dx%d", self.info.name, *size, *self._size)
+            if self._resized <= _MAX_RESIZE_LOGS:
+                _LOG.info("%s: the frame size is now %dx%d, was %dx%d", self.info.name, *size, *self._size)
         self._size = size
-        self._damaged += picture.damaged
+        self._damaged += item.damaged
         if self._recorded is not None:
-            moment = self._recorded.next(picture.time_ns)
+            moment = self._recorded.next(item.time_ns)
         else:
-            moment = self._clock.next(picture.time_ns, picture.arrived_ns)
-        return Frame(picture.image, self.report.read, moment, self.info.name)
+            moment = self._clock.next(item.time_ns, item.arrived_ns)
+        return Frame(item.image, self.report.read, moment, self.info.name)
 
-    def _silence(self, what: str, seconds: float) -> SourceTimeoutError:
-        return SourceTimeoutError(f"{what} {self.info.name}: nothing came for {seconds:g} s; {self._advice}")
+    def _timeout(self, what: str, seconds: float) -> SourceTimeoutError:
+        return SourceTimeoutError(f"{what} {self.info.name}: no data for {seconds:g} s; {self._advice}")
 
 
 def _count(number: int, noun: str) -> str:

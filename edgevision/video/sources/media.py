@@ -1,4 +1,4 @@
-"""What a folder or a pattern holds: images or videos, in the order that people expect."""
+"""Images or videos in a folder or matching a pattern, in natural order."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class Media:
 
 
 def is_pattern(uri: str) -> bool:
-    """True for a glob, unless a file of just that name exists."""
+    """Whether the address is a glob pattern and not the name of an existing file."""
     return glob.has_magic(uri) and not Path(uri).exists()
 
 
 def find_media(uri: str) -> Media:
-    """The images or the videos in a folder (not in those below it) or matching a glob (``**`` goes down).
+    """The images or videos in a folder (subfolders excluded) or matching a glob (``**`` matches subfolders).
 
     Raises:
-        SourceError: there is nothing to show, or both kinds are there.
+        SourceError: there are no images or videos, or both kinds are present.
     """
     folder = Path(uri)
     # The glob module, because Path.glob takes no absolute pattern.

@@ -14,20 +14,20 @@ from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
 from edgevision.video.codec.decode import Decoder, frame_rate, video_stream
 from edgevision.video.redact import redact
-from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
-_ADVICE = "check address and network"
+_ADVICE = "check the address and the network"
 _NEAR_END_S = 1.0
-_FASTEST = 1000.0  # frames a second; what is above is a clock's rate that passes for one
+_FASTEST = 1000.0  # frames per second; a higher value is the rate of a clock, not of frames
 
 
 def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSource:
-    """A stream as a source; it comes back when it is lost, unless it is a file on a web server.
+    """A network stream as a source; it reconnects when it is lost, unless it is a file on a web server.
 
-    The address's user, password and query never appear in ``info``, frames, notes, logs or errors.
+    User, password and query of the address never appear in ``info``, frames, notes, logs or errors.
 
     Raises:
         SourceError, SourceTimeoutError: see :class:`LiveSource`.
@@ -39,17 +39,18 @@ def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSo
 class StreamFeed:
     """One connection to a stream, through PyAV.
 
-    A stream is live unless it declares a length (a file on a web server). A live stream has no regular end: a
-    server that stops sending is lost. A recording that RTSP plays in its own time is live too, but has one.
+    A stream is live unless it declares a duration (a file on a web server). A live stream has no regular end:
+    if the server stops sending, the connection is lost. A recording played in real time over RTSP is live
+    too, but has an end.
 
     Args:
         uri: the address.
-        options: transport and time-outs.
-        threads: for decoding; 0 lets FFmpeg choose.
+        options: transport and timeouts.
+        threads: decoder threads; 0 lets FFmpeg choose.
 
     Raises:
-        SourceTimeoutError: nothing answered, or (while iterating) nothing more came.
-        SourceError: it was refused, is no video, or broke off.
+        SourceTimeoutError: no response, or (while iterating) no more data within the time limit.
+        SourceError: the connection was refused or lost, or the stream is not a video.
     """
 
     def __init__(self, uri: str, options: SourceOptions, *, threads: int = 0) -> None:
@@ -58,7 +59,7 @@ class StreamFeed:
         self._name = redact(uri)
         self._read_timeout_s = options.read_timeout_s
         is_rtsp = uri.lower().startswith("rtsp")
-        # FFmpeg would look at a second or two of pictures to find their rate, which no stream has to keep.
+        # FFmpeg would read a second or two of video to estimate the frame rate, which a stream need not keep.
         wanted = {"rtsp_transport": options.transport.value, "fpsprobesize": "0"} if is_rtsp else {}
         timeouts = (options.connect_timeout_s, options.read_timeout_s)
         failure: SourceError | None = None
@@ -68,7 +69,7 @@ class StreamFeed:
         except (av.error.FFmpegError, OSError) as error:
             failure = self._failure(error, "cannot open", start, options.connect_timeout_s)
         if failure is not None:
-            raise failure  # outside the handler: the original error holds the address with its password
+            raise failure  # outside the handler: the original error contains the address with its password
         try:
             self._stream = video_stream(self._container, self._name)
         except SourceError:
@@ -78,7 +79,7 @@ class StreamFeed:
         self._length_s = (self._container.duration or 0) / av.time_base
         rate = frame_rate(self._stream)
         is_live = is_rtsp or not self._length_s
-        # Frame threads hold back a picture for each of them, which is latency.
+        # Each frame thread holds back a frame, which adds latency.
         self._decoder = Decoder(self._stream, threads=threads, frame_threads=not is_live)
         self.info = SourceInfo(
             name=self._name,
@@ -90,7 +91,7 @@ class StreamFeed:
             pixel_aspect=context.sample_aspect_ratio or Fraction(1),
         )
 
-    def __iter__(self) -> Iterator[Picture | FailReason]:
+    def __iter__(self) -> Iterator[FeedFrame | FailReason]:
         packets = self._container.demux(self._stream)
         decoder = self._decoder
         key_frame_came = False
@@ -105,9 +106,9 @@ class StreamFeed:
             if packet is None:
                 break
             errors = decoder.errors
-            pictures = decoder.decode(packet)
-            key_frame_came |= packet.is_keyframe or bool(pictures)
-            yield from self._delivered(pictures)
+            frames = decoder.decode(packet)
+            key_frame_came |= packet.is_keyframe or bool(frames)
+            yield from self._delivered(frames)
             if not key_frame_came and packet.size:
                 yield FailReason.NO_KEY_FRAME
             elif decoder.errors > errors:
@@ -116,12 +117,12 @@ class StreamFeed:
             yield from self._delivered(decoder.flush())
             raise failure
         if not self._reached_its_end():
-            raise SourceError(f"lost {self._name}: the other side ended it")
+            raise SourceError(f"lost {self._name}: the server closed the connection")
 
-    def _delivered(self, pictures: Sequence[VideoFrame]) -> Iterator[Picture]:
+    def _delivered(self, frames: Sequence[VideoFrame]) -> Iterator[FeedFrame]:
         now_ns, decoder = time.monotonic_ns(), self._decoder
-        for picture in pictures:
-            yield Picture(decoder.image(picture), decoder.time_ns(picture), now_ns, picture.is_corrupt)
+        for frame in frames:
+            yield FeedFrame(decoder.image(frame), decoder.time_ns(frame), now_ns, frame.is_corrupt)
 
     def _reached_its_end(self) -> bool:
         if not self._length_s:
@@ -134,11 +135,11 @@ class StreamFeed:
     def _failure(
         self, error: av.error.FFmpegError | OSError, what: str, start: float, timeout_s: float
     ) -> SourceError:
-        # FFmpeg reports an interruption in many ways, invalid data among them; the clock does not lie.
+        # FFmpeg reports a timeout as various errors, such as invalid data, so the elapsed time decides.
         timed_out = isinstance(error, (av.error.ExitError, av.error.TimeoutError, TimeoutError))
         if timed_out or time.monotonic() - start >= timeout_s:
-            return SourceTimeoutError(f"{what} {self._name}: nothing came for {timeout_s:g} s; {_ADVICE}")
-        hint = "check the address and that the camera or server is on"
+            return SourceTimeoutError(f"{what} {self._name}: no data for {timeout_s:g} s; {_ADVICE}")
+        hint = "check the address, and that the camera or server is running"
         if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
             hint = "check user and password (rtsp://USER:PASSWORD@HOST/...)"
         elif isinstance(error, av.error.InvalidDataError):

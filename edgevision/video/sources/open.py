@@ -1,4 +1,4 @@
-"""The only place that knows what the address of a source looks like."""
+"""Opens sources by their address; the only module that knows the address schemes."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ def open_source(
     camera_factory: CameraFactory = open_capture,
     threads: int = 0,
 ) -> Source:
-    """Opens whatever the address names; everything that can be checked before the first frame is.
+    """Opens the source of an address; everything that can be checked before the first frame is checked here.
 
     A scheme that is not known here is looked up among those of installed packages: see
     :mod:`edgevision.plugins`.
 
     Args:
         uri: see :data:`ACCEPTED`; ``demo://?seconds=6&rounds=3`` sets the demo's length. A folder or pattern
-            of several videos is several sources: see :func:`expand_sources`. Cameras take what they are asked
-            for behind a ``?`` (:func:`camera_mode`), and cameras and streams how they are dealt with behind
-            a ``#`` (:class:`SourceOptions`).
-        options: for cameras and streams; what the address says goes before.
+            of several videos is several sources: see :func:`expand_sources`. A camera's mode follows a ``?``
+            (:func:`camera_mode`), the options of cameras and streams follow a ``#``
+            (:class:`SourceOptions`).
+        options: for cameras and streams; options in the address take precedence.
         camera_factory: opens a camera by its index or device file.
-        threads: for decoding; 0 lets FFmpeg choose.
+        threads: decoder threads; 0 lets FFmpeg choose.
 
     Raises:
-        SourceError: it does not exist, cannot be read, or is no kind of source.
-        SourceTimeoutError: a stream does not answer.
-        UsageError: an option in the address is wrong.
-        PluginError: a package that brings this kind of source cannot be loaded.
+        SourceError: it does not exist, cannot be read, or is not a known kind of source.
+        SourceTimeoutError: a stream does not respond.
+        UsageError: an option in the address is invalid.
+        PluginError: a package that provides this kind of source cannot be loaded.
     """
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
@@ -93,13 +93,13 @@ def open_source(
 
 
 def expand_sources(uri: str) -> list[str]:
-    """The sources that an address stands for: each video of a folder or pattern, else the address alone.
+    """The sources of an address: each video of a folder or pattern, otherwise the address itself.
 
-    Videos stay apart, so that each has its own clock, audio, output and entry in a summary; a caller
-    runs them in turn. Images of a folder are the frames of one source and stay together.
+    Videos are separate sources, each with its own times, audio, output and entry in a summary; a caller
+    runs them one after the other. The images of a folder are the frames of one source.
 
     Raises:
-        SourceError: the folder or pattern holds nothing to show, or both images and videos.
+        SourceError: the folder or pattern contains no images or videos, or both kinds.
     """
     scheme = _scheme(uri)
     if camera_device(uri) is not None or uri == "demo" or scheme not in ("", "file"):
@@ -112,8 +112,10 @@ def expand_sources(uri: str) -> list[str]:
 
 
 def is_local(uri: str) -> bool:
-    """Whether the address is one of files on this machine, or the demo: what is read frame by frame. Only
-    opening it tells the same of an address in a network."""
+    """Whether the address is a local file, folder or pattern, or the demo, of which every frame is read.
+
+    Whether a network address is such a recording is known only after opening it.
+    """
     return (
         uri == "demo"
         or uri.startswith("demo:")
@@ -132,7 +134,7 @@ def _local_path(uri: str, scheme: str) -> Path:
     if scheme:
         known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES, *known_schemes(SOURCES))
         raise SourceError(
-            f"unknown kind of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
+            f"unknown type of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
         )
     return Path(uri)
 
@@ -145,7 +147,7 @@ def _open_several(path: Path, threads: int) -> Source:
     if len(media.paths) == 1:
         return FileSource(media.paths[0], threads=threads)
     raise SourceError(
-        f"{path} is {len(media.paths)} videos, which are {len(media.paths)} sources; open one at a time"
+        f"{path} contains {len(media.paths)} videos, which are separate sources; open one at a time"
     )
 
 
@@ -158,6 +160,6 @@ def _missing(path: Path) -> SourceError:
     hint = nearest(path.name, names)
     if not path.parent.is_dir():
         return SourceError(
-            f"source not found: {path} (there is no folder {path.parent}); expected {ACCEPTED}"
+            f"source not found: {path} (folder {path.parent} does not exist); expected {ACCEPTED}"
         )
     return SourceError(f"source not found: {path}{hint}" + ("" if hint else f"; expected {ACCEPTED}"))

@@ -1,4 +1,4 @@
-"""How a live source is opened and kept alive, and how that is written in an address."""
+"""Options of live sources, and their syntax in an address."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _OPTIONS = re.compile(r"#([\w-]+=[^#@/?]*)$")
 
 
 class Transport(str, Enum):
-    """How RTSP brings its packets."""
+    """Transport of RTSP packets."""
 
     TCP = "tcp"
-    """Through the connection itself: nothing is lost, and a slow network delays."""
+    """In the RTSP connection: nothing is lost, but a slow network adds delay."""
     UDP = "udp"
-    """Beside it: a lost packet tears the picture, and nothing waits for it."""
+    """Separate datagrams: no delay, but a lost packet damages the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """What to do about cameras and streams that do not behave; files and images have no use for it.
+    """Timeouts and reconnection of cameras and streams; ignored for files and images.
 
-    In an address the same stands behind a ``#``, which is never sent to anybody, and there it goes before
-    what a caller gives: ``rtsp://camera/live#transport=udp&timeout=5s``.
+    In an address they follow a ``#``, which is never sent to the server, and take precedence over those of
+    the caller: ``rtsp://camera/live#transport=udp&timeout=5s``.
 
     Attributes:
-        transport: of RTSP (``transport=tcp``).
-        connect_timeout_s: for an answer and the first packets (``connect-timeout=10s``).
-        read_timeout_s: without a picture, after which the source counts as lost (``timeout=10s``).
-        max_attempts: attempts in a row to bring a lost source back; None for ever, 0 gives up at once
+        transport: RTSP transport (``transport=tcp``).
+        connect_timeout_s: time limit for a response and the first packets (``connect-timeout=10s``).
+        read_timeout_s: after this time without a frame the source counts as lost (``timeout=10s``).
+        max_attempts: consecutive attempts to reconnect; None for no limit, 0 for none
             (``reconnect=forever``, ``reconnect=5``, ``reconnect=0``).
-        freeze_s: the same picture, to the last bit, for so long counts as lost; None allows it for ever
+        freeze_s: after this time with identical frames the source counts as lost; None disables the check
             (``freeze=60s``, ``freeze=off``).
-        wait: a source that is not there at the start is waited for like one that was lost (``wait=yes``).
+        wait: keep trying if the source is not available at the start (``wait=yes``).
 
     Raises:
         UsageError: a time that is not above 0, or a negative number of attempts.
@@ -56,18 +56,18 @@ class SourceOptions:
         for name in ("connect_timeout_s", "read_timeout_s", "freeze_s"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < float("inf"):
-                raise UsageError(f"{name} is {seconds:g}; expected seconds, more than 0")
+                raise UsageError(f"`{name}` is {seconds:g}; expected seconds above 0")
         if self.max_attempts is not None and self.max_attempts < 0:
-            raise UsageError(f"reconnect is {self.max_attempts}; expected 0 or more attempts, or forever")
+            raise UsageError(f"`max_attempts` is {self.max_attempts}; expected 0 or more, or None")
 
 
 def split_options(uri: str, given: SourceOptions) -> tuple[str, SourceOptions]:
-    """An address without the options behind its ``#``, and the options with those put in.
+    """An address without the options after its ``#``, and the given options updated by those.
 
-    A ``#`` that no ``key=value`` follows belongs to the address, for passwords may hold one.
+    A ``#`` that is not followed by ``key=value`` is part of the address, since a password may contain one.
 
     Raises:
-        UsageError: an option that does not exist, or a value that it cannot have.
+        UsageError: an unknown option or an invalid value.
     """
     match = _OPTIONS.search(uri)
     if match is None:
@@ -80,21 +80,23 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
     """Reads ``key=value&key=value``.
 
     Args:
-        text: percent-encoding is undone.
-        readers: for each key that exists, what turns its text into a value, or raises ValueError with
-            what it expected.
-        whose: options these are, for the error message.
+        text: the options; percent-encoding is decoded.
+        readers: for each valid key a function that parses its value, or raises ValueError with what it
+            expects.
+        whose: the subject of error messages, such as ``a camera``.
 
     Raises:
-        UsageError: an unknown key, a key that is there twice, or a value that its reader refuses.
+        UsageError: an unknown or repeated key, or an invalid value.
     """
     values: dict[str, Any] = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
         if key not in readers:
             known = ", ".join(readers)
-            raise UsageError(f"{whose} has no option '{key}'{nearest(key, readers) or f'; it has: {known}'}")
+            raise UsageError(
+                f"{whose} has no option '{key}'{nearest(key, readers) or f'; known options: {known}'}"
+            )
         if key in values:
-            raise UsageError(f"{whose}: the option {key} is there twice; give it once")
+            raise UsageError(f"{whose}: option {key} is given twice")
         try:
             values[key] = readers[key](value)
         except ValueError as error:
@@ -103,7 +105,7 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A reader that takes these words and no others."""
+    """A reader that accepts one of these words."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -131,7 +133,7 @@ def yes_or_no(text: str) -> bool:
     """True for ``yes``, False for ``no``.
 
     Raises:
-        ValueError: with what was expected.
+        ValueError: neither; the message is what was expected.
     """
     return one_of("yes", "no")(text) == "yes"
 

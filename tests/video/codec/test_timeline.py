@@ -62,7 +62,7 @@ def test_live_times_keep_the_sources_own_distances():
 def test_live_times_that_are_missing_are_those_of_arrival():
     found, timeline = live_times([(None, 100), (5000, 140), (None, 185), (5080, 225)])
     assert found == [0, 40, 85, 120]
-    assert timeline.notes() == ["1 frame without a time: placed when it came"]
+    assert timeline.notes() == ["1 frame without a time: set to the time of arrival"]
 
 
 def test_live_times_that_stand_still_move_on():

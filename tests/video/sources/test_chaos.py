@@ -36,7 +36,7 @@ def test_without_faults_nothing_changes():
     frames, report = chaos()
     assert numbers(frames) == list(range(COUNT))
     assert (report.read, report.skipped, report.connection) == (COUNT, 0, None)
-    assert report.notes == ["chaos on purpose: nothing happened"]
+    assert report.notes == ["injected faults: none"]
 
 
 def test_what_is_dropped_leaves_a_gap_and_no_trace_in_the_counts():
@@ -46,7 +46,7 @@ def test_what_is_dropped_leaves_a_gap_and_no_trace_in_the_counts():
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert [frame.timestamp_ns for frame in frames] == [40_000_000 * number for number in numbers(frames)]
     assert (report.read, report.skipped) == (len(frames), 0)
-    assert report.notes == [f"chaos on purpose: drop {lost}"]
+    assert report.notes == [f"injected faults: drop {lost}"]
 
 
 def test_what_is_corrupt_is_counted():
@@ -173,8 +173,8 @@ def test_addresses(tmp_path):
         ("chaos://demo", "needs a source and faults, such as chaos://demo"),
         ("chaos://?drop=0.1", "needs a source and faults"),
         ("chaos://demo?dorp=0.1", "chaos has no option 'dorp'; did you mean 'drop'"),
-        ("chaos://demo?drop=10", "drop is '10'; expected a share of the frames, 0 to 1"),
-        ("chaos://demo?drop=nan", "expected a share"),
+        ("chaos://demo?drop=10", "drop is '10'; expected a probability per frame, 0 to 1"),
+        ("chaos://demo?drop=nan", "expected a probability"),
         ("chaos://demo?seed=x", "seed is 'x'; expected a whole number"),
         ("chaos://demo?jitter=40", "expected a number with a unit"),
         ("chaos://rtsp://ann:s3cret@h/x?channel=1", "chaos has no option 'channel'"),

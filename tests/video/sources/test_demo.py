@@ -64,7 +64,7 @@ def test_twelve_seconds_unless_told():
         ("demo://?seconds=soon", "seconds is 'soon'"),
         ("demo://?seconds=0", "expected 0.12 to 3600"),
         ("demo://?seconds=nan", "expected 0.12 to 3600"),
-        ("demo://?rounds=0", "0 rounds; expected 1 to 100000"),
+        ("demo://?rounds=0", "rounds is 0; expected 1 to 100000"),
         ("demo://?rounds=-1", "rounds is '-1'; expected a whole number"),
         ("demo://?round=2", "did you mean 'rounds'"),
     ],

@@ -10,7 +10,7 @@ from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream
 from edgevision.video.base import ConnectionState, FailReason, SourceInfo
-from edgevision.video.sources.feed import Picture
+from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import Backoff, LiveSource
 from edgevision.video.sources.options import SourceOptions
 from tests.support.video import eventually
@@ -20,7 +20,7 @@ FAST = Backoff(first_s=0.01, longest_s=0.02)
 
 def picture(value, time_ms=None, size=(8, 6)):
     image = np.full((size[1], size[0], 3), value, np.uint8)
-    return Picture(image, None if time_ms is None else time_ms * 1_000_000, time.monotonic_ns())
+    return FeedFrame(image, None if time_ms is None else time_ms * 1_000_000, time.monotonic_ns())
 
 
 class Hang:
@@ -73,7 +73,7 @@ def live(camera, backoff=FAST, **options):
     return LiveSource("cam", camera, SourceOptions(**options), advice="check it", backoff=backoff)
 
 
-LOST = SourceError("lost cam: the other side ended it")
+LOST = SourceError("lost cam: the server closed the connection")
 REFUSED = SourceError("cannot open cam: Connection refused")
 
 
@@ -100,12 +100,12 @@ def test_it_comes_back_and_goes_on_counting(caplog):
     assert all(feed.closed for feed in camera.feeds)
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(" after ")[0] for line in lines] == [
-        "lost cam: the other side ended it; reconnecting",
-        "attempt 1 failed",
-        "attempt 2 failed",
-        "cam is back",
-        "lost cam: the other side ended it; reconnecting",
-        "cam is back",
+        "lost cam: the server closed the connection; reconnecting",
+        "reconnect attempt 1 failed",
+        "reconnect attempt 2 failed",
+        "cam reconnected",
+        "lost cam: the server closed the connection; reconnecting",
+        "cam reconnected",
     ]
     assert lines[1].endswith(": cannot open cam: Connection refused")
     assert lines[3].endswith("(attempt 3)")
@@ -169,7 +169,7 @@ def test_a_silent_connection_is_left_behind():
     camera = Camera([picture(1), hang, picture(99)], [picture(2)])
     with live(camera, read_timeout_s=0.1) as source:
         assert values(source) == [1, 2]
-    assert source.connection.error == "lost cam: nothing came for 0.1 s; check it"
+    assert source.connection.error == "lost cam: no data for 0.1 s; check it"
     hang.let_go.set()
     assert eventually(lambda: camera.feeds[0].closed)  # by its own thread, once its driver let it go
 
@@ -177,7 +177,7 @@ def test_a_silent_connection_is_left_behind():
 @pytest.mark.parametrize(("is_live", "expected"), [(True, [19, 20, 21]), (False, list(range(1, 22)))])
 def test_what_came_before_anybody_read_is_not_shown_as_new(monkeypatch, is_live, expected):
     """Models and outputs take seconds to open; a camera's pictures of that time are old by then."""
-    monkeypatch.setattr("edgevision.video.sources.feed._PATIENCE_S", 0.01)
+    monkeypatch.setattr("edgevision.video.sources.feed._UNREAD_S", 0.01)
     given = threading.Event()
 
     def script():
@@ -198,7 +198,7 @@ def test_what_came_before_anybody_read_is_not_shown_as_new(monkeypatch, is_live,
 
 def test_a_connection_that_is_not_made_in_time():
     hang = Hang()
-    with pytest.raises(SourceTimeoutError, match=r"^cannot open cam: nothing came for 0\.1 s; check it$"):
+    with pytest.raises(SourceTimeoutError, match=r"^cannot open cam: no data for 0\.1 s; check it$"):
         live(Camera(hang), connect_timeout_s=0.1)
     hang.let_go.set()
 
@@ -261,7 +261,7 @@ def test_a_frozen_picture_counts_as_lost_once():
         frames = iter(source)
         seen = [next(frames) for _ in range(60)]
     assert source.connection.reconnects == 1  # the new connection showed the same: it is the scene
-    assert source.connection.error == "lost cam: the same picture for 0.1 s"
+    assert source.connection.error == "lost cam: identical frames for 0.1 s"
     assert set(values(seen)) == {1, 2, 7}
 
 
@@ -286,7 +286,7 @@ def test_sizes_may_change_and_notes_say_so():
     camera = Camera([picture(1), picture(2, size=(4, 4)), picture(3, size=(4, 4)), LOST], [picture(4)])
     with live(camera) as source:
         assert [(frame.width, frame.height) for frame in source] == [(8, 6), (4, 4), (4, 4), (8, 6)]
-    assert source.report.notes == ["the picture changed its size 2 times; it ended as 8x6"]
+    assert source.report.notes == ["the frame size changed 2 times, finally to 8x6"]
 
 
 def test_notes_of_a_connection_are_said_once():
@@ -298,8 +298,10 @@ def test_notes_of_a_connection_are_said_once():
 def test_a_new_connection_has_a_clock_of_its_own():
     """The second begins at three seconds, as it likes; its first picture came 7 ms after the one before."""
     image = picture(1).image
-    first = Picture(image, 0, 1_000_000_000)
-    after = [Picture(image, 3_000_000_000 + 40_000_000 * i, 1_007_000_000 + 41_000_000 * i) for i in range(2)]
+    first = FeedFrame(image, 0, 1_000_000_000)
+    after = [
+        FeedFrame(image, 3_000_000_000 + 40_000_000 * i, 1_007_000_000 + 41_000_000 * i) for i in range(2)
+    ]
     with live(Camera([first, LOST], after)) as source:
         assert [frame.timestamp_ns for frame in source] == [0, 7_000_000, 47_000_000]
 

@@ -79,7 +79,7 @@ def test_a_stream_that_stalls_times_out(tmp_path):
     with Server(clip.read_bytes(), stall=True) as server:
         uri = f"http://annette:s3cret@{server.address}/live?token=t0ken"
         with open_source(uri, SourceOptions(read_timeout_s=1, max_attempts=0)) as source:
-            with pytest.raises(SourceTimeoutError, match=r"lost http://127.* nothing came for 1 s") as caught:
+            with pytest.raises(SourceTimeoutError, match=r"lost http://127.* no data for 1 s") as caught:
                 list(source)
             assert source.info.is_live
             assert source.report.read > 20
@@ -116,7 +116,7 @@ def test_a_server_that_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(
-            SourceTimeoutError, match=r"nothing came for 0\.5 s; check address and network"
+            SourceTimeoutError, match=r"no data for 0\.5 s; check the address and the network"
         ) as caught:
             open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x#connect-timeout=500ms")
     assert_no_secret(caught.value)
