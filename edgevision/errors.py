@@ -70,6 +70,10 @@ class EngineMismatchError(EngineError):
         self.found = found
 
 
+class DependencyError(EdgeVisionError):
+    """A library or a file of the program is installed and cannot be loaded."""
+
+
 class DataError(EdgeVisionError):
     """A dataset is missing, empty or inconsistent."""
 

@@ -11,6 +11,7 @@ from edgevision.contract.manifest import Manifest, TensorSpec
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines.trt.plan import PLAN_SUFFIXES, PlanInfo, check_plan, read_plan_info
 from edgevision.errors import EngineMismatchError, ManifestError, ModelError
+from edgevision.extras import install_command
 
 if TYPE_CHECKING:
     from edgevision.graph.summary import GraphSummary
@@ -85,8 +86,10 @@ def _inspect_onnx(path: Path) -> Inspection:
     graph = None
     try:
         import onnx  # noqa: F401  # a device may lack it
-    except ImportError:
-        notes.append("layers are not shown: onnx is not installed; run: pip install 'edgevision[export]'")
+    except ModuleNotFoundError:
+        notes.append(f"layers are not shown: onnx is not installed; run: {install_command('export')}")
+    except ImportError as error:
+        notes.append(f"layers are not shown: onnx cannot be loaded ({error})")
     else:
         graph = _summary(path, () if manifest is None else manifest.heads)
     if graph is not None:

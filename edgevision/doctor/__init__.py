@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from msgspec.structs import replace
+
 from edgevision.doctor.finding import Finding, Status
 from edgevision.doctor.gpu import check_cuda, check_driver, check_jetpack, check_power_mode, check_tensorrt
 from edgevision.doctor.inference import check_onnx_runtime, check_openvino
 from edgevision.doctor.machine import Machine, Probe
 from edgevision.doctor.system import check_disk, check_memory, check_packages, check_python
 from edgevision.doctor.video import check_cameras, check_codecs, check_display, check_gstreamer, check_opencv
+from edgevision.extras import local_command
 
 __all__ = ["CHECKS", "Finding", "Machine", "Probe", "Status", "examine"]
 
@@ -53,9 +56,11 @@ def examine(machine: Machine | None = None, checks: Sequence[Check] = CHECKS) ->
 
     Returns:
         The findings in the order of ``checks``, each as soon as it and all earlier ones are known; at least
-        one for each check that applies to this machine.
+        one for each check that applies to this machine. Their commands are written as they work in this
+        environment, which may have no pip.
     """
     looked_at = machine or Machine()
     with ThreadPoolExecutor(4) as pool:
         for findings in pool.map(lambda check: list(check(looked_at)), checks):
-            yield from findings
+            for finding in findings:
+                yield replace(finding, fix=local_command(finding.fix))

@@ -16,6 +16,7 @@ from edgevision.engines.base import Engine, Tensors, describe
 from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, UsageError, nearest
+from edgevision.extras import local_command, needs_extra
 
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
 """Names that :func:`load_engine` accepts."""
@@ -97,19 +98,14 @@ def _open(path: Path, engine: str, threads: int | None, requests: int, trust: bo
 
         return TensorRtEngine(path, trust=trust)
     if engine == "openvino":
-        try:
+        with needs_extra("openvino", "the engine openvino", EngineError):
             from edgevision.engines.ov import OpenVinoEngine
-        except ImportError as error:
-            raise EngineError(
-                f"OpenVINO cannot be loaded ({error}); install it with: pip install 'edgevision[openvino]'"
-            ) from error
         return OpenVinoEngine(path, threads, requests=requests)
     try:
         from edgevision.engines.onnxrt import OnnxRuntimeEngine
     except ImportError as error:
-        raise EngineError(
-            f"ONNX Runtime cannot be loaded ({error}); install it with: pip install onnxruntime"
-        ) from error
+        command = local_command("pip install onnxruntime")
+        raise EngineError(f"ONNX Runtime cannot be loaded ({error}); install it with: {command}") from error
     if engine == "onnxruntime-cuda":
         return OnnxRuntimeEngine(path, threads, "cuda")
     if engine == "onnxruntime-tensorrt":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevision.contract.manifest import Precision
+from edgevision.extras import install_command
 
 EngineName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "tensorrt"]
 
@@ -67,7 +68,7 @@ def choose_engines(machine: MachineFacts, file: FileFacts) -> tuple[EngineChoice
         choices.append(EngineChoice("openvino", why))
     if machine.providers or not choices:
         if int8 and not machine.openvino:
-            on_cpu += "; OpenVINO would be faster (pip install 'edgevision[openvino]')"
+            on_cpu += f"; OpenVINO would be faster ({install_command('openvino')})"
         choices.append(EngineChoice("onnxruntime", on_cpu))
     return tuple(choices)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevision.errors import UsageError
 from edgevision.evaluation.average_precision import Curve
 from edgevision.evaluation.segmentation import ConfusionMatrix
+from edgevision.extras import needs_extra
 from edgevision.files import atomic_path
 
 if TYPE_CHECKING:
@@ -76,10 +76,8 @@ def blank_figure(width: float, height: float) -> Figure:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
+    with needs_extra("train", "a plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("plots need matplotlib; install it with: pip install 'edgevision[train]'") from error
     # A bare Figure draws with Agg and needs neither pyplot nor a display.
     return Figure(figsize=(width, height), layout="constrained")
 

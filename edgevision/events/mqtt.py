@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, UsageError, nearest
 from edgevision.events.records import Event, encode
+from edgevision.extras import needs_extra
 from edgevision.video.base import Delivery
 from edgevision.video.redact import redact
 
@@ -134,14 +135,9 @@ class MqttOutlet(Closeable):
     """
 
     def __init__(self, address: BrokerAddress, *, capacity: int = 1000, close_s: float = 5.0) -> None:
-        try:
+        with needs_extra("mqtt", "MQTT"):
             from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError as error:
-            raise UsageError(
-                f"MQTT needs {error.name or 'paho-mqtt'}, which is not installed; "
-                "run: pip install 'edgevision[mqtt]'"
-            ) from error
         self.name = address.name
         self._events_topic = f"{address.prefix}/events"
         self._availability_topic = f"{address.prefix}/availability"
@@ -278,6 +274,9 @@ def _tls_context(address: BrokerAddress) -> ssl.SSLContext:
     file = address.ca
     try:
         context = ssl.create_default_context(cafile=file)
+        # Python 3.13 also asks for identifiers that RFC 5280 wants and that certificates made as mosquitto's
+        # manual says lack; no other client of a broker does. Signature, dates and name are checked as ever.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if address.cert is not None:
             file = address.cert
             context.load_cert_chain(address.cert, address.key)

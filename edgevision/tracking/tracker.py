@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from edgevision.errors import UsageError
+from edgevision.extras import needs_extra
 from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
 
 RECOVER_THRESHOLD = 0.15
@@ -62,13 +63,8 @@ class Tracker:
     ) -> None:
         if not (math.isfinite(patience_s) and patience_s >= 0):
             raise UsageError(f"a track's patience of {patience_s} s is impossible; expected 0 or more")
-        try:
+        with needs_extra("track", "tracking"):
             from trackers import ByteTrackTracker  # two seconds of imports, so only who tracks pays them
-        except ImportError as error:
-            raise UsageError(
-                f"tracking needs {error.name or 'trackers'}, which is not installed; "
-                "run: pip install 'edgevision[track]'"
-            ) from error
         self.conf_threshold = conf_threshold
         self._first_id, self._id_step = first_id, id_step
         self._given = 0

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevision.closeable import Closeable
-from edgevision.errors import SinkError, UsageError
+from edgevision.errors import SinkError
 from edgevision.evaluation.plots import blank_figure, save_figure
+from edgevision.extras import needs_extra
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -73,12 +74,8 @@ class RunRecords(Closeable):
 
 
 def _open_events(folder: Path, seen: int) -> SummaryWriter:
-    try:
+    with needs_extra("train", "loop.tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError(
-            "loop.tensorboard needs tensorboard; install it with: pip install 'edgevision[train]'"
-        ) from error
     return SummaryWriter(str(folder), purge_step=seen)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgevision.errors import EngineError
+from edgevision.extras import local_command
 
 
 def build_for(trt: Any, config: Any, compute_capability: str) -> None:
@@ -19,5 +20,5 @@ def build_for(trt: Any, config: Any, compute_capability: str) -> None:
     if known is None or not config.set_compute_capability(known, 0):
         raise EngineError(
             f"TensorRT for RTX {trt.__version__} cannot build for compute capability {compute_capability}; "
-            "install a newer one: pip install --upgrade 'edgevision[tensorrt-rtx]'"
+            f"install a newer one: {local_command('pip install -U tensorrt-rtx-cu13')}"
         )

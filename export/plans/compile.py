@@ -40,6 +40,7 @@ from edgevision.export.plans.targets import (
     find_target,
     this_machine,
 )
+from edgevision.extras import install_command
 from edgevision.files import atomic_path, refuse_existing
 
 
@@ -262,11 +263,12 @@ def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], 
     """
     try:
         import onnx
+    except ModuleNotFoundError:  # a device may have the runtime alone; TensorRT's own parser still looks
+        command = install_command("export")
+        return (), (f"the model was not checked before the build, which needs onnx; run: {command}",)
+    from edgevision.graph.convolutions import int8_convolutions
+    from edgevision.graph.lint import require_tensorrt
 
-        from edgevision.graph.convolutions import int8_convolutions
-        from edgevision.graph.lint import require_tensorrt
-    except ImportError:  # a device may have the runtime alone; TensorRT's own parser still looks
-        return (), ("the model was not checked before the build (pip install onnx does that)",)
     graph = onnx.load_model_from_string(data)
     require_tensorrt(graph, str(model), flavour)
     return int8_convolutions(graph.graph), ()

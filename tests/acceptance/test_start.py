@@ -1,11 +1,15 @@
 """How the program starts: quickly, and in one line where it is interrupted while it does."""
 
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from edgevision import __main__
+from edgevision.__main__ import shield_imports
 
 HEAVY = ("numpy", "cv2", "av", "onnxruntime", "torch", "onnx", "rich.console")
 
@@ -39,3 +43,107 @@ def test_ctrl_c_while_it_loads_is_one_line(monkeypatch, capsys):
         __main__.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+PROGRAM = (Path(sys.executable).with_name("edgevision"),)
+BY_MODULE = (sys.executable, "-m", "edgevision")
+
+# What python -m loads before it comes to edgevision, measured; no program can do anything about these.
+LOADED_BY_PYTHON = """
+import subprocess, sys
+code = "import sys; print(*sys.modules)"
+print(subprocess.run([sys.executable, "-c", "import runpy; " + code], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    """A folder with a namesake of each library, and of each module of Python's that is loaded late enough."""
+    early = set(python(LOADED_BY_PYTHON))
+    late = {name for name in sys.stdlib_module_names if not name.startswith("_")} - early
+    standard = {name for name in late if find_spec(name)}  # some are Windows's
+    ours = {"export", "calibration", "zones", "cli", "video", "models", "config"}
+    libraries = {
+        "numpy",
+        "cv2",
+        "av",
+        "onnxruntime",
+        "typer",
+        "click",
+        "rich",
+        "msgspec",
+        "yaml",
+        "torch",
+        "onnx",
+    }
+    assert {"queue", "logging", "json", "random"} <= standard
+    for name in standard | ours | libraries:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder was run')\n")
+    (tmp_path / "trackers").mkdir()  # a folder of a library's name is a package, too
+    return tmp_path
+
+
+def call(command, folder, **environment):
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONPATH": "."}], ids=["plain", "PYTHONPATH"])
+@pytest.mark.parametrize("start", [PROGRAM, BY_MODULE], ids=["program", "module"])
+def test_files_of_the_current_folder_are_not_taken_for_libraries(crowded, start, environment):
+    if environment and start is BY_MODULE:  # Python's own start reads PYTHONPATH, so only our names are safe
+        for path in crowded.glob("*.py"):
+            if path.stem in sys.stdlib_module_names:
+                path.unlink()
+    done = call((*start, "run", "--source", "nothing.mp4"), crowded, **environment)
+    assert done.stderr.startswith("error: source not found: nothing.mp4")
+    done = call((*start, "export", "nothing.onnx", "--out", "net.onnx"), crowded, **environment)
+    assert "error: model file not found: nothing.onnx" in done.stderr
+
+
+@pytest.mark.slow
+def test_torchrun_finds_the_program_in_a_crowded_folder(crowded):
+    torchrun = (sys.executable, "-P") if sys.version_info >= (3, 11) else (sys.executable,)
+    launcher = (*torchrun, "-c", "from torch.distributed.run import main; main()")
+    done = call((*launcher, "--nproc-per-node", "1", "-m", "edgevision", "train", "none.yaml"), crowded)
+    assert "error: configuration file not found: none.yaml" in done.stderr
+
+
+def test_a_users_types_stops_python_itself_and_not_the_program(tmp_path):
+    (tmp_path / "types.py").write_text("")
+    done = call((*PROGRAM, "export", "nothing.onnx", "--out", "net.onnx"), tmp_path)
+    assert "error: model file not found: nothing.onnx" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("by_module", "before", "after"),
+    [
+        (True, ["{here}", "lib"], ["lib"]),
+        (True, ["{here}", "{here}", "lib"], ["lib", "{here}"]),  # PYTHONPATH=. beside -m
+        (False, ["bin", "{here}", "lib"], ["bin", "lib", "{here}"]),
+        (False, ["bin", "lib"], ["bin", "lib"]),
+        (True, [], []),
+    ],
+)
+def test_the_search_goes_through_the_current_folder_last(tmp_path, monkeypatch, by_module, before, after):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry.format(here=tmp_path) for entry in before])
+    shield_imports(by_module)
+    assert sys.path == [entry.format(here=tmp_path) for entry in after]
+
+
+def test_a_clone_and_a_folder_that_is_gone_leave_the_search_as_it_is(tmp_path, monkeypatch):
+    clone = str(Path(__main__.__file__).parents[1])
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(sys, "path", [clone, "lib"])
+    shield_imports(True)
+    assert sys.path == [clone, "lib"]
+    monkeypatch.setattr(os, "getcwd", lambda: (_ for _ in ()).throw(FileNotFoundError()))
+    shield_imports(True)
+    assert sys.path == [clone, "lib"]

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from edgevision import extras
 from edgevision.doctor import Finding, Machine, Probe, examine
 from edgevision.doctor.gpu import check_cuda, check_driver, check_jetpack, check_power_mode, check_tensorrt
 from edgevision.doctor.inference import check_onnx_runtime, check_openvino
@@ -119,6 +120,18 @@ def test_findings_come_as_soon_as_they_are_known(machine):
     assert next(findings).check == "python"
     may_end.set()
     assert [finding.check for finding in findings] == ["slow"]
+
+
+def test_commands_are_written_as_they_work_in_this_environment(machine, monkeypatch):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras.shutil, "which", lambda name: "/usr/bin/uv" if name == "uv" else None)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+
+    def broken(_):
+        yield Finding("x", "problem", "two of them", "pip uninstall -y a b && pip install a")
+
+    (finding,) = examine(machine, (broken,))
+    assert finding.fix == "uv pip uninstall -y a b && uv pip install a"
 
 
 def test_every_problem_has_a_fix_and_is_one_line(machine):
@@ -461,8 +474,10 @@ def test_a_machine_without_libgl_and_with_two_opencv_wheels(tmp_path):
 
 
 def test_other_commands_without_libgl_point_to_the_doctor(tmp_path):
-    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open', name='cv2')\n")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    library = tmp_path / "library"  # not the current folder, whose files are never taken for libraries
+    library.mkdir()
+    (library / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open', name='cv2')\n")
+    environ = {**os.environ, "PYTHONPATH": str(library)}
     command = [sys.executable, "-m", "edgevision", "run", "--source", "demo", "--max-frames", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, check=False)
     assert done.returncode == 1

@@ -11,6 +11,7 @@ from edgevision.engines.choose import (
     machine_facts,
 )
 from edgevision.errors import EngineError, UsageError
+from edgevision.extras import install_command
 from tests.support.models import write_colour_model
 
 PC = MachineFacts(providers=("cpu",), openvino=True)
@@ -31,7 +32,7 @@ NOTHING = MachineFacts(providers=(), openvino=False)
         (OLD_PC, "int8", ["openvino", "onnxruntime"], "this processor has no VNNI"),
         (OLD_PC, "fp32", ["onnxruntime"], "the model is FP32 and runs on the CPU"),
         (BARE, "fp32", ["onnxruntime"], "runs on the CPU"),
-        (BARE, "int8", ["onnxruntime"], "faster (pip install 'edgevision[openvino]')"),
+        (BARE, "int8", ["onnxruntime"], f"faster ({install_command('openvino')})"),
         (GPU, "fp32", ["onnxruntime-cuda", "onnxruntime"], "CUDA provider"),
         (GPU, "int8", ["onnxruntime-cuda", "openvino", "onnxruntime"], "CUDA provider"),
         (OPENVINO_ONLY, "fp32", ["openvino"], "ONNX Runtime is not installed"),

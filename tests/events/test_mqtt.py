@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from edgevision.errors import SinkError, UsageError
 from edgevision.events import BestFrame, Event, EventKind, ObjectState
 from edgevision.events.mqtt import PASSWORD_VARIABLE, BrokerAddress, MqttOutlet
+from edgevision.extras import install_command
 from edgevision.video.base import Delivery
 from tests.support.broker import MOSQUITTO, PASSWORD, USER, Broker, Listener, wait_until
 
@@ -290,5 +292,5 @@ def test_without_the_library_one_line_names_the_extra(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UsageError, match=r"MQTT needs paho.*pip install 'edgevision\[mqtt\]'"):
+    with pytest.raises(UsageError, match="MQTT needs paho.*" + re.escape(install_command("mqtt"))):
         MqttOutlet(BrokerAddress("localhost", 1, "a"))

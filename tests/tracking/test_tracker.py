@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import re
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from edgevision.engines import load_engine
 from edgevision.errors import UsageError
+from edgevision.extras import install_command
 from edgevision.model import Model
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
@@ -185,7 +187,7 @@ def test_without_the_library_one_line_names_the_extra(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UsageError, match=r"needs trackers.*pip install 'edgevision\[track\]'"):
+    with pytest.raises(UsageError, match="needs trackers.*" + re.escape(install_command("track"))):
         Tracker(RATE)
 
 

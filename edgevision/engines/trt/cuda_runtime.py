@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgevision.errors import EngineError
+from edgevision.extras import local_command
 
 CUDA_12_TENSORRT = (
     "pip uninstall -y tensorrt tensorrt-cu13 tensorrt-cu13-libs tensorrt-cu13-bindings && "
@@ -30,9 +31,10 @@ def load_cuda() -> Any:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
+        command = local_command("pip install cuda-python")
         raise EngineError(
-            f"CUDA's Python bindings cannot be loaded ({error}); install them with "
-            "'pip install cuda-python' (on JetPack 6: 'pip install \"cuda-python<13\"')"
+            f"CUDA's Python bindings cannot be loaded ({error}); install them with: {command} "
+            "(on JetPack 6: 'cuda-python<13')"
         ) from error
 
 
@@ -68,6 +70,7 @@ def _explain(cuda: Any, error: Any) -> str:
         mend = f"pip install 'cuda-python=={_major(driver)}.*'"
         if _major(driver) == 12 and has_tensorrt_for_cuda_13():
             mend += f" && {CUDA_12_TENSORRT}"
+        mend = local_command(mend)
         return (
             f"the NVIDIA driver knows CUDA {_version(driver)}, but the bindings are for CUDA "
             f"{_version(needed)}; update the driver, or run: {mend}"

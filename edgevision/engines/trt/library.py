@@ -15,6 +15,7 @@ from edgevision.engines.base import one_line
 from edgevision.engines.trt.cuda_runtime import CUDA_12_TENSORRT, has_tensorrt_for_cuda_13
 from edgevision.engines.trt.plan import Flavour, flavour_name
 from edgevision.errors import EngineError
+from edgevision.extras import local_command
 
 MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """The Python module of each library."""
@@ -49,7 +50,7 @@ def load_library(flavour: Flavour) -> Any:
         reason = "is not installed" if not is_installed(flavour) else f"cannot be loaded ({error})"
         raise EngineError(
             f"{flavour_name(flavour)} {reason}; expected the Python module {MODULES[flavour]}; "
-            f"install it: {_INSTALL[flavour]}"
+            f"install it: {local_command(_INSTALL[flavour])}"
         ) from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgevision.closeable import Closeable
 from edgevision.errors import SourceError, UsageError, nearest
+from edgevision.extras import local_command, needs_extra
 from edgevision.types import Frame, Image
 from edgevision.video.base import SourceInfo, SourceReport
 from edgevision.video.sources.images import read_image
@@ -149,12 +150,9 @@ def _backdrop(photo: Image) -> Image:
 
 def _photo(name: str) -> Path:
     """The path of a photograph in scikit-image's wheel; its own loaders might try to download."""
-    try:
+    with needs_extra("demo", "the demo, which shows photographs of scikit-image,", SourceError):
         path = Path(str(files("skimage") / "data" / name))
-    except ModuleNotFoundError as error:
-        raise SourceError(
-            "the demo needs scikit-image, which is not installed: pip install 'edgevision[demo]'"
-        ) from error
     if not path.is_file():
-        raise SourceError(f"this scikit-image lacks {name}: pip install --upgrade 'edgevision[demo]'")
+        command = local_command("pip install -U scikit-image")
+        raise SourceError(f"this scikit-image lacks {name}; run: {command}")
     return path

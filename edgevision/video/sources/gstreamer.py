@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevision.errors import SourceError, UsageError
+from edgevision.extras import install_command
 from edgevision.types import Image
 from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import SourceInfo
@@ -209,7 +210,7 @@ def _gst(what: str) -> Any:
         raise SourceError(
             f"{what} needs GStreamer and PyGObject ({error}): apt install python3-gi gir1.2-gstreamer-1.0 "
             "gstreamer1.0-plugins-base gstreamer1.0-plugins-good, and use a virtual environment made with "
-            "--system-site-packages, or pip install 'edgevision[gst]'"
+            f"--system-site-packages, or {install_command('gst')}"
         ) from None
     if not Gst.is_initialized():
         Gst.init(None)

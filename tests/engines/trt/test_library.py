@@ -36,7 +36,7 @@ def library():
     ("flavour", "module", "says"),
     [
         ("tensorrt", "tensorrt", "python3-libnvinfer"),
-        ("tensorrt-rtx", "tensorrt_rtx", r"edgevision\[tensorrt-rtx\]"),
+        ("tensorrt-rtx", "tensorrt_rtx", r"\[tensorrt-rtx\]"),
     ],
 )
 def test_a_missing_library_is_one_line_that_says_how_to_install_it(monkeypatch, flavour, module, says):

@@ -26,6 +26,7 @@ from edgevision.export.plans.build import BuildOptions, BuiltPlan
 from edgevision.export.plans.compile import compile_model, rebuild_plan
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.plans.progress import BuildProgress
+from edgevision.extras import install_command
 from tests.support.paths import SUPPORT
 from tests.support.plans import BARE, jetson, needs_rtx, write_conv_segmenter
 
@@ -328,4 +329,6 @@ def test_a_record_that_cannot_be_written_is_a_note(builds, model, plan, tmp_path
 def test_without_the_onnx_package_the_build_goes_on_and_says_so(builds, model, plan, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     notes = compile_model(model, plan, "rtx40", machine=BARE).notes
-    assert notes == ("the model was not checked before the build (pip install onnx does that)",)
+    assert notes == (
+        f"the model was not checked before the build, which needs onnx; run: {install_command('export')}",
+    )

@@ -1,10 +1,12 @@
 import hashlib
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from edgevision.errors import SourceError, UsageError
+from edgevision.extras import install_command
 from edgevision.video import open_source
 
 pytest.importorskip("skimage", reason="the demo's photographs come with scikit-image")
@@ -76,5 +78,5 @@ def test_wrong_options(uri, message):
 
 def test_without_scikit_image_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(SourceError, match=r"pip install 'edgevision\[demo\]'"):
+    with pytest.raises(SourceError, match=re.escape(install_command("demo"))):
         open_source("demo")
