@@ -27,7 +27,7 @@ DEFAULT_CONF_THRESHOLD = 0.35
 KEPT_BUFFERS = 8
 """Input arrays of each batch size that are kept for reuse."""
 
-_BROKEN = "the model file is broken or this engine computes it wrongly"
+_BROKEN = "the model file is damaged, or this engine computes it incorrectly"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,9 @@ class Batch:
 
 
 class Model(Closeable):
-    """A model that takes pictures of any size and answers in their own pixels; closing it closes its engine.
+    """A model that takes images of any size and gives results in their pixel coordinates.
+
+    Closing it closes its engine.
 
     The three steps of a call can be run apart, so that a pipeline can overlap and time them. Each may
     run on another thread than the one before it. Between them, prepared pictures can be joined for the
@@ -56,12 +58,12 @@ class Model(Closeable):
         classes: only these class names are kept; None keeps all.
 
     Raises:
-        UsageError: an impossible threshold, or a class that the model lacks.
+        UsageError: the threshold is not within 0..1, or the model lacks a class.
 
     Attributes:
         engine, conf_threshold, classes: as given.
         manifest: the contract of the model's file.
-        notes: lines for the user about settings that have less effect than they seem to.
+        notes: lines for the user about settings that have no or less effect than expected.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Model(Closeable):
 
     @property
     def name(self) -> str:
-        """What the model is called, and its results with it."""
+        """The model's name, which its results have too."""
         return self.manifest.name
 
     @property
@@ -115,7 +117,7 @@ class Model(Closeable):
     def __call__(self, images: Sequence[Image]) -> list[Result]: ...
 
     def __call__(self, images: Image | Sequence[Image]) -> Result | list[Result]:
-        """Answers for one image, or for a list of them.
+        """Infers one image, or a list of them.
 
         Args:
             images: uint8 ``[H, W, 3]``, BGR as OpenCV reads it; those of a list may differ in size.
@@ -125,8 +127,8 @@ class Model(Closeable):
             list, one for each.
 
         Raises:
-            UsageError: something is no such image.
-            EngineError: the engine failed or answered with nonsense.
+            UsageError: an image has another shape or type.
+            EngineError: the engine failed, or its outputs are invalid.
         """
         is_one = not isinstance(images, (list, tuple)) and np.ndim(images) != 4
         several: Sequence[Image] = [images] if is_one else images  # type: ignore[list-item, assignment]
@@ -153,8 +155,8 @@ class Model(Closeable):
             return batches[0]
         geometry = tuple(letterbox for batch in batches for letterbox in batch.geometry)
         frames = self._take_buffer((len(geometry), *batches[0].frames.shape[1:]))
-        # NumPy would let go of the GIL for this copy. It takes 0.2 ms, and to get the GIL back 5 ms where
-        # many threads want it: a tenth of the accelerator's time, with four streams.
+        # NumPy would release the GIL for this copy. It takes 0.2 ms, and getting the GIL back 5 ms where many
+        # threads wait for it: a tenth of the accelerator's time, with four streams.
         rows, start = frames.reshape(-1).data, 0
         for batch in batches:
             rows[start : start + batch.frames.size] = batch.frames.reshape(-1).data
@@ -175,7 +177,7 @@ class Model(Closeable):
         return parts
 
     def discard(self, batch: Batch) -> None:
-        """Gives the memory of a batch back that is not wanted any more."""
+        """Returns the memory of a batch that will not be inferred."""
         self._free[len(batch.frames)].append(batch.frames)
 
     def infer(self, batch: Batch) -> dict[str, NDArray[Any]]:
@@ -210,21 +212,21 @@ class Model(Closeable):
     def _detections(self, outputs: Mapping[str, NDArray[Any]], i: int, letterbox: Letterbox) -> Detections:
         count = int(outputs["count"][i])
         if not 0 <= count <= outputs["scores"].shape[1]:
-            raise EngineError(f"{self.engine.name} answered with a count of {count} detections; {_BROKEN}")
+            raise EngineError(f"{self.engine.name} returned a count of {count} detections; {_BROKEN}")
         boxes: FloatArray = outputs["boxes"][i, :count]
         scores: FloatArray = outputs["scores"][i, :count]
         labels: NDArray[np.int32] = outputs["labels"][i, :count]
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise EngineError(f"{self.engine.name} answered with numbers that are not finite; {_BROKEN}")
+            raise EngineError(f"{self.engine.name} returned numbers that are not finite; {_BROKEN}")
         if (boxes[:, 2:] < boxes[:, :2]).any():
-            raise EngineError(f"{self.engine.name} answered with an inverted box; {_BROKEN}")
+            raise EngineError(f"{self.engine.name} returned an inverted box; {_BROKEN}")
         if count and not (labels.min() >= 0 and labels.max() < len(self._wanted)):
-            raise EngineError(f"{self.engine.name} answered with a class that does not exist; {_BROKEN}")
+            raise EngineError(f"{self.engine.name} returned a class id that does not exist; {_BROKEN}")
         keep = (scores >= self.conf_threshold) & self._wanted[labels]
         boxes = letterbox.source_boxes(boxes[keep])
         manifest = self.manifest
         found = Detections(boxes, scores[keep], labels[keep], manifest.classes, manifest.name)
-        # A box that lies wholly in the padding is cut to nothing.
+        # A box that lies entirely in the padding is clipped to zero size.
         visible: NDArray[np.bool_] = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         return found if visible.all() else found[visible]
 
@@ -258,7 +260,7 @@ def _check_image(image: object) -> None:
 def check_conf_threshold(conf_threshold: float) -> None:
     """Raises :class:`UsageError` unless ``conf_threshold`` lies in 0..1."""
     if not 0 <= conf_threshold <= 1:  # also refuses NaN
-        raise UsageError(f"confidence threshold {conf_threshold} is impossible; expected 0 to 1")
+        raise UsageError(f"confidence threshold {conf_threshold} is not valid; expected 0 to 1")
 
 
 def _class_mask(known: Sequence[str], wanted: Sequence[str] | None) -> NDArray[np.bool_]:
@@ -266,7 +268,7 @@ def _class_mask(known: Sequence[str], wanted: Sequence[str] | None) -> NDArray[n
     if wanted is None:
         return np.ones(len(known), np.bool_)
     if not wanted:
-        raise UsageError(f"no class was named; this model has: {', '.join(known)}")
+        raise UsageError(f"no class was given; this model has: {', '.join(known)}")
     for name in wanted:
         if name not in known:
             hint = nearest(name, known) or f"; it has: {', '.join(known)}"
@@ -280,8 +282,8 @@ def _notes(manifest: Manifest, conf_threshold: float, classes: Sequence[str] | N
     if manifest.task == "detection" and floor is not None and conf_threshold < floor:
         notes.append(
             f"confidence threshold {conf_threshold:g} has the effect of {floor:g}, "
-            "below which the model itself gives nothing"
+            "the lowest score that the model itself gives"
         )
     if manifest.task == "segmentation" and classes is not None:
-        notes.append("a choice of classes has no effect on a segmentation model")
+        notes.append("a selection of classes has no effect on a segmentation model")
     return tuple(notes)

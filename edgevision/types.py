@@ -20,7 +20,7 @@ IntArray = NDArray[np.int32]
 ObjectArray = NDArray[np.object_]
 
 IGNORE_ID = 255
-"""Label of pixels that count nowhere, whatever a segmentation data set itself calls them."""
+"""Label of pixels that training and evaluation leave out, in every segmentation data set."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ZoneCount:
-    """One zone after a frame. Mappings go from class name to a number; a class that is absent has none.
+    """One zone after a frame. Counts are by class name; a class without any is not in the mapping.
 
     Attributes:
         name: of the zone.
@@ -81,7 +81,7 @@ class LineCount:
 
     Attributes:
         name: of the line.
-        inward: crossings from its left to its right, as one looks along it.
+        inward: crossings from its left to its right, looking from its start to its end.
         outward: crossings from its right to its left.
     """
 
@@ -91,7 +91,7 @@ class LineCount:
 
 
 class ZoneEventKind(str, Enum):
-    """What an object did."""
+    """What an object did in a zone or at a line."""
 
     ENTER = "enter"
     EXIT = "exit"
@@ -103,14 +103,14 @@ class ZoneEventKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class ZoneEvent:
-    """Something that an object did between the frame before and this one.
+    """What an object did between the previous frame and this one.
 
     Attributes:
-        kind: what.
+        kind: what happened.
         place: name of the zone or line.
         track_id, class_name: of the object.
-        time_s: when, on the source's clock; for an object that vanished inside, when it was last seen.
-        dwell_s: time spent in the zone; set where it left.
+        time_s: when, on the source's clock; for one that disappeared inside a zone, when it was last seen.
+        dwell_s: time spent in the zone, for :attr:`ZoneEventKind.EXIT`; else None.
     """
 
     kind: ZoneEventKind

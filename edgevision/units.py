@@ -50,7 +50,21 @@ def frames_per_second(text: str) -> float:
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 
 
-_BYTES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_BYTES = {
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+
+
+def is_size(text: str) -> bool:
+    """Whether :func:`parse_size` would read a number with a unit, however small."""
+    return _SIZE.fullmatch(text.strip()) is not None
 
 
 def parse_size(text: str) -> int:

@@ -98,7 +98,7 @@ def test_impossible_thresholds_are_refused(threshold):
     [
         (["persn"], "no class 'persn'; did you mean 'person'"),
         (["zebra"], "no class 'zebra'; it has: person, car, dog"),
-        ([], "no class was named"),
+        ([], "no class was given"),
     ],
 )
 def test_classes_that_the_model_lacks_are_refused(classes, message):
@@ -118,8 +118,8 @@ def test_a_threshold_below_the_models_own_is_noted():
         (RawEngine([[0, 0, np.nan, 9]], [0.9], [0]), "not finite"),
         (RawEngine(BOX, [np.inf], [0]), "not finite"),
         (RawEngine([[30, 0, 10, 9]], [0.9], [0]), "inverted box"),
-        (RawEngine(BOX, [0.9], [2]), "class that does not exist"),
-        (RawEngine(BOX, [0.9], [-1]), "class that does not exist"),
+        (RawEngine(BOX, [0.9], [2]), "class id that does not exist"),
+        (RawEngine(BOX, [0.9], [-1]), "class id that does not exist"),
         (RawEngine(BOX, [0.9], [0], count=2), "count of 2"),
         (RawEngine(BOX, [0.9], [0], count=-1), "count of -1"),
     ],

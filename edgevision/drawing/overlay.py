@@ -24,7 +24,7 @@ Colour = tuple[int, int, int]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TALL = "Ay0#%"
-"""All plates are as high as this needs, so that texts side by side share a line."""
+"""Every plate is as high as this text needs, so that plates side by side align."""
 _STATUS_COLOUR: Colour = (40, 40, 40)
 DEFAULT_OPACITY = 0.45
 """Of class maps: the picture below stays readable."""
@@ -61,7 +61,7 @@ class Overlay:
         opacity: of class maps, 0 to 1.
 
     Raises:
-        UsageError: an impossible opacity.
+        UsageError: the opacity is not within 0..1.
     """
 
     def __init__(self, manifest: Manifest, opacity: float = DEFAULT_OPACITY) -> None:
@@ -123,12 +123,12 @@ class Overlay:
 def check_opacity(opacity: float) -> None:
     """Raises :class:`UsageError` unless ``opacity`` lies in 0..1."""
     if not 0 <= opacity <= 1:  # also refuses NaN
-        raise UsageError(f"opacity {opacity} is impossible; expected 0 to 1")
+        raise UsageError(f"opacity {opacity} is not valid; expected 0 to 1")
 
 
 def draw_status(canvas: Image, text: str) -> None:
     """Writes one line in the lower left corner of ``canvas``, in place."""
-    # Not kept: no status comes twice, and a thousand of them would push the labels out.
+    # Not cached: a status is rarely repeated, and a thousand of them would evict the labels.
     plate = _render_plate(text, _STATUS_COLOUR, line_unit(canvas))
     paste(canvas, plate, 0, canvas.shape[0] - plate.shape[0])
 
@@ -183,9 +183,9 @@ def _outline(canvas: Image, left: int, top: int, right: int, bottom: int, width:
 
 
 class PlateCache:
-    """Plates by what is on them; where there is no room, those unused for longest go. For any thread.
+    """A cache of plates by their content; the least recently used are evicted. Thread-safe.
 
-    Bounded in bytes and not in number, for a plate on 4K is nine times as large as one on 720p.
+    Bounded in bytes and not in number, because a plate on 4K is nine times as large as one on 720p.
 
     Args:
         capacity: bytes.
@@ -202,7 +202,7 @@ class PlateCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, render: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """The plate of ``key``; made by ``render`` where it is not there."""
+        """The plate of ``key``; made by ``render`` where it is not cached."""
         with self._lock:
             plate = self._plates.get(key)
             if plate is not None:
@@ -211,7 +211,7 @@ class PlateCache:
         plate = render()
         with self._lock:
             self.rendered += 1
-            if key not in self._plates:  # another thread may have been as fast
+            if key not in self._plates:  # another thread may have added it
                 self._plates[key] = plate
                 self.held += plate.nbytes
             while self.held > self._capacity:
@@ -221,11 +221,11 @@ class PlateCache:
 
 PLATES = PlateCache(32 * 2**20)
 """Of the whole process: some 700 labels with their halves on 1080p. With half of it, ten boxes of 80 classes
-took nearly twice as long there, for labels went before they came again."""
+took nearly twice as long there, because labels were evicted before they were needed again."""
 
 
 def _label_plate(name: str, score: str, colour: Colour, unit: int) -> NDArray[np.uint8]:
-    """Name and score on one plate. Both halves come from the cache too: their combinations are too many."""
+    """Name and score on one plate. Both halves are cached too: there are too many combinations of them."""
     return PLATES.get(
         (name, score, colour, unit),
         lambda: np.hstack([text_plate(name, colour, unit), text_plate(score, colour, unit)]),

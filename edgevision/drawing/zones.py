@@ -10,16 +10,16 @@ from edgevision.drawing.overlay import Colour, line_unit, paste, text_plate
 from edgevision.tracking import ZoneLayout
 from edgevision.types import FloatArray, Image, LineCount, ZoneCount, ZoneReport
 
-_QUIET: Colour = (200, 200, 200)
-_BUSY: Colour = (0, 200, 255)
-"""Of a zone with somebody inside."""
+_EMPTY: Colour = (200, 200, 200)
+_OCCUPIED: Colour = (0, 200, 255)
+"""Of a zone with an object inside."""
 
 
 def draw_zones(canvas: Image, layout: ZoneLayout, report: ZoneReport) -> None:
     """Draws on ``canvas``, uint8 ``[H, W, 3]``, in place.
 
-    A zone is amber while an object is inside, and grey otherwise; its plate shows how many are inside, and
-    how many came and went. A line has an arrow that points *in*, and a plate with both counts.
+    A zone is amber while an object is inside, and grey otherwise; its plate shows how many are inside,
+    and how many entered and left. A line has an arrow that points *in*, and a plate with both counts.
 
     Args:
         canvas: the picture.
@@ -30,21 +30,21 @@ def draw_zones(canvas: Image, layout: ZoneLayout, report: ZoneReport) -> None:
     unit = line_unit(canvas)
     for zone, count in zip(layout.zones, report.zones, strict=False):
         corners = _corners(layout.pixels(zone.polygon, width, height))
-        colour = _BUSY if count.inside else _QUIET
+        colour = _OCCUPIED if count.inside else _EMPTY
         _trace(canvas, corners, colour, unit, closed=True)
         left, top = corners[np.argmin(corners.sum(axis=1))].tolist()
         paste(canvas, text_plate(_zone_text(count), colour, unit), left, top)
     for line, crossed in zip(layout.lines, report.lines, strict=False):
         ends = layout.pixels((line.start, line.end), width, height)
-        _trace(canvas, _corners(ends), _QUIET, unit, closed=False)
+        _trace(canvas, _corners(ends), _EMPTY, unit, closed=False)
         _draw_arrow(canvas, ends, unit)
         x, y = _corners(ends)[0].tolist()
-        paste(canvas, text_plate(_line_text(crossed), _QUIET, unit), x, y)
+        paste(canvas, text_plate(_line_text(crossed), _EMPTY, unit), x, y)
 
 
 def _zone_text(count: ZoneCount) -> str:
     inside, entries, exits = (sum(numbers.values()) for numbers in (count.inside, count.entries, count.exits))
-    return f"{count.name}: {inside} inside, {entries} came, {exits} left"
+    return f"{count.name}: {inside} inside, {entries} entered, {exits} left"
 
 
 def _line_text(count: LineCount) -> str:
@@ -59,7 +59,7 @@ def _draw_arrow(canvas: Image, ends: FloatArray, unit: int) -> None:
     tip = middle + right * 12 * unit
     start, end = _corners(np.stack([middle, tip])).tolist()
     cv2.arrowedLine(canvas, start, end, (0, 0, 0), unit + 2, tipLength=0.4)
-    cv2.arrowedLine(canvas, start, end, _QUIET, unit, tipLength=0.4)
+    cv2.arrowedLine(canvas, start, end, _EMPTY, unit, tipLength=0.4)
 
 
 def _trace(canvas: Image, corners: NDArray[np.int32], colour: Colour, unit: int, *, closed: bool) -> None:

@@ -1,4 +1,4 @@
-"""What objects did, as it happens: ``new``, ``update`` and ``end`` for each."""
+"""Events of tracked objects: ``new``, ``update`` and ``end`` for each."""
 
 from edgevision.events.observer import EventObserver
 from edgevision.events.outlets import EventFile, Outlet

@@ -1,4 +1,4 @@
-"""Events over MQTT: QoS 1, a last will, and a broker that may be away for as long as it likes."""
+"""Events over MQTT: QoS 1, a last will, and tolerance of a broker that is unavailable for any time."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _OPTIONS = ("ca", "cert", "key", "client-id")
 _QOS = 1
 _KEEP_ALIVE_S = 30
 _RETRY_S = (1, 30)
-_RESERVE = 8  # places in the library's queue that events leave free for the availability
+_RESERVE = 8  # places in the library's queue that are reserved for the availability
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where and as whom to connect.
+    """Address and credentials of a broker.
 
     Attributes:
         host, port: of the broker.
         prefix: topics are ``PREFIX/events`` and ``PREFIX/availability``.
-        user, password: None where the broker asks for none; the password never shows in ``repr``.
+        user, password: None where the broker needs none; ``repr`` does not show the password.
         is_tls: encrypted, with the broker's certificate and name checked.
-        ca, cert, key: files in PEM: who signed the broker's certificate (default: the system's), and a
-            certificate and key of our own.
-        client_id: empty for one that the library makes up.
+        ca, cert, key: PEM files: the authority that signed the broker's certificate (default: the
+            system's), and the client's certificate and key.
+        client_id: empty for one that the library generates.
     """
 
     host: str
@@ -62,7 +62,7 @@ class BrokerAddress:
 
     @property
     def name(self) -> str:
-        """For people, without credentials."""
+        """As users see it, without credentials."""
         return f"mqtt{'s' if self.is_tls else ''}://{self.host}:{self.port}/{self.prefix}"
 
     @classmethod
@@ -74,7 +74,7 @@ class BrokerAddress:
             environment: holds the password (:data:`PASSWORD_VARIABLE`) where the address has none.
 
         Raises:
-            UsageError: it is no such address; the message does not repeat the password.
+            UsageError: the address is not valid; the message does not repeat the password.
         """
         shown = redact(uri, uri)
         try:
@@ -83,9 +83,11 @@ class BrokerAddress:
         except ValueError:
             raise UsageError(f"{shown} has no valid port; expected mqtt://user@host:1883/prefix") from None
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise UsageError(f"{shown} is no broker; expected mqtt://host or mqtts://user@host/prefix")
+            raise UsageError(
+                f"{shown} is not a valid broker address; expected mqtt://host or mqtts://user@host/prefix"
+            )
         if parts.fragment:
-            raise UsageError(f"{shown}: '#' cannot stand in an address; write %23 in a user or password")
+            raise UsageError(f"{shown}: '#' is not allowed in an address; write %23 in a user or password")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for option in options:
             if option not in _OPTIONS:
@@ -94,10 +96,10 @@ class BrokerAddress:
         if parts.scheme == "mqtt" and {"ca", "cert", "key"} & options.keys():
             raise UsageError(f"{shown}: certificates need encryption; write mqtts:// instead of mqtt://")
         if ("cert" in options) != ("key" in options):
-            raise UsageError(f"{shown}: 'cert' and 'key' go together; give both or none")
+            raise UsageError(f"{shown}: 'cert' and 'key' need each other; give both or neither")
         prefix = unquote(parts.path).strip("/") or "edgevision"
         if any(sign in prefix for sign in "+#"):
-            raise UsageError(f"{shown}: the topic prefix '{prefix}' has a wildcard; leave out + and #")
+            raise UsageError(f"{shown}: the topic prefix '{prefix}' contains a wildcard; remove + and #")
         user = unquote(parts.username) if parts.username else None
         password = unquote(parts.password) if parts.password else environment.get(PASSWORD_VARIABLE)
         return cls(
@@ -120,14 +122,14 @@ class MqttOutlet(Closeable):
     ``PREFIX/availability`` is retained: ``online`` while we are connected, ``offline`` after a clean end, and
     as the last will when the connection breaks. Each event is one message on ``PREFIX/events``.
 
-    Nothing here waits for the broker: it need not be there at the start, and may go and come back. Events
-    that it has not confirmed are kept, up to ``capacity``; further ones are lost and counted. So are those
-    that are not confirmed when the run ends. A connection that breaks may deliver an event twice.
+    Nothing here waits for the broker, which may be unavailable at the start or later. Up to ``capacity``
+    events that it has not confirmed are kept; further ones are lost and counted, as are those that are not
+    confirmed when the run ends. An event may be delivered twice where the connection breaks.
 
     Args:
         address: of the broker.
-        capacity: events kept while the broker is away.
-        close_s: how long the end waits for confirmations, in seconds.
+        capacity: events that are kept while the broker is unavailable.
+        close_s: how long :meth:`close` waits for confirmations, in seconds.
 
     Raises:
         UsageError: the library is not installed.
@@ -176,7 +178,7 @@ class MqttOutlet(Closeable):
 
     @property
     def lost(self) -> int:
-        """Events that found no room; after the end also those that were never confirmed."""
+        """Events beyond the capacity; after closing, also those that were never confirmed."""
         return self._refused + (self._sent - self._confirmed if self._is_closed else 0)
 
     @property
@@ -184,7 +186,9 @@ class MqttOutlet(Closeable):
         return self._connected.is_set()
 
     def delivery(self) -> Delivery:
-        full = f"{self._capacity} events wait, further ones are lost" if self._was_full else None
+        full = (
+            f"{self._capacity} events wait for the broker; further ones are lost" if self._was_full else None
+        )
         return Delivery(
             output=self.name,
             kind="events",
@@ -197,7 +201,7 @@ class MqttOutlet(Closeable):
     def publish(self, event: Event) -> None:
         is_full = self._is_closed or self.waiting >= self._capacity
         if not is_full:
-            # While there is no connection the library says so, but keeps the message.
+            # Without a connection the library reports an error, but keeps the message.
             answer = self._client.publish(self._events_topic, encode(event), qos=_QOS)
             is_full = answer.rc == _queue_full()
         if is_full:
@@ -214,26 +218,29 @@ class MqttOutlet(Closeable):
         if self._is_closed:
             return
         deadline = time.monotonic() + self._close_s
-        # An attempt that has not failed is waited for, or a short run loses everything on a slow machine.
+        # Wait for an attempt that has not failed, or a short run would lose every event on a slow machine.
         while self.waiting and (self.is_connected or not self._problem) and time.monotonic() < deadline:
             time.sleep(0.01)
         goodbye = None
         if self.is_connected:
             goodbye = self._client.publish(self._availability_topic, "offline", qos=_QOS, retain=True)
-            with contextlib.suppress(RuntimeError, ValueError):  # it broke just now: the will says the same
+            with contextlib.suppress(
+                RuntimeError, ValueError
+            ):  # it broke just now: the last will says the same
                 goodbye.wait_for_publish(max(deadline - time.monotonic(), 0.5))
         self._client.disconnect()
         self._client.loop_stop()
         with contextlib.suppress(RuntimeError, ValueError):
-            # Its confirmation may have come before anybody could know its id, so it was counted.
-            self._confirmed -= goodbye is not None and goodbye.is_published()
+            # Its confirmation may have come before its id was known, and was then counted as an event's.
+            if goodbye is not None and goodbye.is_published():
+                self._confirmed -= 1
         self._is_closed = True
         if self.lost:
-            _LOG.error("%s: %d events were lost, %d arrived", self.name, self.lost, self.taken)
+            _LOG.error("%s: %d events were lost, %d delivered", self.name, self.lost, self.taken)
 
     def _on_connect(self, client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._tell_problem(f"the broker refused us: {reason}; check user and password")
+            self._report_problem(f"the broker refused the connection: {reason}; check user and password")
             return
         self._connected.set()
         self._problem = ""
@@ -242,13 +249,13 @@ class MqttOutlet(Closeable):
         self._availability_ids.add(here.mid)
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        self._tell_problem("the broker cannot be reached")
+        self._report_problem("the broker cannot be reached")
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         was_connected = self.is_connected
         self._connected.clear()
         if was_connected and reason.is_failure:
-            self._tell_problem(f"the connection broke: {reason}")
+            self._report_problem(f"the connection broke: {reason}")
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
         if mid in self._availability_ids:
@@ -256,10 +263,10 @@ class MqttOutlet(Closeable):
         else:
             self._confirmed += 1
 
-    def _tell_problem(self, problem: str) -> None:
-        """Once, not at each attempt."""
+    def _report_problem(self, problem: str) -> None:
+        """Logs a problem once, not at each attempt."""
         if problem != self._problem:
-            _LOG.warning("%s: %s; trying again, events wait", self.name, problem)
+            _LOG.warning("%s: %s; retrying, events wait", self.name, problem)
         self._problem = problem
 
 
@@ -270,7 +277,7 @@ def _queue_full() -> int:
 
 
 def _tls_context(address: BrokerAddress) -> ssl.SSLContext:
-    """Checks the broker's certificate and name; there is no switch for not doing so."""
+    """A context that checks the broker's certificate and name, which cannot be switched off."""
     file = address.ca
     try:
         context = ssl.create_default_context(cafile=file)
@@ -282,5 +289,5 @@ def _tls_context(address: BrokerAddress) -> ssl.SSLContext:
             context.load_cert_chain(address.cert, address.key)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         found = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SinkError(f"cannot use the certificate {file}: {found}; expected a file in PEM") from error
+        raise SinkError(f"cannot use the certificate {file}: {found}; expected a PEM file") from error
     return context

@@ -1,4 +1,4 @@
-"""Turns what is seen frame by frame into what happened to each object."""
+"""Derives events of objects from the detections of each frame."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgevision.tracking.sightings import Sighting
 from edgevision.types import Frame, Image, ZoneReport
 
 CONFIRM_SIGHTINGS = 3
-"""An object must be seen so often before anybody hears of it; most false detections are not."""
+"""Sightings that an object needs before it is reported, which most false detections do not reach."""
 
 _BETTER = 0.05
-"""A sighting is worth keeping as the best one from so much more score on."""
+"""How much higher the score of a sighting must be to replace the best one."""
 
 _UPDATE_S = 1.0
-"""At most one update a second for a better sighting; changes of zones are told at once."""
+"""Minimum time between updates for better sightings; changes of zones are reported at once."""
 
 _CROP_MARGIN = 0.1
 """Of the box's size, on each side."""
@@ -42,8 +42,8 @@ class _Object:
     confirmations: int = 0
     zones: list[str] = field(default_factory=list)
     visited: list[str] = field(default_factory=list)
-    told: ObjectState | None = None
-    told_s: float = 0.0
+    reported: ObjectState | None = None
+    reported_s: float = 0.0
 
     def state(self) -> ObjectState:
         return ObjectState(
@@ -61,11 +61,11 @@ class _Object:
 
 
 class EventObserver:
-    """Follows one stream's objects and says what happened.
+    """Follows the objects of one stream and gives their events.
 
     ``new`` comes with an object's third sighting of ``confirm_score`` or more, ``update`` when its zones
     change or it is seen better than before, ``end`` when it was not seen for ``vanish_s`` or the run ends.
-    Each carries the state before (as last told) and after. The best sighting is the one with the highest
+    Each has the state before (as last reported) and after. The best sighting is the one with the highest
     score among those that the picture does not cut off, or among all as long as it was always cut off.
 
     Args:
@@ -73,8 +73,8 @@ class EventObserver:
             event is due and there is a new one; returns the path to name in events, or None where it
             could not be kept. None to keep none.
         vanish_s: see above, in seconds of the source.
-        confirm_score: weaker sightings, which carry tracks on, do not make an object believable.
-        run_id: begins every object's id, so that ids of different runs never meet; random by default.
+        confirm_score: weaker sightings continue a track, but do not confirm an object.
+        run_id: begins every object's id, so that ids of different runs differ; random by default.
         now: wall clock, for tests.
     """
 
@@ -96,35 +96,36 @@ class EventObserver:
         self._now_s = 0.0
 
     def update(self, frame: Frame, seen: Sequence[Sighting], zones: ZoneReport | None = None) -> list[Event]:
-        """Takes one frame; call it for every frame in order, those without objects too.
+        """Takes one frame; call it for every frame in order, including those without objects.
 
         Args:
             frame: the frame, without anything drawn on it.
             seen: its tracked objects.
-            zones: what the zones say of it; None where there are none.
+            zones: zones and lines after it; None where there are none.
         """
         self._now_s = max(frame.time_s, self._now_s)
         events: list[Event] = []
         for sighting in seen:
             one = self._objects.get(sighting.track_id)
             if one is None:
-                one = self._objects[sighting.track_id] = self._meet(frame, sighting)
+                one = self._objects[sighting.track_id] = self._new_object(frame, sighting)
             else:
-                self._see_again(one, frame, sighting)
-            one.confirmations += sighting.score >= self._confirm_score
+                self._update_object(one, frame, sighting)
+            if sighting.score >= self._confirm_score:
+                one.confirmations += 1
             inside = [] if zones is None else list(zones.dwell_s.get(sighting.track_id, ()))
             one.visited += [name for name in inside if name not in one.visited]
             one.zones = inside
             kind = self._due(one)
             if kind is not None:
-                events.append(self._tell(one, kind))
+                events.append(self._event(one, kind))
         return events + self._end(lambda one: self._now_s - one.last_s > self._vanish_s, "vanished")
 
     def finish(self) -> list[Event]:
-        """The ends of all that is still there when the run ends."""
+        """The end events of all objects that are still there when the run ends."""
         return self._end(lambda one: True, "run ended")
 
-    def _meet(self, frame: Frame, sighting: Sighting) -> _Object:
+    def _new_object(self, frame: Frame, sighting: Sighting) -> _Object:
         return _Object(
             id=f"{self._run_id}-{sighting.track_id}",
             source=frame.source,
@@ -136,7 +137,7 @@ class EventObserver:
             crop=self._crop(frame, sighting),
         )
 
-    def _see_again(self, one: _Object, frame: Frame, sighting: Sighting) -> None:
+    def _update_object(self, one: _Object, frame: Frame, sighting: Sighting) -> None:
         one.sighting = sighting
         one.last_s = self._now_s
         one.sightings += 1
@@ -147,24 +148,24 @@ class EventObserver:
             one.crop, one.crop_is_new = self._crop(frame, sighting), True
 
     def _due(self, one: _Object) -> EventKind | None:
-        if one.told is None:
+        if one.reported is None:
             return EventKind.NEW if one.confirmations >= CONFIRM_SIGHTINGS else None
-        if one.zones != one.told.zones:
+        if one.zones != one.reported.zones:
             return EventKind.UPDATE
-        is_better = one.best.frame != one.told.best.frame
-        return EventKind.UPDATE if is_better and self._now_s - one.told_s >= _UPDATE_S else None
+        is_better = one.best.frame != one.reported.best.frame
+        return EventKind.UPDATE if is_better and self._now_s - one.reported_s >= _UPDATE_S else None
 
     def _end(self, is_over: Callable[[_Object], bool], reason: str) -> list[Event]:
         over = [track_id for track_id, one in self._objects.items() if is_over(one)]
         gone = [self._objects.pop(track_id) for track_id in over]
-        return [self._tell(one, EventKind.END, reason) for one in gone if one.told is not None]
+        return [self._event(one, EventKind.END, reason) for one in gone if one.reported is not None]
 
-    def _tell(self, one: _Object, kind: EventKind, reason: str | None = None) -> Event:
+    def _event(self, one: _Object, kind: EventKind, reason: str | None = None) -> Event:
         if self._keep_picture is not None and one.crop_is_new:
             picture = self._keep_picture(one.id, one.crop)
             one.best = msgspec.structs.replace(one.best, picture=picture or msgspec.UNSET)
             one.crop_is_new = False
-        before, one.told, one.told_s = one.told, one.state(), self._now_s
+        before, one.reported, one.reported_s = one.reported, one.state(), self._now_s
         return Event(
             schema=SCHEMA,
             kind=kind,
@@ -172,12 +173,12 @@ class EventObserver:
             source=one.source,
             at=self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             before=before,
-            after=one.told,
+            after=one.reported,
             reason=msgspec.UNSET if reason is None else reason,
         )
 
     def _crop(self, frame: Frame, sighting: Sighting) -> Image:
-        """A copy, for sources use their buffers again; nothing where nobody keeps pictures."""
+        """A copy, because sources reuse their buffers; empty where no pictures are kept."""
         if self._keep_picture is None:
             return np.zeros((0, 0, 3), np.uint8)
         x1, y1, x2, y2 = sighting.box

@@ -1,4 +1,4 @@
-"""Where events go: the protocol, and a file of JSON lines."""
+"""Destinations of events: the protocol, and a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Outlet(Closeable, Protocol):
-    """Takes events and never holds up the run: ``publish`` neither waits nor raises.
+    """Takes events without delaying the run: ``publish`` neither waits nor raises.
 
     Attributes:
-        name: for people, without credentials.
-        taken: events that arrived.
-        lost: events that never will.
+        name: as users see it, without credentials.
+        taken: events that were delivered.
+        lost: events that will never be.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Outlet(Closeable, Protocol):
     def lost(self) -> int: ...
 
     def publish(self, event: Event) -> None:
-        """Takes one event; what cannot be delivered is counted in ``lost``."""
+        """Takes one event; one that cannot be delivered is counted in ``lost``."""
         ...
 
     def delivery(self) -> Delivery:
@@ -41,12 +41,12 @@ class Outlet(Closeable, Protocol):
         ...
 
     def close(self) -> None:
-        """Delivers what waits, within seconds; the rest is lost. Safe to call twice."""
+        """Delivers waiting events, within seconds; the rest are lost. Safe to call twice."""
         ...
 
 
 class EventFile(Closeable):
-    """One event a line. While the disk is full, events are lost and counted; once there is room, it goes on.
+    """One event a line. While the disk is full, events are lost and counted; it resumes once there is room.
 
     Args:
         path: the file; overwritten.
@@ -72,7 +72,7 @@ class EventFile(Closeable):
             return
         self.taken += 1
         if self._failure is not None:
-            _LOG.warning("%s takes events again; %d lost so far", self.name, self.lost)
+            _LOG.warning("%s: events are written again; %d lost so far", self.name, self.lost)
         self._failure = None
 
     def delivery(self) -> Delivery:

@@ -1,4 +1,4 @@
-"""Events as they are written and sent. docs/events.md publishes the schema."""
+"""Events as they are written and sent; docs/events.md has the schema."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Box = tuple[float, float, float, float]
 
 
 class EventKind(str, Enum):
-    """What an event tells of an object."""
+    """What happened to an object."""
 
     NEW = "new"
     """It has appeared."""
     UPDATE = "update"
-    """It changed its zones, or was seen better than before."""
+    """It changed its zones, or was seen with a better score than before."""
     END = "end"
-    """It was not seen for a while, or the run ended."""
+    """It was no longer seen, or the run ended."""
 
 
 class BestFrame(msgspec.Struct, frozen=True, kw_only=True):

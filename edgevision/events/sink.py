@@ -1,4 +1,4 @@
-"""Events as a sink of the pipeline: it takes frames and results, and tells outlets what happened."""
+"""Events as a sink of the pipeline: takes results, and gives events to outlets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def find_outlet_plugin(address: str) -> Callable[[str], Outlet] | None:
-    """What an installed package brings for this kind of address; None for files and brokers.
+    """The outlet that an installed package provides for this kind of address; None for files and brokers.
 
     Raises:
         PluginError: the package cannot be loaded.
@@ -33,12 +33,12 @@ def find_outlet_plugin(address: str) -> Callable[[str], Outlet] | None:
 
 
 def open_outlet(address: str, overwrite: bool = False) -> Outlet:
-    """Opens what the address names: a ``.jsonl`` file, ``mqtt[s]://``, or what a package brings.
+    """Opens the outlet that an address names: a ``.jsonl`` file, ``mqtt[s]://``, or a package's own.
 
     Raises:
-        UsageError: it is none of these, or MQTT's library is not installed.
+        UsageError: it is none of these, or the MQTT library is not installed.
         SinkError: the file exists or cannot be created, or a certificate cannot be read.
-        PluginError: a package that brings this kind of address cannot be loaded.
+        PluginError: a package that provides this kind of address cannot be loaded.
     """
     plugin = find_outlet_plugin(address)
     if plugin is not None:
@@ -55,7 +55,7 @@ def open_outlet(address: str, overwrite: bool = False) -> Outlet:
 def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
     """Keeps each object's best crop as ``ID.jpg`` in ``folder``; see :class:`EventObserver`.
 
-    A picture that cannot be written is logged once and then missing from events; the run goes on.
+    A picture that cannot be written is missing from its events; the first failure is logged.
     """
     failures: list[str] = []
 
@@ -68,7 +68,7 @@ def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
             partial.replace(path)
         except (OSError, cv2.error) as error:
             if not failures:
-                _LOG.error("pictures of events cannot be kept in %s: %s", folder, error)
+                _LOG.error("pictures of events cannot be written to %s: %s", folder, error)
             failures.append(object_id)
             return None
         return str(path)
@@ -77,15 +77,15 @@ def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
 
 
 class EventSink(Sink):
-    """Tells what objects do, as it happens. Needs results with track ids.
+    """Gives the events of objects to outlets as they happen. Needs results with track ids.
 
     Args:
         outlets: where events go; closed with the sink.
         observer: follows the objects.
-        only: classes to tell of; None for all.
+        only: class names to report; None for all.
 
     Attributes:
-        told: events so far, by kind.
+        counts: events so far, by kind.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class EventSink(Sink):
         only: Sequence[str] | None = None,
     ) -> None:
         super().__init__(", ".join(outlet.name for outlet in outlets))
-        self.told = dict.fromkeys(EventKind, 0)
+        self.counts = dict.fromkeys(EventKind, 0)
         self._outlets = outlets
         self._observer = EventObserver() if observer is None else observer
         self._only = only
@@ -104,26 +104,26 @@ class EventSink(Sink):
     def write(self, result: FrameResult, image: Image) -> None:
         seen = [one for one in sightings(result) if self._only is None or one.class_name in self._only]
         for event in self._observer.update(result.frame, seen, result.zones):
-            self._tell(event)
+            self._publish(event)
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """The account of each outlet; see :meth:`~edgevision.video.base.Sink.deliveries`."""
         return tuple(outlet.delivery() for outlet in self._outlets)
 
     def close(self) -> None:
-        """Ends every object and delivers what waits, within seconds."""
+        """Ends every object and delivers waiting events, within seconds."""
         if self._is_finished:
             return
         self._is_finished = True
         for event in self._observer.finish():
-            self._tell(event)
+            self._publish(event)
         for outlet in self._outlets:
             outlet.close()
             lost = f", {outlet.lost} lost" if outlet.lost else ""
             events = "event" if outlet.taken == 1 else "events"
             self.notes.append(f"{outlet.name}: {outlet.taken} {events}{lost}")
 
-    def _tell(self, event: Event) -> None:
-        self.told[event.kind] += 1
+    def _publish(self, event: Event) -> None:
+        self.counts[event.kind] += 1
         for outlet in self._outlets:
             outlet.publish(event)

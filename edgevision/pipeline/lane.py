@@ -1,4 +1,4 @@
-"""One stream under way: what its threads share."""
+"""The state of one stream that its threads share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from edgevision.pipeline.statistics import StreamState, StreamStatistics
 from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, Stream
 from edgevision.video.base import ConnectionState
 
-_FILE_DEPTH = 4  # beyond what the engines hold: drawing and encoding overlap, and one slow frame stops nobody
+_FILE_DEPTH = (
+    4  # beyond what the engines hold: drawing and encoding overlap, and one slow frame stops no stage
+)
 _FILE_QUEUE = 2
 
 
@@ -36,7 +38,7 @@ class Lane:
     Attributes:
         ledger, clock, latency, tally, rate, written, time_s, last_latency_ms: what is counted; see
             :class:`~edgevision.pipeline.statistics.StreamStatistics`.
-        error: what went wrong first, else None.
+        error: the first error, else None.
         stopped: why it ended early, else None.
     """
 
@@ -70,7 +72,7 @@ class Lane:
         self._lock = threading.Lock()
 
     def end(self, reason: str) -> None:
-        """Stops reading and preparing; what the engines have taken is still written. For any thread."""
+        """Stops reading and preparing; frames that the engines have are still written. For any thread."""
         with self._lock:
             self.stopped = self.stopped or reason
         left = self.captured.abort()
@@ -78,16 +80,16 @@ class Lane:
             self.drop(prepared, DropReason.SHUTDOWN)
         self.ledger.drop(DropReason.SHUTDOWN, len(left))
         if self.stream.source.info.is_live:
-            self.stream.source.close()  # or its thread would wait for a frame that may never come
+            self.stream.source.close()  # otherwise its thread would wait for a frame that may never come
 
-    def blame(self, error: Exception) -> None:
-        """Keeps the first error; the lane runs to its end. For any thread."""
+    def record_error(self, error: Exception) -> None:
+        """Records an error, of which the first counts; the stream runs to its end. For any thread."""
         with self._lock:
             self.error = self.error or error
 
     def fail(self, error: Exception) -> None:
-        """Ends by an error; what the engines have answered is still written. For any thread."""
-        self.blame(error)
+        """Ends with an error; frames that the engines have answered are still written. For any thread."""
+        self.record_error(error)
         self.end("error")
 
     def abandon(self) -> None:
@@ -97,7 +99,7 @@ class Lane:
         self.drawn.abort()
 
     def drop(self, prepared: Prepared, reason: DropReason) -> None:
-        """Counts a frame that does not reach the engines, and gives its memory back."""
+        """Counts a frame that does not reach the engines, and returns its memory."""
         self.ledger.drop(reason)
         for model, batch in zip(self.model_sets[prepared.model_set], prepared.batches, strict=True):
             model.discard(batch)
@@ -122,13 +124,13 @@ class Lane:
             self.end("max_frames")
 
     def done(self, drawn: Drawn) -> None:
-        """A frame has left the sinks, or was given up behind the engine."""
+        """A frame has left the sinks, or was dropped after inference."""
         if self.controller is not None:
             self.controller.rendered(drawn.captured_ns, drawn.taken_ns, drawn.model_set)
         self.release()
 
     def release(self) -> None:
-        """Lets the next frame of this lane go to the engines."""
+        """Lets the engines take another frame of this stream."""
         self.intake.done(self.number, self._depth if self.controller is None else self.controller.depth)
 
 

@@ -1,4 +1,4 @@
-"""Keeps the latency of a live stream under a bound, by skipping frames first and by a smaller model then."""
+"""Holds the latency of a live stream under a bound: by skipping frames, then by a smaller model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevision.pipeline.statistics import LatencyControl
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many frames a stream may have at work.
+    """How many frames of a stream may be under way.
 
     Attributes:
         depth: frames between model and outputs at a time.
@@ -28,21 +28,21 @@ class Pace:
 
 
 PACES = (Pace(3), Pace(2), Pace(1), Pace(1, pause=1.0), Pace(1, pause=3.0))
-"""The levels of skipping. Three frames overlap inference, drawing and encoding. One is alone, so nothing
-queues behind it. A pause leaves the machine to other streams and programs."""
+"""The levels of skipping. With three frames, inference, drawing and encoding overlap. With one, none waits in
+a queue. A pause leaves the machine to other streams and programs."""
 
 MAIN, FALLBACK = 0, 1
 
 _WINDOW = 20
-_TOLERATED = 2  # frames over the bound in a window; a hiccup is no reason to change anything
+_TOLERATED = 2  # frames over the bound in a window; a single delay changes nothing
 _COMFORT = 0.7  # of the bound: below it there is room for more
 _HOLD_S, _LONGEST_HOLD_S = 2.0, 300.0
 _PROBATION_S = 5.0
-_LONGEST_PAUSE_S = 1.0  # a stream on a machine that is far too slow still gives a sign of life
+_LONGEST_PAUSE_S = 1.0  # so that a stream on a much too slow machine still shows frames
 
 
 class LatencyController:
-    """Climbs a ladder while frames come late, and steps down once they have long been early.
+    """Raises its level while frames are late, and lowers it once they have been early for a while.
 
     The rungs are :data:`PACES` with the main model, then the same with the fallback. On every
     rung, a frame that would come too late, by its age and by the time that the last frames took, is skipped:
@@ -64,7 +64,7 @@ class LatencyController:
         self, bound_ms: float, has_fallback: bool = False, clock_ns: Callable[[], int] = time.perf_counter_ns
     ) -> None:
         if not bound_ms > 0:
-            raise UsageError(f"a latency of {bound_ms:g} ms is impossible; expected more than 0, as in 150ms")
+            raise UsageError(f"a latency of {bound_ms:g} ms is not valid; expected more than 0, as in 150ms")
         self._bound_ms = bound_ms
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class LatencyController:
 
     def _comes_too_late(self, now_ns: int, captured_ns: int) -> bool:
         if not self._service_ms or (now_ns - self._admitted_ns) / 1e6 > 2 * self._bound_ms:
-            return False  # nothing is known, or it is time to learn something new
+            return False  # no times are known, or they are old
         expected_ms = statistics.median(self._service_ms)
         age_ms = (now_ns - captured_ns) / 1e6
         # Where even a new frame comes late, skipping does not help.
@@ -122,7 +122,7 @@ class LatencyController:
             self._decide(now_ns)
 
     def _pause_s(self) -> float:
-        # By the median, or one frame that took long would silence the stream for long.
+        # By the median, so that one slow frame does not pause the stream for long.
         pause_s = PACES[self._rung % len(PACES)].pause * statistics.median(self._service_ms) / 1e3
         return min(pause_s, _LONGEST_PAUSE_S)
 

@@ -1,4 +1,4 @@
-"""What became of every frame."""
+"""An account of every frame: inferred, dropped, failed or waiting."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     ``captured == inferred + sum(dropped) + sum(failed) + waiting`` always; ``waiting`` is 0 after a run.
 
     Attributes:
-        captured: frames that the source brought, those that could not be decoded included.
+        captured: frames that the source delivered, including those that could not be decoded.
         inferred: frames with an answer from every model.
         dropped: frames that never reached the model, by reason.
         failed: frames that could not be decoded, or on which the model failed, by reason.
-        waiting: frames on their way.
+        waiting: frames under way.
     """
 
     captured: int
@@ -36,7 +36,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrameLedger:
-    """Counts the frames of one stream as they pass; safe to use from any thread."""
+    """Counts the frames of one stream; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,22 +47,25 @@ class FrameLedger:
 
     def capture(self) -> None:
         with self._lock:
-            self._captured += not self._closed
+            if not self._closed:
+                self._captured += 1
 
     def source_failed(self, counts: Mapping[FailReason, int]) -> None:
-        """Takes over what the source failed to decode until now, by reason."""
+        """Sets how many frames the source failed to decode until now, by reason."""
         with self._lock:
             if not self._closed:
                 self._source_failed = dict(counts)
 
     def infer(self) -> None:
         with self._lock:
-            self._inferred += not self._closed
+            if not self._closed:
+                self._inferred += 1
 
     def fail(self) -> None:
         """A model failed on a frame."""
         with self._lock:
-            self._model_failed += not self._closed
+            if not self._closed:
+                self._model_failed += 1
 
     def drop(self, reason: DropReason, frames: int = 1) -> None:
         with self._lock:
@@ -70,7 +73,7 @@ class FrameLedger:
                 self._dropped[reason] += frames
 
     def close(self) -> LedgerEntry:
-        """The end of the run: what still waits is dropped, and what a blocked source brings later is not
+        """Ends the account: what still waits is dropped, and what a blocked source delivers later is not
         counted."""
         with self._lock:
             if not self._closed and self._waiting():
@@ -102,6 +105,6 @@ class DropReason(str, Enum):
     NEWER_FRAME = "newer_frame"
     """A live source delivered a newer frame while this one waited."""
     LATENCY = "latency"
-    """It could not have been shown in time, or was left out so that others are."""
+    """It would have come too late, or was skipped so that others do not."""
     SHUTDOWN = "shutdown"
     """The run ended while the frame waited."""

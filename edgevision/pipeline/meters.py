@@ -22,7 +22,7 @@ _EDGES = tuple(round(math.log(bound / _LOWEST_MS, _GROWTH)) for bound in BUCKETS
 class TimeHistogram:
     """Percentiles of times to within 1 %, from buckets that each are 2 % wider than the one before.
 
-    Covers 10 microseconds to an hour; what lies outside counts in the outermost bucket. Written by one
+    Covers 10 microseconds to an hour; times outside count in the outermost bucket. Written by one
     thread, read by any.
     """
 
@@ -87,7 +87,7 @@ class StageClock:
 
 
 class RateMeter:
-    """Frames a second over the last frames, for people who watch. Written by one thread, read by any."""
+    """Frames per second over the last frames. Written by one thread, read by any."""
 
     def __init__(self, window: int = 30) -> None:
         self._times_s: deque[float] = deque(maxlen=window)
@@ -104,7 +104,7 @@ class RateMeter:
 
 
 class Tally:
-    """What was found: detections by class, or the mean share of the picture by class.
+    """Totals of the results: detections by class, and the mean share of the image by class.
 
     Safe to use from any thread.
     """
@@ -132,7 +132,7 @@ class Tally:
             return dict(self._detections.most_common())
 
     def shares(self) -> dict[str, float]:
-        """Mean share of the picture for each class that was seen, largest first."""
+        """Mean share of the image for each class that was seen, largest first."""
         with self._lock:
             means = {name: share / self._maps[name] for name, share in self._shares.items() if share > 0}
         return dict(sorted(means.items(), key=lambda pair: -pair[1]))

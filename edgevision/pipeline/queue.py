@@ -11,27 +11,27 @@ T = TypeVar("T")
 
 
 class Policy(str, Enum):
-    """What happens to a frame when the stage after it is busy."""
+    """What happens to a frame while the next stage is busy."""
 
     WAIT = "wait"
-    """The stage before waits: recorded files, every frame in order."""
+    """The previous stage waits: for files, of which every frame counts."""
     KEEP_NEWEST = "keep_newest"
-    """The oldest waiting frame makes room: live sources, which do not wait for anybody."""
+    """The oldest waiting frame is dropped: for live sources, which do not wait."""
 
 
 class QueueEnded(Exception):  # noqa: N818  (an outcome, like StopIteration, and not an error)
-    """Nothing more goes into this queue, or comes out of it."""
+    """The queue takes nothing more, or gives nothing more."""
 
 
 class QueueEmpty(Exception):  # noqa: N818
-    """Nothing came in the time allowed."""
+    """No item came within the timeout."""
 
 
 class BoundedQueue(Generic[T]):
     """Hands items from one thread to another.
 
-    It ends in one of two ways. :meth:`finish` is for a producer that has no more: what waits is still
-    taken out. :meth:`abort` is for a run that stops: what waits is handed back to whoever aborts.
+    It ends in one of two ways. :meth:`finish` is for a producer that has no more: waiting items are still
+    taken. :meth:`abort` is for a run that stops: waiting items are returned to the caller.
 
     Args:
         capacity: items that may wait.
@@ -66,7 +66,7 @@ class BoundedQueue(Generic[T]):
         """Adds ``item``; waits for room under :attr:`Policy.WAIT`.
 
         Returns:
-            The item that had to make room under :attr:`Policy.KEEP_NEWEST`, else None.
+            The item that was dropped under :attr:`Policy.KEEP_NEWEST`, else None.
 
         Raises:
             QueueEnded: the queue was finished or aborted, before or while this waited.
@@ -100,13 +100,13 @@ class BoundedQueue(Generic[T]):
             return item
 
     def finish(self) -> None:
-        """Lets nothing more in; what waits can still be taken."""
+        """Takes nothing more; waiting items can still be taken out."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def abort(self) -> list[T]:
-        """Lets nothing more in or out, and returns what waited."""
+        """Takes and gives nothing more, and returns the items that waited."""
         with self._changed:
             self._ended = True
             left = list(self._items)

@@ -30,14 +30,14 @@ def capture(lane: Lane) -> None:
             lane.clock.add(Stage.DECODE, captured_ns - start_ns)
             lane.ledger.capture()
             try:
-                # No name for it: a name would keep the picture until the next is displaced.
+                # Not assigned to a name, which would keep the image until the next one is displaced.
                 if lane.captured.put(Captured(frame, captured_ns)) is not None:
                     lane.ledger.drop(DropReason.NEWER_FRAME)
             except QueueEnded:
                 lane.ledger.drop(DropReason.SHUTDOWN)
                 break
     except Exception as error:
-        lane.blame(error)  # what was read before is still inferred and written
+        lane.record_error(error)  # what was read before is still inferred and written
     finally:
         lane.captured.finish()
         with contextlib.suppress(Exception):  # what went wrong before matters more
@@ -45,14 +45,14 @@ def capture(lane: Lane) -> None:
 
 
 def _frame_count(lane: Lane) -> Iterable[int]:
-    # A live source goes on delivering until enough frames are inferred, for some are dropped.
+    # A live source is read until enough frames are inferred, because some are dropped.
     if lane.policy is Policy.KEEP_NEWEST or lane.stream.max_frames is None:
         return itertools.count()
     return range(lane.stream.max_frames)
 
 
 def prepare(lane: Lane) -> None:
-    """Letterboxes each frame for the models that are to answer it."""
+    """Letterboxes each frame for the models that will infer it."""
     try:
         while True:
             prepared = _letterbox(lane, lane.captured.get())
@@ -63,7 +63,7 @@ def prepare(lane: Lane) -> None:
                 break
             if displaced is not None:
                 lane.drop(displaced, DropReason.NEWER_FRAME)
-                displaced = None  # or it would keep its picture until the next comes
+                displaced = None  # otherwise its image would be kept until the next one comes
     except QueueEnded:
         pass
     except Exception as error:

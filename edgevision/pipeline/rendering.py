@@ -1,4 +1,4 @@
-"""The stages behind the engine: reading its answer, tracking, drawing, and the sinks."""
+"""The stages after the engine: reading its outputs, tracking, drawing, and the sinks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ Shown = Queue["tuple[Rendering, Drawn | None, int]"]
 
 
 class Rendering:
-    """Takes a lane's answers to its sinks: :meth:`draw` and :meth:`write` on a thread each, and whatever has
-    a screen on the main thread, for windows must live there.
+    """Takes the engines' outputs of a stream to its sinks.
+
+    :meth:`draw` and :meth:`write` run on a thread each, and sinks with a window on the main thread, where
+    windows must live.
 
     Args:
         lane: the stream.
@@ -35,10 +37,10 @@ class Rendering:
         self._screens = [sink for sink in sinks if isinstance(sink, Screen)]
         self._others = [sink for sink in sinks if not isinstance(sink, Screen)]
         self._status = ""
-        self._gave_up = False
+        self._has_failed = False
 
     def draw(self) -> None:
-        """From the engines' outputs to a picture."""
+        """Reads the engines' outputs, tracks and draws, until the stream ends."""
         lane = self.lane
         try:
             while True:
@@ -91,7 +93,7 @@ class Rendering:
             while True:
                 drawn = lane.drawn.get()
                 start_ns = time.perf_counter_ns()
-                self._give(drawn, self._others)
+                self._write_to(drawn, self._others)
                 elapsed_ns = time.perf_counter_ns() - start_ns
                 if self._screens:
                     self._shown.put((self, drawn, elapsed_ns))
@@ -106,22 +108,22 @@ class Rendering:
     def show(self, drawn: Drawn, elapsed_ns: int) -> None:
         """Gives a frame to the screens, after the other sinks took ``elapsed_ns``; on the main thread."""
         start_ns = time.perf_counter_ns()
-        self._give(drawn, self._screens)
+        self._write_to(drawn, self._screens)
         self._done(drawn, elapsed_ns + time.perf_counter_ns() - start_ns)
 
-    def _give(self, drawn: Drawn, sinks: Sequence[Sink]) -> None:
-        if self._gave_up:
+    def _write_to(self, drawn: Drawn, sinks: Sequence[Sink]) -> None:
+        if self._has_failed:
             return
         try:
             for sink in sinks:
                 sink.write(drawn.result, drawn.image)
         except Exception as error:
-            self._gave_up = True  # the outputs all end at this frame
+            self._has_failed = True  # all outputs end at this frame
             self.lane.fail(error)
 
     def _done(self, drawn: Drawn, sinks_ns: int) -> None:
         lane = self.lane
-        if not self._gave_up:
+        if not self._has_failed:
             latency_ms = (time.perf_counter_ns() - drawn.captured_ns) / 1e6
             lane.clock.add(Stage.SINKS, sinks_ns)
             lane.latency.add(latency_ms)

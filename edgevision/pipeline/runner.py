@@ -1,7 +1,7 @@
 """The run itself: streams through one set of models, every stage at the same time.
 
 Each stream has a thread for capture, for the letterbox, for drawing, and for its sinks; one thread feeds the
-engines with frames of all streams. While the engine has frame n, frame n+1 is letterboxed and frame n-1 is
+engines with frames of all streams. While frame n is inferred, frame n+1 is letterboxed and frame n-1 is
 drawn and encoded. Decoding, letterbox, inference, drawing and encoding release the GIL, so they overlap.
 """
 
@@ -30,7 +30,7 @@ _PROGRESS_S = 0.2
 _JOIN_S = 3.0
 _COLLECT_S = 30.0
 """PyAV's containers and streams refer to each other, so that only Python's collector frees a decoder or an
-encoder that is closed; left to itself it lets tens of them wait, of 50 MB each."""
+encoder that is closed; by default it lets tens of them wait, of 50 MB each."""
 
 OnStatistics = Callable[[RunStatistics], None]
 
@@ -42,7 +42,7 @@ class Pipeline:
         streams: at least one; their names differ.
         models: every one runs on every frame.
         fallback: in place of ``models``, with the same classes, for streams that hold a latency.
-        max_batch: frames that an engine gets at once; at most one of each stream.
+        max_batch: maximum number of frames in a call of an engine; at most one of each stream.
 
     Raises:
         ValueError: there is no stream, two have one name, or a stream has overlays for other models.
@@ -64,7 +64,7 @@ class Pipeline:
         intake = Intake([lane.slot for lane in self._lanes], max_batch)
         for lane in self._lanes:
             lane.intake = intake
-        # Not SimpleQueue: before Python 3.13 its get waits for ever where a signal uses up the timeout.
+        # Not SimpleQueue: before Python 3.13 its get waits forever where a signal uses up the timeout.
         self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
         self._inference = Inference(intake, self._lanes, model_sets)
@@ -82,11 +82,11 @@ class Pipeline:
     ) -> RunStatistics:
         """Runs to the end of every stream, or until it is asked to stop. Call it once.
 
-        An error ends the stream that it belongs to; the frames before it are in the outputs. One of a model
-        ends all of them. None is raised: see :attr:`errors`.
+        An error ends its stream; the frames before it are in the outputs. An error of a model ends all
+        streams. None is raised: see :attr:`errors`.
 
         Args:
-            stop: set its reason, from anywhere, to end early.
+            stop: set its reason, from any thread, to end early.
             on_statistics: called on this thread, at most five times a second.
         """
         self._start = time.perf_counter()
@@ -124,14 +124,14 @@ class Pipeline:
         return [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
-        # A camera can block for ever in its driver; its thread is a daemon and is left behind.
+        # A camera can block forever in its driver; its thread is a daemon and is abandoned.
         deadline = time.monotonic() + _JOIN_S
         for thread in threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _watch(self, stop: StopRequest, on_statistics: OnStatistics | None) -> None:
-        """Shows what has a screen, and looks for reasons to end, until every stream is over."""
+        """Shows frames in windows, and checks for reasons to stop, until every stream has ended."""
         running = dict.fromkeys(self._renderings)
         held: list[Rendering] = []  # single pictures that stay in their window
         next_progress = 0.0
@@ -167,7 +167,7 @@ class Pipeline:
             lane.end(reason)
 
     def _stream_over(self, rendering: Rendering) -> list[Rendering]:
-        """A stream's other outputs are closed: its screen goes too, unless it holds a single picture."""
+        """A stream's other outputs are closed: closes its window too, unless it shows a single image."""
         lane = rendering.lane
         self._seconds[lane] = self._elapsed()
         self._release_source(lane)
@@ -177,9 +177,9 @@ class Pipeline:
         return []
 
     def _release_source(self, lane: Lane) -> None:
-        """A live source would go on waiting for its camera, or trying to bring it back."""
+        """Closes a live source, which would otherwise go on waiting or reconnecting."""
         if lane.stream.source.info.is_live:
-            with contextlib.suppress(Exception):  # it may be gone already
+            with contextlib.suppress(Exception):  # it may be closed already
                 lane.stream.source.close()
 
     def statistics(self) -> RunStatistics:
@@ -211,7 +211,7 @@ def run_stream(
     """Runs one stream to its end.
 
     Raises:
-        SourceError, EngineError, SinkError: what ended it; the frames before are in the outputs.
+        SourceError, EngineError, SinkError: the error that ended it; the frames before are in the outputs.
     """
     pipeline = Pipeline([stream], models)
     statistics = pipeline.run(stop, on_statistics)

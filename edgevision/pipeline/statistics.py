@@ -1,7 +1,7 @@
-"""What can be known of a run, at any moment and after it: frozen snapshots, made by ``Pipeline.statistics``.
+"""Statistics of a run at one moment, during it or after it: snapshots made by ``Pipeline.statistics``.
 
-The status line, ``--stats`` and metrics read these and nothing else. All of it can be written as JSON by
-``msgspec``.
+The status line, the statistics file and the metrics read these and nothing else. ``msgspec`` can write them
+as JSON.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ class Stage(str, Enum):
 
 
 class StreamState(str, Enum):
-    """Where a stream stands."""
+    """The state of a stream."""
 
     RUNNING = "running"
     RECONNECTING = "reconnecting"
-    """Its source was lost and is awaited."""
+    """Its source was lost, and attempts to reconnect go on."""
     ENDED = "ended"
-    """It ended in good order; ``stopped`` says why."""
+    """It ended without an error; ``stopped`` says why."""
     FAILED = "failed"
-    """It ended by an error; ``error`` says which."""
+    """It ended with an error; ``error`` says which."""
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """How long something took, over the whole run; percentiles to within 1 %.
+    """Durations over the whole run; percentiles to within 1 %.
 
     Attributes:
-        count: how often.
+        count: number of durations.
         total_s: seconds in all. Stages overlap, so theirs add up to more than the run.
         mean_ms, p50_ms, p95_ms, p99_ms, max_ms: in milliseconds; 0 where ``count`` is 0.
         buckets: how many took at most :data:`BUCKETS_MS` (to within 1 % of the bound), cumulative as
-            Prometheus wants them; what took longer than the last bound is in ``count`` alone.
+            in Prometheus; longer ones than the last bound are in ``count`` only.
     """
 
     count: int = 0
@@ -63,17 +63,17 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencyControl(msgspec.Struct, frozen=True, kw_only=True):
-    """What the latency controller of one stream did; see docs/pipeline.md.
+    """The latency controller of one stream; see docs/pipeline.md.
 
     Attributes:
         bound_ms: the latency to hold.
-        level: how much it skips now: 0 nothing beyond what the model cannot take, each level more.
+        level: how much it skips now: at 0 only frames that the model cannot take, at each level more.
         highest_level: the highest level until now.
         skipped: frames skipped to hold the bound (``dropped["latency"]`` of the ledger).
-        exceeded: frames that took longer than the bound all the same.
+        exceeded: frames that took longer than the bound.
         on_fallback: True while the fallback model answers.
         fallback_frames: frames that the fallback model answered.
-        switches: how often the model was changed, to and fro.
+        switches: number of changes between the models, in both directions.
     """
 
     bound_ms: float
@@ -90,11 +90,11 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """One stream at one moment.
 
     Attributes:
-        name: unique in the run; the source's name unless the user gave another.
+        name: unique in the run; the source's unless the user gave one.
         source: name of the source, without credentials.
         is_live: True for a camera or network stream.
-        state: where it stands.
-        models: name of each model, and the engine that runs it, with the reason where it was chosen.
+        state: whether it runs.
+        models: for each model's name, the engine that runs it, with the reason where it was chosen.
         frames: the ledger.
         written: frames that every sink took.
         skipped: frames of the source that could not be decoded (the reasons are in ``frames.failed``).
@@ -112,15 +112,15 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
             time. ``inference`` is that of the whole batch that the frame was in.
         queues: frames waiting for ``preprocess``, ``inference``, ``overlay`` and ``sinks``.
         mean_batch: mean number of frames in the batches that this stream's frames were in.
-        reconnects: how often the source was lost and came back.
-        failed_attempts: attempts to come back that failed.
-        latency_control: what the controller did; None without ``--max-latency``.
-        deliveries: of recordings and events, which count what they lose and let the run go on.
+        reconnects: how often the source was lost and restored.
+        failed_attempts: attempts to reconnect that failed.
+        latency_control: of a stream with a bound on its latency; else None.
+        deliveries: of recordings and events, which count what they lose instead of ending the run.
         stopped: why it ended: ``end``, ``max_frames``, ``window``, ``error``, or what the stop request
-            said; None while it runs.
+            says; None while it runs.
         error: what ended it, one line, else None.
-        problem: what was wrong with the source, where it was damaged, else None.
-        notes: what people should know about the source and the outputs.
+        problem: what is damaged in the source, one line, else None.
+        notes: remarks for the user about the models, the source and the outputs.
     """
 
     name: str

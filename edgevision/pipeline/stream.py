@@ -22,18 +22,18 @@ class Stream:
 
     Attributes:
         source: read on a thread of its own, and closed there.
-        sinks: closed on every way out. A :class:`~edgevision.video.base.Screen` is called on the thread
-            that calls ``Pipeline.run``, for windows must live on the main thread; the others are called on
-            a thread of the stream.
+        sinks: closed at the end, also after an error. A :class:`~edgevision.video.base.Screen` is called on
+            the thread that calls ``Pipeline.run``, because windows must live on the main thread; the others
+            are called on a thread of the stream.
         overlays: one for each model; none where no sink looks at the image, and nothing is drawn.
         name: unique in the run; by default the source's.
         policy: by default files wait and live sources keep the newest.
         scene: the tracker and the zones; every frame that is inferred goes through it, in order.
         min_score: detections below it are left out, where the models give weaker ones for the tracker of
             another stream; None keeps what they give.
-        max_frames: end after so many frames; None reads to the end.
+        max_frames: frames to infer; None for all.
         max_latency_ms: hold the latency under this bound; only for :attr:`Policy.KEEP_NEWEST`.
-        show_status: write frame rate and latency on the picture.
+        show_status: write frame rate and latency on the image.
     """
 
     source: Source

@@ -1,4 +1,4 @@
-"""One budget of threads for the whole process, so that its parts do not fight over the cores."""
+"""One budget of threads for the whole process, so that its parts do not compete for the cores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_REQUESTS = 4  # each holds the memory of an inference
 
 @dataclass(frozen=True, slots=True)
 class ThreadBudget:
-    """How many threads each part may use; see docs/pipeline.md for the measurements behind it.
+    """How many threads each part may use; docs/pipeline.md has the measurements.
 
     Attributes:
         engine: of the engine on a CPU.
@@ -34,13 +34,13 @@ class ThreadBudget:
     def of(
         cls, threads: int | None = None, streams: int = 1, *, for_throughput: bool = False
     ) -> ThreadBudget:
-        """Shares out ``threads``, by default the cores that this process may use.
+        """Divides ``threads``, by default the cores that this process may use.
 
-        The engine gets them all, for it is what the run waits for, and its threads sleep between operators.
+        The engine gets all of them, because the run waits for it, and its threads sleep between operators.
         ``for_throughput`` lets it work on several frames at a time with few threads each, which wait less for
-        each other than many threads on one frame: for recordings, where no frame is in a hurry.
-        A decoder and an encoder get a quarter each of a stream's share, one thread at the least and two at
-        the most: more only makes them trip over the engine's.
+        each other than many threads on one frame: for recordings, where only throughput counts.
+        A decoder and an encoder get a quarter each of a stream's share, but one to two threads: more would
+        compete with the engine's.
         """
         total = threads or usable_cores()
         share = max(1, min(2, total // (4 * max(streams, 1))))
@@ -48,7 +48,7 @@ class ThreadBudget:
         return cls(engine=total, requests=requests, decode=share, encode=share)
 
     def apply(self) -> None:
-        """Keeps OpenCV to one thread for each call: its pieces are small, and every stream has threads."""
+        """Limits OpenCV to one thread a call: its operations are small, and every stream has threads."""
         cv2.setNumThreads(1)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Recordings that run for days: rotated files, a budget of disk, clips around what matters."""
+"""Recordings that run for days: rotated files, a disk budget, clips around events."""
 
 import edgevision.video.opencv_first  # noqa: F401  (before whatever imports PyAV)
 from edgevision.recording.limits import Rotation, parse_rotation

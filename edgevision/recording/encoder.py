@@ -1,4 +1,4 @@
-"""Pictures in, H.264 out: encoded once, whether they are kept in memory, recorded, or both."""
+"""Encodes images as H.264 once, whether they are kept in memory, recorded, or both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EncodedPicture:
 
 
 class H264Encoder:
-    """Encodes pictures of one size. About six pictures are inside at any time.
+    """Encodes pictures of one size. It holds about six images at any time.
 
     Args:
         size: width and height, in pixels.
@@ -59,7 +59,7 @@ class H264Encoder:
         self._to_yuv = YuvConverter()
 
     def encode(self, picture: Image, pts: int, *, as_key: bool = False) -> list[EncodedPicture]:
-        """Takes one picture and gives those that are done.
+        """Takes one image and returns those that are finished.
 
         Args:
             picture: uint8 ``[H, W, 3]``, BGR, of this encoder's size.
@@ -72,7 +72,7 @@ class H264Encoder:
         return _read(self._stream.encode(frame))
 
     def finish(self) -> list[EncodedPicture]:
-        """What was still inside. Nothing can be encoded any more."""
+        """The images that were still inside. Nothing can be encoded afterwards."""
         done = _read(self._stream.encode(None))
         self._nowhere.close()
         return done

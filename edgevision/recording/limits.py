@@ -1,18 +1,16 @@
-"""How long and how large recordings may be, read from options."""
+"""How long and how large the files of a recording may be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edgevision.errors import UsageError
-from edgevision.units import _BYTES, _SIZE, duration_s, parse_size
-
-_BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+from edgevision.units import duration_s, is_size, parse_size
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a new file begins: after so many seconds of the source, or bytes; None for no such limit."""
+    """When a new file begins: after ``seconds`` of the source, or ``size`` bytes; None for no such limit."""
 
     seconds: float | None = None
     size: int | None = None
@@ -24,7 +22,7 @@ def parse_rotation(text: str) -> Rotation:
     Raises:
         UsageError: it is neither, or less than a second.
     """
-    if _SIZE.fullmatch(text.strip()):
+    if is_size(text):
         return Rotation(size=parse_size(text))
     try:
         seconds = duration_s(text.strip())
@@ -33,5 +31,5 @@ def parse_rotation(text: str) -> Rotation:
             f"cannot rotate at '{text}'; expected a time such as 10m or 1h, or a size such as 500MB"
         ) from None
     if seconds < 1:
-        raise UsageError(f"cannot rotate every {text}; a file lasts a second at least")
+        raise UsageError(f"cannot rotate every {text}; expected a second or more")
     return Rotation(seconds=seconds)

@@ -1,4 +1,4 @@
-"""Records for days: everything, or what matters with the seconds around it."""
+"""Records for days: everything, or clips around what a trigger sees."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _LOG = logging.getLogger(__name__)
 
 _RETRY_S = 30.0
 _RING_BYTES = 64 * 2**20
-_SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is looked at once a second
-_FOR_EVER = 2**63
+_SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is checked once a second
+_FOREVER = 2**63
 
 RESERVE_BYTES = 64 * 2**20
-"""Recording stops while the disk has less room than this, so that the machine itself can go on."""
+"""Recording stops while the disk has less room than this, which the system needs."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -41,11 +41,11 @@ class Recorder(Sink):
     """Records pictures into files that rotate.
 
     Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
-    and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last so.
+    and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last true.
     Files begin with a key frame, so clips begin up to two seconds earlier than asked for, never later.
 
-    The run never ends for the sake of a recording: when the disk is full or fails, ``alarm`` says so, one
-    line is logged, what was written stays and plays, and recording begins again once there is room.
+    A failing disk does not end the run: ``alarm`` says why nothing is recorded, one line is logged, files
+    written before remain playable, and recording resumes once there is room.
 
     Args:
         store: where files go.
@@ -54,13 +54,13 @@ class Recorder(Sink):
         trigger: takes a frame's result; None to record everything.
         pre_s, post_s: around what a trigger saw, in seconds of the source.
         threads: to encode with.
-        ring_bytes: memory for the seconds before, at most.
+        ring_bytes: maximum memory for the seconds before.
         retry_s: between attempts to begin again, in seconds.
         reserve: bytes to leave free on the disk.
         room: measures what is free, for tests.
 
     Attributes:
-        alarm: why nothing is recorded at the moment; None while all is well.
+        alarm: why nothing is recorded at the moment; else None.
         recorded: pictures that were written.
         missed: pictures that were not recorded because of an alarm.
     """
@@ -86,11 +86,13 @@ class Recorder(Sink):
         self._store, self._info, self._trigger, self._threads = store, info, trigger, threads
         self._rate = info.frame_rate or DEFAULT_RATE
         self._limit = None if rotation.seconds is None else round(rotation.seconds / TIME_BASE)
-        halves = [] if store.keep is None else [store.keep // 2]  # or the current file alone could fill it
+        halves = (
+            [] if store.keep is None else [store.keep // 2]
+        )  # otherwise the current file alone could fill it
         self._limit_bytes = min([*halves, *([] if rotation.size is None else [rotation.size])], default=None)
         self._post = round(post_s / TIME_BASE)
         self._ring = PacketRing(round(pre_s / TIME_BASE), ring_bytes)
-        self._until = _FOR_EVER if trigger is None else -1
+        self._until = _FOREVER if trigger is None else -1
         self._retry_s, self._retry_at = retry_s, 0.0
         self._reserve, self._room = reserve, room
         self._encoder: H264Encoder | None = None
@@ -101,12 +103,13 @@ class Recorder(Sink):
         self._is_finished = False
 
     def write(self, result: FrameResult, image: Image) -> None:
-        """Takes one frame; never raises for the disk's sake."""
+        """Takes one frame; an error of the disk sets ``alarm`` and is not raised."""
         self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), self._pts + 1)
         if self._trigger is not None and self._trigger(result):
             self._until = self._pts + self._post
         if self.alarm is not None and not self._can_begin_again():
-            self.missed += self._is_wanted(self._pts)
+            if self._is_wanted(self._pts):
+                self.missed += 1
             return
         size = (image.shape[1], image.shape[0])
         if self._encoder is not None and self._encoder.size != size:
@@ -127,10 +130,10 @@ class Recorder(Sink):
         files = "file" if store.made == 1 else "files"
         self.notes.append(f"{self.name}: {store.made} {files} recorded{removed}")
         if self._ring.was_short:
-            self.notes.append(f"{self.name}: clips began later than asked for, for memory's sake")
+            self.notes.append(f"{self.name}: pre-roll was shortened (memory limit)")
         if self.missed:
             self.notes.append(
-                f"{self.name}: {self.missed} pictures were not recorded: {self.alarm or 'see log'}"
+                f"{self.name}: {self.missed} images were not recorded: {self.alarm or 'see the log'}"
             )
 
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -208,7 +211,7 @@ class Recorder(Sink):
     def _end_encoding(self) -> None:
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
-            self._encoder = encoder  # a clip may yet begin with what comes out
+            self._encoder = encoder  # a clip may still begin with its last images
             try:
                 self._take(encoder.finish())
             finally:
@@ -218,10 +221,12 @@ class Recorder(Sink):
 
     def _check_room(self) -> None:
         if self._room(self._store.folder) < self._reserve:
-            raise OSError(errno.ENOSPC, "the disk is full but for a reserve")
+            raise OSError(
+                errno.ENOSPC, f"less than {self._reserve >> 20} MiB are free, which are kept in reserve"
+            )
 
     def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
-        """Does it, and raises an alarm where the disk will not have it."""
+        """Calls ``action``; an error of the disk becomes the alarm."""
         try:
             action(*arguments)
         except (OSError, av.error.FFmpegError, SinkError) as error:
@@ -233,7 +238,7 @@ class Recorder(Sink):
             self._retry_at = time.monotonic() + self._retry_s
             found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self.alarm = f"cannot record in {self._store.folder}: {found}"
-            _LOG.error("%s; the run goes on, and recording begins again once there is room", self.alarm)
+            _LOG.error("%s; the run continues, and recording resumes once there is room", self.alarm)
 
     def _can_begin_again(self) -> bool:
         if time.monotonic() < self._retry_at:
@@ -242,8 +247,10 @@ class Recorder(Sink):
         try:
             if self._room(self._store.folder) < self._reserve:
                 return False
-        except OSError:  # the disk itself is away
+        except OSError:  # the disk is not available
             return False
         self.alarm = None
-        _LOG.warning("recording again in %s; %d pictures were missed so far", self._store.folder, self.missed)
+        _LOG.warning(
+            "recording in %s resumed; %d images were not recorded so far", self._store.folder, self.missed
+        )
         return True

@@ -10,8 +10,8 @@ from edgevision.recording.encoder import EncodedPicture
 class PacketRing:
     """Keeps what was shown in the last ``span`` ticks, from a key frame on.
 
-    It begins with the last key frame at or before the span's beginning, so it holds up to one distance of
-    key frames more. Beyond ``capacity`` bytes it begins later.
+    It begins with the last key frame at or before the start of the span, so it holds up to one key frame
+    interval more. Beyond ``capacity`` bytes it begins later.
 
     Args:
         span: in ticks of 1/90000 s.
@@ -30,9 +30,9 @@ class PacketRing:
         self._keys: deque[int] = deque()  # pts of those held
 
     def append(self, picture: EncodedPicture, now: int) -> None:
-        """Takes the next picture; ``now`` is the newest time that is known, which encoders lag behind."""
+        """Takes the next picture; ``now`` is the time of the newest frame, which the encoder lags behind."""
         if not self._pictures and not picture.is_key:
-            return  # nothing could be decoded
+            return  # it could not be decoded
         self._pictures.append(picture)
         self.size += len(picture.data)
         if picture.is_key:
@@ -53,7 +53,7 @@ class PacketRing:
         self.size = 0
 
     def _drop_group(self) -> None:
-        """Removes the first key frame and what hangs on it."""
+        """Removes the first key frame and those that depend on it."""
         self._keys.popleft()
         end = self._keys[0] if self._keys else None
         while self._pictures and (end is None or self._pictures[0].pts < end):

@@ -19,7 +19,7 @@ class Segment:
     """Grows in fragments of half a second, each playable as soon as it is written; see FRAGMENTED_MP4.
 
     Args:
-        path: the file; must not exist.
+        path: the file, which must not exist.
         size: of the pictures, in pixels.
         rate: nominal frames a second.
         first: the picture that it begins with, a key frame.
@@ -38,7 +38,7 @@ class Segment:
         self.first_pts = first.pts
         self.written = 0
         self._frame_ticks = round(1 / rate / TIME_BASE)
-        path.touch(exist_ok=False)  # FFmpeg would write over another's file
+        path.touch(exist_ok=False)  # FFmpeg would overwrite an existing file
         self._container = av.open(path, "w", format="mp4", container_options=FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
         self._stream = self._container.add_mux_stream(
@@ -60,7 +60,7 @@ class Segment:
             self._container.close()
 
     def abandon(self) -> None:
-        """Lets go of a file that cannot be written any more, cut to its whole fragments, which play."""
+        """Closes a file that cannot be written any more, cut to its complete fragments, which play."""
         with contextlib.suppress(OSError, av.error.FFmpegError):
             self._container.close()
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The files of one recording: their names, and which of them go when the disk's share is used up."""
+"""The files of one recording: their names, and which are removed beyond a disk budget."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgevision.files import atomic_path
 class SegmentStore:
     """Names segments ``STEM-20261121T155124.120Z.mp4``, and removes the oldest beyond a budget.
 
-    Only segments that this recording made are ever removed: their names are kept in ``.STEM.segments`` beside
-    them, one a line, also from run to run. A file that was renamed is nobody's any more and stays.
+    Only segments that this recording made are removed: their names are listed in ``.STEM.segments`` beside
+    them, one a line, from run to run. A file that was renamed does not belong to it any more and stays.
 
     Args:
-        folder: made if it does not exist.
+        folder: created if it does not exist.
         stem: begins each name; two streams in one folder need two.
         keep: bytes that all segments together may take; None for no limit.
         now: wall clock, for tests.
@@ -26,7 +26,7 @@ class SegmentStore:
         made, removed: segments of this run.
 
     Raises:
-        SinkError: the folder cannot be made or written.
+        SinkError: the folder cannot be created or written.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SegmentStore:
         if self.keep is None:
             return
         for name in list(self._sizes):
-            # Files that are finished do not grow; who deleted one by hand has only made room.
+            # Finished files do not grow; one that was deleted by hand only makes room.
             if self._sizes[name] == 0 or (current is not None and name == current.name):
                 self._sizes[name] = self._size(name) or 0
         excess = self.total - self.keep
@@ -86,7 +86,7 @@ class SegmentStore:
             self._remove(gone)
 
     def finished(self, path: Path) -> None:
-        """Takes the size of a segment that grows no more; one without a byte is no use to anybody."""
+        """Notes the size of a segment that is finished; an empty one is removed."""
         self._sizes[path.name] = self._size(path.name) or 0
         if not self._sizes[path.name]:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is worth recording."""
+"""When to record a clip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITHIN_NS = 1_000_000_000
 
 
 class SightTrigger:
-    """True while an object of some class is in sight: in three frames of the last second at least.
+    """True while an object of given classes is seen: in at least three frames of the last second.
 
     Args:
         wanted: names of the classes.
@@ -25,10 +25,10 @@ class SightTrigger:
 
     def __init__(self, wanted: Sequence[str], known: Collection[str]) -> None:
         if not wanted:
-            raise UsageError(f"no class to record was named; there are: {', '.join(dict.fromkeys(known))}")
+            raise UsageError(f"no class to record was given; there are: {', '.join(dict.fromkeys(known))}")
         for name in wanted:
             if name not in known:
-                raise UsageError(f"cannot record on '{name}': no model finds it{nearest(name, known)}")
+                raise UsageError(f"cannot record on '{name}': no model has this class{nearest(name, known)}")
         self._wanted = frozenset(wanted)
         self._seen_ns: deque[int] = deque(maxlen=_SIGHTINGS)
 

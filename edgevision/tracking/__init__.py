@@ -1,6 +1,6 @@
-"""Polygons and lines in the picture: who is inside, for how long, and who crossed. docs/tracking.md."""
+"""Track ids, zones and lines: see docs/tracking.md."""
 
 from edgevision.tracking.zone_monitor import ZoneMonitor
-from edgevision.tracking.zones import Anchor, Line, Zone, ZoneLayout, load_zones
+from edgevision.tracking.zones import BoxPoint, Line, Zone, ZoneLayout, load_zones
 
-__all__ = ["Anchor", "Line", "Zone", "ZoneLayout", "ZoneMonitor", "load_zones"]
+__all__ = ["BoxPoint", "Line", "Zone", "ZoneLayout", "ZoneMonitor", "load_zones"]

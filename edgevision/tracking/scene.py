@@ -1,4 +1,4 @@
-"""What joins the frames of one stream: numbers that stay with objects, and zones."""
+"""What connects the frames of one stream: track ids and zones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scene:
         layout: as given.
 
     Raises:
-        UsageError: the tracker library is not installed.
+        UsageError: the tracking library is not installed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tracked objects of a frame by name, whichever model found them."""
+"""The tracked objects of a frame, from all models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Sighting:
     """One tracked object in one frame.
 
     Attributes:
-        track_id: its number, the same in every frame.
+        track_id: the same in every frame.
         class_name: what it is.
         score: of this frame's detection, 0..1.
         box: ``(x1, y1, x2, y2)`` in source pixels.

@@ -1,8 +1,8 @@
-"""Numbers that stay with objects from frame to frame: an adapter to the ``trackers`` library.
+"""Track ids, which stay with objects from frame to frame: an adapter to the ``trackers`` library.
 
 The method is ByteTrack (Zhang et al., 2022, https://arxiv.org/abs/2110.06864): boxes are predicted by a
 Kalman filter and matched by overlap, first those of good scores, then what is left with weak ones, so that
-an object that is half hidden keeps its number.
+an object that is partly hidden keeps its id.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from edgevision.extras import needs_extra
 from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
 
 RECOVER_THRESHOLD = 0.15
-"""Run the detector down to this score where a tracker follows: weak boxes carry tracks on, see
-:class:`Tracker`. Lower ones gave hardly fewer numbers, and boxes that fit nothing: docs/tracking.md."""
+"""The threshold of a model whose detections are tracked: weak boxes continue tracks, see
+:class:`Tracker`. Lower values gave hardly fewer ids, and boxes around nothing: docs/tracking.md."""
 
 _CLASS_DISTANCE = 100_000.0
 """Pixels; wider than any picture."""
 
-_TO_BEGIN = 2  # detections in a row
+_CONFIRMATIONS = 2  # detections in a row
 _DEFAULT_RATE = 25.0
-_LIBRARY_RATE = 30.0  # the library counts its patience in frames of 1/30 s
+_LIBRARY_RATE = 30.0  # the library counts lost frames in units of 1/30 s
 
 
 class Tracker:
-    """Gives the objects of one stream numbers that stay with them.
+    """Gives the objects of one stream ids that stay with them.
 
-    Call :meth:`update` for every frame in order, those without detections too, for time goes on in them.
-    A track gets its number with two detections in a row of at least ``conf_threshold``. It goes on through
-    any detection given, however weak its score, and through frames without one for ``patience_s``. Tracks
-    never change their class: boxes of different classes are never matched.
+    Call :meth:`update` for every frame in order, including those without detections, because time passes in
+    them. A track gets its id with two consecutive detections of at least ``conf_threshold``. It continues
+    with any detection given, however low its score, and without one for ``patience_s``. The class of a track
+    never changes: boxes of different classes are never matched.
 
     Args:
         frame_rate: of the source, frames a second; None where it is unknown. Sets only the scale of the
-            motion model: time comes with each frame, so dropped frames and varying rates are no trouble.
-        conf_threshold: detections below it are given back only where they belong to a track.
+            motion model: time comes with each frame, so frames may be dropped and the rate may vary.
+        conf_threshold: detections below it are returned only where they belong to a track.
         patience_s: how long a track lives without a detection, in seconds of the source.
-        first_id, id_step: the numbers given are ``first_id``, ``first_id + id_step`` and so on, so that
-            the trackers of several models on one stream can share them out.
+        first_id, id_step: ids are ``first_id``, ``first_id + id_step`` and so on, so that the ids of several
+            models on one stream differ.
 
     Raises:
-        UsageError: the library is not installed, or a number is impossible.
+        UsageError: the library is not installed, or ``patience_s`` is negative or not finite.
 
     Example:
         >>> tracker = Tracker(conf_threshold=0.35)  # doctest: +SKIP
@@ -62,14 +62,14 @@ class Tracker:
         id_step: int = 1,
     ) -> None:
         if not (math.isfinite(patience_s) and patience_s >= 0):
-            raise UsageError(f"a track's patience of {patience_s} s is impossible; expected 0 or more")
+            raise UsageError(f"`patience_s` {patience_s} is not valid; expected 0 or more seconds")
         with needs_extra("track", "tracking"):
-            from trackers import ByteTrackTracker  # two seconds of imports, so only who tracks pays them
+            from trackers import ByteTrackTracker  # takes two seconds, so only where something is tracked
         self.conf_threshold = conf_threshold
         self._first_id, self._id_step = first_id, id_step
-        self._given = 0
-        self._numbers: dict[int, int] = {}  # of the library's tracks that have a number here
-        self._in_row: dict[int, int] = {}  # for the others: detections of conf_threshold or more until now
+        self._issued = 0
+        self._ids: dict[int, int] = {}  # from the library's track ids to ours
+        self._in_row: dict[int, int] = {}  # of the others: consecutive detections of conf_threshold or more
         self._frame_s = 1 / (frame_rate or _DEFAULT_RATE)
         self._last_s: float | None = None
         self._clock_s = 0.0
@@ -81,10 +81,10 @@ class Tracker:
         )
 
     def update(self, found: Detections, time_s: float) -> Detections:
-        """Takes one frame's detections and gives those that count back, in their order, with track ids.
+        """Takes one frame's detections and returns those that count, in their order, with track ids.
 
         Args:
-            found: the detections; may be empty. Give those down to :data:`RECOVER_THRESHOLD` too.
+            found: the detections, down to :data:`RECOVER_THRESHOLD`; may be empty.
             time_s: of the frame on the source's clock, in seconds. A clock that does not move forward
                 is taken to have moved by one frame.
 
@@ -98,7 +98,7 @@ class Tracker:
         return dataclasses.replace(found, track_ids=track_ids)[kept]
 
     def _advance(self, time_s: float) -> float:
-        """Seconds on a clock that always moves forward, as the library demands."""
+        """Seconds on a clock that always moves forward, which the library requires."""
         if self._last_s is not None:
             elapsed = time_s - self._last_s
             self._clock_s += elapsed if elapsed > 0 else self._frame_s
@@ -109,7 +109,7 @@ class Tracker:
         from supervision import Detections as LibraryDetections
 
         given = LibraryDetections(
-            xyxy=_apart(found.boxes, found.class_ids),
+            xyxy=_separate_classes(found.boxes, found.class_ids),
             confidence=found.scores,
             class_id=found.class_ids,
             data={"row": np.arange(len(found))},
@@ -117,44 +117,46 @@ class Tracker:
         answer = self._library.update(given, timestamp=clock_s)
         track_ids = np.full(len(found), None, object)
         strong: dict[int, bool] = {}
-        if len(answer):  # in an order of the library's own
+        if len(answer):  # in the library's own order
             rows, tracks = np.asarray(answer.data["row"]), np.asarray(answer.tracker_id)
             rows, tracks = rows[tracks >= 0], tracks[tracks >= 0]
             strong = dict(zip(tracks.tolist(), found.scores[rows] >= self.conf_threshold, strict=True))
             self._confirm(strong)
-            track_ids[rows] = [self._numbers.get(track) for track in strong]
+            track_ids[rows] = [self._ids.get(track) for track in strong]
         self._forget(strong)
         return track_ids
 
     def _confirm(self, strong: Mapping[int, bool]) -> None:
-        """Gives numbers to those of the library's tracks in this frame that have earned one.
+        """Gives ids to those of the library's tracks in this frame that qualify.
 
-        The library begins a track where a weak detection follows a single strong one. Detectors see such
-        pairs where there is nothing, and weak boxes would then keep them alive for long.
+        The library begins a track where a weak detection follows a single strong one. Such pairs are often
+        false detections, which weak boxes would then continue for a long time.
 
         Args:
             strong: for each track, whether its detection is of ``conf_threshold`` or more.
         """
         for track, is_strong in strong.items():
-            if track in self._numbers:
+            if track in self._ids:
                 continue
-            # The library tells of a track from its second detection on; its first was a strong one.
+            # The library reports a track from its second detection on; its first was a strong one.
             self._in_row[track] = self._in_row.get(track, 1) + 1 if is_strong else 0
-            if self._in_row[track] >= _TO_BEGIN:
-                self._numbers[track] = self._first_id + self._id_step * self._given
-                self._given += 1
+            if self._in_row[track] >= _CONFIRMATIONS:
+                self._ids[track] = self._first_id + self._id_step * self._issued
+                self._issued += 1
                 del self._in_row[track]
 
     def _forget(self, seen: Collection[int]) -> None:
-        """Lets go of what the library has let go of, for runs of many days."""
+        """Drops the tracks that the library has dropped, so that memory stays bounded."""
         alive = {int(track.tracker_id) for track in self._library.tracks}
-        self._numbers = {track: number for track, number in self._numbers.items() if track in alive}
+        self._ids = {track: number for track, number in self._ids.items() if track in alive}
         self._in_row = {
             track: n if track in seen else 0 for track, n in self._in_row.items() if track in alive
         }
 
 
-def _apart(boxes: FloatArray, class_ids: IntArray) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _separate_classes(
+    boxes: FloatArray, class_ids: IntArray
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Boxes moved sideways by class, so that those of different classes never overlap: ``[N, 4]``."""
     moved = boxes.astype(np.float64)
     moved[:, [0, 2]] += class_ids[:, None] * _CLASS_DISTANCE

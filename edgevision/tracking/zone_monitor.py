@@ -1,4 +1,4 @@
-"""Who is in which zone, for how long, and who crossed which line."""
+"""Which objects are in which zone, for how long, and which have crossed which line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 
 from edgevision.tracking.sightings import Sighting
-from edgevision.tracking.zones import Anchor, Line, Point, Zone, ZoneLayout, segments_meet, side_of
+from edgevision.tracking.zones import BoxPoint, Line, Point, Zone, ZoneLayout, segments_intersect, side_of
 from edgevision.types import FloatArray, LineCount, ZoneCount, ZoneEvent, ZoneEventKind, ZoneReport
 
 
@@ -18,13 +18,13 @@ class _Track:
     class_name: str
     last_s: float
     entered_s: dict[str, float] = field(default_factory=dict)
-    """Zones that it is in, and since when."""
-    beside: dict[str, Point] = field(default_factory=dict)
-    """For each line, where it last was clearly on one side."""
+    """Zones that it is in, and the time of entry."""
+    last_clear: dict[str, Point] = field(default_factory=dict)
+    """For each line, its last position beyond the margin on either side."""
 
 
-class _Tally:
-    """Counts of one zone or line by class; snapshots are made anew only after a change."""
+class _PlaceCounts:
+    """Counts of one zone or line by class."""
 
     def __init__(self) -> None:
         self.gained: Counter[str] = Counter()
@@ -37,10 +37,10 @@ class _Tally:
 class ZoneMonitor:
     """Follows one stream's tracked objects through zones and over lines.
 
-    An object is where its anchor is. It enters a zone once that lies inside by more than the margin (at its
-    first sighting: inside at all), and leaves it once outside by more than the margin, so a box that trembles
-    on a border counts once. Times are the source's. Its class is that of its first sighting. One that is
-    not seen for ``vanish_s`` has left its zones; its exit carries the time when it was last seen.
+    The position of an object is its box point. It enters a zone once that is inside by more than the margin
+    (in its first frame: inside at all), and leaves it once outside by more than the margin, so a box that
+    jitters on a border counts once. Times are the source's. Its class is that of its first frame. An object
+    that is not seen for ``vanish_s`` has left its zones; its exit has the time when it was last seen.
 
     Args:
         layout: zones and lines.
@@ -53,7 +53,7 @@ class ZoneMonitor:
         self.layout = layout
         self._tracks: dict[int, _Track] = {}
         places: list[Zone | Line] = [*layout.zones, *layout.lines]
-        self._tallies = {place.name: _Tally() for place in places}
+        self._place_counts = {place.name: _PlaceCounts() for place in places}
         self._counts = self._snapshot()
         self._size = (0, 0)
         self._polygons: list[FloatArray] = []
@@ -62,14 +62,14 @@ class ZoneMonitor:
         self._now_s = 0.0
 
     def update(self, seen: Sequence[Sighting], time_s: float, size: tuple[int, int]) -> ZoneReport:
-        """Takes one frame; call it for every frame in order, those without objects too.
+        """Takes one frame; call it for every frame in order, including those without objects.
 
         Args:
             seen: its tracked objects.
-            time_s: on the source's clock, in seconds; one that goes back is taken to stand still.
+            time_s: on the source's clock, in seconds; a time before the previous one counts as equal to it.
             size: of the frame, ``(width, height)`` in pixels.
         """
-        self._place(size)
+        self._scale_to(size)
         self._now_s = max(time_s, self._now_s)
         events: list[ZoneEvent] = []
         for one in seen:
@@ -84,7 +84,7 @@ class ZoneMonitor:
             for line, ends in zip(self.layout.lines, self._ends, strict=True):
                 if _counts(line, track):
                     events += self._cross(line, ends, one, track)
-        events += self._vanish()
+        events += self._remove_vanished()
         if events:
             self._counts = self._snapshot()
         zones, lines = self._counts
@@ -95,7 +95,7 @@ class ZoneMonitor:
         }
         return ZoneReport(zones, lines, tuple(events), dwell)
 
-    def _place(self, size: tuple[int, int]) -> None:
+    def _scale_to(self, size: tuple[int, int]) -> None:
         if size == self._size:
             return
         self._size = size
@@ -104,37 +104,37 @@ class ZoneMonitor:
         ends = [layout.pixels((line.start, line.end), *size).tolist() for line in layout.lines]
         self._ends = [((a[0], a[1]), (b[0], b[1])) for a, b in ends]
         self._margin_px = layout.margin_px(*size)
-        for track in self._tracks.values():  # pixels of another size say nothing about a path
-            track.beside.clear()
+        for track in self._tracks.values():  # positions in another size cannot be compared
+            track.last_clear.clear()
 
     def _visit(
         self, zone: Zone, polygon: FloatArray, one: Sighting, track: _Track, is_new: bool
     ) -> list[ZoneEvent]:
-        depth = cv2.pointPolygonTest(polygon, _anchor(zone, one), measureDist=True)
+        depth = cv2.pointPolygonTest(polygon, _position(zone, one), measureDist=True)
         is_inside = zone.name in track.entered_s
         if not is_inside and (depth > self._margin_px or (is_new and depth >= 0)):
             track.entered_s[zone.name] = self._now_s
-            self._tallies[zone.name].gained[track.class_name] += 1
+            self._place_counts[zone.name].gained[track.class_name] += 1
             return [self._event(ZoneEventKind.ENTER, zone.name, one.track_id, track)]
         if is_inside and depth < -self._margin_px:
             return [self._exit(zone.name, one.track_id, track)]
         return []
 
     def _cross(self, line: Line, ends: tuple[Point, Point], one: Sighting, track: _Track) -> list[ZoneEvent]:
-        here = _anchor(line, one)
+        here = _position(line, one)
         side = side_of(*ends, here)
         if abs(side) <= self._margin_px:
             return []
-        before = track.beside.get(line.name)
-        track.beside[line.name] = here
-        if before is None or side_of(*ends, before) * side > 0 or not segments_meet(*ends, before, here):
+        before = track.last_clear.get(line.name)
+        track.last_clear[line.name] = here
+        if before is None or side_of(*ends, before) * side > 0 or not segments_intersect(*ends, before, here):
             return []
-        tally = self._tallies[line.name]
+        counts = self._place_counts[line.name]
         kind = ZoneEventKind.IN if side > 0 else ZoneEventKind.OUT
-        (tally.gained if side > 0 else tally.lost)[track.class_name] += 1
+        (counts.gained if side > 0 else counts.lost)[track.class_name] += 1
         return [self._event(kind, line.name, one.track_id, track)]
 
-    def _vanish(self) -> list[ZoneEvent]:
+    def _remove_vanished(self) -> list[ZoneEvent]:
         gone = [
             (track_id, track)
             for track_id, track in self._tracks.items()
@@ -147,7 +147,7 @@ class ZoneMonitor:
         return events
 
     def _exit(self, name: str, track_id: int, track: _Track) -> ZoneEvent:
-        self._tallies[name].lost[track.class_name] += 1
+        self._place_counts[name].lost[track.class_name] += 1
         dwell_s = track.last_s - track.entered_s.pop(name)
         return self._event(ZoneEventKind.EXIT, name, track_id, track, dwell_s)
 
@@ -157,8 +157,8 @@ class ZoneMonitor:
         return ZoneEvent(kind, name, track_id, track.class_name, track.last_s, dwell_s)
 
     def _snapshot(self) -> tuple[tuple[ZoneCount, ...], tuple[LineCount, ...]]:
-        def of(place: Zone | Line) -> _Tally:
-            return self._tallies[place.name]
+        def of(place: Zone | Line) -> _PlaceCounts:
+            return self._place_counts[place.name]
 
         zones = tuple(
             ZoneCount(zone.name, of(zone).inside(), dict(of(zone).gained), dict(of(zone).lost))
@@ -174,6 +174,6 @@ def _counts(place: Zone | Line, track: _Track) -> bool:
     return place.classes is None or track.class_name in place.classes
 
 
-def _anchor(place: Zone | Line, one: Sighting) -> Point:
+def _position(place: Zone | Line, one: Sighting) -> Point:
     x1, y1, x2, y2 = one.box
-    return (x1 + x2) / 2, y2 if place.anchor is Anchor.BOTTOM_CENTRE else (y1 + y2) / 2
+    return (x1 + x2) / 2, y2 if place.anchor is BoxPoint.BOTTOM_CENTRE else (y1 + y2) / 2

@@ -18,12 +18,12 @@ from edgevision.types import FloatArray
 Point = tuple[float, float]
 
 DEFAULT_MARGIN = 0.005
-"""Of the picture's shorter side: two pixels at 432, five at 1080. About what boxes of things that stand
-still tremble by."""
+"""Of the image's shorter side: two pixels at 432, five at 1080. About the jitter of boxes of objects that do
+not move."""
 
 
-class Anchor(str, Enum):
-    """The point of a box that decides where its object is."""
+class BoxPoint(str, Enum):
+    """The point of a box that is taken as the position of its object."""
 
     BOTTOM_CENTRE = "bottom-centre"
     """Where people and vehicles touch the ground."""
@@ -34,9 +34,9 @@ class Units(str, Enum):
     """What the numbers of a zones file mean."""
 
     RELATIVE = "relative"
-    """0..1 of the picture's width and height; stays right when a stream changes its size."""
+    """0..1 of the image's width and height; remains right when a stream changes its size."""
     PIXELS = "pixels"
-    """Of the source's pictures."""
+    """Pixels of the source's images."""
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,31 +45,31 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: unique among zones and lines.
         polygon: three corners or more, in the file's units.
-        classes: those that count; None for all.
-        anchor: of the boxes.
+        classes: class names that count; None for all.
+        anchor: the point of a box that counts.
     """
 
     name: str
     polygon: list[Point]
     classes: list[str] | None = None
-    anchor: Anchor = Anchor.BOTTOM_CENTRE
+    anchor: BoxPoint = BoxPoint.BOTTOM_CENTRE
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
-    """A line that is crossed *in* from its left to its right, as one looks from ``from`` to ``to``.
+    """A line that is crossed *in* from its left to its right, looking from ``from`` to ``to``.
 
     Attributes:
         name: unique among zones and lines.
         start, end: ``from`` and ``to``, in the file's units.
-        classes: those that count; None for all.
-        anchor: of the boxes.
+        classes: class names that count; None for all.
+        anchor: the point of a box that counts.
     """
 
     name: str
     start: Point
     end: Point
     classes: list[str] | None = None
-    anchor: Anchor = Anchor.BOTTOM_CENTRE
+    anchor: BoxPoint = BoxPoint.BOTTOM_CENTRE
 
 
 class ZoneLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +78,10 @@ class ZoneLayout(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         units: of every number but ``vanish_s``.
         zones, lines: in the order in which they are shown.
-        margin: an object counts as over a border once its anchor is so far beyond, which keeps trembling
-            boxes from counting many times; relative ones are of the picture's shorter side. None for
-            :data:`DEFAULT_MARGIN` of it.
-        vanish_s: an object not seen for so long has left the zones it was in, in seconds.
+        margin: an object has crossed a border once its box point is this far beyond it, so that a box that
+            jitters does not count many times; relative to the image's shorter side. None for
+            :data:`DEFAULT_MARGIN`.
+        vanish_s: seconds after which an object that is not seen has left its zones.
     """
 
     units: Units
@@ -91,12 +91,12 @@ class ZoneLayout(msgspec.Struct, frozen=True, kw_only=True):
     vanish_s: float = 2.0
 
     def pixels(self, points: Sequence[Point], width: int, height: int) -> FloatArray:
-        """Points of the file in a picture of this size: float32 ``[P, 2]``."""
+        """Points of the file in an image of this size: float32 ``[P, 2]``."""
         scale = (width, height) if self.units is Units.RELATIVE else (1, 1)
         return np.array(points, np.float32) * np.array(scale, np.float32)
 
     def margin_px(self, width: int, height: int) -> float:
-        """The margin in a picture of this size, in pixels."""
+        """The margin in an image of this size, in pixels."""
         if self.margin is not None and self.units is Units.PIXELS:
             return self.margin
         return (DEFAULT_MARGIN if self.margin is None else self.margin) * min(width, height)
@@ -107,26 +107,30 @@ def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLa
 
     Args:
         path: the YAML file; docs/tracking.md describes it.
-        classes: what the models can find.
+        classes: class names of the models.
 
     Raises:
-        ConfigError: the file is unreadable, has an unknown key or class, no zone and no line, a name
-            twice, or a shape that cannot be; one line that says which.
+        ConfigError: the file is unreadable, has an unknown key or class, neither zones nor lines,
+            a name twice, or an invalid shape; the message is one line that says which.
     """
     layout = load_config(path, ZoneLayout)
     places: list[Zone | Line] = [*layout.zones, *layout.lines]
     if not places:
-        raise ConfigError(f"{path}: no zone and no line; expected at least one under 'zones' or 'lines'")
+        raise ConfigError(f"{path}: no zones and no lines; expected at least one under 'zones' or 'lines'")
     for zone in layout.zones:
         _check_polygon(zone, f"{path}: zone '{zone.name}'")
     for line in layout.lines:
         if line.start == line.end:
-            raise ConfigError(f"{path}: line '{line.name}' starts and ends at {_shown(line.start)}")
+            raise ConfigError(
+                f"{path}: line '{line.name}' starts and ends at the same point {_shown(line.start)}"
+            )
     names = [place.name for place in places]
     for place in places:
         _check_place(place, layout.units, classes, f"{path}: '{place.name}'")
         if names.count(place.name) > 1:
-            raise ConfigError(f"{path}: the name '{place.name}' stands twice; zones and lines share names")
+            raise ConfigError(
+                f"{path}: the name '{place.name}' is used twice; each zone and line needs its own"
+            )
     _check_number(layout.margin, f"{path}: margin")
     _check_number(layout.vanish_s, f"{path}: vanish_s")
     return layout
@@ -134,34 +138,38 @@ def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLa
 
 def _check_place(place: Zone | Line, units: Units, classes: Collection[str], where: str) -> None:
     if not place.name.strip():
-        raise ConfigError(f"{where}: a zone or line needs a name that is not empty")
+        raise ConfigError(f"{where}: the name is empty; each zone and line needs one")
     for point in place.polygon if isinstance(place, Zone) else (place.start, place.end):
         if not all(math.isfinite(value) and value >= 0 for value in point):
-            raise ConfigError(f"{where}: the point {_shown(point)} lies outside every picture")
+            raise ConfigError(
+                f"{where}: the point {_shown(point)} is outside the image; expected coordinates of 0 or more"
+            )
         if units is Units.RELATIVE and max(point) > 1:
             raise ConfigError(
                 f"{where}: the point {_shown(point)} is not relative; "
                 "expected 0 to 1, or 'units: pixels' at the top"
             )
     if place.classes is not None and not place.classes:
-        raise ConfigError(f"{where}: classes is empty, so nothing would count; leave it out for all classes")
+        raise ConfigError(
+            f"{where}: classes is empty, so no object would count; leave it out to count all classes"
+        )
     for name in place.classes or ():
         if name not in classes:
             hint = nearest(name, classes) or f"; there are: {', '.join(classes)}"
-            raise ConfigError(f"{where}: no model finds '{name}'{hint}")
+            raise ConfigError(f"{where}: no model has the class '{name}'{hint}")
 
 
 def _check_polygon(zone: Zone, where: str) -> None:
     corners = zone.polygon
     if len(set(corners)) < 3:
-        raise ConfigError(f"{where} has {len(set(corners))} different corners; a polygon has 3 or more")
+        raise ConfigError(f"{where} has {len(set(corners))} different corners; expected 3 or more")
     edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
     for (i, first), (j, second) in itertools.combinations(enumerate(edges), 2):
         neighbours = j - i == 1 or (i == 0 and j == len(edges) - 1)
-        if not neighbours and segments_meet(*first, *second):
+        if not neighbours and segments_intersect(*first, *second):
             raise ConfigError(
                 f"{where} crosses itself between {_shown(first[0])} and {_shown(first[1])}; "
-                "list its corners in the order of walking around it"
+                "list its corners in order along its outline"
             )
     if abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in edges)) < 1e-9:
         raise ConfigError(f"{where} has no area: its corners lie on one line")
@@ -173,17 +181,17 @@ def _check_number(value: float | None, where: str) -> None:
 
 
 def side_of(start: Point, end: Point, point: Point) -> float:
-    """Signed distance of ``point`` from the endless line, positive on its right as one looks along it.
+    """Signed distance of ``point`` from the infinite line, positive on the right of its direction.
 
-    The vertical axis points down, as in pictures.
+    The vertical axis points down, as in images.
     """
     along_x, along_y = end[0] - start[0], end[1] - start[1]
     cross = along_x * (point[1] - start[1]) - along_y * (point[0] - start[0])
     return cross / math.hypot(along_x, along_y) if along_x or along_y else 0.0
 
 
-def segments_meet(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """True where the segments ``ab`` and ``cd`` cross or touch; parallel ones never do."""
+def segments_intersect(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Whether the segments ``ab`` and ``cd`` cross or touch; False for parallel ones."""
     return side_of(a, b, c) * side_of(a, b, d) <= 0 and side_of(c, d, a) * side_of(c, d, b) < 0
 
 

@@ -1,4 +1,4 @@
-"""What every source of frames and every sink for results looks like to the rest of the program."""
+"""The interfaces of sources, which give frames, and of sinks, which take results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SourceInfo:
     """What is known about a source before its first frame.
 
     Attributes:
-        name: for people, without credentials.
-        is_live: True where frames are lost when nobody takes them.
+        name: as users see it, without credentials.
+        is_live: True for a camera or network stream: a frame that is not read in time is lost.
         width, height: in pixels; None where every frame may differ (a folder of images).
         frame_rate: frames a second as declared; None where the source has none.
         frame_count: as declared by the container, which may be wrong; None where unknown.
@@ -47,38 +47,38 @@ class SourceInfo:
 
 
 class FailReason(str, Enum):
-    """Why something that a source sent did not become a frame. It is passed over, and the source goes on."""
+    """Why something that a source sent did not become a frame. It is skipped, and the source continues."""
 
     UNDECODABLE = "undecodable"
     """The decoder or the image reader refused it."""
     INCOMPLETE = "incomplete"
     """Only a part of it arrived."""
     NO_KEY_FRAME = "no_key_frame"
-    """It builds on a frame that was sent before the connection was there."""
+    """It depends on a frame from before the connection was made."""
 
 
 class ConnectionState(str, Enum):
-    """Where a live source stands."""
+    """The state of a live source's connection."""
 
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
     CLOSED = "closed"
-    """It ended, was closed, or the attempts that it was allowed are used up."""
+    """It ended, was closed, or all permitted attempts to reconnect failed."""
 
 
 @dataclass(slots=True)
 class Connection:
-    """How the connection of a live source stands now, and how it fared.
+    """The connection of a live source: its state now, and counts since the start.
 
     The thread that reads the source writes it, also while it waits for the source to come back. Any thread
     may read it, at any time.
 
     Attributes:
         state: now.
-        reconnects: how often it was lost and came back.
-        failed_attempts: attempts to come back that failed.
+        reconnects: how often it was lost and restored.
+        failed_attempts: attempts to reconnect that failed.
         error: one line, without credentials, on why it was lost or could not be opened the last time.
-        lost_s: seconds without a connection, of outages that are over.
+        lost_s: seconds without a connection, over all outages that have ended.
     """
 
     state: ConnectionState = ConnectionState.CONNECTED
@@ -96,8 +96,8 @@ class SourceReport:
         read: frames delivered.
         failed: what did not become a frame, by reason. ``read + skipped`` is all that the source sent.
         problem: one line when the source ended early or was damaged, else None.
-        notes: what people should know, one line each; complete once the source is closed.
-        connection: of a source that comes back when it is lost; None for files and other local pictures.
+        notes: remarks for the user, one line each; complete once the source is closed.
+        connection: of a source that reconnects; None for files and other local sources.
     """
 
     read: int = 0
@@ -128,21 +128,21 @@ class Source(Closeable, Protocol):
     def close(self) -> None:
         """Releases the device or file; safe to call twice.
 
-        A live source may be closed from any thread; whoever waits for its next frame then gets none, at once.
+        A live source may be closed from any thread; iteration on another thread then ends at once.
         """
         ...
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of what one output was to keep, at one moment.
+    """How much of what an output has to keep was delivered, at one moment.
 
     Attributes:
         output: its name, without credentials.
-        kind: what it keeps; a recording counts pictures, and one that records on a trigger only those.
+        kind: what it keeps. A recording counts images; with a trigger, those of its clips only.
         delivered: how many arrived.
         waiting: how many are kept until they can be delivered.
         lost: how many never will be.
-        alarm: why nothing gets through at the moment, one line; None while all is well.
+        alarm: why nothing can be delivered at the moment, one line; else None.
     """
 
     output: str
@@ -160,13 +160,13 @@ class Sink(Closeable):
     where there is something to finish. It is used from one thread, but for :meth:`deliveries`.
 
     Args:
-        name: for people, without credentials.
+        name: as users see it, without credentials.
 
     Attributes:
         name: as given.
-        closed: True once the person at the other end closed it (a window's q, Esc or close button);
-            the run then ends as if the source had. Always False for files.
-        notes: what people should know about the output, one line each.
+        closed: True once the viewer closed it (a window's q, Esc or close button); the stream then ends as
+            at the end of its source. Always False for files.
+        notes: remarks for the user about the output, one line each.
     """
 
     def __init__(self, name: str) -> None:
@@ -200,12 +200,12 @@ class Sink(Closeable):
 
 @runtime_checkable
 class Screen(Protocol):
-    """A sink that a person looks at, which must stay alive while no frame comes."""
+    """A sink with a window, which must handle its events while no frame comes."""
 
     def refresh(self) -> None:
-        """Draws what is shown again where needed, and notices keys and the close button. Takes no time.
+        """Redraws where needed, and handles keys and the close button. Returns at once.
 
         Raises:
-            SinkError: the screen is gone.
+            SinkError: the window cannot be used any more.
         """
         ...

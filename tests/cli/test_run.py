@@ -198,12 +198,12 @@ def test_max_frames(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--conf", "35"], 2, "confidence threshold 35.0 is impossible; expected 0 to 1"),
-        (["--conf", "-1"], 2, "is impossible"),
+        (["--conf", "35"], 2, "confidence threshold 35.0 is not valid; expected 0 to 1"),
+        (["--conf", "-1"], 2, "is not valid"),
         (["--conf", "high"], 2, "--conf"),
         (["--classes", "rde"], 2, "no class 'rde'; did you mean 'red'"),
         (["--classes", "zebra"], 2, "it has: blue, green, red"),
-        (["--classes", " , "], 2, "no class was named"),
+        (["--classes", " , "], 2, "no class was given"),
         (["--engine", "onnxrutime"], 2, "did you mean 'onnxruntime'"),
         (["--max-frames", "0"], 2, "expected 1 or more"),
         (["--output", "absent/o.mp4"], 1, "output folder does not exist: absent"),

@@ -120,9 +120,9 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_made(run: R
         (["--save-masks", "absent/m"], ["bright.onnx"], 1, "output folder does not exist: absent"),
         (["--save-masks", "clip.mp4"], ["bright.onnx"], 1, "is a file; expected a folder"),
         (["--save-masks", "bright.onnx", "--overwrite"], ["bright.onnx"], 1, "is a file; expected a folder"),
-        (["--alpha", "1.5"], ["bright.onnx"], 2, "opacity 1.5 is impossible; expected 0 to 1"),
-        (["--alpha", "nan"], ["bright.onnx"], 2, "opacity nan is impossible"),
-        ([], ["bright.onnx", "bright.onnx"], 2, "two models are called 'brightness'"),
+        (["--alpha", "1.5"], ["bright.onnx"], 2, "opacity 1.5 is not valid; expected 0 to 1"),
+        (["--alpha", "nan"], ["bright.onnx"], 2, "opacity nan is not valid"),
+        ([], ["bright.onnx", "bright.onnx"], 2, "2 models are called 'brightness'"),
         (
             ["--classes", "rde"],
             ["bright.onnx", "colours.onnx"],

@@ -176,7 +176,7 @@ def test_a_frozen_broker_holds_nothing_up(broker):
         outlet.publish(event_of(i))
     assert time.perf_counter() - start < 1.0
     assert (outlet.waiting, outlet.lost) == (100, 100)
-    assert outlet.delivery().alarm == "100 events wait, further ones are lost"
+    assert outlet.delivery().alarm == "100 events wait for the broker; further ones are lost"
     start = time.perf_counter()
     outlet.close()
     assert time.perf_counter() - start < 3.0
@@ -222,10 +222,10 @@ def test_a_wrong_password_is_told_once_without_it(tmp_path, caplog):
         )
         outlet = MqttOutlet(address)
         outlet.publish(event_of(0))
-        wait_until(lambda: "refused us" in caplog.text, "the refusal")
+        wait_until(lambda: "refused the connection" in caplog.text, "the refusal")
         time.sleep(1.5)  # another attempt
         outlet.close()
-    assert caplog.text.count("refused us: Not authorized; check user and password") == 1
+    assert caplog.text.count("refused the connection: Not authorized; check user and password") == 1
     assert "wrong-one" not in caplog.text
     assert (outlet.taken, outlet.lost) == (0, 1)
 
@@ -256,14 +256,14 @@ def test_addresses():
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("mqtt://ann:hunter22@", "is no broker"),
-        ("http://ann:hunter22@host", "is no broker"),
+        ("mqtt://ann:hunter22@", "is not a valid broker address"),
+        ("http://ann:hunter22@host", "is not a valid broker address"),
         ("mqtt://ann:hunter22@host:port", "no valid port"),
         ("mqtt://ann:hunter22@host:99999", "no valid port"),
         ("mqtt://ann:hunter22@host/a+b", "wildcard"),
-        ("mqtt://ann:hunter22@host/a#b", "cannot stand in an address"),
+        ("mqtt://ann:hunter22@host/a#b", "is not allowed in an address"),
         ("mqtt://ann:hunter22@host?ca=x", "mqtts://"),
-        ("mqtts://ann:hunter22@host?cert=x", "go together"),
+        ("mqtts://ann:hunter22@host?cert=x", "need each other"),
         ("mqtts://ann:hunter22@host?cacert=x", "did you mean 'cert' or 'ca'"),
     ],
 )
@@ -279,7 +279,7 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SinkError, match=r"none\.pem: No such file"):
         MqttOutlet(address)
     (tmp_path / "bad.pem").write_text("nonsense")
-    with pytest.raises(SinkError, match="expected a file in PEM"):
+    with pytest.raises(SinkError, match="expected a PEM file"):
         MqttOutlet(BrokerAddress("localhost", 1, "a", is_tls=True, ca=str(tmp_path / "bad.pem")))
 
 

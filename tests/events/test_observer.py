@@ -176,7 +176,7 @@ def test_the_sink_writes_lines_that_read_back(tmp_path):
         (END, "person"),
         (END, "car"),
     ]
-    assert sink.told == {NEW: 2, UPDATE: 0, END: 2}
+    assert sink.counts == {NEW: 2, UPDATE: 0, END: 2}
     assert sink.notes == [f"{path}: 4 events"]
 
 

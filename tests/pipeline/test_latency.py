@@ -156,7 +156,7 @@ def test_answers_of_the_model_before_do_not_count_for_the_new_one():
 
 @pytest.mark.parametrize("bound", [0, -5, float("nan")])
 def test_an_impossible_bound(bound):
-    with pytest.raises(UsageError, match="is impossible"):
+    with pytest.raises(UsageError, match="is not valid"):
         LatencyController(bound)
 
 

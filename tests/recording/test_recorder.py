@@ -197,7 +197,7 @@ def test_a_new_size_begins_a_new_file(tmp_path):
 
 
 def test_what_triggers_must_exist():
-    with pytest.raises(UsageError, match="no model finds it; did you mean 'person'"):
+    with pytest.raises(UsageError, match="no model has this class; did you mean 'person'"):
         SightTrigger(["persn"], NAMES)
     with pytest.raises(UsageError, match="there are: person, car"):
         SightTrigger([], NAMES)
@@ -243,7 +243,7 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
             frame = frame_of(i)
             recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
             if i == 45:
-                assert "the disk is full but for a reserve" in recorder.alarm
+                assert "MiB are free, which are kept in reserve" in recorder.alarm
                 assert recorder.deliveries()[0].alarm == recorder.alarm
     assert recorder.alarm is None
     first, second = (play(path)[0] for path in segments(tmp_path))
@@ -255,8 +255,8 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
     assert (account.kind, account.lost, account.alarm) == ("recording", recorder.missed, None)
     assert account.output.endswith("yard-*.mp4")
     assert 60 - RATE * FRAGMENT_S - LOOK_AHEAD <= account.delivered <= 60
-    assert caplog.text.count("the run goes on") == 1
-    assert caplog.text.count("recording again") == 1
+    assert caplog.text.count("the run continues") == 1
+    assert caplog.text.count(" resumed; ") == 1
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ def test_what_the_library_forgot_is_forgotten():
     for i in range(300):
         x = 10_000 * (i // 3)  # somebody else every third frame
         tracker.update(seen(walker(x), walker(x + 300), scores=[0.9, 0.9 if i % 3 == 0 else 0.1]), i / RATE)
-    assert len(tracker._numbers) <= 4
+    assert len(tracker._ids) <= 4
     assert len(tracker._in_row) <= 4
 
 

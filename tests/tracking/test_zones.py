@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgevision.errors import ConfigError
-from edgevision.tracking import Anchor, load_zones
-from edgevision.tracking.zones import segments_meet, side_of
+from edgevision.tracking import BoxPoint, load_zones
+from edgevision.tracking.zones import segments_intersect, side_of
 from tests.support.zones import CLASSES, DOOR, YARD, layout_of
 
 TRIANGLE = "zones: [{name: a, polygon: [[0, 0], [1, 0], [0, 1]]}]"
@@ -40,9 +40,9 @@ def test_margin_of_a_picture_of_200_by_100(tmp_path, head, expected):
 def test_defaults_and_choices(tmp_path):
     layout = layout_of(tmp_path, DOOR + "    classes: [car]\n    anchor: centre\nvanish_s: 5\n")
     (line,) = layout.lines
-    assert (line.start, line.end, line.classes, line.anchor) == ((20, 50), (80, 50), ["car"], Anchor.CENTRE)
+    assert (line.start, line.end, line.classes, line.anchor) == ((20, 50), (80, 50), ["car"], BoxPoint.CENTRE)
     assert (layout.vanish_s, layout.zones) == (5, [])
-    assert layout_of(tmp_path, YARD).zones[0].anchor is Anchor.BOTTOM_CENTRE
+    assert layout_of(tmp_path, YARD).zones[0].anchor is BoxPoint.BOTTOM_CENTRE
 
 
 def test_a_polygon_may_end_where_it_began(tmp_path):
@@ -54,19 +54,19 @@ def test_a_polygon_may_end_where_it_began(tmp_path):
     ("text", "message"),
     [
         ("zones: []", "units"),
-        ("units: relative", "no zone and no line"),
+        ("units: relative", "no zones and no lines"),
         ("units: metres\n" + TRIANGLE, "expected one of: relative, pixels"),
         ("units: pixels\nzoness: []", "did you mean 'zones'"),
         ("units: pixels\nzones: [{name: a, poligon: []}]", "did you mean 'polygon'"),
         ("units: pixels\nzones: [{name: a}]", "polygon"),
         ("units: relative\nzones: [{name: a, polygon: [[0, 0], [10, 0], [0, 1]]}]", "units: pixels"),
-        ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [-10, 0], [0, 1]]}]", "outside every picture"),
-        ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [.nan, 0], [0, 1]]}]", "outside every picture"),
+        ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [-10, 0], [0, 1]]}]", "is outside the image"),
+        ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [.nan, 0], [0, 1]]}]", "is outside the image"),
         ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [1, 0]]}]", "3 or more"),
         ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [1, 0], [0, 0]]}]", "3 or more"),
         ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [1, 1], [2, 2]]}]", "no area"),
         ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [9, 9], [5, 0], [0, 9]]}]", "crosses itself"),
-        ("units: pixels\nzones: [{name: '', polygon: [[0, 0], [1, 0], [0, 1]]}]", "name that is not empty"),
+        ("units: pixels\nzones: [{name: '', polygon: [[0, 0], [1, 0], [0, 1]]}]", "the name is empty"),
         ("units: pixels\nzones: [{name: a, polygon: [[0, 0], [1, 0, 3], [0, 1]]}]", "length 2"),
         ("units: pixels\nlines: [{name: a, from: [1, 1], to: [1, 1]}]", "starts and ends at"),
         ("units: pixels\nlines: [{name: a, from: [1, 1]}]", "to"),
@@ -75,7 +75,7 @@ def test_a_polygon_may_end_where_it_began(tmp_path):
         ("units: pixels\nlines: [{name: a, from: [1, 1], to: [2, 1], anchor: top}]", "bottom-centre, centre"),
         ("units: pixels\nmargin: -1\n" + TRIANGLE, "margin is -1"),
         ("units: pixels\nvanish_s: .inf\n" + TRIANGLE, "vanish_s is inf"),
-        ("units: pixels\n" + TRIANGLE + "\nlines: [{name: a, from: [1, 1], to: [2, 1]}]", "stands twice"),
+        ("units: pixels\n" + TRIANGLE + "\nlines: [{name: a, from: [1, 1], to: [2, 1]}]", "is used twice"),
         ("units: [", "not valid YAML"),
         ("- units", "expected keys and values"),
     ],
@@ -103,5 +103,5 @@ def test_side_is_the_distance_to_the_right_of_an_eastward_line(point, expected):
     ("c", "d", "expected"),
     [((5, -1), (5, 1), True), ((11, -1), (11, 1), False), ((5, 1), (6, 2), False), ((1, 0), (2, 0), False)],
 )
-def test_segments_meet(c, d, expected):
-    assert segments_meet((0, 0), (10, 0), c, d) is expected
+def test_segments_intersect(c, d, expected):
+    assert segments_intersect((0, 0), (10, 0), c, d) is expected

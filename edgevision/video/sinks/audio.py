@@ -19,14 +19,14 @@ COPIED = frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"})
 """Codecs that an MP4 may hold; any other is encoded again, to AAC."""
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
-"""What cannot be helped by leaving a packet out."""
+"""Errors that skipping a packet cannot solve."""
 
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _TAIL_S = 1.0  # A recording that stops this close to the end of the pictures keeps its sound to the end.
 
 
 class AudioTrack:
-    """Brings one audio stream into an output, in step with the pictures, so that nothing piles up in memory.
+    """Copies one audio stream to an output, in step with the video, so that memory stays bounded.
 
     Args:
         source: an open input with at least one audio stream; closed by :meth:`close`.
@@ -34,7 +34,7 @@ class AudioTrack:
         origin_ns: time of the first picture on the input's clock; it becomes 0.
 
     Attributes:
-        notes: what people should know, one line each.
+        notes: remarks for the user, one line each.
     """
 
     def __init__(self, source: InputContainer, output: OutputContainer, origin_ns: int) -> None:
@@ -50,14 +50,14 @@ class AudioTrack:
         in_front = codec == "aac" and not self._stream.codec_context.extradata
         self._filter = BitStreamFilterContext("aac_adtstoasc", self._stream) if in_front else None
         if len(source.streams.audio) > 1:
-            self.notes.append(f"audio: the first of {len(source.streams.audio)} tracks is kept")
+            self.notes.append(f"audio: the first of {len(source.streams.audio)} tracks is copied")
         self._left_out = 0
         self._packets = self._read()
         self._next = next(self._packets, None)
 
     @classmethod
     def open(cls, path: Path, output: OutputContainer, origin_ns: int) -> AudioTrack | None:
-        """The track of a file, or None where it has no sound that FFmpeg knows."""
+        """The track of a file, or None where it has no audio that FFmpeg can decode."""
         source = av.open(path)
         if any(stream.codec_context is not None for stream in source.streams.audio):
             return cls(source, output, origin_ns)
@@ -98,7 +98,7 @@ class AudioTrack:
                 ):
                     yield packet
         except (av.error.FFmpegError, OSError) as error:
-            self.notes.append(f"audio: it ends early, for reading stopped: {error.strerror}")
+            self.notes.append(f"audio: ends early, cannot be read any further: {error.strerror}")
 
     def _time(self, packet: Packet[AudioStream], later: int = 0) -> float:
         return float(((packet.pts or 0) + later) * packet.time_base - self._origin_s)
@@ -110,7 +110,7 @@ class AudioTrack:
             if error.errno in DISK_ERRORS:
                 raise
             if not self._left_out:
-                self.notes.append(f"audio: damaged parts are left out ({error.strerror})")
+                self.notes.append(f"audio: damaged parts are omitted ({error.strerror})")
             self._left_out += 1
 
     def _ready(self, packet: Packet[AudioStream]) -> Iterator[Packet[AudioStream]]:
@@ -126,7 +126,7 @@ class AudioTrack:
 
 
 class _Coder:
-    """Decodes one stream and encodes it as AAC; packets that do not decode are left out."""
+    """Decodes one stream and encodes it as AAC; packets that cannot be decoded are omitted."""
 
     def __init__(self, stream: AudioStream, output: OutputContainer) -> None:
         rate = stream.codec_context.sample_rate

@@ -1,4 +1,4 @@
-"""Pictures as image files: one for an image, numbered ones for a video. Each appears whole or not at all."""
+"""Image files: one for an image, numbered ones for a video. Each is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
     """Writes uint8 ``[H, W, 3]`` BGR, or ``[H, W]`` grey, in the format that the suffix names.
 
     Raises:
-        SinkError: the picture cannot be encoded (too large for the format), or the disk is full.
+        SinkError: the image cannot be encoded (too large for the format), or the disk is full.
     """
     suffix = path.suffix.lower()
     try:
@@ -45,7 +45,9 @@ def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
         raise SinkError(f"cannot write {path}: {error.err or error}") from error
     if not good:
         size = f"{picture.shape[1]}x{picture.shape[0]}"
-        raise SinkError(f"cannot write {path}: {size} pixels do not fit {path.suffix}; choose .png")
+        raise SinkError(
+            f"cannot write {path}: an image of {size} pixels is too large for {path.suffix}; choose .png"
+        )
     with atomic_path(path) as partial:
         partial.write_bytes(data.tobytes())
 
@@ -66,7 +68,7 @@ class ImageSink(Sink):
 
 
 class ImagePatternSink(ImageSink):
-    """One image file a frame, numbered by the frame's place in the source.
+    """One image file for each frame, numbered by the frame's position in the source.
 
     Args:
         pattern: the files, with one ``%06d``-like number in the name.
@@ -88,7 +90,7 @@ class ImagePatternSink(ImageSink):
         taken = re.compile(re.escape(before) + r"\d+" + re.escape(after))
         found = next((path for path in pattern.parent.iterdir() if taken.fullmatch(path.name)), None)
         if found and not overwrite:
-            raise OutputExistsError(f"output exists: {found}; choose another folder or pass --overwrite")
+            raise OutputExistsError(f"output exists: {found}; choose another folder or pass `overwrite`")
 
     def write(self, result: FrameResult, image: Image) -> None:
         save_image(self._path.with_name(self._path.name % result.frame.index), image)

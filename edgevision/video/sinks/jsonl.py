@@ -1,4 +1,4 @@
-"""Results as JSON lines: one frame a line. docs/jsonl.md publishes the schema."""
+"""Results as JSON lines, one for each frame; docs/jsonl.md has the schema."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LineRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"inward": "i
 
 
 class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """What an object did; see docs/jsonl.md."""
+    """An event at a zone or line; see docs/jsonl.md."""
 
     event: str
     place: str
@@ -70,7 +70,7 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def frame_record(result: FrameResult) -> FrameRecord:
-    """What is written of one frame. Each detection names its model where more than one ran."""
+    """The record of one frame. Each detection names its model where more than one ran."""
     frame = result.frame
     detections: list[DetectionRecord] = []
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
@@ -95,7 +95,7 @@ def frame_record(result: FrameResult) -> FrameRecord:
 
 
 def _zones(report: ZoneReport) -> dict[str, Any]:
-    """What a line says of zones, by field."""
+    """The fields of zones and lines."""
     return {
         "zones": {
             zone.name: ZoneRecord(
@@ -142,13 +142,13 @@ def _detections(
 
 
 class JsonlSink(Sink):
-    """Writes each frame's results as one line, at once and whole: a kill leaves no half of one.
+    """Writes each frame's results as one line, completely and at once: a kill leaves no partial line.
 
     Args:
         path: the file; overwritten.
 
     Raises:
-        SinkError: it cannot be created, or (from ``write``) the disk is full; lines written so far stay.
+        SinkError: it cannot be created, or (from ``write``) the disk is full; the lines before remain.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,9 +12,10 @@ from edgevision.video.sinks.images import SUFFIXES, save_image
 
 
 class MaskSink(Sink):
-    """Writes ``000000.png`` and so on by the frame's place in the source, or ``NAME.png`` for images.
+    """Writes ``000000.png`` and so on by the frame's position in the source, or ``NAME.png`` for images.
 
-    With several segmentation models, each has a folder of its name inside. Files appear whole or not at all.
+    With several segmentation models, each has a folder of its name inside. A file is written completely or
+    not at all.
 
     Args:
         folder: made where it does not exist.
@@ -82,4 +83,4 @@ def refuse_existing_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise SinkError(f"{folder} is a file; expected a folder for masks")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise OutputExistsError(f"folder {folder} is not empty; choose another or pass --overwrite")
+        raise OutputExistsError(f"folder {folder} is not empty; choose another or pass `overwrite`")

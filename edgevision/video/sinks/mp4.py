@@ -1,4 +1,4 @@
-"""H.264 in MP4: plays in a browser, keeps each frame's time and the sound, and survives a kill."""
+"""H.264 in MP4: plays in a browser, keeps each frame's time and the audio, and is playable after a kill."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Mp4Sink(Sink):
         threads: of the encoder.
 
     Raises:
-        SinkError: (from ``write`` and ``close``) the disk is full or the file cannot be written; what was
-            written until then plays.
+        SinkError: (from ``write`` and ``close``) the disk is full or the file cannot be written; it is
+            playable up to there.
     """
 
     def __init__(self, path: Path, info: SourceInfo, *, threads: int = 2) -> None:
@@ -81,7 +81,7 @@ class Mp4Sink(Sink):
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Finishes the file. A recording that failed before is left as it is: it plays up to there.
+        """Finishes the file. A recording that failed before is left as it is, and is playable up to there.
 
         Raises:
             SinkError: the end cannot be written.
@@ -142,7 +142,7 @@ class Mp4Sink(Sink):
         try:
             return AudioTrack.open(self._info.path, container, self._info.origin_ns)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            self.notes.append(f"audio: left out, for it cannot be carried over: {error}")
+            self.notes.append(f"audio: omitted, cannot be copied: {error}")
             return None
 
     def _encodable(self, picture: Image) -> VideoFrame:
@@ -150,8 +150,8 @@ class Mp4Sink(Sink):
         if (width, height) != self._size:
             if not any("letterboxed" in note for note in self.notes):
                 self.notes.append(
-                    f"{self.name}: pictures changed from {self._size[0]}x{self._size[1]} "
-                    f"to {width}x{height}; those of another size are letterboxed into the first"
+                    f"{self.name}: the image size changed from {self._size[0]}x{self._size[1]} "
+                    f"to {width}x{height}; images of another size are letterboxed to the first"
                 )
             picture = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(picture)
         return self._to_yuv(picture)
@@ -165,5 +165,5 @@ class Mp4Sink(Sink):
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             else "check the disk"
         )
-        kept = "what was written so far plays" if self._last_pts > 0 else "nothing was written"
+        kept = "the file is playable up to here" if self._last_pts > 0 else "nothing was written"
         return SinkError(f"cannot write {self.name}: {error.strerror}; {hint} ({kept})")

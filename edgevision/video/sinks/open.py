@@ -1,4 +1,4 @@
-"""The only place that knows what the address of an output looks like."""
+"""Opens outputs: the only module that parses their addresses."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def open_sink(
     encoder_threads: int = 2,
     paced: bool = False,
 ) -> Sink:
-    """Opens whatever the address names, and refuses early what cannot work.
+    """Opens the output that an address names, and refuses early what cannot work.
 
     A scheme that is not known here is looked up among those of installed packages: see
     :mod:`edgevision.plugins`.
 
     Args:
         uri: see :data:`ACCEPTED`.
-        info: the source whose frames will come.
+        info: the source of the frames.
         overwrite: True replaces what exists, but never the source itself.
         encoder_threads: for H.264.
-        paced: a window shows a recording at the recording's own speed.
+        paced: a window shows a recording at its own speed.
 
     Raises:
         OutputExistsError: the output exists and ``overwrite`` is False.
-        SinkError: it is of no known kind, its folder does not exist or cannot be written, it is the source,
+        SinkError: its kind is unknown, its folder does not exist or cannot be written, it is the source,
             it is one image for many frames, or there is no display for a window.
         PluginError: a package that brings this kind of output cannot be loaded.
     """
@@ -67,8 +67,8 @@ def open_sink(
         return JsonlSink(path)
     if not info.is_image:
         raise SinkError(
-            f"{uri} is one image, but {info.name} has many frames; "
-            f"write {path.parent / ('%06d' + suffix)} or an .mp4"
+            f"{uri} is a single image, but {info.name} has many frames; "
+            f"write to {path.parent / ('%06d' + suffix)} or an .mp4"
         )
     return image_files.ImageSink(path)
 
@@ -82,7 +82,7 @@ def _open_plugin(uri: str, scheme: str, info: SourceInfo) -> Sink:
 
 
 def _unknown_kind(uri: str, suffix: str) -> SinkError:
-    if suffix in VIDEO_SUFFIXES:  # no misspelling, so the nearest letters would not help
+    if suffix in VIDEO_SUFFIXES:  # not a misspelling, so a similar suffix would not help
         return SinkError(
             f"cannot write {suffix} video: {uri}; videos are written as .mp4: {Path(uri).stem}.mp4"
         )

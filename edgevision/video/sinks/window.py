@@ -15,7 +15,7 @@ from edgevision.video.base import Sink
 _ESCAPE = 27
 _LARGEST = (1600, 900)
 _LOOK_MS = 20
-_LONGEST_WAIT_S = 5.0  # a request to stop is not heard meanwhile
+_LONGEST_WAIT_S = 5.0  # a request to stop is not noticed meanwhile
 
 
 def why_no_display() -> str | None:
@@ -33,14 +33,14 @@ def why_no_display() -> str | None:
 
 
 class WindowSink(Sink):
-    """Shows each picture. ``q``, Esc or the close button set ``closed``, which ends the run in good order.
+    """Shows each image. ``q``, Esc or the close button set ``closed``, which ends the stream.
 
     All calls must come from one thread, on macOS the main one.
 
     Args:
         title: of the window.
-        paced: show each picture when its time has come, as a player does, instead of as soon as it is there.
-            What comes late is shown at once and nothing is hurried to catch up.
+        paced: show each image at its time, as a player does, instead of as soon as it comes. A late image
+            is shown at once, and no time is made up.
 
     Raises:
         SinkError: there is no display, or OpenCV has no windows.
@@ -49,7 +49,7 @@ class WindowSink(Sink):
     def __init__(self, title: str, *, paced: bool = False) -> None:
         reason = why_no_display()
         if reason:
-            raise SinkError(f"no window: {reason}; write a file instead with --output out.mp4")
+            raise SinkError(f"cannot open a window: {reason}; name a file as `output` instead")
         super().__init__("window")
         self._title = title
         self._paced = paced
@@ -72,12 +72,12 @@ class WindowSink(Sink):
         self.refresh()
 
     def refresh(self) -> None:
-        """Lets the window system act, and notices ``q``, Esc and the close button."""
+        """Lets the window system handle events, and notices ``q``, Esc and the close button."""
         if self._open:
             self._look(1)
 
     def _waited_for(self, frame: Frame) -> bool:
-        """Waits until the frame's time has come; False where the window was closed meanwhile."""
+        """Waits for the frame's time; False where the window was closed meanwhile."""
         moment_s = self._shown_s + min(frame.time_s - self._time_s, _LONGEST_WAIT_S)
         while not self.closed and (left_s := moment_s - time.monotonic()) > 0:
             self._look(max(1, min(_LOOK_MS, int(left_s * 1e3))))
@@ -92,10 +92,10 @@ class WindowSink(Sink):
         self.closed = self.closed or gone or key in (ord("q"), ord("Q"), _ESCAPE)
 
     def _failure(self, error: cv2.error) -> SinkError:
-        return SinkError(f"the window cannot show pictures: {error.err or error}")
+        return SinkError(f"the window cannot show images: {error.err or error}")
 
     def _create(self, picture: Image) -> None:
-        # OpenCV's Qt complains again and again that its wheel has no fonts; nothing here draws text with it.
+        # OpenCV's Qt warns repeatedly that its wheel has no fonts; no text is drawn with it here.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         height, width = picture.shape[:2]
@@ -110,4 +110,4 @@ class WindowSink(Sink):
                 cv2.destroyWindow(self._title)
                 cv2.waitKey(1)  # lets the window system act on it
             except cv2.error:
-                pass  # the close button was faster
+                pass  # it was closed by its button

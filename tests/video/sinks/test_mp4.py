@@ -313,7 +313,7 @@ def test_a_full_disk_is_one_line_and_what_was_written_plays(tmp_path):
         out = tmp_path / f"{limit}.mp4"
         done = run_full(out, limit)
         assert done.stdout == (
-            f"cannot write {out}: File too large; free some space (what was written so far plays)\n"
+            f"cannot write {out}: File too large; free some space (the file is playable up to here)\n"
         )
         assert done.stderr == ""
         assert len(probe(out)[0]) >= (60 if limit == size // 2 else 160)

@@ -44,7 +44,7 @@ def test_numbered_images(tmp_path):
 def test_numbered_images_are_not_mixed_with_old_ones(tmp_path):
     (tmp_path / "000007.jpg").write_text("old")
     (tmp_path / "other.txt").write_text("does not matter")
-    with pytest.raises(OutputExistsError, match=r"output exists: .*000007\.jpg; .* --overwrite"):
+    with pytest.raises(OutputExistsError, match=r"output exists: .*000007\.jpg; .* `overwrite`"):
         open_sink(str(tmp_path / "%06d.jpg"), info=VIDEO)
     write(open_sink(str(tmp_path / "%06d.jpg"), info=VIDEO, overwrite=True))
     assert (tmp_path / "000000.jpg").is_file()
@@ -57,7 +57,9 @@ def test_patterns_that_are_none(tmp_path, name):
 
 
 def test_one_image_for_a_video_is_refused(tmp_path):
-    with pytest.raises(SinkError, match=r"is one image, but clip\.mp4 has many frames; write .*%06d\.png"):
+    with pytest.raises(
+        SinkError, match=r"is a single image, but clip\.mp4 has many frames; write to .*%06d\.png"
+    ):
         open_sink(str(tmp_path / "out.png"), info=VIDEO)
 
 
