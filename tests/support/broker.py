@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -15,7 +16,7 @@ MOSQUITTO = shutil.which("mosquitto", path=_PATH)
 USER, PASSWORD = "camera", "s3cret/of:ours"
 
 
-def wait_until(is_true, what: str, seconds: float = 10.0) -> None:
+def wait_until(is_true: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -54,6 +55,7 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        assert MOSQUITTO is not None, "mosquitto is not installed"
         log = (self.folder / "mosquitto.log").open("ab")
         with log:
             self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stdout=log, stderr=log)
@@ -114,7 +116,7 @@ class Listener:
         self.messages: list[tuple[str, bytes, int, bool]] = []
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = lambda _client, _data, message: self.messages.append(
-            (message.topic, message.payload, message.qos, message.retain)
+            (message.topic, bytes(message.payload), message.qos, message.retain)
         )
         self._is_listening = False
         self._client.on_subscribe = self._on_subscribe

@@ -27,7 +27,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 
 class cudaError_t(enum.IntEnum):
@@ -43,6 +43,8 @@ class cudaError_t(enum.IntEnum):
     cudaErrorStreamCaptureInvalidated = 901
 
 
+_CudaError = cudaError_t
+
 FAULTS = (cudaError_t.cudaErrorIllegalAddress, cudaError_t.cudaErrorLaunchFailure)
 """Errors of the device: the process has to end before it can use the GPU again."""
 
@@ -56,6 +58,9 @@ class cudaMemcpyKind(enum.IntEnum):
 class cudaStreamCaptureMode(enum.IntEnum):
     cudaStreamCaptureModeThreadLocal = 1
 
+
+_CudaMemcpyKind = cudaMemcpyKind
+_CudaStreamCaptureMode = cudaStreamCaptureMode
 
 _TEXTS = {
     cudaError_t.cudaErrorInvalidValue: "invalid argument",
@@ -175,9 +180,9 @@ class FakeCuda:
             on the answer of every function.
     """
 
-    cudaError_t = cudaError_t
-    cudaMemcpyKind = cudaMemcpyKind
-    cudaStreamCaptureMode = cudaStreamCaptureMode
+    cudaError_t: TypeAlias = _CudaError
+    cudaMemcpyKind: TypeAlias = _CudaMemcpyKind
+    cudaStreamCaptureMode: TypeAlias = _CudaStreamCaptureMode
     cudaStreamNonBlocking = 1
     cudaEventBlockingSync = 1
     cudaHostAllocDefault = 0
@@ -318,7 +323,11 @@ class FakeCuda:
     def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: Any) -> Answer:
         if not self.on_device(devPtr, count):
             return (cudaError_t.cudaErrorInvalidValue,)
-        return self._enqueue(stream, lambda: ctypes.memset(devPtr, value, count) and None)
+
+        def fill() -> None:
+            ctypes.memset(devPtr, value, count)
+
+        return self._enqueue(stream, fill)
 
     # Streams and events
 
@@ -396,7 +405,12 @@ class FakeCuda:
     @_binding()
     def cudaGraphLaunch(self, graphExec: Any, stream: Any) -> Answer:
         ops = self.graphs[int(graphExec)]
-        return self._enqueue(stream, lambda: [op() for op in ops] and None)
+
+        def replay() -> None:
+            for op in ops:
+                op()
+
+        return self._enqueue(stream, replay)
 
     @_binding(releases=True)
     def cudaGraphDestroy(self, graph: Any) -> Answer:

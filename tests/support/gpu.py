@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -45,18 +47,18 @@ def plan_info(**changes: object) -> PlanInfo:
 class GpuMachine:
     """A machine with a GPU of compute capability 8.9 and TensorRT 10.3.0, and plans for it."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.cuda = FakeCuda()
         self.trt = FakeTensorRt(self.cuda)
         monkeypatch.setattr(trt_engine, "load_library", self._library)
         monkeypatch.setattr(trt_engine, "load_cuda", lambda: self.cuda)
 
-    def _library(self, flavour):
+    def _library(self, flavour: str) -> FakeTensorRt:
         self.loaded = flavour
         return self.trt
 
-    def plan(self, facts=None, built_here=True, **info):
+    def plan(self, facts: dict[str, Any] | None = None, built_here: bool = True, **info: Any) -> Path:
         """A plan of the fake model, with its JSON file."""
         facts = facts or {}
         if info.get("flavour") == "tensorrt-rtx":
@@ -64,7 +66,7 @@ class GpuMachine:
         manifest = fake_manifest(width=SIZE, height=SIZE, max_detections=5)
         data = fake_plan(msgspec.json.encode(manifest), **facts)
         path = self.folder / "street.engine"
-        fields = {
+        fields: dict[str, Any] = {
             "manifest": manifest,
             "onnx_name": "street.onnx",
             "flavour": "tensorrt",
@@ -74,14 +76,14 @@ class GpuMachine:
             "plan_sha256": hashlib.sha256(data).hexdigest(),
             "batch": BatchRange(*facts.get("batch", (1, 2, 4))),
         }
-        described: PlanInfo = plan_info(**{**fields, **info})
+        described = plan_info(**{**fields, **info})
         write_plan(path, data, described)
         if built_here:
             record_built_plan(path, described.plan_sha256)
         return path
 
 
-def gpu_runtime():
+def gpu_runtime() -> Any:
     """The real binding, or a skip that says what is missing."""
     pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
     cuda = load_cuda()

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
 from edgevision.errors import SinkError
 from edgevision.pipeline import LedgerEntry, RunStatistics, StreamState, StreamStatistics, Times
-from edgevision.types import Detections
+from edgevision.types import Detections, FrameResult, Image
 from edgevision.video.sinks.memory import ListSink
 
 
-def ledger_entry(**changes):
-    fields = {"captured": 15, "inferred": 10, "dropped": {"newer_frame": 5}, "failed": {}, "waiting": 0}
+def ledger_entry(**changes: Any) -> LedgerEntry:
+    fields: dict[str, Any] = {
+        "captured": 15,
+        "inferred": 10,
+        "dropped": {"newer_frame": 5},
+        "failed": {},
+        "waiting": 0,
+    }
     return LedgerEntry(**{**fields, **changes})
 
 
-def stream_statistics(name="webcam", **changes):
+def stream_statistics(name: str = "webcam", **changes: Any) -> StreamStatistics:
     """A snapshot of a live stream that does well."""
-    fields = {
+    fields: dict[str, Any] = {
         "name": name,
         "source": name,
         "is_live": True,
@@ -43,11 +50,11 @@ def stream_statistics(name="webcam", **changes):
     return StreamStatistics(**{**fields, **changes})
 
 
-def run_statistics(*streams):
+def run_statistics(*streams: StreamStatistics) -> RunStatistics:
     return RunStatistics(seconds=0.5, busy=0.9, streams=streams or (stream_statistics(),), engines=())
 
 
-def balanced(entry):
+def balanced(entry: LedgerEntry) -> bool:
     """Whether an entry accounts for every frame of a run that is over."""
     settled = entry.inferred + sum(entry.dropped.values()) + sum(entry.failed.values())
     return entry.captured == settled and entry.waiting == 0
@@ -56,18 +63,21 @@ def balanced(entry):
 class FaultySink(ListSink):
     """Keeps what it is given; can be slow, fail or be closed by its viewer at a chosen frame."""
 
-    def __init__(self, fail_at=None, close_at=None, fail_on_close=False, delay_s=0.0):
+    def __init__(
+        self,
+        fail_at: int | None = None,
+        close_at: int | None = None,
+        fail_on_close: bool = False,
+        delay_s: float = 0.0,
+    ) -> None:
         super().__init__()
         self.notes.append("a note of the sink")
-        self.closes, self.threads = 0, set()
-        self.fail_at, self.close_at, self.fail_on_close, self.delay_s = (
-            fail_at,
-            close_at,
-            fail_on_close,
-            delay_s,
-        )
+        self.closes = 0
+        self.threads: set[threading.Thread] = set()
+        self.fail_at, self.close_at = fail_at, close_at
+        self.fail_on_close, self.delay_s = fail_on_close, delay_s
 
-    def write(self, result, image):
+    def write(self, result: FrameResult, image: Image) -> None:
         if len(self.results) == self.fail_at:
             raise SinkError("disk full")
         time.sleep(self.delay_s)
@@ -75,25 +85,25 @@ class FaultySink(ListSink):
         self.threads.add(threading.current_thread())
         self.closed = self.closed or len(self.results) == self.close_at
 
-    def close(self):
+    def close(self) -> None:
         self.closes += 1
         if self.fail_on_close:
             raise SinkError("cannot finish")
 
 
-def frame_indices(sink):
+def frame_indices(sink: ListSink) -> list[int]:
     """Positions of the frames that a :class:`ListSink` was given."""
     return [result.frame.index for result in sink.results]
 
 
-def identified(stream, frame, size=32):
+def identified(stream: int, frame: int, size: int = 32) -> Image:
     """A picture that says whose it is and which, for :func:`number_in`."""
     image = np.zeros((size, size, 3), np.uint8)
     image[..., 0], image[..., 1], image[..., 2] = stream, frame % 256, frame // 256
     return image
 
 
-def number_in(image):
+def number_in(image: Image) -> Detections:
     """One box at ``(stream, frame)`` of an :func:`identified` picture that fills the input."""
     height, width = image.shape[:2]
     stream, low, high = (int(value) for value in image[height // 2, width // 2])

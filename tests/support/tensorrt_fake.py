@@ -22,9 +22,10 @@ import inspect
 import json
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.contract.model_file import METADATA_KEY, decode_manifest
 from edgevision.engines.fake import FakeEngine
@@ -49,6 +50,9 @@ class DataType(enum.Enum):
     UINT8 = np.uint8
 
 
+_DataType = DataType
+
+
 class TensorIOMode(enum.Enum):
     INPUT = 1
     OUTPUT = 2
@@ -59,6 +63,9 @@ class ILogger:
 
     def log(self, severity: Any, msg: str) -> None:
         raise NotImplementedError
+
+
+_ILogger = ILogger
 
 
 class DeviceType(enum.Enum):
@@ -135,9 +142,9 @@ class FakeTensorRt:
         compiled: how many kernels were compiled when contexts were made: TensorRT for RTX only.
     """
 
-    DataType = DataType
+    DataType: TypeAlias = _DataType
     TensorIOMode = TensorIOMode
-    ILogger = ILogger
+    ILogger: TypeAlias = _ILogger
     DeviceType = DeviceType
     BuilderFlag = BuilderFlag
     MemoryPoolType = MemoryPoolType
@@ -339,7 +346,7 @@ class OnnxParser:
     @_typed
     def parse(self, model: bytes, path: str | None = None) -> bool:
         import onnx  # what runs a plan needs no onnx, and the day on a device has none to spare
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
             graph = onnx.load_model_from_string(bytes(model))
@@ -627,10 +634,12 @@ class IExecutionContext:
         return True
 
 
-def _view(cuda: FakeCuda, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+def _view(cuda: FakeCuda, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     size = int(np.prod(shape)) * dtype.itemsize
     assert cuda.on_device(address, size), "the buffer was freed, or is smaller than the tensor"
-    return np.frombuffer((ctypes.c_ubyte * size).from_address(address), dtype).reshape(shape)
+    data = memoryview((ctypes.c_ubyte * size).from_address(address))
+    view: NDArray[Any] = np.frombuffer(data, dtype)
+    return view.reshape(shape)
 
 
 # What pybind11 takes for an annotation.

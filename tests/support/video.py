@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from edgevision.types import Frame, FrameResult, Image
@@ -74,7 +76,7 @@ def write_clip(
     return path
 
 
-def _tone(stream: av.audio.stream.AudioStream, seconds: float, start_s: float) -> Iterable[av.packet.Packet]:
+def _tone(stream: AudioStream, seconds: float, start_s: float) -> Iterable[Packet[AudioStream]]:
     rate = 48_000
     stream.codec_context.open()
     chunk = stream.codec_context.frame_size or 1024
@@ -117,7 +119,8 @@ def audio_seconds(path: Path) -> float:
     """Length of the decoded sound."""
     with av.open(path) as container:
         stream = container.streams.audio[0]
-        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate
+        samples = sum(frame.samples for frame in container.decode(stream))
+        return float(samples / stream.codec_context.sample_rate)
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
