@@ -236,7 +236,9 @@ def test_a_wrong_request_of_a_loop_is_one_line(model, source, settings, error, m
 
 
 def test_a_folder_of_videos_is_several_sources(model, material):
-    with pytest.raises(SourceError, match="is 2 videos, which are 2 sources; open one at a time"):
+    with pytest.raises(
+        SourceError, match="contains 2 videos, which are separate sources; open one at a time"
+    ):
         next(ev.stream(model, material / "clips"))
 
 

@@ -80,7 +80,7 @@ def test_a_bad_stream_is_told_of_and_does_not_disturb_the_others(run, material):
     assert len(records("out/a.edgevision.jsonl")) == 12
     assert len(records("out/b.edgevision.jsonl")) == 20
     assert lines[0].startswith(f"warning: this stream does not run: {material / 'text.mp4'} ")
-    assert lines[-1].startswith(f"error: {material / 'text.mp4'} holds text")
+    assert lines[-1].startswith(f"error: {material / 'text.mp4'} contains text")
     assert lines[-1].endswith("(exit status 1)")
 
 

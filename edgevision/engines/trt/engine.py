@@ -80,7 +80,7 @@ class TensorRtEngine(Closeable):
         check_device(path, self.info, self.device)
         self.name = _name(self.info, self.device)
 
-        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[_ContextLane] = queue.SimpleQueue()
         library = flavour_name(self.info.flavour)
         log = ErrorLog()
         with contextlib.ExitStack() as opened:
@@ -103,7 +103,7 @@ class TensorRtEngine(Closeable):
                 for _ in range(slots):
                     context = _make_context(self._engine, kernels, library, log)
                     slot = CudaSlot(cuda, self.inputs, self.outputs, use_graphs=use_graphs and may_capture)
-                    lane = _Lane(context, slot, self.inputs, self.outputs, library)
+                    lane = _ContextLane(context, slot, self.inputs, self.outputs, library)
                     opened.callback(lane.close)
                     self._free.put(lane)
                     opened.enter_context(listening(trt, lane.log))
@@ -184,9 +184,9 @@ class Pending:
         device_ms: how long it took on the device, copies included, in milliseconds; 0 before its result.
     """
 
-    def __init__(self, lane: _Lane, free: queue.SimpleQueue[_Lane]) -> None:
+    def __init__(self, lane: _ContextLane, free: queue.SimpleQueue[_ContextLane]) -> None:
         self.device_ms = 0.0
-        self._lane: _Lane | None = lane
+        self._lane: _ContextLane | None = lane
         self._free = free
 
     def result(self) -> dict[str, NDArray[Any]]:
@@ -206,7 +206,7 @@ class Pending:
             self._free.put(lane)
 
 
-class _Lane:
+class _ContextLane:
     """An execution context with the buffers and the stream it works on. One thread uses it at a time.
 
     Attributes:
