@@ -1,4 +1,4 @@
-"""The wheel, alone: built, installed into a bare environment, and used from an empty folder."""
+"""The wheel and the sdist: built, installed into empty environments, and used from an empty folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import edgevision
 from tests.support.paths import ROOT
 
 UV = Path(sys.executable).with_name("uv")
@@ -29,15 +31,29 @@ UNREACHABLE = (
 )
 
 INSTALLED = """
-import importlib.util, json
+import importlib.metadata, importlib.util, json
 from edgevision.config import config_folder
 import edgevision
+files = importlib.metadata.files("edgevision")
 def found(name): return importlib.util.find_spec(name) is not None
 print(json.dumps({
     "torch": found("torch"), "onnx": found("onnx"), "pytest": found("pytest"),
     "package": edgevision.__file__, "configs": str(config_folder()),
     "files": sorted(path.name for path in config_folder().rglob("*")),
+    "tops": sorted({path.parts[0] for path in files if path.parts[0] not in ("..", "__pycache__")}),
 }))
+"""
+
+# What a user's own program does with the parts that lie in folders of their own.
+TYPED = """
+from pathlib import Path
+
+from edgevision.calibration.ranges import percentile_bin
+from edgevision.export.to_half import HalfModel, export_half
+
+made: HalfModel = export_half(Path("a.onnx"), Path("b.onnx"))
+wrong: int = export_half(Path("a.onnx"), Path("b.onnx"))
+reveal_type(percentile_bin)
 """
 
 
@@ -55,38 +71,50 @@ def call(*command: str | Path, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    if UV.exists():
-        call(UV, "build", "--wheel", "--quiet", "--out-dir", folder, ROOT)
-    else:
-        call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    (built,) = folder.glob("*.whl")
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """Builds a ``wheel`` or an ``sdist`` of a source tree or an sdist."""
+    if not UV.exists():
+        pytest.skip("uv, which builds packages, is not installed beside this Python")
+    call(UV, "build", f"--{kind}", "--quiet", "--out-dir", folder, source)
+    (built,) = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz")]
     return built
 
 
 @pytest.fixture(scope="session")
-def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scripts folder of an environment that holds the wheel and its own dependencies, nothing else."""
-    folder = tmp_path_factory.mktemp("bare") / "venv"
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", ROOT, tmp_path_factory.mktemp("sdist"))
+
+
+def install(what: str, folder: Path) -> Path:
+    """Installs into a new environment that holds nothing else; returns its folder of programs."""
     python = folder / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
-    if UV.exists():
-        call(UV, "venv", "--quiet", "--python", sys.executable, folder)
-        call(UV, "pip", "install", "--quiet", "--python", python, "-c", constraints, wheel)
-    else:
-        call(sys.executable, "-m", "venv", folder)
-        call(python, "-m", "pip", "install", "--quiet", "-c", constraints, wheel)
+    call(UV, "venv", "--quiet", "--python", sys.executable, folder)
+    call(UV, "pip", "install", "--quiet", "--python", python, "-c", ROOT / "constraints.txt", what)
     return folder / "bin"
 
 
-def test_the_wheel_holds_the_three_packages_and_the_configs(wheel: Path) -> None:
+@pytest.fixture(scope="session")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that holds the wheel and its own dependencies, nothing else."""
+    return install(str(wheel), tmp_path_factory.mktemp("bare") / "venv")
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_wheel_holds_one_package_with_types_and_configs_and_no_checkpoint(wheel: Path) -> None:
+    names = contents(wheel).keys()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"edgevision"}
     assert "edgevision/py.typed" in names
+    assert {"edgevision/export/to_half.py", "edgevision/calibration/job.py"} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     expected = {
         f"edgevision/configs/{path.relative_to(ROOT / 'configs')}"
@@ -94,16 +122,57 @@ def test_the_wheel_holds_the_three_packages_and_the_configs(wheel: Path) -> None
         if path.is_file()
     }
     assert expected
-    assert expected <= set(names)
+    assert expected <= names
+    assert not [name for name in names if name.endswith(".pt")]
+    assert len(names) == len({name.lower() for name in names})
 
 
-def test_the_wheel_installs_without_torch_or_onnx(bare: Path, tmp_path: Path) -> None:
+def test_the_wheel_installs_one_name_without_torch_or_onnx(bare: Path, tmp_path: Path) -> None:
     found = json.loads(call(bare / "python", "-c", INSTALLED, cwd=tmp_path))
     assert (found["torch"], found["onnx"], found["pytest"]) == (False, False, False)
     inside = str(bare.parent.resolve())
     assert found["package"].startswith(inside)
     assert found["configs"].startswith(inside)
     assert {path.name for path in (ROOT / "configs").rglob("*.yaml")} <= set(found["files"])
+    assert found["tops"] == ["edgevision", f"edgevision-{edgevision.__version__}.dist-info"]
+
+
+@pytest.mark.slow
+def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    assert tops == {
+        *("edgevision", "configs", "pyproject.toml", "PKG-INFO", ".gitignore"),
+        *("README.md", "LICENSE", "CHANGELOG.md"),
+    }
+    assert contents(build("wheel", sdist, tmp_path)) == contents(wheel)
+
+
+@pytest.mark.slow
+def test_the_sdist_installs_with_the_demo_and_runs_it(sdist: Path, tmp_path: Path) -> None:
+    programs = install(f"edgevision[demo] @ {sdist.as_uri()}", tmp_path / "venv")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    call(
+        *(programs / "edgevision", "run", "--source", "demo", "--max-frames", "20", "--output", "out.jsonl"),
+        cwd=empty,
+    )
+    lines = (empty / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(20))
+    assert any(json.loads(line)["detections"] for line in lines)
+
+
+@pytest.mark.slow
+def test_a_users_program_is_checked_against_our_types(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TYPED)
+    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", bare / "python", "mine.py")
+    done = subprocess.run([str(word) for word in command], cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert errors[0].startswith(
+        'mine.py:8: error: Incompatible types in assignment (expression has type "HalfModel"'
+    )
+    assert 'Revealed type is "def' in done.stdout
 
 
 def write_video(path: Path, frames: int) -> None:
@@ -120,8 +189,6 @@ def write_video(path: Path, frames: int) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_alone_runs_a_video_from_an_empty_folder(bare: Path, tmp_path: Path) -> None:
-    if not list((ROOT / "edgevision" / "zoo").glob("*.onnx")):
-        pytest.skip("no model ships yet")
     clip = tmp_path / "clip.mp4"
     write_video(clip, frames=12)
     empty = tmp_path / "empty"
