@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from edgevision.config import build_config
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.model import DEFAULT_CONF_THRESHOLD, Model
@@ -20,7 +21,7 @@ from edgevision.pipeline import OnStatistics, StopRequest, StreamStatistics
 from edgevision.service.service import Service
 from edgevision.session.models import RunModels, refuse_same_name
 from edgevision.session.pull import pull_results
-from edgevision.session.request import PlanPolicy, RunRequest
+from edgevision.session.request import PlanPolicy, RunRequest, check_count
 from edgevision.session.run import Session, SessionObserver, StreamOutcome
 from edgevision.session.spec import StreamSpec, listed
 from edgevision.session.streams import OpenedStream, make_scene
@@ -72,6 +73,8 @@ def load(
         ...     for found in model(cv2.imread("street.jpg")):
         ...         print(found.name, found.score, found.box)
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"a model is loaded by its name or path; found {type(model).__name__}")
     opened = load_engine(find_model(model), engine, threads, trust=trust)
     try:
         return Model(opened, conf, _names(classes))
@@ -117,17 +120,17 @@ def stream(
         ...         for found in result.detections:
         ...             print(result.frame.time_s, found.name, found.track_id)
     """
-    for name, number in (("every", every), ("max_frames", max_frames)):
-        if number is not None and number < 1:
-            raise UsageError(f"`{name}` {number} is impossible; expected 1 or more")
-    address = str(source) if isinstance(source, (str, os.PathLike, int)) else source.info.name
+    check_count("every", every)
+    check_count("max_frames", max_frames)
+    opened = None if isinstance(source, (str, os.PathLike, int)) or source is None else source
+    address = _address(source) if opened is None else opened.info.name
     spec = StreamSpec(source=address, track=track, zones=_text(zones))
-    return _results(_listed_models(model), source, spec, conf, every, max_frames)
+    return _results(_listed_models(model), opened, spec, conf, every, max_frames)
 
 
 def _results(
     models: Sequence[AnyModel],
-    source: PathLike | int | Source,
+    source: Source | None,
     spec: StreamSpec,
     conf: float | None,
     every: int,
@@ -139,9 +142,7 @@ def _results(
         wanted = _threshold(given, conf)
         lowest = min(wanted, RECOVER_THRESHOLD) if spec.is_tracked else wanted
         running = RunModels([one.with_threshold(lowest) for one in given], [])
-        if isinstance(source, (str, os.PathLike, int)):
-            source = open_source(spec.source)
-        frames = opened.enter_context(source)
+        frames = opened.enter_context(open_source(spec.source) if source is None else source)
         scene = make_scene(spec, frames.info.frame_rate, running, wanted)
         yield from pull_results(frames, running.models, scene=scene, every=every, max_frames=max_frames)
 
@@ -224,13 +225,15 @@ def run(
     Raises:
         UsageError: the request cannot be carried out.
         EdgeVisionError: the only source failed, or no model could be opened.
-        Exception: what ``on_frame`` raised, where there is one source.
+        Exception: what ``on_frame`` raised, where there is one source; ``sys.exit()`` in it ends the run.
 
     Example:
         >>> statistics = run("retinanet-light", "street.mp4", output="boxes.mp4")  # doctest: +SKIP
         >>> print(statistics.written, statistics.detections)  # doctest: +SKIP
     """
     _refuse_unknown(settings)
+    if not callable(settings.get("on_frame") or print):
+        raise UsageError(f"`on_frame` is not a function; found {type(settings['on_frame']).__name__}")
     is_list = isinstance(source, Sequence) and not isinstance(source, str)
     sources: Sequence[AnySource] = source if is_list else [source]  # type: ignore[list-item, assignment]
     models = _listed_models(model)
@@ -289,7 +292,7 @@ def _specs(sources: Sequence[AnySource], settings: Mapping[str, Any]) -> list[St
     specs = []
     for one in sources:
         if not isinstance(one, StreamSpec):
-            specs.append(StreamSpec(source=str(one), **shared))
+            specs.append(build_config({"source": _address(one), **shared}, StreamSpec, "run"))
         elif shared:
             raise UsageError(f"`{next(iter(shared))}` belongs into each StreamSpec; found it beside them")
         else:
@@ -321,8 +324,23 @@ def _threshold(models: Sequence[Model], conf: float | None) -> float:
     return found.pop() if found else DEFAULT_CONF_THRESHOLD
 
 
-def _listed_models(model: AnyModel | Sequence[AnyModel]) -> list[AnyModel]:
-    return [model] if isinstance(model, (str, os.PathLike, Model)) else list(model)
+def _listed_models(model: object) -> list[AnyModel]:
+    several = model if isinstance(model, (list, tuple)) else [model]
+    for one in several:
+        if not isinstance(one, (str, os.PathLike, Model)):
+            raise UsageError(f"a model is a name, a path or what load() gave; found {type(one).__name__}")
+    if not several:
+        raise UsageError("no model; expected a name, a path or what load() gave")
+    return list(several)
+
+
+def _address(source: object) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, int) and not isinstance(source, bool):
+        return str(source)
+    found = type(source).__name__
+    raise UsageError(f"a source is an address, a path or the number of a camera; found {found}")
 
 
 def _names(classes: str | Sequence[str] | None) -> list[str] | None:

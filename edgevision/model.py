@@ -257,10 +257,11 @@ def _check_image(image: object) -> None:
     raise UsageError(f"an image is uint8 [H, W, 3] in BGR; found {found}")
 
 
-def check_conf_threshold(conf_threshold: float) -> None:
+def check_conf_threshold(conf_threshold: object) -> None:
     """Raises :class:`UsageError` unless ``conf_threshold`` lies in 0..1."""
-    if not 0 <= conf_threshold <= 1:  # also refuses NaN
-        raise UsageError(f"confidence threshold {conf_threshold} is not valid; expected 0 to 1")
+    is_valid = isinstance(conf_threshold, (int, float, np.number)) and 0 <= float(conf_threshold) <= 1
+    if not is_valid:  # NaN is not, either
+        raise UsageError(f"confidence threshold {conf_threshold!r} is not valid; expected 0 to 1")
 
 
 def _class_mask(known: Sequence[str], wanted: Sequence[str] | None) -> NDArray[np.bool_]:

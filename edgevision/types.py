@@ -39,6 +39,9 @@ class Frame:
     timestamp_ns: int
     source: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Frame {self.index} of {self.source!r} at {self.time_s:g} s: {self.width}x{self.height}>"
+
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
@@ -265,6 +268,11 @@ class Detections:
             models,
         )
 
+    def __repr__(self) -> str:
+        shown = [f"{name} {score:.2f}" for name, score in zip(self.row_names, self.scores, strict=True)]
+        more = [f"{len(shown) - 5} more"] if len(shown) > 6 else []
+        return f"<Detections: {', '.join((shown[:5] + more) if more else shown) or 'none'}>"
+
     @property
     def row_names(self) -> list[str]:
         """The class name of each row."""
@@ -338,6 +346,10 @@ class SegmentationMap:
             raise ValueError(
                 f"a class map is uint8 [H, W]; found {self.class_map.dtype} {list(self.class_map.shape)}"
             )
+
+    def __repr__(self) -> str:
+        height, width = self.class_map.shape
+        return f"<SegmentationMap: {width}x{height}, {len(self.names)} classes>"
 
     def shares(self) -> FloatArray:
         """Share of the image that each class in ``names`` covers: float32 ``[C]``, summing to at most 1."""

@@ -225,8 +225,8 @@ def test_leaving_the_loop_closes_the_source(model):
     [
         ("absent.mp4", {}, SourceError, "source not found: absent.mp4"),
         ("", {}, UsageError, "`source` is empty"),
-        ("demo", {"every": 0}, UsageError, "`every` 0 is impossible"),
-        ("demo", {"max_frames": -1}, UsageError, "`max_frames` -1 is impossible"),
+        ("demo", {"every": 0}, UsageError, "`every` 0 is not valid"),
+        ("demo", {"max_frames": -1}, UsageError, "`max_frames` -1 is not valid"),
         ("demo", {"conf": 2}, UsageError, "expected 0 to 1"),
     ],
 )
@@ -340,9 +340,49 @@ def test_a_run_is_stopped_from_elsewhere(model):
     assert statistics.stopped == "enough"
 
 
+def test_a_callback_that_exits_ends_the_run_and_the_program(model, material, place):
+    def leave(result):
+        if result.frame.index == 4:
+            sys.exit("seen enough")
+
+    with pytest.raises(SystemExit, match="seen enough"):
+        ev.run(model, material / "clip.mp4", save_json="out.jsonl", on_frame=leave)
+    assert len((place / "out.jsonl").read_text().splitlines()) >= 5
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "message"),
+    [
+        (None, "demo", "a model is a name, a path or what load() gave; found NoneType"),
+        ([], "demo", "no model; expected"),
+        ("retinanet-light", None, "a source is an address, a path or the number of a camera; found NoneType"),
+        ("retinanet-light", [ArraySource([])], "the number of a camera; found ArraySource"),
+        ("retinanet-light", [], "no source"),
+    ],
+)
+def test_a_run_of_something_else_is_one_line(model, source, message):
+    with pytest.raises(UsageError) as refused:
+        ev.run(model, source)
+    assert message in str(refused.value)
+
+
+def test_results_are_short_where_python_shows_them(model, material):
+    result = next(ev.stream(model, str(material / "clip.mp4")))
+    text = repr(result)
+    assert "Detections: red 0." in text
+    assert "Frame 0 of" in text
+    assert "160x120" in text
+    assert len(text) < 400
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"on_frame": 3}, "`on_frame` is not a function; found int"),
+        ({"save_json": 7}, "`save_json` is a whole number; expected text"),
+        ({"track": "yes"}, "`track` is text; expected true or false"),
+        ({"conf": "0.4"}, "confidence threshold '0.4' is impossible"),
+        ({"max_frames": "3"}, "`max_frames` '3' is not valid"),
         ({"ouput": "x.mp4"}, "unknown setting 'ouput'; did you mean 'output'"),
         ({"record_on": ["red"]}, "`record_on` needs `record`"),
         ({"max_latency": "150ms"}, "`max_latency` is for live sources"),

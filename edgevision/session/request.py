@@ -33,6 +33,12 @@ class PlanPolicy:
     rebuild: bool = False
 
 
+def check_count(setting: str, number: int | None) -> None:
+    """Raises :class:`UsageError` unless ``number`` is a whole number from 1, or None."""
+    if number is not None and (not isinstance(number, int) or number < 1):
+        raise UsageError(f"`{setting}` {number!r} is not valid; expected a whole number, 1 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """A run: streams through models; the help of ``edgevision run`` says what each field means.
@@ -72,9 +78,8 @@ class RunRequest:
         check_conf_threshold(self.conf_threshold)
         check_engine_name(self.engine)
         check_opacity(self.alpha)
-        for name, number in (("max_frames", self.max_frames), ("threads", self.threads)):
-            if number is not None and number < 1:
-                raise UsageError(f"`{name}` {number} is impossible; expected 1 or more")
+        check_count("max_frames", self.max_frames)
+        check_count("threads", self.threads)
         if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
             raise UsageError("`fallback_model` is what `max_latency` may fall back on; give both")
 

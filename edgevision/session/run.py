@@ -71,7 +71,8 @@ class Session:
         observer: is told how it goes.
         stop: set its reason, from anywhere, to end early.
         on_frame: called with the result of each frame after the outputs took it, on a thread of its stream,
-            never two at a time. Where it raises, its stream ends with that error.
+            never two at a time. Where it raises, its stream ends with that error; ``SystemExit`` and
+            ``KeyboardInterrupt`` end the session, and are raised by :meth:`run`.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Session:
         self._open_engine = open_engine
         self._observer = observer or SessionObserver()
         self._stop = stop or StopRequest()
-        self._on_frame = None if on_frame is None else OnFrame(on_frame)
+        self._on_frame = None if on_frame is None else OnFrame(on_frame, self._stop)
         self._has_described_models = False
 
     def run(self) -> list[StreamOutcome]:
@@ -174,6 +175,8 @@ class Session:
             if url is not None:
                 observer.note(f"metrics: {url}")
             run = pipeline.run(self._stop, on_statistics)
+        if self._on_frame is not None and self._on_frame.exit is not None:
+            raise self._on_frame.exit
         errors = pipeline.errors
         if not shared.several:
             for error in errors.values():

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgevision.pipeline import ThreadBudget
+from edgevision.pipeline import StopRequest, ThreadBudget
 from edgevision.session.models import RunModels
 from edgevision.session.request import RunRequest
 from edgevision.types import FrameResult, Image
@@ -18,15 +18,26 @@ class OnFrame:
 
     Args:
         function: somebody else's, who need not know that each stream has a thread.
+        stop: is set where the function asks the whole program to end (``sys.exit()``).
+
+    Attributes:
+        exit: what it raised to end the program, to be raised again where the run was called; else None.
     """
 
-    def __init__(self, function: Callable[[FrameResult], object]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[[FrameResult], object], stop: StopRequest) -> None:
+        self._function, self._stop = function, stop
         self._lock = threading.Lock()
+        self.exit: BaseException | None = None
 
     def __call__(self, result: FrameResult) -> None:
         with self._lock:
-            self._function(result)
+            if self.exit is not None:
+                return
+            try:
+                self._function(result)
+            except (SystemExit, KeyboardInterrupt) as error:  # which would only end this thread
+                self.exit = error
+                self._stop.reason = "exit"
 
 
 class CallbackSink(Sink):

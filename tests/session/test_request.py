@@ -15,8 +15,8 @@ DEMO = StreamSpec(source="demo")
         ({"conf_threshold": 1.5}, "1.5"),
         ({"engine": "tensort"}, "did you mean 'tensorrt'"),
         ({"alpha": -1}, "opacity"),
-        ({"threads": 0}, "`threads` 0 is impossible"),
-        ({"max_frames": 0}, "`max_frames` 0 is impossible"),
+        ({"threads": 0}, "`threads` 0 is not valid"),
+        ({"max_frames": 0}, "`max_frames` 0 is not valid"),
         ({"fallback_model": "x.onnx"}, "`fallback_model` is what `max_latency` may fall back on"),
     ],
 )

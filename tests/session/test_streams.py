@@ -158,7 +158,7 @@ def test_a_wrong_streams_file_is_one_line(run, content, message):
         (["a.mp4"], ["--max-latency", "0ms"], "--max-latency 0ms"),
         (["a.mp4"], ["--max-latency", "150ms"], "is for live sources, of which frames may be left out"),
         (["a.mp4"], ["--fallback-model", "x.onnx"], "--max-latency may fall back on; give both"),
-        (["a.mp4"], ["--threads", "0"], "--threads 0 is impossible"),
+        (["a.mp4"], ["--threads", "0"], "--threads 0 is not valid"),
     ],
 )
 def test_an_impossible_request_is_one_line(run, place, sources, arguments, message):
