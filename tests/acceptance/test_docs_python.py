@@ -1,4 +1,4 @@
-"""Every snippet of docs/python.md, and the README's, runs as it stands, in a folder with a clip and a photo."""
+"""Every snippet of docs/python.md, and the README's, runs as it stands, beside a clip and a photo."""
 
 from __future__ import annotations
 
