@@ -36,7 +36,7 @@ class PlanPolicy:
 def check_count(setting: str, number: int | None) -> None:
     """Raises :class:`UsageError` unless ``number`` is a whole number from 1, or None."""
     if number is not None and (not isinstance(number, int) or number < 1):
-        raise UsageError(f"`{setting}` {number!r} is not valid; expected a whole number, 1 or more")
+        raise UsageError(f"`{setting}` {number!r} is not valid; expected 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

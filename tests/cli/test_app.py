@@ -90,7 +90,7 @@ def test_a_setting_is_called_by_the_option_of_the_command_that_runs(call, failin
             ["--output", "a.mp4", "--stats", "a.mp4"],
             "--output and --stats both name a.mp4; choose different files",
         ),
-        (["--max-frames", "0"], "--max-frames 0 is not valid; expected a whole number, 1 or more"),
+        (["--max-frames", "0"], "--max-frames 0 is not valid; expected 1 or more"),
     ],
 )
 def test_a_wrong_setting_of_the_library_is_a_wrong_option_here(call, place, arguments, message):
