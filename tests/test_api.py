@@ -379,7 +379,7 @@ def test_results_are_short_where_python_shows_them(model, material):
         ({"on_frame": 3}, "`on_frame` is not a function; found int"),
         ({"save_json": 7}, "`save_json` is a whole number; expected text"),
         ({"track": "yes"}, "`track` is text; expected true or false"),
-        ({"conf": "0.4"}, "confidence threshold '0.4' is impossible"),
+        ({"conf": "0.4"}, "confidence threshold '0.4' is not valid"),
         ({"max_frames": "3"}, "`max_frames` '3' is not valid"),
         ({"ouput": "x.mp4"}, "unknown setting 'ouput'; did you mean 'output'"),
         ({"record_on": ["red"]}, "`record_on` needs `record`"),
