@@ -113,11 +113,18 @@ def test_more_max_frames_than_there_are():
 
 
 def test_a_stop_request_finishes_what_is_inferred():
-    stop, sink = StopRequest(), FaultySink(delay_s=0.005)
-    threading.Timer(0.15, lambda: setattr(stop, "reason", "SIGINT")).start()
+    stop = StopRequest()
+
+    class Stopping(FaultySink):
+        def write(self, result, image):
+            super().write(result, image)
+            if len(self.results) == 10:
+                stop.reason = "SIGINT"
+
+    sink = Stopping(delay_s=0.005)
     report = run(ArraySource(pictures(300)), [sink], stop=stop)
     assert report.stopped == "SIGINT"
-    assert 0 < len(sink.results) < 300
+    assert 10 <= len(sink.results) < 300
     assert report.frames.inferred == len(sink.results)
     assert frame_indices(sink) == list(range(len(sink.results)))
     assert sink.closes == 1
