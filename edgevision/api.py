@@ -107,7 +107,7 @@ def stream(
         zones: YAML file of zones and lines to watch (docs/tracking.md); implies ``track``.
         conf: detections below this score are left out; by default the model's own threshold.
         every: only each frame whose index is a multiple of this.
-        max_frames: end after so many results.
+        max_frames: end after this many results.
 
     Raises:
         UsageError: a number is out of range, or the models do not go together.

@@ -131,7 +131,7 @@ def _repeated_option(command: Any, ctx: Any, args: list[str]) -> str | None:
     except Exception as error:
         if not _is_typers(error):
             raise
-        return None  # told once they are parsed in earnest
+        return None  # reported when they are parsed for the command
     seen = set()
     for option in order:
         if option in seen and not (option.multiple or getattr(option, "is_flag", True)):
@@ -154,7 +154,7 @@ def _missing(error: ImportError) -> str:
 
 def _bug(error: Exception) -> str:
     return (
-        f"error: this should not have happened ({type(error).__name__}: {error}); "
+        f"error: internal error ({type(error).__name__}: {error}); "
         "run it again with --debug and report what it prints"
     )
 
@@ -195,7 +195,7 @@ def _options(
 
     \b
     Exit codes: 0 done, 1 failed, 2 the request was impossible, 3 done but the input was damaged,
-    129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM with the outputs finished, 70 a fault of the program.
+    129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM with the outputs finished, 70 internal error.
     """
 
 

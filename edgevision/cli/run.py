@@ -53,7 +53,7 @@ def run_command(
         None, "--classes", help="Only these classes, with commas between: person,car."
     ),
     track: bool = typer.Option(
-        False, "--track", help="Give objects numbers that stay with them (docs/tracking.md)."
+        False, "--track", help="Give each object a number that stays with it (docs/tracking.md)."
     ),
     zones: Path | None = typer.Option(
         None, "--zones", help="YAML file of zones and lines to watch; implies --track (docs/tracking.md)."
@@ -61,8 +61,8 @@ def run_command(
     max_latency: str | None = typer.Option(
         None,
         "--max-latency",
-        help="Hold the time from capture to output under this, as in 150ms (live sources): by leaving "
-        "frames out, then by the fallback model.",
+        help="Hold the time from capture to output under this, as in 150ms (live sources): frames are "
+        "skipped, then the fallback model is used.",
     ),
     output: str | None = typer.Option(
         None, "--output", help="Where the drawn pictures go: .mp4, .jpg, frames/%06d.jpg, or a folder."
@@ -78,27 +78,27 @@ def run_command(
     events: list[str] = typer.Option(
         [],
         "--events",
-        help="Tell what objects do: a .jsonl file, a folder, or mqtt[s]://user@host/prefix. May be given "
-        "several times; implies --track (docs/events.md).",
+        help="Where events of objects go: a .jsonl file, a folder, or mqtt[s]://user@host/prefix. May be "
+        "given several times; implies --track (docs/events.md).",
     ),
     event_pictures: Path | None = typer.Option(
-        None, "--event-pictures", help="Folder for a JPEG of each object of events."
+        None, "--event-pictures", help="Folder for a JPEG of each object in the events."
     ),
     record: Path | None = typer.Option(
-        None, "--record", help="Folder for recordings that run for days (docs/recording.md)."
+        None, "--record", help="Folder for continuous recording (docs/recording.md)."
     ),
     rotate: str | None = typer.Option(
-        None, "--rotate", help="Begin a new recording every 10m, 1h or 500MB. Default: 10m."
+        None, "--rotate", help="Start a new file every 10m, 1h or 500MB. Default: 10m."
     ),
     keep: str | None = typer.Option(
-        None, "--keep", help="Remove the oldest recordings beyond this, as in 20GB. Default: none."
+        None, "--keep", help="Remove the oldest recordings beyond this size, as in 20GB. Default: keep all."
     ),
     record_on: str | None = typer.Option(
-        None, "--record-on", help="Record clips around these classes only: person,car."
+        None, "--record-on", help="Record only clips around these classes: person,car."
     ),
-    pre: str | None = typer.Option(None, "--pre", help="Time before, in clips. Default: 5s."),
-    post: str | None = typer.Option(None, "--post", help="Time after, in clips. Default: 10s."),
-    alpha: float = typer.Option(0.45, "--alpha", help="Opacity of painted class maps, 0 to 1."),
+    pre: str | None = typer.Option(None, "--pre", help="Pre-roll of a clip. Default: 5s."),
+    post: str | None = typer.Option(None, "--post", help="Post-roll of a clip. Default: 10s."),
+    alpha: float = typer.Option(0.45, "--alpha", help="Opacity of class maps, 0 to 1."),
     display: bool = typer.Option(
         False, "--display", help="Show a window, recordings at their own speed; q or Esc ends the run."
     ),
@@ -111,7 +111,7 @@ def run_command(
         "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 for every other machine."
     ),
     log_format: LogFormat = typer.Option(
-        LogFormat.TEXT, "--log-format", help="How stderr is written: text, or json with one object a line."
+        LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
 ) -> None:

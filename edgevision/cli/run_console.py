@@ -1,4 +1,4 @@
-"""What people see while a run goes on, and after it. All of it goes to stderr."""
+"""Progress while a run lasts, and its summary. All of it goes to stderr."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Report = Callable[[RunStatistics], None]
 _PLAIN_EVERY_S = 10.0
 _SETTLED = 10  # frames
 _DROPS = {
-    DropReason.NEWER_FRAME.value: "passed over for a newer frame",
-    DropReason.LATENCY.value: "left out to hold the latency",
+    DropReason.NEWER_FRAME.value: "replaced by a newer frame",
+    DropReason.LATENCY.value: "skipped to hold the latency bound",
     DropReason.SHUTDOWN.value: "read ahead, not processed",
 }
 
@@ -105,7 +105,7 @@ def _is_under_way(stream: StreamStatistics) -> bool:
 def _figures(stream: StreamStatistics | None, watched: ProgressLine) -> str:
     if stream is None or (stream.written == 0 and stream.state is StreamState.RUNNING):
         return f"waiting for the first frame  {watched.hint}"
-    # The first frames come out together, once the first of them has waited for everything to warm up.
+    # The first frames come out together, after the first has waited for everything to warm up.
     is_settled = stream.written >= _SETTLED
     rate = stream.recent_frames_per_second if is_settled else stream.frames_per_second
     text = f"{rate:.1f} fps"
@@ -122,7 +122,7 @@ def _figures(stream: StreamStatistics | None, watched: ProgressLine) -> str:
 
 @contextmanager
 def show_log(console: Console) -> Iterator[None]:
-    """What the program logs on the way, such as a camera that is lost and comes back, goes to ``console``."""
+    """While it lasts, what the program logs, such as a camera that reconnects, goes to ``console``."""
     handler = _ConsoleHandler(console)
     logger = logging.getLogger("edgevision")
     level = logger.level
@@ -185,17 +185,17 @@ def _progress_line(opened: OpenedStream) -> ProgressLine:
 
 
 def with_name(name: str, error: Exception) -> str:
-    """An error with its stream's name, which many messages hold already."""
+    """An error with its stream's name, unless the message contains it already."""
     text = error_text(error)
     return text if name in text else f"{name}: {text}"
 
 
 def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Console) -> None:
-    """What was done, what was found, where the time went, and what went wrong."""
+    """Frames, detections, time by stage, latency, outputs and problems of one stream."""
     say(
         console,
         f"{stream.name}: {stream.written} {_plural('frame', stream.written)} in {stream.seconds:.1f} s "
-        f"({stream.frames_per_second:.1f} a second)",
+        f"({stream.frames_per_second:.1f} fps)",
         stream=stream.name,
         statistics=stream,
     )
@@ -207,19 +207,18 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
         say(console, f"  detections: {found or 'none'}")
     times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
     if times:
-        say(console, f"  ms a frame by stage (they overlap): {times}")
+        say(console, f"  ms per frame by stage (stages overlap): {times}")
     if stream.is_live and stream.written:
         latency = stream.latency
         say(
             console,
-            f"  latency in ms: half within {latency.p50_ms:.0f}, 95 % within {latency.p95_ms:.0f}, "
-            f"99 % within {latency.p99_ms:.0f}",
+            f"  latency in ms: p50 {latency.p50_ms:.0f}, p95 {latency.p95_ms:.0f}, p99 {latency.p99_ms:.0f}",
         )
     for reason, count in stream.frames.dropped.items():
         say(console, f"  {_DROPS.get(reason, reason)}: {count} of the {stream.frames.captured} frames read")
     _show_control(stream, console)
     if stream.reconnects or stream.failed_attempts:
-        say(console, f"  lost and back: {stream.reconnects}, failed attempts: {stream.failed_attempts}")
+        say(console, f"  reconnects: {stream.reconnects} ({stream.failed_attempts} attempts failed)")
     if outputs and stream.written:
         say(console, f"  written: {', '.join(outputs)}")
     if stream.stopped in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -239,10 +238,10 @@ def _show_control(stream: StreamStatistics, console: Console) -> None:
         return
     bound, frames = f"{control.bound_ms:g} ms", f"{control.exceeded} of {stream.written} frames"
     missed = 2 * control.exceeded > stream.written
-    text = f"  could not hold {bound}: {frames} took longer" if missed else f"  held {bound} but for {frames}"
+    text = f"could not hold {bound}: {frames} took longer" if missed else f"held {bound} except for {frames}"
     if control.switches:
-        text += f"; the fallback model answered {control.fallback_frames}"
-    say(console, text)
+        text += f"; the fallback model processed {control.fallback_frames}"
+    say(console, f"  {text}")
 
 
 def _fields(stream: StreamStatistics) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a run that nobody watches needs: metrics, health, and a watchdog."""
+"""What a run without an operator needs: metrics, health, and a watchdog."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Service:
     Attributes:
         metrics_port: serve ``/metrics`` and ``/healthz`` here; None serves nothing, 0 takes any free port.
         metrics_host: address to listen at.
-        notify: tell the service manager (systemd) that started this process how the run does.
+        notify: send the run's state to the service manager (systemd) that started this process.
 
     Raises:
         UsageError: the port is taken or impossible, or prometheus_client is missing.
@@ -42,7 +42,7 @@ class Service:
 
     @contextlib.contextmanager
     def watching(self, read: Callable[[], RunStatistics]) -> Iterator[str | None]:
-        """While it lasts, metrics are served and the service manager is told how the run does.
+        """While it lasts, metrics are served and the service manager is notified of the run's state.
 
         Args:
             read: the run now, such as ``pipeline.statistics``.

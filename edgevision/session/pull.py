@@ -91,7 +91,7 @@ def pull_results(
         models: every one runs on every frame, on the caller's thread.
         scene: the tracker and the zones.
         every: only each frame whose index is a multiple of this.
-        max_frames: end after so many; None reads to the end.
+        max_frames: end after this many; None reads to the end.
 
     Raises:
         SourceError: the source cannot go on.
@@ -105,10 +105,10 @@ def pull_results(
             taken += 1
             if taken == max_frames:
                 return
-    _tell_of_damage(source)
+    _log_damage(source)
 
 
-def _tell_of_damage(source: Source) -> None:
+def _log_damage(source: Source) -> None:
     report = source.report
     if report.problem is not None:
         _LOG.warning("%s", report.problem)

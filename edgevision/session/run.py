@@ -68,7 +68,7 @@ class Session:
     Args:
         request: what to do.
         open_engine: opens a model file; by default a plan that does not fit is refused.
-        observer: is told how it goes.
+        observer: follows it.
         stop: set its reason, from anywhere, to end early.
         on_frame: called with the result of each frame after the outputs took it, on a thread of its stream,
             never two at a time. Where it raises, its stream ends with that error; ``SystemExit`` and

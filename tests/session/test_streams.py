@@ -194,7 +194,7 @@ def test_a_latency_that_is_held_is_in_the_statistics(material, capsys, fallback,
     assert stream["latency_control"]["bound_ms"] == 60_000
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith(f"{name} (fallback): ONNX Runtime") for line in lines)
-    assert any(line.startswith("  held 60000 ms but for 0 of ") for line in lines)
+    assert any(line.startswith("  held 60000 ms except for 0 of ") for line in lines)
 
 
 @pytest.mark.usefixtures("camera")
