@@ -1,4 +1,7 @@
-"""The public names, used as somebody else's program would."""
+"""The public names, used as somebody else's program would.
+
+Also tests ``edgevision.session.shared``.
+"""
 
 from __future__ import annotations
 

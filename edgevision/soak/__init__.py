@@ -56,7 +56,7 @@ def check_length(minutes: float, warm_up_s: float) -> None:
     if minutes * 60 < warm_up_s + needed_s:
         raise UsageError(
             f"{minutes:g} minutes are too short: a fit needs {needed_s / 60:.1f} after the warm-up of "
-            f"{warm_up_s / 60:g}; choose more --minutes or a shorter --warm-up"
+            f"{warm_up_s / 60:g}; choose more `minutes` or a shorter `warm_up`"
         )
 
 

@@ -1,4 +1,7 @@
-"""How the program starts: quickly, and in one line where it is interrupted while it does."""
+"""How the program starts: quickly, and in one line where it is interrupted while it does.
+
+Also tests ``edgevision.__main__``.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,8 @@
-"""``edgevision calibrate`` on small real models and pictures: what it writes, and what it chooses."""
+"""``edgevision calibrate`` on small real models and pictures: what it writes, and what it chooses.
+
+Also tests ``edgevision.calibration.job``, ``edgevision.calibration.markdown``,
+``edgevision.calibration.report``, ``edgevision.calibration.quantiser``.
+"""
 
 from __future__ import annotations
 

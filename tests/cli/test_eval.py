@@ -1,4 +1,8 @@
-"""'edgevision eval' on small sets with known answers, and once on the real teacher."""
+"""'edgevision eval' on small sets with known answers, and once on the real teacher.
+
+Also tests ``edgevision.cli.eval_common``, ``edgevision.cli.eval_detection``,
+``edgevision.cli.eval_segmentation``, ``edgevision.evaluation.predict``.
+"""
 
 from __future__ import annotations
 

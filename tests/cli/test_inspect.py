@@ -1,4 +1,8 @@
-"""``edgevision inspect``: small graphs counted by hand, plans, files that are not ours, and what is wrong."""
+"""``edgevision inspect``: small graphs counted by hand, plans, files that are not ours, and what is wrong.
+
+Also tests ``edgevision.cli.inspect_table``, ``edgevision.export.inspect_file``,
+``edgevision.graph.summary``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""'edgevision label' with a teacher that finds what is bright: its score is the brightness, 1 for 255."""
+"""'edgevision label' with a teacher that finds what is bright: its score is the brightness, 1 for 255.
+
+Also tests ``edgevision.labelling.footage``, ``edgevision.labelling.job``.
+"""
 
 from __future__ import annotations
 

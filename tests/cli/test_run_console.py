@@ -1,3 +1,8 @@
+"""What 'edgevision run' shows on a terminal and in a log.
+
+Also tests ``edgevision.cli.console``.
+"""
+
 import io
 from pathlib import Path
 

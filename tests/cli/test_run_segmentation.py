@@ -1,4 +1,7 @@
-"""``edgevision run`` with segmenters: masks as files, opacity, and several models on one frame."""
+"""``edgevision run`` with segmenters: masks as files, opacity, and several models on one frame.
+
+Also tests ``edgevision.video.sinks.masks``.
+"""
 
 from __future__ import annotations
 

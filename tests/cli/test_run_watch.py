@@ -1,4 +1,7 @@
-"""``edgevision run`` with ids, zones, events and recordings: from options to files and topics."""
+"""``edgevision run`` with ids, zones, events and recordings: from options to files and topics.
+
+Also tests ``edgevision.session.watchers``.
+"""
 
 from __future__ import annotations
 

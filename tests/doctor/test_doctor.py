@@ -1,4 +1,7 @@
-"""Broken machines, made for the test: files under another root, packages, and modules that do not load."""
+"""Broken machines, made for the test: files under another root, packages, and modules that do not load.
+
+Also tests ``edgevision.cli.doctor``, ``edgevision.doctor.finding``, ``edgevision.doctor.machine``.
+"""
 
 import json
 import os

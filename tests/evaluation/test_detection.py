@@ -1,3 +1,8 @@
+"""Average precision against hand-worked cases and pycocotools.
+
+Also tests ``edgevision.evaluation.average_precision``.
+"""
+
 from __future__ import annotations
 
 import contextlib

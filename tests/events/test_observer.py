@@ -1,4 +1,7 @@
-"""What is told of objects whose paths are known."""
+"""What is told of objects whose paths are known.
+
+Also tests ``edgevision.events.outlets``, ``edgevision.events.records``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The exported segmenter against the torch model, on real photographs."""
+"""The exported segmenter against the torch model, on real photographs.
+
+Also tests ``edgevision.graph.class_map``, ``edgevision.training.networks``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FP16 files against their FP32 sources: shipped models on photographs, and the architectures for GPUs."""
+"""FP16 files against their FP32 sources: shipped models on photographs, and the architectures for GPUs.
+
+Also tests ``edgevision.cli.export``, ``edgevision.graph.compose``.
+"""
 
 from __future__ import annotations
 

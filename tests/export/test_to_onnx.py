@@ -1,4 +1,8 @@
-"""The exported file against the torch model with torchvision's NMS, on real photographs."""
+"""The exported file against the torch model with torchvision's NMS, on real photographs.
+
+Also tests ``edgevision.export.trace``, ``edgevision.models.torch_engine``,
+``edgevision.graph.preprocessing``.
+"""
 
 from __future__ import annotations
 

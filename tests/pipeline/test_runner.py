@@ -1,3 +1,9 @@
+"""The pipeline: every stage in order, with sources, sinks and engines that are slow or fail.
+
+Also tests ``edgevision.pipeline.lane``, ``edgevision.pipeline.reading``,
+``edgevision.pipeline.rendering``, ``edgevision.pipeline.stream``.
+"""
+
 import gc
 import os
 import signal

@@ -1,4 +1,7 @@
-"""Recordings played back: what is in them, where they begin, and what a full disk or a kill leaves."""
+"""Recordings played back: what is in them, where they begin, and what a full disk or a kill leaves.
+
+Also tests ``edgevision.recording.segment``, ``edgevision.recording.trigger``.
+"""
 
 from __future__ import annotations
 

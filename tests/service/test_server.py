@@ -1,3 +1,8 @@
+"""The metrics server: what is served, at which address, and what is refused.
+
+Also tests ``edgevision.service.metrics``.
+"""
+
 import json
 import socket
 import threading

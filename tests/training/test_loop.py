@@ -1,4 +1,7 @@
-"""The loop: schedule, averaging, frozen parts, checkpoints, and a kill at any moment."""
+"""The loop: schedule, averaging, frozen parts, checkpoints, and a kill at any moment.
+
+Also tests ``edgevision.cli.train``, ``edgevision.training.tasks``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The learning-rate range test: on a curve worked by hand, on a real model, and from the command line."""
+"""The learning-rate range test: on a curve worked by hand, on a real model, and from the command line.
+
+Also tests ``edgevision.cli.lr_find``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sample: seeded, distinct, shared, bounded; and what is said when there is little to draw from."""
+"""The sample: seeded, distinct, shared, bounded; and what is said when there is little to draw from.
+
+Also tests ``edgevision.calibration.sampling.frames``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rotation, mosaic, switches, the cache, and pictures that cannot be read."""
+"""Rotation, mosaic, switches, the cache, and pictures that cannot be read.
+
+Also tests ``edgevision.data.memory``, ``edgevision.data.stream``.
+"""
 
 from __future__ import annotations
 

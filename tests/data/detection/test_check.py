@@ -1,4 +1,7 @@
-"""Every fault of a data set is found, counted and named; a training stops at it."""
+"""Every fault of a data set is found, counted and named; a training stops at it.
+
+Also tests ``edgevision.cli.data``, ``edgevision.data.formats.coco``, ``edgevision.training.check``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PASCAL VOC folders, YOLO text, class masks, and pictures of every depth."""
+"""PASCAL VOC folders, YOLO text, class masks, and pictures of every depth.
+
+Also tests ``edgevision.data.detection.sources``, ``edgevision.data.pictures``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Plans on a stand-in for TensorRT and CUDA; what needs the real ones is marked ``gpu``."""
+"""Plans on a stand-in for TensorRT and CUDA; what needs the real ones is marked ``gpu``.
+
+Also tests ``edgevision.engines.trt.plan_checks``.
+"""
 
 import importlib
 import threading

@@ -1,4 +1,9 @@
-"""Foreign detectors in the contract: small networks whose answers are worked out by hand."""
+"""Foreign detectors in the contract: small networks whose answers are worked out by hand.
+
+Also tests ``edgevision.cli.import_model``, ``edgevision.export.importers.common``,
+``edgevision.export.importers.core``, ``edgevision.export.importers.picodet``,
+``edgevision.export.importers.yolo``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks of each task through torch, ONNX Runtime and OpenVINO: one answer, on real photographs."""
+"""Networks of each task through torch, ONNX Runtime and OpenVINO: one answer, on real photographs.
+
+Also tests ``edgevision.cli.parity``.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,8 @@
+"""MP4 files as a player reads them back: frames, times, sound, and what a kill leaves.
+
+Also tests ``edgevision.video.sinks.audio``.
+"""
+
 import os
 import signal
 import struct

@@ -1,3 +1,8 @@
+"""Which sink an address opens, and what is refused before anything is written.
+
+Also tests ``edgevision.video.sinks.images``.
+"""
+
 from pathlib import Path
 
 import cv2

@@ -1,3 +1,8 @@
+"""Video files: frames, times, orientation, damage, and addresses of files.
+
+Also tests ``edgevision.video.sources.open``.
+"""
+
 import os
 import struct
 from fractions import Fraction

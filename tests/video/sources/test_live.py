@@ -1,3 +1,8 @@
+"""Live sources on stand-ins: losses, reconnection, times, changes of size.
+
+Also tests ``edgevision.video.base``.
+"""
+
 import logging
 import threading
 import time

@@ -1,0 +1,39 @@
+"""``edgevision models``: the table, and its JSON."""
+
+import json
+
+import pytest
+
+from edgevision import zoo
+from edgevision.cli import main
+from edgevision.zoo import list_models
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["models", *arguments])
+    return ended.value.code or 0
+
+
+def test_the_table_lists_every_model(capsys):
+    assert run() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["name", "task", "classes", "input"]
+    for model in list_models():
+        assert any(line.startswith(model.name) for line in lines)
+
+
+def test_json_has_what_the_files_say(capsys):
+    assert run("--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == [model.name for model in list_models()]
+    first, model = rows[0], list_models()[0]
+    assert first["classes"] == list(model.manifest.classes)
+    assert first["input"] == [model.manifest.input_width, model.manifest.input_height]
+    assert first["size"] == model.path.stat().st_size
+
+
+def test_an_installation_without_models_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
+    assert run() == 0
+    assert capsys.readouterr().out.startswith("no models ship with this installation")

@@ -1,0 +1,50 @@
+"""What is said of a file that is not the video it should be."""
+
+import av
+import pytest
+
+from edgevision.video.codec.damage import describe_unreadable, truncation
+from tests.support.video import write_clip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello, world\n", "contains text"),
+        ("grüße".encode(), "contains text"),
+        (b"\x89PNG\x00\xff" * 50, "is not a video that FFmpeg can read"),
+        (b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00", "has no complete index"),
+    ],
+)
+def test_unreadable_files(tmp_path, content, said):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    assert describe_unreadable(path).startswith(said)
+
+
+def test_an_index_that_cannot_be_read(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + b"\x00\x00\x00\x08moov")
+    assert describe_unreadable(path) == "is damaged: its index cannot be read; copy it again"
+
+
+def test_a_truncated_mp4_is_measured_by_its_index(tmp_path):
+    whole = write_clip(tmp_path / "clip.mp4", range(0, 400, 40), container_options={"movflags": "faststart"})
+    size = whole.stat().st_size
+    with av.open(whole) as container:
+        stream = container.streams.video[0]
+        assert truncation(container, stream, size, 0.4) is None
+        entries = stream.index_entries
+        cut = entries[4].pos + entries[4].size
+        assert truncation(container, stream, cut, 0.2) == "the file is truncated: it contains 5 of 10 frames"
+
+
+def test_a_truncated_matroska_file_is_measured_by_its_duration(tmp_path):
+    whole = write_clip(tmp_path / "clip.mkv", range(0, 4000, 40))
+    with av.open(whole) as container:
+        stream = container.streams.video[0]
+        assert truncation(container, stream, whole.stat().st_size, 3.9) is None
+        assert truncation(container, stream, 1000, 1.0) == (
+            "the file is truncated: it ends after 1.0 s of 4.0 s"
+        )

@@ -1,0 +1,47 @@
+"""Which files of a folder or a pattern are a source, and in which order."""
+
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.video.sources.media import find_media, is_pattern
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_images_are_in_natural_order(tmp_path):
+    touch(tmp_path, "10.jpg", "2.JPG", "1.png", ".hidden.jpg", "notes.txt", "below/3.jpg")
+    media = find_media(str(tmp_path))
+    assert media.kind == "images"
+    assert [path.name for path in media.paths] == ["1.png", "2.JPG", "10.jpg"]
+
+
+def test_patterns_choose_and_go_down(tmp_path):
+    touch(tmp_path, "a.mp4", "b.jpg", "below/c.mkv")
+    assert find_media(str(tmp_path / "*.mp4")).paths == (tmp_path / "a.mp4",)
+    videos = find_media(str(tmp_path / "**" / "*.m*"))
+    assert videos.kind == "videos"
+    assert {path.name for path in videos.paths} == {"a.mp4", "c.mkv"}
+
+
+def test_both_kinds_are_refused_with_a_pattern_that_chooses(tmp_path):
+    touch(tmp_path, "a.mp4", "b.jpg")
+    with pytest.raises(SourceError, match=r"found 1 images and 1 videos, expected one kind; .*\*\.mp4"):
+        find_media(str(tmp_path))
+
+
+def test_nothing_to_show(tmp_path):
+    with pytest.raises(SourceError, match="found nothing, expected images or videos"):
+        find_media(str(tmp_path))
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(SourceError, match="found 1 other files"):
+        find_media(str(tmp_path))
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path):
+    touch(tmp_path, "a[1].mp4")
+    assert not is_pattern(str(tmp_path / "a[1].mp4"))
+    assert is_pattern(str(tmp_path / "a[2].mp4"))
