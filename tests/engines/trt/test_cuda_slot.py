@@ -1,5 +1,7 @@
 """The same tests run on a stand-in, and on a GPU where there is one."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from edgevision.contract.manifest import TensorSpec
 from edgevision.engines.trt.cuda_runtime import load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.errors import EngineError
+from edgevision.extras import local_command
 from tests.support.cuda_fake import FakeCuda, cudaError_t
 from tests.support.gpu import gpu_runtime
 
@@ -237,7 +240,7 @@ def test_bindings_that_are_missing_say_how_to_install_them(monkeypatch):
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
     monkeypatch.setattr(cuda_runtime.importlib, "import_module", fail)
-    with pytest.raises(EngineError, match=r"pip install cuda-python"):
+    with pytest.raises(EngineError, match=re.escape(local_command("pip install cuda-python"))):
         load_cuda()
 
 
@@ -283,7 +286,7 @@ def test_a_driver_of_cuda_12_is_told_of_both_packages(monkeypatch):
         fake.failing["cudaGetDeviceCount"] = cudaError_t.cudaErrorInsufficientDriver
         with pytest.raises(EngineError, match=r"'cuda-python==12\.\*'") as caught:
             open_device(fake)
-        assert ("pip install tensorrt-cu12" in str(caught.value)) == wanted
+        assert (local_command("pip install tensorrt-cu12") in str(caught.value)) == wanted
 
 
 @pytest.mark.parametrize(
