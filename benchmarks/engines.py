@@ -36,7 +36,6 @@ from common import SHARED, Figures, commit, machine, new_parser, report
 from engines_files import RESNET18, letterboxed, write_precisions, write_resnet18
 from numpy.typing import NDArray
 
-from edgevision.calibration.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
 from edgevision.contract.manifest import INPUT_NAME, Manifest, Precision
 from edgevision.contract.model_file import read_manifest
 from edgevision.data.detection.dataset import load_coco
@@ -45,6 +44,7 @@ from edgevision.engines import Engine, load_engine
 from edgevision.engines.base import usable_cores
 from edgevision.engines.choose import FileFacts, choose_engines, has_int8_sums, machine_facts
 from edgevision.errors import EdgeVisionError
+from edgevision.evaluation.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
 from edgevision.export.parity.parity import engines_here
 from edgevision.pipeline import ThreadBudget
 from edgevision.zoo import find_model
@@ -129,7 +129,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
                     "auto": chosen,
                     **summary(turns[kind], turns[REFERENCE]),
                     "recordings_fps": round(rates[kind], 1),
-                    "accuracy": None if yardstick is None else round(yardstick.measure(engine).value, 4),
+                    "accuracy": None if yardstick is None else round(yardstick.measure(engine).required(), 4),
                 }
             )
     return {

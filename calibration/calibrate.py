@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 import numpy as np
 
@@ -13,16 +11,17 @@ from edgevision.calibration.gate import Search, Trial, most_trials, order_method
 from edgevision.calibration.likeness import domain_warnings, picture_warnings, shift_warnings
 from edgevision.calibration.outcome import Gate, Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
-from edgevision.calibration.quantiser import Quantiser, Stage
+from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import Method, measure_ranges
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import int8_share
 from edgevision.calibration.simulate import SimulatedEngine
-from edgevision.calibration.yardstick import Measured, Yardstick
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import CalibrationFacts
 from edgevision.errors import CalibrationError
+from edgevision.evaluation.yardstick import Measurement, Yardstick
 from edgevision.graph.compose import check
+from edgevision.progress import Note, Progress, no_note
 
 _DOMAIN_PICTURES = 48
 _REACH_EVERY = 3  # of them go through the network, which takes longer than looking at them
@@ -34,8 +33,8 @@ def calibrate(
     settings: Settings,
     yardstick: Yardstick | None,
     cache: Cache,
-    stage: Stage,
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Progress,
+    note: Note = no_note,
 ) -> Quantised:
     """Quantises a model; with a yardstick, holds the drop of its figure to the budget.
 
@@ -45,8 +44,8 @@ def calibrate(
         settings: see :class:`Settings`.
         yardstick: labelled data; None leaves the gate out.
         cache: where ranges and sensitivities are kept.
-        stage: shows progress.
-        tell: given a line for each model that was evaluated.
+        progress: shows how far each step is.
+        note: called with a line for each model that was evaluated.
 
     Raises:
         CalibrationError: one frame only, a broken model, or a budget that cannot be met.
@@ -54,45 +53,48 @@ def calibrate(
     if len(frames.frames) < 2:
         raise CalibrationError(
             "found one distinct frame, which cannot tell how far activations reach; name more sources with "
-            "--from (300 frames or more are wanted)"
+            "`sources` (300 frames or more are wanted)"
         )
-    quantiser = Quantiser(model, frames, settings, cache, stage)
+    quantiser = Quantiser(model, frames, settings, cache, progress)
     if yardstick is None:
         return _result(quantiser, frames, settings, order_methods(quantiser.noises())[0], 0, None, [])
-    warnings = _compare_domain(quantiser, frames, yardstick, stage)
-    with stage("evaluating the float model", yardstick.pictures) as progress:
-        before = yardstick.measure(SimulatedEngine(model.graph, model.manifest), progress)
-    tell(f"float: {yardstick.figure} {before.value:.4f}")
+    warnings = _compare_domain(quantiser, frames, yardstick, progress)
+    with progress("evaluating the float model", yardstick.pictures) as on_done:
+        measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
+    before = measured.required()
+    note(f"float: {yardstick.figure} {before:.4f}")
     evaluated, most = 0, most_trials(settings.methods)
 
-    def attempt(method: Method, count: int) -> tuple[Trial, Measured]:
+    def attempt(method: Method, count: int) -> tuple[Trial, Measurement]:
         nonlocal evaluated
         layers = quantiser.without(method, count)
         graph = quantiser.graph(method, layers)
         evaluated += 1
-        with stage(f"evaluating int8, {evaluated} of at most {most}", yardstick.pictures) as progress:
-            after = yardstick.measure(SimulatedEngine(graph, model.manifest), progress)
+        with progress(f"evaluating int8, {evaluated} of at most {most}", yardstick.pictures) as on_done:
+            after = yardstick.measure(SimulatedEngine(graph, model.manifest), on_done)
         trial = Trial(
             method=method,
             float_layers=count,
             share=int8_share(layers, model.convolutions),
-            value=after.value,
-            drop=before.value - after.value,
+            value=after.required(),
+            drop=before - after.required(),
         )
-        tell(_told(trial, yardstick, settings))
+        note(_trial_line(trial, yardstick, settings))
         return trial, after
 
     methods = order_methods(quantiser.noises())
     search = search_fewest(methods, lambda method: len(quantiser.order(method)), attempt, settings.max_drop)
     if search.chosen is None or search.best is None:
         raise CalibrationError(_out_of_budget(yardstick, before, search, settings))
+    difference = search.best.gain_over(measured)
+    assert difference is not None  # both have the figure
     gate = Gate(
         source=yardstick.source,
         figure=yardstick.figure,
         pictures=yardstick.pictures,
-        before=before.value,
+        before=before,
         after=search.chosen.value,
-        difference=yardstick.compare(before, search.best),
+        difference=difference,
         trials=tuple(search.trials),
         chosen=search.chosen,
     )
@@ -148,7 +150,7 @@ def _result(
 
 
 def _compare_domain(
-    quantiser: Quantiser, frames: CalibrationSet, yardstick: Yardstick, stage: Stage
+    quantiser: Quantiser, frames: CalibrationSet, yardstick: Yardstick, progress: Progress
 ) -> list[str]:
     """A warning where the labelled pictures are of another kind than the frames."""
     manifest = quantiser.model.manifest
@@ -161,8 +163,8 @@ def _compare_domain(
         return []
     extremes = quantiser.extremes()
     few = np.stack(pictures[::_REACH_EVERY])
-    with stage("comparing with the labelled pictures", len(few)) as progress:
-        seen = measure_ranges(quantiser.model.graph, list(extremes), lambda: [few], False, progress)
+    with progress("comparing with the labelled pictures", len(few)) as on_done:
+        seen = measure_ranges(quantiser.model.graph, list(extremes), lambda: [few], False, on_done)
     single = (frame for batch in frames.batches(8) for frame in batch)
     return [
         *domain_warnings(extremes, seen, yardstick.source),
@@ -179,7 +181,7 @@ def _few(frames: int, share: float, settings: Settings) -> list[str]:
     return lines
 
 
-def _told(trial: Trial, yardstick: Yardstick, settings: Settings) -> str:
+def _trial_line(trial: Trial, yardstick: Yardstick, settings: Settings) -> str:
     within = "within" if trial.drop <= settings.max_drop else "over"
     back = f", {trial.float_layers} layers put back to float" if trial.float_layers else ""
     return (
@@ -189,15 +191,15 @@ def _told(trial: Trial, yardstick: Yardstick, settings: Settings) -> str:
 
 
 def _out_of_budget(
-    yardstick: Yardstick, before: Measured, search: Search[Measured], settings: Settings
+    yardstick: Yardstick, before: float, search: Search[Measurement], settings: Settings
 ) -> str:
     best = min(search.trials, key=lambda trial: trial.drop)
     whole = ", ".join(f"{trial.method} {trial.drop:.4f}" for trial in search.trials if not trial.float_layers)
-    another = "" if settings.method == "auto" else "--method auto, "
+    another = "" if settings.method == "auto" else "`method` auto, "
     return (
         f"no int8 model within the budget: {yardstick.figure} fell by {best.drop:.4f} at best, from "
-        f"{before.value:.4f} to {best.value:.4f}, by {best.method} with {best.float_layers} layers in float "
-        f"and {best.share:.0%} of the work in int8, but --max-drop is {settings.max_drop:g} (drop with no "
-        f"layer in float: {whole}); nothing is written. Try {another}more frames, a greater --max-drop, or a "
-        f"--min-share below {settings.min_share:g}"
+        f"{before:.4f} to {best.value:.4f}, by {best.method} with {best.float_layers} layers in float "
+        f"and {best.share:.0%} of the work in int8, but `max_drop` is {settings.max_drop:g} (drop with no "
+        f"layer in float: {whole}); nothing is written. Try {another}more frames, a greater `max_drop`, or a "
+        f"`min_share` below {settings.min_share:g}"
     )

@@ -14,8 +14,8 @@ from edgevision.contract.manifest import Manifest
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
 
-Choice = Literal["auto", "minmax", "percentile", "entropy"]
-CHOICES: tuple[Choice, ...] = ("auto", *METHODS)
+RangeChoice = Literal["auto", "minmax", "percentile", "entropy"]
+RANGE_CHOICES: tuple[RangeChoice, ...] = ("auto", *METHODS)
 """How ranges are chosen; ``auto`` compares the methods."""
 
 
@@ -29,7 +29,7 @@ class Settings:
         min_share: of the convolution work that stays in int8, 0..1.
     """
 
-    method: Choice = "auto"
+    method: RangeChoice = "auto"
     percentile: float = PERCENTILE
     max_drop: float = 0.01
     min_share: float = 0.8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import onnx
@@ -32,12 +31,10 @@ from edgevision.calibration.sensitivity import (
     sensitivity_frames,
 )
 from edgevision.graph.convolutions import Convolution
+from edgevision.progress import Progress
 
 _RULES = 1  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
-
-Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress bar: what is done and how many there are, to a function to be told how many are done."""
 
 
 class Quantiser:
@@ -48,14 +45,14 @@ class Quantiser:
         frames: to calibrate on.
         settings: the percentile and the share of the work that stays in int8 are used.
         cache: where ranges and rankings are kept, by the content of all that they depend on.
-        stage: shows progress.
+        progress: shows how far each step is.
     """
 
     def __init__(
-        self, model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, stage: Stage
+        self, model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, progress: Progress
     ) -> None:
         self.model, self._frames, self._settings = model, frames, settings
-        self._cache, self._stage = cache, stage
+        self._cache, self._progress = cache, progress
         self._key = {
             "rules": _RULES,
             "model": model.sha256,
@@ -76,7 +73,7 @@ class Quantiser:
             self._extremes = self._statistics(
                 False,
                 "measuring ranges",
-                lambda progress: measure_ranges(self.model.graph, tensors, self._one_by_one, False, progress),
+                lambda on_done: measure_ranges(self.model.graph, tensors, self._one_by_one, False, on_done),
             )
         return self._extremes
 
@@ -95,14 +92,14 @@ class Quantiser:
             self._noises = self._cache.load(key, dict[Method, float])
             if self._noises is None:
                 frames = self._spread(_NOISE_FRAMES)
-                with self._stage("comparing ranges", len(limits) * len(frames)) as progress:
+                with self._progress("comparing ranges", len(limits) * len(frames)) as on_done:
                     self._noises = measure_noise(
                         self.model.graph,
                         self.model.candidates,
                         limits,
                         self.model.manifest.heads,
                         frames,
-                        progress,
+                        on_done,
                     )
                 self._cache.store(key, self._noises)
         return self._noises
@@ -129,7 +126,7 @@ class Quantiser:
             self._counted = self._statistics(
                 True,
                 "counting magnitudes",
-                lambda progress: add_histograms(self.model.graph, extremes, self._one_by_one, progress),
+                lambda on_done: add_histograms(self.model.graph, extremes, self._one_by_one, on_done),
             )
         return self._counted
 
@@ -140,8 +137,8 @@ class Quantiser:
         kept = self._cache.load(key, dict[str, TensorStatistics])
         if kept is not None:
             return kept
-        with self._stage(label, len(self._frames.frames)) as progress:
-            found = measure(progress)
+        with self._progress(label, len(self._frames.frames)) as on_done:
+            found = measure(on_done)
         self._cache.store(key, found)
         return found
 
@@ -155,9 +152,9 @@ class Quantiser:
         kept = self._cache.load(key, dict[str, float])
         if kept is not None and set(kept) == {layer.name for layer in layers}:
             return tuple(Sensitivity(layer, kept[layer.name]) for layer in layers)
-        with self._stage("ranking layers", len(layers)) as progress:
+        with self._progress("ranking layers", len(layers)) as on_done:
             found = measure_sensitivity(
-                self.model.graph, layers, limits, self.model.manifest.heads, self._spread(count), progress
+                self.model.graph, layers, limits, self.model.manifest.heads, self._spread(count), on_done
             )
         self._cache.store(key, {one.layer.name: one.noise for one in found})
         return found

@@ -9,7 +9,7 @@ import msgspec
 import edgevision
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
-from edgevision.calibration.outcome import Choice, Quantised, Settings
+from edgevision.calibration.outcome import Quantised, RangeChoice, Settings
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import decibels, int8_share
@@ -131,7 +131,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     frames_sha256: str
     sources: tuple[str, ...]
     method: Method
-    asked_method: Choice
+    asked_method: RangeChoice
     methods: tuple[MethodCard, ...]
     percentile: float | None
     int8_share: float

@@ -32,6 +32,18 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass `overwrite`")
 
 
+def make_folder(folder: Path) -> None:
+    """Makes an output folder and those above it, where they are missing.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot create folder {folder}: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``: it replaces ``path`` if the block succeeds, and is deleted otherwise.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from edgevision.cli.options import ImagesOption, MinBoxesOption, OverwriteOption, SplitOption
+
 
 def calibrate_command(
     model: str = typer.Argument(
@@ -28,8 +30,8 @@ def calibrate_command(
     data: Path | None = typer.Option(
         None, "--data", help="Labelled data to hold the accuracy on, as 'edgevision eval' takes them."
     ),
-    images: Path | None = typer.Option(None, "--images", help="Detection: the folder of the pictures."),
-    split: str | None = typer.Option(None, "--split", help="Segmentation: which part of the folder."),
+    images: ImagesOption = None,
+    split: SplitOption = None,
     max_drop: float | None = typer.Option(
         None,
         "--max-drop",
@@ -42,15 +44,13 @@ def calibrate_command(
         show_default="0.8",
         help="With --data: share of the convolution work that must stay in int8, 0 to 1.",
     ),
-    min_boxes: int = typer.Option(
-        10, "--min-boxes", min=1, help="Objects that a class needs to count in ap50_mean."
-    ),
-    seed: int = typer.Option(0, "--seed", help="Of the sample of frames."),
+    min_boxes: MinBoxesOption = 10,
+    seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
     cache: Path | None = typer.Option(
         None, "--cache", help="Folder to keep ranges and rankings in. Default: in ~/.cache/edgevision."
     ),
     no_cache: bool = typer.Option(False, "--no-cache", help="Keep nothing, and use nothing that was kept."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Quantise a model to int8, in the form that TensorRT fuses and accepts.
 
@@ -67,35 +67,54 @@ def calibrate_command(
       edgevision calibrate unet-light --from camvid/images/train --out unet-light.int8.onnx \\
           --data camvid --split val --max-drop 0.005
     """
+    from functools import partial
+
+    from rich.console import Console
+
+    from edgevision.cli.app import Commands
+    from edgevision.cli.console import counting, say
+    from edgevision.cli.signals import end_on_sigterm
     from edgevision.errors import UsageError
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        from edgevision.calibration.job import Request, run_calibration
+        from edgevision.calibration.cache import cache_folder
+        from edgevision.calibration.job import CalibrationRequest, run_calibration
+        from edgevision.calibration.markdown import verdict
+        from edgevision.evaluation.labelled import LabelledData
 
     if data is None:
-        for flag, value in (("--max-drop", max_drop), ("--min-share", min_share)):
+        for option, value in (("--max-drop", max_drop), ("--min-share", min_share)):
             if value is not None:
                 raise UsageError(
-                    f"{flag} {value:g} holds with --data only; name labelled data, or leave it out"
+                    f"{option} {value:g} has no effect without --data; name labelled data, or leave it out"
                 )
-    run_calibration(
-        Request(
-            model=model,
-            sources=tuple(sources),
-            out=out,
-            frames=frames,
-            method=method,
-            percentile=percentile,
-            data=data,
-            images=images,
-            split=split,
-            max_drop=0.01 if max_drop is None else max_drop,
-            min_share=0.8 if min_share is None else min_share,
-            min_boxes=min_boxes,
-            seed=seed,
-            cache=cache,
-            no_cache=no_cache,
-            overwrite=overwrite,
-        )
+        if images is not None or split is not None:
+            raise UsageError("--images and --split need --data; name the labelled data with --data")
+    request = CalibrationRequest(
+        model=model,
+        sources=tuple(sources),
+        out=out,
+        frames=frames,
+        method=method,
+        percentile=percentile,
+        labelled=None if data is None else LabelledData(data=data, images=images, split=split),
+        max_drop=0.01 if max_drop is None else max_drop,
+        min_share=0.8 if min_share is None else min_share,
+        min_boxes=min_boxes,
+        seed=seed,
+        cache=None if no_cache else cache or cache_folder(),
+        overwrite=overwrite,
     )
+    result, notes = Console(), Console(stderr=True)
+    with end_on_sigterm():
+        done = run_calibration(
+            request, command=Commands.line, note=partial(say, notes), progress=partial(counting, notes)
+        )
+    for line in done.warnings:
+        say(notes, f"warning: {line}")
+    say(result, f"{out}: {verdict(done.report)}")
+    beside = ", ".join(path.name for path in done.outputs[1:])
+    say(result, f"  ranges by {done.report.method}; report and frames: {beside}")
+    for one in done.report.speed:
+        say(result, f"  {one.engine}: {one.float_ms:.1f} ms in float, {one.int8_ms:.1f} ms in int8")

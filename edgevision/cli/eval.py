@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from edgevision.cli.options import (
+    EngineOption,
+    ImagesOption,
+    MinBoxesOption,
+    OverwriteOption,
+    RebuildOption,
+    SplitOption,
+    TrustOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+_NAMED = 5  # pictures that are named one by one
 
 
 def eval_command(
@@ -19,28 +37,18 @@ def eval_command(
     compare: tuple[str, str] | None = typer.Option(
         None, "--compare", metavar="A B", help="Two models: what B gains over A, with its 95 % interval."
     ),
-    images: Path | None = typer.Option(None, "--images", help="Detection: the folder of the pictures."),
-    split: str | None = typer.Option(None, "--split", help="Segmentation: which part of the folder."),
+    images: ImagesOption = None,
+    split: SplitOption = None,
     classes: str | None = typer.Option(
         None,
         "--classes",
-        help="Evaluate these only: voc, coco, a file of names, or names with commas between. "
+        help="Evaluate these only: voc, coco, a file of names, or names separated by commas. "
         "Default: every class that both the model and the data have.",
     ),
-    min_boxes: int = typer.Option(
-        10, "--min-boxes", min=1, help="Objects that a class needs to count in ap50_mean."
-    ),
-    engine: str = typer.Option(
-        "auto",
-        "--engine",
-        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
-    ),
-    trust: bool = typer.Option(
-        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
-    ),
-    rebuild: bool = typer.Option(
-        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
-    ),
+    min_boxes: MinBoxesOption = 10,
+    engine: EngineOption = "auto",
+    trust: TrustOption = False,
+    rebuild: RebuildOption = False,
     json: Path | None = typer.Option(None, "--json", help="Write the figures and where they come from."),
     plots: Path | None = typer.Option(
         None, "--plots", help="Folder for precision-recall curves or the confusion matrix, as PNG."
@@ -48,7 +56,7 @@ def eval_command(
     worst: Path | None = typer.Option(
         None, "--worst", help="Detection: folder for the 20 pictures with the most errors, drawn."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure a model on labelled pictures, through the same code that runs it.
 
@@ -63,32 +71,78 @@ def eval_command(
       edgevision eval --compare old.onnx new.onnx --data val.json --images photos/val --classes person,car
       edgevision eval --model unet-light --data camvid --split val --plots plots/
     """
+    from contextlib import ExitStack
+    from functools import partial
+
+    from rich.console import Console
+
+    from edgevision.cli.app import EXIT_DAMAGED, Commands
+    from edgevision.cli.console import counting, say
     from edgevision.errors import UsageError
     from edgevision.extras import needs_extra
+    from edgevision.files import refuse_existing
 
     if (model is None) == (compare is None):
         raise UsageError("expected either --model NAME or --compare A B")
-    if (images is None) == (split is None):
-        raise UsageError("expected --images DIR beside a COCO json, or --split NAME beside a folder")
     with needs_extra("train"):
-        from edgevision.cli.eval_common import Request, evaluate
+        from edgevision.cli.any_model import open_model
+        from edgevision.cli.eval_table import show_figures
         from edgevision.session.request import PlanPolicy
+        from edgevision.evaluation.job import evaluate
+        from edgevision.evaluation.labelled import LabelledData
+        from edgevision.evaluation.report import write_report
 
-    exit_code = evaluate(
-        Request(
-            models=compare or (str(model),),
-            data=data,
-            images=images,
-            split=split,
+    labelled = LabelledData(data=data, images=images, split=split)
+    if json is not None:
+        refuse_existing(json, overwrite)
+    if worst is not None and images is None:
+        raise UsageError("--worst draws boxes; it has no effect for segmentation")
+    if worst is not None and worst == plots:
+        raise UsageError("--plots and --worst name the same folder; choose different ones")
+    for folder in (plots, worst):
+        if folder is not None:
+            _refuse_filled(folder, overwrite)
+    out, notes = Console(), Console(stderr=True)
+    with ExitStack() as stack:
+        models = [
+            stack.enter_context(open_model(name, engine, PlanPolicy(trust, rebuild)))
+            for name in compare or (str(model),)
+        ]
+        evaluation = evaluate(
+            models,
+            labelled,
             classes=classes,
             min_boxes=min_boxes,
-            engine=engine,
-            plans=PlanPolicy(trust, rebuild),
-            json=json,
-            plots=plots,
-            worst=worst,
-            overwrite=overwrite,
+            note=lambda line: say(notes, f"note: {line}"),
+            progress=partial(counting, notes),
         )
-    )
-    if exit_code:
-        raise typer.Exit(exit_code)
+        _say_skipped(evaluation.skipped, evaluation.yardstick.pictures, notes)
+        show_figures(evaluation, out)
+        if json is not None:
+            write_report(json, evaluation.report(Commands.line))
+        if plots is not None:
+            evaluation.plot(plots)
+        if worst is not None:
+            evaluation.save_worst(worst)
+    if evaluation.skipped:
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+def _refuse_filled(folder: Path, overwrite: bool) -> None:
+    from edgevision.errors import OutputExistsError, SinkError
+
+    if folder.exists() and not folder.is_dir():
+        raise SinkError(f"output {folder} is not a folder; choose another name")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputExistsError(f"output folder is not empty: {folder}; choose another or pass --overwrite")
+
+
+def _say_skipped(skipped: Sequence[str], total: int, notes: Console) -> None:
+    """Names the pictures that were left out."""
+    from edgevision.cli.console import say
+
+    for line in skipped[:_NAMED]:
+        say(notes, f"warning: skipped: {line}")
+    if skipped:
+        rest = f" (the first {_NAMED} are named above)" if len(skipped) > _NAMED else ""
+        say(notes, f"warning: skipped {len(skipped)} of {total} pictures{rest}; the figures are without them")

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from edgevision.cli.options import EngineOption, OverwriteOption, RebuildOption, TrustOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgevision.labelling.job import Labelled, LabelRequest
 
 
 def label_command(
@@ -24,28 +32,22 @@ def label_command(
         0.25, "--ignore", help="From this score on it is a region to ignore, so that it teaches nothing."
     ),
     classes: str | None = typer.Option(
-        None, "--classes", help="Only these: voc, coco, a file of names, or names with commas between."
+        None, "--classes", help="Only these: voc, coco, a file of names, or names separated by commas."
     ),
-    every: int = typer.Option(1, "--every", min=1, help="Of videos, take one frame in so many."),
+    every: int = typer.Option(1, "--every", min=1, metavar="N", help="Of videos, take one frame in every N."),
     seed: int | None = typer.Option(
-        None, "--seed", help="With --every: draw that frame at random instead of taking the first."
+        None,
+        "--seed",
+        help="Random seed: with --every, draw the frame at random instead of taking the first.",
     ),
     flip: bool = typer.Option(False, "--flip", help="Look at the mirror image too: slower, a little better."),
     tiles: bool = typer.Option(
         False, "--tiles", help="Look at four overlapping parts too: five times as slow, finds small things."
     ),
-    engine: str = typer.Option(
-        "auto",
-        "--engine",
-        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
-    ),
-    trust: bool = typer.Option(
-        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
-    ),
-    rebuild: bool = typer.Option(
-        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
+    engine: EngineOption = "auto",
+    trust: TrustOption = False,
+    rebuild: RebuildOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Label pictures and videos with a model, for training another one.
 
@@ -58,27 +60,58 @@ def label_command(
       edgevision label --model teacher.onnx a.mp4 b.mp4 --every 30 --images-out frames --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
     """
-    from edgevision.labelling.job import Request, label
-    from edgevision.session.request import PlanPolicy
+    from functools import partial
 
-    exit_code = label(
-        Request(
-            sources=sources,
-            model=model,
-            out=out,
-            images_out=images_out,
-            merge=merge,
-            positive=positive,
-            ignore=ignore,
-            classes=classes,
-            every=every,
-            seed=seed,
-            flip=flip,
-            tiles=tiles,
-            engine=engine,
-            plans=PlanPolicy(trust, rebuild),
-            overwrite=overwrite,
-        )
+    from rich.console import Console
+
+    from edgevision.cli.app import EXIT_DAMAGED
+    from edgevision.cli.console import counting
+    from edgevision.session.request import PlanPolicy
+    from edgevision.cli.signals import signal_exit_code, stop_on_signals
+    from edgevision.extras import needs_extra
+    from edgevision.pipeline import StopRequest
+
+    with needs_extra("train"):
+        from edgevision.cli.any_model import open_model
+        from edgevision.labelling.job import LabellingJob, LabelRequest
+
+    request = LabelRequest(
+        sources=sources,
+        out=out,
+        images_out=images_out,
+        merge=merge,
+        positive=positive,
+        ignore=ignore,
+        classes=classes,
+        every=every,
+        seed=seed,
+        flip=flip,
+        tiles=tiles,
+        overwrite=overwrite,
     )
+    console, stop = Console(stderr=True), StopRequest()
+    job = LabellingJob(request)
+    with open_model(model, engine, PlanPolicy(trust, rebuild)) as teacher, stop_on_signals(stop):
+        done = job.run(teacher.engine, model, stop=stop, progress=partial(counting, console))
+    _report(request, done, stop.reason, console)
+    exit_code = signal_exit_code(stop.reason or "") or (EXIT_DAMAGED if done.problems else 0)
     if exit_code:
         raise typer.Exit(exit_code)
+
+
+def _report(request: LabelRequest, done: Labelled, stopped: str | None, console: Console) -> None:
+    """What was done, and what went wrong."""
+    from edgevision.cli.console import say
+
+    found = ", ".join(f"{name} {count}" for name, count in done.boxes.most_common()) or "none"
+    say(console, f"{request.out}: {done.pictures} pictures labelled, in {done.folder}")
+    say(console, f"  boxes: {found}")
+    say(console, f"  regions to ignore: {done.ignored}")
+    if request.merge is not None:
+        say(console, f"  {done.merged} of the pictures were in {request.merge}; its boxes are kept")
+        if not done.merged:
+            say(console, "warning: expected file names of that file; check which folder they lie in")
+    if stopped is not None:
+        say(console, f"  ended early by {stopped}; the labels are complete up to there")
+    for problem in done.problems:
+        say(console, f"warning: {problem}")

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from edgevision.boxes import iou
 from edgevision.contract.manifest import Manifest
 from edgevision.drawing.overlay import Overlay, draw_status
-from edgevision.errors import SinkError
 from edgevision.evaluation.detection import DetectionEvaluation
 from edgevision.evaluation.detection_matching import GroundTruth, match_coco, pairwise_iou
-from edgevision.files import atomic_path
+from edgevision.files import atomic_path, make_folder
 from edgevision.types import Detections, Image
 
 _FOUND, _FALSE, _MISSED = 0, 1, 2
@@ -90,10 +89,7 @@ def save_worst(
     Raises:
         SinkError: the folder or a file cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"cannot create folder {folder}: {error.strerror}") from error
+    make_folder(folder)
     written: list[Path] = []
     for image_id, _ in evaluation.worst_images(count):
         image = cv2.imread(str(paths[image_id]), cv2.IMREAD_COLOR)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.errors import OutputExistsError, SinkError, UsageError
+from edgevision.errors import OutputExistsError, UsageError
+from edgevision.files import make_folder
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.redact import redact
@@ -91,10 +92,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
                 )
         found.append(one)
     if images_out is not None and any(one.stem for one in found):
-        try:
-            images_out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot create folder {images_out}: {error.strerror}") from error
+        make_folder(images_out)
     return found
 
 

@@ -12,7 +12,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from edgevision.errors import CheckpointError, ConfigError, SinkError, TrainingError
+from edgevision.errors import CheckpointError, ConfigError, TrainingError
+from edgevision.files import make_folder
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World, synchronise_norms
@@ -132,10 +133,7 @@ class Trainer:
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot create the run's folder {folder}: {error.strerror or error}") from error
+        make_folder(folder)
         if resume and (folder / "last.pt").exists():
             self._restore(load_checkpoint(folder / "last.pt"))
         self._network: nn.Module | None = None  # the model, or what averages its gradients

@@ -92,8 +92,8 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
 
 def test_the_reported_figure_is_the_one_that_the_file_has(place: Path) -> None:
     """Measured again from the written file, through the project's own evaluation."""
-    from edgevision.calibration.yardstick import SegmentationYardstick
     from edgevision.data.segmentation.dataset import load_segmentation
+    from edgevision.evaluation.yardstick import SegmentationYardstick
 
     assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     yardstick = SegmentationYardstick(load_segmentation(place / "set", "val"), "set")

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.calibration.yardstick import DetectionYardstick
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
+from edgevision.evaluation.yardstick import DetectionYardstick
 from tests.support.models import COLOURS, colour_manifest, picture_with_block, write_colour_model
 
 BGR = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
@@ -50,7 +50,8 @@ def test_a_detector_that_finds_all_scores_one(tmp_path: Path) -> None:
     assert (measure.figure, measure.pictures) == ("ap50_mean", 12)
     assert found.value == pytest.approx(1.0)
     assert done == list(range(1, 13))
-    same = measure.compare(found, found)
+    same = found.gain_over(found)
+    assert same is not None
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
@@ -64,7 +65,8 @@ def test_a_worse_detector_shows_a_negative_difference(tmp_path: Path) -> None:
     for path in (good, bad):
         with load_engine(path, "onnxruntime") as engine:
             values.append(measure.measure(engine))
-    difference = measure.compare(*values)
+    difference = values[1].gain_over(values[0])
+    assert difference is not None
     assert values[1].value == pytest.approx(1 / 3)
     assert difference.value == pytest.approx(-2 / 3)
     assert difference.high < 0
@@ -74,9 +76,9 @@ def test_a_set_without_enough_objects_is_refused(tmp_path: Path) -> None:
     measure = yardstick(tmp_path, min_boxes=5)
     with (
         load_engine(write_colour_model(tmp_path / "m.onnx"), "onnxruntime") as engine,
-        pytest.raises(DataError, match=r"no class has 5 objects.*lower --min-boxes"),
+        pytest.raises(DataError, match=r"no class has 5 labelled boxes.*lower `min_boxes`"),
     ):
-        measure.measure(engine)
+        measure.measure(engine).required()
 
 
 def test_the_sample_is_spread_and_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""The figures of ``edgevision eval`` for people: a table of the classes, and a line for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from edgevision.cli.console import say
+from edgevision.evaluation.bootstrap import Interval
+from edgevision.evaluation.detection import DetectionFigures
+from edgevision.evaluation.job import Evaluation
+from edgevision.evaluation.segmentation import SegmentationFigures
+from edgevision.evaluation.yardstick import DetectionMeasurement, Measurement, SegmentationMeasurement
+
+
+def show_figures(evaluation: Evaluation, out: Console) -> None:
+    """Prints the figures of one model, or of two side by side and what the second gains."""
+    measured, single = evaluation.measured, len(evaluation.measured) == 1
+    detections = [one.evaluation.figures for one in measured if isinstance(one, DetectionMeasurement)]
+    segments = [one.figures for one in measured if isinstance(one, SegmentationMeasurement)]
+    out.print(_detection_table(detections) if detections else _segmentation_table(segments))
+    interval = evaluation.interval
+    ci = f" ({interval.low:.3f} to {interval.high:.3f})" if single and interval is not None else ""
+    for letter, model, one in zip("AB", evaluation.models, measured, strict=False):
+        label = model.text if single else f"{letter} = {model.text}"
+        say(out, f"{label}: {_summary(one, ci)} images, {one.ms_per_image:.1f} ms each")
+    if not single:
+        say(out, difference_line(evaluation.yardstick.figure, interval))
+
+
+def difference_line(figure: str, interval: Interval | None) -> str:
+    """What B gains over A, in words."""
+    if interval is None:
+        return f"B - A: no class has enough boxes for {figure}; lower --min-boxes"
+    verdict = (
+        "more than chance" if interval.excludes_zero else "0 lies inside: this data cannot tell them apart"
+    )
+    return (
+        f"B - A: {figure} {interval.value:+.3f}, 95 % interval {interval.low:+.3f} to {interval.high:+.3f} "
+        f"({verdict}; paired bootstrap, {interval.resamples} resamples)"
+    )
+
+
+def _summary(one: Measurement, ci: str) -> str:
+    """The figures of one model, up to the number of its images."""
+    if isinstance(one, DetectionMeasurement):
+        found = one.evaluation.figures
+        counted = sum(figure.boxes >= found.min_boxes for figure in found.per_class.values())
+        mean = "none" if found.ap50_mean is None else f"{found.ap50_mean:.3f}"
+        return (
+            f"ap50_mean {mean}{ci} over the {counted} classes with {found.min_boxes} boxes or more; "
+            f"ap50 {found.ap50:.3f}, ap {found.ap:.3f}, ar {found.ar:.3f}, mar {found.mar:.3f}; "
+            f"{found.images}"
+        )
+    assert isinstance(one, SegmentationMeasurement)
+    figures = one.figures
+    return (
+        f"miou {figures.miou:.3f}{ci}, dice {figures.dice:.3f}, "
+        f"pixel accuracy {figures.pixel_accuracy:.3f}; {len(one.counts.matrices)}"
+    )
+
+
+def _table(columns: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _detection_table(figures: Sequence[DetectionFigures]) -> Table:
+    """A row for each class that the data have; two models side by side."""
+    single = len(figures) == 1
+    table = _table(("boxes", "AP50", "AP", "AR") if single else ("boxes", "A: AP50", "B: AP50", "B - A"))
+    for name, last in figures[-1].per_class.items():
+        if not last.boxes:
+            continue
+        first = figures[0].per_class[name]
+        values = (last.ap50, last.ap, last.ar) if single else (first.ap50, last.ap50)
+        cells = [f"{value:.3f}" for value in values if value is not None]
+        if not single and first.ap50 is not None and last.ap50 is not None:
+            cells.append(f"{last.ap50 - first.ap50:+.3f}")
+        table.add_row(name, str(last.boxes), *cells)
+    return table
+
+
+def _segmentation_table(figures: Sequence[SegmentationFigures]) -> Table:
+    """A row for each class that the data have; two models side by side."""
+    single = len(figures) == 1
+    table = _table(("pixels", "IoU", "Dice") if single else ("pixels", "A: IoU", "B: IoU", "B - A"))
+    for name, last in figures[-1].per_class.items():
+        first = figures[0].per_class.get(name)
+        if first is None or first.iou is None or last.iou is None or last.dice is None:
+            continue
+        cells = (last.iou, last.dice) if single else (first.iou, last.iou)
+        gain = () if single else (f"{last.iou - first.iou:+.3f}",)
+        table.add_row(name, str(last.pixels), *(f"{value:.3f}" for value in cells), *gain)
+    return table

@@ -1,0 +1,57 @@
+"""Options that several commands take, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt."
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Load a TensorRT plan that was not built here. It holds machine code."),
+]
+RebuildOption = Annotated[
+    bool,
+    typer.Option("--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Detection: the folder of the pictures of a COCO json.")
+]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Segmentation: which part of the folder.")]
+MinBoxesOption = Annotated[
+    int,
+    typer.Option("--min-boxes", min=1, help="Labelled boxes that a class needs to count in ap50_mean."),
+]
+ConfigArgument = Annotated[Path, typer.Argument(help="A training configuration, as in configs/models.")]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one key of the configuration, such as loop.images=3000."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; every core by default.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+"""For commands that print; others take a file."""
+OnnxOutOption = Annotated[Path, typer.Option("--out", help="The ONNX file to write.")]
+
+
+def check_onnx_out(out: Path) -> None:
+    """Refuses an output that is not named as an ONNX file.
+
+    Raises:
+        UsageError: its name ends in something else.
+    """
+    from edgevision.errors import UsageError
+
+    if out.suffix.lower() != ".onnx":
+        raise UsageError(f"--out {out}: expected a file name that ends in .onnx")

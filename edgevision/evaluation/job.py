@@ -1,0 +1,159 @@
+"""Measuring one model on labelled data, or comparing two: what ``edgevision eval`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgevision.engines import describe
+from edgevision.engines.base import Engine
+from edgevision.errors import UsageError
+from edgevision.evaluation.bootstrap import Interval
+from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
+from edgevision.evaluation.labelled import LabelledData, common_classes, wanted_classes
+from edgevision.evaluation.predict import ground_truth
+from edgevision.evaluation.report import DetectionReport, Provenance, SegmentationReport, hash_files
+from edgevision.evaluation.worst import save_worst
+from edgevision.evaluation.yardstick import (
+    DetectionMeasurement,
+    DetectionYardstick,
+    Measurement,
+    Yardstick,
+)
+from edgevision.files import make_folder
+from edgevision.progress import Note, Progress, no_note, no_progress
+
+
+class NamedModel(Protocol):
+    """A model that is open.
+
+    Attributes:
+        text: the name or path that the user gave.
+        sha256: of the file; of an ONNX file with its metadata cleared.
+        engine: that runs it.
+    """
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def engine(self) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The result.
+
+    Attributes:
+        yardstick: the labelled data.
+        models: one, or two that are compared.
+        measured: one for each model.
+        interval: of the figure, or, of two models, of the second figure less the first; None where no class
+            has enough labels.
+    """
+
+    yardstick: Yardstick
+    models: tuple[NamedModel, ...]
+    measured: tuple[Measurement, ...]
+    interval: Interval | None
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """One line for each image that could not be read."""
+        return self.measured[-1].skipped
+
+    def report(self, command: str = "") -> DetectionReport | SegmentationReport:
+        """The figures of the last model with where they come from; reads every file to hash it.
+
+        Args:
+            command: how the evaluation was called.
+        """
+        data_hash = hash_files(self.yardstick.files)
+        origins = [
+            Provenance(
+                model=model.text,
+                model_hash=model.sha256,
+                data=self.yardstick.source,
+                data_hash=data_hash,
+                command=command,
+                engine=describe(model.engine),
+                ms_per_image=round(one.ms_per_image, 2),
+                skipped=one.skipped,
+            )
+            for model, one in zip(self.models, self.measured, strict=True)
+        ]
+        compared = origins[0] if len(origins) == 2 else None
+        return self.measured[-1].report(origins[-1], self.interval, compared)
+
+    def plot(self, folder: Path) -> None:
+        """Draws precision over recall or the confusion matrix of each model into ``folder``.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+            SinkError: the folder or a file cannot be written.
+        """
+        make_folder(folder)
+        suffixes = ("",) if len(self.models) == 1 else ("_a", "_b")
+        for model, one, suffix in zip(self.models, self.measured, suffixes, strict=True):
+            one.plot(folder, Path(model.text).name, suffix)
+
+    def save_worst(self, folder: Path) -> list[Path]:
+        """Draws the images with the most errors of the last model; see :func:`save_worst`.
+
+        Raises:
+            UsageError: it is a segmenter, which has no boxes to draw.
+        """
+        last = self.measured[-1]
+        if not isinstance(last, DetectionMeasurement) or not isinstance(self.yardstick, DetectionYardstick):
+            raise UsageError("`worst` draws boxes, so it needs a detection model")
+        data, found = self.yardstick.data, last.predictions.found
+        paths = {image.image_id: image.path for image in data.images}
+        return save_worst(folder, last.evaluation, paths, found, ground_truth(data, found))
+
+
+def evaluate(
+    models: Sequence[NamedModel],
+    labelled: LabelledData,
+    *,
+    classes: str | None = None,
+    min_boxes: int = DEFAULT_MIN_BOXES,
+    note: Note = no_note,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Measures one model, or compares two, through the same code that runs them.
+
+    Args:
+        models: one or two.
+        labelled: the data.
+        classes: evaluate these only, see :func:`edgevision.data.classes.parse_classes`; None for every
+            class that all models and the data have.
+        min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
+        note: called with what the user should know.
+        progress: shows how many images are done.
+
+    Raises:
+        UsageError: a model is for another task or lacks a class that was asked for.
+        DataError: the data are incomplete or lack a class, or no image can be read.
+    """
+    for model in models:
+        labelled.check_task(model.text, model.engine.manifest.task)
+    known = {model.text: model.engine.manifest.classes for model in models}
+
+    def choose(names: Sequence[str]) -> tuple[str, ...]:
+        if classes is not None:
+            return wanted_classes(classes, known, names, labelled.data)
+        return common_classes(known, names, labelled.data, note)
+
+    yardstick = labelled.open(choose, min_boxes)
+    measured = []
+    for model in models:
+        with progress(model.text, yardstick.pictures) as on_image:
+            measured.append(yardstick.measure(model.engine, on_image))
+    absent = measured[-1].absent
+    if absent:
+        note(f"no {yardstick.unit} of {', '.join(absent)} in the data; left out of every mean")
+    interval = measured[0].interval() if len(measured) == 1 else measured[1].gain_over(measured[0])
+    return Evaluation(yardstick, tuple(models), tuple(measured), interval)

@@ -1,0 +1,155 @@
+"""Labelled data as a user names them, and the classes that they share with the models to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.data.classes import canonical, parse_classes
+from edgevision.data.detection.dataset import select_classes
+from edgevision.data.formats.coco import read_coco
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.errors import DataError, UsageError, nearest
+from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
+from edgevision.evaluation.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
+from edgevision.progress import Note, no_note
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledData:
+    """Where labelled data are.
+
+    Attributes:
+        data: detection: a COCO instances json. Segmentation: a folder, see
+            :mod:`edgevision.data.segmentation.dataset`.
+        images: detection: the folder of the images.
+        split: segmentation: which part of the folder.
+
+    Raises:
+        UsageError: both or none of ``images`` and ``split`` are given.
+    """
+
+    data: Path
+    images: Path | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.images is None) == (self.split is None):
+            raise UsageError(
+                "expected `images`, a folder, beside a COCO json, or `split`, a name, beside a folder"
+            )
+
+    @property
+    def name(self) -> str:
+        """What reports call the data."""
+        return str(self.data) if self.split is None else f"{self.data}/{self.split}"
+
+    def check_task(self, model: str, task: str) -> None:
+        """Refuses a model of the other task.
+
+        Raises:
+            UsageError: the model cannot be measured on these data.
+        """
+        if task == "detection" and self.images is None:
+            raise UsageError(f"{model} is a detection model; expected a COCO json as `data`, and `images`")
+        if task == "segmentation" and self.split is None:
+            raise UsageError(f"{model} is a segmentation model; expected a folder as `data`, and `split`")
+
+    def open(
+        self, choose: Callable[[Sequence[str]], tuple[str, ...]], min_boxes: int = DEFAULT_MIN_BOXES
+    ) -> Yardstick:
+        """Reads the labels.
+
+        Args:
+            choose: from the classes of the data to those that are evaluated.
+            min_boxes: labelled boxes that a class of detections needs to count.
+
+        Raises:
+            DataError: labels or images are missing or malformed: the figures would be those of another set.
+        """
+        if self.images is not None:
+            raw = read_coco(self.data, self.images)
+            self._check_images([image.path for image in raw.images])
+            chosen = select_classes(raw, choose(raw.classes))
+            return DetectionYardstick(chosen, self.name, min_boxes, self.data)
+        split = self.split or ""
+        data = load_segmentation(self.data, split, choose(load_segmentation(self.data, split).classes))
+        self._check_images([one.image for one in data.pictures])
+        missing = [one for one in data.pictures if not one.labels.is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(data.pictures)} label maps of {self.data} are missing; the first, "
+                f"of {missing[0].image}, is expected at {missing[0].labels}: a PNG of class ids of that name"
+            )
+        return SegmentationYardstick(data, self.name, self.data / "classes.json")
+
+    def _check_images(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            raise DataError(f"{self.data}: the set is empty; expected labelled pictures")
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(paths)} pictures of {self.data} are missing, "
+                f"the first: {missing[0]}; check the folder, or the list"
+            )
+
+
+def common_classes(
+    models: Mapping[str, Sequence[str]], labelled: Sequence[str], source: Path, note: Note = no_note
+) -> tuple[str, ...]:
+    """The classes that all models and the data have, as the first model spells them.
+
+    Args:
+        models: classes of each model by its name.
+        labelled: classes of the data.
+        source: the data.
+        note: called with a line about the first model's classes that are left out.
+
+    Raises:
+        DataError: no class is common to all.
+    """
+    common = {canonical(name) for name in labelled}
+    for names in models.values():
+        common &= {canonical(name) for name in names}
+    name, first = next(iter(models.items()))
+    chosen = tuple(one for one in first if canonical(one) in common)
+    if not chosen:
+        raise DataError(
+            f"{source}: none of its {len(labelled)} classes is one of {name}{nearest(first[0], labelled)}"
+        )
+    rest = [one for one in first if canonical(one) not in common]
+    if rest:
+        note(f"not evaluated, missing in the data or in a model: {', '.join(rest)}")
+    return chosen
+
+
+def wanted_classes(
+    text: str, models: Mapping[str, Sequence[str]], labelled: Sequence[str], source: Path
+) -> tuple[str, ...]:
+    """The classes that a user names, in that spelling.
+
+    Args:
+        text: see :func:`edgevision.data.classes.parse_classes`.
+        models: classes of each model by its name.
+        labelled: classes of the data.
+        source: the data.
+
+    Raises:
+        UsageError: a model lacks one of the classes.
+        DataError: the data lack one.
+    """
+    wanted = parse_classes(text)
+    for name in wanted:
+        for model, known in models.items():
+            if canonical(name) not in {canonical(one) for one in known}:
+                raise UsageError(lacks_class(model, name, known))
+        if canonical(name) not in {canonical(one) for one in labelled}:
+            raise DataError(lacks_class(str(source), name, labelled))
+    return wanted
+
+
+def lacks_class(owner: str, name: str, known: Sequence[str]) -> str:
+    """The message for a class that a model or a data set does not have."""
+    hint = nearest(name, known) or f"; it has: {', '.join(known)}"
+    return f"{owner} has no class '{name}'{hint}"

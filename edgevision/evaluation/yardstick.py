@@ -1,0 +1,345 @@
+"""Labelled data with the figure that is measured on them: one interface for detectors and segmenters."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.data.detection.dataset import DetectionSet
+from edgevision.data.pictures import decode_picture
+from edgevision.data.segmentation.dataset import SegmentationSet
+from edgevision.engines.base import Engine
+from edgevision.errors import DataError
+from edgevision.evaluation.bootstrap import (
+    Interval,
+    ap50_mean_interval,
+    compare_ap50_mean,
+    compare_miou,
+    miou_interval,
+)
+from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
+from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall
+from edgevision.evaluation.predict import (
+    OTHER,
+    PixelCounts,
+    Predictions,
+    count_pixels,
+    ground_truth,
+    predict_readable,
+)
+from edgevision.evaluation.report import (
+    DetectionReport,
+    Provenance,
+    SegmentationReport,
+    detection_report,
+    segmentation_report,
+)
+from edgevision.evaluation.segmentation import SegmentationFigures, segmentation_figures
+from edgevision.model import Model
+from edgevision.progress import OnDone
+from edgevision.types import Image
+
+
+class Measurement(ABC):
+    """What one model's answers on labelled images come to."""
+
+    @property
+    @abstractmethod
+    def skipped(self) -> tuple[str, ...]:
+        """One line for each image that could not be read."""
+
+    @property
+    @abstractmethod
+    def ms_per_image(self) -> float:
+        """Median time from pixels to answer, reading the file left out."""
+
+    @property
+    @abstractmethod
+    def value(self) -> float | None:
+        """The figure; None where no class has enough labels for it."""
+
+    @abstractmethod
+    def required(self) -> float:
+        """The figure.
+
+        Raises:
+            DataError: there is none.
+        """
+
+    @property
+    @abstractmethod
+    def absent(self) -> tuple[str, ...]:
+        """Classes that nothing is labelled as; they are left out of every mean."""
+
+    @abstractmethod
+    def interval(self) -> Interval | None:
+        """The figure with its 95 % interval (bootstrap); None where there is none."""
+
+    @abstractmethod
+    def gain_over(self, first: Measurement) -> Interval | None:
+        """The figure less that of ``first``, with its 95 % interval (paired bootstrap); None where one is.
+
+        Args:
+            first: of the same yardstick.
+
+        Raises:
+            UsageError: the two were not measured on the same images, labels and classes.
+        """
+
+    @abstractmethod
+    def report(
+        self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
+    ) -> DetectionReport | SegmentationReport:
+        """The figures with where they come from, for a file."""
+
+    @abstractmethod
+    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+        """Draws what the figure is made of as a PNG in ``folder``.
+
+        Args:
+            folder: exists.
+            title: the model's name.
+            suffix: at the end of the file's name.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+            SinkError: the file cannot be written.
+        """
+
+
+class Yardstick(ABC):
+    """Labelled data.
+
+    Attributes:
+        task: of the models that can be measured.
+        figure: the name of what is measured.
+        unit: what is labelled: a box or a pixel.
+        source: what the user called the data.
+    """
+
+    task: str
+    figure: str
+    unit: str
+    source: str
+
+    @property
+    @abstractmethod
+    def pictures(self) -> int:
+        """How many images there are."""
+
+    @property
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Labels and images."""
+
+    @abstractmethod
+    def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> Measurement:
+        """Evaluates one model on all images.
+
+        Raises:
+            DataError: no image can be read, or the model is for another task.
+        """
+
+    @abstractmethod
+    def sample(self, count: int) -> list[Image]:
+        """Images spread over the data, at most ``count``; unreadable ones are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionMeasurement(Measurement):
+    """What a detector said, and the figures of it."""
+
+    predictions: Predictions
+    evaluation: DetectionEvaluation
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.predictions.skipped
+
+    @property
+    def ms_per_image(self) -> float:
+        return self.predictions.ms_per_image
+
+    @property
+    def value(self) -> float | None:
+        return self.evaluation.figures.ap50_mean
+
+    def required(self) -> float:
+        figures = self.evaluation.figures
+        if figures.ap50_mean is None:
+            raise DataError(
+                f"no class has {figures.min_boxes} labelled boxes, so ap50_mean cannot be measured; "
+                "lower `min_boxes`"
+            )
+        return figures.ap50_mean
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        return tuple(name for name, one in self.evaluation.figures.per_class.items() if not one.boxes)
+
+    def interval(self) -> Interval | None:
+        return ap50_mean_interval(self.evaluation)
+
+    def gain_over(self, first: Measurement) -> Interval | None:
+        assert isinstance(first, DetectionMeasurement)
+        return compare_ap50_mean(first.evaluation, self.evaluation)
+
+    def report(
+        self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
+    ) -> DetectionReport:
+        return detection_report(self.evaluation.figures, origin, interval, compared_with)
+
+    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+        curves = {}
+        for class_id, name in enumerate(self.evaluation.classes):
+            ap50 = self.evaluation.figures.per_class[name].ap50
+            if ap50 is not None:
+                curves[f"{name} {ap50:.2f}"] = self.evaluation.curve(class_id)
+        path = folder / f"precision_recall{suffix}.png"
+        plot_precision_recall(path, curves, f"{title}: precision and recall at IoU 0.5")
+
+
+class DetectionYardstick(Yardstick):
+    """``ap50_mean`` on a labelled set.
+
+    Args:
+        data: the set, in the classes that are evaluated.
+        source: what the user called it.
+        min_boxes: labelled boxes that a class needs to count.
+        label_file: that the set was read from.
+    """
+
+    task, figure, unit = "detection", "ap50_mean", "box"
+
+    def __init__(
+        self,
+        data: DetectionSet,
+        source: str,
+        min_boxes: int = DEFAULT_MIN_BOXES,
+        label_file: Path | None = None,
+    ) -> None:
+        self.data, self.source, self.min_boxes = data, source, min_boxes
+        self._label_file = label_file
+
+    @property
+    def pictures(self) -> int:
+        return len(self.data.images)
+
+    @property
+    def files(self) -> list[Path]:
+        labels = [] if self._label_file is None else [self._label_file]
+        return [*labels, *(image.path for image in self.data.images)]
+
+    def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> DetectionMeasurement:
+        predictions = predict_readable(Model(engine, 0.0), self.data, on_image)
+        truth = ground_truth(self.data, predictions.found)
+        evaluation = evaluate_detections(predictions.found, truth, self.data.classes, self.min_boxes)
+        return DetectionMeasurement(predictions, evaluation)
+
+    def sample(self, count: int) -> list[Image]:
+        return _readable([image.path for image in self.data.images], count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationMeasurement(Measurement):
+    """What a segmenter said, and the figures of it."""
+
+    counts: PixelCounts
+    figures: SegmentationFigures
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.counts.skipped
+
+    @property
+    def ms_per_image(self) -> float:
+        return self.counts.ms_per_image
+
+    @property
+    def value(self) -> float:
+        return self.figures.miou
+
+    def required(self) -> float:
+        return self.figures.miou
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        return tuple(name for name, one in self.figures.per_class.items() if not one.pixels and name != OTHER)
+
+    def interval(self) -> Interval:
+        return miou_interval(self.counts.matrices)
+
+    def gain_over(self, first: Measurement) -> Interval:
+        assert isinstance(first, SegmentationMeasurement)
+        # Either may have the class of all others; to compare, both get it.
+        size = max(one.counts.matrices.shape[1] for one in (first, self))
+        return compare_miou(_padded(first.counts.matrices, size), _padded(self.counts.matrices, size))
+
+    def report(
+        self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
+    ) -> SegmentationReport:
+        matrices = self.counts.matrices
+        return segmentation_report(
+            self.figures, origin, len(matrices), matrices.sum(axis=0).tolist(), interval, compared_with
+        )
+
+    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+        plot_confusion_matrix(
+            folder / f"confusion{suffix}.png",
+            self.counts.matrices.sum(axis=0),
+            self.counts.classes,
+            f"{title}: where the pixels of each class went, per cent",
+        )
+
+
+class SegmentationYardstick(Yardstick):
+    """Mean IoU on a labelled set.
+
+    Args:
+        data: the set, in the classes that are evaluated.
+        source: what the user called it.
+        label_file: that its classes were read from.
+    """
+
+    task, figure, unit = "segmentation", "miou", "pixel"
+
+    def __init__(self, data: SegmentationSet, source: str, label_file: Path | None = None) -> None:
+        self.data, self.source = data, source
+        self._label_file = label_file
+
+    @property
+    def pictures(self) -> int:
+        return len(self.data.pictures)
+
+    @property
+    def files(self) -> list[Path]:
+        labels = [] if self._label_file is None else [self._label_file]
+        return [*labels, *(path for one in self.data.pictures for path in (one.image, one.labels))]
+
+    def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> SegmentationMeasurement:
+        counts = count_pixels(Model(engine, 0.0), self.data, on_image)
+        return SegmentationMeasurement(
+            counts, segmentation_figures(counts.matrices.sum(axis=0), counts.classes)
+        )
+
+    def sample(self, count: int) -> list[Image]:
+        return _readable([picture.image for picture in self.data.pictures], count)
+
+
+def _padded(matrices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    more = size - matrices.shape[1]
+    return np.pad(matrices, ((0, 0), (0, more), (0, more)))
+
+
+def _readable(paths: Sequence[Path], count: int) -> list[Image]:
+    pictures = []
+    for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
+        with contextlib.suppress(DataError):  # evaluation names what it cannot read
+            pictures.append(decode_picture(paths[i]))
+    return pictures
