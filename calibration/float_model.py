@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
 from edgevision.calibration.qdq import is_quantised
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.errors import ModelError, UsageError
 from edgevision.graph.convolutions import Convolution, find_convolutions
+from edgevision.graph.load import load_onnx
+from edgevision.suffixes import PLAN_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +50,10 @@ def load_float_model(path: Path) -> FloatModel:
         ModelError, ManifestError: the file is missing, damaged, or not one of ours.
         UsageError: it is a plan, quantised already, or in FP16.
     """
-    if path.suffix in (".engine", ".plan"):
+    if path.suffix.lower() in PLAN_SUFFIXES:
         raise UsageError(f"{path} is a TensorRT plan; give the FP32 ONNX file that it was built from")
     manifest = read_manifest(path)
-    try:
-        graph = onnx.load(str(path))
-    except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: onnx cannot read it ({error}); copy or export it again") from error
+    graph = load_onnx(path)
     if manifest.precision.startswith("int8") or is_quantised(graph):
         raise UsageError(f"{path} is quantised already; calibrate the FP32 file that it was made from")
     sha256 = content_sha256(path)

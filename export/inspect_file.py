@@ -9,9 +9,10 @@ import msgspec
 
 from edgevision.contract.manifest import Manifest, TensorSpec
 from edgevision.contract.model_file import content_sha256, read_manifest
-from edgevision.engines.trt.plan import PLAN_SUFFIXES, PlanInfo, check_plan, read_plan_info
-from edgevision.errors import EngineMismatchError, ManifestError, ModelError
+from edgevision.engines.trt.plan import PlanInfo, check_plan, read_plan_info
+from edgevision.errors import EngineMismatchError, ManifestError
 from edgevision.extras import install_command
+from edgevision.suffixes import PLAN_SUFFIXES
 
 if TYPE_CHECKING:
     from edgevision.graph.summary import GraphSummary
@@ -108,17 +109,10 @@ def _inspect_onnx(path: Path) -> Inspection:
 
 
 def _summary(path: Path, heads: tuple[str, ...]) -> GraphSummary:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
-
+    from edgevision.graph.load import load_onnx
     from edgevision.graph.summary import summarise
 
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (DecodeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: not an ONNX model that can be read ({text}); copy it again") from error
-    return summarise(model, heads)
+    return summarise(load_onnx(path, weights=False), heads)
 
 
 def _promised(manifest: Manifest | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

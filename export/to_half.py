@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 
 from edgevision.contract.manifest import Manifest, Precision
 from edgevision.contract.model_file import read_sound_manifest
-from edgevision.errors import ExportError, ModelError, UsageError
+from edgevision.errors import ExportError, UsageError
 from edgevision.export.half_probe import (
     agreement_db,
     core_floats,
@@ -22,6 +20,7 @@ from edgevision.export.half_probe import (
 )
 from edgevision.graph.compose import check, save_model
 from edgevision.graph.half import to_half
+from edgevision.graph.load import load_onnx
 
 # Rounding to FP16 leaves 40 dB and more. In an int8 network it also moves values over the edges of
 # quantisation steps, by as much as these cost anyway (12 dB in the worst head of the shipped detector), so
@@ -71,7 +70,7 @@ def export_half(source: Path, out: Path) -> HalfModel:
         raise ExportError(
             f"{source}: its contract names no head tensors, where FP16 would end; export it again"
         )
-    model = load_model(source)
+    model = load_onnx(source)
     frames = probe_frames(manifest, fixed_batch(model))
     try:
         before = run_core(model, manifest.heads, frames, core_floats(model, manifest.heads))
@@ -88,16 +87,3 @@ def export_half(source: Path, out: Path) -> HalfModel:
         )
     stored = save_model(half, out, msgspec.structs.replace(manifest, precision=derived))
     return HalfModel(stored, kept, max(before.peaks.values()), agreement)
-
-
-def load_model(path: Path) -> onnx.ModelProto:
-    """Reads an ONNX file.
-
-    Raises:
-        ModelError: it cannot be read, or is not an ONNX model.
-    """
-    try:
-        return onnx.load(path)
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: not an ONNX model that can be read ({text}); copy it again") from error

@@ -15,9 +15,8 @@ from edgevision.errors import EngineMismatchError, ModelError, UsageError
 from edgevision.extras import needs_extra
 from edgevision.model import Model
 from edgevision.session.request import PlanPolicy
+from edgevision.suffixes import CHECKPOINT_SUFFIXES
 from edgevision.zoo import find_model
-
-CHECKPOINT_SUFFIXES = (".pt", ".pth")
 
 
 @dataclass(frozen=True, slots=True)

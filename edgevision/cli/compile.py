@@ -68,10 +68,11 @@ def compile_command(
 
     from edgevision.cli.console import say
     from edgevision.cli.signals import end_on_sigterm
-    from edgevision.engines.trt.plan import PLAN_SUFFIXES, BatchRange
+    from edgevision.engines.trt.plan import BatchRange
     from edgevision.errors import UsageError
     from edgevision.export.plans.build import BuildOptions
     from edgevision.export.plans.compile import compile_model
+    from edgevision.suffixes import PLAN_SUFFIXES
     from edgevision.zoo import find_model
 
     if out.suffix.lower() not in PLAN_SUFFIXES:

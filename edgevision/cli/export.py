@@ -34,9 +34,9 @@ def export_command(
       edgevision export runs/retinanet-light/best.pt --out retinanet-light.onnx
       edgevision export retinanet-light.onnx --precision fp16 --out retinanet-light.fp16.onnx
     """
-    from edgevision.cli.any_model import CHECKPOINT_SUFFIXES
     from edgevision.errors import UsageError, nearest
     from edgevision.files import refuse_existing
+    from edgevision.suffixes import CHECKPOINT_SUFFIXES
 
     known = ("fp32", "fp16")
     if precision not in known:
@@ -72,9 +72,9 @@ def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
 
 
 def _export_model(source: str, out: Path, precision: str) -> None:
-    from edgevision.engines.trt.plan import PLAN_SUFFIXES
     from edgevision.errors import UsageError
     from edgevision.extras import needs_extra
+    from edgevision.suffixes import PLAN_SUFFIXES
     from edgevision.zoo import find_model
 
     path = find_model(source)

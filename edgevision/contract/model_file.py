@@ -15,6 +15,7 @@ from edgevision.contract.manifest import SCHEMA_VERSION, Manifest
 from edgevision.contract.protobuf import Buffer, encode_field, fields
 from edgevision.errors import ManifestError, ModelError
 from edgevision.files import atomic_path
+from edgevision.suffixes import CHECKPOINT_SUFFIXES, PLAN_SUFFIXES
 
 METADATA_KEY = "edgevision"
 # Field numbers of ModelProto in onnx.proto.
@@ -61,7 +62,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         raise ModelError(
             f"model file not found: {path}; check the path or list models with 'edgevision models'"
         )
-    if path.suffix in (".engine", ".plan"):
+    if path.suffix.lower() in PLAN_SUFFIXES:
         side = path.with_name(path.name + ".json")
         if not side.is_file():
             raise ManifestError(f"{path}: its contract file {side.name} is missing; compile the model again")
@@ -154,7 +155,8 @@ def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
     try:
         found = list(fields(data, 0, len(data)))
     except (IndexError, ValueError) as error:
-        made = "; export a checkpoint with 'edgevision export'" if path.suffix in (".pt", ".pth") else ""
+        is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
+        made = "; export a checkpoint with 'edgevision export'" if is_checkpoint else ""
         raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message){made}") from error
     if not any(field == _GRAPH for field, *_ in found):
         raise ModelError(f"{path}: not an ONNX model (no graph in it)")

@@ -17,6 +17,7 @@ from edgevision.engines.choose import EngineName, FileFacts, choose_engines, mac
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, UsageError, nearest
 from edgevision.extras import local_command, needs_extra
+from edgevision.suffixes import PLAN_SUFFIXES
 
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
 """Names that :func:`load_engine` accepts."""
@@ -64,7 +65,7 @@ def load_engine(
     if requests < 1:
         raise UsageError(f"requests must be 1 or more; found {requests}")
     path = Path(path)
-    is_plan = path.suffix in (".engine", ".plan")
+    is_plan = path.suffix.lower() in PLAN_SUFFIXES
     if engine != "auto":
         if is_plan != (engine == "tensorrt"):
             if is_plan:

@@ -12,8 +12,9 @@ from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
 from edgevision.files import refuse_existing
 from edgevision.session.spec import StreamSpec
+from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.video.base import SourceInfo
-from edgevision.video.sinks.images import SUFFIXES, is_pattern
+from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.window import why_no_display
 
 WINDOW = "window"
@@ -95,7 +96,7 @@ def _default_name(info: SourceInfo) -> str:
     place = info.path if info.path is not None else Path(info.name)
     if info.is_image:
         suffix = place.suffix.lower()
-        return f"{place.stem}.edgevision{suffix if suffix in SUFFIXES else '.png'}"
+        return f"{place.stem}.edgevision{suffix if suffix in SAVED_IMAGE_SUFFIXES else '.png'}"
     if info.path is not None and (info.path.is_dir() or info.width is None):
         return f"{info.path.resolve().name}.edgevision/%06d.jpg"
     return f"{safe_name(place.stem)}.edgevision.mp4"

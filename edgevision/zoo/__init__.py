@@ -11,9 +11,9 @@ from pathlib import Path
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import read_manifest
 from edgevision.errors import ModelError, nearest
+from edgevision.suffixes import MODEL_SUFFIXES
 
 TASKS = ("detection", "segmentation")
-MODEL_SUFFIXES = (".onnx", ".engine", ".plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     known = {model.name: model.path for model in list_models()}
     if text in known:
         return known[text]
-    if path.suffix in MODEL_SUFFIXES or len(path.parts) > 1:
+    if path.suffix.lower() in MODEL_SUFFIXES or len(path.parts) > 1:
         raise ModelError(
             f"model file not found: {text}; check the path, or list models with 'edgevision models'"
         )
-    files = (file.name for file in Path().glob("*") if file.suffix in MODEL_SUFFIXES)
+    files = (file.name for file in Path().glob("*") if file.suffix.lower() in MODEL_SUFFIXES)
     hint = (
         nearest(text, (*known, *files))
         or "; list the shipped models with 'edgevision models', or give the path of an ONNX file"

@@ -11,12 +11,12 @@ import onnx
 import onnx.inliner
 import onnx.version_converter
 import onnxruntime
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it carries no types
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
 from edgevision.errors import EdgeVisionError, ExportError, ModelError
+from edgevision.graph.load import load_onnx
 
 OPSET = 19  # of our own exports, see export/to_onnx.py
 _PREFIX = "core/"
@@ -79,7 +79,7 @@ def load_core(path: Path) -> Core:
             when it is run.
     """
     metadata = read_metadata(path)
-    model = _standard(_load(path), path)
+    model = _standard(load_onnx(path), path)
     entry = _picture_input(model, path)
     sizes = [size.dim_value or None for size in entry.type.tensor_type.shape.dim]
     declared, _, height, width = sizes
@@ -118,13 +118,6 @@ def read_metadata(path: Path) -> dict[str, str]:
     if METADATA_KEY in metadata:
         raise ExportError(f"{path} is in edgevision's form already; run it as it is")
     return metadata
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        raise ModelError(f"{path}: not an ONNX model that can be read ({error}); copy it again") from error
 
 
 def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -24,6 +24,7 @@ from edgevision.engines.onnxrt import OnnxRuntimeEngine, installed_providers
 from edgevision.errors import EngineError, UsageError
 from edgevision.export.parity.compare import Comparing, Comparison, tolerances_for
 from edgevision.export.parity.runs import EngineRun, OpenEngine, Run
+from edgevision.suffixes import ONNX_SUFFIX
 
 
 class ParityReport(msgspec.Struct, frozen=True):
@@ -108,7 +109,7 @@ class Parity(Closeable):
         return ParityReport(frames, comparisons, tuple(self._missing))
 
     def _add_file(self, path: Path, opened: ExitStack) -> None:
-        if path.suffix != ".onnx":
+        if path.suffix.lower() != ONNX_SUFFIX:
             plan = opened.enter_context(EngineRun(path, self._open_plan))
             if not self._runs:
                 raise UsageError(f"{path}: a plan needs an ONNX file or --checkpoint to be compared with")

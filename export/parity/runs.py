@@ -18,7 +18,9 @@ from edgevision.contract.model_file import read_manifest, write_manifest
 from edgevision.engines.base import Engine
 from edgevision.errors import ExportError
 from edgevision.export.parity.compare import StageOutputs
+from edgevision.graph.load import load_onnx
 from edgevision.graph.network import PREPROCESSING
+from edgevision.suffixes import ONNX_SUFFIX
 
 OpenEngine = Callable[[Path], Engine]
 
@@ -60,7 +62,7 @@ class EngineRun(Closeable):
             self.name, self.manifest = self._engine.name, self._engine.manifest
             self._inner: Engine | None = None
             self._input = ""
-            if path.suffix == ".onnx":
+            if path.suffix.lower() == ONNX_SUFFIX:
                 # Not beside the user's file, and gone before anything runs: engines read it at once.
                 with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
                     variant = Path(folder) / "marked.onnx"
@@ -94,7 +96,7 @@ def write_marked(path: Path, variant: Path) -> str:
         ExportError: the graph lacks a head, or a start that was written by edgevision.
     """
     manifest = read_manifest(path)
-    model = onnx.load(path)
+    model = load_onnx(path)
     normalised = normalised_input(model.graph, str(path))
     mark_outputs(model, (normalised, *manifest.heads), str(path))
     onnx.save(model, variant)

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgevision.calibration import job as calibration_command
+from edgevision.cli import console as console_module
 from edgevision.cli import main
 from tests.support.calibration import (
     calibration_place,
@@ -91,13 +91,13 @@ def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[s
     [
         (["--method", "entrop"], "did you mean 'entropy'"),
         (["--method", "percentile", "--percentile", "101"], "--percentile 101"),
-        (["--data", "set"], "expected --data FOLDER --split NAME"),
-        (["--data", "set", "--images", "x"], "expected --data FOLDER --split NAME"),
-        (["--split", "val"], "belong to --data"),
+        (["--data", "set"], "expected --images, a folder, beside a COCO json, or --split, a name"),
+        (["--data", "set", "--images", "x"], "segmentation model; expected a folder as --data, and --split"),
+        (["--split", "val"], "--images and --split need --data"),
         (["--data", "set", "--split", "val", "--max-drop", "-1"], "--max-drop -1: "),
         (["--data", "set", "--split", "val", "--min-share", "2"], "--min-share 2: "),
-        (["--max-drop", "0.02"], "--max-drop 0.02 holds with --data only"),
-        (["--min-share", "0.9"], "--min-share 0.9 holds with --data only"),
+        (["--max-drop", "0.02"], "--max-drop 0.02 has no effect without --data"),
+        (["--min-share", "0.9"], "--min-share 0.9 has no effect without --data"),
     ],
 )
 def test_impossible_requests_are_one_line(
@@ -175,7 +175,7 @@ def test_ctrl_c_in_any_phase_leaves_nothing_and_spoils_no_later_run(
         yield progress
 
     with monkeypatch.context() as patch:
-        patch.setattr(calibration_command, "counting", interrupted)
+        patch.setattr(console_module, "counting", interrupted)
         assert run_calibrate(place, *options) == 130
     assert opened[-1].startswith(phase)
     assert "Traceback" not in capsys.readouterr().err

@@ -24,11 +24,12 @@ from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
 from edgevision.export.half_probe import agreement_db, core_floats, probe_frames, run_core, with_rounding
-from edgevision.export.to_half import HalfModel, export_half, load_model
+from edgevision.export.to_half import HalfModel, export_half
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
 from edgevision.graph.lint import check_tensorrt
+from edgevision.graph.load import load_onnx
 from edgevision.graph.network import element_types
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
@@ -59,7 +60,7 @@ def answers(path: Path, frames: NDArray[np.uint8]) -> dict[str, NDArray]:
 
 def quantise(source: Path, out: Path) -> Path:
     """Every convolution in int8 but those of the heads, with ranges of the probe frames."""
-    manifest, model = read_manifest(source), load_model(source)
+    manifest, model = read_manifest(source), load_onnx(source)
     frames = probe_frames(manifest)
     peaks = run_core(model, manifest.heads, frames, core_floats(model, manifest.heads)).peaks
     found = find_convolutions(model, manifest.heads)
@@ -73,7 +74,7 @@ def quantise(source: Path, out: Path) -> Path:
 def small_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped segmenter for small pictures: it is convolutional, so its input's size is only a number."""
     source, path = find_model("unet-light"), tmp_path_factory.mktemp("small") / "small-unet.onnx"
-    model, manifest = load_model(source), read_manifest(source)
+    model, manifest = load_onnx(source), read_manifest(source)
     for value in (*model.graph.input, *model.graph.output):
         sizes = value.type.tensor_type.shape.dim
         sizes[1].dim_value, sizes[2].dim_value = 128, 160
@@ -97,7 +98,7 @@ def test_the_contract_is_kept_and_says_the_precision(shipped: tuple[Path, Path, 
     assert (before.precision, after.precision) == ("fp32", "fp16")
     assert msgspec.structs.replace(after, precision="fp32", sha256=before.sha256) == before
     assert after.sha256 == content_sha256(out) != before.sha256
-    first, second = load_model(source).graph, load_model(out).graph
+    first, second = load_onnx(source).graph, load_onnx(out).graph
     assert list(first.input) == list(second.input)
     assert list(first.output) == list(second.output)
     assert out.stat().st_size < 0.56 * source.stat().st_size
@@ -105,7 +106,7 @@ def test_the_contract_is_kept_and_says_the_precision(shipped: tuple[Path, Path, 
 
 def test_the_core_is_fp16_and_the_rest_fp32(shipped: tuple[Path, Path, HalfModel]) -> None:
     _, out, half = shipped
-    model = load_model(out)
+    model = load_onnx(out)
     onnx.checker.check_model(model, full_check=True)
     assert check_tensorrt(model) == []
     assert half.kept == ()
@@ -119,7 +120,7 @@ def test_the_core_is_fp16_and_the_rest_fp32(shipped: tuple[Path, Path, HalfModel
     assert {types[head] for head in half.manifest.heads} == {onnx.TensorProto.FLOAT16}
     # One cast in, one for each head; more would be time lost.
     casts = sum(node.op_type == "Cast" for node in model.graph.node)
-    before = sum(node.op_type == "Cast" for node in load_model(shipped[0]).graph.node)
+    before = sum(node.op_type == "Cast" for node in load_onnx(shipped[0]).graph.node)
     assert casts - before == 1 + len(half.manifest.heads)
 
 
@@ -132,9 +133,9 @@ def test_answers_on_photographs_are_those_of_fp32(shipped: tuple[Path, Path, Hal
         assert len(np.unique(wanted["class_map"])) > 2
         assert (wanted["class_map"] == found["class_map"]).mean() > 0.96
         # These are no roads, so much is undecided; where two classes do not nearly tie, they agree.
-        logits = run_core(load_model(source), half.manifest.heads, frames).heads["logits"]
+        logits = run_core(load_onnx(source), half.manifest.heads, frames).heads["logits"]
         first, second = np.sort(logits, axis=1)[:, :-3:-1].transpose(1, 0, 2, 3)
-        rounded = run_core(with_rounding(load_model(out)), half.manifest.heads, frames).heads["logits"]
+        rounded = run_core(with_rounding(load_onnx(out)), half.manifest.heads, frames).heads["logits"]
         clear = first - second > 1
         assert clear.mean() > 0.5
         assert (logits.argmax(axis=1) == rounded.argmax(axis=1))[clear].mean() > 0.9999
@@ -167,7 +168,7 @@ def test_an_int8_file_keeps_its_int8_layers_and_the_rest_becomes_fp16(name: str,
     int8 = quantise(source, tmp_path / "int8.onnx")
     half = export_half(int8, tmp_path / "both.onnx")
     assert half.manifest.precision == "int8+fp16"
-    before, after = load_model(int8), load_model(tmp_path / "both.onnx")
+    before, after = load_onnx(int8), load_onnx(tmp_path / "both.onnx")
     assert check_tensorrt(after) == []
     types = element_types(after)
     quantised = [node for node in after.graph.node if node.op_type == "QuantizeLinear"]
@@ -178,7 +179,7 @@ def test_an_int8_file_keeps_its_int8_layers_and_the_rest_becomes_fp16(name: str,
         onnx.TensorProto.FLOAT16
     }
     heads, frames = half.manifest.heads, photographs(source)
-    wanted = run_core(load_model(source), heads, frames).heads
+    wanted = run_core(load_onnx(source), heads, frames).heads
     alone, both = (
         agreement_db(wanted, run_core(model, heads, frames).heads) for model in (before, with_rounding(after))
     )
@@ -211,7 +212,7 @@ def test_the_architectures_for_gpus_become_half(name: str, tmp_path: Path) -> No
     both = export_half(quantise(source, tmp_path / "int8.onnx"), tmp_path / "both.onnx")
     assert both.kept == ()
     for file in ("fp16.onnx", "both.onnx"):
-        assert check_tensorrt(load_model(tmp_path / file)) == []
+        assert check_tensorrt(load_onnx(tmp_path / file)) == []
         answers(tmp_path / file, probe_frames(half.manifest))
         parse_with_tensorrt(tmp_path / file)
 
@@ -239,7 +240,7 @@ def test_layers_that_overflow_are_found_on_the_frames_and_stay_in_float(
 ) -> None:
     """One convolution made 2e5 times louder, and the next one as much quieter: the answers are the same."""
     source = small_unet
-    manifest, model = read_manifest(source), load_model(source)
+    manifest, model = read_manifest(source), load_onnx(source)
     # Of a convolution, a sum and the convolution after it; nothing is cut off between them.
     nodes = list(model.graph.node)
     makers = {node.output[0]: node for node in nodes}
@@ -265,7 +266,7 @@ def test_layers_that_overflow_are_found_on_the_frames_and_stay_in_float(
 def test_a_model_that_half_ruins_is_refused_and_nothing_is_written(small_unet: Path, tmp_path: Path) -> None:
     """30000 is added and taken off again: FP16 has steps of 16 there, and what was said is lost."""
     source = small_unet
-    manifest, model = read_manifest(source), load_model(source)
+    manifest, model = read_manifest(source), load_onnx(source)
     head = next(node for node in model.graph.node if node.output[0] == manifest.heads[0])
     head.output[0] = "small"
     position = list(model.graph.node).index(head) + 1
@@ -290,10 +291,10 @@ def test_what_is_no_source_is_refused_in_one_line(tmp_path: Path) -> None:
     manifest = read_manifest(source)
     for precision in ("fp16", "int8+fp16"):
         done = tmp_path / f"{precision}.onnx"
-        save_model(load_model(source), done, msgspec.structs.replace(manifest, precision=precision))
+        save_model(load_onnx(source), done, msgspec.structs.replace(manifest, precision=precision))
         with pytest.raises(UsageError, match=rf"is {precision.upper().replace('+', '.')} already"):
             export_half(done, out)
-    save_model(load_model(source), tmp_path / "lost.onnx", msgspec.structs.replace(manifest, heads=("gone",)))
+    save_model(load_onnx(source), tmp_path / "lost.onnx", msgspec.structs.replace(manifest, heads=("gone",)))
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(bytes([*source.read_bytes()[:-5000], *bytes(5000)]))
     for path, error, text in (

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 from edgevision.types import FloatArray
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""Names of pictures end so, in either case."""
-
 
 class LabelProblem(NamedTuple):
     """A label that could not be used.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from edgevision.data.formats.raw import SUFFIXES, LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError, nearest
+from edgevision.suffixes import IMAGE_SUFFIXES
 
 
 def read_voc(folder: str | Path, split: str = "") -> RawSet:
@@ -65,7 +66,7 @@ def _read(folder: Path, name: str, image_id: int, problems: list[LabelProblem]) 
 
 
 def _picture(folder: Path, name: str) -> Path:
-    found = (folder / f"{name}{suffix}" for suffix in SUFFIXES)
+    found = (folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)
     return next((path for path in found if path.is_file()), folder / f"{name}.jpg")
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from edgevision.data.formats.raw import SUFFIXES, LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.data.pictures import picture_size
 from edgevision.errors import DataError
+from edgevision.suffixes import IMAGE_SUFFIXES
 
 _NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "classes.names")
 
@@ -33,9 +34,9 @@ def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> Ra
         if not part.is_dir():
             raise DataError(f"{folder} is not a YOLO folder: it has no {part.relative_to(folder)} folder")
     classes = read_names(Path(names) if names else _find_names(folder))
-    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not pictures:
-        raise DataError(f"{images} holds no picture ({', '.join(SUFFIXES)})")
+        raise DataError(f"{images} holds no picture ({', '.join(IMAGE_SUFFIXES)})")
     problems: list[LabelProblem] = []
     loaded = tuple(
         _read(path, labels / path.relative_to(images).with_suffix(".txt"), position, classes, problems)

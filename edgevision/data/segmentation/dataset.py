@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.classes import map_classes
-from edgevision.data.formats.raw import SUFFIXES
 from edgevision.errors import DataError, nearest
+from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID
 
 UNKNOWN_ID = 254
@@ -134,7 +134,7 @@ def load_segmentation(
     if not chosen:
         filters = f" with exclude {list(exclude)} and only {list(only)}" if exclude or only else ""
         raise DataError(f"{folder}: split '{split}' is empty{filters}; expected names in {split}.txt")
-    by_stem = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+    by_stem = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
     pictures = tuple(
         LabelledPicture(by_stem.get(name, images / f"{name}.jpg"), labels / f"{name}.png") for name in chosen
     )
@@ -182,12 +182,12 @@ def _names(folder: Path, split: str, images: Path) -> list[str]:
         raise DataError(
             f"{folder} has no split '{split}': neither {split}.txt nor images/{split}{nearest(split, splits)}"
         )
-    return [path.stem for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
+    return [path.stem for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def _without_suffix(name: str) -> str:
     path = Path(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else name
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _colours(

@@ -20,7 +20,6 @@ from edgevision.errors import EngineMismatchError, ManifestError, ModelError, Us
 from edgevision.files import atomic_path, write_json
 
 PLAN_SCHEMA_VERSION = 1
-PLAN_SUFFIXES = (".engine", ".plan")
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 

@@ -14,8 +14,6 @@ from edgevision.files import atomic_path, refuse_existing
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Sink
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
 _NUMBER = re.compile(r"%0?\d*d")
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
 # By format, because OpenCV prints a warning for each parameter that a format does not know.

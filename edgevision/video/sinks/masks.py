@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgevision.errors import OutputExistsError, SinkError
+from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
-from edgevision.video.sinks.images import SUFFIXES, save_image
+from edgevision.video.sinks.images import save_image
 
 
 class MaskSink(Sink):
@@ -63,7 +64,7 @@ class MaskSink(Sink):
     def _name(self, frame: Frame) -> str:
         number = f"{frame.index:06d}"
         file = Path(frame.source)
-        name = file.stem if self._by_file and file.suffix.lower() in SUFFIXES else number
+        name = file.stem if self._by_file and file.suffix.lower() in SAVED_IMAGE_SUFFIXES else number
         if name in self._written:  # a.jpg and a.png in one folder
             name = f"{name}_{number}"
         if self._by_file:

@@ -9,13 +9,13 @@ from typing import cast
 from edgevision.errors import SinkError, nearest
 from edgevision.files import refuse_existing
 from edgevision.plugins import SINKS, find_plugin, known_schemes, scheme_of
+from edgevision.suffixes import SAVED_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.redact import redact
 from edgevision.video.sinks import images as image_files
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sinks.window import WindowSink
-from edgevision.video.sources.media import VIDEO_SUFFIXES
 
 ACCEPTED = ".mp4, .jsonl, an image such as .jpg or .png, frames/%06d.jpg, or window"
 
@@ -52,10 +52,10 @@ def open_sink(
         return _open_plugin(uri, scheme_of(uri), info)
     path = Path(uri)
     suffix = path.suffix.lower()
-    if suffix not in (".mp4", ".jsonl", *image_files.SUFFIXES):
+    if suffix not in (".mp4", ".jsonl", *SAVED_IMAGE_SUFFIXES):
         raise _unknown_kind(uri, suffix)
     _refuse_source(path, info)
-    if suffix in image_files.SUFFIXES and image_files.is_pattern(uri):
+    if suffix in SAVED_IMAGE_SUFFIXES and image_files.is_pattern(uri):
         sink: Sink = image_files.ImagePatternSink(path, overwrite)
         _refuse_unwritable(path.parent)
         return sink
@@ -86,7 +86,7 @@ def _unknown_kind(uri: str, suffix: str) -> SinkError:
         return SinkError(
             f"cannot write {suffix} video: {uri}; videos are written as .mp4: {Path(uri).stem}.mp4"
         )
-    hint = nearest(suffix, (".mp4", ".jsonl", *image_files.SUFFIXES)) or nearest(uri, ("window",))
+    hint = nearest(suffix, (".mp4", ".jsonl", *SAVED_IMAGE_SUFFIXES)) or nearest(uri, ("window",))
     found = f"'{suffix}'" if suffix else "no suffix"
     return SinkError(f"unknown kind of output: {uri} ({found}){hint or '; expected ' + ACCEPTED}")
 

@@ -9,30 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevision.errors import SourceError
-
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
-VIDEO_SUFFIXES = (
-    *(
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-    ),
-    *(".3gp", ".ogv", ".gif", ".mjpeg", ".mjpg", ".h264", ".h265", ".hevc", ".264", ".265", ".vob", ".asf"),
-    *(".mxf", ".y4m"),
-)
+from edgevision.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from edgevision.errors import SourceError, nearest
 from edgevision.plugins import SOURCES, find_plugin, known_schemes
+from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.video.base import Source
 from edgevision.video.redact import redact
 from edgevision.video.sources.camera import (
@@ -25,7 +26,7 @@ from edgevision.video.sources.demo import DemoSource
 from edgevision.video.sources.file import FileSource
 from edgevision.video.sources.gstreamer import open_csi, open_gst
 from edgevision.video.sources.images import ImagesSource
-from edgevision.video.sources.media import IMAGE_SUFFIXES, find_media, is_pattern
+from edgevision.video.sources.media import find_media, is_pattern
 from edgevision.video.sources.network import SCHEMES, open_stream
 from edgevision.video.sources.options import SourceOptions, split_options
 
