@@ -32,16 +32,23 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass `overwrite`")
 
 
-def make_folder(folder: Path) -> None:
-    """Makes an output folder and those above it, where they are missing.
+def make_folder(path: Path, *, parents: bool = False) -> None:
+    """Makes an output folder where it is missing.
+
+    Args:
+        path: the folder.
+        parents: make those above it too; otherwise the one above must exist, so that a misspelt path is
+            noticed.
 
     Raises:
         SinkError: it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=parents, exist_ok=True)
+    except FileNotFoundError as error:
+        raise SinkError(f"output folder does not exist: {path.parent}; create it first") from error
     except OSError as error:
-        raise SinkError(f"cannot create folder {folder}: {error.strerror or error}") from error
+        raise SinkError(f"cannot create folder {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -87,10 +87,10 @@ def eval_command(
     with needs_extra("train"):
         from edgevision.cli.any_model import open_model
         from edgevision.cli.eval_table import show_figures
-        from edgevision.session.request import PlanPolicy
         from edgevision.evaluation.job import evaluate
         from edgevision.evaluation.labelled import LabelledData
         from edgevision.evaluation.report import write_report
+        from edgevision.session.request import PlanPolicy
 
     labelled = LabelledData(data=data, images=images, split=split)
     if json is not None:

@@ -66,10 +66,10 @@ def label_command(
 
     from edgevision.cli.app import EXIT_DAMAGED
     from edgevision.cli.console import counting
-    from edgevision.session.request import PlanPolicy
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
     from edgevision.extras import needs_extra
     from edgevision.pipeline import StopRequest
+    from edgevision.session.request import PlanPolicy
 
     with needs_extra("train"):
         from edgevision.cli.any_model import open_model

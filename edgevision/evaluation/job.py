@@ -95,7 +95,7 @@ class Evaluation:
             UsageError: matplotlib is not installed.
             SinkError: the folder or a file cannot be written.
         """
-        make_folder(folder)
+        make_folder(folder, parents=True)
         suffixes = ("",) if len(self.models) == 1 else ("_a", "_b")
         for model, one, suffix in zip(self.models, self.measured, suffixes, strict=True):
             one.plot(folder, Path(model.text).name, suffix)

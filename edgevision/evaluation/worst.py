@@ -89,7 +89,7 @@ def save_worst(
     Raises:
         SinkError: the folder or a file cannot be written.
     """
-    make_folder(folder)
+    make_folder(folder, parents=True)
     written: list[Path] = []
     for image_id, _ in evaluation.worst_images(count):
         image = cv2.imread(str(paths[image_id]), cv2.IMREAD_COLOR)

@@ -92,7 +92,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
                 )
         found.append(one)
     if images_out is not None and any(one.stem for one in found):
-        make_folder(images_out)
+        make_folder(images_out, parents=True)
     return found
 
 

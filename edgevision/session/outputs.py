@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.errors import SinkError, UsageError
+from edgevision.errors import UsageError
 from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
-from edgevision.files import refuse_existing
+from edgevision.files import make_folder, refuse_existing
 from edgevision.session.spec import StreamSpec
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.video.base import SourceInfo
@@ -66,20 +66,6 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True)
         stem = f"{safe_name(spec.name)}.edgevision" if spec.name else default_stem(info)
         records = str(save_json / f"{stem}.jsonl" if named_folder else save_json)
     return OutputPlan(tuple(pictures), records, no_window)
-
-
-def make_folder(path: Path) -> None:
-    """Makes one folder where it is missing; the one above it must exist, so that a misspelt path is noticed.
-
-    Raises:
-        SinkError: it cannot be made.
-    """
-    try:
-        path.mkdir(exist_ok=True)
-    except FileNotFoundError as error:
-        raise SinkError(f"output folder does not exist: {path.parent}; create it first") from error
-    except OSError as error:
-        raise SinkError(f"cannot make the output folder {path}: {error.strerror}") from error
 
 
 def names_folder(path: Path) -> bool:

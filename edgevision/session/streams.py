@@ -10,10 +10,11 @@ from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, UsageError
+from edgevision.files import make_folder
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.plugins import scheme_of
 from edgevision.session.models import RunModels
-from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, make_folder, plan_outputs
+from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, plan_outputs
 from edgevision.session.shared import CallbackSink, Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.session.watchers import open_watchers
@@ -180,7 +181,7 @@ def _open_sinks(
     if spec.save_masks is not None:
         folder = Path(spec.save_masks)
         if shared.several:
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
             folder /= spec.name or default_stem(info)
         sink = MaskSink(folder, info, models.segmenters(), shared.request.overwrite)
         sinks.append(opened.enter_context(sink))

@@ -133,7 +133,7 @@ class Trainer:
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
-        make_folder(folder)
+        make_folder(folder, parents=True)
         if resume and (folder / "last.pt").exists():
             self._restore(load_checkpoint(folder / "last.pt"))
         self._network: nn.Module | None = None  # the model, or what averages its gradients

@@ -92,7 +92,7 @@ def test_one_missing_folder_is_made_and_a_misspelt_path_is_not(tmp_path):
             check_files([("output", tmp_path / wrong)], [], overwrite=False)
     assert not (tmp_path / "none").exists()
     (tmp_path / "taken.edgevision").touch()
-    with pytest.raises(SinkError, match="cannot make the output folder"):
+    with pytest.raises(SinkError, match="cannot create folder"):
         make_folder(tmp_path / "taken.edgevision")
 
 

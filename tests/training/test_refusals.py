@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(
 ) -> None:
     (tmp_path / "taken").write_text("a file")
     assert code_of(command("--out", str(tmp_path / "taken"))) == 1
-    assert f"cannot create the run's folder {tmp_path / 'taken'}: File exists" in capsys.readouterr().err
+    assert f"cannot create folder {tmp_path / 'taken'}: File exists" in capsys.readouterr().err
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:

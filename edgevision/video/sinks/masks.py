@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgevision.errors import OutputExistsError, SinkError
+from edgevision.files import make_folder
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
@@ -43,11 +44,8 @@ class MaskSink(Sink):
         self._has_several = len(models) > 1
         if len(set(models)) < len(models):
             raise SinkError(f"{folder}: two segmentation models have the same name; run one at a time")
-        try:
-            for inner in map(self._folder_of, models):
-                inner.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot make the folder {inner}: {error.strerror}") from error
+        for inner in map(self._folder_of, models):
+            make_folder(inner, parents=True)
 
     def write(self, result: FrameResult, image: Image) -> None:
         frame = result.frame
