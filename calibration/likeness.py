@@ -1,9 +1,8 @@
 """Whether two sets of pictures look alike: light, contrast, colour and sharpness, without any model.
 
-How far a network's activations reach (the second half of this file) tells whether int8's ranges fit,
-where it
-can tell: in a network of ReLU6 they saturate, and reach as far on noise as on the street (1.00 to 1.03 in the
-shipped segmenter). What the pictures themselves show does not depend on the network.
+How far a network's activations reach (the second half of this file) tells whether int8's ranges fit, where
+it can tell: in a network of ReLU6 they saturate, and reach as far on noise as on the street (1.00 to 1.03 in
+the shipped segmenter). What the pictures themselves show does not depend on the network.
 """
 
 from __future__ import annotations
@@ -41,7 +40,9 @@ _MEASURES = (
     "colourfulness",
     "sharpness",
 )
-_FLOOR = 2.0  # Grey levels; sets of equal pictures, such as a test card, have no spread of their own.
+_MIN_REACH, _MAX_REACH = 0.35, 1.15  # of activations on other frames, as shares of the calibrated ranges
+_FLAT, _DARK, _BRIGHT = 12.0, 25.0, 230.0  # grey levels: deviation, mean, mean
+_FLOOR = 2.0  # grey levels; sets of equal pictures, such as a test card, have no spread of their own.
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +110,6 @@ def _measure(image: Image) -> NDArray[np.float64]:
     )
 
 
-_MIN_REACH, _MAX_REACH = 0.35, 1.15
-
-
-_FLAT, _DARK, _BRIGHT = 12.0, 25.0, 230.0
-
-
 def reach(calibrated: Mapping[str, TensorStatistics], seen: Mapping[str, TensorStatistics]) -> float:
     """How far the tensors go on other frames, against the calibrated ranges: the median ratio; 1 is equal.
 
@@ -158,7 +153,8 @@ def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
             thin = frame[::4, ::4]  # a sixteenth tells as much
             mean, deviation = float(thin.mean()), float(thin.std())
             total += 1
-            poor += deviation < _FLAT or not _DARK <= mean <= _BRIGHT
+            if deviation < _FLAT or not _DARK <= mean <= _BRIGHT:
+                poor += 1
     if total and poor * 2 > total:
         return [
             f"{poor} of {total} calibration frames are flat, nearly black or nearly white; "

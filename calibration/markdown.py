@@ -37,7 +37,7 @@ def verdict(report: CalibrationReport) -> str:
     """The outcome in one line."""
     work = f"{report.int8_share:.1%} of the convolution work in int8"
     if report.gate is None:
-        return f"{work}; accuracy was not measured (no --data)"
+        return f"{work}; accuracy was not measured (no labelled data)"
     return f"{work}; {_drop(report.gate)}"
 
 
@@ -55,7 +55,7 @@ def _warnings(report: CalibrationReport) -> list[str]:
 
 
 def _facts(report: CalibrationReport) -> str:
-    auto = ", the choice of `--method auto`" if report.asked_method == "auto" else ""
+    auto = ", chosen by `auto`" if report.asked_method == "auto" else ""
     frames = f"over {report.frames} frames (`{report.frames_sha256[:12]}`)"
     rows = [
         ("Model", f"{report.model}, from `{report.float_file}` (`{report.float_sha256[:12]}`)"),

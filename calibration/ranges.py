@@ -83,7 +83,7 @@ def measure_ranges(
         done += 1
         on_frame(done)
     if not done:
-        raise CalibrationError("there are no frames to calibrate on; check --from")
+        raise CalibrationError("there are no frames to calibrate on; check `sources`")
     for name, least, most in zip(names, low, high, strict=True):
         if not (np.isfinite(least) and np.isfinite(most)):
             raise CalibrationError(f"tensor {name} holds numbers that are not finite; the model is broken")

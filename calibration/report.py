@@ -105,7 +105,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         float_bytes, int8_bytes: sizes.
         frames, frames_sha256, sources: what the ranges were measured on.
         method: how ranges were chosen.
-        asked_method: ``--method``: the same, or ``auto``.
+        asked_method: what was asked for: the same, or ``auto``.
         methods: those that were compared.
         percentile: what ``percentile`` held, in per cent; None where it was not compared.
         int8_share: of the convolution work, 0..1.

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgevision.export.plans.build import BuildOptions
     from edgevision.export.plans.compile import Compiled
     from edgevision.export.plans.progress import Watch
 
@@ -47,7 +48,7 @@ def compile_command(
     workspace: int | None = typer.Option(
         None, "--workspace", min=1, metavar="MIB", help="Most scratch memory that a layer may take."
     ),
-    dla: int | None = typer.Option(
+    dla_core: int | None = typer.Option(
         None, "--dla", min=0, metavar="CORE", help="Run on this core of an Orin's deep learning accelerator."
     ),
     timing_cache: Path | None = typer.Option(
@@ -72,6 +73,7 @@ def compile_command(
     from edgevision.errors import UsageError
     from edgevision.export.plans.build import BuildOptions
     from edgevision.export.plans.compile import compile_model
+    from edgevision.export.plans.targets import BuildsOnDeviceError
     from edgevision.suffixes import PLAN_SUFFIXES
     from edgevision.zoo import find_model
 
@@ -80,12 +82,16 @@ def compile_command(
     path = find_model(model)
     if path.suffix.lower() in PLAN_SUFFIXES:
         raise UsageError(f"{model} is a plan already; give the ONNX file it was built from")
-    options = BuildOptions(None if batch is None else BatchRange(*map(int, batch)), workspace, dla)
+    options = BuildOptions(None if batch is None else BatchRange(*map(int, batch)), workspace, dla_core)
     console = Console(stderr=True)
-    with end_on_sigterm(), _bar(f"{path.name} for {target}", console) as watch:
-        compiled = compile_model(
-            path, out, target, options, timing_cache=timing_cache, overwrite=overwrite, watch=watch
-        )
+    try:
+        with end_on_sigterm(), _bar(f"{path.name} for {target}", console) as watch:
+            compiled = compile_model(
+                path, out, target, options, timing_cache=timing_cache, overwrite=overwrite, watch=watch
+            )
+    except BuildsOnDeviceError as error:
+        there = _device_command(path, out, target, options, timing_cache)
+        raise UsageError(f"{error.found}; copy the model there and run: {there}") from error
     for note in compiled.notes:
         say(console, f"note: {note}")
     typer.echo(_summary(out, compiled))
@@ -113,6 +119,23 @@ def _bar(title: str, console: Console) -> Iterator[Watch | None]:
             bar.update(task, completed=fraction, doing=doing)
 
         yield watch
+
+
+def _device_command(
+    model: Path, plan: Path, target: str, options: BuildOptions, timing_cache: Path | None
+) -> str:
+    """The same on the device, where the files lie in the folder that it is run in."""
+    import shlex
+
+    command = ["edgevision", "compile", model.name, "--out", plan.name]
+    if options.batch is not None:
+        command += ["--batch", *str(options.batch).split()]
+    cache = None if timing_cache is None else timing_cache.name
+    others = {"--workspace": options.workspace_mib, "--dla": options.dla_core, "--timing-cache": cache}
+    for option, value in others.items():
+        if value is not None:
+            command += [option, str(value)]
+    return shlex.join([*command, "--target", target])
 
 
 def _summary(out: Path, compiled: Compiled) -> str:

@@ -80,7 +80,7 @@ def compare_ap50_mean(
     )
     if not same:
         raise UsageError(
-            "two models can be compared only on the same images, labels, classes and --min-boxes; "
+            "two models can be compared only on the same images, labels, classes and `min_boxes`; "
             "evaluate both again on one data set"
         )
     chosen = _counted_classes(first)

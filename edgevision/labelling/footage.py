@@ -88,7 +88,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
             if taken is not None and not overwrite:
                 raise OutputExistsError(
-                    f"output exists: {taken}; choose another --images-out or pass --overwrite"
+                    f"output exists: {taken}; choose another `images_out` or pass `overwrite`"
                 )
         found.append(one)
     if images_out is not None and any(one.stem for one in found):
@@ -105,7 +105,7 @@ def _look_at(uri: str, images_out: Path | None) -> Footage:
     with open_source(uri) as source:
         info = source.info
         if info.is_live:
-            raise UsageError(f"{info.name} is a live source; record it first, for labels need files")
+            raise UsageError(f"{info.name} is a live source; record it first, because labels need files")
         if info.is_image and info.path is not None:
             return Footage(uri, info.path.parent, None)
         if info.path is not None and info.path.is_dir():
@@ -114,5 +114,5 @@ def _look_at(uri: str, images_out: Path | None) -> Footage:
                 return Footage(uri, Path(os.path.commonpath(list(parents))), None)
             return Footage(uri, info.path, None)
         if images_out is None:
-            raise UsageError(f"{info.name} is a video: pass --images-out FOLDER for its frames")
+            raise UsageError(f"{info.name} is a video: pass `images_out`, a folder for its frames")
         return Footage(uri, images_out, Path(info.name).stem)

@@ -34,7 +34,7 @@ class LabelRule:
     def __post_init__(self) -> None:
         if not 0 < self.ignore <= self.positive <= 1:
             raise UsageError(
-                f"--ignore {self.ignore:g} and --positive {self.positive:g} are impossible; "
+                f"`ignore` {self.ignore:g} and `positive` {self.positive:g} are not possible; "
                 "expected 0 < ignore <= positive <= 1"
             )
 

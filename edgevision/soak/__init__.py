@@ -1,7 +1,7 @@
 """A long run under faults, and the verdict on it: does anything grow, leak, or get lost?
 
 The real pipeline runs on a source that misbehaves on purpose, draws, encodes and writes, while resident
-memory, open file handles, threads and the frame ledger are sampled. Every now and then all of it
+memory, open file handles, threads and the frame ledger are sampled. At intervals all of it
 comes to rest for a moment; growth is judged by what is left there. Needs Linux's ``/proc``.
 """
 
@@ -20,10 +20,19 @@ from edgevision.soak.caches import fill_caches
 from edgevision.soak.process import Blocks, Sample, give_back_freed_memory, read_sample
 from edgevision.soak.rest import REST_EVERY_S, RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
-from edgevision.soak.verdict import FEWEST_RESTS, Check, Counted, SoakReport, judge
+from edgevision.soak.verdict import FEWEST_RESTS, Counted, SoakCheck, SoakReport, judge
 from edgevision.video import open_sink, open_source
 
-__all__ = ["DEADLINE", "Check", "OnSample", "Sample", "SoakReport", "check_length", "default_source", "soak"]
+__all__ = [
+    "DEADLINE",
+    "OnSample",
+    "Sample",
+    "SoakCheck",
+    "SoakReport",
+    "check_length",
+    "default_source",
+    "soak",
+]
 
 DEADLINE = "soak time is over"
 _SAMPLE_S = 1.0
@@ -50,7 +59,7 @@ def check_length(minutes: float, warm_up_s: float) -> None:
     """
     if not (0 < minutes < 1e6 and 0 <= warm_up_s < 1e6):
         raise UsageError(
-            f"{minutes:g} minutes with a warm-up of {warm_up_s / 60:g} are impossible; expected more than 0"
+            f"{minutes:g} minutes with a warm-up of {warm_up_s / 60:g} are not possible; expected more than 0"
         )
     needed_s = 1.5 * FEWEST_RESTS * REST_EVERY_S  # on a busy machine rests take longer
     if minutes * 60 < warm_up_s + needed_s:
@@ -70,7 +79,7 @@ def soak(
     stop: StopRequest,
     on_sample: OnSample | None = None,
 ) -> SoakReport:
-    """Runs the pipeline on ``uri`` for so long, drawing and writing into ``folder``.
+    """Runs the pipeline on ``uri`` for ``minutes``, drawing and writing into ``folder``.
 
     Args:
         uri: see :func:`edgevision.video.open_source`; opened again when it ends.

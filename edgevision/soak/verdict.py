@@ -18,7 +18,7 @@ _IN_FLIGHT = 32
 """Frames that may be under way; a ledger that says more has lost some."""
 
 
-class Check(msgspec.Struct, frozen=True):
+class SoakCheck(msgspec.Struct, frozen=True):
     """One thing that was looked at: whether it is as it should be, what was found, what was expected."""
 
     name: str
@@ -44,7 +44,7 @@ class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     passed: bool
-    checks: tuple[Check, ...]
+    checks: tuple[SoakCheck, ...]
     source: str
     seconds: float
     warm_up_s: float
@@ -111,34 +111,34 @@ def judge(
     )
 
 
-def _steady_memory(memory: Slope) -> Check:
+def _steady_memory(memory: Slope) -> SoakCheck:
     """Whether memory is shown to grow by less than the limit: the whole interval lies below it."""
     expected = f"less than {MEMORY_LIMIT_MIB_PER_HOUR:.2f} MiB (1 MB) an hour, shown by the whole interval"
     if memory.points < FEWEST_RESTS:
         found = (
             f"{memory.points} readings at rest after the warm-up; a fit needs {FEWEST_RESTS}, a longer run"
         )
-        return Check("memory", False, found, expected)
+        return SoakCheck("memory", False, found, expected)
     found = f"{memory.per_hour:+.2f} MiB an hour at rest (95 %: {memory.low:+.2f} to {memory.high:+.2f})"
-    return Check("memory", memory.high < MEMORY_LIMIT_MIB_PER_HOUR, found, expected)
+    return SoakCheck("memory", memory.high < MEMORY_LIMIT_MIB_PER_HOUR, found, expected)
 
 
-def _constant(name: str, counts: Sequence[int]) -> Check:
+def _constant(name: str, counts: Sequence[int]) -> SoakCheck:
     """Whether there were always as many."""
     expected = "the same number at each rest"
     if not counts:
-        return Check(name, False, "no rest after the warm-up", expected)
+        return SoakCheck(name, False, "no rest after the warm-up", expected)
     least, most = min(counts), max(counts)
-    return Check(name, least == most, f"{most}" if least == most else f"{least} to {most}", expected)
+    return SoakCheck(name, least == most, f"{most}" if least == most else f"{least} to {most}", expected)
 
 
-def _ledger(runs: Sequence[Counted], waiting: tuple[int, int]) -> Check:
+def _ledger(runs: Sequence[Counted], waiting: tuple[int, int]) -> SoakCheck:
     wrong = [problem for run in runs for problem in _imbalances(run)]
     least, most = waiting
     if not 0 <= least <= most <= _IN_FLIGHT:
         wrong.append(f"{least} to {most} frames under way")
     captured = sum(run.statistics.frames.captured for run in runs)
-    return Check(
+    return SoakCheck(
         "ledger",
         not wrong,
         "; ".join(wrong) or f"{captured} frames accounted for",

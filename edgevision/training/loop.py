@@ -279,7 +279,7 @@ class Trainer:
         if _built(found) != _built(self.config) or found.classes != self.config.classes:
             raise CheckpointError(
                 f"{self.folder / 'last.pt'} belongs to another model ('model' or 'classes' differ); resume "
-                "with the configuration that it was trained with, or choose another folder with --out"
+                "with the configuration that it was trained with, or choose another folder with `out`"
             )
         self.model.load_state_dict(checkpoint.model)
         try:

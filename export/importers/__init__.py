@@ -12,7 +12,7 @@ from edgevision.export.importers.core import load_core
 from edgevision.graph.compose import compose, save_model
 
 KINDS = ("picodet", "yolo")
-"""What ``import_model`` and ``--kind`` accept."""
+"""Whose files :func:`import_model` takes."""
 
 
 @dataclass(frozen=True, slots=True)

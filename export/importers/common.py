@@ -32,12 +32,12 @@ def class_names(core: Core, wanted: tuple[str, ...] | None, count: int | None) -
     """
     noted = _noted_names(core)
     count = count or (len(noted) if noted else None)
-    names, source = (wanted, "--classes") if wanted is not None else (noted, "the file's own list")
+    names, source = (wanted, "`classes`") if wanted is not None else (noted, "the file's own list")
     if names is None:
         found = f"{count} classes" if count else "classes"
         hint = "coco, or " if count in (80, None) else ""
         raise UsageError(
-            f"{core.origin} has {found} and no names for them; pass --classes with {hint}a file of names"
+            f"{core.origin} has {found} and no names for them; pass `classes` with {hint}a file of names"
         )
     if count and len(names) != count:
         raise UsageError(f"{core.origin} has {count} classes, but {source} has {len(names)} names")

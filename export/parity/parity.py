@@ -1,4 +1,4 @@
-"""Runs models through every engine on the same frames, and says where they part.
+"""Runs models through every engine on the same frames, and says where they diverge.
 
 Every file is first run as it is written, by ONNX Runtime without optimisation. That run is compared with the
 reference (the checkpoint, else the first file), which shows what the file's precision costs, and every engine
@@ -112,7 +112,7 @@ class Parity(Closeable):
         if path.suffix.lower() != ONNX_SUFFIX:
             plan = opened.enter_context(EngineRun(path, self._open_plan))
             if not self._runs:
-                raise UsageError(f"{path}: a plan needs an ONNX file or --checkpoint to be compared with")
+                raise UsageError(f"{path}: a plan needs an ONNX file or a `checkpoint` to be compared with")
             self._compare(self._keep(path.name, plan), 0, same_file=False)
             return
         as_written = opened.enter_context(EngineRun(path, partial(OnnxRuntimeEngine, optimise=False)))

@@ -37,7 +37,7 @@ class BuildOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltPlan:
+class PlanBuild:
     """What a build gives.
 
     Attributes:
@@ -92,7 +92,7 @@ def build(
     options: BuildOptions,
     progress: BuildProgress,
     timing_cache: bytes | None = None,
-) -> BuiltPlan:
+) -> PlanBuild:
     """Builds a plan. It takes seconds to minutes; ``progress`` tells how far it is and stops it.
 
     Args:
@@ -143,12 +143,12 @@ def build(
             if plan is None:
                 raise EngineError(
                     f"{model}: it cannot be built for {profile.title} ({log.errors}); try a model with less "
-                    "unusual operators, or a smaller --batch if memory is short"
+                    "unusual operators, or a smaller `batch` if memory is short"
                 )
             if log.dla_layers == []:
                 raise EngineError(f"{model}: {library} put nothing on the DLA, {_LEAVE_DLA_OUT}")
             measured = None if timing_cache is None else _measured(config)
-    return BuiltPlan(memoryview(plan), batch, log.layers, fallback, measured, notes)
+    return PlanBuild(memoryview(plan), batch, log.layers, fallback, measured, notes)
 
 
 def _parser_error(parser: Any) -> str:
@@ -172,7 +172,7 @@ def _set_batch(
     if fixed > 0:
         only = BatchRange(fixed, fixed, fixed)
         if batch not in (None, only):
-            raise UsageError(f"{model} takes batches of {fixed} only; leave --batch out")
+            raise UsageError(f"{model} takes batches of {fixed} only; leave `batch` out")
         return only
     batch = batch or BatchRange()
     shapes = [(size, *sizes) for size in (batch.minimum, batch.optimum, batch.maximum)]
@@ -183,7 +183,7 @@ def _set_batch(
     return batch
 
 
-_LEAVE_DLA_OUT = "so the plan would run on the GPU alone; leave --dla out"
+_LEAVE_DLA_OUT = "so the plan would run on the GPU alone; leave `dla_core` out"
 _LAST_DLA, _DLA_AGAIN = (10, 7), (11, 4, 1)
 """TensorRT 10.7 was the last with a DLA, 11.4.1 has it again, and takes explicit quantisation there: the
 release notes of 10.8, and the migration guide of 11.4.1 for Jetson."""
@@ -199,21 +199,20 @@ def _check_dla(version: str, manifest: Manifest, batch: BatchRange | None) -> No
     has_again = numbers >= _DLA_AGAIN
     if numbers[:2] > _LAST_DLA and not has_again:
         raise UsageError(
-            f"TensorRT {version} has no DLA: 10.7 was the last and 11.4.1 has it again; leave --dla out"
+            f"TensorRT {version} has no DLA: 10.7 was the last and 11.4.1 has it again; leave `dla_core` out"
         )
     if manifest.precision == "fp32":
         raise UsageError(
-            f"a DLA runs {'FP16 and INT8' if has_again else 'FP16'} only; "
-            "export the model with --precision fp16 first"
+            f"a DLA runs {'FP16 and INT8' if has_again else 'FP16'} only; export the model in FP16 first"
         )
     if manifest.precision.startswith("int8") and not has_again:
         raise UsageError(
             f"the DLA of TensorRT {version} runs FP16 only: quantised models are documented for it from "
-            "TensorRT 11.4.1 on; give the FP16 model, or leave --dla out"
+            "TensorRT 11.4.1 on; give the FP16 model, or leave `dla_core` out"
         )
     if batch is not None and batch.minimum != batch.maximum:
         raise UsageError(
-            f"a DLA needs one batch size, found --batch {batch}; give the same number three times"
+            f"a DLA needs one batch size, found `batch` {batch}; give the same number three times"
         )
 
 
@@ -235,8 +234,8 @@ def _use_dla(
     """
     if core >= builder.num_DLA_cores:
         raise UsageError(
-            f"--dla {core}: this machine's TensorRT sees {builder.num_DLA_cores} DLA cores; "
-            "leave --dla out to use the GPU"
+            f"`dla_core` {core}: this machine's TensorRT sees {builder.num_DLA_cores} DLA cores; "
+            "leave `dla_core` out to use the GPU"
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core

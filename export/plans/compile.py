@@ -34,7 +34,7 @@ from edgevision.export.plans.layer_dump import turned_to_float
 from edgevision.export.plans.progress import Watch, run_watched
 from edgevision.export.plans.targets import (
     AUTO,
-    Machine,
+    BuildMachine,
     Target,
     check_builds_here,
     find_target,
@@ -45,7 +45,7 @@ from edgevision.files import atomic_path, refuse_existing
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CompileJob:
     """One model for one device.
 
     Attributes:
@@ -87,7 +87,7 @@ def compile_model(
     timing_cache: Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
-    machine: Machine | None = None,
+    machine: BuildMachine | None = None,
 ) -> Compiled:
     """Builds a plan and writes it with its JSON, both or none; a plan that is up to date stays as it is.
 
@@ -104,16 +104,18 @@ def compile_model(
     Raises:
         ModelError: the model is missing, damaged, or not one of ours.
         ExportError: TensorRT cannot take a node of it.
-        UsageError: there is no such target, it builds on the device only, or the options do not fit.
+        BuildsOnDeviceError: the target builds on the device only.
+        UsageError: there is no such target, or the options do not fit.
         EngineError: the library or the GPU is missing, or cannot build here.
         OutputExistsError, SinkError: the outputs cannot be written.
         KeyboardInterrupt: the user called it off; nothing is left behind.
     """
     machine = machine or this_machine()
     found = find_target(target, machine)
-    job = Job(model, plan, found, _limit_workspace(options or BuildOptions(), found, machine), timing_cache)
+    options = _limit_workspace(options or BuildOptions(), found, machine)
+    job = CompileJob(model, plan, found, options, timing_cache)
     _check_options(job)
-    check_builds_here(job.target, machine, _command(job))
+    check_builds_here(job.target, machine)
     # What cannot be written at all must not cost a build; whether it may be replaced is asked below.
     for output in (plan, plan_info_path(plan), *([timing_cache] if timing_cache else [])):
         refuse_existing(output, overwrite=True)
@@ -133,7 +135,7 @@ def rebuild_plan(plan: Path, watch: Watch | None = None) -> Compiled:
     return compile_model(model, plan, AUTO, options, overwrite=True, watch=watch)
 
 
-def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -> Compiled:
+def _compile(job: CompileJob, machine: BuildMachine, overwrite: bool, watch: Watch | None) -> Compiled:
     manifest = read_sound_manifest(job.model)
     data = _read(job.model)
     profile = job.target.profile
@@ -187,7 +189,7 @@ def _compile(job: Job, machine: Machine, overwrite: bool, watch: Watch | None) -
     return Compiled(info, is_reused=False, notes=notes)
 
 
-def _limit_workspace(options: BuildOptions, target: Target, machine: Machine) -> BuildOptions:
+def _limit_workspace(options: BuildOptions, target: Target, machine: BuildMachine) -> BuildOptions:
     """A build may take a quarter of a memory that the GPU shares with everything else.
 
     The library's own limit is all of the GPU's memory, which there is all of the machine's: the system would
@@ -198,36 +200,24 @@ def _limit_workspace(options: BuildOptions, target: Target, machine: Machine) ->
     return dataclasses.replace(options, workspace_mib=max(1, machine.memory_bytes // 4 >> 20))
 
 
-def _check_options(job: Job) -> None:
+def _check_options(job: CompileJob) -> None:
     """Refuses what the device cannot have, wherever it is built."""
     profile, options = job.target.profile, job.options
     if options.dla_core is not None and profile.dla_cores == 0:
-        raise UsageError(f"--dla {options.dla_core}: {profile.title} has no DLA; leave --dla out")
+        raise UsageError(f"`dla_core` {options.dla_core}: {profile.title} has no DLA; leave `dla_core` out")
     if options.dla_core is not None and profile.dla_cores and options.dla_core >= profile.dla_cores:
         raise UsageError(
-            f"--dla {options.dla_core}: {profile.title} has {profile.dla_cores} DLA cores, counted from 0"
+            f"`dla_core` {options.dla_core}: {profile.title} has {profile.dla_cores} DLA cores, "
+            "counted from 0"
         )
     if job.timing_cache is not None and profile.builds_anywhere:
         raise UsageError(
             "TensorRT for RTX measures nothing when it builds, so it keeps no timing cache; "
-            "leave --timing-cache out"
+            "leave `timing_cache` out"
         )
 
 
-def _command(job: Job) -> list[str]:
-    """The same on another machine, where the files lie in the folder that it is run in."""
-    options = job.options
-    command = ["edgevision", "compile", job.model.name, "--out", job.plan.name]
-    if options.batch is not None:
-        command += ["--batch", *str(options.batch).split()]
-    cache = None if job.timing_cache is None else job.timing_cache.name
-    named = {"--workspace": options.workspace_mib, "--dla": options.dla_core, "--timing-cache": cache}
-    return command + [
-        text for name, value in named.items() if value is not None for text in (name, str(value))
-    ]
-
-
-def _key(onnx_sha256: str, version: str, gpu: str, multiprocessors: int, job: Job) -> str:
+def _key(onnx_sha256: str, version: str, gpu: str, multiprocessors: int, job: CompileJob) -> str:
     """Hash of all that the plan depends on; its own bytes cannot say, for two equal builds differ in them."""
     profile = job.target.profile
     facts: list[Any] = [
@@ -310,6 +300,6 @@ def _read_cache(path: Path | None) -> bytes | None:
 def _record(plan: Path, plan_sha256: str) -> tuple[str, ...]:
     try:
         record_built_plan(plan, plan_sha256)
-    except SinkError as error:  # the plan is whole; it only has to be named with --trust
+    except SinkError as error:  # the plan is whole; loading it only needs `trust`
         return (str(error),)
     return ()

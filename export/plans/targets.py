@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,18 @@ from edgevision.engines.trt.plan import Flavour
 from edgevision.errors import ConfigError, EngineError, UsageError, nearest
 
 AUTO = "auto"
+
+
+class BuildsOnDeviceError(UsageError):
+    """A plan for this target can be built on the device only. Exit code 2.
+
+    Args:
+        found: which device, and what this machine is.
+    """
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}; copy the model there and compile it there")
+        self.found = found
 
 
 class Software(msgspec.Struct, frozen=True):
@@ -82,7 +92,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class BuildMachine:
     """What matters of a machine when a plan is built.
 
     Attributes:
@@ -132,7 +142,7 @@ def load_targets() -> dict[str, DeviceProfile]:
     return profiles
 
 
-def this_machine(root: Path = Path("/")) -> Machine:
+def this_machine(root: Path = Path("/")) -> BuildMachine:
     """What this machine is.
 
     Args:
@@ -145,7 +155,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
     except EngineError as error:
         no_gpu = str(error)
     flavours: tuple[Flavour, ...] = ("tensorrt", "tensorrt-rtx")
-    return Machine(
+    return BuildMachine(
         architecture=platform.machine(),
         board=board_name(root),
         gpu="" if device is None else device.name,
@@ -158,7 +168,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
     )
 
 
-def find_target(name: str, machine: Machine) -> Target:
+def find_target(name: str, machine: BuildMachine) -> Target:
     """The target of this name.
 
     Args:
@@ -182,32 +192,29 @@ def find_target(name: str, machine: Machine) -> Target:
     return Target(target, profiles[target])
 
 
-def check_builds_here(target: Target, machine: Machine, command: Sequence[str]) -> None:
+def check_builds_here(target: Target, machine: BuildMachine) -> None:
     """Refuses a target that only the device itself can build for.
 
     Args:
         target: what to build for.
         machine: this machine.
-        command: what the user typed, without ``--target``: how to do the same on the device.
 
     Raises:
-        UsageError: this machine is not the device; the message holds the command to run there.
+        BuildsOnDeviceError: this machine is not the device.
     """
     profile = target.profile
     if not profile.builds_anywhere and not machine.is_target(profile):
-        there = shlex.join([*command, "--target", target.name])
-        raise UsageError(
-            f"a plan for {profile.title} is built on the device itself, and this machine is {machine}; "
-            f"copy the model there and run: {there}"
+        raise BuildsOnDeviceError(
+            f"a plan for {profile.title} is built on the device itself, and this machine is {machine}"
         )
 
 
-def _own_target(profiles: dict[str, DeviceProfile], machine: Machine) -> Target:
+def _own_target(profiles: dict[str, DeviceProfile], machine: BuildMachine) -> Target:
     """TensorRT where it is installed, for it tunes on the GPU at hand; TensorRT for RTX otherwise."""
     if not machine.gpu:
         anywhere = ", ".join(name for name, profile in profiles.items() if profile.builds_anywhere)
         raise EngineError(
-            f"--target auto builds for this machine's GPU, but {machine.no_gpu}; "
+            f"`target` auto builds for this machine's GPU, but {machine.no_gpu}; "
             f"or name a target that is built without a GPU: {anywhere}"
         )
     if "tensorrt" in machine.libraries:
@@ -221,7 +228,7 @@ def _own_target(profiles: dict[str, DeviceProfile], machine: Machine) -> Target:
     return _unlisted(machine)
 
 
-def _unlisted(machine: Machine) -> Target:
+def _unlisted(machine: BuildMachine) -> Target:
     """A GPU that nobody wrote a profile for: TensorRT builds for it all the same."""
     name = "sm" + machine.compute_capability.replace(".", "")
     profile = DeviceProfile(

@@ -158,7 +158,7 @@ def test_auto_takes_the_ranges_that_change_the_answers_least(place: Path) -> Non
     assert report.methods[0].drop == report.gate.trials[0].drop
     assert report.methods[1].drop is None, "nothing else was evaluated"
     text = (place / "bright.int8.md").read_text()
-    assert "minmax, the choice of `--method auto`" in text
+    assert "minmax, chosen by `auto`" in text
     assert "| not evaluated |" in text
 
 

@@ -154,3 +154,13 @@ def test_a_signal_ends_the_build_and_leaves_nothing(folder, sent, code, says) ->
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, says)
     assert [path.name for path in folder.iterdir()] == ["m.onnx"]
+
+
+def test_the_command_for_the_device_is_printed(call) -> None:
+    options = "--batch 1 2 4 --workspace 9 --dla 1 --timing-cache t"
+    code, _, err = call(f"m.onnx --out m.engine --target jetson-agx-orin {options}")
+    assert code == 2
+    assert err.endswith(
+        "copy the model there and run: edgevision compile m.onnx --out m.engine "
+        f"{options} --target jetson-agx-orin\n"
+    )

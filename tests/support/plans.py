@@ -16,7 +16,7 @@ from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import read_manifest
-from edgevision.export.plans.targets import Machine
+from edgevision.export.plans.targets import BuildMachine
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
 
@@ -25,11 +25,11 @@ needs_rtx = pytest.mark.skipif(
     reason="TensorRT for RTX is not installed (pip install 'edgevision[tensorrt-rtx]', x86-64, Python 3.11+)",
 )
 
-BARE = Machine("x86_64", "", "", "", "no NVIDIA driver is visible", frozenset({"tensorrt-rtx"}))
+BARE = BuildMachine("x86_64", "", "", "", "no NVIDIA driver is visible", frozenset({"tensorrt-rtx"}))
 """A PC without a GPU."""
 
 
-def jetson(board: str = "NVIDIA Jetson AGX Orin Developer Kit", **changes: Any) -> Machine:
+def jetson(board: str = "NVIDIA Jetson AGX Orin Developer Kit", **changes: Any) -> BuildMachine:
     facts: dict[str, Any] = {
         "architecture": "aarch64",
         "board": board,
@@ -38,7 +38,7 @@ def jetson(board: str = "NVIDIA Jetson AGX Orin Developer Kit", **changes: Any) 
         "no_gpu": "",
         "libraries": frozenset({"tensorrt"}),
     }
-    return Machine(**{**facts, **changes})
+    return BuildMachine(**{**facts, **changes})
 
 
 def write_conv_segmenter(

@@ -314,7 +314,7 @@ def foreign_operator(path: Path) -> Path:
         (cut_off, "yolo", None, ModelError, ["not an ONNX model"]),
         (lambda path: write_colour_model(path), "yolo", None, ExportError, ["already"]),
         (lambda path: write_yolo(path, RAW), "yolov9", None, UsageError, ["yolov9", "did you mean 'yolo'"]),
-        (lambda path: write_yolo(path, RAW), "yolo", None, UsageError, ["2 classes", "--classes"]),
+        (lambda path: write_yolo(path, RAW), "yolo", None, UsageError, ["2 classes", "`classes`"]),
         (lambda path: write_yolo(path, RAW), "yolo", ("a", "b", "c"), UsageError, ["2 classes", "3 names"]),
         (
             lambda path: write_yolo(path, RAW, metadata={"names": "{0: 'cat'}"}),
@@ -366,7 +366,7 @@ def foreign_operator(path: Path) -> Path:
             "yolo",
             None,
             UsageError,
-            ["--classes"],
+            ["`classes`"],
         ),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ import edgevision.export.plans.compile
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange
 from edgevision.errors import EngineError, ExportError, UsageError
-from edgevision.export.plans.build import BuildOptions, BuiltPlan, build
+from edgevision.export.plans.build import BuildOptions, PlanBuild, build
 from edgevision.export.plans.compile import Compiled, compile_model
 from edgevision.export.plans.progress import BuildProgress
 from edgevision.export.plans.targets import find_target
@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
     return write_conv_segmenter(tmp_path / "m.onnx", precision="fp16")
 
 
-def build_with(trt: FakeTensorRt, model: Path, data: bytes | None = None, **options: Any) -> BuiltPlan:
+def build_with(trt: FakeTensorRt, model: Path, data: bytes | None = None, **options: Any) -> PlanBuild:
     profile = find_target("jetson-agx-orin", ORIN).profile
     cache = options.pop("timing_cache", None)
     data = model.read_bytes() if data is None else data
