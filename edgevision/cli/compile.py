@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgevision.cli.options import OverwriteOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,11 +56,11 @@ def compile_command(
     timing_cache: Path | None = typer.Option(
         None, "--timing-cache", help="Keep the builder's measurements in this file: later builds are faster."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the plan if it exists."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Build a TensorRT plan. Precision is that of the model: export or calibrate it first.
 
-    A plan that is up to date is kept. Ctrl-C ends the build and leaves nothing behind.
+    A plan that is up to date is kept. Ctrl-C cancels the build and leaves nothing behind.
 
     \b
     Examples:
@@ -99,7 +101,7 @@ def compile_command(
 
 @contextmanager
 def _bar(title: str, console: Console) -> Iterator[Watch | None]:
-    """A progress bar on a terminal; nothing elsewhere, for a log wants the result only."""
+    """A progress bar on a terminal; nothing elsewhere: a log needs the result only."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     if not console.is_terminal:
@@ -110,7 +112,7 @@ def _bar(title: str, console: Console) -> Iterator[Watch | None]:
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[doing]}  (Ctrl-C ends it)", markup=False),
+        TextColumn("{task.fields[doing]}  (Ctrl-C cancels)", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0, doing="")

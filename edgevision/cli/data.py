@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgevision.cli.options import ImagesOption, JsonOption, OverwriteOption
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def check_command(
         ...,
         help="A training configuration (all its sets), a COCO json, or a VOC, YOLO or segmentation folder.",
     ),
-    images: Path | None = typer.Option(None, "--images", help="Folder of the pictures of a COCO json."),
+    images: ImagesOption = None,
     split: str = typer.Option("", "--split", help="Only this split of a folder."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
+    as_json: JsonOption = False,
 ) -> None:
     """Report missing, unreadable and duplicate pictures, wrong boxes and labels, and the classes.
 
@@ -70,7 +71,7 @@ def convert_command(
     path: Path = typer.Argument(..., help="A VOC or YOLO folder."),
     out: Path = typer.Option(..., "--out", help="The COCO instances json to write."),
     split: str = typer.Option("", "--split", help="Only this split of the folder."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the json if it exists."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write the labels of a VOC or YOLO folder as COCO json, which 'edgevision eval' reads.
 
@@ -120,8 +121,9 @@ def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> 
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return one(read_yolo(path, split))
     raise DataError(
-        f"{path} is no data set that edgevision knows; expected a COCO .json, a training .yaml, or a folder "
-        "with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json (segmentation)"
+        f"{path} is not a data set that edgevision knows; expected a COCO .json, a training .yaml, or a "
+        "folder with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json "
+        "(segmentation)"
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from edgevision.cli.options import OnnxOutOption, OverwriteOption, check_onnx_out
 
 if TYPE_CHECKING:
     from edgevision.contract.manifest import Manifest
@@ -13,19 +15,22 @@ if TYPE_CHECKING:
 
 
 def export_command(
-    source: str = typer.Argument(
-        ...,
-        metavar="SOURCE",
-        help="A checkpoint of 'edgevision train', such as runs/NAME/best.pt. With --precision fp16 also a "
-        "model file of edgevision (FP32, or INT8 of 'edgevision calibrate'), or the name of one that ships.",
-    ),
-    out: Path = typer.Option(..., "--out", help="The ONNX file to write."),
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A checkpoint of 'edgevision train', such as runs/NAME/best.pt. With --precision fp16 "
+            "also a model file of edgevision (FP32, or INT8 of 'edgevision calibrate'), or the name of one "
+            "that ships.",
+        ),
+    ],
+    out: OnnxOutOption,
     precision: str = typer.Option(
         "fp32",
         "--precision",
         help="fp32, or fp16: the network in FP16; preprocessing, decoding and NMS stay in FP32.",
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file if it exists."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a trained model as one ONNX file: preprocessing, decoding and NMS are inside it.
 
@@ -42,8 +47,7 @@ def export_command(
     if precision not in known:
         hint = nearest(precision, known) or "; choose fp32 or fp16 (int8 is made by 'edgevision calibrate')"
         raise UsageError(f"unknown precision '{precision}'{hint}")
-    if out.suffix.lower() != ".onnx":
-        raise UsageError(f"--out {out}: expected a file name that ends in .onnx")
+    check_onnx_out(out)
     refuse_existing(out, overwrite)
     if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
         _export_checkpoint(Path(source), out, precision)
@@ -95,9 +99,9 @@ def _export_model(source: str, out: Path, precision: str) -> None:
 def _how_near(half: HalfModel) -> str:
     """What the decibels mean: FP16 rounds at some 60, and an INT8 file starts from rounded numbers."""
     if half.agreement_db >= 30:
-        return "no more than FP16 rounds"
+        return "no more than FP16 rounding"
     if half.manifest.precision.startswith("int8"):
-        return "usual for INT8, whose rounding falls elsewhere on noise"
+        return "usual for INT8: on noise its rounding differs"
     return "low: compare with 'edgevision parity' and 'edgevision eval'"
 
 
@@ -114,10 +118,10 @@ def _say_half(out: Path, half: HalfModel) -> None:
     for line in half.kept:
         typer.echo(f"note: {line}", err=True)
     _say(out, half.manifest)
-    measured = "the figures are the source's: 'edgevision eval' measures anew"
+    measured = "the figures are the source's; 'edgevision eval' measures them again"
     missing = "its figures are unknown: 'edgevision eval' measures them"
     typer.echo(
-        f"on frames of noise its heads are the source's with {half.agreement_db:.0f} dB of signal over noise "
+        f"on noise frames its heads agree with the source's to {half.agreement_db:.0f} dB "
         f"({_how_near(half)}), values up to "
         f"{half.peak:.4g} (FP16 ends at 65504); {measured if half.manifest.figures else missing}"
     )

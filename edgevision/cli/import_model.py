@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from edgevision.cli.options import OnnxOutOption, OverwriteOption, check_onnx_out
+
 
 def import_command(
-    file: Path = typer.Argument(..., help="The ONNX file, as its own project exports it."),
-    kind: str = typer.Option(
-        ..., "--kind", help="picodet (without its postprocessing) or yolo (ultralytics-style export)."
-    ),
-    out: Path = typer.Option(..., "--out", help="The ONNX file to write."),
+    file: Annotated[Path, typer.Argument(help="The ONNX file, as its own project exports it.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="picodet (without its postprocessing) or yolo (ultralytics-style export)."
+        ),
+    ],
+    out: OnnxOutOption,
     classes: str | None = typer.Option(
         None,
         "--classes",
-        help="coco, voc, a file with one name a line, or names with commas between, in the order of the "
+        help="coco, voc, a file with one name a line, or names separated by commas, in the order of the "
         "model's outputs. Default: the names in the file.",
     ),
     name: str | None = typer.Option(None, "--name", help="The model's name; that of --out by default."),
     licence: str | None = typer.Option(
         None, "--licence", help="One line kept in the file; by default what the file says of itself."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file if it exists."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Wrap a detector's ONNX file, so that run, eval and label take it like our own models.
 
@@ -39,8 +45,7 @@ def import_command(
     from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
-    if out.suffix.lower() != ".onnx":
-        raise UsageError(f"--out {out}: expected a file name that ends in .onnx")
+    check_onnx_out(out)
     refuse_existing(out, overwrite)
     if out.exists() and file.exists() and out.samefile(file):
         raise UsageError(f"--out {out} would overwrite the file that is imported; choose another name")

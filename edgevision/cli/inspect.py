@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from edgevision.cli.options import JsonOption
+
 
 def inspect_command(
     model: str = typer.Argument(
         ..., help="An ONNX file or a TensorRT plan (.engine), ours or not, or the name of a model that ships."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON: everything that is known."),
+    as_json: JsonOption = False,
 ) -> None:
     """Show a model's contract, its inputs and outputs, its layers by precision, and how a plan was built.
 
@@ -33,5 +35,5 @@ def inspect_command(
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2))
         return
-    # A pipe has no width of its own, and lines cut at 80 characters are of no use in it.
+    # A pipe has no width; lines cut at 80 characters would be useless in it.
     show(found, Console(width=None if sys.stdout.isatty() else 120))

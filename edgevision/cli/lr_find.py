@@ -6,18 +6,18 @@ from pathlib import Path
 
 import typer
 
+from edgevision.cli.options import SET_OPTION, ConfigArgument, OverwriteOption, ThreadsOption
+
 
 def lr_find_command(
-    config: Path = typer.Argument(..., help="A training configuration."),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration."
-    ),
+    config: ConfigArgument,
+    overrides: list[str] = SET_OPTION,
     out: Path | None = typer.Option(None, "--out", help="Draw loss over rate into this PNG."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the PNG if it exists."),
+    overwrite: OverwriteOption = False,
     low: float = typer.Option(1e-6, "--low", help="First rate."),
     high: float = typer.Option(1.0, "--high", help="Last rate."),
-    steps: int = typer.Option(100, "--steps", min=20, help="Batches at the most."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads; every core by default."),
+    steps: int = typer.Option(100, "--steps", min=20, help="At most this many batches."),
+    threads: ThreadsOption = None,
 ) -> None:
     """Test learning rates from low to high on a few batches, and suggest one.
 
@@ -66,8 +66,8 @@ def lr_find_command(
     if not curve.is_clear:
         say(
             console,
-            f"warning: the loss fell by {curve.fall:.0%} only, and batches differ by {curve.noise:.0%}: the "
-            "suggestion means little; try a higher --high, more --steps or a larger loop.batch_size",
+            f"warning: the loss fell by only {curve.fall:.0%}, and batches differ by {curve.noise:.0%}: the "
+            "suggestion is unreliable; try a higher --high, more --steps or a larger loop.batch_size",
         )
     typer.echo(
         f"the loss falls by {curve.fall:.0%} and is lowest at {curve.lowest:.1e}; "

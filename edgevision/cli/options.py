@@ -31,12 +31,10 @@ MinBoxesOption = Annotated[
     typer.Option("--min-boxes", min=1, help="Labelled boxes that a class needs to count in ap50_mean."),
 ]
 ConfigArgument = Annotated[Path, typer.Argument(help="A training configuration, as in configs/models.")]
-SetOption = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one key of the configuration, such as loop.images=3000."
-    ),
-]
+SET_OPTION: list[str] = typer.Option(
+    [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration, such as loop.images=3000."
+)
+"""As the default of ``overrides: list[str]``; an alias would leave a mutable default to each command."""
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; every core by default.")
 ]

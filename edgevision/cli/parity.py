@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgevision.cli.options import JsonOption, RebuildOption, TrustOption
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -25,13 +27,9 @@ def parity_command(
         None, "--checkpoint", help="The checkpoint that they were exported from, as the reference."
     ),
     frames: int = typer.Option(8, "--frames", min=1, help="How many frames, spread over the source."),
-    trust: bool = typer.Option(
-        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
-    ),
-    rebuild: bool = typer.Option(
-        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    trust: TrustOption = False,
+    rebuild: RebuildOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the same frames through PyTorch, ONNX Runtime, OpenVINO and TensorRT, where present.
 
@@ -91,17 +89,17 @@ def _text(report: ParityReport) -> str:
     lines = []
     for one in report.comparisons:
         wrong = one.first_divergent
-        verdict = "agrees" if wrong is None else f"PARTS at {wrong}"
+        verdict = "agrees" if wrong is None else f"DIVERGES at {wrong}"
         lines.append(f"{one.run} against {one.reference}: {verdict}")
         if wrong is not None:
             lines += [f"  {difference}" for difference in one.differences]
     lines += [f"not run: {line}" for line in report.missing]
-    parting = sum(not one.agrees for one in report.comparisons)
+    diverging = sum(not one.agrees for one in report.comparisons)
     total = len(report.comparisons)
     lines.append(
         f"{report.frames} frames: all {total} comparisons agree"
-        if not parting
-        else f"{report.frames} frames: {parting} of {total} comparisons part"
+        if not diverging
+        else f"{report.frames} frames: {diverging} of {total} comparisons diverge"
     )
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgevision.cli.options import EngineOption, OverwriteOption, RebuildOption, TrustOption
 from edgevision.service.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -34,17 +35,9 @@ def run_command(
         "--fallback-model",
         help="A faster model with the same classes, for when --max-latency cannot be held otherwise.",
     ),
-    engine: str = typer.Option(
-        "auto",
-        "--engine",
-        help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt.",
-    ),
-    trust: bool = typer.Option(
-        False, "--trust", help="Load a TensorRT plan that was not built here. It holds machine code."
-    ),
-    rebuild: bool = typer.Option(
-        False, "--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."
-    ),
+    engine: EngineOption = "auto",
+    trust: TrustOption = False,
+    rebuild: RebuildOption = False,
     threads: int | None = typer.Option(
         None, "--threads", help="CPU threads of the engine, decoders and encoders. Default: by the cores."
     ),
@@ -113,7 +106,7 @@ def run_command(
     log_format: LogFormat = typer.Option(
         LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace outputs that exist."),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Run a model on a video, an image, a camera or a stream, or on several at the same time.
 

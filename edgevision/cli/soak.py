@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgevision.cli.options import EngineOption, OverwriteOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,19 +32,19 @@ def soak_command(
     model: str | None = typer.Option(
         None, "--model", help="Name of a model that ships, or path of an ONNX file. Default: the detector."
     ),
-    engine: str = typer.Option("auto", "--engine", help="As for 'edgevision run'."),
+    engine: EngineOption = "auto",
     warm_up: float = typer.Option(
         5.0, "--warm-up", help="Minutes at the start that do not count for memory, handles and threads."
     ),
     json_path: Path | None = typer.Option(None, "--json", help="Write the report as JSON."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the report if it exists."),
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Run the whole pipeline for long on a source that misbehaves, and say whether anything grows or is lost.
+    """Run the whole pipeline for a long time on a faulty source, and check that nothing grows or is lost.
 
-    Every 20 seconds the stream is held until no frame is under way. From one such rest to the next, after
-    the warm-up, resident memory may grow by less than 1 MB an hour (by the whole 95 % interval of a fit),
-    and file handles and threads are as many each time. The frame ledger agrees with what the source and the
-    outputs count for themselves. Outputs go to a temporary folder.
+    Every 20 seconds the stream is paused until no frame is in progress. Between these pauses, after the
+    warm-up, resident memory may grow by less than 1 MB an hour (the whole 95 % interval of a fit), and the
+    numbers of file handles and threads must stay the same. The frame ledger must agree with what the source
+    and the outputs count themselves. Outputs go to a temporary folder.
 
     \b
     Examples:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgevision.cli.options import SET_OPTION, ConfigArgument, ThreadsOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -14,15 +16,11 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    config: Path = typer.Argument(
-        ..., help="A training configuration, for example configs/models/NAME.yaml."
-    ),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration, as in loop.images=8000."
-    ),
+    config: ConfigArgument,
+    overrides: list[str] = SET_OPTION,
     out: Path | None = typer.Option(None, "--out", help="Folder of the run; runs/<name> by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint."),
-    threads: int | None = typer.Option(None, "--threads", min=1, help="CPU threads; every core by default."),
+    threads: ThreadsOption = None,
 ) -> None:
     """Train a model; can be killed at any moment and resumed.
 
