@@ -52,8 +52,8 @@ def calibrate(
     """
     if len(frames.frames) < 2:
         raise CalibrationError(
-            "found one distinct frame, which cannot tell how far activations reach; name more sources with "
-            "`sources` (300 frames or more are wanted)"
+            "found one distinct frame, which cannot show how far activations reach; name more sources with "
+            "`sources` (300 frames or more are recommended)"
         )
     quantiser = Quantiser(model, frames, settings, cache, progress)
     if yardstick is None:
@@ -175,7 +175,7 @@ def _compare_domain(
 def _few(frames: int, share: float, settings: Settings) -> list[str]:
     lines = []
     if frames < 100:
-        lines.append(f"{frames} calibration frames are few; 300 or more are advised")
+        lines.append(f"{frames} calibration frames are few; 300 or more are recommended")
     if share < settings.min_share:
         lines.append(f"{share:.0%} of the convolution work is in int8: the heads are float and hold the rest")
     return lines

@@ -10,7 +10,7 @@ import msgspec
 from edgevision.calibration.ranges import Method
 
 MAX_TRIALS = 8
-"""Evaluations of a quantised model at the most; one more for each further method to choose ranges by."""
+"""Most evaluations of a quantised model; one more for each further method of choosing ranges."""
 
 _EQUAL = 10**0.1  # a decibel
 
@@ -64,7 +64,7 @@ def order_methods(noises: Mapping[Method, float]) -> tuple[Method, ...]:
 
 
 def most_trials(methods: Sequence[Method], max_trials: int = MAX_TRIALS) -> int:
-    """How often :func:`search_fewest` evaluates at the most."""
+    """The most evaluations that :func:`search_fewest` makes."""
     return len(methods) - 1 + max_trials
 
 
@@ -86,7 +86,7 @@ def search_fewest(
         methods: to try, in this order; one or more.
         candidates: how many layers may go back to float with a method's ranges, 0 or more; asked once all in
             int8 has failed, for ranking them takes time.
-        evaluate: builds and evaluates the model with a method's ranges and so many layers in float.
+        evaluate: builds and evaluates the model with a method's ranges and this many layers in float.
         max_drop: the budget.
         max_trials: calls of ``evaluate`` with the method that is chosen, two or more.
     """

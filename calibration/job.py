@@ -36,7 +36,7 @@ class CalibrationRequest:
         model: an FP32 ONNX file of ours, or the name of a model that ships.
         sources: where frames come from, see :func:`edgevision.video.open_source`.
         out: the ONNX file to write; its report and the list of frames go beside it.
-        frames: distinct frames to draw at the most.
+        frames: the most distinct frames to draw.
         method: how ranges are chosen, one of :data:`~edgevision.calibration.outcome.RANGE_CHOICES`.
         percentile: for ``percentile``: share of the magnitudes to hold, in per cent.
         labelled: data to hold the accuracy on; None accepts any drop.

@@ -1,8 +1,8 @@
 """Whether two sets of pictures look alike: light, contrast, colour and sharpness, without any model.
 
-How far a network's activations reach (the second half of this file) tells whether int8's ranges fit, where
-it can tell: in a network of ReLU6 they saturate, and reach as far on noise as on the street (1.00 to 1.03 in
-the shipped segmenter). What the pictures themselves show does not depend on the network.
+How far a network's activations reach (the second half of this file) shows whether int8's ranges fit,
+except in some networks: in a network of ReLU6 they saturate, and reach as far on noise as on the street
+(1.00 to 1.03 in the shipped segmenter). What the pictures themselves show does not depend on the network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Measured with 48 reference pictures, letterboxed to 384. Of one kind: COCO photo
 0.6, Open Images vehicles against COCO 0.5 to 0.9, CamVid's training frames against its validation clip, one
 drive in other light, 0.7 to 1.3. Of another: night 4 to 34, half light 2.9 to 13, fog 3.5 to 17, blur 2.5 to
 12, noise 2.5 to 24, single test clips against COCO 0.7 to 4 and against CamVid 1.4 to 15. CamVid against COCO
-is 0.9 to 1.5 and so cannot be told from CamVid's own drives; its activations reach within 7 % of COCO's.
+is 0.9 to 1.5 and so cannot be distinguished from CamVid's own drives; its activations reach within 7 % of
+COCO's.
 """
 
 _MEASURES = (
@@ -142,7 +143,7 @@ def domain_warnings(
 
 
 def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
-    """A line where most frames are no usable pictures: flat, nearly black or nearly white.
+    """A line where most frames are not usable pictures: flat, nearly black or nearly white.
 
     Args:
         frames: batches uint8 ``[N, H, W, 3]``.
@@ -150,7 +151,7 @@ def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
     total = poor = 0
     for batch in frames:
         for frame in batch:
-            thin = frame[::4, ::4]  # a sixteenth tells as much
+            thin = frame[::4, ::4]  # a sixteenth is enough
             mean, deviation = float(thin.mean()), float(thin.std())
             total += 1
             if deviation < _FLAT or not _DARK <= mean <= _BRIGHT:

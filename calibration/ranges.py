@@ -23,7 +23,7 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 
 BINS = 2048
 PERCENTILE = 99.99
-_LEVELS = 128  # magnitudes that int8 tells apart, as in TensorRT's own calibration
+_LEVELS = 128  # magnitudes that int8 can represent, as in TensorRT's own calibration
 
 Frames = Callable[[], Iterable[NDArray[np.uint8]]]
 """Called once for each pass; yields batches uint8 ``[N, H, W, 3]``."""
@@ -69,7 +69,7 @@ def measure_ranges(
         on_frame: called with the number of frames done, over both passes together.
 
     Raises:
-        CalibrationError: there are no frames, or a tensor holds what is not a finite number.
+        CalibrationError: there are no frames, or a tensor holds a value that is not finite.
     """
     names = sorted(set(tensors))
     simulation = Simulation(cut_model(model, names), names)
@@ -147,7 +147,7 @@ def percentile_bin(counts: NDArray[np.float64], percentile: float) -> int:
 
 
 def entropy_bin(counts: NDArray[np.float64], levels: int = _LEVELS) -> int:
-    """How many bins to hold so that int8 tells most of the distribution.
+    """How many bins to hold so that int8 represents the distribution best.
 
     The number for which the Kullback-Leibler divergence of the distribution, its tail cut to the last bin,
     from its quantised form is least (Migacz, 8-bit inference with TensorRT, GTC 2017). Tried in steps of
@@ -179,11 +179,11 @@ def _divergence(counts: NDArray[np.float64], held: int, levels: int) -> float:
     step = np.arange(held) * levels // held
     filled = inside > 0
     each = np.bincount(step, inside, levels) / np.maximum(np.bincount(step, filled, levels), 1)
-    told = np.where(filled, each[step], 0)
+    coarse = np.where(filled, each[step], 0)
     present = wanted > 0
-    if (told[present] == 0).any():  # only the last bin can be: the tail fell into an empty one
-        told[present & (told == 0)] = 1.0
-    p, q = wanted[present] / wanted.sum(), told[present] / told.sum()
+    if (coarse[present] == 0).any():  # only the last bin can be: the tail fell into an empty one
+        coarse[present & (coarse == 0)] = 1.0
+    p, q = wanted[present] / wanted.sum(), coarse[present] / coarse.sum()
     return float(np.sum(p * np.log(p / q)))
 
 

@@ -20,7 +20,7 @@ from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import Convolution, cut_model
 from edgevision.types import FloatArray
 
-_ISLAND = 0.005  # share of the work that a float layer amid int8 ones costs in conversions: a guess
+_ISLAND = 0.005  # share of the work that a float layer between int8 ones costs in conversions: an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def float_order(
 ) -> tuple[Sensitivity, ...]:
     """Layers in the order in which they go back to float: the most noise for the least work first.
 
-    A layer is passed over where its going would leave less than ``min_share`` of the work in int8.
+    A layer is skipped where moving it would leave less than ``min_share`` of the work in int8.
 
     Args:
         found: the layers that are quantised.

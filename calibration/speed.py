@@ -37,7 +37,7 @@ def measure_speed(
     frame: NDArray[np.uint8],
     on_engine: Callable[[int], None] = lambda done: None,
 ) -> list[Speed]:
-    """Times both files in each engine that can be had here; the others are left out.
+    """Times both files in each engine that is available here; the others are left out.
 
     Args:
         float_path, int8_path: models of the contract.
@@ -69,7 +69,7 @@ def _time(float_path: Path, int8_path: Path, engine: str, frame: NDArray[np.uint
 
 
 def _median_ms(*runs: Callable[[], object]) -> list[float]:
-    """Of each, in turns: what else the machine does then slows all of them alike."""
+    """Of each, run alternately, so that other load on the machine slows all of them equally."""
     for run in runs:
         run()  # the first call allocates
     times: list[list[float]] = [[] for _ in runs]

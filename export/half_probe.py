@@ -1,4 +1,4 @@
-"""How near a derived file's core stays to that of its source, and how far its values reach.
+"""How close a derived file's core stays to that of its source, and how far its values reach.
 
 Both are measured on frames made by a seed, so that an export needs no data. ONNX Runtime runs without its
 optimiser here, which is wrong with FP16 Q/DQ nodes. On a CPU it computes FP16 operators in FP32 and leaves
@@ -155,7 +155,7 @@ def agreement_db(wanted: Mapping[str, FloatArray], found: Mapping[str, FloatArra
     for name, reference in wanted.items():
         if not np.isfinite(found[name]).all():
             raise ExportError(
-                f"head {name} is not finite at the new precision; keep the model at its present"
+                f"head {name} is not finite at the new precision; keep the model at its present one"
             )
         error = np.square(np.subtract(found[name], reference, dtype=np.float64)).sum()
         if error > 0:

@@ -22,9 +22,9 @@ from edgevision.graph.compose import check, save_model
 from edgevision.graph.half import to_half
 from edgevision.graph.load import load_onnx
 
-# Rounding to FP16 leaves 40 dB and more. In an int8 network it also moves values over the edges of
+# Rounding to FP16 leaves 40 dB or more. In an int8 network it also moves values over the edges of
 # quantisation steps, by as much as these cost anyway (12 dB in the worst head of the shipped detector), so
-# there only a gross fault can be told.
+# there only a large fault can be seen.
 _LEAST_AGREEMENT_DB: dict[Precision, float] = {"fp32": 25.0, "int8": 3.0}
 _DERIVED: dict[Precision, Precision] = {"fp32": "fp16", "int8": "int8+fp16"}
 

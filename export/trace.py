@@ -26,10 +26,10 @@ def trace(core: nn.Module, width: int, height: int, outputs: list[str]) -> onnx.
         outputs: names for its outputs.
 
     Raises:
-        ExportError: torch gives nothing.
+        ExportError: torch returns nothing.
     """
     example = torch.zeros(2, 3, height, width)
-    # The exporter's chatter is kept from the user's terminal.
+    # The exporter's output is kept from the user's terminal.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
         warnings.simplefilter("ignore")

@@ -2,7 +2,7 @@
 
 48 bits are the signs of the lowest frequencies of a discrete cosine transform of the grey picture
 (the pHash of Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"), and 16
-are its mean brightness as a thermometer. Two things differ from pHash, for calibration's sake: the same
+are its mean brightness as a thermometer. Two things differ from pHash, as calibration needs it: the same
 street by day and by night is two frames, because it gives a network other ranges; and a frequency counts
 only above a floor, because the signs of noise make every black frame a new one.
 """

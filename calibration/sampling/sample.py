@@ -27,7 +27,7 @@ __all__ = ["CalibrationSet", "Progress", "SampledFrame", "sample_frames"]
 
 LIVE_SECONDS = 60.0
 LIVE_FRAMES = 10_000
-_NOTES = 5  # What went wrong with a source is named this often; the rest is counted.
+_NOTES = 5  # notes about a source that are given in full; the rest are counted
 
 Progress = Callable[[str, int, int | None], None]
 """Called after each frame read, with the source's name, its frames so far, and how many it declares."""
@@ -50,20 +50,18 @@ def sample_frames(
     Frames that are nearly identical count once, in one source as across all. Sources share ``count``
     equally; what one cannot fill goes to the others. Of a source that has more than its share, frames that
     are unlike each other stay (see :class:`~edgevision.calibration.sampling.spread.Spread`). The order of
-    ``sources``
-    does not
-    matter; a folder of videos is one source. Memory holds a frame
-    or two whatever ``count`` is, and the disk ``count``.
+    ``sources`` does not matter; a folder of videos is one source. Memory holds a frame or two, the disk
+    ``count``.
 
     Args:
         sources: files, folders, patterns, cameras or streams, as ``edgevision run`` takes them.
-        count: frames to draw at the most.
+        count: the most frames to draw.
         size: ``(width, height)`` of the model's input, in pixels.
         resize: the model's resize rule.
         seed: the same seed, sources and settings give the same frames.
         store: folder for the pixels, made where it is missing. It is the caller's to delete once the set has
-            been used; on any failure, Ctrl-C included, nothing of this call is left in it.
-        progress: told of every frame read.
+            been used; on any failure, Ctrl-C included, nothing from this call is left in it.
+        progress: called after every frame read.
         live_seconds: how long a live source is watched; 10,000 frames end it as well.
         opener: opens one source.
 
@@ -207,5 +205,5 @@ def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else put something there meanwhile
+    with contextlib.suppress(OSError):  # another process put something there meanwhile
         folder.rmdir()

@@ -16,13 +16,13 @@ class Spread:
     """A set of at most ``capacity`` frames, known by their perceptual hashes and kept in numbered slots.
 
     A frame that is nearly identical to one that is there is not taken. When the set is full, the source
-    with the most frames gives one up: of its two most alike, the one that the seed's lot falls on. So one
+    with the most frames gives one up: of its two most alike, the one that the seed picks. So one
     pass over any stream, in memory that depends on ``capacity`` alone, leaves every source an equal share
     as long as it has that many, and each source's frames spread over all that it showed: an hour of an empty
     street and a minute of traffic are not kept sixty to one, as a random sample would keep them.
 
     Args:
-        capacity: frames at the most.
+        capacity: the most frames.
         seed: decides which of two like frames stays.
     """
 
@@ -82,25 +82,25 @@ class Spread:
         gone = (int(self._codes[slot]), int(self._owners[slot])) if slot < self._size else None
         self._size = max(self._size, slot + 1)
         self._codes[slot], self._owners[slot], self._lots[slot] = code, owner, self._lot(code)
-        fellows = self._fellows(slot)
-        distances = bit_distances(code, self._codes[fellows])
+        others = self._others(slot)
+        distances = bit_distances(code, self._codes[others])
         self._nearest[slot] = distances.min(initial=_ALONE)
-        self._nearest[fellows] = np.minimum(self._nearest[fellows], distances)
+        self._nearest[others] = np.minimum(self._nearest[others], distances)
         if gone is None:
             return
         left = np.flatnonzero(self._owners[: self._size] == gone[1])
-        bereft = left[self._nearest[left] == bit_distances(gone[0], self._codes[left])]
-        for one in bereft:
-            others = bit_distances(int(self._codes[one]), self._codes[self._fellows(int(one))])
-            self._nearest[one] = others.min(initial=_ALONE)
+        orphans = left[self._nearest[left] == bit_distances(gone[0], self._codes[left])]
+        for one in orphans:
+            remaining = bit_distances(int(self._codes[one]), self._codes[self._others(int(one))])
+            self._nearest[one] = remaining.min(initial=_ALONE)
 
-    def _fellows(self, slot: int) -> NDArray[np.int64]:
+    def _others(self, slot: int) -> NDArray[np.int64]:
         """The other frames of the same source."""
         same = self._owners[: self._size] == self._owners[slot]
         same[slot] = False
         return np.flatnonzero(same)
 
     def _lot(self, code: int) -> int:
-        # Drawn from the frame itself, not from a running generator: no frame changes another's luck.
+        # Drawn from the frame itself, not from a running generator: no frame changes the draw for another.
         drawn = hashlib.blake2b(f"{self._seed}:{code}".encode(), digest_size=8)
         return int.from_bytes(drawn.digest(), "big")

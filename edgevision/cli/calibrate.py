@@ -14,10 +14,13 @@ def calibrate_command(
         ..., help="An FP32 ONNX file of 'edgevision export', or the name of a model that ships."
     ),
     sources: list[str] = typer.Option(
-        ..., "--from", metavar="SRC", help="Frames to calibrate on: a folder, a video, a stream; repeatable."
+        ...,
+        "--from",
+        metavar="SRC",
+        help="Frames to calibrate on: a folder, a video, a stream; may be given several times.",
     ),
     out: Path = typer.Option(..., "--out", help="The ONNX file to write; its report goes beside it."),
-    frames: int = typer.Option(512, "--frames", min=2, help="Distinct frames to draw at the most."),
+    frames: int = typer.Option(512, "--frames", min=2, help="The most distinct frames to draw."),
     method: str = typer.Option(
         "auto",
         "--method",
@@ -49,14 +52,14 @@ def calibrate_command(
     cache: Path | None = typer.Option(
         None, "--cache", help="Folder to keep ranges and rankings in. Default: in ~/.cache/edgevision."
     ),
-    no_cache: bool = typer.Option(False, "--no-cache", help="Keep nothing, and use nothing that was kept."),
+    no_cache: bool = typer.Option(False, "--no-cache", help="Do not use or write the cache."),
     overwrite: OverwriteOption = False,
 ) -> None:
     """Quantise a model to int8, in the form that TensorRT fuses and accepts.
 
     With --data the int8 model is compared with the float one. Over the budget, other ranges are tried first,
     then layers that suffer most go back to float until the drop is inside --max-drop. Where that cannot be
-    done, nothing is written. Beside the model lie its report (.md and .json) and the list of the frames
+    done, nothing is written. Beside the model are its report (.md and .json) and the list of the frames
     (.frames.json).
 
     \b

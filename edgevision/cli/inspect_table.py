@@ -61,11 +61,11 @@ def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if manifest.task == "detection":
         yield (
             "detections",
-            f"{manifest.max_detections} at the most, of score {manifest.score_threshold} and more",
+            f"{manifest.max_detections} at most, with a score of {manifest.score_threshold} or more",
         )
     nms = manifest.nms
     if nms is not None and nms.form == "none":
-        yield "NMS", "none: the network's answers need none"
+        yield "NMS", "none: the network's outputs need none"
     elif nms is not None:
         yield (
             "NMS",
@@ -103,7 +103,7 @@ def _plan(info: PlanInfo) -> Iterator[tuple[str, str]]:
     )
     yield "built from", f"{info.onnx_name}, SHA-256 {info.onnx_sha256}"
     if info.workspace_mib is not None:
-        yield "workspace", f"{info.workspace_mib} MiB at the most"
+        yield "workspace", f"{info.workspace_mib} MiB at most"
     if info.dla_fallback:
         yield (
             "on the GPU",

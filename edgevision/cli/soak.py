@@ -96,7 +96,7 @@ def soak_command(
 
 @contextmanager
 def _watching(console: Console, minutes: float) -> Iterator[OnSample]:
-    """A line that stays in place, or one a minute where nobody watches."""
+    """A line that stays in place, or a line a minute where stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from edgevision.cli.console import say

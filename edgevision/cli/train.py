@@ -68,7 +68,7 @@ def train_command(
                 say(console, f"after {seen} images: {text}")
 
             def on_note(text: str) -> None:
-                say(console, f"passed over: {text}")
+                say(console, f"skipped: {text}")
 
             watcher = Watcher(bar.show, on_figures, on_note)
             trainer = Trainer(run, task, folder, resume, world, watcher)
@@ -82,7 +82,7 @@ def train_command(
                 say(console, _kept(folder, trainer.seen, trainer.saved))
                 raise
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
-    passed = f", {len(trainer.unreadable)} pictures passed over" if trainer.unreadable else ""
+    passed = f", {len(trainer.unreadable)} pictures skipped" if trainer.unreadable else ""
     say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
 
 
@@ -94,7 +94,7 @@ def _kept(folder: Path, seen: int, saved: int | None) -> str:
 
 
 class _Bar:
-    """Feeds a progress bar, or a plain log where stderr is no terminal."""
+    """Feeds a progress bar, or a plain log where stderr is not a terminal."""
 
     def __init__(self, console: Console, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

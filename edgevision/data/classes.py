@@ -71,7 +71,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
         text: ``voc``, ``coco``, a file with one name a line, or names with commas between.
 
     Raises:
-        UsageError: there is no name in it, or one is there twice.
+        UsageError: there is no name in it, or one is given twice.
         DataError: the file cannot be read.
     """
     if text.strip().lower() in _LISTS:
@@ -93,5 +93,5 @@ def parse_classes(text: str) -> tuple[str, ...]:
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"{text}: the class '{twice}' is there twice")
+        raise UsageError(f"{text}: the class '{twice}' is given twice")
     return names

@@ -25,7 +25,7 @@ OnImage = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a detector said of a set.
+    """What a detector found in a set.
 
     Attributes:
         found: by image id, in the set's classes; pictures that could not be read are not in it.
@@ -107,7 +107,7 @@ def class_lookup(detector: Model, classes: Iterable[str]) -> NDArray[np.int32]:
 def _detect(detector: Model, image: Image, target: NDArray[np.int32]) -> Detections:
     (result,) = detector([image])
     if not isinstance(result, Detections):
-        raise DataError(f"{detector.manifest.name} is no detection model; boxes cannot be evaluated")
+        raise DataError(f"{detector.manifest.name} is not a detection model; boxes cannot be evaluated")
     class_ids = target[result.class_ids]
     kept = class_ids >= 0
     return Detections(result.boxes[kept], result.scores[kept], class_ids[kept])
@@ -119,7 +119,7 @@ OTHER = "(other)"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelCounts:
-    """What a segmenter said of a set, at source size.
+    """What a segmenter predicted for a set, at source size.
 
     Attributes:
         matrices: int64 ``[I, C, C]``: the confusion matrix of each picture that could be read.
@@ -156,7 +156,7 @@ def count_pixels(
             (result,) = detector([image])
             times_ms.append((time.perf_counter() - started) * 1e3)
             if not isinstance(result, SegmentationMap):
-                raise DataError(f"{detector.manifest.name} is no segmentation model")
+                raise DataError(f"{detector.manifest.name} is not a segmentation model")
             predicted = target[result.class_map]
             matrices.append(confusion_matrix(labels, predicted, len(classes), IGNORE_ID))
         on_image(done)

@@ -1,4 +1,4 @@
-"""The pictures that a detector gets most wrong, drawn so that a person sees why."""
+"""The pictures with a detector's worst errors, drawn to show why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_errors(
     classes: Sequence[str],
     conf_threshold: float = 0.35,
 ) -> Image:
-    """A copy of a picture with what was found (green), made up (red) and missed (blue).
+    """A copy of a picture with what was found (green), falsely detected (red) and missed (blue).
 
     The number after a missed object is its overlap with the closest detection of its class: 0.45 is a box
     in nearly the right place, 0.00 was not seen at all.

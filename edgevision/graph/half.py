@@ -3,7 +3,7 @@
 TensorRT 11 takes precision from the graph alone, so FP16 is written into it: the weights, and one cast
 at each border. onnxconverter-common converts a whole graph and then blocks operators by name, which casts
 around every Resize and may write FP16 ``scales`` that ONNX forbids. Here the operators' own schemas say
-which of their tensors may be FP16, so nothing needs a list.
+which of their tensors may be FP16, so no list is needed.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class _Rewriter:
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset.get(node.domain, 1), node.domain)
         except onnx.defs.SchemaError:
-            self.notes.append(f"{node.name} ({node.op_type}) stays in FP32: it is no standard operator")
+            self.notes.append(f"{node.name} ({node.op_type}) stays in FP32: it is not a standard operator")
             return nothing
         takes = [_HALF_TEXT in _formal(schema.inputs, slot).types for slot in range(len(node.input))]
         bound = {

@@ -1,6 +1,6 @@
-"""What TensorRT's parser and builder refuse, said before they are asked, and with the node's name.
+"""What TensorRT's parser and builder refuse, reported before they run, with the node's name.
 
-Each rule was held against NVIDIA's own parser (TensorRT for RTX 1.7), whose messages name its source
+Each rule was checked against NVIDIA's own parser (TensorRT for RTX 1.7), whose messages name its source
 lines instead of what is wrong with the model.
 """
 

@@ -19,7 +19,7 @@ PRECISIONS = ("int8", "fp16", "fp32", "other")
 
 _MULTIPLYING = (*CONVOLUTIONS, "Gemm", "MatMul")
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
-_OUTSIDE = (PREPROCESSING, "post/")  # anchors and limits, which nobody trained
+_OUTSIDE = (PREPROCESSING, "post/")  # anchors and limits, which are not trained
 _ON_INTEGERS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 
 
@@ -55,7 +55,7 @@ class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
         producer: what wrote it.
         nodes: how many, by precision.
         network: how many of them lie between the normalised input and the heads, by precision; empty where
-            nobody says which tensors are heads. The others prepare frames and decode answers, in FP32.
+            the heads are not known. The others prepare frames and decode answers, in FP32.
         operators: the most frequent first.
         parameters: numbers in float and quantised constants; shapes, indices and anchors are left out.
         macs: multiplications with addition of all convolutions for one picture, by precision; empty where
@@ -77,7 +77,7 @@ class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(model: onnx.ModelProto, heads: Sequence[str] = ()) -> GraphSummary:
-    """Looks a model over. Nothing has to be one of ours, and no weights outside the file are needed.
+    """Summarises any model, ours or not; weights outside the file are not needed.
 
     Args:
         model: any ONNX model.
@@ -93,7 +93,8 @@ def summarise(model: onnx.ModelProto, heads: Sequence[str] = ()) -> GraphSummary
     for position, node in enumerate(graph.node):
         precision = node_precision(node, makers, values)
         by_operator.setdefault(node.op_type, Counter())[precision] += 1
-        network[precision] += position in core
+        if position in core:
+            network[precision] += 1
     operators = [OperatorSummary(name, _ordered(found)) for name, found in by_operator.items()]
     return GraphSummary(
         inputs=tuple(_tensor(value) for value in graph.input if value.name not in constants),
@@ -168,7 +169,7 @@ def _parameters(graph: onnx.GraphProto) -> int:
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
     small = (TensorProto.INT8, TensorProto.UINT8)
     kinds = (*floats, *small)
-    # Scales and zero points describe weights and are none.
+    # Scales and zero points describe weights but are not weights.
     beside = {name for node in graph.node if node.op_type in _QUANTISERS for name in node.input[1:]}
     wanted = [
         constant

@@ -74,7 +74,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
         overwrite: True lets frames of the same names be replaced.
 
     Raises:
-        UsageError: a source is live or named twice, videos share a name, or there is no folder for frames.
+        UsageError: a source is live or given twice, videos share a name, or there is no folder for frames.
         OutputExistsError: frames of such a name exist.
         SourceError: a source cannot be opened.
     """
@@ -82,8 +82,8 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
     for uri in uris:
         one = _look_at(uri, images_out)
         if any(one == other or (one.stem and one.stem == other.stem) for other in found):
-            what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is named twice"
-            raise UsageError(f"{what}: their pictures would have the same names; label them apart")
+            what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is given twice"
+            raise UsageError(f"{what}: their pictures would have the same names; label them separately")
         if one.stem is not None:
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
             if taken is not None and not overwrite:

@@ -1,4 +1,4 @@
-"""Pseudo-labels: what a teacher is sure of becomes a box, what it half believes a region to ignore.
+"""Pseudo-labels: confident detections of a teacher become boxes, doubtful ones regions to ignore.
 
 Between two thresholds a detection is as likely wrong as right: as a box it would teach errors, and left out
 it would teach that nothing is there. As a region to ignore (COCO's ``iscrowd``) it teaches neither.
@@ -58,8 +58,8 @@ def new_labels(found: Detections, rule: LabelRule) -> list[Label]:
 def missing_labels(found: Detections, existing: GroundTruth, rule: LabelRule) -> list[Label]:
     """Regions to ignore for a picture that is labelled already, perhaps not completely.
 
-    Existing boxes stand as they are. What the teacher sees elsewhere may be an object that nobody labelled;
-    it must not count as background, and is not trusted either.
+    Existing boxes are kept as they are. What the teacher sees elsewhere may be an object without a
+    label; it must not count as background, and is not trusted either.
 
     Args:
         found: what the teacher sees.

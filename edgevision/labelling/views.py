@@ -37,7 +37,7 @@ def look(teacher: Model, image: Image, *, flip: bool, tiles: bool = False) -> De
         tiles: look at four overlapping parts too, in which small things are larger.
 
     Raises:
-        UsageError: the teacher is no detector.
+        UsageError: the teacher is not a detector.
     """
     found = _see(teacher, image)
     if flip:

@@ -95,7 +95,7 @@ def load_classifier_weights(classifier: nn.Module, path: str) -> None:
     """Loads a torchvision state dict; layers that the file lacks (a classifier's head) stay as they are.
 
     Raises:
-        CheckpointError: the file is missing, is no state dict, or does not fit.
+        CheckpointError: the file is missing, is not a state dict, or does not fit.
     """
     file = Path(path)
     if not file.is_file():
@@ -108,7 +108,7 @@ def load_classifier_weights(classifier: nn.Module, path: str) -> None:
         raise CheckpointError(f"{file} is not a PyTorch state dict, or it is damaged") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CheckpointError(
-            f"{file} is no state dict of tensors; to start from a checkpoint of 'edgevision train', "
+            f"{file} is not a state dict of tensors; to start from a checkpoint of 'edgevision train', "
             "set 'initial'"
         )
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

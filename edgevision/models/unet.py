@@ -80,7 +80,7 @@ class DecoderStage(nn.Module):
     def __init__(self, inputs: int, skip: int, outputs: int, config: UNetConfig) -> None:
         super().__init__()
         self.transposed = config.decoder == "transposed"
-        # Bilinear enlargement and a 1x1 convolution commute; this order costs a quarter.
+        # Bilinear enlargement and a 1x1 convolution commute; this order takes a quarter of the time.
         self.up: nn.Module = (
             nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
             if self.transposed

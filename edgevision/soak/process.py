@@ -52,11 +52,11 @@ def read_sample(seconds: float) -> Sample:
 def give_back_freed_memory() -> bool:
     """Makes glibc return every freed picture to the system at once, instead of keeping some for later.
 
-    As it comes, glibc keeps pictures that are gone, and resident memory wanders by tens of MiB for the first
-    hour; giving memory back costs some 7 % of the speed.
+    By default glibc keeps freed pictures, and resident memory wanders by tens of MiB for the first
+    hour; giving memory back costs about 7 % of the speed.
 
     Returns:
-        Whether the allocator could be told; only glibc can.
+        Whether the allocator could be configured; only glibc can.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -71,7 +71,7 @@ def give_back_now() -> None:
 
 
 class Blocks:
-    """Medians over half a minute each, of samples as they come; the samples themselves would be a leak.
+    """Medians over half a minute each, of samples as they come; keeping the samples would itself be a leak.
 
     Attributes:
         done: the blocks that are over.

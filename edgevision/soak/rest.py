@@ -1,4 +1,4 @@
-"""Moments of rest: the stream held until nothing is under way, so that memory can be compared with before."""
+"""Pauses: the stream is held until no frame is in progress, so that memory can be compared between pauses."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from edgevision.video.base import SourceInfo
 
 REST_EVERY_S = 20.0
 _SETTLE_S = 10.0
-"""An output that takes longer is stuck, and the stream goes on without a rest."""
+"""An output that takes longer is stuck, and the stream goes on without a reading."""
 _HOLD_LIMIT_S = 60.0
-"""Nothing holds a source for longer, not even a watch that has gone."""
+"""A source is never held for longer, even if whoever held it has gone."""
 
 
 class RestingSource(Closeable):
     """Passes a source's frames on, and none while it is held.
 
-    A hold begins behind a picture of the declared size: the last picture is what the pipeline goes on holding
-    while it waits for the next, and would make one rest differ from another.
+    A hold begins after a frame of the declared size: the pipeline keeps the last frame while it waits for the
+    next, and frames of different sizes would make one pause differ from another.
 
     Args:
         source: any; closed with this one.
@@ -43,11 +43,11 @@ class RestingSource(Closeable):
 
     @property
     def is_holding(self) -> bool:
-        """Whether the source stands still now; frames that went before may still be under way."""
+        """Whether the source is held now; earlier frames may still be in progress."""
         return self._holding.is_set()
 
     def hold(self) -> None:
-        """Asks for the next picture of the declared size to be the last for now."""
+        """Holds the source after the next frame of the declared size."""
         self._free.clear()
         self._wanted.set()
 
@@ -60,7 +60,7 @@ class RestingSource(Closeable):
             size = (self.info.width or frame.width, self.info.height or frame.height)
             is_declared = (frame.width, frame.height) == size
             yield frame
-            del frame  # or it would be one more that the rest holds
+            del frame  # or it would be one more frame in memory at the pause
             if is_declared and self._wanted.is_set():
                 self._holding.set()
                 self._free.wait(_HOLD_LIMIT_S)
@@ -78,10 +78,10 @@ class RestingSource(Closeable):
 
 
 class Rests:
-    """Brings one run to rest every now and then, and reads the process there.
+    """Pauses one run at intervals, and reads the process there.
 
-    Pictures under way come and go by tens of MiB, encoders by a hundred, and both follow the load of the
-    machine. At rest none is there: the source is held, every frame is through, the recording is between two
+    Frames in progress take tens of MiB, encoders a hundred, and both follow the load of the machine. In a
+    pause there are none: the source is held, every frame is through, the recording is between two
     files, garbage is collected, and freed memory is given back. What is left is what the program keeps.
 
     Args:
@@ -101,7 +101,7 @@ class Rests:
             self._next_s = elapsed_s + REST_EVERY_S
         if not self._source.is_holding:
             if elapsed_s >= self._next_s:
-                self._source.hold()  # however long a picture of the declared size takes to come
+                self._source.hold()  # takes effect with the next frame of the declared size
             return
         if self._held_s is None:
             self._held_s = elapsed_s
@@ -117,7 +117,7 @@ class Rests:
 
 
 def _is_through(run: RunStatistics) -> bool:
-    """No frame is under way in any stream."""
+    """No frame is in progress in any stream."""
     return all(
         one.frames.waiting == 0 and one.written == one.frames.inferred for one in run.streams
     ) and not any(queued for one in run.streams for queued in one.queues.values())

@@ -15,7 +15,7 @@ MEMORY_LIMIT_MIB_PER_HOUR = 1e6 / 2**20
 FEWEST_RESTS = 6
 """Fewer have no 95 % interval."""
 _IN_FLIGHT = 32
-"""Frames that may be under way; a ledger that says more has lost some."""
+"""Frames that may be in progress; more in the ledger means that some were lost."""
 
 
 class SoakCheck(msgspec.Struct, frozen=True):
@@ -35,9 +35,9 @@ class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
         checks: each of them.
         source: its address.
         seconds: how long it ran, ``warm_up_s`` included, which counts only for the ledger.
-        gives_back: the allocator returned freed memory at once; otherwise memory wanders for an hour or so.
+        gives_back: the allocator returned freed memory at once; otherwise memory varies for about an hour.
         memory: growth of resident memory at rest, MiB an hour, after the warm-up.
-        memory_in_motion: the same through ``blocks``; pictures under way make it far less sure.
+        memory_in_motion: the same through ``blocks``; frames in progress make it far less certain.
         rests: the process at rest, see :mod:`edgevision.soak.rest`.
         blocks: medians of the samples over half a minute each, taken about once a second while it works.
         streams: the statistics of each run; a source that ends is opened again.
@@ -82,8 +82,8 @@ def judge(
         rests: the process at rest.
         blocks: the process at work, see :class:`~edgevision.soak.process.Blocks`.
         runs: each run of the pipeline.
-        waiting: fewest and most frames that were under way.
-        seconds: how long it all took.
+        waiting: fewest and most frames in progress.
+        seconds: how long everything took.
         warm_up_s: samples before this are left out.
         gives_back: see :func:`~edgevision.soak.process.give_back_freed_memory`.
     """
@@ -115,9 +115,7 @@ def _steady_memory(memory: Slope) -> SoakCheck:
     """Whether memory is shown to grow by less than the limit: the whole interval lies below it."""
     expected = f"less than {MEMORY_LIMIT_MIB_PER_HOUR:.2f} MiB (1 MB) an hour, shown by the whole interval"
     if memory.points < FEWEST_RESTS:
-        found = (
-            f"{memory.points} readings at rest after the warm-up; a fit needs {FEWEST_RESTS}, a longer run"
-        )
+        found = f"{memory.points} readings at rest after the warm-up; a fit needs {FEWEST_RESTS}; run longer"
         return SoakCheck("memory", False, found, expected)
     found = f"{memory.per_hour:+.2f} MiB an hour at rest (95 %: {memory.low:+.2f} to {memory.high:+.2f})"
     return SoakCheck("memory", memory.high < MEMORY_LIMIT_MIB_PER_HOUR, found, expected)
@@ -125,9 +123,9 @@ def _steady_memory(memory: Slope) -> SoakCheck:
 
 def _constant(name: str, counts: Sequence[int]) -> SoakCheck:
     """Whether there were always as many."""
-    expected = "the same number at each rest"
+    expected = "the same number at each pause"
     if not counts:
-        return SoakCheck(name, False, "no rest after the warm-up", expected)
+        return SoakCheck(name, False, "no pause after the warm-up", expected)
     least, most = min(counts), max(counts)
     return SoakCheck(name, least == most, f"{most}" if least == most else f"{least} to {most}", expected)
 
@@ -136,7 +134,7 @@ def _ledger(runs: Sequence[Counted], waiting: tuple[int, int]) -> SoakCheck:
     wrong = [problem for run in runs for problem in _imbalances(run)]
     least, most = waiting
     if not 0 <= least <= most <= _IN_FLIGHT:
-        wrong.append(f"{least} to {most} frames under way")
+        wrong.append(f"{least} to {most} frames in progress")
     captured = sum(run.statistics.frames.captured for run in runs)
     return SoakCheck(
         "ledger",

@@ -11,7 +11,7 @@ from edgevision.data.segmentation.dataset import SegmentationSource, load_source
 from edgevision.training.config import DetectorTraining, SegmenterTraining
 
 OnImage = Callable[[str, int], None]
-"""Is told the name of a set and the number of its pictures done."""
+"""Called with the name of a set and the number of its pictures that are done."""
 
 
 def check_detector_data(

@@ -63,7 +63,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     with atomic_path(path) as partial:
         try:
             torch.save(content, partial)
-        except RuntimeError as error:  # torch's writer says so of a full disk, and not that it is full
+        except RuntimeError as error:  # torch raises this for a full disk, without saying that it is full
             free = shutil.disk_usage(path.parent).free / 2**20
             raise SinkError(f"cannot write {path}; {free:.0f} MiB are free there") from error
 
@@ -100,7 +100,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def find_checkpoint(name_or_path: str) -> Path:
     """The file of a checkpoint: a path, or the name of one in the repository's folder ``weights``.
 
-    The folder is no part of an installed package: whoever trains has a clone, and a device needs none of it.
+    An installed package does not have the folder: training needs a clone, and a device needs no checkpoint.
 
     Args:
         name_or_path: ``runs/mine/best.pt``, or ``retinanet-light`` for ``weights/retinanet-light.pt``.
@@ -146,7 +146,7 @@ def start_from(model: nn.Module, path: str, class_layer: str) -> None:
             the number of classes differs.
 
     Raises:
-        CheckpointError: there is no checkpoint there, or it is of another architecture.
+        CheckpointError: the file is missing, or the checkpoint is of another architecture.
     """
     found, own = load_checkpoint(find_checkpoint(path)).average, model.state_dict()
     fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}

@@ -28,7 +28,7 @@ Source = TypeVar("Source")
 def check_classes(classes: tuple[str, ...]) -> None:
     """Raises ValueError where a model's classes are none, nameless, or the same twice."""
     if not classes or not all(classes):
-        raise ValueError("classes has no name or an empty one; expected one name for each class")
+        raise ValueError("classes is empty or has an empty name; expected one name for each class")
     if twice := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f"classes has {', '.join(twice)} more than once; expected each name once")
 
@@ -106,7 +106,7 @@ class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long, how much at once, and how often to look.
+    """How long to train, in what batches, and how often to validate and save.
 
     Attributes:
         images: images to train on, in all.

@@ -61,7 +61,7 @@ class DetectionTask:
         if not any(_counted_boxes(self._val)):
             raise DataError(
                 f"the validation set has {len(self._val.images)} pictures and no box of "
-                f"{', '.join(config.classes)}; expected some, to tell which checkpoint is best"
+                f"{', '.join(config.classes)}; expected some, to choose the best checkpoint"
             )
         self.metric = "ap50_mean"
         if max(_counted_boxes(self._val)) < DEFAULT_MIN_BOXES:
@@ -69,7 +69,7 @@ class DetectionTask:
             self.notes = (
                 *self.notes,
                 f"no class has {DEFAULT_MIN_BOXES} validation boxes, so ap50 decides which checkpoint is "
-                "best; figures on so few mean little",
+                "best; figures on so few boxes are unreliable",
             )
         torch.manual_seed(config.loop.seed)
         self.model: nn.Module = RetinaNet(config.model, len(config.classes))

@@ -20,7 +20,7 @@ from edgevision.training.distributed import World, synchronise_norms
 from edgevision.training.optimiser import (
     MixedPrecision,
     averaged,
-    backbone_rests,
+    is_backbone_frozen,
     lr_factor,
     momentum,
     parameter_groups,
@@ -47,7 +47,7 @@ class Task(Protocol):
     def batches(self, start: int, world: World) -> Iterator[Any]:
         """An endless stream of batches from image number ``start``: this process's part of each.
 
-        A batch has ``files``, its pictures, and ``unreadable``, one line for each picture passed over.
+        A batch has ``files``, its pictures, and ``unreadable``, one line for each picture skipped.
         """
         ...
 
@@ -72,12 +72,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who wants to know what happens.
+    """What is called as the training goes on.
 
     Attributes:
         on_step: called after every step.
         on_figures: called after every validation with the images seen and the figures.
-        on_note: called with one line when a picture had to be passed over.
+        on_note: called with one line for each picture that was skipped.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
@@ -94,7 +94,7 @@ class Trainer:
         folder: where ``last.pt``, ``best.pt``, ``log.jsonl`` and ``curves.png`` go.
         resume: go on from ``last.pt`` in the folder.
         world: the processes that train together, and where.
-        watcher: is told what happens.
+        watcher: called as the training goes on.
 
     Raises:
         CheckpointError: ``folder`` holds another run's checkpoint.
@@ -238,7 +238,7 @@ class Trainer:
         config = self.config.optimiser
         set_training(self.model, config, self.seen)
         before = self.seen - self.config.loop.batch_size
-        thaws = backbone_rests(before, config) and not backbone_rests(self.seen, config)
+        thaws = is_backbone_frozen(before, config) and not is_backbone_frozen(self.seen, config)
         if self._network is None or thaws:  # the wrapper notes which parameters learn when it is made
             self._network = self.world.wrap(self.model)
         return self._network

@@ -66,19 +66,20 @@ def find_rate(
 ) -> RateCurve:
     """Trains for a few steps while the rate rises by a constant factor; ends early when the loss explodes.
 
-    The task's model is changed. Parts keep their ``lr_factors``; a backbone that rests at first, rests.
+    The task's model is changed. Parts keep their ``lr_factors``; a backbone that is frozen at first
+    stays frozen.
 
     Args:
         config: the run.
         task: its model and data.
         world: where to compute.
         low, high: first and last rate.
-        steps: at the most.
+        steps: the most steps.
         on_step: called with the number of the step, its rate and its loss.
 
     Raises:
         UsageError: the range is empty or the steps are fewer than 20.
-        TrainingError: the loss explodes at once, so no rate can be told.
+        TrainingError: the loss explodes at once, so no rate can be suggested.
     """
     if not 0 < low < high or steps < 20:
         raise UsageError(
@@ -127,7 +128,7 @@ def describe(rates: Sequence[float], losses: Sequence[float]) -> RateCurve:
     lowest = skipped + int(np.argmin(smoothed[skipped:])) if len(losses) > skipped else 0
     if lowest - skipped < 2:
         raise TrainingError(
-            f"the loss did not fall in {len(losses)} steps, so no rate can be told; "
+            f"the loss did not fall in {len(losses)} steps, so no rate can be suggested; "
             "start lower or look at the data"
         )
     # Not the lowest point itself: the slope there is only that of the last step, and a higher rate diverges.

@@ -54,8 +54,8 @@ def lr_share(name: str, config: OptimiserConfig) -> float:
     return config.lr_factors[max(fitting, key=len)] if fitting else 1.0
 
 
-def backbone_rests(seen: int, config: OptimiserConfig) -> bool:
-    """Whether the backbone is still frozen after ``seen`` images, to learn later."""
+def is_backbone_frozen(seen: int, config: OptimiserConfig) -> bool:
+    """Whether the backbone is still frozen after ``seen`` images; it learns later."""
     return seen < config.freeze_backbone_images
 
 
@@ -64,10 +64,10 @@ def set_training(model: nn.Module, config: OptimiserConfig, seen: int) -> None:
 
     A part that is frozen as a whole is in evaluation mode: its BatchNorm statistics must not drift either.
     """
-    rests = backbone_rests(seen, config)
+    frozen_backbone = is_backbone_frozen(seen, config)
     model.train()
     for name, parameter in model.named_parameters():
-        learns = lr_share(name, config) > 0 and not (rests and _inside(name, BACKBONE))
+        learns = lr_share(name, config) > 0 and not (frozen_backbone and _inside(name, BACKBONE))
         parameter.requires_grad_(learns)
     for module in _frozen(model):
         module.eval()
@@ -90,7 +90,7 @@ def _inside(name: str, part: str) -> bool:
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and BatchNorm statistics.
 
-    Early on the decay is lower, ``(1 + n) / (10 + n)``, so that the random start is soon forgotten.
+    Early on the decay is lower, ``(1 + n) / (10 + n)``, so that the random start soon loses its influence.
     """
 
     def mix(averages: Tensors, current: Tensors, updates: Tensor | int) -> None:

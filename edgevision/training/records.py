@@ -50,7 +50,7 @@ class RunRecords(Closeable):
                 self._events.add_scalar(key, value, seen)
 
     def note(self, seen: int, text: str) -> None:
-        """Records that something happened after ``seen`` images."""
+        """Records an event after ``seen`` images."""
         self._line(seen=seen, note=text)
 
     def draw(self) -> None:
@@ -148,7 +148,7 @@ def _column(rows: dict[int, dict[str, float]], key: str) -> tuple[list[int], lis
 
 
 def _smoothed(seen: list[int], values: list[float]) -> tuple[list[int], list[float]]:
-    """Means of neighbouring steps, about 200 points at the most."""
+    """Means of neighbouring steps, about 200 points at most."""
     width = max(len(values) // _POINTS, min(len(values), 5), 1)
     kernel = np.ones(width) / width
     return seen[width - 1 :], np.convolve(values, kernel, mode="valid").tolist()

@@ -51,8 +51,8 @@ class SegmentationTask:
         val = check_segmentation(load_source(config.data.val, config.classes))
         if not val.pixels.any():
             raise DataError(
-                f"{val.usable.name}: no pixel of {', '.join(config.classes)}; expected some, to tell which "
-                "checkpoint is best"
+                f"{val.usable.name}: no pixel of {', '.join(config.classes)}; expected some, to choose "
+                "the best checkpoint"
             )
         self.notes: Sequence[str] = (
             *_notes(checks, "training"),

@@ -1,4 +1,4 @@
-"""What every import needs: class names, the contract, and boxes in good order."""
+"""What every import needs: class names, the contract, and well-formed boxes."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Core:
         dtype: float32 or float16, of input and outputs.
         height, width: of the input, in pixels.
         outputs: in the order of the file.
-        answers: what they say of a black picture.
-        batch: pictures it takes at once; None for any number.
+        answers: their values for a black picture.
+        batch: the batch size that it takes; None for any.
         metadata: the file's own notes.
     """
 
@@ -66,7 +66,7 @@ class Core:
         """The error for outputs that are not of this kind: what was found, what was expected, what to do."""
         found = ", ".join(str(output) for output in self.outputs)
         return ExportError(
-            f"{self.origin} is no {kind} model: found outputs {found}; expected {expected}{hint}"
+            f"{self.origin} is not a {kind} model: found outputs {found}; expected {expected}{hint}"
         )
 
 

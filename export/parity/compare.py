@@ -1,4 +1,4 @@
-"""Whether two runs of a model agree, and if not, at which stage they part.
+"""Whether two runs of a model agree, and if not, at which stage they diverge.
 
 Three stages are compared: the normalised input, the head maps that feed the decoder, and the final answers.
 The first one that differs is where to look: what comes after it can only be wrong too. The functions here

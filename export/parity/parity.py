@@ -81,7 +81,7 @@ class Parity(Closeable):
                 self._add_file(path, opened)
             self._opened = opened.pop_all()
         if not self._pairs:
-            raise UsageError("there is one run only and nothing to compare it with; give a second model")
+            raise UsageError("there is only one run and nothing to compare it with; give a second model")
 
     @property
     def manifest(self) -> Manifest:

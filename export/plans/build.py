@@ -1,7 +1,7 @@
 """One build path for TensorRT 10.3, 10.13, 11 and TensorRT for RTX: an ONNX file in, a plan out.
 
 The network is strongly typed, so precision is what the ONNX says and there are no precision flags
-(TensorRT 11 has none). Every name of the library that is used here exists in all four releases, but for
+(TensorRT 11 has none). Every name of the library that is used here exists in all four releases, except
 those of :mod:`edgevision.export.plans.ahead`; ``tests/test_tensorrt_api.py`` holds it.
 """
 
@@ -76,7 +76,7 @@ class _BuildLog:
     def __call__(self, severity: str, message: str) -> None:
         self.errors(severity, message)
         if severity == "verbose" and is_layer_dump(message):
-            # Signals and waits between streams are no layers to anybody but the library.
+            # Signals and waits between streams are layers for the library only.
             self.layers = tuple(layer for layer in parse_layers(message) if layer.nodes)
         if severity == "info" and (self._DLA_TITLE in message or self._DLA_LAYER in message):
             found = [line for line in message.splitlines() if self._DLA_LAYER in line]
@@ -93,7 +93,7 @@ def build(
     progress: BuildProgress,
     timing_cache: bytes | None = None,
 ) -> PlanBuild:
-    """Builds a plan. It takes seconds to minutes; ``progress`` tells how far it is and stops it.
+    """Builds a plan. It takes seconds to minutes; ``progress`` shows how far it is and stops it.
 
     Args:
         trt: the library.
@@ -109,7 +109,7 @@ def build(
         ExportError: TensorRT cannot read the model; the node is named.
         UsageError: the options do not fit the model or the device.
         EngineError: TensorRT cannot build it here.
-        KeyboardInterrupt: it was called off.
+        KeyboardInterrupt: it was cancelled.
     """
     log = _BuildLog()
     library = f"{flavour_name(profile.flavour)} {library_version(trt)}"
@@ -142,7 +142,7 @@ def build(
                 raise KeyboardInterrupt
             if plan is None:
                 raise EngineError(
-                    f"{model}: it cannot be built for {profile.title} ({log.errors}); try a model with less "
+                    f"{model}: it cannot be built for {profile.title} ({log.errors}); try a model with fewer "
                     "unusual operators, or a smaller `batch` if memory is short"
                 )
             if log.dla_layers == []:
@@ -265,7 +265,7 @@ def _use_timing_cache(config: Any, timing_cache: bytes | None) -> tuple[str, ...
     fresh = config.create_timing_cache(b"")
     if fresh is not None:
         config.set_timing_cache(fresh, False)
-    return ("the timing cache is another TensorRT's or another GPU's, so it is started anew",)
+    return ("the timing cache is another TensorRT's or another GPU's, so a new one is started",)
 
 
 def _measured(config: Any) -> bytes | None:

@@ -98,7 +98,7 @@ def compile_model(
         options: the user's choices.
         timing_cache: file that keeps what the builder measured, for faster builds later.
         overwrite: replace a plan that was built of other things.
-        watch: is told of the progress.
+        watch: called with the progress.
         machine: this machine; it is looked at where it is not given.
 
     Raises:
@@ -108,7 +108,7 @@ def compile_model(
         UsageError: there is no such target, or the options do not fit.
         EngineError: the library or the GPU is missing, or cannot build here.
         OutputExistsError, SinkError: the outputs cannot be written.
-        KeyboardInterrupt: the user called it off; nothing is left behind.
+        KeyboardInterrupt: the user cancelled it; nothing is left behind.
     """
     machine = machine or this_machine()
     found = find_target(target, machine)
@@ -249,7 +249,7 @@ def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], 
     """Refuses what TensorRT is known to refuse, in our own words.
 
     Returns:
-        Names of the convolutions that are to run in INT8, and a note where nobody could look.
+        Names of the convolutions that are to run in INT8, and a note where they could not be checked.
     """
     try:
         import onnx
@@ -265,7 +265,7 @@ def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], 
 
 
 def _lost_int8(info: PlanInfo, int8: tuple[str, ...]) -> tuple[str, ...]:
-    """TensorRT for RTX computes INT8 models in float on Turing, without a word: slower than plain FP16."""
+    """TensorRT for RTX computes INT8 models in float on Turing without saying so, slower than plain FP16."""
     lost = turned_to_float(info.layers, int8)
     if not lost:
         return ()
@@ -273,7 +273,7 @@ def _lost_int8(info: PlanInfo, int8: tuple[str, ...]) -> tuple[str, ...]:
     if len(lost) == len(int8):
         return (
             f"none of the {len(int8)} INT8 convolutions runs in INT8 on {info.target}: {library} turned them "
-            "to float; an FP16 model is the better one there",
+            "to float; an FP16 model is faster there",
         )
     return (
         f"{len(lost)} of the {len(int8)} INT8 convolutions run in float on {info.target}, as {library} "

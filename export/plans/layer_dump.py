@@ -38,7 +38,7 @@ _WORDS = {
 _FLOATS = frozenset({"Float", "Half", "BFloat16"})
 _ELEMENTWISE = "kgen"
 _BLOCK = "myelin"
-"""A block of many layers that one compiler made into one; its inputs do not tell what it computes in."""
+"""A block of many layers that one compiler made into one; its inputs do not show what it computes in."""
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 
@@ -86,7 +86,7 @@ def node_precisions(layers: Iterable[PlanLayer], nodes: Iterable[str]) -> dict[s
         nodes: names of ONNX nodes, such as those of all convolutions.
 
     Returns:
-        A precision for each node, ``""`` where the layer does not tell.
+        A precision for each node, ``""`` where the layer does not show it.
     """
     wanted = set(nodes)
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""How far a build has come, and how it is called off."""
+"""How far a build has come, and how it is cancelled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Watch = Callable[[float, str], None]
-"""Is told, a few times a second, the share that is done (0..1) and what is being done."""
+"""Called a few times a second with the share that is done (0..1) and what is being done."""
 
 _WATCH_EVERY_S = 0.1
 
@@ -109,7 +109,7 @@ def run_watched(work: Callable[[BuildProgress], T], watch: Watch | None) -> T:
 
     Args:
         work: the build; it reports to what it is given.
-        watch: is told of the progress.
+        watch: called with the progress.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, once the build has stopped.

@@ -36,7 +36,7 @@ class Software(msgspec.Struct, frozen=True):
     Attributes:
         name: such as ``JetPack 6.2``.
         tensorrt, cuda: versions, without the last number.
-        dla: whether its TensorRT builds for the DLA of this device; None where nobody could say.
+        dla: whether its TensorRT builds for the DLA of this device; None where it is unknown.
     """
 
     name: str
@@ -229,7 +229,7 @@ def _own_target(profiles: dict[str, DeviceProfile], machine: BuildMachine) -> Ta
 
 
 def _unlisted(machine: BuildMachine) -> Target:
-    """A GPU that nobody wrote a profile for: TensorRT builds for it all the same."""
+    """A GPU without a profile: TensorRT builds for it too."""
     name = "sm" + machine.compute_capability.replace(".", "")
     profile = DeviceProfile(
         title=machine.gpu,

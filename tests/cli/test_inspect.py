@@ -144,7 +144,7 @@ def test_the_contract_of_a_detector_is_shown(tmp_path: Path, capsys: pytest.Capt
     assert rows["model"] == "colours, detection, FP32"
     assert rows["classes"] == "3: blue, green, red"
     assert rows["input"] == "64x64, letterbox, filled with 114, linear"
-    assert rows["detections"] == "2 at the most, of score 0.05 and more"
+    assert rows["detections"] == "2 at most, with a score of 0.05 or more"
     assert rows["figures"] == "ap50_mean 0.5"
     assert rows["licence"] == "[b]mine[/b]", "names are no markup"
     assert rows["inputs"] == "frames uint8 [N, 64, 64, 3]"

@@ -32,7 +32,7 @@ def test_class_lists_that_cannot_be_used(tmp_path):
         (str(tmp_path / "picture.txt"), DataError, "not a text file"),
         (str(tmp_path / "empty.txt"), UsageError, "no class name"),
         (" , ", UsageError, "no class name"),
-        ("dog,cat,dog", UsageError, "'dog' is there twice"),
+        ("dog,cat,dog", UsageError, "'dog' is given twice"),
     ):
         with pytest.raises(error, match=word):
             parse_classes(text)

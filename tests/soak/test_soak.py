@@ -191,8 +191,8 @@ def test_an_impossible_number_under_way_is_found(waiting):
 def test_a_run_that_ends_in_its_warm_up_does_not_pass():
     report, checks = verdict(resting(minutes=4))
     assert not report.passed
-    assert checks["handles"].found == "no rest after the warm-up"
-    assert checks["memory"].found == "0 readings at rest after the warm-up; a fit needs 6, a longer run"
+    assert checks["handles"].found == "no pause after the warm-up"
+    assert checks["memory"].found == "0 readings at rest after the warm-up; a fit needs 6; run longer"
 
 
 def test_blocks_are_medians_of_half_a_minute():

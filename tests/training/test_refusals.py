@@ -53,7 +53,7 @@ def code_of(arguments: list[str]) -> int:
     ("place", "value", "message"),
     [
         ("classes", [], "classes has no name"),
-        ("classes", ["car", ""], "classes has no name or an empty one"),
+        ("classes", ["car", ""], "classes is empty or has an empty name"),
         ("classes", ["car", "dog", "car"], "classes has car more than once"),
         ("data.train", [], "train is empty; expected one source or more"),
         ("optimiser.lr", -0.1, "lr is -0.1; expected a number above 0"),

@@ -1,4 +1,4 @@
-"""What is wrong with labelled data: every fault counted, with examples, before a training meets it."""
+"""What is wrong with labelled data: every fault counted, with examples, before a training starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Fault(str, Enum):
 
     @property
     def breaks(self) -> bool:
-        """Whether a set with this fault is broken; the others may be meant."""
+        """Whether a set with this fault is broken; the others may be intended."""
         return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS)
 
 
@@ -157,8 +157,8 @@ def check_sets(
 def require_sound(report: DataReport) -> None:
     """Stops a training whose data are broken.
 
-    Pictures in two splits do not: whoever tries whether a model can learn at all validates on what it is
-    trained on. They are among the report's notes.
+    Pictures in two splits do not: a test whether a model can learn at all validates on its training
+    data. They are among the report's notes.
 
     Raises:
         DataError: with the first faults in one line.
@@ -184,7 +184,7 @@ def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, 
 
 
 def _header_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
-    """The size in the header; a picture that cannot be read is for the training to pass over and name."""
+    """The size in the header; a picture that cannot be read is for the training to skip and report."""
     size = picture_size(image.path)
     return _stated_size(image) if size is None else _compared(image, size, found)
 

@@ -63,7 +63,7 @@ class DetectionBatch(NamedTuple):
 
     @property
     def unreadable(self) -> list[str]:
-        """Pictures that were passed over, and why."""
+        """Pictures that were skipped, and why."""
         return [line for sample in self.samples for line in sample.unreadable]
 
 
@@ -122,7 +122,7 @@ class DetectionData(Dataset[DetectionSample]):
         with seeded(self._seed, position):
             mosaic = self._augment is not None and float(torch.rand(1)) < self._augment.mosaic
             indices = [index]
-            if mosaic:  # of one set, for sets may know different classes
+            if mosaic:  # of one set, because sets may label different classes
                 own = self._ranges[self._set_of[index]]
                 indices += (own.start + torch.randint(len(own), (3,))).tolist()
             unreadable: list[str] = []

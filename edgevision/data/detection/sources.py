@@ -51,7 +51,7 @@ class YoloSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="y
     Attributes:
         folder: holds ``images`` and ``labels``.
         split: a folder inside both; empty for all pictures.
-        names: file of the class names; found by itself where empty.
+        names: file of the class names; searched for where empty.
         weight, labelled: as in :class:`CocoSource`.
     """
 

@@ -76,7 +76,7 @@ def _size(entry: Any) -> tuple[int, int] | None:
 
 
 class CocoDocument:
-    """A set of labelled pictures that grows.
+    """A set of labelled pictures to add to.
 
     Whatever an existing document holds is kept as it is: fields that are not known here, and the order.
 
@@ -103,7 +103,7 @@ class CocoDocument:
         self._next_annotation = 1 + max((int(e["id"]) for e in self._document["annotations"]), default=0)
 
     def category(self, name: str) -> int:
-        """Id of a category, which is added where none of that meaning is there."""
+        """Id of a category, which is added where there is none of that meaning."""
         key = canonical(name)
         if key not in self._categories:
             number = 1 + max(self._categories.values(), default=0)
@@ -141,7 +141,7 @@ class CocoDocument:
     def add_box(
         self, image_id: int, category_id: int, box: Sequence[float], *, ignore: bool, score: float
     ) -> None:
-        """Adds a box, corners in pixels, with the score of whoever found it."""
+        """Adds a box, corners in pixels, with the score of the teacher that found it."""
         x1, y1, x2, y2 = box
         annotation = {
             "id": self._next_annotation,

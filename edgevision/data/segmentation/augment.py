@@ -24,7 +24,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
         rotate: probability of a small rotation.
         rotate_degrees: largest angle, either way.
         scale_min, scale_max: range of the picture's size relative to the input; then a random part of the
-            input's size is cut out, and what lies outside of the picture is ignored.
+            input's size is cut out, and what lies outside the picture is ignored.
         flip: probability of a mirror image.
         crop_width, crop_height: size of the training pictures where it is not the input's; multiples of 32.
     """
@@ -42,7 +42,8 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max} are no range of positive numbers"
+                f"scale_min {self.scale_min} and scale_max {self.scale_max} are not a range of positive "
+                "numbers"
             )
         if not 0 <= self.photometric_range < 1:
             raise ValueError(
@@ -81,8 +82,8 @@ class SegmentationAugment:
     Args:
         config: steps.
         width, height: of the model's input.
-        fill: value of pixels outside of the picture.
-        ignore_id: label of pixels outside of the picture.
+        fill: value of pixels outside the picture.
+        ignore_id: label of pixels outside the picture.
     """
 
     def __init__(

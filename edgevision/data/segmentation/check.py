@@ -19,7 +19,7 @@ from edgevision.types import IGNORE_ID
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationCheck:
-    """The outcome.
+    """What a check of a whole set found.
 
     Attributes:
         usable: the set without the pictures that cannot be used.

@@ -7,7 +7,7 @@ The layout, for a split called ``train``::
     images/train/NAME.jpg (or .png, .bmp, .webp, .tif), or images/NAME.jpg
     labels/train/NAME.png, or labels/NAME.png: 8-bit grey or palette, whose values are class ids
 
-``ignore_index`` may be left out; a class with that id is no class. ``rgb`` is optional.
+``ignore_index`` may be left out; the class with that id is not evaluated. ``rgb`` is optional.
 """
 
 from __future__ import annotations
@@ -153,12 +153,12 @@ def _read_classes(path: Path) -> _ClassFile:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise DataError(f"{path} is no class file ({error})") from error
+        raise DataError(f"{path} is not a class file ({error})") from error
     ids = [one.id for one in document.classes]
     wrong = [one for one in ids if not 0 <= one <= 255 or ids.count(one) > 1]
     if wrong or not ids:
         found = f"class id {wrong[0]}" if wrong else "no class"
-        raise DataError(f"{path}: {found}; expected ids of 0 to 255, each of them once")
+        raise DataError(f"{path}: {found}; expected ids from 0 to 255, each once")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Label PNGs: one class id a pixel, read strictly, for a wrong kind of PNG would silently be other ids."""
+"""Label PNGs: one class id a pixel, read strictly: a wrong kind of PNG would silently give other ids."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
     """The ids of a label PNG as written: uint8 ``[H, W]``. A palette's colours do not matter.
 
     Raises:
-        DataError: it is missing, damaged, no PNG, or neither 8-bit grey nor palette.
+        DataError: it is missing, damaged, not a PNG, or neither 8-bit grey nor palette.
     """
     try:
         content = path.read_bytes()
@@ -60,7 +60,9 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise DataError(f"label map cannot be read: {path} ({error.strerror})") from error
     if not content.startswith(_PNG) or len(content) < 33:
-        raise DataError(f"label map {path} is no PNG; expected 8-bit grey or palette, whose values are ids")
+        raise DataError(
+            f"label map {path} is not a PNG; expected 8-bit grey or palette, whose values are ids"
+        )
     bits, colour = content[24], content[25]
     if colour != _PALETTE and (colour != _GREY or bits != 8):
         raise DataError(

@@ -30,7 +30,7 @@ class SegmentationBatch(NamedTuple):
         images: uint8 ``[N, H, W, 3]``, BGR, as the runtime would feed them.
         labels: uint8 ``[N, H, W]``, class ids or :data:`~edgevision.types.IGNORE_ID`.
         files: the pictures.
-        unreadable: pictures passed over; none, for all were looked at before training.
+        unreadable: pictures that were skipped; empty, because all are checked before training.
     """
 
     images: Tensor

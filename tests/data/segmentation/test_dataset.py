@@ -136,7 +136,7 @@ def ruin(kind: str, label: Path) -> None:
         ("alpha", "is RGB with alpha of 8 bits"),
         ("one bit", "is grey of 1 bits"),
         ("cut", "is cut off"),
-        ("text", "is no PNG"),
+        ("text", "is not a PNG"),
     ],
 )
 def test_a_bad_label_map_is_one_clear_line_and_costs_its_own_picture_only(
@@ -187,8 +187,8 @@ def test_a_set_of_which_nothing_can_be_used_is_an_error(folder: Path) -> None:
     ("content", "message"),
     [
         (None, "class file not found"),
-        ("{", "is no class file"),
-        ('{"classes": [{"id": 0}]}', "is no class file"),
+        ("{", "is not a class file"),
+        ('{"classes": [{"id": 0}]}', "is not a class file"),
         ('{"classes": []}', "no class; expected ids"),
         ('{"classes": [{"id": 256, "name": "a"}]}', "class id 256; expected ids of 0 to 255"),
         ('{"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "class id 1; expected"),

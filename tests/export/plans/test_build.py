@@ -125,8 +125,8 @@ def test_a_file_that_is_no_onnx_is_named(model: Path) -> None:
     [
         (b"", b"measured", None),
         (b"earlier", b"earlier", None),
-        (b"other GPU's", b"measured", "started anew"),
-        (b"garbage", b"measured", "started anew"),  # TensorRT gives None for it
+        (b"other GPU's", b"measured", "a new one is started"),
+        (b"garbage", b"measured", "a new one is started"),  # TensorRT gives None for it
     ],
 )
 def test_a_timing_cache(model: Path, earlier: bytes, measured: bytes, note: str | None) -> None:
