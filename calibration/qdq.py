@@ -21,12 +21,11 @@ from onnx import helper, numpy_helper
 
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import CONVOLUTIONS, Convolution
+from edgevision.graph.network import QDQ
 from edgevision.types import FloatArray
 
 LEVELS = 127
 """Steps on either side of zero: -128 is left out, so that the range is symmetric."""
-
-QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
 def insert_qdq(

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ExportError
-from edgevision.graph.network import TYPED_BY_ATTRIBUTE, core_nodes, element_types, set_output_type
+from edgevision.graph.network import QDQ, TYPED_BY_ATTRIBUTE, core_nodes, element_types, set_output_type
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _HALF_TEXT = "tensor(float16)"
+_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 # Weights and biases that vanish change a sum by next to nothing; a vanished divisor or factor changes all.
 _SUMMING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -200,12 +201,6 @@ def _refuse_subgraphs(graph: onnx.GraphProto, core: Iterable[int]) -> None:
             )
 
 
-_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
-
-
-_OPERATORS = ("QuantizeLinear", "DequantizeLinear")
-
-
 def half_scales(graph: onnx.GraphProto, nodes: Iterable[int]) -> None:
     """Replaces float32 scales of Q/DQ nodes that are too small for FP16, in place.
 
@@ -214,7 +209,7 @@ def half_scales(graph: onnx.GraphProto, nodes: Iterable[int]) -> None:
         nodes: positions of the nodes to look at.
     """
     constants = {constant.name: constant for constant in graph.initializer}
-    quantisers = [graph.node[i] for i in sorted(nodes) if graph.node[i].op_type in _OPERATORS]
+    quantisers = [graph.node[i] for i in sorted(nodes) if graph.node[i].op_type in QDQ]
     raised: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
     for node in quantisers:
         name = node.input[1]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgevision.errors import ExportError
+from edgevision.graph.network import QDQ
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
-QDQ = ("QuantizeLinear", "DequantizeLinear")
 _INTEGER_OPERATORS = (
     "ConvInteger",
     "DynamicQuantizeLinear",

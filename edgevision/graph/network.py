@@ -14,6 +14,9 @@ from edgevision.graph.convolutions import upstream
 PREPROCESSING = "pre/"
 """Prefix of the nodes between ``frames`` and the normalised input."""
 
+QDQ = ("QuantizeLinear", "DequantizeLinear")
+"""Operators that say where values are int8."""
+
 TYPED_BY_ATTRIBUTE = ("Cast", "ConstantOfShape")
 """Operators that say the type of their output in an attribute instead of taking it from an input."""
 

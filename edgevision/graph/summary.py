@@ -12,13 +12,12 @@ from onnx import TensorProto, helper
 
 from edgevision.graph.convolutions import CONVOLUTIONS, takes_int8
 from edgevision.graph.lint import check_tensorrt
-from edgevision.graph.network import PREPROCESSING, core_nodes
+from edgevision.graph.network import PREPROCESSING, QDQ, core_nodes
 
 PRECISIONS = ("int8", "fp16", "fp32", "other")
 """``other`` is integers, booleans, and what no type can be inferred for."""
 
 _MULTIPLYING = (*CONVOLUTIONS, "Gemm", "MatMul")
-_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 _OUTSIDE = (PREPROCESSING, "post/")  # anchors and limits, which are not trained
 _ON_INTEGERS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 
@@ -121,7 +120,7 @@ def node_precision(
         makers: the node that makes each tensor.
         values: the type of each tensor.
     """
-    if node.op_type in (*_QUANTISERS, *_ON_INTEGERS):
+    if node.op_type in (*QDQ, *_ON_INTEGERS):
         return "int8"
     if node.op_type in _MULTIPLYING and takes_int8(node, makers):
         return "int8"
@@ -170,7 +169,7 @@ def _parameters(graph: onnx.GraphProto) -> int:
     small = (TensorProto.INT8, TensorProto.UINT8)
     kinds = (*floats, *small)
     # Scales and zero points describe weights but are not weights.
-    beside = {name for node in graph.node if node.op_type in _QUANTISERS for name in node.input[1:]}
+    beside = {name for node in graph.node if node.op_type in QDQ for name in node.input[1:]}
     wanted = [
         constant
         for constant in graph.initializer

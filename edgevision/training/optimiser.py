@@ -15,6 +15,10 @@ from edgevision.training.config import LoopConfig, OptimiserConfig
 
 BACKBONE = "backbone"
 
+_ONE_CYCLE_START = 1 / 25  # of the highest rate, as in torch's OneCycleLR
+_MOMENTUM_HIGH, _MOMENTUM_LOW = 0.95, 0.85
+_ADAMW_MOMENTUM = 0.9
+
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -133,15 +137,6 @@ def _choose(name: PrecisionName, device: torch.device) -> torch.dtype | None:
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-_ONE_CYCLE_START = 1 / 25  # of the highest rate, as in torch's OneCycleLR
-
-
-_MOMENTUM_HIGH, _MOMENTUM_LOW = 0.95, 0.85
-
-
-_ADAMW_MOMENTUM = 0.9
 
 
 def lr_factor(seen: int, loop: LoopConfig, config: OptimiserConfig) -> float:

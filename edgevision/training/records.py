@@ -80,8 +80,6 @@ def _open_events(folder: Path, seen: int) -> SummaryWriter:
 
 
 _RATE, _SPEED = "lr", "images_per_second"
-
-
 _POINTS = 200
 
 
