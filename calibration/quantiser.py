@@ -16,7 +16,6 @@ from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import (
     BINS,
     Method,
-    OnFrame,
     TensorStatistics,
     add_histograms,
     measure_ranges,
@@ -31,7 +30,7 @@ from edgevision.calibration.sensitivity import (
     sensitivity_frames,
 )
 from edgevision.graph.convolutions import Convolution
-from edgevision.progress import Progress
+from edgevision.progress import OnDone, Progress
 
 _RULES = 1  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
@@ -131,7 +130,7 @@ class Quantiser:
         return self._counted
 
     def _statistics(
-        self, histograms: bool, label: str, measure: Callable[[OnFrame], dict[str, TensorStatistics]]
+        self, histograms: bool, label: str, measure: Callable[[OnDone], dict[str, TensorStatistics]]
     ) -> dict[str, TensorStatistics]:
         key = {**self._key, "kind": "ranges", "histograms": histograms}
         kept = self._cache.load(key, dict[str, TensorStatistics])

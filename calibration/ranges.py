@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgevision.calibration.simulate import Simulation
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import cut_model
+from edgevision.progress import OnDone
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
@@ -27,8 +28,6 @@ _LEVELS = 128  # magnitudes that int8 can represent, as in TensorRT's own calibr
 
 Frames = Callable[[], Iterable[NDArray[np.uint8]]]
 """Called once for each pass; yields batches uint8 ``[N, H, W, 3]``."""
-
-OnFrame = Callable[[int], None]
 
 
 class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +56,7 @@ def measure_ranges(
     tensors: Sequence[str],
     frames: Frames,
     histograms: bool,
-    on_frame: OnFrame = lambda done: None,
+    on_frame: OnDone = lambda done: None,
 ) -> dict[str, TensorStatistics]:
     """Runs the frames through a model and looks at some of its tensors.
 
@@ -98,7 +97,7 @@ def add_histograms(
     model: onnx.ModelProto,
     extremes: Mapping[str, TensorStatistics],
     frames: Frames,
-    on_frame: OnFrame = lambda done: None,
+    on_frame: OnDone = lambda done: None,
 ) -> dict[str, TensorStatistics]:
     """Counts magnitudes in a second pass over the frames.
 
@@ -188,7 +187,7 @@ def _divergence(counts: NDArray[np.float64], held: int, levels: int) -> float:
 
 
 def _count(
-    simulation: Simulation, frames: Frames, greatest: NDArray[np.float64], on_frame: OnFrame
+    simulation: Simulation, frames: Frames, greatest: NDArray[np.float64], on_frame: OnDone
 ) -> list[Any]:
     counts = np.zeros((len(greatest), BINS), np.int64)
     for done, frame in enumerate(_single(frames), start=1):

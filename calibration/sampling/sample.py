@@ -23,13 +23,13 @@ from edgevision.types import Frame
 from edgevision.video import Source, expand_sources, open_source
 from edgevision.video.redact import redact
 
-__all__ = ["CalibrationSet", "Progress", "SampledFrame", "sample_frames"]
+__all__ = ["CalibrationSet", "OnFrameRead", "SampledFrame", "sample_frames"]
 
 LIVE_SECONDS = 60.0
 LIVE_FRAMES = 10_000
 _NOTES = 5  # notes about a source that are given in full; the rest are counted
 
-Progress = Callable[[str, int, int | None], None]
+OnFrameRead = Callable[[str, int, int | None], None]
 """Called after each frame read, with the source's name, its frames so far, and how many it declares."""
 
 
@@ -40,7 +40,7 @@ def sample_frames(
     resize: Resize,
     seed: int,
     store: Path,
-    progress: Progress | None = None,
+    progress: OnFrameRead | None = None,
     *,
     live_seconds: float = LIVE_SECONDS,
     opener: Callable[[str], Source] = open_source,
@@ -110,7 +110,7 @@ class _Sampler:
         resize: Resize,
         seed: int,
         store: FrameStore,
-        progress: Progress | None,
+        progress: OnFrameRead | None,
         live_seconds: float,
         opener: Callable[[str], Source],
     ) -> None:

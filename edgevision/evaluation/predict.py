@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,8 @@ from edgevision.errors import DataError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.segmentation import confusion_matrix
 from edgevision.model import Model
+from edgevision.progress import OnDone
 from edgevision.types import IGNORE_ID, Detections, Image, SegmentationMap
-
-OnImage = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +38,7 @@ class Predictions:
 
 
 def predict_readable(
-    detector: Model, images: DetectionSet, on_image: OnImage = lambda done: None
+    detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None
 ) -> Predictions:
     """What ``detector`` finds in each picture, one picture at a time as in a stream.
 
@@ -72,7 +71,7 @@ def predict_readable(
 
 
 def predict_set(
-    detector: Model, images: DetectionSet, on_image: OnImage = lambda done: None
+    detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None
 ) -> dict[int, Detections]:
     """As :func:`predict_readable`, but a picture that cannot be read ends it.
 
@@ -134,9 +133,7 @@ class PixelCounts:
     ms_per_image: float
 
 
-def count_pixels(
-    detector: Model, data: SegmentationSet, on_image: OnImage = lambda done: None
-) -> PixelCounts:
+def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lambda done: None) -> PixelCounts:
     """Compares ``detector`` with the labels, one picture at a time.
 
     Raises:

@@ -19,7 +19,7 @@ from edgevision.contract.manifest import Precision
 from edgevision.export.parity.answers import AnswerError, require_same_shape
 from edgevision.types import FloatArray
 
-Stage = Literal["preprocessing", "heads", "answers"]
+ParityStage = Literal["preprocessing", "heads", "answers"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class Difference(msgspec.Struct, frozen=True):
         tensor: the head map that differs most, else empty.
     """
 
-    stage: Stage
+    stage: ParityStage
     measure: str
     size: float
     limit: float
