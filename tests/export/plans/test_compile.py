@@ -26,8 +26,8 @@ from edgevision.export.plans.build import BuildOptions, PlanBuild
 from edgevision.export.plans.compile import compile_model, rebuild_plan
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.plans.progress import BuildProgress
-from edgevision.extras import install_command
 from edgevision.export.plans.targets import BuildsOnDeviceError
+from edgevision.extras import install_command
 from tests.support.paths import SUPPORT
 from tests.support.plans import BARE, jetson, needs_rtx, write_conv_segmenter
 
