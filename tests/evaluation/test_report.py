@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -151,7 +152,14 @@ def test_plots_are_pictures_with_something_in_them(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_a_plot_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    class Absent:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "matplotlib":
+                raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
     with pytest.raises(UsageError, match="a plot needs matplotlib"):
         plot_confusion_matrix(tmp_path / "confusion.png", np.eye(2, dtype=np.int64), CLASSES)
     assert not list(tmp_path.iterdir())
