@@ -204,8 +204,8 @@ def test_blocks_are_medians_of_half_a_minute():
     ("minutes", "warm_up_s", "message"),
     [
         (5, 240, "too short: a fit needs 3.0 after the warm-up of 4"),
-        (0, 0, "impossible"),
-        (9, -1, "impossible"),
+        (0, 0, "not possible"),
+        (9, -1, "not possible"),
     ],
 )
 def test_impossible_lengths_are_refused(minutes, warm_up_s, message):

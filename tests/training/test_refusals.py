@@ -52,7 +52,7 @@ def code_of(arguments: list[str]) -> int:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("classes", [], "classes has no name"),
+        ("classes", [], "classes is empty"),
         ("classes", ["car", ""], "classes is empty or has an empty name"),
         ("classes", ["car", "dog", "car"], "classes has car more than once"),
         ("data.train", [], "train is empty; expected one source or more"),

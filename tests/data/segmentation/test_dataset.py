@@ -190,7 +190,7 @@ def test_a_set_of_which_nothing_can_be_used_is_an_error(folder: Path) -> None:
         ("{", "is not a class file"),
         ('{"classes": [{"id": 0}]}', "is not a class file"),
         ('{"classes": []}', "no class; expected ids"),
-        ('{"classes": [{"id": 256, "name": "a"}]}', "class id 256; expected ids of 0 to 255"),
+        ('{"classes": [{"id": 256, "name": "a"}]}', "class id 256; expected ids from 0 to 255"),
         ('{"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "class id 1; expected"),
     ],
 )
@@ -317,7 +317,7 @@ def test_without_augmentation_the_picture_is_letterboxed_as_the_runtime_does_it(
 
 
 def test_impossible_augmentations_are_refused() -> None:
-    with pytest.raises(ValueError, match="no range"):
+    with pytest.raises(ValueError, match="not a range"):
         SegmentationAugmentConfig(scale_min=2.0, scale_max=1.0)
     with pytest.raises(ValueError, match="crop_width is 50"):
         SegmentationAugmentConfig(crop_width=50)
