@@ -13,13 +13,7 @@ OTHER_PROGRAMS = {("edgevision.doctor.video", "--version")}
 """Options of other programs (here gst-inspect-1.0) that edgevision has too."""
 
 REMAINING = {
-    *(f"edgevision.calibration.{name}" for name in ("calibrate", "job", "markdown", "ranges", "report")),
-    "edgevision.calibration.yardstick",
     *(f"edgevision.engines.trt.{name}" for name in ("cuda_runtime", "engine", "plan_checks", "trust")),
-    *("edgevision.export.importers", "edgevision.export.importers.common", "edgevision.export.parity.parity"),
-    *(f"edgevision.export.plans.{name}" for name in ("build", "compile", "targets")),
-    *(f"edgevision.labelling.{name}" for name in ("footage", "job", "rule")),
-    *("edgevision.evaluation.bootstrap", "edgevision.training.loop"),
 }
 """Modules that still name options; the list only gets shorter."""
 

@@ -1,7 +1,6 @@
 """'edgevision eval' on small sets with known answers, and once on the real teacher.
 
-Also tests ``edgevision.cli.eval_common``, ``edgevision.cli.eval_detection``,
-``edgevision.cli.eval_segmentation``, ``edgevision.evaluation.predict``.
+Also tests ``edgevision.cli.eval_table``, ``edgevision.cli.options``, ``edgevision.evaluation.predict``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 import edgevision.soak
 from edgevision.cli import main
 from edgevision.soak.trend import Slope
-from edgevision.soak.verdict import Check, SoakReport
+from edgevision.soak.verdict import SoakCheck, SoakReport
 
 
 def run(*arguments):
@@ -56,7 +56,7 @@ def test_an_existing_report_is_refused_before_the_soak(tmp_path, capsys):
 
 
 def test_a_soak_that_passes(verdict, tmp_path, capsys):
-    verdict(Check("memory", True, "+0.0 MiB an hour", "less than 0.95"))
+    verdict(SoakCheck("memory", True, "+0.0 MiB an hour", "less than 0.95"))
     assert run("--minutes", 20, "--json", tmp_path / "soak.json") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[-2:] == ["  ok   memory: +0.0 MiB an hour", "passed"]
@@ -64,7 +64,9 @@ def test_a_soak_that_passes(verdict, tmp_path, capsys):
 
 
 def test_a_soak_that_fails_says_what_was_expected(verdict, capsys):
-    verdict(Check("memory", True, "+0.0", "less"), Check("threads", False, "10 to 12", "the same number"))
+    verdict(
+        SoakCheck("memory", True, "+0.0", "less"), SoakCheck("threads", False, "10 to 12", "the same number")
+    )
     assert run("--minutes", 20) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[-3:] == ["  FAIL threads: 10 to 12", "       expected: the same number", "failed"]
