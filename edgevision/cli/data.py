@@ -1,4 +1,4 @@
-"""``edgevision data``: what is wrong with a data set, in one table; labels in another form."""
+"""``edgevision data``: checks datasets and converts labels."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from edgevision.errors import DataError, UsageError
 if TYPE_CHECKING:
     from edgevision.data.detection.check import DataFinding, DataReport
 
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at labelled data.")
+data_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Check labelled data and convert labels."
+)
 
 _Progress = Callable[[str, int], None]
 
 
 @data_app.callback()
 def _data() -> None:
-    """Look at labelled data."""
+    """Check or convert labelled data."""
 
 
 @data_app.command("check")
 def check_command(
     path: Path = typer.Argument(
         ...,
-        help="A training configuration (all its sets), a COCO json, or a VOC, YOLO or segmentation folder.",
+        help="A training configuration, a COCO JSON file, or a VOC, YOLO or segmentation folder.",
     ),
     images: ImagesOption = None,
     split: str = typer.Option("", "--split", help="Only this split of a folder."),
     as_json: JsonOption = False,
 ) -> None:
-    """Report missing, unreadable and duplicate pictures, wrong boxes and labels, and the classes.
+    """Report missing, unreadable and duplicate images, invalid boxes and labels, and the classes.
 
-    Exit code 1 when the data are broken.
+    Exit code 1 if the data are broken.
 
     \b
     Examples:
       edgevision data check configs/models/retinanet-light.yaml
-      edgevision data check instances.json --images pictures
+      edgevision data check instances.json --images photos
       edgevision data check my-yolo-folder --split train
     """
     from rich.console import Console
@@ -58,22 +60,22 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(_document(report), indent=2))
     else:
-        # Names of files are long: a pipe or a log has room for them.
+        # File names are long: in a pipe or a log the table need not fit a terminal.
         console = Console()
         _print(console if console.is_terminal else Console(width=160), report)
     if report.broken:
-        faults = dict.fromkeys(one.fault.value for one in report.broken)  # each once, whatever set it is in
+        faults = dict.fromkeys(one.fault.value for one in report.broken)  # each once, over all datasets
         raise DataError(f"{path} is broken: {', '.join(faults)}")
 
 
 @data_app.command("convert")
 def convert_command(
     path: Path = typer.Argument(..., help="A VOC or YOLO folder."),
-    out: Path = typer.Option(..., "--out", help="The COCO instances json to write."),
+    out: Path = typer.Option(..., "--out", help="The COCO JSON file to write."),
     split: str = typer.Option("", "--split", help="Only this split of the folder."),
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write the labels of a VOC or YOLO folder as COCO json, which 'edgevision eval' reads.
+    """Write the labels of a VOC or YOLO folder as COCO JSON, which 'edgevision eval' reads.
 
     \b
     Example:
@@ -93,7 +95,7 @@ def convert_command(
     else:
         raw, images = read_yolo(path, split), path / "images" / split
     to_coco(raw, images).write(out)
-    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; its pictures are in {images}")
+    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; the images are in {images}")
 
 
 def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
@@ -112,7 +114,7 @@ def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> 
         return _check_run(path, on_image)
     if path.suffix == ".json":
         if images is None:
-            raise UsageError(f"{path}: name the folder of its pictures with --images")
+            raise UsageError(f"{path}: a COCO JSON file needs the folder of its images; pass --images")
         return one(read_coco(path, images))
     if (path / "Annotations").is_dir():
         return one(read_voc(path, split))
@@ -121,9 +123,8 @@ def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> 
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return one(read_yolo(path, split))
     raise DataError(
-        f"{path} is not a data set that edgevision knows; expected a COCO .json, a training .yaml, or a "
-        "folder with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json "
-        "(segmentation)"
+        f"{path} is not a known dataset; expected a COCO .json, a training .yaml, or a folder "
+        "with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json (segmentation)"
     )
 
 
@@ -138,7 +139,7 @@ def _check_run(path: Path, on_image: _Progress) -> DataReport:
 
 
 def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataReport:
-    """One split, or every list of the folder, the one called train before the others."""
+    """One split, or every split of the folder, ``train`` first."""
     from edgevision.data.detection.check import SetReport, check_sets
     from edgevision.data.segmentation.check import report_segmentation
     from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
@@ -211,5 +212,5 @@ def _progress(console: Any) -> Iterator[_Progress]:
     if not console.is_terminal:
         yield lambda name, done: None
         return
-    with console.status("reading pictures") as status:
-        yield lambda name, done: status.update(f"{name}: {done} pictures") if done % 50 == 0 else None
+    with console.status("reading images") as status:
+        yield lambda name, done: status.update(f"{name}: {done} images") if done % 50 == 0 else None

@@ -1,4 +1,4 @@
-"""``edgevision doctor``: what this machine has, what is wrong with it, and what mends it."""
+"""``edgevision doctor``: checks this machine and shows how to fix its problems."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEMS = 1
 _WIDTH = len("onnxruntime")
-"""Of the longest name of a check."""
+"""Width of the longest name of a check."""
 
 
 def doctor_command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON: the version and the findings."),
 ) -> None:
-    """Look at this machine: GPU, engines, video, cameras, disk. Each problem names what mends it.
+    """Check this machine: GPU, engines, video, cameras, disk. Each problem comes with its fix.
 
     \b
     Examples:
@@ -27,7 +27,7 @@ def doctor_command(
       edgevision doctor --json > machine.json
 
     \b
-    Exit codes: 0 nothing is broken (notes do not count), 1 at least one problem was found.
+    Exit codes: 0 no problems (notes do not count), 1 at least one problem.
     """
     from edgevision.doctor import examine
 
@@ -37,7 +37,7 @@ def doctor_command(
 
 
 def _print_json(findings: Iterable[Finding]) -> int:
-    """Prints all findings at once; returns how many are problems."""
+    """Prints all findings at once; returns the number of problems."""
     from edgevision import __version__
     from edgevision.files import json_text
 
@@ -49,7 +49,7 @@ def _print_json(findings: Iterable[Finding]) -> int:
 
 
 def _print_report(findings: Iterable[Finding]) -> int:
-    """Prints each finding as it comes, for loading libraries takes a while; returns how many are problems."""
+    """Prints each finding as it arrives, since loading libraries is slow; returns the number of problems."""
     from rich.console import Console
     from rich.text import Text
 
@@ -61,7 +61,7 @@ def _print_report(findings: Iterable[Finding]) -> int:
         line = Text.assemble(
             (f"{finding.status:8}", colours[finding.status]), f"{finding.check:{_WIDTH}}  {finding.found}"
         )
-        # Whole lines, however narrow the terminal: they are copied into shells and reports.
+        # Lines are not wrapped, so that they can be copied into shells and reports.
         console.print(line, soft_wrap=True)
         if finding.fix:
             console.print(Text(f"{'':8}{'':{_WIDTH}}  $ {finding.fix}", "cyan"), soft_wrap=True)

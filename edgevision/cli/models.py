@@ -1,4 +1,4 @@
-"""``edgevision models``: what ships."""
+"""``edgevision models``: lists the shipped models."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import typer
 
 
 def models_command(
-    as_json: bool = typer.Option(False, "--json", help="Print JSON, one object a model."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON, one object per model."),
 ) -> None:
-    """List the models that ship, the default of each task first.
+    """List the shipped models, the default of each task first.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def models_command(
         typer.echo(json.dumps(rows, indent=2))
         return
     if not models:
-        typer.echo("no models ship with this installation; 'edgevision run --model PATH' takes any of yours")
+        typer.echo("no models ship with this installation; run your own with 'edgevision run --model PATH'")
         return
 
     from rich.console import Console

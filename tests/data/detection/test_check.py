@@ -186,7 +186,7 @@ def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureF
     assert code == 0
     assert json.loads(out)["sets"][0]["classes"] == {"cat": 1}
     for argument, message in (
-        (tmp_path / "labels", "no data set that edgevision knows"),
+        (tmp_path / "labels", "is not a known dataset"),
         (tmp_path / "none", "not found"),
     ):
         code, _, err = run(capsys, "data", "check", argument)
