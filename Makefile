@@ -16,7 +16,7 @@ demo: ## Detect things in a made-up video: writes demo.mp4 and demo.jsonl
 
 test: lint types imports unit ## All of the four below, in order; stops at the first that fails
 
-test-rtsp: dev ## Runs on a real RTSP server that dies, stalls and changes its picture (needs GStreamer)
+test-rtsp: dev ## Runs on a real RTSP server that dies, stalls and changes its image (needs GStreamer)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m rtsp tests/acceptance/test_live_rtsp.py
 
 train-smoke: dev ## Train, evaluate, export and run a small detector and a small segmenter (2-3 minutes)

@@ -162,7 +162,7 @@ def cpu_by_stage(detector: Model, clip: str, max_frames: int | None) -> dict[str
         for frame, batch, output in zip(kept, batches, outputs, strict=True)
     ]
     overlay = Overlay(detector.manifest)
-    pictures = [render(result, [overlay]) for result in results]
+    images = [render(result, [overlay]) for result in results]
 
     def letterbox() -> None:
         for frame, batch in zip(kept, batches, strict=True):
@@ -182,8 +182,8 @@ def cpu_by_stage(detector: Model, clip: str, max_frames: int | None) -> dict[str
             open_source(clip) as source,
             open_output(source, folder, name) as sink,
         ):
-            for result, picture in zip(results, pictures, strict=True):
-                sink.write(result, picture)
+            for result, image in zip(results, images, strict=True):
+                sink.write(result, image)
 
     stages: dict[str, Callable[[], object]] = {
         "decode": lambda: deque(frames_of(clip, limit), maxlen=0),

@@ -11,7 +11,7 @@ used for other things too. Preprocessing, decoding and suppression are in the gr
 FP16 and INT8 files are made here from the FP32 one. INT8 is plain calibration (99.99th percentile) of every
 layer that can be quantised: its accuracy is not that of ``edgevision calibrate``, which bounds the loss.
 
-``retinanet-light`` and ``unet-light`` have trained weights: their accuracy on the first ``--images`` pictures
+``retinanet-light`` and ``unet-light`` have trained weights: their accuracy on the first ``--images`` images
 of the validation data, where those are there, stands beside. ``retinanet-resnet18`` at 320 (128 channels, 4
 dense layers a head) has random weights: latency only. Prints a table.
 """
@@ -100,8 +100,8 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         source = write_resnet18(folder / f"{RESNET18}.onnx") if name == RESNET18 else find_model(name)
         manifest = read_manifest(source)
-        pictures = letterboxed(manifest)
-        files = write_precisions(source, folder, pictures)
+        frames = letterboxed(manifest)
+        files = write_precisions(source, folder, frames)
         engines: dict[Kind, Engine] = {}
         for precision, path in files.items():
             for name_of_engine in engines_here():
@@ -110,14 +110,14 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
                     left_out[f"{precision} {name_of_engine}"] = engine
                 else:
                     engines[precision, name_of_engine] = opened.enter_context(engine)
-        turns = take_turns(engines, pictures, rounds)
+        turns = take_turns(engines, frames, rounds)
         requests = ThreadBudget.of(threads, for_throughput=True).requests
         in_flight: dict[Kind, Engine] = {}
         for kind in engines:
             engine = open_or_say(files[kind[0]], kind[1], threads, requests)
             if not isinstance(engine, str):
                 in_flight[kind] = opened.enter_context(engine)
-        rates = throughput(in_flight, pictures, math.ceil(rounds / 6))
+        rates = throughput(in_flight, frames, math.ceil(rounds / 6))
         yardstick = find_yardstick(manifest, images) if images and name != RESNET18 else None
         for kind, engine in engines.items():
             precision, engine_name = kind
@@ -137,7 +137,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         "input": [manifest.input_width, manifest.input_height],
         "weights": "random: latency only" if name == RESNET18 else "trained",
         "figure": None if yardstick is None else yardstick.figure,
-        "images": None if yardstick is None else yardstick.pictures,
+        "images": None if yardstick is None else yardstick.images,
         "data": None if yardstick is None else yardstick.source,
         "engines": rows,
         "left_out": left_out,
@@ -153,15 +153,15 @@ def open_or_say(path: Path, engine: str, threads: int, requests: int) -> Engine 
 
 
 def take_turns(
-    engines: Mapping[Kind, Engine], pictures: Sequence[NDArray[np.uint8]], rounds: int
+    engines: Mapping[Kind, Engine], images: Sequence[NDArray[np.uint8]], rounds: int
 ) -> dict[Kind, list[Turn]]:
-    """One inference of each engine a round, on the same picture; every other round in the other order."""
+    """One inference of each engine a round, on the same image; every other round in the other order."""
     turns: dict[Kind, list[Turn]] = {kind: [] for kind in engines}
     for engine in engines.values():
         for _ in range(_WARM_UP):
-            engine.infer({INPUT_NAME: pictures[0]})
+            engine.infer({INPUT_NAME: images[0]})
     for turn in range(rounds):
-        inputs = {INPUT_NAME: pictures[turn % len(pictures)]}
+        inputs = {INPUT_NAME: images[turn % len(images)]}
         for kind in list(engines)[:: -1 if turn % 2 else 1]:
             wall, cpu = time.perf_counter(), time.process_time()
             engines[kind].infer(inputs)
@@ -170,10 +170,10 @@ def take_turns(
 
 
 def throughput(
-    engines: Mapping[Kind, Engine], pictures: Sequence[NDArray[np.uint8]], rounds: int
+    engines: Mapping[Kind, Engine], images: Sequence[NDArray[np.uint8]], rounds: int
 ) -> dict[Kind, float]:
     """Frames a second with all requests of an engine in flight: medians over rounds, the engines in turn."""
-    inputs = [{INPUT_NAME: pictures[i % len(pictures)]} for i in range(_FLIGHT)]
+    inputs = [{INPUT_NAME: images[i % len(images)]} for i in range(_FLIGHT)]
     rates: dict[Kind, list[float]] = {kind: [] for kind in engines}
     for turn in range(rounds + 1):
         for kind in list(engines)[:: -1 if turn % 2 else 1]:
@@ -198,7 +198,7 @@ def summary(turns: Sequence[Turn], reference: Sequence[Turn]) -> dict[str, float
 
 
 def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
-    """The first pictures of the shared validation data, in the model's classes; None where there are none."""
+    """The first images of the shared validation data, in the model's classes; None where there are none."""
     if manifest.task == "detection":
         labels = SHARED / "detection" / "instances_val.json"
         if not labels.is_file():
@@ -208,8 +208,8 @@ def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
     folder = SHARED / "camvid"
     if not (folder / "classes.json").is_file():
         return None
-    pictures = load_segmentation(folder, "val", manifest.classes)
-    return SegmentationYardstick(replace(pictures, pictures=pictures.pictures[:images]), "camvid val")
+    data = load_segmentation(folder, "val", manifest.classes)
+    return SegmentationYardstick(replace(data, images=data.images[:images]), "camvid val")
 
 
 def markdown(result: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The model files that benchmarks/engines.py measures, and the pictures that they are made with."""
+"""The model files that benchmarks/engines.py measures, and the images that they are made with."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CALIBRATION_PICTURES = 48
 
 
 def write_precisions(
-    source: Path, folder: Path, pictures: Sequence[NDArray[np.uint8]]
+    source: Path, folder: Path, images: Sequence[NDArray[np.uint8]]
 ) -> dict[Precision, Path]:
     """The FP16 and the INT8 file of an FP32 one, in ``folder``, and that one itself."""
     half, int8 = folder / "model.fp16.onnx", folder / "model.int8.onnx"
     export_half(source, half)
     model = load_float_model(source)
     tensors = [layer.data for layer in model.candidates]
-    ranges = measure_ranges(model.graph, tensors, lambda: pictures, histograms=True)
+    ranges = measure_ranges(model.graph, tensors, lambda: images, histograms=True)
     onnx.save(insert_qdq(model.graph, model.candidates, thresholds(ranges, "percentile")), int8)
     write_manifest(int8, msgspec.structs.replace(model.manifest, precision="int8"))
     return {"fp32": source, "fp16": half, "int8": int8}

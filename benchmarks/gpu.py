@@ -87,7 +87,7 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> F
     frames = manifest.input_spec()
     shape = (batch, *(size or 0 for size in frames.shape[1:]))
     copy = TensorSpec("copy", frames.dtype, frames.shape)
-    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
     with ExitStack() as opened:
         calls, one, other = (
@@ -97,10 +97,10 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> F
 
         def start(slot: CudaSlot) -> None:
             slot.reshape({INPUT_NAME: shape, "copy": shape})
-            np.copyto(slot.array(INPUT_NAME), picture)
+            np.copyto(slot.array(INPUT_NAME), image)
             slot.start(
                 lambda stream: cuda.cudaMemcpyAsync(
-                    slot.address("copy"), slot.address(INPUT_NAME), picture.nbytes, kind, stream
+                    slot.address("copy"), slot.address(INPUT_NAME), image.nbytes, kind, stream
                 )
             )
 
@@ -118,11 +118,11 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> F
             {"call_by_call": lambda: run(calls), "graph": lambda: run(one), "two_in_flight": run_two},
             requests,
         )
-        if not np.array_equal(one.array("copy"), picture):
+        if not np.array_equal(one.array("copy"), image):
             raise EngineError("the copy that went through the GPU differs from what was sent")
         return {
             **{name: summary(values) for name, values in times.items()},
-            "bytes_each_way": picture.nbytes,
+            "bytes_each_way": image.nbytes,
             "graph_device_ms": round(one.device_ms(), 4),
             "graph_problem": one.graph_problem,
         }
@@ -202,7 +202,7 @@ def onnx_runtime_request(opened: ExitStack, model: Path, frames: NDArray[np.uint
 
 
 def torch_requests(checkpoint: str, frames: NDArray[np.uint8], device: str) -> dict[str, Request]:
-    """The network alone, eager and compiled; pictures go to the device and one number comes back."""
+    """The network alone, eager and compiled; images go to the device and one number comes back."""
     import torch
 
     from edgevision.models.backbone import normalise

@@ -192,10 +192,10 @@ def table(result: Figures) -> str:
         "",
         f"## Drawing {overlay['boxes']} boxes with labels",
         "",
-        "Supervision's lines and texts have one size on every picture by default; *sized* is with the "
-        "thickness and scale that its own functions advise for the picture, as ours and ultralytics' have.",
+        "Supervision's lines and texts have one size on every image by default; *sized* is with the "
+        "thickness and scale that its own functions advise for the image, as ours and ultralytics' have.",
         "",
-        "| picture | edgevision, ms | supervision, ms | sized, ms | ultralytics, ms | supervision / ours "
+        "| image | edgevision, ms | supervision, ms | sized, ms | ultralytics, ms | supervision / ours "
         "| sized / ours |",
         "|---|---|---|---|---|---|---|",
     ]

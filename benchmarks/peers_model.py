@@ -33,13 +33,13 @@ def main() -> int:
     torch.manual_seed(0)
     yolo = YOLO("yolo11n.yaml")
     with torch.no_grad():
-        tune(yolo.model, pictures(clip))
+        tune(yolo.model, images(clip))
     written = Path(yolo.export(format="onnx", imgsz=INPUT))
     written.replace(out)
     return 0
 
 
-def pictures(clip: str) -> torch.Tensor:
+def images(clip: str) -> torch.Tensor:
     """Every fifteenth frame: float32 ``[N, 3, 320, 320]``, RGB in 0..1."""
     video = cv2.VideoCapture(clip)
     frames = []

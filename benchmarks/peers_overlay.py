@@ -39,10 +39,10 @@ def main() -> int:
     clip, model, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
     with load_engine(model) as engine:
         detector = Model(engine, 0.05)
-        pictures, found = collect(detector, clip)
+        images, found = collect(detector, clip)
         result = {
             f"{width}x{height}": measure(
-                drawers(detector, (width, height)), pictures, found, (width, height), rounds
+                drawers(detector, (width, height)), images, found, (width, height), rounds
             )
             for width, height in SIZES
         }
@@ -52,20 +52,20 @@ def main() -> int:
 
 def collect(detector: Model, clip: str) -> tuple[list[Any], list[Detections]]:
     """Frames with ten boxes or more, cut to their ten best."""
-    pictures, found = [], []
+    images, found = [], []
     with open_source(clip) as source:
         for frame in source:
             best = detector([frame.image])[0]
             if len(best) >= BOXES and len(found) < _FRAMES:
-                pictures.append(frame.image)
+                images.append(frame.image)
                 found.append(best[:BOXES])
-    return pictures, found
+    return images, found
 
 
 def drawers(detector: Model, size: tuple[int, int]) -> dict[str, Draw]:
     """Each library as its documentation shows it, with the same text on the labels.
 
-    Ours and ultralytics' lines and texts grow with the picture. Supervision's are 2 pixels and half size by
+    Ours and ultralytics' lines and texts grow with the image. Supervision's are 2 pixels and half size by
     default, on 4K too; its documentation sizes them by two functions of its own, so it runs both ways.
     """
     overlay = Overlay(detector.manifest)
@@ -100,16 +100,16 @@ def drawers(detector: Model, size: tuple[int, int]) -> dict[str, Draw]:
 
 def measure(
     draw: dict[str, Draw],
-    pictures: Sequence[Any],
+    images: Sequence[Any],
     found: Sequence[Detections],
     size: tuple[int, int],
     rounds: int,
 ) -> dict[str, float]:
     """Median over rounds of milliseconds a frame, the libraries taking turns."""
     width, height = size
-    scale = np.array([width, height, width, height]) / np.array([*pictures[0].shape[1::-1]] * 2)
+    scale = np.array([width, height, width, height]) / np.array([*images[0].shape[1::-1]] * 2)
     scaled = [replace(each, boxes=each.boxes * scale) for each in found]
-    canvases = [cv2.resize(picture, size) for picture in pictures[:20]]
+    canvases = [cv2.resize(image, size) for image in images[:20]]
     times: dict[str, list[float]] = {name: [] for name in draw}
     for turn in range(rounds + 1):
         for name, function in draw.items():

@@ -148,8 +148,8 @@ def ultralytics(writing: str, clip: str, model: str, folder: Path) -> Run:
         )
         for result in results:
             if sink is not None:
-                picture = Frame(result.plot(), frames, round(frames * 1e9 / 30))
-                sink.write(FrameResult(picture, ()), picture.image)
+                image = Frame(result.plot(), frames, round(frames * 1e9 / 30))
+                sink.write(FrameResult(image, ()), image.image)
             frames += 1
             boxes += len(result.boxes)
             for stage, elapsed_ms in result.speed.items():
@@ -189,7 +189,7 @@ def bare(writing: str, clip: str, model: str, folder: Path, in_requests: bool = 
 
     def run(limit: int | None) -> Figures:
         with ThreadPoolExecutor(requests) as threads:
-            for _ in threads.map(lambda picture: session.run(None, {entry: picture}), inputs[:limit]):
+            for _ in threads.map(lambda image: session.run(None, {entry: image}), inputs[:limit]):
                 pass
         return {"frames": len(inputs[:limit]), "boxes": None, "stages_ms": {}}
 

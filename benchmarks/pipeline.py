@@ -253,13 +253,13 @@ def reference_clip(folder: Path) -> str:
     with open_sink(clip, info=info) as sink:
         for i in range(240):  # a soft texture that moves sideways costs about what a street costs
             part = noise[:, i // 4 : i // 4 + width // 8]
-            picture = np.asarray(cv2.resize(part, _SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
-            sink.write(FrameResult(Frame(picture, i, i * 40_000_000, "drawn"), ()), picture)
+            image = np.asarray(cv2.resize(part, _SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+            sink.write(FrameResult(Frame(image, i, i * 40_000_000, "drawn"), ()), image)
     return clip
 
 
 def _ten_boxes() -> Detections:
-    """Of a model input of 320x320, spread over the picture inside its letterbox."""
+    """Of a model input of 320x320, spread over the image inside its letterbox."""
     left = np.arange(10, dtype=np.float32) * 28 + 10
     top = 90 + (np.arange(10, dtype=np.float32) * 37) % 100
     boxes = np.stack([left, top, left + 24, top + 40], axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 from edgevision.calibration.cache import Cache
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
-from edgevision.calibration.likeness import domain_warnings, picture_warnings, shift_warnings
+from edgevision.calibration.likeness import domain_warnings, image_warnings, shift_warnings
 from edgevision.calibration.outcome import Gate, Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser
@@ -59,7 +59,7 @@ def calibrate(
     if yardstick is None:
         return _result(quantiser, frames, settings, order_methods(quantiser.noises())[0], 0, None, [])
     warnings = _compare_domain(quantiser, frames, yardstick, progress)
-    with progress("evaluating the float model", yardstick.pictures) as on_done:
+    with progress("evaluating the float model", yardstick.images) as on_done:
         measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
     before = measured.required()
     note(f"float: {yardstick.figure} {before:.4f}")
@@ -70,7 +70,7 @@ def calibrate(
         layers = quantiser.without(method, count)
         graph = quantiser.graph(method, layers)
         evaluated += 1
-        with progress(f"evaluating int8, {evaluated} of at most {most}", yardstick.pictures) as on_done:
+        with progress(f"evaluating int8, {evaluated} of at most {most}", yardstick.images) as on_done:
             after = yardstick.measure(SimulatedEngine(graph, model.manifest), on_done)
         trial = Trial(
             method=method,
@@ -91,7 +91,7 @@ def calibrate(
     gate = Gate(
         source=yardstick.source,
         figure=yardstick.figure,
-        pictures=yardstick.pictures,
+        images=yardstick.images,
         before=before,
         after=search.chosen.value,
         difference=difference,
@@ -142,7 +142,7 @@ def _result(
         statistics=quantiser.extremes(),
         gate=gate,
         warnings=(
-            *picture_warnings(frames.batches(8)),
+            *image_warnings(frames.batches(8)),
             *warnings,
             *_few(len(frames.frames), share, settings),
         ),
@@ -152,23 +152,23 @@ def _result(
 def _compare_domain(
     quantiser: Quantiser, frames: CalibrationSet, yardstick: Yardstick, progress: Progress
 ) -> list[str]:
-    """A warning where the labelled pictures are of another kind than the frames."""
+    """A warning where the labelled images are of another kind than the frames."""
     manifest = quantiser.model.manifest
     size = (manifest.input_width, manifest.input_height)
-    pictures = [
+    images = [
         Letterbox.fit(one.shape[1], one.shape[0], *size, manifest.resize).image(one)
         for one in yardstick.sample(_DOMAIN_PICTURES)
     ]
-    if not pictures:
+    if not images:
         return []
     extremes = quantiser.extremes()
-    few = np.stack(pictures[::_REACH_EVERY])
-    with progress("comparing with the labelled pictures", len(few)) as on_done:
+    few = np.stack(images[::_REACH_EVERY])
+    with progress("comparing with the labelled images", len(few)) as on_done:
         seen = measure_ranges(quantiser.model.graph, list(extremes), lambda: [few], False, on_done)
     single = (frame for batch in frames.batches(8) for frame in batch)
     return [
         *domain_warnings(extremes, seen, yardstick.source),
-        *shift_warnings(single, pictures, manifest.resize.fill, yardstick.source),
+        *shift_warnings(single, images, manifest.resize.fill, yardstick.source),
     ]
 
 

@@ -1,8 +1,8 @@
-"""Whether two sets of pictures look alike: light, contrast, colour and sharpness, without any model.
+"""Whether two sets of images look alike: light, contrast, colour and sharpness, without any model.
 
 How far a network's activations reach (the second half of this file) shows whether int8's ranges fit,
 except in some networks: in a network of ReLU6 they saturate, and reach as far on noise as on the street
-(1.00 to 1.03 in the shipped segmenter). What the pictures themselves show does not depend on the network.
+(1.00 to 1.03 in the shipped segmenter). What the images themselves show does not depend on the network.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from edgevision.calibration.ranges import TensorStatistics
 from edgevision.types import Image
 
 UNLIKE = 1.5
-"""Distance from which two sets are of another kind; :func:`picture_shift` says in what unit.
+"""Distance from which two sets are of another kind; :func:`image_shift` says in what unit.
 
-Measured with 48 reference pictures, letterboxed to 384. Of one kind: COCO photographs against others 0.1 to
+Measured with 48 reference images, letterboxed to 384. Of one kind: COCO photographs against others 0.1 to
 0.6, Open Images vehicles against COCO 0.5 to 0.9, CamVid's training frames against its validation clip, one
 drive in other light, 0.7 to 1.3. Of another: night 4 to 34, half light 2.9 to 13, fog 3.5 to 17, blur 2.5 to
 12, noise 2.5 to 24, single test clips against COCO 0.7 to 4 and against CamVid 1.4 to 15. CamVid against COCO
@@ -43,7 +43,7 @@ _MEASURES = (
 )
 _MIN_REACH, _MAX_REACH = 0.35, 1.15  # of activations on other frames, as shares of the calibrated ranges
 _FLAT, _DARK, _BRIGHT = 12.0, 25.0, 230.0  # grey levels: deviation, mean, mean
-_FLOOR = 2.0  # grey levels; sets of equal pictures, such as a test card, have no spread of their own.
+_FLOOR = 2.0  # grey levels; sets of equal images, such as a test card, have no spread of their own.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,19 @@ class Shift:
 
     Attributes:
         measure: in which of the measures, in words.
-        distance: see :func:`picture_shift`; 0 is equal.
+        distance: see :func:`image_shift`; 0 is equal.
     """
 
     measure: str
     distance: float
 
 
-def picture_shift(frames: Iterable[Image], reference: Iterable[Image], fill: int) -> Shift:
-    """The greatest difference between two sets of pictures over eleven measures.
+def image_shift(frames: Iterable[Image], reference: Iterable[Image], fill: int) -> Shift:
+    """The greatest difference between two sets of images over eleven measures.
 
-    Each picture gives its mean and deviation by channel, its 2nd, 50th and 98th percentile of grey, its mean
+    Each image gives its mean and deviation by channel, its 2nd, 50th and 98th percentile of grey, its mean
     saturation and the logarithm of its mean Laplacian. The distance in one measure is the difference of the
-    two sets' means over the deviation of single pictures in the more varied set: one drive is not unlike a
+    two sets' means over the deviation of single images in the more varied set: one drive is not unlike a
     hundred that it could be one of.
 
     Args:
@@ -79,8 +79,8 @@ def picture_shift(frames: Iterable[Image], reference: Iterable[Image], fill: int
 
 
 def shift_warnings(frames: Iterable[Image], reference: Iterable[Image], fill: int, source: str) -> list[str]:
-    """A line where the calibration frames look like pictures of another kind than those of ``source``."""
-    found = picture_shift(frames, reference, fill)
+    """A line where the calibration frames look like images of another kind than those of ``source``."""
+    found = image_shift(frames, reference, fill)
     if found.distance <= UNLIKE:
         return []
     return [
@@ -90,7 +90,7 @@ def shift_warnings(frames: Iterable[Image], reference: Iterable[Image], fill: in
 
 
 def _inside(image: Image, fill: int) -> Image:
-    """The picture without the rows and columns that are nothing but padding."""
+    """The image without the rows and columns that are nothing but padding."""
     padding = (image == fill).all(axis=2)
     rows, columns = ~padding.all(axis=1), ~padding.all(axis=0)
     return image[rows][:, columns] if rows.any() else image
@@ -142,8 +142,8 @@ def domain_warnings(
     return []
 
 
-def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
-    """A line where most frames are not usable pictures: flat, nearly black or nearly white.
+def image_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
+    """A line where most frames are not usable images: flat, nearly black or nearly white.
 
     Args:
         frames: batches uint8 ``[N, H, W, 3]``.
@@ -159,6 +159,6 @@ def picture_warnings(frames: Iterable[NDArray[np.uint8]]) -> list[str]:
     if total and poor * 2 > total:
         return [
             f"{poor} of {total} calibration frames are flat, nearly black or nearly white; "
-            "expected pictures such as the model was trained on"
+            "expected images such as the model was trained on"
         ]
     return []

@@ -88,9 +88,9 @@ def _gate(report: CalibrationReport, gate: GateCard) -> str:
     ]
     change = gate.difference
     text = (
-        f"Measured on {gate.pictures} pictures of `{gate.data}` through the runtime's own detector, the int8 "
+        f"Measured on {gate.images} images of `{gate.data}` through the runtime's own detector, the int8 "
         "graph computed as written (no kernel of this CPU's that saturates). Interval: paired bootstrap, "
-        f"{change.resamples} resamples. Ranges and layers put back were chosen on these pictures: a set "
+        f"{change.resamples} resamples. Ranges and layers put back were chosen on these images: a set "
         "that the gate never saw may show a little more.\n\n"
     )
     return text + _table(("Ranges", "Layers put back", "Work in int8", gate.figure, "Drop", ""), rows)
@@ -137,7 +137,7 @@ def _speed(report: CalibrationReport) -> str:
         for one in report.speed
     ]
     return _table(("Engine", "Float", "Int8", "Times as fast"), rows) + (
-        "\n\nMedian for one picture at a time. What a GPU gains is not seen here."
+        "\n\nMedian for one image at a time. What a GPU gains is not seen here."
     )
 
 

@@ -45,7 +45,7 @@ class Gate:
     """What the accuracy gate found.
 
     Attributes:
-        source, figure, pictures: the data and what was measured on them.
+        source, figure, images: the data and what was measured on them.
         before, after: the figure in float and in int8.
         difference: the second less the first, with its interval.
         trials: every quantised model that was evaluated.
@@ -54,7 +54,7 @@ class Gate:
 
     source: str
     figure: str
-    pictures: int
+    images: int
     before: float
     after: float
     difference: Interval

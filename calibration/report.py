@@ -75,7 +75,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         data: what the figure was measured on.
-        pictures: how many there are.
+        images: how many there are.
         figure: its name.
         float_value, int8_value: the figure.
         difference: int8 less float with its 95 % interval, from a paired bootstrap.
@@ -85,7 +85,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     data: str
-    pictures: int
+    images: int
     figure: str
     float_value: float
     int8_value: float
@@ -165,7 +165,7 @@ def make_report(
     if result.gate is not None:
         gate = GateCard(
             data=result.gate.source,
-            pictures=result.gate.pictures,
+            images=result.gate.images,
             figure=result.gate.figure,
             float_value=result.gate.before,
             int8_value=result.gate.after,

@@ -19,7 +19,7 @@ _SECONDS = 10.0
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """One engine on one machine, one picture at a time, preprocessing and decoding in the graph included.
+    """One engine on one machine, one image at a time, preprocessing and decoding in the graph included.
 
     Attributes:
         engine: its name and version.

@@ -32,11 +32,11 @@ _BROKEN = "the model file is damaged, or this engine computes it incorrectly"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Pictures ready for the engine.
+    """Images ready for the engine.
 
     Attributes:
         frames: uint8 ``[N, H, W, 3]``, letterboxed, BGR.
-        geometry: how each picture lies in its input.
+        geometry: how each image lies in its input.
     """
 
     frames: NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Model(Closeable):
     Closing it closes its engine.
 
     The three steps of a call can be run apart, so that a pipeline can overlap and time them. Each may
-    run on another thread than the one before it. Between them, prepared pictures can be joined for the
+    run on another thread than the one before it. Between them, prepared images can be joined for the
     engine and their outputs split again.
 
     Args:
@@ -141,7 +141,7 @@ class Model(Closeable):
         return results[0] if is_one else results
 
     def prepare(self, images: Sequence[Image]) -> Batch:
-        """Letterboxes pictures into one input array, which is reused once the batch is finished."""
+        """Letterboxes images into one input array, which is reused once the batch is finished."""
         height, width = self.manifest.input_height, self.manifest.input_width
         frames = self._take_buffer((len(images), height, width, 3))
         geometry = tuple(self._fit(image.shape[1], image.shape[0]) for image in images)
@@ -188,7 +188,7 @@ class Model(Closeable):
         return self._infer_in_parts(batch.frames, size)
 
     def _infer_in_parts(self, frames: NDArray[np.uint8], size: int) -> dict[str, NDArray[Any]]:
-        """Parts of ``size`` pictures; the last is filled up with its last picture, and cut again."""
+        """Parts of ``size`` images; the last is filled up with its last image, and cut again."""
         parts: list[dict[str, NDArray[Any]]] = []
         for start in range(0, len(frames), size):
             part = frames[start : start + size]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-"""A picture as OpenCV gives it: uint8 ``[H, W, 3]``, BGR."""
+"""An image as OpenCV gives it: uint8 ``[H, W, 3]``, BGR."""
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -25,7 +25,7 @@ IGNORE_ID = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture from a source.
+    """One image from a source.
 
     Attributes:
         image: uint8 ``[H, W, 3]``, BGR.

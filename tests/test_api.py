@@ -23,7 +23,7 @@ from edgevision.session.spec import StreamSpec
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.models import (
     colour_manifest,
-    picture_with_block,
+    image_with_block,
     write_block_clip,
     write_bright_segmenter,
     write_colour_model,
@@ -87,7 +87,7 @@ def test_importing_loads_nothing():
 
 
 def test_one_image_gives_one_result_and_a_list_gives_a_list(model):
-    image = picture_with_block(160, 120, (40, 30, 90, 70))
+    image = image_with_block(160, 120, (40, 30, 90, 70))
     found = model(image)
     assert isinstance(found, ev.Detections)
     (one,) = found
@@ -103,7 +103,7 @@ def test_one_image_gives_one_result_and_a_list_gives_a_list(model):
 
 def test_a_segmenter_gives_a_class_map(material):
     with ev.load(material / "bright.onnx") as segmenter:
-        found = segmenter(picture_with_block(160, 120, (40, 30, 90, 70)))
+        found = segmenter(image_with_block(160, 120, (40, 30, 90, 70)))
     assert isinstance(found, ev.SegmentationMap)
     assert found.class_map.shape == (120, 160)
 
@@ -123,7 +123,7 @@ def test_what_is_no_image_is_said_in_one_line(model, image, message):
 
 
 def test_load_takes_classes_and_refuses_what_the_model_lacks(material):
-    image = picture_with_block(160, 120, (40, 30, 90, 70))
+    image = image_with_block(160, 120, (40, 30, 90, 70))
     with ev.load(material / "colours.onnx", classes=["green", "blue"]) as opened:
         assert len(opened(image)) == 0
     with ev.load(material / "colours.onnx", classes="red, blue") as opened:

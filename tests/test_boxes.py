@@ -46,6 +46,6 @@ def test_area_and_conversions():
     assert xywh_to_xyxy(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
-def test_clip_cuts_to_the_picture():
+def test_clip_cuts_to_the_image():
     boxes = np.array([[-5, -5, 700, 500], [10, 20, 30, 40]], np.float32)
     assert clip(boxes, 640, 480).tolist() == [[0, 0, 640, 480], [10, 20, 30, 40]]

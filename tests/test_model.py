@@ -9,7 +9,7 @@ from edgevision.engines.fake import fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
 from edgevision.model import Model
 from edgevision.types import Detections
-from tests.support.models import COLOURS, picture_with_block, write_colour_model
+from tests.support.models import COLOURS, image_with_block, write_colour_model
 
 
 class RawEngine(FakeEngine):
@@ -53,22 +53,22 @@ def test_a_block_is_found_where_it_is(tmp_path_factory, width, height, x, y):
     if not path.exists():
         write_colour_model(path, size=320)
     with load_engine(path, threads=1) as engine:
-        (found,) = Model(engine)([picture_with_block(width, height, (x1, y1, x2, y2), (0, 255, 0))])
+        (found,) = Model(engine)([image_with_block(width, height, (x1, y1, x2, y2), (0, 255, 0))])
     pixel = max(width, height) / 320
     assert [COLOURS[i] for i in found.class_ids] == ["green"]
     assert np.abs(found.boxes[0] - [x1, y1, x2, y2]).max() <= pixel + 1
 
 
 def test_a_batch_may_mix_sizes(tmp_path):
-    pictures = [
-        picture_with_block(64, 64, (8, 8, 24, 40), (255, 0, 0)),
-        picture_with_block(640, 320, (100, 100, 300, 200)),
+    images = [
+        image_with_block(64, 64, (8, 8, 24, 40), (255, 0, 0)),
+        image_with_block(640, 320, (100, 100, 300, 200)),
         np.zeros((1, 1, 3), np.uint8),
     ]
     with load_engine(write_colour_model(tmp_path / "m.onnx")) as engine:
         detect = Model(engine)
-        together = detect(pictures)
-        alone = [detect([picture])[0] for picture in pictures]
+        together = detect(images)
+        alone = [detect([image])[0] for image in images]
         assert detect([]) == []
     assert [len(found) for found in together] == [1, 1, 0]
     assert together[0].boxes.tolist() == [[8, 8, 24, 40]]
@@ -137,7 +137,7 @@ def test_padding_behind_the_count_is_not_looked_at():
 
 def test_a_box_wholly_in_the_padding_is_dropped():
     engine = RawEngine([[10, 0, 50, 30], [10, 100, 50, 130]], [0.9, 0.8], [0, 1])
-    (found,) = Model(engine)([np.zeros((160, 320, 3), np.uint8)])  # the picture starts at row 80
+    (found,) = Model(engine)([np.zeros((160, 320, 3), np.uint8)])  # the image starts at row 80
     assert found.class_ids.tolist() == [1]
     assert found.boxes.tolist() == [[10, 20, 50, 50]]
 
@@ -153,7 +153,7 @@ def test_input_buffers_are_reused_once_a_batch_is_finished():
     assert detect.prepare([PICTURE] * 2).frames.shape[0] == 2
 
 
-def test_a_reused_buffer_holds_nothing_of_the_picture_before(tmp_path):
+def test_a_reused_buffer_holds_nothing_of_the_image_before(tmp_path):
     with load_engine(write_colour_model(tmp_path / "m.onnx")) as engine:
         detect = Model(engine)
         assert len(detect([np.full((64, 64, 3), 255, np.uint8)])[0]) == 1
@@ -161,7 +161,7 @@ def test_a_reused_buffer_holds_nothing_of_the_picture_before(tmp_path):
 
 
 class PairEngine(FakeEngine):
-    """Takes two pictures at once and no other number, and reuses its output arrays."""
+    """Takes two images at once and no other number, and reuses its output arrays."""
 
     def __init__(self):
         super().__init__()
@@ -177,21 +177,21 @@ class PairEngine(FakeEngine):
         return self._arrays
 
 
-@pytest.mark.parametrize(("pictures", "calls"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
-def test_a_model_of_one_batch_size_is_fed_in_parts(pictures, calls):
+@pytest.mark.parametrize(("images", "calls"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_a_model_of_one_batch_size_is_fed_in_parts(images, calls):
     engine = PairEngine()
-    boxes = [(10 * i, 20, 10 * i + 60, 80) for i in range(pictures)]
-    results = Model(engine)([picture_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
+    boxes = [(10 * i, 20, 10 * i + 60, 80) for i in range(images)]
+    results = Model(engine)([image_with_block(320, 320, box, (255, 255, 255)) for box in boxes])
     assert [tuple(one.boxes[0].astype(int)) for one in results] == boxes
     assert engine.calls == calls
 
 
-def test_prepared_pictures_can_be_joined_for_the_engine_and_their_answers_split():
-    """Pictures of different sizes, each with its block; joined and split they answer as they do alone."""
+def test_prepared_images_can_be_joined_for_the_engine_and_their_answers_split():
+    """Images of different sizes, each with its block; joined and split they answer as they do alone."""
     one = Model(FakeEngine())
-    pictures = [picture_with_block(64 + 32 * i, 96, (4 * i, 8, 4 * i + 20, 40)) for i in range(4)]
-    alone = [one([picture])[0].boxes for picture in pictures]
-    batches = [one.prepare([picture]) for picture in pictures]
+    images = [image_with_block(64 + 32 * i, 96, (4 * i, 8, 4 * i + 20, 40)) for i in range(4)]
+    alone = [one([image])[0].boxes for image in images]
+    batches = [one.prepare([image]) for image in images]
     joined = one.join(batches)
     outputs = one.infer(joined)
     parts = one.split(joined, batches, outputs)

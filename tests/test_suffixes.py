@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgevision import suffixes
-from edgevision.data.pictures import decode_picture
+from edgevision.data.images import decode_image
 from edgevision.video.sinks.images import save_image
 
 LISTS = ("IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MODEL_SUFFIXES", "CHECKPOINT_SUFFIXES")
@@ -25,11 +25,11 @@ def test_each_suffix_is_lower_case_and_stands_in_one_list() -> None:
 def test_an_image_that_is_written_can_be_read(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     save_image(path, np.full((8, 12, 3), 200, np.uint8))
-    assert decode_picture(path).shape == (8, 12, 3)
+    assert decode_image(path).shape == (8, 12, 3)
 
 
 @pytest.mark.parametrize("suffix", sorted(set(suffixes.IMAGE_SUFFIXES) - {".pbm", ".pgm"}))
 def test_an_image_of_any_kind_can_be_read(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     assert cv2.imwrite(str(path), np.full((64, 96, 3), 200, np.uint8))
-    assert decode_picture(path).shape == (64, 96, 3)
+    assert decode_image(path).shape == (64, 96, 3)

@@ -152,7 +152,7 @@ def test_a_frame_knows_its_size_and_time():
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
-def test_a_frame_refuses_what_is_no_picture(image):
+def test_a_frame_refuses_what_is_no_image(image):
     with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\]"):
         Frame(image, 0, 0)
 

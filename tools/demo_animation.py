@@ -1,4 +1,4 @@
-"""Makes the README's animated picture from the demo video: a small looping WebP.
+"""Makes the README's animated image from the demo video: a small looping WebP.
 
     .venv/bin/edgevision run --source demo --output demo.mp4 --overwrite
     .venv/bin/python tools/demo_animation.py demo.mp4 docs/images/demo.webp
@@ -26,20 +26,20 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=3, help="take every n-th frame")
     parser.add_argument("--quality", type=int, default=60)
     arguments = parser.parse_args()
-    pictures, times = [], []
+    images, times = [], []
     with open_source(str(arguments.video)) as source:
         for frame in source:
             if frame.index % arguments.every:
                 continue
             height = round(frame.height * arguments.width / frame.width)
-            picture = Image.fromarray(frame.image[:, :, ::-1])
-            pictures.append(picture.resize((arguments.width, height), Image.Resampling.LANCZOS))
+            image = Image.fromarray(frame.image[:, :, ::-1])
+            images.append(image.resize((arguments.width, height), Image.Resampling.LANCZOS))
             times.append(frame.time_s)
     duration_ms = round(1000 * (times[-1] - times[0]) / (len(times) - 1))
-    pictures[0].save(
+    images[0].save(
         arguments.out,
         save_all=True,
-        append_images=pictures[1:],
+        append_images=images[1:],
         duration=duration_ms,
         loop=0,
         quality=arguments.quality,
@@ -49,7 +49,7 @@ def main() -> None:
     if size > LIMIT_BYTES:
         arguments.out.unlink()
         raise SystemExit(f"{size} bytes is more than {LIMIT_BYTES}; lower --width or --quality")
-    print(f"{arguments.out}: {len(pictures)} pictures, {size / 1e6:.2f} MB")  # noqa: T201
+    print(f"{arguments.out}: {len(images)} images, {size / 1e6:.2f} MB")  # noqa: T201
 
 
 if __name__ == "__main__":

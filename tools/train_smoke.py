@@ -1,4 +1,4 @@
-"""The whole workshop in two to three minutes, for a detector and a segmenter on made-up pictures.
+"""The whole workshop in two to three minutes, for a detector and a segmenter on made-up images.
 
 Trains, checks that the loss falls, evaluates, exports and runs the exported file, each step through the
 command line.
@@ -69,7 +69,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for split, count, seed in (("train", 240, 0), ("val", 40, 1)):
-        make_pictures(folder / "data", split, count, seed)
+        make_images(folder / "data", split, count, seed)
     detector = smoke(folder, "retinanet-light", detector_data(folder), DETECTOR)
     segmenter = smoke(folder, "unet-light", segmenter_data(folder), SEGMENTER)
     expect(
@@ -101,12 +101,12 @@ def smoke(
     edgevision("export", str(run / "last.pt"), "--out", str(model))
     edgevision("eval", "--model", str(model), *evaluation, "--json", str(run / "report.json"))
     drawn, results = run / "drawn", run / "results.jsonl"
-    pictures = folder / "data" / "images" / "val"
+    images = folder / "data" / "images" / "val"
     drawn.mkdir()
     edgevision(
         "run",
         "--source",
-        str(pictures),
+        str(images),
         "--model",
         str(model),
         "--output",
@@ -115,7 +115,7 @@ def smoke(
         str(results),
     )
     lines = len(results.read_text().splitlines())
-    expect(lines == 40, f"{config}: {lines} results for 40 pictures")
+    expect(lines == 40, f"{config}: {lines} results for 40 images")
     report: dict[str, Any] = json.loads((run / "report.json").read_text())
     return report
 
@@ -130,7 +130,7 @@ def detector_data(folder: Path) -> tuple[list[str], list[str]]:
     settings = [
         f"data.train=[{source('train')}]",
         f"data.val={source('val')}",
-        "data.description=made-up pictures",
+        "data.description=made-up images",
     ]
     return settings, ["--data", str(data / "val.json"), "--images", str(data / "images" / "val")]
 
@@ -141,25 +141,25 @@ def segmenter_data(folder: Path) -> tuple[list[str], list[str]]:
     settings = [
         f"data.train=[{{folder: {data}, split: train}}]",
         f"data.val={{folder: {data}, split: val}}",
-        "data.description=made-up pictures",
+        "data.description=made-up images",
     ]
     return settings, ["--data", str(data), "--split", "val"]
 
 
-def make_pictures(data: Path, split: str, count: int, seed: int) -> None:
+def make_images(data: Path, split: str, count: int, seed: int) -> None:
     """Discs and squares on noise, labelled in COCO's json and as class maps."""
     rng = np.random.default_rng(seed)
     images, annotations = [], []
     for part in ("images", "labels"):
         (data / part / split).mkdir(parents=True)
     for number in range(count):
-        picture = cv2.resize(rng.integers(60, 200, (16, 16, 3), dtype=np.uint8), (SIDE, SIDE))
+        image = cv2.resize(rng.integers(60, 200, (16, 16, 3), dtype=np.uint8), (SIDE, SIDE))
         labels = np.zeros((SIDE, SIDE), np.uint8)
         for corner in ((0, 0), (SIDE // 2, SIDE // 2)):
             kind = int(rng.integers(2))
-            box = paint(picture, labels, kind, corner, rng)
+            box = paint(image, labels, kind, corner, rng)
             annotations.append({"image_id": number, "category_id": kind + 1, "bbox": box})
-        cv2.imwrite(str(data / "images" / split / f"{number:03d}.png"), picture)
+        cv2.imwrite(str(data / "images" / split / f"{number:03d}.png"), image)
         cv2.imwrite(str(data / "labels" / split / f"{number:03d}.png"), labels)
         images.append({"id": number, "file_name": f"{number:03d}.png", "width": SIDE, "height": SIDE})
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
@@ -172,16 +172,16 @@ def make_pictures(data: Path, split: str, count: int, seed: int) -> None:
 
 
 def paint(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     kind: int,
     corner: tuple[int, int],
     rng: np.random.Generator,
 ) -> list[int]:
-    """Draws one shape in the quarter of the picture that begins at ``corner``; returns its box."""
+    """Draws one shape in the quarter of the image that begins at ``corner``; returns its box."""
     side = 2 * int(rng.integers(12, 26))
     x, y = (start + int(rng.integers(0, SIDE // 2 - side + 1)) for start in corner)
-    for canvas, value in ((picture, COLOURS[kind]), (labels, (kind + 1,))):
+    for canvas, value in ((image, COLOURS[kind]), (labels, (kind + 1,))):
         if kind == 0:
             cv2.circle(canvas, (x + side // 2, y + side // 2), side // 2, value, -1)
         else:

@@ -46,7 +46,7 @@ class CalibrationSet:
         resize: how they were letterboxed.
         seed: that drew them.
         read: frames looked at.
-        notes: what people should know, one line each: sources with too few frames, unreadable pictures.
+        notes: what people should know, one line each: sources with too few frames, unreadable images.
         store, slots: the file that holds the pixels, and each frame's place in it.
     """
 

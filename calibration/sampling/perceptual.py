@@ -1,6 +1,6 @@
 """A 64-bit perceptual hash of a frame's structure and exposure, and distances between hashes.
 
-48 bits are the signs of the lowest frequencies of a discrete cosine transform of the grey picture
+48 bits are the signs of the lowest frequencies of a discrete cosine transform of the grey image
 (the pHash of Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"), and 16
 are its mean brightness as a thermometer. Two things differ from pHash, as calibration needs it: the same
 street by day and by night is two frames, because it gives a network other ranges; and a frequency counts
@@ -23,7 +23,7 @@ or a tenth more light: 98 to 100 % are within 3 bits; at a third of its light 97
 photographs: 11 bits at the least, 26 in the middle (19,900 pairs); none of 5,779 is taken for another. In
 six clips neighbouring frames are 0 to 3 bits apart in the middle, frames five seconds apart, where something
 moves, 3 to 18; 1,394 frames of one person after another hold 75 distinct ones, of which 4 bits would leave
-54 and 2 bits 115; of 367 road pictures a second apart 336 are distinct.
+54 and 2 bits 115; of 367 road images a second apart 336 are distinct.
 """
 
 _SIDE = 32

@@ -85,7 +85,7 @@ def sample_frames(
             sampler.read(uri, owner)
         if not sampler.kept:
             listed = ", ".join(redact(name) for name in names)
-            raise DataError(f"no frame came from {listed}; expected a picture, video or stream with frames")
+            raise DataError(f"no frame came from {listed}; expected an image, video or stream with frames")
         done = sampler.finish(names)
         undo.pop_all()
     return done

@@ -53,7 +53,7 @@ def check_command(
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        import edgevision.data.pictures  # noqa: F401  # Pillow comes with the extra
+        import edgevision.data.images  # noqa: F401  # Pillow comes with the extra
 
     with _progress(Console(stderr=True)) as on_image:
         report = _check(path, images, split, on_image)

@@ -1,4 +1,4 @@
-"""``edgevision eval``: how good a model is on labelled pictures."""
+"""``edgevision eval``: how good a model is on labelled images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_NAMED = 5  # pictures that are named one by one
+_NAMED = 5  # images that are named one by one
 
 
 def eval_command(
@@ -54,14 +54,14 @@ def eval_command(
         None, "--plots", help="Folder for precision-recall curves or the confusion matrix, as PNG."
     ),
     worst: Path | None = typer.Option(
-        None, "--worst", help="Detection: folder for the 20 pictures with the most errors, drawn."
+        None, "--worst", help="Detection: folder for the 20 images with the most errors, drawn."
     ),
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure a model on labelled pictures, through the same code that runs it.
+    """Measure a model on labelled images, through the same code that runs it.
 
     Detection: AP at IoU 0.5 and 0.5:0.95 as COCO and PASCAL count them, recall, per class. Segmentation:
-    IoU and Dice per class, pixel accuracy. Pictures that cannot be read are skipped, named and counted,
+    IoU and Dice per class, pixel accuracy. Images that cannot be read are skipped, named and counted,
     and the exit code is then 3.
 
     \b
@@ -116,7 +116,7 @@ def eval_command(
             note=lambda line: say(notes, f"note: {line}"),
             progress=partial(counting, notes),
         )
-        _say_skipped(evaluation.skipped, evaluation.yardstick.pictures, notes)
+        _say_skipped(evaluation.skipped, evaluation.yardstick.images, notes)
         show_figures(evaluation, out)
         if json is not None:
             write_report(json, evaluation.report(Commands.line))
@@ -138,11 +138,11 @@ def _refuse_filled(folder: Path, overwrite: bool) -> None:
 
 
 def _say_skipped(skipped: Sequence[str], total: int, notes: Console) -> None:
-    """Names the pictures that were left out."""
+    """Names the images that were left out."""
     from edgevision.cli.console import say
 
     for line in skipped[:_NAMED]:
         say(notes, f"warning: skipped: {line}")
     if skipped:
         rest = f" (the first {_NAMED} are named above)" if len(skipped) > _NAMED else ""
-        say(notes, f"warning: skipped {len(skipped)} of {total} pictures{rest}; the figures are without them")
+        say(notes, f"warning: skipped {len(skipped)} of {total} images{rest}; the figures are without them")

@@ -121,7 +121,7 @@ def _graph(graph: GraphSummary) -> Iterator[tuple[str, str]]:
     total = sum(graph.macs.values())
     if total:
         shares = (f"{macs / total:.1%} {_HEADINGS[name]}" for name, macs in graph.macs.items())
-        yield "convolutions", f"{total / 1e9:.3g} billion multiplications a picture: {', '.join(shares)}"
+        yield "convolutions", f"{total / 1e9:.3g} billion multiplications an image: {', '.join(shares)}"
 
 
 def _counted(nodes: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""``edgevision label``: labels from a teacher, for pictures that have none or too few."""
+"""``edgevision label``: labels from a teacher, for images that have none or too few."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def label_command(
     rebuild: RebuildOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Label pictures and videos with a model, for training another one.
+    """Label images and videos with a model, for training another one.
 
     Scores are kept with the boxes. 'file_name' entries are relative to the folder that the command names
-    when it is done: give that folder to train and eval as the folder of the pictures.
+    when it is done: give that folder to train and eval as the folder of the images.
 
     \b
     Examples:
@@ -104,11 +104,11 @@ def _report(request: LabelRequest, done: Labelled, stopped: str | None, console:
     from edgevision.cli.console import say
 
     found = ", ".join(f"{name} {count}" for name, count in done.boxes.most_common()) or "none"
-    say(console, f"{request.out}: {done.pictures} pictures labelled, in {done.folder}")
+    say(console, f"{request.out}: {done.images} images labelled, in {done.folder}")
     say(console, f"  boxes: {found}")
     say(console, f"  regions to ignore: {done.ignored}")
     if request.merge is not None:
-        say(console, f"  {done.merged} of the pictures were in {request.merge}; its boxes are kept")
+        say(console, f"  {done.merged} of the images were in {request.merge}; its boxes are kept")
         if not done.merged:
             say(console, "warning: expected file names of that file; check which folder they lie in")
     if stopped is not None:

@@ -1,4 +1,4 @@
-"""``edgevision run``: a model on a source, with pictures and results out."""
+"""``edgevision run``: a model on a source, with images and results out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_command(
     model: list[str] = typer.Option(
         [],
         "--model",
-        help="Name of a model that ships, or path of an ONNX file. Several draw on the same picture. "
+        help="Name of a model that ships, or path of an ONNX file. Several draw on the same image. "
         "Default: the first detector.",
     ),
     fallback_model: str | None = typer.Option(
@@ -58,7 +58,7 @@ def run_command(
         "skipped, then the fallback model is used.",
     ),
     output: str | None = typer.Option(
-        None, "--output", help="Where the drawn pictures go: .mp4, .jpg, frames/%06d.jpg, or a folder."
+        None, "--output", help="Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, or a folder."
     ),
     save_json: Path | None = typer.Option(
         None, "--save-json", help="Where the results go as JSON lines: .jsonl, or a folder."

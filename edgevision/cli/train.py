@@ -82,7 +82,7 @@ def train_command(
                 say(console, _kept(folder, trainer.seen, trainer.saved))
                 raise
     best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
-    passed = f", {len(trainer.unreadable)} pictures skipped" if trainer.unreadable else ""
+    passed = f", {len(trainer.unreadable)} images skipped" if trainer.unreadable else ""
     say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
 
 

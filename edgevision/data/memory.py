@@ -1,4 +1,4 @@
-"""Decoded pictures kept in memory that worker processes share, so that each is decoded once a run."""
+"""Decoded images kept in memory that worker processes share, so that each is decoded once a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.data.images import decode_image, image_size
 from edgevision.types import Image
 
 
 class ScaledImage(NamedTuple):
-    """A picture as it is trained on: uint8 ``[H, W, 3]``, BGR, and its share of the file's width and height.
+    """An image as it is trained on: uint8 ``[H, W, 3]``, BGR, and its share of the file's width and height.
 
     Attributes:
         image: perhaps a view into shared memory; not to be written to.
@@ -77,32 +77,32 @@ class SharedArrays:
         return self._content[start : start + math.prod(shape)].reshape(shape)
 
 
-class PictureReader:
-    """Reads pictures by number; those much larger than the model's input are shrunk once they are decoded.
+class ImageReader:
+    """Reads images by number; those much larger than the model's input are shrunk once they are decoded.
 
     Args:
-        paths: the pictures.
-        shortest: pictures whose shorter side is longer than this are shrunk to it, in pixels.
-        limit_bytes: memory that decoded pictures may take; 0 keeps none. Pictures that do not fit
+        paths: the images.
+        shortest: images whose shorter side is longer than this are shrunk to it, in pixels.
+        limit_bytes: memory that decoded images may take; 0 keeps none. Images that do not fit
             are decoded each time.
     """
 
     def __init__(self, paths: Sequence[Path], shortest: int, limit_bytes: int = 0) -> None:
         self._paths, self._shortest = paths, shortest
-        self._sizes = [picture_size(path) if limit_bytes else None for path in paths]
+        self._sizes = [image_size(path) if limit_bytes else None for path in paths]
         shapes = [(*self._shape(size[1], size[0]), 3) if size else None for size in self._sizes]
         self._kept = SharedArrays(shapes, limit_bytes)
         self.cached, self.cached_bytes = self._kept.places, self._kept.bytes
 
     def read(self, index: int) -> ScaledImage:
-        """One picture.
+        """One image.
 
         Raises:
             DataError: it is missing or cannot be decoded.
         """
         size, image = self._sizes[index], self._kept.get(index)
         if image is None or size is None:
-            image = decode_picture(self._paths[index])
+            image = decode_image(self._paths[index])
             height, width = image.shape[:2]
             if (shape := self._shape(height, width)) != (height, width):
                 image = np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Key = tuple[int, int]
-"""Position in an endless stream of samples, and the index of the picture taken there."""
+"""Position in an endless stream of samples, and the index of the image taken there."""
 
 
 class StreamSampler(Sampler[Key]):
-    """An endless, seeded stream of pictures that can start anywhere, so that a resumed run sees the same.
+    """An endless, seeded stream of images that can start anywhere, so that a resumed run sees the same.
 
     Args:
-        weights: relative frequency of each picture; equal weights give plain shuffled epochs.
+        weights: relative frequency of each image; equal weights give plain shuffled epochs.
         seed: of the order.
         start: position to start from.
         stride, offset: take every ``stride``-th position from ``offset``, for one of several processes.

@@ -1,6 +1,6 @@
-"""Results drawn on a picture: boxes and labels, class maps with a legend, a status line.
+"""Results drawn on an image: boxes and labels, class maps with a legend, a status line.
 
-Sizes follow the picture, so a label looks the same on 320x240 and on 4K. Text stands on a filled plate
+Sizes follow the image, so a label looks the same on 320x240 and on 4K. Text stands on a filled plate
 in black or white, whichever contrasts more, so it can be read on any background. Plates are rendered
 once and then copied, because drawing text costs far more than everything else here.
 """
@@ -27,7 +27,7 @@ _TALL = "Ay0#%"
 """Every plate is as high as this text needs, so that plates side by side align."""
 _STATUS_COLOUR: Colour = (40, 40, 40)
 DEFAULT_OPACITY = 0.45
-"""Of class maps: the picture below stays readable."""
+"""Of class maps: the image below stays readable."""
 
 
 def palette(count: int) -> tuple[Colour, ...]:
@@ -77,7 +77,7 @@ class Overlay:
         """Draws ``result`` on ``canvas``, uint8 ``[H, W, 3]``, in place.
 
         Args:
-            canvas: the picture.
+            canvas: the image.
             result: what to draw.
             legend_top: where a class map's legend starts, in pixels from above.
 

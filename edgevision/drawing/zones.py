@@ -1,4 +1,4 @@
-"""Zones and lines drawn on a picture, with what they have counted."""
+"""Zones and lines drawn on an image, with what they have counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_zones(canvas: Image, layout: ZoneLayout, report: ZoneReport) -> None:
     and how many entered and left. A line has an arrow that points *in*, and a plate with both counts.
 
     Args:
-        canvas: the picture.
+        canvas: the image.
         layout: where zones and lines lie.
         report: the counts after this frame.
     """

@@ -46,7 +46,7 @@ def at_hits(
 ) -> tuple[Float64Array, Float64Array]:
     """Recall and precision at each hit, for weighted detections.
 
-    A detection of weight w counts w times, which is what drawing its picture w times does.
+    A detection of weight w counts w times, which is what drawing its image w times does.
 
     Args:
         hits, ignored: bool ``[D]``, best first.

@@ -1,11 +1,11 @@
-"""How sure a figure is: intervals from resampling the pictures (Efron and Tibshirani 1993).
+"""How sure a figure is: intervals from resampling the images (Efron and Tibshirani 1993).
 
-Matching looks at one picture at a time, so it is done once; a resample only changes how often each
-picture counts.
+Matching looks at one image at a time, so it is done once; a resample only changes how often each
+image counts.
 
 AP comes out too high on small sets, because its envelope takes the best of what is noisy, and a resample has
-fewer different pictures still. The intervals are therefore bias-corrected (chapter 14 there). Measured on
-made-up sets of 60 pictures, the 95 % interval of one model held the truth in 88 % of the cases (75 % without
+fewer different images still. The intervals are therefore bias-corrected (chapter 14 there). Measured on
+made-up sets of 60 images, the 95 % interval of one model held the truth in 88 % of the cases (75 % without
 the correction), that of a difference in 95 %.
 """
 
@@ -64,10 +64,10 @@ def compare_ap50_mean(
 ) -> Interval | None:
     """``ap50_mean`` of the second model less that of the first, with the interval of the difference.
 
-    Both are evaluated on the same resamples, so what makes a picture hard for both cancels out.
+    Both are evaluated on the same resamples, so what makes an image hard for both cancels out.
 
     Raises:
-        UsageError: the two were not evaluated on the same pictures, objects and classes.
+        UsageError: the two were not evaluated on the same images, objects and classes.
     """
     same = (
         first.image_ids == second.image_ids
@@ -93,7 +93,7 @@ def compare_ap50_mean(
 
 
 def miou_interval(matrices: NDArray[np.int64], *, resamples: int = 1000, seed: int = 0) -> Interval:
-    """Mean IoU of one segmenter with its interval, from the matrix of each picture: ``[I, C, C]``."""
+    """Mean IoU of one segmenter with its interval, from the matrix of each image: ``[I, C, C]``."""
     value = float(_miou(matrices.sum(axis=0)[None])[0])
     weights = _draw(len(matrices), resamples, seed)
     return _interval(value, _miou(_weighted(matrices, weights)), resamples, seed)
@@ -105,10 +105,10 @@ def compare_miou(
     """Mean IoU of the second segmenter less that of the first, with the interval of the difference.
 
     Args:
-        first, second: ``[I, C, C]``, of the same pictures in the same order.
+        first, second: ``[I, C, C]``, of the same images in the same order.
 
     Raises:
-        UsageError: the two were not evaluated on the same pictures, labels and classes.
+        UsageError: the two were not evaluated on the same images, labels and classes.
     """
     if first.shape != second.shape or not np.array_equal(first.sum(axis=2), second.sum(axis=2)):
         raise UsageError(
@@ -122,7 +122,7 @@ def compare_miou(
 
 
 def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Array:
-    """AP50 of a class where picture i counts ``weights[r, i]`` times.
+    """AP50 of a class where image i counts ``weights[r, i]`` times.
 
     ``[R, I] -> [R]``; NaN for a resample without an object of the class.
     """
@@ -138,7 +138,7 @@ def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Arr
 
 
 def _weighted(matrices: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Summed matrices where picture i counts ``weights[r, i]`` times: ``[I, C, C], [R, I] -> [R, C, C]``."""
+    """Summed matrices where image i counts ``weights[r, i]`` times: ``[I, C, C], [R, I] -> [R, C, C]``."""
     summed: NDArray[np.int64] = np.einsum("ri,icd->rcd", weights, matrices, optimize=True)
     return summed
 
@@ -159,7 +159,7 @@ def _counted_classes(evaluation: DetectionEvaluation) -> list[int]:
 
 
 def _draw(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each picture is drawn in each resample: ``[R, I]``, every row summing to I."""
+    """How often each image is drawn in each resample: ``[R, I]``, every row summing to I."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(images, np.full(images, 1 / images), size=resamples)
 

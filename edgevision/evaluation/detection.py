@@ -36,7 +36,7 @@ class ClassFigures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         boxes: objects that count.
         ap50, ap: COCO's AP at IoU 0.5, and averaged over 0.5 to 0.95.
-        ar: recall averaged over IoU 0.5 to 0.95, at most 100 detections a picture.
+        ar: recall averaged over IoU 0.5 to 0.95, at most 100 detections an image.
         ap50_voc07, ap50_voc: PASCAL's 11-point and all-point AP at IoU 0.5.
         mar: twice the area under recall over IoU from 0.5 to 1.
     """
@@ -57,7 +57,7 @@ class DetectionFigures(msgspec.Struct, frozen=True, kw_only=True):
         ap50_mean: mean of ``ap50`` over the classes with at least ``min_boxes`` objects, which keeps
             classes of a handful of objects from deciding the figure; None where no class has as many.
         min_boxes: see there.
-        images: pictures evaluated.
+        images: images evaluated.
         per_class: by class name. For the other figures see :class:`ClassFigures`.
     """
 
@@ -80,7 +80,7 @@ class DetectionEvaluation:
     Attributes:
         figures: see :class:`DetectionFigures`.
         classes: names.
-        image_ids: in the order that ``matches`` counts pictures.
+        image_ids: in the order that ``matches`` counts images.
         matches: one per class.
     """
 
@@ -96,11 +96,11 @@ class DetectionEvaluation:
         return precision.curve(found.scores, outcome.hits[0], outcome.ignored[0], int(found.positives.sum()))
 
     def worst_images(self, count: int = 20) -> list[tuple[int, float]]:
-        """The pictures with the most to answer for: ``(image id, error)``, worst first.
+        """The images with the most to answer for: ``(image id, error)``, worst first.
 
         The error needs no threshold (it is a sum of Brier scores): an object costs the square of 1 less the
         score of the detection that found it at IoU 0.5, a false alarm the square of its score, so that the
-        many faint ones hardly count. Pictures without any error are left out.
+        many faint ones hardly count. Images without any error are left out.
         """
         error = np.zeros(len(self.image_ids))
         for found in self.matches:
@@ -117,7 +117,7 @@ def evaluate_detections(
     classes: Sequence[str],
     min_boxes: int = DEFAULT_MIN_BOXES,
 ) -> DetectionEvaluation:
-    """Evaluates a detector on a set of pictures.
+    """Evaluates a detector on a set of images.
 
     Args:
         predictions: for each image id, what the model found, with scores down to 0.05 or so: a threshold
@@ -127,7 +127,7 @@ def evaluate_detections(
         min_boxes: objects that a class needs to count in ``ap50_mean``.
 
     Raises:
-        DataError: the two name different pictures, a class id is out of range, or nothing is labelled.
+        DataError: the two name different images, a class id is out of range, or nothing is labelled.
     """
     matches = match_classes(predictions, truth, classes)
     per_class = {name: _figures(found) for name, found in zip(classes, matches, strict=True)}

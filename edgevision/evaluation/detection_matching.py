@@ -27,12 +27,12 @@ PASCAL_THRESHOLD = 0.5
 """IoU from which on PASCAL takes a detection for an object's."""
 
 MAX_DETECTIONS = 100
-"""Best detections of a class in one picture that are looked at, as in COCO."""
+"""Best detections of a class in one image that are looked at, as in COCO."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """What is known to be in one picture.
+    """What is known to be in one image.
 
     Attributes:
         boxes: float64 ``[G, 4]``, ``(x1, y1, x2, y2)`` in source pixels.
@@ -79,14 +79,14 @@ class MatchOutcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMatches:
-    """Everything that the figures of one class need, over all pictures.
+    """Everything that the figures of one class need, over all images.
 
     Attributes:
         scores: float64 ``[D]``, best first.
-        images: int64 ``[D]``: position of the picture that each detection is in.
+        images: int64 ``[D]``: position of the image that each detection is in.
         coco: outcomes by COCO's rule at ``COCO_THRESHOLDS``.
         pascal: outcomes by PASCAL's rule at 0.5 (``T`` is 1).
-        positives: int64 ``[I]``: objects that count, per picture.
+        positives: int64 ``[I]``: objects that count, per image.
         overlaps: float64 ``[G]``: for each object that counts, IoU with the detection paired to it, or 0.
     """
 
@@ -115,7 +115,7 @@ def pairwise_iou(detected: Float64Array, truth: Float64Array, ignore: BoolArray)
 
 
 def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array) -> MatchOutcome:
-    """COCO's rule for one class in one picture.
+    """COCO's rule for one class in one image.
 
     In order of score, each detection takes the free object that it overlaps most, the threshold reached;
     failing that, an ignored region. Ignored regions are never used up.
@@ -153,7 +153,7 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
 
 
 def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) -> MatchOutcome:
-    """PASCAL's rule for one class in one picture (VOC development kit, ``VOCevaldet``).
+    """PASCAL's rule for one class in one image (VOC development kit, ``VOCevaldet``).
 
     Each detection belongs to the object that it overlaps most, taken or not: the second one on an object
     is a false alarm, even where it would also have reached another. What belongs to an ignored object
@@ -196,7 +196,7 @@ def pair_closest(overlaps: Float64Array) -> Float64Array:
 def match_classes(
     predictions: Mapping[int, Detections], truth: Mapping[int, GroundTruth], classes: Sequence[str]
 ) -> tuple[ClassMatches, ...]:
-    """Matches every class in every picture; pictures are taken in the order of their ids.
+    """Matches every class in every image; images are taken in the order of their ids.
 
     Args:
         predictions: for each image id, what the model found; ``Detections.empty()`` where it found nothing.
@@ -204,7 +204,7 @@ def match_classes(
         classes: names of the classes that the ids index.
 
     Raises:
-        DataError: the two name different pictures, or a class id is out of range.
+        DataError: the two name different images, or a class id is out of range.
     """
     _check(predictions, truth, len(classes))
     order = sorted(truth)
@@ -218,24 +218,24 @@ Boxes = tuple[Float64Array, NDArray[Any]]
 """Boxes ``[N, 4]`` and a value for each: a score or an ignore flag."""
 
 
-def _match_class(pictures: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
+def _match_class(images: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
     coco, pascal, closest = [], [], []
-    for (boxes, _), (targets, ignore) in pictures:
+    for (boxes, _), (targets, ignore) in images:
         overlaps = pairwise_iou(boxes, targets, ignore)
         coco.append(match_coco(overlaps, ignore, COCO_THRESHOLDS))
         plain = pairwise_iou(boxes, targets, np.zeros_like(ignore)) if ignore.any() else overlaps
         covered: BoolArray = overlaps[:, ignore].max(axis=1, initial=0) >= PASCAL_THRESHOLD
         pascal.append(match_pascal(plain, ignore, covered))
         closest.append(pair_closest(overlaps[:, ~ignore]))
-    scores = np.concatenate([scores for (_, scores), _ in pictures])
-    images = np.repeat(np.arange(len(pictures)), [len(scores) for (_, scores), _ in pictures])
+    scores = np.concatenate([scores for (_, scores), _ in images])
+    image_ids = np.repeat(np.arange(len(images)), [len(scores) for (_, scores), _ in images])
     best_first = np.argsort(-scores, kind="stable")
     return ClassMatches(
         scores=scores[best_first],
-        images=images[best_first],
+        images=image_ids[best_first],
         coco=_join(coco, best_first),
         pascal=_join(pascal, best_first),
-        positives=np.array([np.count_nonzero(~ignore) for _, (_, ignore) in pictures], np.int64),
+        positives=np.array([np.count_nonzero(~ignore) for _, (_, ignore) in images], np.int64),
         overlaps=np.concatenate(closest),
     )
 

@@ -150,7 +150,7 @@ def evaluate(
     yardstick = labelled.open(choose, min_boxes)
     measured = []
     for model in models:
-        with progress(model.text, yardstick.pictures) as on_image:
+        with progress(model.text, yardstick.images) as on_image:
             measured.append(yardstick.measure(model.engine, on_image))
     absent = measured[-1].absent
     if absent:

@@ -75,22 +75,22 @@ class LabelledData:
             return DetectionYardstick(chosen, self.name, min_boxes, self.data)
         split = self.split or ""
         data = load_segmentation(self.data, split, choose(load_segmentation(self.data, split).classes))
-        self._check_images([one.image for one in data.pictures])
-        missing = [one for one in data.pictures if not one.labels.is_file()]
+        self._check_images([one.image for one in data.images])
+        missing = [one for one in data.images if not one.labels.is_file()]
         if missing:
             raise DataError(
-                f"{len(missing)} of {len(data.pictures)} label maps of {self.data} are missing; the first, "
+                f"{len(missing)} of {len(data.images)} label maps of {self.data} are missing; the first, "
                 f"of {missing[0].image}, is expected at {missing[0].labels}: a PNG of class ids of that name"
             )
         return SegmentationYardstick(data, self.name, self.data / "classes.json")
 
     def _check_images(self, paths: Sequence[Path]) -> None:
         if not paths:
-            raise DataError(f"{self.data}: the set is empty; expected labelled pictures")
+            raise DataError(f"{self.data}: the set is empty; expected labelled images")
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DataError(
-                f"{len(missing)} of {len(paths)} pictures of {self.data} are missing, "
+                f"{len(missing)} of {len(paths)} images of {self.data} are missing, "
                 f"the first: {missing[0]}; check the folder, or the list"
             )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgevision.data.classes import map_classes
 from edgevision.data.detection.dataset import DetectionSet
-from edgevision.data.pictures import decode_picture
+from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
@@ -27,8 +27,8 @@ class Predictions:
     """What a detector found in a set.
 
     Attributes:
-        found: by image id, in the set's classes; pictures that could not be read are not in it.
-        skipped: one line for each picture that could not be read.
+        found: by image id, in the set's classes; images that could not be read are not in it.
+        skipped: one line for each image that could not be read.
         ms_per_image: median time from pixels to boxes, reading the file left out.
     """
 
@@ -40,24 +40,24 @@ class Predictions:
 def predict_readable(
     detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None
 ) -> Predictions:
-    """What ``detector`` finds in each picture, one picture at a time as in a stream.
+    """What ``detector`` finds in each image, one image at a time as in a stream.
 
     Its classes are mapped to those of the set by name and alias; detections of others are left out.
 
     Args:
         detector: with its threshold at 0, for a threshold cuts the end of every curve off.
         images: the labelled set.
-        on_image: called with the number of pictures done.
+        on_image: called with the number of images done.
 
     Raises:
-        DataError: no picture can be read, or the model does not detect.
+        DataError: no image can be read, or the model does not detect.
     """
     target = class_lookup(detector, images.classes)
     found: dict[int, Detections] = {}
     skipped, times_ms = [], []
     for done, entry in enumerate(images.images, start=1):
         try:
-            image = decode_picture(entry.path)
+            image = decode_image(entry.path)
         except DataError as error:
             skipped.append(str(error))
         else:
@@ -66,22 +66,22 @@ def predict_readable(
             times_ms.append((time.perf_counter() - started) * 1e3)
         on_image(done)
     if not found:
-        raise DataError(f"no picture could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
+        raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
     return Predictions(found, tuple(skipped), float(np.median(times_ms)))
 
 
 def predict_set(
     detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None
 ) -> dict[int, Detections]:
-    """As :func:`predict_readable`, but a picture that cannot be read ends it.
+    """As :func:`predict_readable`, but an image that cannot be read ends it.
 
     Raises:
-        DataError: a picture cannot be read, or the model does not detect.
+        DataError: an image cannot be read, or the model does not detect.
     """
     target = class_lookup(detector, images.classes)
     found: dict[int, Detections] = {}
     for done, entry in enumerate(images.images, start=1):
-        found[entry.image_id] = _detect(detector, decode_picture(entry.path), target)
+        found[entry.image_id] = _detect(detector, decode_image(entry.path), target)
         on_image(done)
     return found
 
@@ -121,9 +121,9 @@ class PixelCounts:
     """What a segmenter predicted for a set, at source size.
 
     Attributes:
-        matrices: int64 ``[I, C, C]``: the confusion matrix of each picture that could be read.
+        matrices: int64 ``[I, C, C]``: the confusion matrix of each image that could be read.
         classes: C names: those of the set, and :data:`OTHER` where the model knows more.
-        skipped: one line for each picture or label file that could not be read.
+        skipped: one line for each image or label file that could not be read.
         ms_per_image: median time from pixels to class map, reading the file left out.
     """
 
@@ -134,18 +134,18 @@ class PixelCounts:
 
 
 def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lambda done: None) -> PixelCounts:
-    """Compares ``detector`` with the labels, one picture at a time.
+    """Compares ``detector`` with the labels, one image at a time.
 
     Raises:
-        DataError: no picture can be read, or the model does not segment.
+        DataError: no image can be read, or the model does not segment.
     """
     target = class_lookup(detector, data.classes)
     classes = (*data.classes, OTHER) if (target < 0).any() else data.classes
     target = np.where(target < 0, len(data.classes), target)
     matrices, skipped, times_ms = [], [], []
-    for done, picture in enumerate(data.pictures, start=1):
+    for done, pair in enumerate(data.images, start=1):
         try:
-            image, labels = read_pair(data, picture)
+            image, labels = read_pair(data, pair)
         except DataError as error:
             skipped.append(str(error))
         else:
@@ -158,5 +158,5 @@ def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lamb
             matrices.append(confusion_matrix(labels, predicted, len(classes), IGNORE_ID))
         on_image(done)
     if not matrices:
-        raise DataError(f"no picture could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
+        raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
     return PixelCounts(np.stack(matrices), classes, tuple(skipped), float(np.median(times_ms)))

@@ -27,12 +27,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         model: the name or path that the user gave.
         model_hash: SHA-256 of the model file, of an ONNX file with its metadata cleared.
         data: the annotations or folder that the user gave.
-        data_hash: from :func:`hash_files` over annotations and pictures.
+        data_hash: from :func:`hash_files` over annotations and images.
         command: as typed.
         version: of edgevision.
         engine: that ran the model.
         ms_per_image: median time from pixels to answer on that machine.
-        skipped: one line for each picture that could not be read; the figures are without it.
+        skipped: one line for each image that could not be read; the figures are without it.
     """
 
     model: str

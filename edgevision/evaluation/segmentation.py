@@ -1,6 +1,6 @@
 """Figures of a segmenter, all from one confusion matrix of pixels.
 
-Matrices of single pictures add up: ``total += confusion_matrix(labels, result.class_map, 11, ignore_id=11)``.
+Matrices of single images add up: ``total += confusion_matrix(labels, result.class_map, 11, ignore_id=11)``.
 Figures come from the sum, so every pixel weighs the same, as in the benchmarks of the field.
 """
 
@@ -54,7 +54,7 @@ def confusion_matrix(
     classes: int,
     ignore_id: int | None = None,
 ) -> ConfusionMatrix:
-    """Counts the pixels of one picture.
+    """Counts the pixels of one image.
 
     Args:
         labels: ``[H, W]``, class ids 0..classes - 1, or ``ignore_id``.

@@ -1,4 +1,4 @@
-"""The pictures with a detector's worst errors, drawn to show why."""
+"""The images with a detector's worst errors, drawn to show why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_errors(
     classes: Sequence[str],
     conf_threshold: float = 0.35,
 ) -> Image:
-    """A copy of a picture with what was found (green), falsely detected (red) and missed (blue).
+    """A copy of an image with what was found (green), falsely detected (red) and missed (blue).
 
     The number after a missed object is its overlap with the closest detection of its class: 0.45 is a box
     in nearly the right place, 0.00 was not seen at all.
@@ -75,16 +75,16 @@ def save_worst(
     count: int = 20,
     conf_threshold: float = 0.35,
 ) -> list[Path]:
-    """Draws the worst pictures into ``folder`` as ``01_<name>.jpg``, the worst first.
+    """Draws the worst images into ``folder`` as ``01_<name>.jpg``, the worst first.
 
     Args:
         folder: made where it is missing.
         evaluation: says which they are.
-        paths: picture file of each image id.
+        paths: image file of each image id.
         predictions, truth: as evaluated.
 
     Returns:
-        The files written. A picture that cannot be read any more is left out.
+        The files written. An image that cannot be read any more is left out.
 
     Raises:
         SinkError: the folder or a file cannot be written.

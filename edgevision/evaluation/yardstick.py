@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.detection.dataset import DetectionSet
-from edgevision.data.pictures import decode_picture
+from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError
@@ -130,7 +130,7 @@ class Yardstick(ABC):
 
     @property
     @abstractmethod
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many images there are."""
 
     @property
@@ -228,7 +228,7 @@ class DetectionYardstick(Yardstick):
         self._label_file = label_file
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self.data.images)
 
     @property
@@ -314,13 +314,13 @@ class SegmentationYardstick(Yardstick):
         self._label_file = label_file
 
     @property
-    def pictures(self) -> int:
-        return len(self.data.pictures)
+    def images(self) -> int:
+        return len(self.data.images)
 
     @property
     def files(self) -> list[Path]:
         labels = [] if self._label_file is None else [self._label_file]
-        return [*labels, *(path for one in self.data.pictures for path in (one.image, one.labels))]
+        return [*labels, *(path for one in self.data.images for path in (one.image, one.labels))]
 
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> SegmentationMeasurement:
         counts = count_pixels(Model(engine, 0.0), self.data, on_image)
@@ -329,7 +329,7 @@ class SegmentationYardstick(Yardstick):
         )
 
     def sample(self, count: int) -> list[Image]:
-        return _readable([picture.image for picture in self.data.pictures], count)
+        return _readable([image.image for image in self.data.images], count)
 
 
 def _padded(matrices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -338,8 +338,8 @@ def _padded(matrices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def _readable(paths: Sequence[Path], count: int) -> list[Image]:
-    pictures = []
+    images = []
     for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
         with contextlib.suppress(DataError):  # evaluation names what it cannot read
-            pictures.append(decode_picture(paths[i]))
-    return pictures
+            images.append(decode_image(paths[i]))
+    return images

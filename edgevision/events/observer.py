@@ -66,10 +66,10 @@ class EventObserver:
     ``new`` comes with an object's third sighting of ``confirm_score`` or more, ``update`` when its zones
     change or it is seen better than before, ``end`` when it was not seen for ``vanish_s`` or the run ends.
     Each has the state before (as last reported) and after. The best sighting is the one with the highest
-    score among those that the picture does not cut off, or among all as long as it was always cut off.
+    score among those that the image does not cut off, or among all as long as it was always cut off.
 
     Args:
-        keep_picture: takes an object's id and the best sighting's crop, uint8 ``[H, W, 3]``, whenever an
+        keep_image: takes an object's id and the best sighting's crop, uint8 ``[H, W, 3]``, whenever an
             event is due and there is a new one; returns the path to name in events, or None where it
             could not be kept. None to keep none.
         vanish_s: see above, in seconds of the source.
@@ -80,14 +80,14 @@ class EventObserver:
 
     def __init__(
         self,
-        keep_picture: Callable[[str, Image], str | None] | None = None,
+        keep_image: Callable[[str, Image], str | None] | None = None,
         *,
         vanish_s: float = 2.0,
         confirm_score: float = 0.0,
         run_id: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        self._keep_picture = keep_picture
+        self._keep_image = keep_image
         self._vanish_s = vanish_s
         self._confirm_score = confirm_score
         self._run_id = secrets.token_hex(4) if run_id is None else run_id
@@ -161,9 +161,9 @@ class EventObserver:
         return [self._event(one, EventKind.END, reason) for one in gone if one.reported is not None]
 
     def _event(self, one: _Object, kind: EventKind, reason: str | None = None) -> Event:
-        if self._keep_picture is not None and one.crop_is_new:
-            picture = self._keep_picture(one.id, one.crop)
-            one.best = msgspec.structs.replace(one.best, picture=picture or msgspec.UNSET)
+        if self._keep_image is not None and one.crop_is_new:
+            image = self._keep_image(one.id, one.crop)
+            one.best = msgspec.structs.replace(one.best, image=image or msgspec.UNSET)
             one.crop_is_new = False
         before, one.reported, one.reported_s = one.reported, one.state(), self._now_s
         return Event(
@@ -178,8 +178,8 @@ class EventObserver:
         )
 
     def _crop(self, frame: Frame, sighting: Sighting) -> Image:
-        """A copy, because sources reuse their buffers; empty where no pictures are kept."""
-        if self._keep_picture is None:
+        """A copy, because sources reuse their buffers; empty where no images are kept."""
+        if self._keep_image is None:
             return np.zeros((0, 0, 3), np.uint8)
         x1, y1, x2, y2 = sighting.box
         wide, high = (x2 - x1) * _CROP_MARGIN, (y2 - y1) * _CROP_MARGIN

@@ -26,14 +26,14 @@ class EventKind(str, Enum):
     """It was no longer seen, or the run ended."""
 
 
-class BestFrame(msgspec.Struct, frozen=True, kw_only=True):
+class BestFrame(msgspec.Struct, frozen=True, kw_only=True, rename={"image": "picture"}):
     """The frame in which an object was seen best so far; see docs/events.md."""
 
     frame: int
     time_s: float
     score: float
     box: Box
-    picture: str | msgspec.UnsetType = msgspec.UNSET
+    image: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ObjectState(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):

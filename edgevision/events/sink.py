@@ -55,7 +55,7 @@ def open_outlet(address: str, overwrite: bool = False) -> Outlet:
 def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
     """Keeps each object's best crop as ``ID.jpg`` in ``folder``; see :class:`EventObserver`.
 
-    A picture that cannot be written is missing from its events; the first failure is logged.
+    An image that cannot be written is missing from its events; the first failure is logged.
     """
     failures: list[str] = []
 
@@ -68,7 +68,7 @@ def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
             partial.replace(path)
         except (OSError, cv2.error) as error:
             if not failures:
-                _LOG.error("pictures of events cannot be written to %s: %s", folder, error)
+                _LOG.error("images of events cannot be written to %s: %s", folder, error)
             failures.append(object_id)
             return None
         return str(path)

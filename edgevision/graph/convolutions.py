@@ -24,7 +24,7 @@ class Convolution:
         kind: ``Conv`` or ``ConvTranspose``.
         data: the tensor it reads.
         weight: an initializer ``[M, C / group, kh, kw]``, transposed ``[C, M / group, kh, kw]``.
-        macs: multiplications with addition for one picture.
+        macs: multiplications with addition for one image.
         feeds_head: no other convolution lies between its output and a head.
         text: its shape, for people.
     """

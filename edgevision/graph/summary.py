@@ -57,7 +57,7 @@ class GraphSummary(msgspec.Struct, frozen=True, kw_only=True):
             the heads are not known. The others prepare frames and decode answers, in FP32.
         operators: the most frequent first.
         parameters: numbers in float and quantised constants; shapes, indices and anchors are left out.
-        macs: multiplications with addition of all convolutions for one picture, by precision; empty where
+        macs: multiplications with addition of all convolutions for one image, by precision; empty where
             their sizes cannot be inferred.
         problems: what TensorRT would refuse, as :func:`edgevision.graph.lint.check_tensorrt` says it.
     """

@@ -1,4 +1,4 @@
-"""Which pictures ``edgevision label`` labels, and where they lie: files as they are, frames as new files."""
+"""Which images ``edgevision label`` labels, and where they lie: files as they are, frames as new files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Footage:
 
     Attributes:
         uri: its address.
-        folder: where its pictures are, or where its frames go.
-        stem: start of the names of its frames; None where the source is picture files already.
+        folder: where its images are, or where its frames go.
+        stem: start of the names of its frames; None where the source is image files already.
     """
 
     uri: str
@@ -33,7 +33,7 @@ class Footage:
     stem: str | None
 
     def choose(self, source: Source, every: int, seed: int | None) -> Iterator[Frame]:
-        """Every picture file; of a video, one frame of each run of ``every``.
+        """Every image file; of a video, one frame of each run of ``every``.
 
         Args:
             source: of this footage, open.
@@ -52,8 +52,8 @@ class Footage:
             if place == wanted:
                 yield frame
 
-    def picture(self, frame: Frame) -> Path:
-        """The picture file of a frame, which is written first where it comes from a video.
+    def image(self, frame: Frame) -> Path:
+        """The image file of a frame, which is written first where it comes from a video.
 
         Raises:
             SinkError: it cannot be written.
@@ -66,7 +66,7 @@ class Footage:
 
 
 def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> list[Footage]:
-    """Opens each source once, to see what it is and where its pictures will be.
+    """Opens each source once, to see what it is and where its images will be.
 
     Args:
         uris: addresses of single sources.
@@ -83,7 +83,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
         one = _look_at(uri, images_out)
         if any(one == other or (one.stem and one.stem == other.stem) for other in found):
             what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is given twice"
-            raise UsageError(f"{what}: their pictures would have the same names; label them separately")
+            raise UsageError(f"{what}: their images would have the same names; label them separately")
         if one.stem is not None:
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
             if taken is not None and not overwrite:
@@ -97,7 +97,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
 
 
 def folder_of_all(footage: Sequence[Footage]) -> Path:
-    """The folder that all pictures lie in or below."""
+    """The folder that all images lie in or below."""
     return Path(os.path.commonpath([one.folder.resolve() for one in footage]))
 
 

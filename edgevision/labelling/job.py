@@ -64,7 +64,7 @@ class Labelled:
 
     Attributes:
         folder: that file names in the json are relative to.
-        pictures: how many.
+        images: how many.
         merged: of them, those that the json to merge had already.
         ignored: regions to ignore.
         boxes: of each class.
@@ -72,7 +72,7 @@ class Labelled:
     """
 
     folder: Path
-    pictures: int = 0
+    images: int = 0
     merged: int = 0
     ignored: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
@@ -121,8 +121,8 @@ class LabellingJob:
         for one in footage:
             if stop.reason is None:
                 work.run(one, stop, progress)
-        if not work.done.pictures:
-            raise SourceError(f"no picture was labelled of {', '.join(request.sources)}; nothing is written")
+        if not work.done.images:
+            raise SourceError(f"no image was labelled of {', '.join(request.sources)}; nothing is written")
         self._document.write(request.out)
         return work.done
 
@@ -154,13 +154,13 @@ class _Labelling:
         with open_source(footage.uri) as source:
             with progress(source.info.name, source.info.frame_count) as on_frame:
                 for frame in footage.choose(source, self.request.every, self.request.seed):
-                    self._label(frame, footage.picture(frame))
+                    self._label(frame, footage.image(frame))
                     on_frame(frame.index + 1)
                     if stop.reason is not None:
                         return
             report = source.report
         if report.skipped or report.problem:
-            found = report.problem or f"{source.info.name}: {report.skipped} pictures could not be decoded"
+            found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
             self.done.problems += [found, *report.notes[:5]]
 
     def _label(self, frame: Frame, path: Path) -> None:
@@ -173,7 +173,7 @@ class _Labelling:
         else:
             labels = self._missing(found, image_id, frame, path)
             self.done.merged += 1
-        self.done.pictures += 1
+        self.done.images += 1
         for one in labels:
             class_name = self.teacher.manifest.classes[one.class_id]
             self.document.add_box(
@@ -190,7 +190,7 @@ class _Labelling:
         if size is not None and size != (frame.width, frame.height):
             raise DataError(
                 f"{path} is {frame.width}x{frame.height} pixels, but {self.request.merge} says "
-                f"{size[0]}x{size[1]}; expected the pictures that it was made for"
+                f"{size[0]}x{size[1]}; expected the images that it was made for"
             )
         own = {canonical(name): i for i, name in enumerate(self.teacher.manifest.classes)}
         boxes, names, ignore = self.document.boxes(image_id)

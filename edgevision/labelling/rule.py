@@ -50,13 +50,13 @@ class Label:
 
 
 def new_labels(found: Detections, rule: LabelRule) -> list[Label]:
-    """Labels of a picture that has none yet."""
+    """Labels of an image that has none yet."""
     labels = [_label(one) for one in found]
     return [replace(one, ignore=one.score < rule.positive) for one in labels if one.score >= rule.ignore]
 
 
 def missing_labels(found: Detections, existing: GroundTruth, rule: LabelRule) -> list[Label]:
-    """Regions to ignore for a picture that is labelled already, perhaps not completely.
+    """Regions to ignore for an image that is labelled already, perhaps not completely.
 
     Existing boxes are kept as they are. What the teacher sees elsewhere may be an object without a
     label; it must not count as background, and is not trusted either.

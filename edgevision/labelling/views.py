@@ -1,6 +1,6 @@
-"""Looking at a picture more than once: its mirror image, and overlapping parts of it at a larger scale.
+"""Looking at an image more than once: its mirror image, and overlapping parts of it at a larger scale.
 
-Measured with PicoDet-S on 222 pictures with real labels, AP50 and AP over 20 classes: one look 0.581 and
+Measured with PicoDet-S on 222 images with real labels, AP50 and AP over 20 classes: one look 0.581 and
 0.464; with the mirror image 0.592 and 0.464; with the mirror image and tiles 0.647 and 0.507.
 """
 
@@ -23,12 +23,12 @@ SAME_IOU = 0.5
 _MIRROR_DOUBT = 0.7  # 1.0 gave AP50 0.588 where 0.7 gave 0.592, and 0.5 0.591
 _TILE_DOUBT = 0.85  # 1.0 gave AP50 0.620, 0.85 0.647, 0.7 0.639, 0.5 0.617
 
-_TILE_SIDE = 0.6  # of the picture's side; four tiles, one at each corner, overlap by a fifth of it
-_CUT = 0.02  # of a tile's side: what comes this close to a border inside the picture is cut by it
+_TILE_SIDE = 0.6  # of the image's side; four tiles, one at each corner, overlap by a fifth of it
+_CUT = 0.02  # of a tile's side: what comes this close to a border inside the image is cut by it
 
 
 def look(teacher: Model, image: Image, *, flip: bool, tiles: bool = False) -> Detections:
-    """What the teacher sees in a picture; best first.
+    """What the teacher sees in an image; best first.
 
     Args:
         teacher: a detector.
@@ -49,14 +49,14 @@ def look(teacher: Model, image: Image, *, flip: bool, tiles: bool = False) -> De
 
 
 def mirrored(found: Detections, width: int) -> Detections:
-    """Detections of a mirror image, in the coordinates of the picture of ``width`` pixels."""
+    """Detections of a mirror image, in the coordinates of the image of ``width`` pixels."""
     boxes = found.boxes[:, [2, 1, 0, 3]]
     boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
     return replace(found, boxes=boxes)
 
 
 def merge_views(first: Detections, second: Detections, doubt: float = _MIRROR_DOUBT) -> Detections:
-    """Two views of one picture as one; best first.
+    """Two views of one image as one; best first.
 
     An object in both gets the mean score and the mean box, weighted by the scores (weighted boxes fusion,
     Solovyev et al. 2021, arXiv:1910.13302); where only one view has it, its score is multiplied by ``doubt``.
@@ -81,12 +81,12 @@ def merge_views(first: Detections, second: Detections, doubt: float = _MIRROR_DO
 
 
 def inside_tile(found: Detections, tile: tuple[int, int, int, int], width: int, height: int) -> Detections:
-    """What a tile shows whole, in the coordinates of its picture.
+    """What a tile shows whole, in the coordinates of its image.
 
     Args:
         found: in the coordinates of the tile.
-        tile: its corners in the picture.
-        width, height: of the picture.
+        tile: its corners in the image.
+        width, height: of the image.
     """
     left, top, right, bottom = tile
     margin = _CUT * np.array([right - left, bottom - top, left - right, top - bottom], np.float32)
@@ -111,7 +111,7 @@ def without_repeats(found: Detections) -> Detections:
 
 
 def tile_corners(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Corners of the four tiles of a picture, in pixels."""
+    """Corners of the four tiles of an image, in pixels."""
     across, down = max(1, round(_TILE_SIDE * width)), max(1, round(_TILE_SIDE * height))
     for top in (0, height - down):
         for left in (0, width - across):

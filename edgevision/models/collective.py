@@ -21,7 +21,7 @@ def sum_of_all(values: Tensor) -> Tensor:
 def even_share(values: Tensor, least: float) -> Tensor:
     """The sum over all processes, ``least`` or more, divided by their number; without a gradient.
 
-    A loss that is a sum over a process's own pictures, divided by this, averages over the processes to what
+    A loss that is a sum over a process's own images, divided by this, averages over the processes to what
     one process would compute. ``least`` keeps it from dividing by 0.
     """
     return sum_of_all(values.detach()).clamp(min=least) / _processes()

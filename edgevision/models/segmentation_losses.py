@@ -118,7 +118,7 @@ class SegmentationLoss(nn.Module):
     Args:
         config: factors and forms.
         classes: number of classes.
-        frequencies: pixels of each class over all pixels of the pictures that have the class; needed for
+        frequencies: pixels of each class over all pixels of the images that have the class; needed for
             ``median_frequency``.
 
     Raises:

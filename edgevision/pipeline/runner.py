@@ -133,7 +133,7 @@ class Pipeline:
     def _watch(self, stop: StopRequest, on_statistics: OnStatistics | None) -> None:
         """Shows frames in windows, and checks for reasons to stop, until every stream has ended."""
         running = dict.fromkeys(self._renderings)
-        held: list[Rendering] = []  # single pictures that stay in their window
+        held: list[Rendering] = []  # single images that stay in their window
         next_progress = 0.0
         next_collection = time.perf_counter() + _COLLECT_S
         while running or held:

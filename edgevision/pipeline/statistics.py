@@ -100,9 +100,9 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
         skipped: frames of the source that could not be decoded (the reasons are in ``frames.failed``).
         time_s: presentation time of the last frame written, in seconds since the source's first.
         detections: how many of each class.
-        class_shares: mean share of the picture by class, for segmentation.
+        class_shares: mean share of the image by class, for segmentation.
         seconds: wall time from the first request for a frame until now, or until the outputs were closed,
-            less the time that a single picture stood in its window.
+            less the time that a single image stood in its window.
         frames_per_second: ``written`` over ``seconds``.
         recent_frames_per_second: over the last 30 frames.
         latency: from the moment the source delivered a frame until every sink had it.

@@ -14,15 +14,15 @@ from av.video.frame import PictureType
 from edgevision.types import Image
 from edgevision.video.codec.h264 import TIME_BASE, YuvConverter, add_h264_stream
 
-# No B-frames, so packets come in the order of the pictures and a file can be cut before any key frame.
+# No B-frames, so packets come in the order of the images and a file can be cut before any key frame.
 # Measured on 200 frames of 768x432 (06, two cores): veryfast 334 kB with B-frames and a look-ahead of 10,
 # 339 kB so, 723 kB with tune=zerolatency; 4.4 ms of CPU a frame each.
 _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0", "rc-lookahead": "5"}
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPicture:
-    """One picture as H.264 (Annex B, parameter sets before each key frame).
+class EncodedImage:
+    """One image as H.264 (Annex B, parameter sets before each key frame).
 
     Attributes:
         data: the bytes.
@@ -36,7 +36,7 @@ class EncodedPicture:
 
 
 class H264Encoder:
-    """Encodes pictures of one size. It holds about six images at any time.
+    """Encodes images of one size. It holds about six images at any time.
 
     Args:
         size: width and height, in pixels.
@@ -58,25 +58,25 @@ class H264Encoder:
         )
         self._to_yuv = YuvConverter()
 
-    def encode(self, picture: Image, pts: int, *, as_key: bool = False) -> list[EncodedPicture]:
+    def encode(self, image: Image, pts: int, *, as_key: bool = False) -> list[EncodedImage]:
         """Takes one image and returns those that are finished.
 
         Args:
-            picture: uint8 ``[H, W, 3]``, BGR, of this encoder's size.
+            image: uint8 ``[H, W, 3]``, BGR, of this encoder's size.
             pts: later than the one before.
             as_key: make it a key frame.
         """
-        frame = self._to_yuv(picture)
+        frame = self._to_yuv(image)
         frame.pts, frame.time_base = pts, TIME_BASE
         frame.pict_type = PictureType.I if as_key else PictureType.NONE
         return _read(self._stream.encode(frame))
 
-    def finish(self) -> list[EncodedPicture]:
+    def finish(self) -> list[EncodedImage]:
         """The images that were still inside. Nothing can be encoded afterwards."""
         done = _read(self._stream.encode(None))
         self._nowhere.close()
         return done
 
 
-def _read(packets: Iterable[Any]) -> list[EncodedPicture]:
-    return [EncodedPicture(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]
+def _read(packets: Iterable[Any]) -> list[EncodedImage]:
+    return [EncodedImage(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]

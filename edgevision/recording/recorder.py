@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from edgevision.errors import SinkError
-from edgevision.recording.encoder import EncodedPicture, H264Encoder
+from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.limits import Rotation
 from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment
@@ -38,7 +38,7 @@ def free_bytes(folder: Path) -> int:
 
 
 class Recorder(Sink):
-    """Records pictures into files that rotate.
+    """Records images into files that rotate.
 
     Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
     and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last true.
@@ -61,8 +61,8 @@ class Recorder(Sink):
 
     Attributes:
         alarm: why nothing is recorded at the moment; else None.
-        recorded: pictures that were written.
-        missed: pictures that were not recorded because of an alarm.
+        recorded: images that were written.
+        missed: images that were not recorded because of an alarm.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Recorder(Sink):
         return pts <= self._until
 
     def _is_key_due(self) -> bool:
-        """True where the next picture should begin a file."""
+        """True where the next image should begin a file."""
         if self._segment is None or self._key_is_due:
             return False
         is_late = self._next_cut is not None and self._pts >= self._next_cut
@@ -162,43 +162,43 @@ class Recorder(Sink):
     def _is_full(self, segment: Segment) -> bool:
         return self._limit_bytes is not None and segment.written >= self._limit_bytes
 
-    def _take(self, pictures: Sequence[EncodedPicture]) -> None:
-        for picture in pictures:
-            self._ring.append(picture, self._pts)
-            is_wanted = self._is_wanted(picture.pts)
-            if self._segment is not None and is_wanted and not self._must_rotate(self._segment, picture):
-                self._segment.write(picture)
+    def _take(self, images: Sequence[EncodedImage]) -> None:
+        for image in images:
+            self._ring.append(image, self._pts)
+            is_wanted = self._is_wanted(image.pts)
+            if self._segment is not None and is_wanted and not self._must_rotate(self._segment, image):
+                self._segment.write(image)
                 self.recorded += 1
                 continue
             is_rotation = self._segment is not None
             self._end_segment()
             if is_wanted:
                 # A clip begins with the seconds before; a rotated file goes on where the last one ended.
-                self._begin_segment([picture] if is_rotation else self._ring.pictures())
+                self._begin_segment([image] if is_rotation else self._ring.images())
         if self._segment is not None and self._pts - self._settled_pts >= _SETTLE_TICKS:
             self._settled_pts = self._pts
             self._check_room()
             self._store.settle(self._segment.path)
 
-    def _must_rotate(self, segment: Segment, picture: EncodedPicture) -> bool:
-        is_late = self._limit is not None and picture.pts - segment.first_pts >= self._limit
-        return picture.is_key and (is_late or self._is_full(segment))
+    def _must_rotate(self, segment: Segment, image: EncodedImage) -> bool:
+        is_late = self._limit is not None and image.pts - segment.first_pts >= self._limit
+        return image.is_key and (is_late or self._is_full(segment))
 
-    def _begin_segment(self, pictures: Sequence[EncodedPicture]) -> None:
-        if not pictures or self._encoder is None:
+    def _begin_segment(self, images: Sequence[EncodedImage]) -> None:
+        if not images or self._encoder is None:
             return
         self._check_room()
         path = self._store.new_path()
         try:
-            self._segment = Segment(path, self._encoder.size, self._rate, pictures[0])
+            self._segment = Segment(path, self._encoder.size, self._rate, images[0])
         except (OSError, av.error.FFmpegError):
             self._store.finished(path)
             raise
-        self._next_cut = None if self._limit is None else pictures[0].pts + self._limit
+        self._next_cut = None if self._limit is None else images[0].pts + self._limit
         self._key_is_due = False
         self.recorded += 1
-        for picture in pictures[1:]:
-            self._segment.write(picture)
+        for image in images[1:]:
+            self._segment.write(image)
             self.recorded += 1
 
     def _end_segment(self) -> None:

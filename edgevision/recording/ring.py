@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from edgevision.recording.encoder import EncodedPicture
+from edgevision.recording.encoder import EncodedImage
 
 
 class PacketRing:
@@ -26,29 +26,29 @@ class PacketRing:
         self.size = 0
         self.was_short = False
         self._span, self._capacity = span, capacity
-        self._pictures: deque[EncodedPicture] = deque()
+        self._images: deque[EncodedImage] = deque()
         self._keys: deque[int] = deque()  # pts of those held
 
-    def append(self, picture: EncodedPicture, now: int) -> None:
-        """Takes the next picture; ``now`` is the time of the newest frame, which the encoder lags behind."""
-        if not self._pictures and not picture.is_key:
+    def append(self, image: EncodedImage, now: int) -> None:
+        """Takes the next image; ``now`` is the time of the newest frame, which the encoder lags behind."""
+        if not self._images and not image.is_key:
             return  # it could not be decoded
-        self._pictures.append(picture)
-        self.size += len(picture.data)
-        if picture.is_key:
-            self._keys.append(picture.pts)
+        self._images.append(image)
+        self.size += len(image.data)
+        if image.is_key:
+            self._keys.append(image.pts)
         while len(self._keys) > 1 and self._keys[1] <= now - self._span:
             self._drop_group()
-        while self.size > self._capacity and self._pictures:
+        while self.size > self._capacity and self._images:
             self.was_short = True
             self._drop_group()
 
-    def pictures(self) -> list[EncodedPicture]:
+    def images(self) -> list[EncodedImage]:
         """All that is held, beginning with a key frame."""
-        return list(self._pictures)
+        return list(self._images)
 
     def clear(self) -> None:
-        self._pictures.clear()
+        self._images.clear()
         self._keys.clear()
         self.size = 0
 
@@ -56,5 +56,5 @@ class PacketRing:
         """Removes the first key frame and those that depend on it."""
         self._keys.popleft()
         end = self._keys[0] if self._keys else None
-        while self._pictures and (end is None or self._pictures[0].pts < end):
-            self.size -= len(self._pictures.popleft().data)
+        while self._images and (end is None or self._images[0].pts < end):
+            self.size -= len(self._images.popleft().data)

@@ -1,4 +1,4 @@
-"""One MP4 file of pictures that are encoded already."""
+"""One MP4 file of images that are encoded already."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 from av.packet import Packet
 
-from edgevision.recording.encoder import EncodedPicture
+from edgevision.recording.encoder import EncodedImage
 from edgevision.video.codec.h264 import TIME_BASE
 from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
@@ -20,20 +20,20 @@ class Segment:
 
     Args:
         path: the file, which must not exist.
-        size: of the pictures, in pixels.
+        size: of the images, in pixels.
         rate: nominal frames a second.
-        first: the picture that it begins with, a key frame.
+        first: the image that it begins with, a key frame.
 
     Attributes:
         path: the file.
-        first_pts: pts of the first picture; it is shown at 0.
-        written: bytes of pictures so far.
+        first_pts: pts of the first image; it is shown at 0.
+        written: bytes of images so far.
 
     Raises:
         OSError, av.error.FFmpegError: (from each method) the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], rate: float, first: EncodedPicture) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], rate: float, first: EncodedImage) -> None:
         self.path = path
         self.first_pts = first.pts
         self.written = 0
@@ -47,13 +47,13 @@ class Segment:
         self._stream.time_base = TIME_BASE
         self._waiting = first
 
-    def write(self, picture: EncodedPicture) -> None:
-        """Adds the next picture; the one before is then known to last until it."""
-        self._mux(self._waiting, picture.pts - self._waiting.pts)
-        self._waiting = picture
+    def write(self, image: EncodedImage) -> None:
+        """Adds the next image; the one before is then known to last until it."""
+        self._mux(self._waiting, image.pts - self._waiting.pts)
+        self._waiting = image
 
     def close(self) -> None:
-        """Adds the last picture and makes the file an ordinary MP4."""
+        """Adds the last image and makes the file an ordinary MP4."""
         try:
             self._mux(self._waiting, self._frame_ticks)
         finally:
@@ -66,15 +66,15 @@ class Segment:
         with contextlib.suppress(OSError):
             os.truncate(self.path, _whole_boxes(self.path))
 
-    def _mux(self, picture: EncodedPicture, duration: int) -> None:
-        packet = Packet(picture.data)
+    def _mux(self, image: EncodedImage, duration: int) -> None:
+        packet = Packet(image.data)
         packet.stream = self._stream
         packet.time_base = TIME_BASE
-        packet.pts = packet.dts = picture.pts - self.first_pts
+        packet.pts = packet.dts = image.pts - self.first_pts
         packet.duration = duration
-        packet.is_keyframe = picture.is_key
+        packet.is_keyframe = image.is_key
         self._container.mux(packet)
-        self.written += len(picture.data)
+        self.written += len(image.data)
 
 
 def _whole_boxes(path: Path) -> int:

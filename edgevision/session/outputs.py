@@ -26,12 +26,12 @@ class OutputPlan:
     """The outputs of one source, as addresses for ``open_sink``.
 
     Attributes:
-        pictures: what shows or records the drawn picture.
+        images: what shows or records the drawn image.
         records: the JSON lines file, or None.
         no_window: why a live source that has no output is not shown in a window; empty otherwise.
     """
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     records: str | None
     no_window: str = ""
 
@@ -49,23 +49,23 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True)
     default_name = _default_name(info)
     if spec.name:
         default_name = default_name.replace(default_stem(info), f"{safe_name(spec.name)}.edgevision", 1)
-    pictures: list[str] = []
+    images: list[str] = []
     by_default = with_defaults and not spec.has_outputs
     no_window = why_no_display() or "" if by_default and info.is_live else ""
     if spec.display or (by_default and info.is_live and not no_window):
-        pictures.append(WINDOW)
+        images.append(WINDOW)
     if output is not None:
-        pictures.append(str(output / default_name if names_folder(output) else output))
+        images.append(str(output / default_name if names_folder(output) else output))
     elif spec.output is not None:
-        pictures.append(spec.output)
+        images.append(spec.output)
     elif by_default and not info.is_live:
-        pictures.append(default_name)
+        images.append(default_name)
     records = None
     if save_json is not None:
         named_folder = names_folder(save_json)
         stem = f"{safe_name(spec.name)}.edgevision" if spec.name else default_stem(info)
         records = str(save_json / f"{stem}.jsonl" if named_folder else save_json)
-    return OutputPlan(tuple(pictures), records, no_window)
+    return OutputPlan(tuple(images), records, no_window)
 
 
 def names_folder(path: Path) -> bool:

@@ -102,7 +102,7 @@ def open_stream(
     written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
     if shared.on_frame is not None:
         sinks.append(CallbackSink(shared.on_frame))
-    is_drawn = bool(plan.pictures) or spec.record is not None
+    is_drawn = bool(plan.images) or spec.record is not None
     has_weaker = shared.models.runs_below(request.conf_threshold)
     stream = Stream(
         source=source,
@@ -120,7 +120,7 @@ def open_stream(
         stream,
         outputs=written,
         total=min(expected) if expected and not (info.is_live and request.max_frames is None) else None,
-        has_window=WINDOW in plan.pictures,
+        has_window=WINDOW in plan.images,
         no_window=plan.no_window,
     )
 
@@ -154,10 +154,10 @@ def _open_sinks(
     spec: StreamSpec, plan: OutputPlan, source: Source, shared: Shared, opened: contextlib.ExitStack
 ) -> list[Sink]:
     info, models = source.info, shared.models
-    for picture in plan.pictures:
-        if is_pattern(picture) and not scheme_of(picture):
-            make_folder(Path(picture).parent)
-    addresses = [*plan.pictures, *filter(None, [plan.records])]
+    for image in plan.images:
+        if is_pattern(image) and not scheme_of(image):
+            make_folder(Path(image).parent)
+    addresses = [*plan.images, *filter(None, [plan.records])]
     for address in addresses:
         place = address if scheme_of(address) else str(Path(address).resolve())
         if address != WINDOW and not shared.claim(place):

@@ -18,18 +18,18 @@ def fill_caches(info: SourceInfo, detectors: Sequence[Model], overlays: Sequence
     """The buffers of frames under way, and the labels of every class with every score.
 
     Args:
-        info: of the source; labels are as large as its pictures ask for.
+        info: of the source; labels are as large as its images ask for.
         detectors: those that will run.
         overlays: one for each.
     """
-    picture = np.zeros((info.height or _SIZE[0], info.width or _SIZE[1], 3), np.uint8)
+    image = np.zeros((info.height or _SIZE[0], info.width or _SIZE[1], 3), np.uint8)
     scores = (np.arange(101) / 100).astype(np.float32)
     boxes = np.tile(np.array([10, 10, 20, 20], np.float32), (len(scores), 1))
     for detector, overlay in zip(detectors, overlays, strict=True):
-        for batch in [detector.prepare([picture]) for _ in range(KEPT_BUFFERS)]:
+        for batch in [detector.prepare([image]) for _ in range(KEPT_BUFFERS)]:
             detector.discard(batch)
         if detector.manifest.task == "detection":
             names = detector.manifest.classes
             for class_id in range(len(names)):
                 class_ids = np.full(len(scores), class_id, np.int32)
-                overlay.draw(picture, Detections(boxes, scores, class_ids, names))
+                overlay.draw(image, Detections(boxes, scores, class_ids, names))

@@ -50,9 +50,9 @@ def read_sample(seconds: float) -> Sample:
 
 
 def give_back_freed_memory() -> bool:
-    """Makes glibc return every freed picture to the system at once, instead of keeping some for later.
+    """Makes glibc return every freed image to the system at once, instead of keeping some for later.
 
-    By default glibc keeps freed pictures, and resident memory wanders by tens of MiB for the first
+    By default glibc keeps freed images, and resident memory wanders by tens of MiB for the first
     hour; giving memory back costs about 7 % of the speed.
 
     Returns:

@@ -23,7 +23,7 @@ class SegmentSink(Sink):
     def write(self, result: FrameResult, image: Image) -> None:
         self.took += 1
         declared = (self._info.height or image.shape[0], self._info.width or image.shape[1])
-        # An encoder holds as much memory as its first picture asks for, and each must hold the same.
+        # An encoder holds as much memory as its first image asks for, and each must hold the same.
         if image.shape[:2] == declared and (self._segment is None or self._left <= 0):
             self.close()
             self._segment = open_sink(str(self._path), info=self._info, overwrite=True)

@@ -22,7 +22,7 @@ RECOVER_THRESHOLD = 0.15
 :class:`Tracker`. Lower values gave hardly fewer ids, and boxes around nothing: docs/tracking.md."""
 
 _CLASS_DISTANCE = 100_000.0
-"""Pixels; wider than any picture."""
+"""Pixels; wider than any image."""
 
 _CONFIRMATIONS = 2  # detections in a row
 _DEFAULT_RATE = 25.0

@@ -11,18 +11,18 @@ from edgevision.data.segmentation.dataset import SegmentationSource, load_source
 from edgevision.training.config import DetectorTraining, SegmenterTraining
 
 OnImage = Callable[[str, int], None]
-"""Called with the name of a set and the number of its pictures that are done."""
+"""Called with the name of a set and the number of its images that are done."""
 
 
 def check_detector_data(
-    run: DetectorTraining, read_pictures: bool, on_image: OnImage = lambda name, done: None
+    run: DetectorTraining, read_images: bool, on_image: OnImage = lambda name, done: None
 ) -> DataReport:
     """Every source of a detector's training, and what is wrong between training and validation.
 
     Args:
         run: the training.
-        read_pictures: decode every picture and compare contents; False only looks whether files exist.
-        on_image: called after each picture.
+        read_images: decode every image and compare contents; False only looks whether files exist.
+        on_image: called after each image.
 
     Raises:
         DataError: label files are missing or are not of their kind.
@@ -30,7 +30,7 @@ def check_detector_data(
 
     def check(source: DetectionSource) -> SetReport:
         raw = read_source(source)
-        return check_set(raw, run.classes, read_pictures, lambda done: on_image(raw.name, done))
+        return check_set(raw, run.classes, read_images, lambda done: on_image(raw.name, done))
 
     return check_sets([check(source) for source in run.data.train], [check(run.data.val)], run.classes)
 
@@ -39,7 +39,7 @@ def check_segmenter_data(run: SegmenterTraining, on_image: OnImage = lambda name
     """Every source of a segmenter's training, and what is wrong between training and validation.
 
     Raises:
-        DataError: a part of the layout is missing, or a set has no usable picture.
+        DataError: a part of the layout is missing, or a set has no usable image.
     """
 
     def check(source: SegmentationSource) -> SetReport:

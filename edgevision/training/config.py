@@ -34,7 +34,7 @@ def check_classes(classes: tuple[str, ...]) -> None:
 
 
 class DataConfig(msgspec.Struct, Generic[Source], frozen=True, forbid_unknown_fields=True):
-    """Where the pictures of a training come from; ``Source`` is what names one data set of its task.
+    """Where the images of a training come from; ``Source`` is what names one data set of its task.
 
     Attributes:
         train: sources mixed into one stream.
@@ -112,7 +112,7 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         images: images to train on, in all.
         batch_size: images a step; processes of a distributed run share them.
         workers: processes that read ahead; 0 reads in the training process.
-        cache: ``auto`` keeps decoded pictures in memory while half of what is free suffices; ``none``.
+        cache: ``auto`` keeps decoded images in memory while half of what is free suffices; ``none``.
         precision: of the arithmetic: ``fp32``, ``bf16``, or ``fp16`` with scaled gradients
             (Micikevicius et al. 2018, arXiv:1710.03740); ``auto`` takes ``bf16`` or ``fp16`` on a GPU.
         seed: of everything random.

@@ -36,7 +36,7 @@ from edgevision.training.distributed import World
 class DetectionTask:
     """Data, model and criterion of one run.
 
-    The labels are checked first; of the pictures only the headers are read.
+    The labels are checked first; of the images only the headers are read.
 
     Raises:
         DataError, CheckpointError: data or starting weights are missing or do not fit.
@@ -48,7 +48,7 @@ class DetectionTask:
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
-        report = check_detector_data(config, read_pictures=False)
+        report = check_detector_data(config, read_images=False)
         require_sound(report)
         self.notes: Sequence[str] = report.notes
         self._sets = [load_source(source, config.classes) for source in config.data.train]
@@ -60,7 +60,7 @@ class DetectionTask:
         self._val = load_source(config.data.val, config.classes)
         if not any(_counted_boxes(self._val)):
             raise DataError(
-                f"the validation set has {len(self._val.images)} pictures and no box of "
+                f"the validation set has {len(self._val.images)} images and no box of "
                 f"{', '.join(config.classes)}; expected some, to choose the best checkpoint"
             )
         self.metric = "ap50_mean"

@@ -1,6 +1,6 @@
 """One training in several processes, as ``torchrun`` starts them: gloo on CPUs, NCCL on GPUs.
 
-Each process takes every n-th picture of the same stream. Gradients are averaged, BatchNorm uses the
+Each process takes every n-th image of the same stream. Gradients are averaged, BatchNorm uses the
 statistics of the whole batch, and losses are divided by what the whole batch holds: so n processes
 compute what one process would, up to rounding.
 """

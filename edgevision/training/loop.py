@@ -47,7 +47,7 @@ class Task(Protocol):
     def batches(self, start: int, world: World) -> Iterator[Any]:
         """An endless stream of batches from image number ``start``: this process's part of each.
 
-        A batch has ``files``, its pictures, and ``unreadable``, one line for each picture skipped.
+        A batch has ``files``, its images, and ``unreadable``, one line for each image skipped.
         """
         ...
 
@@ -77,7 +77,7 @@ class Watcher:
     Attributes:
         on_step: called after every step.
         on_figures: called after every validation with the images seen and the figures.
-        on_note: called with one line for each picture that was skipped.
+        on_note: called with one line for each image that was skipped.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
@@ -227,7 +227,7 @@ class Trainer:
         return Step(self.seen, dict(zip(losses, values, strict=True)), config.optimiser.lr * factor, rate)
 
     def _seed_step(self) -> None:
-        """Lets dropout depend on the seed and the pictures alone, so that a resumed run draws the same."""
+        """Lets dropout depend on the seed and the images alone, so that a resumed run draws the same."""
         seed = self.config.loop.seed * 1_000_003 + self.seen + self.world.rank
         torch.default_generator.manual_seed(seed)
         if self.world.device.type == "cuda":

@@ -33,13 +33,13 @@ from edgevision.types import IGNORE_ID
 class SegmentationTask:
     """Data, model and criterion of one run.
 
-    Every picture is looked at once before training; those that cannot be used are left out and named.
+    Every image is looked at once before training; those that cannot be used are left out and named.
 
     Raises:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
 
     Attributes:
-        notes: one line for each picture left out and each class without a pixel, and one where pictures
+        notes: one line for each image left out and each class without a pixel, and one where images
             are in two splits.
     """
 
@@ -63,7 +63,7 @@ class SegmentationTask:
         self._weights = [
             source.weight
             for source, one in zip(config.data.train, self._sets, strict=True)
-            for _ in one.pictures
+            for _ in one.images
         ]
         self._val = val.usable
         torch.manual_seed(config.loop.seed)
@@ -125,7 +125,7 @@ def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
     notes = []
     for check in checks:
         if check.problems:
-            notes.append(f"{check.usable.name}: {len(check.problems)} pictures are left out of {purpose}")
+            notes.append(f"{check.usable.name}: {len(check.problems)} images are left out of {purpose}")
             notes += check.problems
         if check.absent:
             notes.append(f"{check.usable.name}: no {purpose} pixel of {', '.join(check.absent)}")
@@ -133,9 +133,9 @@ def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
 
 
 def _shared(checks: list[SegmentationCheck], val: SegmentationCheck) -> list[str]:
-    trained = [picture.image for check in checks for picture in check.usable.pictures]
-    shared = find_shared([picture.image for picture in val.usable.pictures], trained)
+    trained = [image.image for check in checks for image in check.usable.images]
+    shared = find_shared([image.image for image in val.usable.images], trained)
     if not shared:
         return []
     copy, first = shared[0]
-    return [f"{val.usable.name}: {len(shared)} pictures are trained on too, the first: {copy} is {first}"]
+    return [f"{val.usable.name}: {len(shared)} images are trained on too, the first: {copy} is {first}"]

@@ -29,7 +29,7 @@ class SourceInfo:
         frame_count: as declared by the container, which may be wrong; None where unknown.
         path: the file or folder that is read, so that no sink writes over it and audio can be copied;
             None for anything else.
-        is_image: True for a single picture.
+        is_image: True for a single image.
         origin_ns: where the first frame lies on the file's own clock; audio is shifted by as much.
         pixel_aspect: width of a pixel over its height; 1 for square pixels.
     """

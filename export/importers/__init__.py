@@ -21,7 +21,7 @@ class Imported:
 
     Attributes:
         manifest: the contract, as stored.
-        batch: pictures that the graph takes at once; None for any number.
+        batch: images that the graph takes at once; None for any number.
     """
 
     manifest: Manifest

@@ -46,7 +46,7 @@ class Core:
         dtype: float32 or float16, of input and outputs.
         height, width: of the input, in pixels.
         outputs: in the order of the file.
-        answers: their values for a black picture.
+        answers: their values for a black image.
         batch: the batch size that it takes; None for any.
         metadata: the file's own notes.
     """
@@ -71,16 +71,16 @@ class Core:
 
 
 def load_core(path: Path) -> Core:
-    """Reads, converts and probes an ONNX file that takes one picture tensor.
+    """Reads, converts and probes an ONNX file that takes one image tensor.
 
     Raises:
         ModelError: the file is missing, damaged, or not an ONNX model.
-        ExportError: it has other inputs than one picture, needs an operator outside the standard, or fails
+        ExportError: it has other inputs than one image, needs an operator outside the standard, or fails
             when it is run.
     """
     metadata = read_metadata(path)
     model = _standard(load_onnx(path), path)
-    entry = _picture_input(model, path)
+    entry = _image_input(model, path)
     sizes = [size.dim_value or None for size in entry.type.tensor_type.shape.dim]
     declared, _, height, width = sizes
     height, width = height or _noted_size(metadata, 0), width or _noted_size(metadata, 1)
@@ -143,7 +143,7 @@ def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return model
 
 
-def _picture_input(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
+def _image_input(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
     inputs: list[onnx.ValueInfoProto] = list(model.graph.input)
     if len(inputs) == 1:
         kind = inputs[0].type.tensor_type
@@ -152,7 +152,7 @@ def _picture_input(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
         if len(sizes) == 4 and sizes[1] == 3 and kind.elem_type in floats:
             return inputs[0]
     found = ", ".join(f"{entry.name} {_shape(entry)}" for entry in inputs) or "none"
-    raise ExportError(f"{path}: found inputs {found}; expected one float picture [N, 3, H, W]")
+    raise ExportError(f"{path}: found inputs {found}; expected one float image [N, 3, H, W]")
 
 
 def _shape(entry: onnx.ValueInfoProto) -> str:
@@ -176,10 +176,10 @@ def _free_batch(
     """
     fixed = shape[0]
     freed = _with_free_shapes(model, fixed)
-    pictures = np.random.default_rng(0).standard_normal((2 * fixed, *shape[1:])).astype(dtype)
-    wanted = [_run(model, pictures[i : i + fixed], path) for i in (0, fixed)]
+    images = np.random.default_rng(0).standard_normal((2 * fixed, *shape[1:])).astype(dtype)
+    wanted = [_run(model, images[i : i + fixed], path) for i in (0, fixed)]
     try:
-        found = _run(freed, pictures, path)
+        found = _run(freed, images, path)
     except EdgeVisionError:
         return model, fixed
     tolerance = 1e-3 if dtype == np.float32 else 2e-2
@@ -192,7 +192,7 @@ def _free_batch(
 
 
 def _with_free_shapes(model: onnx.ModelProto, fixed: int) -> onnx.ModelProto:
-    """A copy whose reshapes of pictures keep the batch as it comes (0 in ONNX's Reshape)."""
+    """A copy whose reshapes of images keep the batch as it comes (0 in ONNX's Reshape)."""
     freed = onnx.ModelProto()
     freed.CopyFrom(model)
     graph = freed.graph
@@ -220,14 +220,14 @@ def _with_free_shapes(model: onnx.ModelProto, fixed: int) -> onnx.ModelProto:
     return freed
 
 
-def _run(model: onnx.ModelProto, pictures: NDArray[Any], path: Path) -> list[NDArray[Any]]:
+def _run(model: onnx.ModelProto, images: NDArray[Any], path: Path) -> list[NDArray[Any]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        answers: list[NDArray[Any]] = session.run(None, {model.graph.input[0].name: pictures})
+        answers: list[NDArray[Any]] = session.run(None, {model.graph.input[0].name: images})
     except Exception as error:  # ONNX Runtime's errors share no base class below Exception
         text = " ".join(str(error).split())[:200]
         raise ExportError(f"{path}: ONNX Runtime cannot run it ({text})") from error

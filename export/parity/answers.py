@@ -92,7 +92,7 @@ class AnswerError:
 def overlap(first: FloatArray, second: FloatArray) -> FloatArray:
     """IoU of each pair, and 1 where two boxes lie in one place.
 
-    A box that was clipped at the picture's edge may have no area, so that its IoU with itself is 0.
+    A box that was clipped at the image's edge may have no area, so that its IoU with itself is 0.
 
     Args:
         first, second: boxes ``[N, 4]`` and ``[M, 4]``.

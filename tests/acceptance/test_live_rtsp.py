@@ -1,4 +1,4 @@
-"""Against a real RTSP server that dies, stalls and changes its picture. 'make test-rtsp' runs it."""
+"""Against a real RTSP server that dies, stalls and changes its image. 'make test-rtsp' runs it."""
 
 import itertools
 import json
@@ -51,18 +51,18 @@ def gstreamer():
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Numbered pictures, ten a second, for half an hour: longer than any server of these tests lives."""
+    """Numbered images, ten a second, for half an hour: longer than any server of these tests lives."""
     path = tmp_path_factory.mktemp("clip") / "clip.avi"
     width, height = map(int, LARGE.split("x"))
     with av.open(path, "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
-        pictures = []
+        images = []
         for number in range(256):
             frame = av.VideoFrame.from_ndarray(numbered(number, width, height), format="bgr24")
-            pictures.append(bytes(stream.encode(frame.reformat(format="yuvj420p"))[0]))
+            images.append(bytes(stream.encode(frame.reformat(format="yuvj420p"))[0]))
         for number in range(30 * 60 * 10):
-            packet = av.Packet(pictures[number % 256])
+            packet = av.Packet(images[number % 256])
             packet.stream, packet.time_base = stream, Fraction(1, 10)
             packet.pts = packet.dts = number
             packet.is_keyframe = True
@@ -176,7 +176,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
         *("--output", "out.mp4", "--save-json", "out.jsonl", "--stats", "stats.json"),
         *("--metrics-port", "0"),
     )
-    run.says(" frames  ")  # the first picture is through
+    run.says(" frames  ")  # the first image is through
     server.kill()
     server.start()
     run.says("reconnected after", 1)
@@ -255,7 +255,7 @@ def test_ctrl_c_while_the_stream_stalls(server, model, tmp_path):
     assert_no_secret(tmp_path, run.lines)
 
 
-def test_udp_brings_the_same_pictures(server):
+def test_udp_brings_the_same_images(server):
     options = SourceOptions(transport=Transport.UDP, read_timeout_s=5)
     with open_source(server.address(), options) as source:
         frames = list(itertools.islice(source, 25))

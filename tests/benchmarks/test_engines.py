@@ -43,8 +43,8 @@ def test_engines_take_turns_in_an_order_that_turns_round(engines):
     kinds = {}
     for name in ("a", "b"):
         kinds["fp32", name] = Noted(manifest=msgspec.structs.replace(manifest, name=name))
-    pictures = [np.full((1, 320, 320, 3), value, np.uint8) for value in (7, 9)]
-    times = engines.take_turns(kinds, pictures, 3)
+    images = [np.full((1, 320, 320, 3), value, np.uint8) for value in (7, 9)]
+    times = engines.take_turns(kinds, images, 3)
     assert order[-6:] == [("a", 7), ("b", 7), ("b", 9), ("a", 9), ("a", 7), ("b", 7)]
     assert {kind: len(values) for kind, values in times.items()} == {("fp32", "a"): 3, ("fp32", "b"): 3}
 
@@ -82,13 +82,13 @@ def test_the_command_measures_every_precision(engines, tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == engines.markdown(result)
 
 
-def test_accuracy_is_that_of_the_first_labelled_pictures(engines):
+def test_accuracy_is_that_of_the_first_labelled_images(engines):
     if not engines.SHARED.is_dir():
-        pytest.skip("../shared/data is not here: there are no labelled pictures")
+        pytest.skip("../shared/data is not here: there are no labelled images")
     yardstick = engines.find_yardstick(read_manifest(default_model("detection").path), 5)
-    assert (yardstick.figure, yardstick.pictures) == ("ap50_mean", 5)
+    assert (yardstick.figure, yardstick.images) == ("ap50_mean", 5)
     yardstick = engines.find_yardstick(read_manifest(default_model("segmentation").path), 4)
-    assert (yardstick.figure, yardstick.pictures) == ("miou", 4)
+    assert (yardstick.figure, yardstick.images) == ("miou", 4)
 
 
 def test_a_model_that_does_not_exist_is_one_line(engines, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgevision.calibration.cache import Cache, cache_folder
 from edgevision.calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
-from edgevision.calibration.likeness import domain_warnings, picture_warnings
+from edgevision.calibration.likeness import domain_warnings, image_warnings
 from edgevision.calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
 from edgevision.calibration.sensitivity import (
     Sensitivity,
@@ -22,7 +22,7 @@ from edgevision.calibration.sensitivity import (
     sensitivity_frames,
 )
 from edgevision.graph.convolutions import Convolution, find_convolutions
-from tests.support.calibration import pictures, segmenter_graph
+from tests.support.calibration import images, segmenter_graph
 
 
 def search(drops: list[float], budget: float) -> tuple[int | None, list[int]]:
@@ -164,7 +164,7 @@ def test_the_layer_that_int8_cannot_hold_is_found() -> None:
     """``deep`` reads channels of which one is a thousand times the others."""
     model = segmenter_graph(wild=True)
     layers = [one for one in find_convolutions(model, ["logits"]) if not one.feeds_head]
-    frames = pictures(4)
+    frames = images(4)
     limits = thresholds(
         measure_ranges(model, [one.data for one in layers], lambda: [frames], False), "minmax"
     )
@@ -201,13 +201,13 @@ def test_frames_of_another_kind_are_noticed(seen: dict[str, TensorStatistics], w
         assert "val.json" in lines[0]
 
 
-def test_frames_that_are_no_pictures_are_noticed() -> None:
+def test_frames_that_are_no_images_are_noticed() -> None:
     rng = np.random.default_rng(0)
     dark = rng.integers(0, 20, (3, 32, 32, 3), dtype=np.uint8)
     grey = np.full((3, 32, 32, 3), 128, np.uint8)
-    assert picture_warnings([pictures(6)]) == []
-    assert picture_warnings([pictures(4), dark]) == []
-    assert picture_warnings([dark, grey])[0].startswith("6 of 6 calibration frames are flat")
+    assert image_warnings([images(6)]) == []
+    assert image_warnings([images(4), dark]) == []
+    assert image_warnings([dark, grey])[0].startswith("6 of 6 calibration frames are flat")
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.calibration.simulate import Simulation
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import Convolution, cut_model, find_convolutions
-from tests.support.calibration import pictures, segmenter_graph
+from tests.support.calibration import images, segmenter_graph
 
 
 def layers(model: onnx.ModelProto, *names: str) -> list[Convolution]:
@@ -31,7 +31,7 @@ def layers(model: onnx.ModelProto, *names: str) -> list[Convolution]:
 
 def limits(model: onnx.ModelProto) -> dict[str, float]:
     tensors = [one.data for one in layers(model)]
-    return thresholds(measure_ranges(model, tensors, lambda: [pictures(8)], False), "minmax")
+    return thresholds(measure_ranges(model, tensors, lambda: [images(8)], False), "minmax")
 
 
 finite = st.floats(-1e4, 1e4, width=32, allow_subnormal=True)
@@ -129,7 +129,7 @@ def test_the_numbers_are_those_of_onnxruntime_quantization() -> None:
     wrapped = ONNXModel(reference)
     wrapped.topological_sort()
     told, wanted = (
-        Simulation(cut_model(one, ["logits"]), ["logits"])(pictures(4, seed=9))[0]
+        Simulation(cut_model(one, ["logits"]), ["logits"])(images(4, seed=9))[0]
         for one in (ours, wrapped.model)
     )
     np.testing.assert_allclose(told, wanted, atol=1e-4)

@@ -18,7 +18,7 @@ from edgevision.calibration.ranges import (
 )
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import cut_model
-from tests.support.calibration import pictures, segmenter_graph
+from tests.support.calibration import images, segmenter_graph
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_entropy_cuts_the_tail_of_a_bell() -> None:
 
 
 def test_statistics_are_those_of_the_tensors() -> None:
-    model, frames = segmenter_graph(), pictures(6)
+    model, frames = segmenter_graph(), images(6)
     names = ["images", "deep"]
     seen = measure_ranges(model, names, lambda: [frames[:4], frames[4:]], histograms=True)
     session = onnxruntime.InferenceSession(cut_model(model, names).SerializeToString())
@@ -120,7 +120,7 @@ def test_the_input_is_the_normalised_one() -> None:
 
 def test_one_frame_at_a_time_whatever_the_batches() -> None:
     """Memory does not grow with the batch, nor the answer change."""
-    frames, done = pictures(5), []
+    frames, done = images(5), []
     whole = measure_ranges(segmenter_graph(), ["deep"], lambda: [frames], True, done.append)
     parts = measure_ranges(segmenter_graph(), ["deep"], lambda: iter([frames[:2], frames[2:]]), True)
     assert whole == parts
@@ -132,7 +132,7 @@ def test_a_tensor_of_zeros_has_a_range_all_the_same() -> None:
     for constant in model.graph.initializer:
         if constant.name in ("wide.weight", "wide.bias"):
             constant.raw_data = bytes(len(constant.raw_data))
-    seen = measure_ranges(model, ["deep"], lambda: [pictures(2)], True)
+    seen = measure_ranges(model, ["deep"], lambda: [images(2)], True)
     for method in ("minmax", "percentile", "entropy"):
         assert thresholds(seen, method) == {"deep": 0.0}
 
@@ -145,4 +145,4 @@ def test_no_frames_and_broken_models_are_refused() -> None:
         if constant.name == "stem.bias":
             constant.raw_data = np.full(8, np.nan, np.float32).tobytes()
     with pytest.raises(CalibrationError, match="not finite; the model is broken"):
-        measure_ranges(model, ["deep"], lambda: [pictures(1)], False)
+        measure_ranges(model, ["deep"], lambda: [images(1)], False)

@@ -120,9 +120,9 @@ def refused_then_trusted(command, capsys):
 
 
 def test_label_takes_a_plan(machine, tmp_path, capsys):
-    picture = np.full((64, 64, 3), 20, np.uint8)
-    picture[10:30, 20:50] = 230
-    cv2.imwrite(str(tmp_path / "one.png"), picture)
+    image = np.full((64, 64, 3), 20, np.uint8)
+    image[10:30, 20:50] = 230
+    cv2.imwrite(str(tmp_path / "one.png"), image)
     out = tmp_path / "labels.json"
     plan = machine.plan(built_here=False)
     refused_then_trusted(
@@ -133,7 +133,7 @@ def test_label_takes_a_plan(machine, tmp_path, capsys):
 
 
 def test_parity_takes_a_plan_beside_its_onnx_file(machine, tmp_path, capsys):
-    """The shipped detector and the stand-in of its contract: neither finds anything in a dark picture."""
+    """The shipped detector and the stand-in of its contract: neither finds anything in a dark image."""
     model = default_model("detection")
     facts = {"manifest": msgspec.json.encode(model.manifest).decode()}
     plan = machine.plan(facts, built_here=False, manifest=model.manifest)

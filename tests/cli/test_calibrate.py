@@ -1,4 +1,4 @@
-"""``edgevision calibrate`` on small real models and pictures: what it writes, and what it chooses.
+"""``edgevision calibrate`` on small real models and images: what it writes, and what it chooses.
 
 Also tests ``edgevision.calibration.job``, ``edgevision.calibration.markdown``,
 ``edgevision.calibration.report``, ``edgevision.calibration.quantiser``.
@@ -22,10 +22,10 @@ from tests.support.calibration import (
     SIZE,
     calibration_place,
     gate_options,
-    pictures,
+    images,
     report_of,
     run_calibrate,
-    save_pictures,
+    save_images,
     write_segmenter,
     written,
 )
@@ -57,8 +57,8 @@ def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> N
         (one.name, one.type) for one in onnx.load(place / "bright.onnx").graph.input
     ]
     with load_engine(path, "onnxruntime") as engine, load_engine(place / "bright.onnx") as float_engine:
-        picture = pictures(1, seed=5, size=64)[0]
-        (told,), (wanted,) = (Model(one)([picture]) for one in (engine, float_engine))
+        image = images(1, seed=5, size=64)[0]
+        (told,), (wanted,) = (Model(one)([image]) for one in (engine, float_engine))
         assert (told.class_map == wanted.class_map).mean() > 0.95
 
 
@@ -71,7 +71,7 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
     assert "feeds a head" in report.float_layers[0].why
     assert report.gate is not None
     found = report.gate
-    assert (found.figure, found.pictures, found.max_drop) == ("miou", 6, 0.05)
+    assert (found.figure, found.images, found.max_drop) == ("miou", 6, 0.05)
     assert found.difference.value == pytest.approx(found.int8_value - found.float_value)
     assert found.difference.low <= found.difference.value <= found.difference.high
     manifest = read_manifest(place / "bright.int8.onnx")
@@ -164,9 +164,9 @@ def test_auto_takes_the_ranges_that_change_the_answers_least(place: Path) -> Non
 
 def spotted(place: Path) -> list[str]:
     """Four of the frames have a white spot, at which one channel reaches twenty times what all others do."""
-    frames = pictures(12, seed=1, size=64)
+    frames = images(12, seed=1, size=64)
     frames[:4, 30:32, 30:32] = 255
-    save_pictures(place / "spotted", frames)
+    save_images(place / "spotted", frames)
     return ["--from", str(place / "spotted"), *gate_options(place)]
 
 
@@ -250,7 +250,7 @@ def test_frames_of_another_kind_are_warned_of(place: Path, capsys: pytest.Captur
     grey = 126 + rng.integers(0, 5, (8, 1, 1, 1)) + np.kron(
         rng.integers(-3, 4, (8, 4, 4, 1)), np.ones((1, 16, 16, 3), int)
     )  # fmt: skip
-    save_pictures(place / "grey", grey.astype(np.uint8))
+    save_images(place / "grey", grey.astype(np.uint8))
     options = ["--from", str(place / "grey"), *gate_options(place), "--max-drop", "0.9"]
     assert run_calibrate(place, *options) == 0
     said = capsys.readouterr().err

@@ -21,9 +21,9 @@ from edgevision.cli import main
 from tests.support.calibration import (
     calibration_place,
     gate_options,
-    pictures,
+    images,
     run_calibrate,
-    save_pictures,
+    save_images,
     write_segmenter,
     written,
 )
@@ -46,7 +46,7 @@ def refused(place: Path, capsys: pytest.CaptureFixture[str], *options: str, **mo
 
 def test_one_frame_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = place / "one"
-    save_pictures(one, np.repeat(pictures(1, size=64), 5, axis=0))  # five times the same
+    save_images(one, np.repeat(images(1, size=64), 5, axis=0))  # five times the same
     assert "one distinct frame" in refused(place, capsys, "--from", str(one))
 
 
@@ -132,7 +132,7 @@ def test_existing_outputs_are_kept(place: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing(place: Path, sent: signal.Signals, code: int) -> None:
-    save_pictures(place / "many", pictures(400, seed=4, size=64))
+    save_images(place / "many", images(400, seed=4, size=64))
     command = [
         sys.executable, "-m", "edgevision", "calibrate", str(place / "bright.onnx"),
         "--from", str(place / "many"), "--out", str(place / "bright.int8.onnx"), "--no-cache",
@@ -151,7 +151,7 @@ def test_an_interrupted_run_leaves_nothing(place: Path, sent: signal.Signals, co
 
 PHASES = (
     "sampling frames", "measuring ranges", "counting magnitudes", "comparing ranges",
-    "comparing with the labelled pictures", "evaluating the float model", "evaluating int8, 1 ",
+    "comparing with the labelled images", "evaluating the float model", "evaluating int8, 1 ",
     "ranking layers", "evaluating int8, 4 ", "timing",
 )  # fmt: skip
 

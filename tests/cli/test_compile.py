@@ -13,7 +13,7 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.engines.trt.plan import read_plan_info
-from tests.support.models import picture_with_block
+from tests.support.models import image_with_block
 from tests.support.paths import ROOT
 from tests.support.plans import needs_rtx, write_conv_segmenter
 
@@ -84,7 +84,7 @@ def test_a_plan_is_built_kept_refused_and_replaced(call, folder) -> None:
             "copy the model there and run: edgevision compile m.onnx --out m.engine --batch 1 1 2 "
             "--target jetson-thor",
         ),
-        ("picture.onnx --out m.engine --target rtx40", 1, "picture.onnx"),
+        ("image.onnx --out m.engine --target rtx40", 1, "image.onnx"),
         ("plain.onnx --out m.engine --target rtx40", 1, "without edgevision metadata"),
         ("old.engine --out m.engine --target rtx40", 2, "old.engine is a plan already"),
     ],
@@ -93,8 +93,8 @@ def test_a_refusal_is_one_line_and_leaves_nothing(call, folder, line, code, says
     import cv2
     import onnx
 
-    cv2.imwrite("picture.png", picture_with_block(8, 8, (1, 1, 4, 4)))
-    Path("picture.png").rename("picture.onnx")
+    cv2.imwrite("image.png", image_with_block(8, 8, (1, 1, 4, 4)))
+    Path("image.png").rename("image.onnx")
     plain = onnx.load("m.onnx")
     plain.ClearField("metadata_props")
     onnx.save(plain, "plain.onnx")

@@ -18,7 +18,7 @@ from edgevision.contract.model_file import content_sha256
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.evaluation.report import DetectionReport, SegmentationReport, read_report
 from edgevision.export.importers import import_model
-from tests.support.models import picture_with_block, write_bright_segmenter, write_colour_model
+from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"
@@ -50,15 +50,15 @@ Row = tuple[str, str, tuple[int, int, int, int]]
 def write_set(
     folder: Path, rows: list[Row], categories: tuple[str, ...] = ("Red", "green", "blue", "violet")
 ):
-    """One picture a row, with a block from (20, 10) to (60, 50), and its label."""
+    """One image a row, with a block from (20, 10) to (60, 50), and its label."""
     images = folder / "images"
     images.mkdir(parents=True)
     document = {"images": [], "annotations": [], "categories": []}
     document["categories"] = [{"id": 7 + i, "name": name} for i, name in enumerate(categories)]
     for number, (drawn, label, (x1, y1, x2, y2)) in enumerate(rows, start=1):
-        picture = picture_with_block(96, 64, (20, 10, 60, 50), COLOURS[drawn])
+        image = image_with_block(96, 64, (20, 10, 60, 50), COLOURS[drawn])
         name = f"{number:03d}.png"
-        cv2.imwrite(str(images / name), picture)
+        cv2.imwrite(str(images / name), image)
         document["images"].append({"id": number, "file_name": name, "width": 96, "height": 64})
         document["annotations"].append(
             {
@@ -86,7 +86,7 @@ def test_figures_report_and_table(call, model, tmp_path):
         *("--model", model, "--data", data, "--images", images, "--min-boxes", 3, "--json", "report.json")
     )
     assert code == 0
-    # Five boxes are right of six; one red box is elsewhere. Scores tie at 1, pictures stand in order:
+    # Five boxes are right of six; one red box is elsewhere. Scores tie at 1, images stand in order:
     # precision is 1 up to a recall of 3/4, so AP50 of red is 76 of 101 recall levels.
     red = 76 / 101
     document = json.loads(Path("report.json").read_text())
@@ -130,7 +130,7 @@ def test_names_are_matched_by_meaning_and_the_rest_is_left_out(call, model, tmp_
     assert out.index("green") < out.index("red")
 
 
-def test_two_models_are_compared_on_the_same_pictures(call, model, tmp_path):
+def test_two_models_are_compared_on_the_same_images(call, model, tmp_path):
     rows = [("red", "Red", EXACT)] * 12 + [("green", "green", EXACT)] * 12
     data, images = write_set(tmp_path / "set", rows)
     blind = write_colour_model(tmp_path / "blind.onnx", size=8)  # too coarse to box anything well
@@ -149,10 +149,10 @@ def test_two_models_are_compared_on_the_same_pictures(call, model, tmp_path):
     assert "cannot tell them apart" in out
 
 
-def test_damaged_pictures_are_skipped_counted_and_named(call, model, tmp_path):
+def test_damaged_images_are_skipped_counted_and_named(call, model, tmp_path):
     rows = [("red", "Red", EXACT)] * 4
     data, images = write_set(tmp_path / "set", rows)
-    whole = cv2.imencode(".jpg", picture_with_block(96, 64, (20, 10, 60, 50)))[1].tobytes()
+    whole = cv2.imencode(".jpg", image_with_block(96, 64, (20, 10, 60, 50)))[1].tobytes()
     document = json.loads(data.read_text())
     document["images"][1]["file_name"] = "cut.jpg"
     data.write_text(json.dumps(document))
@@ -170,14 +170,14 @@ def test_damaged_pictures_are_skipped_counted_and_named(call, model, tmp_path):
     assert (report["images"], report["per_class"]["red"]["boxes"], len(report["skipped"])) == (2, 2, 2)
 
 
-def test_gray_deep_and_transparent_pictures_are_read(call, model, tmp_path):
+def test_gray_deep_and_transparent_images_are_read(call, model, tmp_path):
     """White has all channels alike, and the first of them is blue."""
     data, images = write_set(tmp_path / "set", [("blue", "blue", EXACT)] * 3)
-    grey = picture_with_block(96, 64, (20, 10, 60, 50), (255, 255, 255))[..., 0]
+    grey = image_with_block(96, 64, (20, 10, 60, 50), (255, 255, 255))[..., 0]
     cv2.imwrite(str(images / "001.png"), grey)
     cv2.imwrite(str(images / "002.png"), grey.astype(np.uint16) * 257)
     alpha = np.dstack(
-        [picture_with_block(96, 64, (20, 10, 60, 50), (255, 0, 0)), np.full((64, 96), 255, np.uint8)]
+        [image_with_block(96, 64, (20, 10, 60, 50), (255, 0, 0)), np.full((64, 96), 255, np.uint8)]
     )
     cv2.imwrite(str(images / "003.png"), alpha)
     code, out, _ = call("--model", model, "--data", data, "--images", images, "--min-boxes", 1)
@@ -185,7 +185,7 @@ def test_gray_deep_and_transparent_pictures_are_read(call, model, tmp_path):
     assert "ap50_mean 1.000" in out
 
 
-def test_plots_and_worst_pictures(call, model, tmp_path):
+def test_plots_and_worst_images(call, model, tmp_path):
     rows = [("red", "Red", AWAY), ("red", "Red", EXACT), ("red", "Red", HALF)]
     data, images = write_set(tmp_path / "set", rows)
     arguments = ("--model", model, "--data", data, "--images", images, "--plots", "plots", "--worst", "worst")
@@ -232,7 +232,7 @@ def test_a_checkpoint_is_evaluated_through_the_same_detector(call, tmp_path):
     # An untrained network finds nothing that is there, so what it finds is what the labels say.
     rows = []
     for drawn in ("red", "green", "blue"):
-        (seen,) = detector([picture_with_block(96, 64, EXACT, COLOURS[drawn])])
+        (seen,) = detector([image_with_block(96, 64, EXACT, COLOURS[drawn])])
         x1, y1, x2, y2 = map(float, seen.boxes[40])
         rows.append((drawn, config.classes[seen.class_ids[40]], (x1, y1, x2, y2)))
     data, images = write_set(tmp_path / "set", rows, config.classes)
@@ -312,13 +312,13 @@ def test_data_of_other_classes_are_refused(call, model, tmp_path):
 
 
 def write_label_folder(folder: Path, ids: tuple[int, int] = (0, 1)) -> None:
-    """Three pictures, a bright block on dark; the labels of the last one call half of the block dark."""
+    """Three images, a bright block on dark; the labels of the last one call half of the block dark."""
     for kind in ("images", "labels"):
         (folder / kind / "val").mkdir(parents=True)
     dark, bright = ids
     for number in range(3):
         cv2.imwrite(
-            str(folder / "images" / "val" / f"{number}.png"), picture_with_block(64, 64, (0, 0, 32, 64))
+            str(folder / "images" / "val" / f"{number}.png"), image_with_block(64, 64, (0, 0, 32, 64))
         )
         labels = np.full((64, 64), dark, np.uint8)
         labels[:, : 32 if number < 2 else 16] = bright
@@ -338,7 +338,7 @@ def test_a_segmenter_is_evaluated(call, tmp_path):
     assert code == 0, err
     report = read_report("seg.json")
     assert isinstance(report, SegmentationReport)
-    # 56 rows of each picture count. Bright: 32 + 32 + 16 columns are right of 96 predicted; dark: 96 of 112.
+    # 56 rows of each image count. Bright: 32 + 32 + 16 columns are right of 96 predicted; dark: 96 of 112.
     bright, dark = 80 / 96, 96 / 112
     assert report.per_class["bright"].iou == pytest.approx(bright)
     assert report.per_class["dark"].iou == pytest.approx(dark)
@@ -365,7 +365,7 @@ def test_pixels_of_a_class_that_is_not_asked_for_are_wrong_or_ignored(call, tmp_
     )
     assert code == 0, err
     report = read_report("s.json")
-    # Bright pixels: 64 * 64, 56 * 32 and 56 * 16; those of the first picture's right half are missed.
+    # Bright pixels: 64 * 64, 56 * 32 and 56 * 16; those of the first image's right half are missed.
     found, all_bright = 64 * 32 + 56 * 32 + 56 * 16, 64 * 64 + 56 * 32 + 56 * 16
     assert report.miou == pytest.approx(found / all_bright)
 
@@ -399,7 +399,7 @@ def test_the_imported_teacher_has_the_figures_that_others_measured(call, tmp_pat
     """Measured independently, so they check preprocessing, decoding, NMS, matching and averaging at once."""
     teacher = DATA / "weights" / "picodet_s_416_coco.onnx"
     if not teacher.is_file():
-        pytest.skip("needs ../shared/data: the teacher's weights and the validation pictures")
+        pytest.skip("needs ../shared/data: the teacher's weights and the validation images")
     import_model(teacher, "picodet", tmp_path / "teacher.onnx", classes=COCO_CLASSES)
     data = DATA / "detection"
     code, _, err = call(

@@ -187,7 +187,7 @@ def test_a_file_that_is_not_ours_shows_what_it_can(
     assert code == 0
     assert lines(out)["inputs"] == "x float32 [N, 2, 8, 8]"
     assert lines(out)["convolutions"] == (
-        "6.72e-06 billion multiplications a picture: 68.6% INT8, 15.2% FP16, 16.2% FP32"
+        "6.72e-06 billion multiplications an image: 68.6% INT8, 15.2% FP16, 16.2% FP32"
     )
     assert "an ONNX model without edgevision metadata" in " ".join(out.split())
     found = inspect_file(path)

@@ -19,7 +19,7 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.data.detection.dataset import load_coco
-from tests.support.models import picture_with_block, write_bright_segmenter, write_colour_model
+from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import ROOT
 from tests.support.video import number_of, write_clip
 
@@ -41,11 +41,11 @@ def call(capsys, monkeypatch, tmp_path):
 
 
 def write_photos(folder: Path) -> Path:
-    """Strong red, weak green (0.84), and nothing, in pictures of different sizes."""
+    """Strong red, weak green (0.84), and nothing, in images of different sizes."""
     folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "a.png"), picture_with_block(64, 64, (8, 16, 40, 48), (0, 0, 255)))
-    cv2.imwrite(str(folder / "b.png"), picture_with_block(128, 64, (16, 16, 80, 48), (0, 215, 0)))
-    cv2.imwrite(str(folder / "c.png"), picture_with_block(64, 64, (0, 0, 64, 64), (30, 30, 30)))
+    cv2.imwrite(str(folder / "a.png"), image_with_block(64, 64, (8, 16, 40, 48), (0, 0, 255)))
+    cv2.imwrite(str(folder / "b.png"), image_with_block(128, 64, (16, 16, 80, 48), (0, 215, 0)))
+    cv2.imwrite(str(folder / "c.png"), image_with_block(64, 64, (0, 0, 64, 64), (30, 30, 30)))
     return folder
 
 
@@ -53,7 +53,7 @@ def read(path: str) -> dict:
     return json.loads(Path(path).read_text())
 
 
-def test_pictures_of_a_folder(call, tmp_path):
+def test_images_of_a_folder(call, tmp_path):
     write_photos(tmp_path / "photos")
     code, err = call("photos", "--out", "labels.json", *THRESHOLDS)
     assert code == 0, err
@@ -189,11 +189,11 @@ def test_existing_labels_are_kept_and_completed_with_regions_to_ignore(call, tmp
     assert added["score"] == pytest.approx(215 / 255, abs=1e-4)
     # c.png was not in the file.
     assert (after["images"][2]["id"], after["images"][2]["file_name"]) == (51, "c.png")
-    assert "2 of the pictures were in real.json" in err
+    assert "2 of the images were in real.json" in err
     assert read("real.json") == before
 
 
-def test_labels_of_other_pictures_are_noticed(call, tmp_path):
+def test_labels_of_other_images_are_noticed(call, tmp_path):
     write_photos(tmp_path / "photos")
     existing(tmp_path / "real.json", size=(640, 480))
     code, err = call("photos", "--merge", "real.json", "--out", "more.json")

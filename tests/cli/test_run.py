@@ -18,7 +18,7 @@ from edgevision import zoo
 from edgevision.cli import main
 from edgevision.session import streams as run_streams
 from tests.support.models import (
-    picture_with_block,
+    image_with_block,
     write_block_clip,
     write_bright_segmenter,
     write_colour_model,
@@ -85,7 +85,7 @@ def test_a_video_becomes_a_drawn_video_and_json_lines(run, place):
     assert {path.name for path in place.iterdir()} == {"out.mp4", "out.jsonl", "stats.json"}
 
 
-def test_the_picture_shows_the_box(run):
+def test_the_image_shows_the_box(run):
     run("--output", "frames_%03d.png", "--max-frames", "1")
     drawn = cv2.imread("frames_000.png")
     assert drawn.shape == (120, 160, 3)
@@ -102,14 +102,14 @@ def test_without_an_output_a_file_is_drawn_beside_us(run, place):
 
 
 def test_an_image_becomes_an_image_and_a_folder_a_folder(run, material, place):
-    folder = material / "pictures"
+    folder = material / "images"
     folder.mkdir(exist_ok=True)
     for i in range(3):
-        cv2.imwrite(str(folder / f"p{i}.png"), picture_with_block(100 + i, 80, (10, 10, 50, 50)))
-    assert run(source="pictures/p0.png")[0] == 0
+        cv2.imwrite(str(folder / f"p{i}.png"), image_with_block(100 + i, 80, (10, 10, 50, 50)))
+    assert run(source="images/p0.png")[0] == 0
     assert cv2.imread("p0.edgevision.png").shape == (80, 100, 3)
-    assert run(source="pictures")[0] == 0
-    assert len(list((place / "pictures.edgevision").iterdir())) == 3
+    assert run(source="images")[0] == 0
+    assert len(list((place / "images.edgevision").iterdir())) == 3
 
 
 def test_several_videos_run_in_turn_and_a_bad_one_does_not_stop_the_others(run, material, place):
@@ -154,14 +154,14 @@ def test_a_segmenter_paints_and_reports_areas(run, material):
 
 
 class Camera:
-    """Looks like cv2.VideoCapture: a red block, picture after picture."""
+    """Looks like cv2.VideoCapture: a red block, image after image."""
 
     def isOpened(self):  # noqa: N802
         return True
 
     def read(self):
         time.sleep(0.01)
-        return True, picture_with_block(160, 120, (40, 40, 80, 80))
+        return True, image_with_block(160, 120, (40, 40, 80, 80))
 
     def get(self, key):
         return {3: 160.0, 4: 120.0, 5: 30.0}.get(key, 0.0)

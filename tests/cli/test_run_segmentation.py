@@ -22,7 +22,7 @@ from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult, SegmentationMap
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.masks import MaskSink
-from tests.support.models import picture_with_block, write_bright_segmenter, write_colour_model
+from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 
 FRAMES = 6
 BOX = (40, 30, 100, 90)
@@ -41,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         stream.options = {"crf": "8"}
         for _ in range(FRAMES):
-            image = picture_with_block(160, 120, BOX)
+            image = image_with_block(160, 120, BOX)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         container.mux(stream.encode())
     return tmp_path
@@ -92,7 +92,7 @@ def test_masks_are_class_ids_at_source_size_one_a_frame(run: Run, place: Path) -
 def test_masks_of_images_carry_their_names_even_where_two_collide(run: Run, place: Path) -> None:
     (place / "photos").mkdir()
     for name in ("one.jpg", "two.png", "two.bmp"):
-        cv2.imwrite(f"photos/{name}", picture_with_block(80, 60, (10, 10, 40, 40)))
+        cv2.imwrite(f"photos/{name}", image_with_block(80, 60, (10, 10, 40, 40)))
     assert run("--save-masks", "masks", source="photos")[0] == 0
     assert sorted(path.name for path in Path("masks").iterdir()) == ["one.png", "two.png", "two_000002.png"]
     assert run("--save-masks", "one", source="photos/one.jpg")[0] == 0
@@ -144,14 +144,14 @@ def test_an_impossible_request_is_one_line_and_leaves_nothing(
     assert sorted(path.name for path in place.iterdir()) == before
 
 
-def test_masks_never_replace_the_pictures_they_come_from(run: Run, place: Path) -> None:
+def test_masks_never_replace_the_images_they_come_from(run: Run, place: Path) -> None:
     (place / "photos").mkdir()
-    picture = picture_with_block(80, 60, (10, 10, 40, 40))
-    cv2.imwrite("photos/one.png", picture)
+    image = image_with_block(80, 60, (10, 10, 40, 40))
+    cv2.imwrite("photos/one.png", image)
     code, lines = run("--save-masks", "photos", "--overwrite", source="photos")
     assert code == 1
     assert any("would overwrite the source" in line for line in lines)
-    np.testing.assert_array_equal(cv2.imread("photos/one.png"), picture)
+    np.testing.assert_array_equal(cv2.imread("photos/one.png"), image)
 
 
 def test_alpha_is_the_share_of_the_paint(run: Run) -> None:
@@ -166,7 +166,7 @@ def test_alpha_is_the_share_of_the_paint(run: Run) -> None:
 
 
 def ids_of_output(run: Run, alpha: str, name: str) -> np.ndarray:
-    cv2.imwrite("still.png", picture_with_block(160, 120, BOX))
+    cv2.imwrite("still.png", image_with_block(160, 120, BOX))
     assert run("--alpha", alpha, "--output", name, source="still.png")[0] == 0
     return ids(name)
 
@@ -231,7 +231,7 @@ def test_legends_of_two_maps_stand_below_each_other() -> None:
     one, two = (
         render(FrameResult(frame, (found,) * maps), [Overlay(manifest, 0.0)] * maps) for maps in (1, 2)
     )
-    rows = [np.flatnonzero((picture != 200).any(axis=(1, 2))) for picture in (one, two)]
+    rows = [np.flatnonzero((drawn != 200).any(axis=(1, 2))) for drawn in (one, two)]
     assert rows[0][0] == rows[1][0] == 0
     assert len(rows[1]) == 2 * len(rows[0])
 

@@ -15,7 +15,7 @@ from edgevision.cli import main
 from edgevision.events import EventKind, read_events
 from edgevision.video.sinks.jsonl import read_jsonl
 from tests.support.broker import MOSQUITTO, Broker, Listener, wait_until
-from tests.support.models import picture_with_block, write_colour_model
+from tests.support.models import image_with_block, write_colour_model
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
 
@@ -44,7 +44,7 @@ def material(tmp_path_factory):
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         stream.options = {"crf": "10", "g": "6"}
         for i in range(FRAMES):
-            image = picture_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
+            image = image_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         container.mux(stream.encode())
     return folder
@@ -92,14 +92,14 @@ def test_zones_count_what_passes(run, tmp_path):
     assert not list(tmp_path.glob("*.mp4"))
 
 
-def test_events_go_to_a_file_and_pictures_to_a_folder(run, tmp_path):
-    code, shown = run("--events", "e.jsonl", "--event-pictures", "pictures")
+def test_events_go_to_a_file_and_images_to_a_folder(run, tmp_path):
+    code, shown = run("--events", "e.jsonl", "--event-pictures", "images")
     assert code == 0, shown
     events = list(read_events(tmp_path / "e.jsonl"))
     assert [events[0].kind, events[-1].kind] == [EventKind.NEW, EventKind.END]
     assert len({event.id for event in events}) == 1
     assert events[-1].after.class_name == "red"
-    assert (tmp_path / events[-1].after.best.picture).is_file()
+    assert (tmp_path / events[-1].after.best.image).is_file()
     assert not list(tmp_path.glob("*.mp4"))
 
 
@@ -127,8 +127,8 @@ def test_record_rotates(run, tmp_path):
     files = sorted((tmp_path / "recorded").glob("clip-*.mp4"))
     assert [frames_of(path) for path in files] == [10, 10, 4]
     with av.open(str(files[0])) as container:
-        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    assert (picture.std(axis=2).max(axis=0) > 20).any()  # drawn: not all is grey beside the block
+        image = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert (image.std(axis=2).max(axis=0) > 20).any()  # drawn: not all is grey beside the block
 
 
 def test_record_on_makes_a_clip(run, tmp_path):

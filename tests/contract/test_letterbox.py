@@ -30,7 +30,7 @@ def test_boxes_come_back_to_where_they_were(width, height, size, rule, fractions
 
 
 @given(sides, sides, inputs)
-def test_the_picture_fits_inside_centred_with_its_aspect_ratio(width, height, size):
+def test_the_image_fits_inside_centred_with_its_aspect_ratio(width, height, size):
     letterbox = Letterbox.fit(width, height, *size, RULE)
     assert 1 <= letterbox.inner_width <= size[0]
     assert 1 <= letterbox.inner_height <= size[1]
@@ -64,7 +64,7 @@ def test_the_image_fills_its_place_and_the_rest_is_padding(width, height, size, 
     st.floats(0.1, 0.6),
     st.floats(0.2, 0.4),
 )
-def test_a_thing_in_the_picture_is_found_where_it_is(size, x, y, extent):
+def test_a_thing_in_the_image_is_found_where_it_is(size, x, y, extent):
     """Pixels and geometry agree: a block is drawn, found in the input, and mapped back."""
     width, height = size
     block = np.round([x * width, y * height, (x + extent) * width, (y + extent) * height]).astype(int)
@@ -103,7 +103,7 @@ def test_stretch_fills_the_input():
     assert letterbox.boxes(np.array([[320, 240, 640, 480]], np.float32)).tolist() == [[208, 208, 416, 416]]
 
 
-def test_a_picture_of_the_right_size_is_not_resampled():
+def test_a_image_of_the_right_size_is_not_resampled():
     image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     assert (Letterbox.fit(320, 320, 320, 320, RULE).image(image) == image).all()
 

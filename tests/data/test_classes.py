@@ -25,11 +25,11 @@ def test_classes_as_users_name_them(tmp_path):
 
 
 def test_class_lists_that_cannot_be_used(tmp_path):
-    (tmp_path / "picture.txt").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "image.txt").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "empty.txt").write_text("\n\n")
     for text, error, word in (
         ("nowhere.txt", DataError, "not found"),
-        (str(tmp_path / "picture.txt"), DataError, "not a text file"),
+        (str(tmp_path / "image.txt"), DataError, "not a text file"),
         (str(tmp_path / "empty.txt"), UsageError, "no class name"),
         (" , ", UsageError, "no class name"),
         ("dog,cat,dog", UsageError, "'dog' is given twice"),

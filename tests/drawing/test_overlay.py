@@ -113,7 +113,7 @@ def test_labels_in_corners_stay_whole(box):
     assert coloured(box) > 0.8 * coloured([160, 120, 240, 180])
 
 
-def test_sizes_follow_the_picture():
+def test_sizes_follow_the_image():
     heights = []
     for width, height in ((768, 432), (3840, 2160)):
         image = grey(width, height)
@@ -145,7 +145,7 @@ def test_a_class_map_is_blended_with_a_legend():
     left, right = drawn[250, 100].astype(int), drawn[250, 300].astype(int)
     assert left[2] > left[0] + 80  # red, in BGR
     assert right[0] > right[2] + 80
-    assert 30 < left[0] < 90  # the picture shines through
+    assert 30 < left[0] < 90  # the image shines through
     assert tuple(drawn[1, 1]) == (0, 0, 255)  # the legend's first plate
     only_road = drawing(
         grey(), [Overlay(manifest)], [SegmentationMap(np.zeros((300, 400), np.uint8), manifest.classes)]
@@ -219,7 +219,7 @@ def test_a_plate_too_large_to_keep_is_still_made():
     assert cache.held == 0
 
 
-def test_large_pictures_hold_no_more_plates_than_small_ones():
+def test_large_images_hold_no_more_plates_than_small_ones():
     """With 4K and objects that are numbered, entries alone would hold 150 MB."""
     for i in range(2000):
         text_plate(f"person #{i}", (0, 255, 0), 9)

@@ -1,4 +1,4 @@
-"""Zones and lines drawn on pictures: pixels looked at."""
+"""Zones and lines drawn on images: pixels looked at."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_arrow_of_a_line_points_in(tmp_path):
     assert (canvas[35:47, 50] == 90).all()
 
 
-def test_a_relative_zone_follows_the_size_and_nothing_outside_the_picture_breaks(tmp_path):
+def test_a_relative_zone_follows_the_size_and_nothing_outside_the_image_breaks(tmp_path):
     layout = layout_of(
         tmp_path, "units: relative\nzones: [{name: a, polygon: [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]}]"
     )

@@ -10,7 +10,7 @@ from edgevision.engines.fake import bright_area, bright_objects, fake_manifest, 
 from edgevision.errors import EngineError
 from edgevision.model import Model
 from edgevision.types import Detections, SegmentationMap
-from tests.support.models import picture_with_block
+from tests.support.models import image_with_block
 
 
 def frames(count=1, size=320):
@@ -28,7 +28,7 @@ def test_it_follows_the_contract_it_claims():
 
 
 def test_bright_objects_are_boxes_best_first():
-    image = picture_with_block(100, 80, (10, 20, 30, 40), (0, 0, 210))
+    image = image_with_block(100, 80, (10, 20, 30, 40), (0, 0, 210))
     image[50:60, 70:90] = 255
     found = bright_objects(image)
     assert found.boxes.tolist() == [[70, 50, 90, 60], [10, 20, 30, 40]]
@@ -52,7 +52,7 @@ def test_more_answers_than_fit_are_cut():
 
 def test_segmentation_goes_through_the_detector():
     engine = FakeEngine(bright_area, fake_manifest("segmentation", ("dark", "bright")))
-    (found,) = Model(engine)([picture_with_block(640, 480, (0, 0, 320, 480))])
+    (found,) = Model(engine)([image_with_block(640, 480, (0, 0, 320, 480))])
     assert isinstance(found, SegmentationMap)
     assert found.class_map.shape == (480, 640)
     assert found.shares().tolist() == pytest.approx([0.5, 0.5], abs=0.01)

@@ -12,7 +12,7 @@ from edgevision.engines.onnxrt import OnnxRuntimeEngine
 from edgevision.errors import EngineError, ManifestError, ModelError, UsageError
 from tests.support.models import (
     colour_manifest,
-    picture_with_block,
+    image_with_block,
     save_graph,
     write_bright_segmenter,
     write_colour_model,
@@ -29,8 +29,8 @@ def batch(*images):
 
 
 def test_it_runs_batches_of_any_length(model):
-    red = picture_with_block(64, 64, (10, 20, 30, 50))
-    dark = picture_with_block(64, 64, (0, 0, 0, 0))
+    red = image_with_block(64, 64, (10, 20, 30, 50))
+    dark = image_with_block(64, 64, (0, 0, 0, 0))
     with load_engine(model) as engine:
         one, three = engine.infer(batch(red)), engine.infer(batch(dark, red, dark))
     assert one["boxes"][0, 0].tolist() == [10, 20, 30, 50]
@@ -49,9 +49,9 @@ def test_it_reports_the_contract(model):
 
 
 def test_segmentation_runs(tmp_path):
-    picture = picture_with_block(64, 64, (0, 0, 32, 64))
+    image = image_with_block(64, 64, (0, 0, 32, 64))
     with load_engine(write_bright_segmenter(tmp_path / "s.onnx")) as engine:
-        found = engine.infer(batch(picture))["class_map"]
+        found = engine.infer(batch(image))["class_map"]
     assert found.dtype == np.uint8
     assert found[0, :, :32].all()
     assert not found[0, :, 32:].any()
@@ -74,7 +74,7 @@ def test_several_requests_run_at_the_same_time_and_do_not_mix(model, engine):
         ThreadPoolExecutor(4) as several,  # more than there are requests: these wait
     ):
         assert loaded.requests == 2
-        images = [batch(picture_with_block(64, 64, box)) for box in boxes]
+        images = [batch(image_with_block(64, 64, box)) for box in boxes]
         found = [outputs["boxes"][0, 0].round().tolist() for outputs in several.map(loaded.infer, images)]
     assert found == [list(box) for box in boxes]
 
@@ -104,8 +104,8 @@ def test_an_input_that_does_not_fit_is_refused(model):
         ):
             with pytest.raises(EngineError, match=r"expected input frames uint8 \[N, 64, 64, 3\], found"):
                 engine.infer({"frames": wrong})
-        with pytest.raises(EngineError, match="found pictures"):
-            engine.infer({"pictures": np.zeros((1, 64, 64, 3), np.uint8)})
+        with pytest.raises(EngineError, match="found images"):
+            engine.infer({"images": np.zeros((1, 64, 64, 3), np.uint8)})
 
 
 def test_a_closed_engine_says_so(model):

@@ -14,7 +14,7 @@ from edgevision.errors import EngineError, ModelError
 from edgevision.extras import install_command
 from tests.support.models import (
     colour_manifest,
-    picture_with_block,
+    image_with_block,
     write_bright_segmenter,
     write_colour_model,
 )
@@ -27,8 +27,8 @@ def model(tmp_path):
     return write_colour_model(tmp_path / "colours.onnx")
 
 
-def pictures(*boxes):
-    return {"frames": np.stack([picture_with_block(64, 64, box) for box in boxes])}
+def images(*boxes):
+    return {"frames": np.stack([image_with_block(64, 64, box) for box in boxes])}
 
 
 def test_it_answers_as_onnx_runtime_does_for_batches_of_any_length(model):
@@ -37,7 +37,7 @@ def test_it_answers_as_onnx_runtime_does_for_batches_of_any_length(model):
         assert engine.name.endswith("(CPU)")
         assert engine.inputs == reference.inputs
         assert engine.outputs == reference.outputs
-        for batch in (pictures((10, 20, 30, 50)), pictures((0, 0, 0, 0), (1, 2, 3, 4), (9, 9, 60, 60))):
+        for batch in (images((10, 20, 30, 50)), images((0, 0, 0, 0), (1, 2, 3, 4), (9, 9, 60, 60))):
             found, expected = engine.infer(batch), reference.infer(batch)
             for name, array in expected.items():
                 assert found[name].dtype == array.dtype, name
@@ -47,7 +47,7 @@ def test_it_answers_as_onnx_runtime_does_for_batches_of_any_length(model):
 
 def test_segmentation_runs(tmp_path):
     with load_engine(write_bright_segmenter(tmp_path / "s.onnx"), "openvino") as engine:
-        found = engine.infer(pictures((0, 0, 32, 64)))["class_map"]
+        found = engine.infer(images((0, 0, 32, 64)))["class_map"]
     assert found.dtype == np.uint8
     assert found[0, :, :32].all()
     assert not found[0, :, 32:].any()
@@ -55,8 +55,8 @@ def test_segmentation_runs(tmp_path):
 
 def test_answers_outlive_the_next_call(model):
     with load_engine(model, "openvino") as engine:
-        first = engine.infer(pictures((10, 20, 30, 50)))["boxes"]
-        engine.infer(pictures((1, 2, 3, 4)))
+        first = engine.infer(images((10, 20, 30, 50)))["boxes"]
+        engine.infer(images((1, 2, 3, 4)))
     assert first[0, 0].tolist() == [10, 20, 30, 50]
 
 
@@ -84,7 +84,7 @@ def test_a_closed_engine_says_so(model):
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="closed"):
-        engine.infer(pictures((0, 0, 9, 9)))
+        engine.infer(images((0, 0, 9, 9)))
 
 
 def test_damage_and_broken_contracts_are_refused_as_in_onnx_runtime(model):

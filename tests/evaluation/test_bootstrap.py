@@ -31,7 +31,7 @@ def make_set(images: int, seed: int = 0) -> dict[int, GroundTruth]:
 
 
 def detect(objects: dict[int, GroundTruth], found_share: float, seed: int = 1) -> dict[int, Detections]:
-    """Finds about that share of the objects, and two things in each picture that are not there."""
+    """Finds about that share of the objects, and two things in each image that are not there."""
     generator = np.random.default_rng(seed)
     predictions = {}
     for image, there in objects.items():
@@ -47,7 +47,7 @@ def evaluate(predictions: dict[int, Detections], objects: dict[int, GroundTruth]
     return evaluate_detections(predictions, objects, CLASSES, min_boxes=10)
 
 
-def test_a_weight_is_the_same_as_drawing_the_picture_again() -> None:
+def test_a_weight_is_the_same_as_drawing_the_image_again() -> None:
     objects = make_set(20)
     predictions = detect(objects, 0.7)
     result = evaluate(predictions, objects)
@@ -163,15 +163,15 @@ def test_only_like_is_compared_with_like() -> None:
         compare_ap50_mean(first, second)
 
 
-def test_the_interval_of_a_mean_iou_comes_from_resampled_pictures():
-    """Pictures of two classes: half of them all right (IoU 1), half of them with one pixel in four wrong."""
+def test_the_interval_of_a_mean_iou_comes_from_resampled_images():
+    """Images of two classes: half of them all right (IoU 1), half of them with one pixel in four wrong."""
     right = np.array([[2, 0], [0, 2]])
     wrong = np.array([[2, 0], [1, 1]])
     matrices = np.stack([right, wrong] * 20)
     found = miou_interval(matrices)
     # 80 and 60 pixels right; 20 of the second class are called the first.
     assert found.value == pytest.approx((80 / 100 + 60 / 80) / 2)
-    # By the central limit theorem the share of wrong pictures lies between 0.345 and 0.655.
+    # By the central limit theorem the share of wrong images lies between 0.345 and 0.655.
     at = [(2 / (2 + s) + (2 - s) / 2) / 2 for s in (0.655, 0.345)]
     assert (found.low, found.high) == pytest.approx(at, abs=0.02)
     better = compare_miou(matrices, np.stack([right] * 40))
@@ -180,7 +180,7 @@ def test_the_interval_of_a_mean_iou_comes_from_resampled_pictures():
     assert not compare_miou(matrices, matrices).excludes_zero
 
 
-def test_segmenters_of_other_pictures_are_not_compared():
+def test_segmenters_of_other_images_are_not_compared():
     matrices = np.stack([np.array([[2, 0], [1, 1]])] * 3)
     for other in (matrices[:2], matrices[:, ::-1] + 1):
         with pytest.raises(UsageError, match="same images"):

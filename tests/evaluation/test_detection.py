@@ -175,7 +175,7 @@ def test_ignored_objects_do_not_help_a_class_to_min_boxes() -> None:
     assert figures.ap50_mean is None
 
 
-def test_only_the_best_hundred_detections_of_a_picture_count() -> None:
+def test_only_the_best_hundred_detections_of_a_image_count() -> None:
     alarms = [(0, NOWHERE, 0.9)] * 100
     assert evaluate({1: found(*alarms[:99], (0, A, 0.5))}, {1: truth((0, A))}).figures.ap50 > 0
     assert evaluate({1: found(*alarms, (0, A, 0.5))}, {1: truth((0, A))}).figures.ap50 == 0

@@ -1,4 +1,4 @@
-"""Evaluating and comparing models from Python, on pictures whose answers are known."""
+"""Evaluating and comparing models from Python, on images whose answers are known."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_two_models_are_compared(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     path = write_colour_model(tmp_path / "m.onnx")
     data = LabelledData(data=labelled(tmp_path), images=tmp_path)
-    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "0.png").write_bytes(b"no image")
     with load_engine(path, "onnxruntime") as engine:
         found = evaluate([Opened("m", "m", engine)], data, min_boxes=1)
     assert len(found.skipped) == 1

@@ -16,12 +16,12 @@ MODELS = {"a.onnx": ("person", "car", "Dog"), "b.onnx": ("automobile", "dog")}
 DATA = Path("labels.json")
 
 
-def coco(folder: Path, pictures: int = 2, missing: int = 0) -> LabelledData:
-    for i in range(missing, pictures):
+def coco(folder: Path, images: int = 2, missing: int = 0) -> LabelledData:
+    for i in range(missing, images):
         cv2.imwrite(str(folder / f"{i}.png"), np.zeros((8, 8, 3), np.uint8))
     document = {
-        "images": [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(pictures)],
-        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 4, 4]}] * bool(pictures),
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(images)],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 4, 4]}] * bool(images),
         "categories": [{"id": 1, "name": "car"}],
     }
     path = folder / "labels.json"
@@ -62,12 +62,12 @@ def test_wanted_classes_are_in_every_model_and_in_the_data() -> None:
         wanted_classes("dog", MODELS, ["person"], DATA)
 
 
-def test_a_set_without_its_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_set_without_its_images_is_refused(tmp_path: Path) -> None:
     yardstick = coco(tmp_path).open(tuple)
-    assert (yardstick.task, yardstick.pictures) == ("detection", 2)
+    assert (yardstick.task, yardstick.images) == ("detection", 2)
     assert [path.name for path in yardstick.files] == ["labels.json", "0.png", "1.png"]
     (tmp_path / "0.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 2 pictures of .*json are missing, the first: .*0\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 images of .*json are missing, the first: .*0\.png"):
         coco(tmp_path, missing=1).open(tuple)
     with pytest.raises(DataError, match="the set is empty"):
-        coco(tmp_path, pictures=0).open(tuple)
+        coco(tmp_path, images=0).open(tuple)

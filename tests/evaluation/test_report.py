@@ -35,7 +35,7 @@ LEFT, RIGHT = [20.0, 60.0, 120.0, 160.0], [200.0, 60.0, 300.0, 160.0]
 
 
 def evaluation() -> tuple[DetectionEvaluation, dict[int, Detections], dict[int, GroundTruth]]:
-    """Picture 1: one person found, one missed. Picture 2: all found. Picture 3: a false car."""
+    """Image 1: one person found, one missed. Image 2: all found. Image 3: a false car."""
     truth = {
         1: GroundTruth(np.array([LEFT, RIGHT]), np.array([0, 0]), np.zeros(2, bool)),
         2: GroundTruth(np.array([LEFT]), np.array([0]), np.zeros(1, bool)),
@@ -137,7 +137,7 @@ def test_the_data_hash_knows_names_and_contents_and_nothing_else(tmp_path: Path)
         hash_files([first])
 
 
-def test_plots_are_pictures_with_something_in_them(tmp_path: Path) -> None:
+def test_plots_are_images_with_something_in_them(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     result, _, _ = evaluation()
     curves = {name: result.curve(k) for k, name in enumerate(CLASSES)}
@@ -145,9 +145,9 @@ def test_plots_are_pictures_with_something_in_them(tmp_path: Path) -> None:
     plot_precision_recall(tmp_path / "none.png", {})
     plot_confusion_matrix(tmp_path / "confusion.png", np.array([[8, 2], [1, 9]]), CLASSES)
     drawn = {name: cv2.imread(str(tmp_path / f"{name}.png")) for name in ("pr", "none", "confusion")}
-    for picture in drawn.values():
-        assert picture is not None
-        assert min(picture.shape[:2]) >= 300
+    for image in drawn.values():
+        assert image is not None
+        assert min(image.shape[:2]) >= 300
     assert (drawn["pr"] < 128).sum() > (drawn["none"] < 128).sum() + 500
 
 
@@ -165,9 +165,9 @@ def test_without_matplotlib_a_plot_is_one_clear_line(tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def near(picture: np.ndarray, box: list[float], rgb: tuple[int, int, int]) -> bool:
+def near(image: np.ndarray, box: list[float], rgb: tuple[int, int, int]) -> bool:
     """Whether the box's left edge is drawn in this colour."""
-    strip = picture[100:140, int(box[0]) - 3 : int(box[0]) + 4, ::-1].astype(int)
+    strip = image[100:140, int(box[0]) - 3 : int(box[0]) + 4, ::-1].astype(int)
     return bool((np.abs(strip - np.array(rgb)).sum(axis=2) < 30).any())
 
 
@@ -200,7 +200,7 @@ def test_an_ignored_region_is_neither_missed_nor_are_detections_in_it_false() ->
     assert not any(near(drawn, box, colour) for box in (LEFT, RIGHT) for colour in (GREEN, RED, BLUE))
 
 
-def test_the_worst_pictures_are_saved_worst_first(tmp_path: Path) -> None:
+def test_the_worst_images_are_saved_worst_first(tmp_path: Path) -> None:
     result, predictions, truth = evaluation()
     paths = {}
     for image in (1, 2, 3):
@@ -209,7 +209,7 @@ def test_the_worst_pictures_are_saved_worst_first(tmp_path: Path) -> None:
     written = save_worst(tmp_path / "worst", result, paths, predictions, truth)
     assert [path.name for path in written] == ["01_photo1.jpg", "02_photo3.jpg"]
     assert sorted(path.name for path in (tmp_path / "worst").iterdir()) == ["01_photo1.jpg", "02_photo3.jpg"]
-    paths[1].write_bytes(b"no longer a picture")
+    paths[1].write_bytes(b"no longer an image")
     again = save_worst(tmp_path / "again", result, paths, predictions, truth)
     assert [path.name for path in again] == ["01_photo3.jpg"]
     with pytest.raises(SinkError, match="cannot create folder"):

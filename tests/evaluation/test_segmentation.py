@@ -53,13 +53,13 @@ def test_an_entirely_wrong_prediction() -> None:
 def test_figures_come_from_sums_and_agree_with_counting_by_hand(seed: int) -> None:
     generator = np.random.default_rng(seed)
     classes = int(generator.integers(2, 6))
-    pictures = [
+    images = [
         (generator.integers(0, classes + 1, size), generator.integers(0, classes, size))
         for size in ((7, 5), (4, 9), (1, 1))
     ]
-    total = sum(confusion_matrix(t, p, classes, ignore_id=classes) for t, p in pictures)
-    flat = np.concatenate([t.ravel() for t, _ in pictures])
-    guess = np.concatenate([p.ravel() for _, p in pictures])
+    total = sum(confusion_matrix(t, p, classes, ignore_id=classes) for t, p in images)
+    flat = np.concatenate([t.ravel() for t, _ in images])
+    guess = np.concatenate([p.ravel() for _, p in images])
     figures = segmentation_figures(np.asarray(total), [str(k) for k in range(classes)])
     counted = flat != classes
     ious = []

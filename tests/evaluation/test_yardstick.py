@@ -1,4 +1,4 @@
-"""The gate's yardsticks against the project's own evaluation, on pictures whose answers are known."""
+"""The gate's yardsticks against the project's own evaluation, on images whose answers are known."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from edgevision.data.formats.coco import read_coco
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 from edgevision.evaluation.yardstick import DetectionYardstick
-from tests.support.models import COLOURS, colour_manifest, picture_with_block, write_colour_model
+from tests.support.models import COLOURS, colour_manifest, image_with_block, write_colour_model
 
 BGR = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
 
 
 def labelled(folder: Path, wrong: int = 0) -> Path:
-    """Twelve pictures with a block each, of each colour in turn; the first ``wrong`` labels are off."""
+    """Twelve images with a block each, of each colour in turn; the first ``wrong`` labels are off."""
     images, annotations = [], []
     for i in range(12):
         colour = COLOURS[i % 3]
-        cv2.imwrite(str(folder / f"{i}.png"), picture_with_block(64, 64, (8, 8, 40, 30), BGR[colour]))
+        cv2.imwrite(str(folder / f"{i}.png"), image_with_block(64, 64, (8, 8, 40, 30), BGR[colour]))
         images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
         x = 44 if i < wrong else 8
         box = [x, 8, 32 if x == 8 else 10, 22]
@@ -47,7 +47,7 @@ def test_a_detector_that_finds_all_scores_one(tmp_path: Path) -> None:
     done: list[int] = []
     with load_engine(write_colour_model(tmp_path / "m.onnx"), "onnxruntime") as engine:
         found = measure.measure(engine, done.append)
-    assert (measure.figure, measure.pictures) == ("ap50_mean", 12)
+    assert (measure.figure, measure.images) == ("ap50_mean", 12)
     assert found.value == pytest.approx(1.0)
     assert done == list(range(1, 13))
     same = found.gain_over(found)
@@ -84,7 +84,7 @@ def test_a_set_without_enough_objects_is_refused(tmp_path: Path) -> None:
 def test_the_sample_is_spread_and_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
     measure = yardstick(tmp_path)
     assert len(measure.sample(100)) == 12
-    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "0.png").write_bytes(b"no image")
     taken = measure.sample(3)  # of 0, 6 and 11
     assert len(taken) == 2
     assert np.array_equal(taken[0], cv2.imread(str(tmp_path / "6.png")))

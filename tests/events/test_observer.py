@@ -116,7 +116,7 @@ def test_the_best_frame_has_the_highest_score():
     assert (new.after.best.frame, new.after.best.score, new.after.best.time_s) == (1, 0.9, 0.1)
 
 
-def test_an_object_that_the_picture_cuts_off_is_best_only_while_there_is_no_better():
+def test_an_object_that_the_image_cuts_off_is_best_only_while_there_is_no_better():
     """The first box touches the left edge; later ones do not, though their scores are lower."""
     cut = seen(0.95, box=(0, 20, 20, 60))
     (new,) = watch(observer(), [[cut], [seen(0.6)], [seen(0.5)]])
@@ -133,7 +133,7 @@ def test_better_sightings_are_told_once_a_second_at_most():
 
 def test_crops_are_copies_of_the_best_sighting_with_a_margin():
     kept = []
-    watcher = observer(keep_picture=lambda name, crop: kept.append((name, crop)) or f"{name}.jpg")
+    watcher = observer(keep_image=lambda name, crop: kept.append((name, crop)) or f"{name}.jpg")
     frames = [frame_at(0.0, 10), frame_at(0.1, 20), frame_at(0.2, 30)]
     told = []
     for frame, score in zip(frames, (0.5, 0.9, 0.6), strict=True):
@@ -143,12 +143,12 @@ def test_crops_are_copies_of_the_best_sighting_with_a_margin():
     assert name == "run-1"
     assert crop.shape == (49, 25, 3)  # a box of 20 x 40, a tenth more on each side
     assert (crop == 20).all()
-    assert told[0].after.best.picture == "run-1.jpg"
+    assert told[0].after.best.image == "run-1.jpg"
 
 
-def test_a_box_at_the_edge_gives_a_crop_inside_the_picture():
+def test_a_box_at_the_edge_gives_a_crop_inside_the_image():
     kept = []
-    watcher = observer(keep_picture=lambda name, crop: kept.append(crop))
+    watcher = observer(keep_image=lambda name, crop: kept.append(crop))
     for i in range(3):
         watcher.update(frame_at(i / 10), [seen(box=(190, 90, 200, 100))])
     assert kept[0].shape == (11, 11, 3)
@@ -192,26 +192,27 @@ def test_only_the_named_classes_are_told_of(tmp_path):
     assert {event.after.class_name for event in read_events(path)} == {"car"}
 
 
-def test_the_picture_of_an_event_is_a_jpeg_on_disk(tmp_path):
+def test_the_image_of_an_event_is_a_jpeg_on_disk(tmp_path):
     path = tmp_path / "events.jsonl"
     with EventSink([EventFile(path)], EventObserver(jpeg_keeper(tmp_path))) as sink:
         for i in range(3):
             frame = frame_at(i / 10, 77)
             sink.write(result_of(frame, 2), frame.image)
-    picture = next(read_events(path)).after.best.picture
-    assert abs(int(cv2.imread(picture).mean()) - 77) <= 2
+    image = next(read_events(path)).after.best.image
+    assert b'"picture":' in path.read_bytes()  # its name in the published schema
+    assert abs(int(cv2.imread(image).mean()) - 77) <= 2
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_folder_that_cannot_be_written_costs_the_pictures_only(tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_costs_the_images_only(tmp_path, caplog):
     path = tmp_path / "events.jsonl"
     watcher = EventObserver(jpeg_keeper(tmp_path / "none"))
     with EventSink([EventFile(path)], watcher) as sink:
         for i in range(3):
             frame = frame_at(i / 10)
             sink.write(result_of(frame, 2, 4), frame.image)
-    assert [event.after.best.picture for event in read_events(path)] == [msgspec.UNSET] * 4
-    assert len([record for record in caplog.records if "pictures" in record.message]) == 1
+    assert [event.after.best.image for event in read_events(path)] == [msgspec.UNSET] * 4
+    assert len([record for record in caplog.records if "images" in record.message]) == 1
 
 
 def test_a_full_disk_loses_events_and_says_so_once(caplog):

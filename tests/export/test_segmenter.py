@@ -76,7 +76,7 @@ def frames() -> NDArray[np.uint8]:
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[UNet, SegmenterTraining, Path]:
-    """A network whose answers vary over the picture, for its BatchNorm has seen the photographs."""
+    """A network whose answers vary over the image, for its BatchNorm has seen the photographs."""
     torch.manual_seed(11)
     run = configuration(request.param)
     net = UNet(run.model, len(run.classes))

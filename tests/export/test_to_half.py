@@ -72,7 +72,7 @@ def quantise(source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def small_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped segmenter for small pictures: it is convolutional, so its input's size is only a number."""
+    """The shipped segmenter for small images: it is convolutional, so its input's size is only a number."""
     source, path = find_model("unet-light"), tmp_path_factory.mktemp("small") / "small-unet.onnx"
     model, manifest = load_onnx(source), read_manifest(source)
     for value in (*model.graph.input, *model.graph.output):

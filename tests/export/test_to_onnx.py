@@ -96,7 +96,7 @@ def reference(model: RetinaNet, frames: NDArray[np.uint8]) -> dict[str, NDArray[
 
 
 def batch(indices: Sequence[int | None]) -> NDArray[np.uint8]:
-    """Photographs by number; None stands for a picture without anything in it."""
+    """Photographs by number; None stands for an image without anything in it."""
     photos = photographs()
     grey = np.full((SIZE, SIZE, 3), 114, np.uint8)
     return np.stack([grey if i is None else photos[i] for i in indices])
@@ -134,7 +134,7 @@ def settled(outputs: dict[str, NDArray[np.float32]], image: int) -> dict[str, ND
     return {name: column[order] for name, column in rows.items()}
 
 
-def test_a_picture_without_objects_gives_padding(exported: Path, tmp_path: Path) -> None:
+def test_a_image_without_objects_gives_padding(exported: Path, tmp_path: Path) -> None:
     quiet = onnx.load(exported)
     predictions = [node for node in quiet.graph.node if node.output[0].startswith("logits_p")]
     biases = {node.input[2] for node in predictions}

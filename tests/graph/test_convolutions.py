@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from edgevision.errors import ModelError
 from edgevision.graph.convolutions import cut_model, find_convolutions
-from tests.support.calibration import SIZE, pictures, segmenter_graph
+from tests.support.calibration import SIZE, images, segmenter_graph
 
 
 def test_every_convolution_of_the_core_is_found_with_its_work() -> None:
@@ -79,7 +79,7 @@ def test_a_cut_model_computes_the_same_tensors() -> None:
     whole.graph.output.append(helper.make_tensor_value_info("deep", 1, None))
     part = cut_model(model, ["deep"])
     assert "logits.weight" not in {constant.name for constant in part.graph.initializer}
-    feed = {"frames": pictures(2)}
+    feed = {"frames": images(2)}
     (ours,) = onnxruntime.InferenceSession(part.SerializeToString()).run(["deep"], feed)
     (theirs,) = onnxruntime.InferenceSession(whole.SerializeToString()).run(["deep"], feed)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)

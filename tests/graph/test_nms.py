@@ -161,13 +161,13 @@ def test_no_product_of_matrices() -> None:
     assert {"MatMul", "Gemm", "Einsum"}.isdisjoint(node.op_type for node in g.nodes)
 
 
-def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
+def test_images_of_a_batch_do_not_touch_each_other() -> None:
     boxes = np.stack([chain(12), np.tile(chain(1), (12, 1)), chain(12, step=11)])
     scores = np.stack([falling(12, low=0.1), falling(12, low=0.1), np.full(12, 0.01, np.float32)])
     (kept,) = session(12, 16).run(None, {"boxes": boxes, "scores": scores})
-    for picture in range(3):
-        alone, _ = run(boxes[picture], scores[picture])
-        np.testing.assert_array_equal(kept[picture], alone)
+    for image in range(3):
+        alone, _ = run(boxes[image], scores[image])
+        np.testing.assert_array_equal(kept[image], alone)
     assert kept.sum(axis=1).tolist() == [6, 1, 0]
 
 

@@ -56,7 +56,7 @@ Answer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 
 
 def answer(boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64]) -> Answer:
-    """What the graph finds in one picture; the padding behind it is checked and cut off."""
+    """What the graph finds in one image; the padding behind it is checked and cut off."""
     feed = {"decoded": boxes[None], "confidence": scores[None], "kinds": labels[None]}
     found, confidence, kinds, count = (one[0] for one in session(len(boxes)).run(NAMES, feed))
     assert not found[count:].any()

@@ -118,7 +118,7 @@ def test_merging_keeps_every_object_and_invents_none(first, second):
 
 @settings(max_examples=30, deadline=None)
 @given(detections)
-def test_a_mirror_image_of_a_mirror_image_is_the_picture(seen):
+def test_a_mirror_image_of_a_mirror_image_is_the_image(seen):
     twice = mirrored(mirrored(seen, 130), 130)
     np.testing.assert_allclose(twice.boxes, seen.boxes)
     if len(seen):
@@ -138,7 +138,7 @@ def test_with_flip_the_mirror_image_is_looked_at():
     np.testing.assert_allclose(both.scores, once.scores, atol=0.02)
 
 
-def test_tiles_cover_the_picture_and_overlap():
+def test_tiles_cover_the_image_and_overlap():
     assert list(tile_corners(100, 50)) == [
         (0, 0, 60, 30),
         (40, 0, 100, 30),
@@ -149,9 +149,9 @@ def test_tiles_cover_the_picture_and_overlap():
 
 
 def test_what_a_tile_cuts_is_left_to_the_others():
-    """The tile at the top right: its left and lower borders lie inside the picture, the others do not."""
+    """The tile at the top right: its left and lower borders lie inside the image, the others do not."""
     seen = found(
-        ([10, 0, 60, 20], 0.9, 0),  # touches borders of the picture only: whole
+        ([10, 0, 60, 20], 0.9, 0),  # touches borders of the image only: whole
         ([0, 5, 20, 20], 0.8, 0),  # reaches over the left border: cut
         ([10, 5, 20, 29.9], 0.7, 0),  # reaches over the lower border: cut
         ([2, 5, 20, 29], 0.6, 1),  # close to both

@@ -171,7 +171,7 @@ def grid_of(strides: tuple[int, ...], side: int) -> tuple[torch.Tensor, Adaptive
 
 
 def test_adaptive_matching_by_hand() -> None:
-    # Cells of 8 in a 64 x 64 picture: 16 x 16 anchors around (4, 4), (12, 4) ... The object is the anchor
+    # Cells of 8 in a 64 x 64 image: 16 x 16 anchors around (4, 4), (12, 4) ... The object is the anchor
     # of cell (3, 3). Of its nine nearest cells, that one overlaps by 1, four neighbours by 8*16 / (2*256 -
     # 8*16) = 1/3, four diagonal ones by 64 / (512 - 64) = 1/7. Mean 0.3228, standard deviation 0.2687: the
     # threshold is 0.5915, and only the cell itself passes.

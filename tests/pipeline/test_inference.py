@@ -32,7 +32,7 @@ def detector(answer=number_in, requests=1, **options):
     return Model(FakeEngine(answer, manifest, requests=requests, **options))
 
 
-def pictures(count, stream=0):
+def images(count, stream=0):
     return [identified(stream, i) for i in range(count)]
 
 
@@ -52,7 +52,7 @@ def test_what_is_finished_in_any_order_is_delivered_in_one(order):
 def test_requests_of_a_recording_run_at_the_same_time():
     sink = FaultySink()
     meeting = Meeting(3)  # breaks, and so fails the run, unless three calls meet each time
-    pipeline = Pipeline([Stream(source=ArraySource(pictures(30)), sinks=[sink])], [detector(meeting, 3)])
+    pipeline = Pipeline([Stream(source=ArraySource(images(30)), sinks=[sink])], [detector(meeting, 3)])
     run = pipeline.run()
     assert pipeline.errors == {}
     assert boxes(sink) == [(0, i) for i in range(30)]
@@ -70,7 +70,7 @@ def test_answers_of_requests_that_overtake_each_other_come_in_order():
 
     sinks = [FaultySink(), FaultySink()]
     streams = [
-        Stream(source=ArraySource(pictures(30, i)), sinks=[sink], name=str(i)) for i, sink in enumerate(sinks)
+        Stream(source=ArraySource(images(30, i)), sinks=[sink], name=str(i)) for i, sink in enumerate(sinks)
     ]
     pipeline = Pipeline(streams, [detector(answer, 4)])
     run = pipeline.run()
@@ -93,10 +93,8 @@ def test_one_live_stream_makes_it_one_request_of_the_newest_frames(live):
         return number_in(image)
 
     streams = [
-        Stream(
-            source=ArraySource(pictures(40), is_live=live, frame_rate=400), sinks=[FaultySink()], name="a"
-        ),
-        Stream(source=ArraySource(pictures(40)), sinks=[FaultySink()], name="b"),
+        Stream(source=ArraySource(images(40), is_live=live, frame_rate=400), sinks=[FaultySink()], name="a"),
+        Stream(source=ArraySource(images(40)), sinks=[FaultySink()], name="b"),
     ]
     pipeline = Pipeline(streams, [detector(answer, 2)], max_batch=1)
     pipeline.run()
@@ -106,7 +104,7 @@ def test_one_live_stream_makes_it_one_request_of_the_newest_frames(live):
 
 def test_the_slowest_engine_of_several_sets_the_requests():
     sink = FaultySink()
-    stream = Stream(source=ArraySource(pictures(10)), sinks=[sink])
+    stream = Stream(source=ArraySource(images(10)), sinks=[sink])
     names = fake_manifest(width=32, height=32, classes=("other",))
     single = Model(FakeEngine(number_in, names))
     pipeline = Pipeline([stream], [detector(requests=3), single])
@@ -125,7 +123,7 @@ def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_ca
         return found
 
     sink = FaultySink()
-    pipeline = Pipeline([Stream(source=ArraySource(pictures(60)), sinks=[sink])], [detector(answer, 3)])
+    pipeline = Pipeline([Stream(source=ArraySource(images(60)), sinks=[sink])], [detector(answer, 3)])
     (report,) = pipeline.run().streams
     assert str(pipeline.errors[report.name]) == "the accelerator is gone"
     shown = [frame for _, frame in boxes(sink)]
@@ -138,7 +136,7 @@ def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_ca
 
 def test_the_number_of_frames_that_was_asked_for_is_exact():
     sink = FaultySink()
-    stream = Stream(source=ArraySource(pictures(60)), sinks=[sink], max_frames=17)
+    stream = Stream(source=ArraySource(images(60)), sinks=[sink], max_frames=17)
     (report,) = Pipeline([stream], [detector(requests=4)]).run().streams
     assert boxes(sink) == [(0, i) for i in range(17)]
     assert report.stopped == "max_frames"

@@ -23,21 +23,21 @@ from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_strea
 from edgevision.types import Detections
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.models import picture_with_block
+from tests.support.models import image_with_block
 from tests.support.pipeline import FaultySink, balanced, frame_indices
 
 
 class FailingSource(ArraySource):
-    """Breaks after its last picture."""
+    """Breaks after its last image."""
 
     def __iter__(self):
         yield from super().__iter__()
         raise SourceError("the cable was pulled")
 
 
-def pictures(count):
+def images(count):
     """A bright block that moves by one pixel a frame."""
-    return [picture_with_block(320, 320, (i, 100, i + 20, 140)) for i in range(count)]
+    return [image_with_block(320, 320, (i, 100, i + 20, 140)) for i in range(count)]
 
 
 def detector(answer=bright_objects, latency_ms=0.0):
@@ -63,7 +63,7 @@ def fail(stream, detector):
 
 def test_a_file_loses_nothing_and_keeps_its_order():
     sink = FaultySink(delay_s=0.001)
-    report = run(ArraySource(pictures(100), frame_rate=10), [sink])
+    report = run(ArraySource(images(100), frame_rate=10), [sink])
     assert frame_indices(sink) == list(range(100))
     assert [result.detections[0].box[0] for result in sink.results] == list(range(100))
     assert (report.frames.captured, report.frames.inferred, report.written) == (100, 100, 100)
@@ -79,7 +79,7 @@ def test_only_screens_are_called_on_the_thread_of_the_caller():
             pass
 
     file, screen = FaultySink(), Screen()
-    run(ArraySource(pictures(5)), [screen, file])
+    run(ArraySource(images(5)), [screen, file])
     assert screen.threads == {threading.current_thread()}
     assert len(file.threads) == 1
     assert file.threads != screen.threads
@@ -87,7 +87,7 @@ def test_only_screens_are_called_on_the_thread_of_the_caller():
 
 def test_a_live_source_keeps_the_newest_and_counts_the_rest():
     sink = FaultySink()
-    source = ArraySource(pictures(60), frame_rate=200, is_live=True)
+    source = ArraySource(images(60), frame_rate=200, is_live=True)
     report = run(source, [sink], latency_ms=20)
     indices = frame_indices(sink)
     assert indices == sorted(set(indices))
@@ -98,7 +98,7 @@ def test_a_live_source_keeps_the_newest_and_counts_the_rest():
 
 
 def test_a_policy_can_be_chosen_against_the_source():
-    source = ArraySource(pictures(20), frame_rate=1000, is_live=True)
+    source = ArraySource(images(20), frame_rate=1000, is_live=True)
     report = run(source, [], latency_ms=3, policy=Policy.WAIT)
     assert report.frames.inferred == 20
 
@@ -106,7 +106,7 @@ def test_a_policy_can_be_chosen_against_the_source():
 @pytest.mark.parametrize("live", [False, True])
 def test_max_frames_ends_after_exactly_so_many(live):
     sink = FaultySink()
-    report = run(ArraySource(pictures(200), frame_rate=50, is_live=live), [sink], max_frames=7)
+    report = run(ArraySource(images(200), frame_rate=50, is_live=live), [sink], max_frames=7)
     assert len(sink.results) == report.written == report.frames.inferred == 7
     assert report.stopped == "max_frames"
     if not live:
@@ -114,7 +114,7 @@ def test_max_frames_ends_after_exactly_so_many(live):
 
 
 def test_more_max_frames_than_there_are():
-    report = run(ArraySource(pictures(5)), [], max_frames=50)
+    report = run(ArraySource(images(5)), [], max_frames=50)
     assert (report.written, report.stopped) == (5, "end")
 
 
@@ -128,7 +128,7 @@ def test_a_stop_request_finishes_what_is_inferred():
                 stop.reason = "SIGINT"
 
     sink = Stopping(delay_s=0.005)
-    report = run(ArraySource(pictures(300)), [sink], stop=stop)
+    report = run(ArraySource(images(300)), [sink], stop=stop)
     assert report.stopped == "SIGINT"
     assert 10 <= len(sink.results) < 300
     assert report.frames.inferred == len(sink.results)
@@ -148,7 +148,7 @@ def test_a_signal_that_takes_long_to_be_noticed_ends_the_run():
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     try:
-        report = run(ArraySource(pictures(200), frame_rate=20, is_live=True), [FaultySink()], stop=stop)
+        report = run(ArraySource(images(200), frame_rate=20, is_live=True), [FaultySink()], stop=stop)
     finally:
         timer.join()
         signal.signal(signal.SIGTERM, previous)
@@ -172,7 +172,7 @@ def test_a_closed_window_ends_the_run():
                 assert let_go.wait(60), "nobody noticed that the window was closed"
 
     window, file = Window(close_at=10), FaultySink()
-    report = run(Source(pictures(200)), [window, file])
+    report = run(Source(images(200)), [window, file])
     assert report.stopped == "window"
     assert 10 <= len(file.results) < 30
     assert window.closes == file.closes == 1
@@ -190,7 +190,7 @@ def test_a_camera_that_blocks_does_not_hang_the_end(monkeypatch):
     stop = StopRequest()
     threading.Timer(0.2, lambda: setattr(stop, "reason", "SIGTERM")).start()
     start = time.perf_counter()
-    report = run(Stuck(pictures(3), frame_rate=1000, is_live=True), [FaultySink()], stop=stop)
+    report = run(Stuck(images(3), frame_rate=1000, is_live=True), [FaultySink()], stop=stop)
     assert time.perf_counter() - start < 5
     assert report.stopped == "SIGTERM"
     release.set()
@@ -199,7 +199,7 @@ def test_a_camera_that_blocks_does_not_hang_the_end(monkeypatch):
 def test_a_failing_source_surfaces_after_its_frames_are_written():
     sink = FaultySink()
     with pytest.raises(SourceError, match="cable"):
-        run(FailingSource(pictures(12)), [sink])
+        run(FailingSource(images(12)), [sink])
     assert len(sink.results) == 12
     assert sink.closes == 1
 
@@ -214,7 +214,7 @@ def test_a_failing_model_stops_everything_and_surfaces_once():
         return Detections.empty()
 
     sink = FaultySink()
-    entry, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[sink]), detector(answer))
+    entry, error = fail(Stream(source=ArraySource(images(100)), sinks=[sink]), detector(answer))
     assert isinstance(error, EngineError)
     assert "out of memory" in str(error)
     assert (entry.inferred, entry.failed) == (4, {"model": 1})
@@ -225,7 +225,7 @@ def test_a_failing_model_stops_everything_and_surfaces_once():
 @pytest.mark.parametrize("fail_at", [0, 3])
 def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
     bad, good = FaultySink(fail_at=fail_at), FaultySink()
-    _, error = fail(Stream(source=ArraySource(pictures(100)), sinks=[good, bad]), detector())
+    _, error = fail(Stream(source=ArraySource(images(100)), sinks=[good, bad]), detector())
     assert isinstance(error, SinkError)
     assert "disk full" in str(error)
     assert len(good.results) == fail_at + 1
@@ -236,9 +236,9 @@ def test_a_full_disk_stops_everything_and_closes_every_sink(fail_at):
 def test_the_first_error_is_the_one_that_surfaces():
     sink = FaultySink(fail_at=2, fail_on_close=True)
     with pytest.raises(SinkError, match="disk full"):
-        run(ArraySource(pictures(10)), [sink])
+        run(ArraySource(images(10)), [sink])
     with pytest.raises(SinkError, match="cannot finish"):
-        run(ArraySource(pictures(10)), [FaultySink(fail_on_close=True)])
+        run(ArraySource(images(10)), [FaultySink(fail_on_close=True)])
 
 
 def test_a_second_interrupt_still_closes_the_sinks():
@@ -246,7 +246,7 @@ def test_a_second_interrupt_still_closes_the_sinks():
         raise KeyboardInterrupt
 
     sink = FaultySink(delay_s=0.01)
-    stream = Stream(source=ArraySource(pictures(500)), sinks=[sink])
+    stream = Stream(source=ArraySource(images(500)), sinks=[sink])
     with pytest.raises(KeyboardInterrupt):
         run_stream(stream, [detector()], on_statistics=interrupt)
     assert sink.closes == 1
@@ -255,23 +255,21 @@ def test_a_second_interrupt_still_closes_the_sinks():
 
 
 def test_drawing_happens_only_where_somebody_looks():
-    source_pictures = pictures(3)
+    source_images = images(3)
     plain, drawn = FaultySink(), FaultySink()
-    report = run(ArraySource(source_pictures), [plain])
+    report = run(ArraySource(source_images), [plain])
     assert "overlay" not in report.stages
     assert plain.images[0] is plain.results[0].frame.image
-    report = run(
-        ArraySource(source_pictures), [drawn], overlays=[Overlay(fake_manifest(classes=("bright",)))]
-    )
+    report = run(ArraySource(source_images), [drawn], overlays=[Overlay(fake_manifest(classes=("bright",)))])
     assert report.stages["overlay"].count == 3
     assert (drawn.images[0] != drawn.results[0].frame.image).any()
-    assert (drawn.results[0].frame.image == pictures(1)[0]).all()
+    assert (drawn.results[0].frame.image == images(1)[0]).all()
 
 
 def test_several_models_answer_for_every_frame():
     sink = FaultySink()
     two = [detector(), detector(lambda image: Detections.empty())]
-    run_stream(Stream(source=ArraySource(pictures(6)), sinks=[sink]), two)
+    run_stream(Stream(source=ArraySource(images(6)), sinks=[sink]), two)
     assert [[len(found) for found in result.results] for result in sink.results] == [[1, 0]] * 6
 
 
@@ -303,7 +301,7 @@ def test_stages_overlap():
         work("inference")
         return bright_objects(image)
 
-    report = run(Source(pictures(5)), [Writer()], answer=answer)
+    report = run(Source(images(5)), [Writer()], answer=answer)
     assert together.is_set()
     assert set(report.stages) >= {"decode", "inference", "sinks"}
 
@@ -335,9 +333,7 @@ def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
 
     gc.disable()
     try:
-        run_stream(
-            Stream(source=ArraySource(pictures(30)), sinks=[Tying(delay_s=0.02)]), [Model(FakeEngine())]
-        )
+        run_stream(Stream(source=ArraySource(images(30)), sinks=[Tying(delay_s=0.02)]), [Model(FakeEngine())])
         alive = [number for number, knot in enumerate(knots) if knot() is not None]
     finally:
         gc.enable()
@@ -347,7 +343,7 @@ def test_what_refers_to_itself_is_freed_during_the_run(monkeypatch):
 
 def test_progress_is_told_on_the_way():
     told = []
-    stream = Stream(source=ArraySource(pictures(60)), sinks=[FaultySink()])
+    stream = Stream(source=ArraySource(images(60)), sinks=[FaultySink()])
     report = run_stream(stream, [detector(latency_ms=10)], on_statistics=told.append)
     assert 3 <= len(told) <= 2 + 5 * report.seconds
     written = [run.streams[0].written for run in told]

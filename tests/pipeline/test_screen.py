@@ -1,4 +1,4 @@
-"""Windows while no frame comes: a camera that is silent, a single picture that somebody looks at."""
+"""Windows while no frame comes: a camera that is silent, a single image that somebody looks at."""
 
 import dataclasses
 import threading
@@ -70,7 +70,7 @@ def test_a_window_stays_alive_while_a_camera_is_silent():
     silence.set()
 
 
-def test_a_single_picture_stays_in_its_window_until_that_is_closed():
+def test_a_single_image_stays_in_its_window_until_that_is_closed():
     window, file = ScreenSink(close_at_refresh=5), FileSink()
     report = run(still(), [window, file])
     assert window.refreshes == 5
@@ -78,7 +78,7 @@ def test_a_single_picture_stays_in_its_window_until_that_is_closed():
     assert run(still(), [file]).stopped == "end"
 
 
-def test_a_signal_ends_the_looking_at_a_picture():
+def test_a_signal_ends_the_looking_at_a_image():
     stop = StopRequest()
     threading.Timer(0.3, lambda: setattr(stop, "reason", "SIGINT")).start()
     window = ScreenSink()

@@ -13,12 +13,12 @@ from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, StreamState
 from edgevision.types import Detections
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.models import picture_with_block
+from tests.support.models import image_with_block
 from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
 
 
 def stream(name, count=20, sinks=None, source=None, **options):
-    """Pictures that say whose they are and which: see :func:`identified`."""
+    """Images that say whose they are and which: see :func:`identified`."""
     number = int(name[-1])
     source = source or ArraySource([identified(number, i) for i in range(count)], name=name)
     return Stream(source=source, sinks=[FaultySink()] if sinks is None else sinks, name=name, **options)
@@ -163,9 +163,9 @@ def test_a_stop_request_ends_them_all():
         assert one.written == one.frames.inferred
 
 
-def test_pictures_of_different_sizes_meet_in_one_batch():
-    wide = ArraySource([picture_with_block(640, 320, (i, 0, i + 40, 40)) for i in range(20)], name="s1")
-    tall = ArraySource([picture_with_block(100, 200, (0, i, 10, i + 20)) for i in range(20)], name="s2")
+def test_images_of_different_sizes_meet_in_one_batch():
+    wide = ArraySource([image_with_block(640, 320, (i, 0, i + 40, 40)) for i in range(20)], name="s1")
+    tall = ArraySource([image_with_block(100, 200, (0, i, 10, i + 20)) for i in range(20)], name="s2")
     streams = [stream("s1", source=wide), stream("s2", source=tall)]
     statistics, _ = run(streams, Model(FakeEngine(latency_ms=5)))
     assert statistics.streams[0].mean_batch > 1
@@ -193,10 +193,8 @@ def test_weak_detections_of_a_shared_model_can_be_left_out():
 
 
 def live(name, count, frame_rate=100.0, **options):
-    pictures = [identified(int(name[-1]), i) for i in range(count)]
-    return stream(
-        name, source=ArraySource(pictures, frame_rate=frame_rate, is_live=True, name=name), **options
-    )
+    images = [identified(int(name[-1]), i) for i in range(count)]
+    return stream(name, source=ArraySource(images, frame_rate=frame_rate, is_live=True, name=name), **options)
 
 
 def test_the_fallback_model_takes_over_where_the_latency_cannot_be_held():
@@ -255,8 +253,8 @@ def test_a_stream_that_is_over_lets_go_of_its_source_at_once():
             closed.set()
             super().close()
 
-    pictures = [identified(1, i) for i in range(3)]
-    camera = Silent(pictures, frame_rate=100, is_live=True, name="s1")
+    images = [identified(1, i) for i in range(3)]
+    camera = Silent(images, frame_rate=100, is_live=True, name="s1")
     waiting = stream("s1", source=camera, sinks=[FaultySink(close_at=1)])
 
     class Patient(ArraySource):

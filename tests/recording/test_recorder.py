@@ -19,7 +19,7 @@ import pytest
 
 from edgevision.errors import UsageError
 from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
-from edgevision.recording.encoder import EncodedPicture, H264Encoder
+from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
 from edgevision.types import Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
@@ -31,7 +31,7 @@ INFO = SourceInfo("clip", is_live=False, width=160, height=96, frame_rate=RATE)
 NAMES = ("person", "car")
 PERSON = Detections([[0, 0, 9, 9]], [0.9], [0], NAMES)
 NOBODY = Detections.empty(NAMES)
-LOOK_AHEAD = 6  # pictures inside the encoder
+LOOK_AHEAD = 6  # images inside the encoder
 FRAGMENT_S = 0.5
 
 
@@ -56,7 +56,7 @@ def on_person():
 
 
 def play(path):
-    """Numbers of a file's pictures and their times in seconds."""
+    """Numbers of a file's images and their times in seconds."""
     with av.open(str(path)) as container:
         frames = [
             (number_of(frame.to_ndarray(format="bgr24")), frame.time) for frame in container.decode(video=0)
@@ -68,7 +68,7 @@ def segments(folder):
     return sorted(folder.glob("*.mp4"))
 
 
-def test_every_picture_is_recorded_at_its_time(tmp_path):
+def test_every_image_is_recorded_at_its_time(tmp_path):
     recorder = recorder_in(tmp_path)
     record(recorder, 50)
     (path,) = segments(tmp_path)
@@ -88,8 +88,8 @@ def test_varying_times_are_kept(tmp_path):
     assert times == pytest.approx([moment / 1000 for moment in moments_ms])
 
 
-def test_a_new_file_begins_at_the_time_and_no_picture_is_lost(tmp_path):
-    """5.5 seconds in files of 2: 20, 20 and 15 pictures, each file from 0."""
+def test_a_new_file_begins_at_the_time_and_no_image_is_lost(tmp_path):
+    """5.5 seconds in files of 2: 20, 20 and 15 images, each file from 0."""
     record(recorder_in(tmp_path, Rotation(seconds=2)), 55)
     files = [play(path) for path in segments(tmp_path)]
     assert [len(numbers) for numbers, _ in files] == [20, 20, 15]
@@ -105,7 +105,7 @@ def test_a_new_file_begins_at_the_size(tmp_path):
             recorder.write(FrameResult(frame_of(i), (NOBODY,)), noise[i % 40])
     sizes = [path.stat().st_size for path in segments(tmp_path)]
     assert len(sizes) > 2
-    one = max(sizes) / 120 * LOOK_AHEAD + limit * 0.5  # what the encoder still held, and one picture
+    one = max(sizes) / 120 * LOOK_AHEAD + limit * 0.5  # what the encoder still held, and one image
     assert all(limit * 0.9 < size < limit + one for size in sizes[:-1])
     assert sum(len(play(path)[0]) for path in segments(tmp_path)) == 120
 
@@ -210,21 +210,21 @@ def test_the_ring_holds_the_span_and_never_more_than_its_capacity():
     """Key frames at 0, 10, 20 ...; a span of 15 begins with the last key frame at or before now - 15."""
     ring = PacketRing(span=15, capacity=10_000)
     for pts in range(48):
-        ring.append(EncodedPicture(b"x" * 10, pts, pts % 10 == 0), now=pts)
-    assert [picture.pts for picture in ring.pictures()] == list(range(30, 48))
+        ring.append(EncodedImage(b"x" * 10, pts, pts % 10 == 0), now=pts)
+    assert [image.pts for image in ring.images()] == list(range(30, 48))
     assert (ring.size, ring.was_short) == (180, False)
     small = PacketRing(span=1000, capacity=250)
     for pts in range(48):
-        small.append(EncodedPicture(b"x" * 10, pts, pts % 10 == 0), now=pts)
+        small.append(EncodedImage(b"x" * 10, pts, pts % 10 == 0), now=pts)
         assert small.size <= 250
-        assert not small.pictures() or small.pictures()[0].is_key
+        assert not small.images() or small.images()[0].is_key
     assert small.was_short
 
 
 def test_a_ring_begins_with_a_key_frame_only():
     ring = PacketRing(span=100, capacity=1000)
-    ring.append(EncodedPicture(b"x", 1, False), now=1)
-    assert ring.pictures() == []
+    ring.append(EncodedImage(b"x", 1, False), now=1)
+    assert ring.images() == []
 
 
 def test_the_encoder_holds_no_more_than_the_documented_look_ahead():
@@ -232,7 +232,7 @@ def test_the_encoder_holds_no_more_than_the_documented_look_ahead():
     given = [encoder.encode(numbered(i), i * 9000) for i in range(30)]
     assert 30 - sum(len(done) for done in given) <= LOOK_AHEAD
     last = encoder.finish()
-    times = [picture.pts for done in given for picture in done] + [picture.pts for picture in last]
+    times = [image.pts for done in given for image in done] + [image.pts for image in last]
     assert times == [i * 9000 for i in range(30)]
 
 

@@ -39,30 +39,30 @@ def display(monkeypatch):
 def test_what_is_recorded_is_drawn_beside_us(display, info, expected):
     display(True)
     plan = plan_outputs(info)
-    assert (plan.pictures, plan.records, plan.no_window) == ((expected,), None, "")
+    assert (plan.images, plan.records, plan.no_window) == ((expected,), None, "")
 
 
 def test_a_camera_opens_a_window_where_there_is_a_display(display):
     display(True)
     plan = plan_outputs(CAMERA)
-    assert plan.pictures == ("window",)
+    assert plan.images == ("window",)
     assert plan.no_window == ""
     display(False)
     plan = plan_outputs(CAMERA)
-    assert plan.pictures == ()
+    assert plan.images == ()
     assert plan.no_window == NO_DISPLAY
 
 
 def test_named_outputs_replace_the_defaults(display, tmp_path):
     display(True)
     plan = plan_outputs(CAMERA, output="o.mp4")
-    assert plan.pictures == ("o.mp4",)
+    assert plan.images == ("o.mp4",)
     plan = plan_outputs(FILE, save_json="o.jsonl")
-    assert (plan.pictures, plan.records) == ((), "o.jsonl")
+    assert (plan.images, plan.records) == ((), "o.jsonl")
     plan = plan_outputs(FILE, output="o.mp4", display=True)
-    assert plan.pictures == ("window", "o.mp4")
+    assert plan.images == ("window", "o.mp4")
     plan = plan_outputs(STREAM, output=str(tmp_path), save_json=str(tmp_path))
-    assert plan.pictures == (str(tmp_path / "front_door.edgevision.mp4"),)
+    assert plan.images == (str(tmp_path / "front_door.edgevision.mp4"),)
     assert plan.records == str(tmp_path / "front_door.edgevision.jsonl")
 
 
@@ -70,14 +70,14 @@ def test_without_defaults_nothing_comes_out_that_was_not_named(display):
     display(True)
     for info in (FILE, CAMERA):
         plan = outputs.plan_outputs(StreamSpec(source=info.name), info, with_defaults=False)
-        assert (plan.pictures, plan.records, plan.no_window) == ((), None, "")
+        assert (plan.images, plan.records, plan.no_window) == ((), None, "")
 
 
 def test_an_address_is_no_file(display):
     display(False)
     spec = StreamSpec(source="webcam", output="ndi://studio/1")
     assert spec.files() == {}
-    assert outputs.plan_outputs(spec, CAMERA).pictures == ("ndi://studio/1",)
+    assert outputs.plan_outputs(spec, CAMERA).images == ("ndi://studio/1",)
 
 
 def test_one_missing_folder_is_made_and_a_misspelt_path_is_not(tmp_path):

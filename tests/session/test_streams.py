@@ -9,7 +9,7 @@ import pytest
 from edgevision.cli import main
 from edgevision.session import streams as run_streams
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.models import colour_manifest, picture_with_block, write_block_clip, write_colour_model
+from tests.support.models import colour_manifest, image_with_block, write_block_clip, write_colour_model
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -171,11 +171,11 @@ def test_an_impossible_request_is_one_line(run, place, sources, arguments, messa
 
 @pytest.fixture
 def camera(monkeypatch):
-    """``webcam`` is a live source of 60 pictures, one every 10 ms."""
+    """``webcam`` is a live source of 60 images, one every 10 ms."""
 
     def open_camera(uri, **options):
-        pictures = [picture_with_block(160, 120, (40, 40, 80, 80))] * 60
-        return ArraySource(pictures, frame_rate=100, is_live=True, name=uri)
+        images = [image_with_block(160, 120, (40, 40, 80, 80))] * 60
+        return ArraySource(images, frame_rate=100, is_live=True, name=uri)
 
     monkeypatch.setattr(run_streams, "open_source", open_camera)
 

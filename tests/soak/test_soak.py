@@ -151,7 +151,7 @@ def test_growth_during_the_warm_up_does_not_count():
     assert verdict(taken)[0].passed
 
 
-def test_pictures_under_way_do_not_count():
+def test_images_under_way_do_not_count():
     """They follow the load of the machine: here ever more of them, at work, and none at rest."""
     report, _ = verdict(taken=samples(per_hour=60))
     assert report.passed
@@ -222,7 +222,7 @@ def test_the_default_source_is_the_demo_with_every_kind_of_fault():
     )
 
 
-def test_a_new_segment_waits_for_a_picture_of_the_full_size(tmp_path, monkeypatch):
+def test_a_new_segment_waits_for_a_image_of_the_full_size(tmp_path, monkeypatch):
     """Encoders of other sizes would move memory up and down."""
     opened = []
     monkeypatch.setattr("edgevision.soak.segments._SEGMENT_FRAMES", 2)
@@ -241,8 +241,8 @@ def test_a_new_segment_waits_for_a_picture_of_the_full_size(tmp_path, monkeypatc
     monkeypatch.setattr("edgevision.soak.segments.open_sink", lambda *_, **__: Segment())
     with SegmentSink(tmp_path, SourceInfo("a", True, 64, 48)) as sink:
         for width in (32, 64, 32, 32, 32, 64, 64, 64):
-            picture = np.zeros((width * 3 // 4, width, 3), np.uint8)
-            sink.write(FrameResult(Frame(picture, 0, 0), ()), picture)
+            plain = np.zeros((width * 3 // 4, width, 3), np.uint8)
+            sink.write(FrameResult(Frame(plain, 0, 0), ()), plain)
     assert [segment.shapes for segment in opened] == [[64, 32, 32, 32], [64, 64], [64]]
     assert sink.took == 8
 
@@ -265,7 +265,7 @@ def test_a_sample_sees_handles_threads_and_memory():
 
 
 class Plain:
-    """A source of pictures of these widths."""
+    """A source of images of these widths."""
 
     def __init__(self, *widths):
         self.info, self.report = SourceInfo("plain", True, 64, 48), SourceReport()
@@ -279,7 +279,7 @@ class Plain:
         pass
 
 
-def test_a_hold_begins_behind_a_picture_of_the_declared_size():
+def test_a_hold_begins_behind_a_image_of_the_declared_size():
     source = RestingSource(Plain(64, 32, 32, 64, 64))
     taken = []
     reader = threading.Thread(target=lambda: taken.extend(frame.width for frame in source))

@@ -119,7 +119,7 @@ def write_segmenter(
     return path
 
 
-def pictures(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
+def images(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
     """uint8 ``[count, size, size, 3]``: blocks of any brightness."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
@@ -160,23 +160,23 @@ class Stages:
 
 
 def calibration_place(folder: Path) -> Path:
-    """A model, pictures to calibrate on, and a labelled set: bright pixels are class 1."""
+    """A model, images to calibrate on, and a labelled set: bright pixels are class 1."""
     write_segmenter(folder / "bright.onnx")
-    save_pictures(folder / "photos", pictures(12, seed=1, size=64))
-    write_labelled(folder / "set", pictures(6, seed=2))
+    save_images(folder / "photos", images(12, seed=1, size=64))
+    write_labelled(folder / "set", images(6, seed=2))
     return folder
 
 
-def save_pictures(folder: Path, images: np.ndarray) -> None:
+def save_images(folder: Path, images: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
         cv2.imwrite(str(folder / f"{i:02}.png"), image)
 
 
 def write_labelled(folder: Path, images: np.ndarray) -> None:
-    save_pictures(folder / "images" / "val", images)
+    save_images(folder / "images" / "val", images)
     bright = (images.astype(float).mean(axis=3) > 127.5).astype(np.uint8)
-    save_pictures(folder / "labels" / "val", bright)
+    save_images(folder / "labels" / "val", bright)
     (folder / "val.txt").write_text("\n".join(f"{i:02}" for i in range(len(images))) + "\n")
     classes = [{"id": 0, "name": "dark", "rgb": [0, 0, 0]}, {"id": 1, "name": "bright", "rgb": [9, 9, 9]}]
     (folder / "classes.json").write_text(json.dumps({"ignore_index": 255, "classes": classes}))

@@ -34,7 +34,7 @@ def colour_manifest(size: int = SIZE, **changes: object) -> Manifest:
 
 
 def write_colour_model(path: Path, manifest: Manifest | None = None, size: int = SIZE) -> Path:
-    """An ONNX file in the contract's form that finds what is bright in a picture.
+    """An ONNX file in the contract's form that finds what is bright in an image.
 
     Its one box is the bounding box of every pixel with a channel of 200 or more, the score is the
     greatest value over 255, and the class is the channel that holds it: blue, green or red.
@@ -133,10 +133,10 @@ def save_graph(graph: onnx.GraphProto, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def picture_with_block(
+def image_with_block(
     width: int, height: int, box: tuple[int, int, int, int], colour: tuple[int, int, int] = (0, 0, 255)
 ) -> np.ndarray:
-    """A dark picture with one block of ``colour`` (BGR) at ``box`` (x1, y1, x2, y2)."""
+    """A dark image with one block of ``colour`` (BGR) at ``box`` (x1, y1, x2, y2)."""
     image = np.full((height, width, 3), 30, np.uint8)
     x1, y1, x2, y2 = box
     image[y1:y2, x1:x2] = colour
@@ -150,6 +150,6 @@ def write_block_clip(path: Path, frames: int, options: dict[str, str] | None = N
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         stream.options = {"crf": "10", "g": "6"}
         for i in range(frames):
-            image = picture_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
+            image = image_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         container.mux(stream.encode())

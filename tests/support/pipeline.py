@@ -97,14 +97,14 @@ def frame_indices(sink: ListSink) -> list[int]:
 
 
 def identified(stream: int, frame: int, size: int = 32) -> Image:
-    """A picture that says whose it is and which, for :func:`number_in`."""
+    """An image that says whose it is and which, for :func:`number_in`."""
     image = np.zeros((size, size, 3), np.uint8)
     image[..., 0], image[..., 1], image[..., 2] = stream, frame % 256, frame // 256
     return image
 
 
 def number_in(image: Image) -> Detections:
-    """One box at ``(stream, frame)`` of an :func:`identified` picture that fills the input."""
+    """One box at ``(stream, frame)`` of an :func:`identified` image that fills the input."""
     height, width = image.shape[:2]
     stream, low, high = (int(value) for value in image[height // 2, width // 2])
     scale = width / 32  # boxes are of the input, and come back in the source's pixels

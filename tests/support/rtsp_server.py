@@ -4,8 +4,8 @@ Runs under the system's Python, which is the one that Debian's python3-gi is for
 
     python3 rtsp_server.py CLIP PORT USER PASSWORD WIDTHxHEIGHT
 
-plays CLIP (an AVI of JPEG pictures) as H.264 in real time at rtsp://127.0.0.1:PORT/clip, says
-"ready PORT" (0 takes a free one), and changes the size of the picture when a line such as "320x192" comes in.
+plays CLIP (an AVI of JPEG images) as H.264 in real time at rtsp://127.0.0.1:PORT/clip, says
+"ready PORT" (0 takes a free one), and changes the size of the image when a line such as "320x192" comes in.
 """
 
 import sys

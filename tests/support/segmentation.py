@@ -35,9 +35,9 @@ def write_set(folder: Path, train: int = 8, val: int = 4, size: tuple[int, int] 
             for class_id in (1, 2):
                 x, y = int(rng.integers(0, width - 32)), int(rng.integers(0, height - 24))
                 ids[y : y + 24, x : x + 32] = class_id
-            picture = np.array(BGR, np.uint8)[ids] + rng.integers(0, 30, (height, width, 3), dtype=np.uint8)
+            image = np.array(BGR, np.uint8)[ids] + rng.integers(0, 30, (height, width, 3), dtype=np.uint8)
             ids[0] = IGNORE
-            cv2.imwrite(str(folder / "images" / split / f"{name}.png"), picture)
+            cv2.imwrite(str(folder / "images" / split / f"{name}.png"), image)
             cv2.imwrite(str(folder / "labels" / split / f"{name}.png"), ids)
         (folder / f"{split}.txt").write_text("\n".join(names) + "\n")
     classes = [{"id": i, "name": name, "rgb": BGR[i][::-1]} for i, name in enumerate((*CLASSES,))]

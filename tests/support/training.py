@@ -15,15 +15,15 @@ from edgevision.training.config import DetectorTraining
 
 
 def small_run(folder: Path, *overrides: str) -> DetectorTraining:
-    """Twelve pictures of 64x64 with a red car or a blue dog; written into ``folder``."""
+    """Twelve images of 64x64 with a red car or a blue dog; written into ``folder``."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     images, annotations = [], []
     for i in range(12):
-        picture = rng.integers(0, 80, (64, 64, 3), dtype=np.uint8)
+        image = rng.integers(0, 80, (64, 64, 3), dtype=np.uint8)
         x, y, side = (int(v) for v in (*rng.integers(0, 30, 2), rng.integers(16, 32)))
-        picture[y : y + side, x : x + side] = (0, 0, 255) if i % 2 else (255, 0, 0)
-        cv2.imwrite(str(folder / "images" / f"{i}.png"), picture)
+        image[y : y + side, x : x + side] = (0, 0, 255) if i % 2 else (255, 0, 0)
+        cv2.imwrite(str(folder / "images" / f"{i}.png"), image)
         images.append({"id": i, "file_name": f"{i}.png"})
         annotations.append({"image_id": i, "category_id": 1 + i % 2, "bbox": [x, y, side, side]})
     categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}]

@@ -1,4 +1,4 @@
-"""Clips and readers for the tests of edgevision.video. Pictures carry a number, so order can be read back."""
+"""Clips and readers for the tests of edgevision.video. Images carry a number, so order can be read back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BITS = 8
 
 
 def numbered(number: int, width: int = 160, height: int = 96) -> Image:
-    """A gray picture whose top half shows ``number`` as eight black or white bars, lowest bit left."""
+    """A gray image whose top half shows ``number`` as eight black or white bars, lowest bit left."""
     image = np.full((height, width, 3), 128, np.uint8)
     for bit in range(BITS):
         bar = slice(bit * width // BITS, (bit + 1) * width // BITS)
@@ -49,7 +49,7 @@ def write_clip(
     container_options: dict[str, str] | None = None,
     audio_start_s: float = 0.0,
 ) -> Path:
-    """A clip of numbered pictures at the given times, with a 440 Hz tone if an audio codec is named."""
+    """A clip of numbered images at the given times, with a 440 Hz tone if an audio codec is named."""
     with av.open(path, "w", container_options=container_options or {}) as container:
         video = container.add_stream(codec, rate=25, options=options or {})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"

@@ -12,7 +12,7 @@ from tests.support.zones import CLASSES, DOOR, YARD, layout_of
 TRIANGLE = "zones: [{name: a, polygon: [[0, 0], [1, 0], [0, 1]]}]"
 
 
-def test_relative_points_follow_the_picture(tmp_path):
+def test_relative_points_follow_the_image(tmp_path):
     layout = layout_of(tmp_path, f"units: relative\n{TRIANGLE}")
     points = layout.zones[0].polygon
     assert layout.pixels(points, 200, 100).tolist() == [[0, 0], [200, 0], [0, 100]]
@@ -33,7 +33,7 @@ def test_pixels_stay(tmp_path):
         ("units: pixels\nmargin: 3", 3.0),
     ],
 )
-def test_margin_of_a_picture_of_200_by_100(tmp_path, head, expected):
+def test_margin_of_a_image_of_200_by_100(tmp_path, head, expected):
     assert layout_of(tmp_path, f"{head}\n{TRIANGLE}").margin_px(200, 100) == pytest.approx(expected)
 
 

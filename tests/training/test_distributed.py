@@ -63,16 +63,16 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
 
 
 def segmentation_batch() -> tuple[torch.Tensor, torch.Tensor]:
-    """Four pictures, every second one of which has hardly any label."""
+    """Four images, every second one of which has hardly any label."""
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(4, 3, 6, 6, generator=generator)
+    images = torch.randn(4, 3, 6, 6, generator=generator)
     labels = torch.randint(0, 3, (4, 6, 6), generator=generator)
     labels[::2, 1:] = IGNORE_ID
-    return pictures, labels
+    return images, labels
 
 
 def segmentation_losses(
-    pictures: torch.Tensor, labels: torch.Tensor, form: Literal["multiclass", "binary"]
+    images: torch.Tensor, labels: torch.Tensor, form: Literal["multiclass", "binary"]
 ) -> torch.Tensor:
     """The losses of a 1x1 convolution, followed by its gradients."""
     classes = 2 if form == "binary" else 3
@@ -81,7 +81,7 @@ def segmentation_losses(
         dice_form=form, class_weights=tuple(float(k) for k in range(1, classes + 1))
     )
     labels = labels if classes == 3 else torch.where(labels == 2, 1, labels)
-    logits = torch.einsum("kc,nchw->nkhw", weights, pictures)
+    logits = torch.einsum("kc,nchw->nkhw", weights, images)
     parts = torch.stack(list(SegmentationLoss(config, classes)(logits, labels).values()))
     parts.sum().backward()
     assert weights.grad is not None
@@ -90,9 +90,9 @@ def segmentation_losses(
 
 def one_of_two(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    pictures, labels = segmentation_batch()
+    images, labels = segmentation_batch()
     for form in FORMS:
-        torch.save(segmentation_losses(pictures[rank::2], labels[rank::2], form), folder / f"{form}{rank}.pt")
+        torch.save(segmentation_losses(images[rank::2], labels[rank::2], form), folder / f"{form}{rank}.pt")
     dist.destroy_process_group()
 
 

@@ -214,11 +214,11 @@ def test_half_precision_trains(run: DetectorTraining, tmp_path: Path, precision:
     assert not torch.equal(after, before)
 
 
-def test_a_picture_that_breaks_during_the_run_is_passed_over_and_named(
+def test_a_image_that_breaks_during_the_run_is_passed_over_and_named(
     run: DetectorTraining, tmp_path: Path
 ) -> None:
     task = DetectionTask(run)
-    (tmp_path / "images" / "3.png").write_bytes(b"no picture")
+    (tmp_path / "images" / "3.png").write_bytes(b"no image")
     notes: list[str] = []
     one = Trainer(run, task, tmp_path / "run", watcher=Watcher(on_note=notes.append))
     task.validate = lambda model, device: {}  # type: ignore[method-assign]
@@ -243,7 +243,7 @@ def test_a_log_is_read_as_the_run_went(tmp_path: Path) -> None:
     log.write_text(
         '{"time": 1, "seen": 4, "lr": 0.1, "box": 3.0}\n'
         '{"time": 2, "seen": 8, "lr": 0.1, "box": 2.0}\n'
-        '{"time": 2, "seen": 8, "note": "a picture"}\n'
+        '{"time": 2, "seen": 8, "note": "an image"}\n'
         '{"time": 3, "seen": 8, "lr": 0.1, "box": 2.5}\n'
         '{"time": 4, "seen": 8, "ap": 0.5}\n'
         '{"time": 5, "seen"'

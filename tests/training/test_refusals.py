@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> DetectorTraining:
 
 @pytest.fixture
 def command(tmp_path: Path, run: DetectorTraining) -> Callable[..., list[str]]:
-    """Arguments that train two steps of four pictures."""
+    """Arguments that train two steps of four images."""
     config = tmp_path / "run.yaml"
     config.write_bytes(msgspec.yaml.encode(run))
 
@@ -200,10 +200,10 @@ def test_the_lowest_point_is_never_suggested() -> None:
 
 
 def test_a_validation_set_without_a_box_is_refused_at_once(run: DetectorTraining, tmp_path: Path) -> None:
-    """Not after the first thousands of pictures."""
+    """Not after the first thousands of images."""
     document = json.loads((tmp_path / "set.json").read_text())
     (tmp_path / "bare.json").write_text(json.dumps({**document, "annotations": []}))
     bare = CocoSource(str(tmp_path / "bare.json"), str(tmp_path / "images"))
     data = msgspec.structs.replace(run.data, val=bare)
-    with pytest.raises(DataError, match="has 12 pictures and no box of car, dog"):
+    with pytest.raises(DataError, match="has 12 images and no box of car, dog"):
         DetectionTask(msgspec.structs.replace(run, data=data))

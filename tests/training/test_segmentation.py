@@ -52,8 +52,8 @@ def test_training_learns_and_what_it_reports_is_what_the_model_does(folder: Path
     detector = Model(TorchSegmenterEngine(model.eval(), segmenter_manifest(run)))
     data = load_segmentation(folder, "val", CLASSES)
     matrix = np.zeros((3, 3), np.int64)
-    for picture in data.pictures:
-        image, labels = read_pair(data, picture)
+    for pair in data.images:
+        image, labels = read_pair(data, pair)
         (found,) = detector([image])
         assert isinstance(found, SegmentationMap)
         matrix += confusion_matrix(labels, found.class_map, 3, IGNORE_ID)
@@ -86,33 +86,33 @@ def test_a_run_cut_off_ends_as_if_it_had_not_been(folder: Path, tmp_path: Path) 
         torch.testing.assert_close(resumed.model.state_dict()[key], value, rtol=1e-4, atol=1e-5, msg=key)
 
 
-def test_pictures_of_another_size_are_measured_at_their_own(folder: Path) -> None:
+def test_images_of_another_size_are_measured_at_their_own(folder: Path) -> None:
     data = load_segmentation(folder, "val")
-    for i, picture in enumerate(data.pictures):
-        for path, flag in ((picture.image, cv2.INTER_LINEAR), (picture.labels, cv2.INTER_NEAREST)):
+    for i, pair in enumerate(data.images):
+        for path, flag in ((pair.image, cv2.INTER_LINEAR), (pair.labels, cv2.INTER_NEAREST)):
             image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             cv2.imwrite(str(path), cv2.resize(image, (130 + i, 50), interpolation=flag))
     task = SegmentationTask(small_run(folder))
     assert set(task.validate(task.model.eval(), torch.device("cpu"))) == {"miou", "dice", "pixel_accuracy"}
 
 
-def test_pictures_left_out_and_classes_without_pixels_are_named(folder: Path) -> None:
+def test_images_left_out_and_classes_without_pixels_are_named(folder: Path) -> None:
     data = load_segmentation(folder, "train")
-    data.pictures[2].image.write_bytes(data.pictures[2].image.read_bytes()[:200])
-    for picture in data.pictures:
-        ids = cv2.imread(str(picture.labels), cv2.IMREAD_UNCHANGED)
+    data.images[2].image.write_bytes(data.images[2].image.read_bytes()[:200])
+    for image in data.images:
+        ids = cv2.imread(str(image.labels), cv2.IMREAD_UNCHANGED)
         ids[ids == 2] = 0
-        cv2.imwrite(str(picture.labels), ids)
+        cv2.imwrite(str(image.labels), ids)
     notes = list(SegmentationTask(small_run(folder)).notes)
     assert len(notes) == 3
-    assert "1 pictures are left out of training" in notes[0]
+    assert "1 images are left out of training" in notes[0]
     assert "a_train2.png" in notes[1]
     assert "no training pixel of sign" in notes[2]
-    data.pictures[0].image.write_bytes(load_segmentation(folder, "val").pictures[1].image.read_bytes())
-    assert "val: 1 pictures are trained on too" in list(SegmentationTask(small_run(folder)).notes)[-1]
-    for picture in load_segmentation(folder, "val").pictures:
-        ids = cv2.imread(str(picture.labels), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(picture.labels), np.full_like(ids, 9))
+    data.images[0].image.write_bytes(load_segmentation(folder, "val").images[1].image.read_bytes())
+    assert "val: 1 images are trained on too" in list(SegmentationTask(small_run(folder)).notes)[-1]
+    for image in load_segmentation(folder, "val").images:
+        ids = cv2.imread(str(image.labels), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(image.labels), np.full_like(ids, 9))
     with pytest.raises(DataError, match="val: no pixel of road, car, sign"):
         SegmentationTask(small_run(folder))
 

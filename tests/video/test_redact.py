@@ -12,7 +12,7 @@ from edgevision.video.redact import redact
         ("rtsp://ann:p/ss@host/live", "rtsp://host/live"),  # a raw / in the password
         ("rtsp://ann@host/live", "rtsp://host/live"),
         ("http://cam/video.cgi?user=admin&pwd=123", "http://cam/video.cgi?..."),
-        ("http://host/picture@2x.jpg", "http://host/picture@2x.jpg"),
+        ("http://host/image@2x.jpg", "http://host/image@2x.jpg"),
         ("http://[::1]:8080/a@b", "http://[::1]:8080/a@b"),
         ("Error: 'rtsp://ann:s3cret@h/x' refused", "Error: 'rtsp://h/x' refused"),
         ("no address here", "no address here"),

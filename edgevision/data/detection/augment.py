@@ -1,4 +1,4 @@
-"""Augmentation for detection, through torchvision's transforms v2, so that boxes move with the picture."""
+"""Augmentation for detection, through torchvision's transforms v2, so that boxes move with the image."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _BGR_TO_YIQ = np.array([[0.114, 0.587, 0.299], [-0.3213, -0.2744, 0.5957], [0.31
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How pictures are varied while training; zeros switch a step off.
+    """How images are varied while training; zeros switch a step off.
 
     Attributes:
         photometric: probability of changed brightness, contrast, saturation and hue.
-        zoom_out: probability that the picture is placed on a larger canvas.
-        zoom_out_max: side of the largest canvas, in picture sides.
+        zoom_out: probability that the image is placed on a larger canvas.
+        zoom_out_max: side of the largest canvas, in image sides.
         iou_crop: probability of a crop that keeps objects (SSD, Liu et al. 2016, section 2.2).
-        crop_min: smallest side of a crop, as a share of the picture's.
+        crop_min: smallest side of a crop, as a share of the image's.
         aspect: largest factor by which width over height changes, 1 for none.
         flip: probability of a mirror image.
         rotate: probability of a small rotation; boxes become those around the turned boxes.
         rotate_max: largest angle of it, in degrees.
-        mosaic: probability that four pictures of one data set share the input
+        mosaic: probability that four images of one data set share the input
             (Bochkovskiy et al. 2020, arXiv:2004.10934), so that objects are smaller and context varies.
     """
 
@@ -54,7 +54,7 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AspectJitter(v2.Transform):  # type: ignore[misc]  # torchvision carries no types
-    """Stretches picture and boxes horizontally by a random factor between ``1 / limit`` and ``limit``."""
+    """Stretches image and boxes horizontally by a random factor between ``1 / limit`` and ``limit``."""
 
     def __init__(self, limit: float) -> None:
         super().__init__()
@@ -137,15 +137,15 @@ class ColourJitter(v2.Transform):  # type: ignore[misc]  # torchvision carries n
 
 
 class DetectionAugment:
-    """Varies one picture: where things are before it is letterboxed, colours afterwards.
+    """Varies one image: where things are before it is letterboxed, colours afterwards.
 
     Attributes:
-        mosaic: probability that the caller composes four pictures.
+        mosaic: probability that the caller composes four images.
     """
 
     def __init__(self, config: AugmentConfig, fill: int) -> None:
         self.mosaic = config.mosaic
-        # Labels are rounded: a box may leave its picture by a little, for which the last step would drop it.
+        # Labels are rounded: a box may leave its image by a little, for which the last step would drop it.
         steps: list[v2.Transform] = [v2.ClampBoundingBoxes()]
         if config.zoom_out:
             sides = (1.0, config.zoom_out_max)
@@ -168,7 +168,7 @@ class DetectionAugment:
     def __call__(
         self, image: Image, boxes: FloatArray, columns: NDArray[np.int64]
     ) -> tuple[Image, FloatArray, NDArray[np.int64]]:
-        """Moves one picture and its boxes, drawing from torch's random numbers.
+        """Moves one image and its boxes, drawing from torch's random numbers.
 
         Args:
             image: uint8 ``[H, W, 3]``, BGR.
@@ -177,24 +177,24 @@ class DetectionAugment:
         """
         height, width = image.shape[:2]
         # Moving things is the same in any order of the channels, so they stay BGR.
-        picture = tv_tensors.Image(torch.from_numpy(image.copy()).permute(2, 0, 1))
+        tensor = tv_tensors.Image(torch.from_numpy(image.copy()).permute(2, 0, 1))
         corners = tv_tensors.BoundingBoxes(
             torch.from_numpy(boxes), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=(height, width)
         )
-        moved: tuple[Tensor, Tensor, Tensor] = self._steps(picture, corners, torch.from_numpy(columns))
+        moved: tuple[Tensor, Tensor, Tensor] = self._steps(tensor, corners, torch.from_numpy(columns))
         return _pixels(moved[0]), moved[1].numpy(), moved[2].numpy()
 
     def colours(self, image: Image) -> Image:
         """Changes brightness, contrast, saturation and hue: uint8 ``[H, W, 3]``, BGR, to the same.
 
-        Cheaper on the small input than on a large picture.
+        Cheaper on the small input than on a large image.
         """
         if self._colours is None:
             return image
-        picture = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
-        return _pixels(self._colours(picture))
+        tensor = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
+        return _pixels(self._colours(tensor))
 
 
-def _pixels(picture: Tensor) -> Image:
+def _pixels(image: Tensor) -> Image:
     """``[3, H, W]`` to ``[H, W, 3]``."""
-    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())

@@ -13,13 +13,13 @@ import numpy as np
 from edgevision.data.classes import map_classes
 from edgevision.data.copies import find_copies, find_shared
 from edgevision.data.formats.raw import RawImage, RawSet
-from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.data.images import decode_image, image_size
 from edgevision.errors import DataError
 
 EXAMPLES = 3
 """How many places a finding names."""
 
-_TOLERANCE = 1.0  # pixels by which a box may leave its picture: labels are rounded
+_TOLERANCE = 1.0  # pixels by which a box may leave its image: labels are rounded
 
 
 class Fault(str, Enum):
@@ -68,14 +68,14 @@ class SetReport:
         images: how many it has.
         counts: boxes (pixels, for segmentation) of each class that is wanted.
         findings: faults inside the set.
-        pictures: the picture files that are there.
+        files: the image files that are there.
     """
 
     name: str
     images: int
     counts: Mapping[str, int]
     findings: tuple[DataFinding, ...]
-    pictures: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class DataReport:
 def check_set(
     raw: RawSet,
     classes: Sequence[str] | None = None,
-    read_pictures: bool = True,
+    read_images: bool = True,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> SetReport:
     """Looks for every fault of one detection set.
@@ -108,8 +108,8 @@ def check_set(
     Args:
         raw: the set.
         classes: what a training wants to learn, if that is known.
-        read_pictures: decode every picture and compare contents; False reads headers alone.
-        on_image: called with the number of pictures done.
+        read_images: decode every image and compare contents; False reads headers alone.
+        on_image: called with the number of images done.
     """
     found: dict[Fault, list[str]] = {fault: [] for fault in Fault}
     counts: Counter[str] = Counter(dict.fromkeys(raw.classes, 0))
@@ -124,12 +124,12 @@ def check_set(
             found[Fault.BARE].append(image.path.name)
         if not image.path.is_file():
             found[Fault.MISSING].append(image.path.name)
-        size = (_decoded_size if read_pictures else _header_size)(image, found)
+        size = (_decoded_size if read_images else _header_size)(image, found)
         for fault, text in _box_faults(image, size):
             found[fault].append(text)
         on_image(done)
     there = tuple(image.path for image in raw.images if image.path.is_file())
-    if read_pictures:
+    if read_images:
         found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
     if classes is not None:
         wanted = map_classes(counts, classes)
@@ -141,10 +141,10 @@ def check_set(
 def check_sets(
     train: Sequence[SetReport], val: Sequence[SetReport], classes: Sequence[str] | None = None
 ) -> DataReport:
-    """What is wrong between the splits of a training: shared pictures, and classes that nothing teaches."""
+    """What is wrong between the splits of a training: shared images, and classes that nothing teaches."""
     found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
-    trained = [path for one in train for path in one.pictures]
-    shared = find_shared([path for one in val for path in one.pictures], trained)
+    trained = [path for one in train for path in one.files]
+    shared = find_shared([path for one in val for path in one.files], trained)
     found[Fault.LEAK] = [f"{copy} is {first}" for copy, first in shared]
     if classes is not None:
         have = [name for one in train for name, count in one.counts.items() if count]
@@ -157,7 +157,7 @@ def check_sets(
 def require_sound(report: DataReport) -> None:
     """Stops a training whose data are broken.
 
-    Pictures in two splits do not: a test whether a model can learn at all validates on its training
+    Images in two splits do not: a test whether a model can learn at all validates on its training
     data. They are among the report's notes.
 
     Raises:
@@ -172,11 +172,11 @@ def require_sound(report: DataReport) -> None:
 
 
 def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
-    """Decodes a picture; its true size, or the stated one where it cannot be read."""
+    """Decodes an image; its true size, or the stated one where it cannot be read."""
     if not image.path.is_file():
         return _stated_size(image)
     try:
-        pixels = decode_picture(image.path)
+        pixels = decode_image(image.path)
     except DataError:
         found[Fault.UNREADABLE].append(image.path.name)
         return _stated_size(image)
@@ -184,8 +184,8 @@ def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, 
 
 
 def _header_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
-    """The size in the header; a picture that cannot be read is for the training to skip and report."""
-    size = picture_size(image.path)
+    """The size in the header; an image that cannot be read is for the training to skip and report."""
+    size = image_size(image.path)
     return _stated_size(image) if size is None else _compared(image, size, found)
 
 

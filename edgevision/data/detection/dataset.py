@@ -18,10 +18,10 @@ from edgevision.types import FloatArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
-    """One picture and what is known to be in it.
+    """One image and what is known to be in it.
 
     Attributes:
-        path: the picture.
+        path: the image.
         image_id: its number in the data set.
         boxes: float32 ``[G, 4]``, corners in source pixels.
         labels: int64 ``[G]``, indices into the set's classes.
@@ -39,7 +39,7 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionSet:
-    """Labelled pictures with one list of classes.
+    """Labelled images with one list of classes.
 
     Attributes:
         images: in the order of the file.

@@ -1,4 +1,4 @@
-"""From detection sets to batches: reading, augmenting, letterboxing and composing pictures."""
+"""From detection sets to batches: reading, augmenting, letterboxing and composing images."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage
-from edgevision.data.memory import PictureReader, ScaledImage
+from edgevision.data.memory import ImageReader, ScaledImage
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
 from edgevision.errors import DataError
 from edgevision.types import FloatArray, Image
 
-_SHRINK = 2  # pictures are read at no more than this many times the input's size
+_SHRINK = 2  # images are read at no more than this many times the input's size
 _ATTEMPTS = 50
 _SCORE_STEPS = 10_000  # scores travel with the boxes as whole numbers
-_MOSAIC_CENTRE = (0.3, 0.7)  # where the four pictures may meet, in shares of the input
+_MOSAIC_CENTRE = (0.3, 0.7)  # where the four images may meet, in shares of the input
 
 
 class DetectionSample(NamedTuple):
-    """One letterboxed picture and its boxes in input pixels.
+    """One letterboxed image and its boxes in input pixels.
 
     Attributes:
         image: uint8 ``[S, S, 3]``, BGR, as the runtime would feed it.
@@ -36,7 +36,7 @@ class DetectionSample(NamedTuple):
         ignore: bool ``[G]``.
         scores: float32 ``[G]``, a teacher's, or 1.
         known: bool ``[C]``.
-        files: what the picture was made of.
+        files: what the image was made of.
         unreadable: files that should have been used, and why they could not be.
     """
 
@@ -58,17 +58,17 @@ class DetectionBatch(NamedTuple):
 
     @property
     def files(self) -> list[str]:
-        """The pictures in it."""
+        """The images in it."""
         return [file for sample in self.samples for file in sample.files]
 
     @property
     def unreadable(self) -> list[str]:
-        """Pictures that were skipped, and why."""
+        """Images that were skipped, and why."""
         return [line for sample in self.samples for line in sample.unreadable]
 
 
 class _Tile(NamedTuple):
-    """A picture on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes."""
+    """An image on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes."""
 
     image: Image
     boxes: FloatArray
@@ -76,7 +76,7 @@ class _Tile(NamedTuple):
 
 
 class DetectionData(Dataset[DetectionSample]):
-    """Pictures of one or more sets, by key.
+    """Images of one or more sets, by key.
 
     Args:
         sets: data sets with equal classes.
@@ -84,7 +84,7 @@ class DetectionData(Dataset[DetectionSample]):
         resize: the model's resize rule.
         augment: variation, or None for evaluation.
         seed: of the variation; a key always gives the same sample.
-        cache_bytes: memory for decoded pictures.
+        cache_bytes: memory for decoded images.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DetectionData(Dataset[DetectionSample]):
     ) -> None:
         self._entries: list[LabelledImage] = [entry for one in sets for entry in one.images]
         if not self._entries:
-            raise DataError("the data sets hold no picture")
+            raise DataError("the data sets hold no image")
         self._set_of = [number for number, one in enumerate(sets) for _ in one.images]
         self._ranges: list[range] = []
         for one in sets:
@@ -106,14 +106,14 @@ class DetectionData(Dataset[DetectionSample]):
             self._ranges.append(range(start, start + len(one.images)))
         self._known = [torch.from_numpy(one.known) for one in sets]
         paths = [entry.path for entry in self._entries]
-        self.reader = PictureReader(paths, _SHRINK * input_size, cache_bytes)
+        self.reader = ImageReader(paths, _SHRINK * input_size, cache_bytes)
         self._size, self._resize, self._augment, self._seed = input_size, resize, augment, seed
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, key: Key) -> DetectionSample:
-        """A picture that cannot be read is replaced by the next of its set, and reported.
+        """An image that cannot be read is replaced by the next of its set, and reported.
 
         Raises:
             DataError: nor can many others be read.
@@ -127,7 +127,7 @@ class DetectionData(Dataset[DetectionSample]):
                 indices += (own.start + torch.randint(len(own), (3,))).tolist()
             unreadable: list[str] = []
             used = [self._readable(number, unreadable) for number in indices]
-            tiles = [self._varied(number, picture) for number, picture in used]
+            tiles = [self._varied(number, tile) for number, tile in used]
             image, boxes, columns = self._compose(tiles)
         return DetectionSample(
             torch.from_numpy(image),
@@ -148,18 +148,18 @@ class DetectionData(Dataset[DetectionSample]):
                 return candidate, self.reader.read(candidate)
             except DataError as error:
                 unreadable.append(str(error))
-        raise DataError(f"{len(unreadable)} pictures in a row cannot be used; the first: {unreadable[0]}")
+        raise DataError(f"{len(unreadable)} images in a row cannot be used; the first: {unreadable[0]}")
 
-    def _varied(self, index: int, picture: ScaledImage) -> _Tile:
+    def _varied(self, index: int, image: ScaledImage) -> _Tile:
         entry = self._entries[index]
-        scale = np.array([picture.scale_x, picture.scale_y] * 2, np.float32)
+        scale = np.array([image.scale_x, image.scale_y] * 2, np.float32)
         scores = np.rint(entry.scores * _SCORE_STEPS).astype(np.int64)
         columns = np.stack([entry.labels, entry.ignore.astype(np.int64), scores], axis=1)
-        tile = _Tile(picture.image, entry.boxes * scale, columns)
+        tile = _Tile(image.image, entry.boxes * scale, columns)
         return tile if self._augment is None else _Tile(*self._augment(*tile))
 
     def _compose(self, tiles: list[_Tile]) -> _Tile:
-        """One picture letterboxed into the input, or four that meet at a random point of it."""
+        """One image letterboxed into the input, or four that meet at a random point of it."""
         if len(tiles) == 1:
             x = y = self._size
         else:
@@ -185,7 +185,7 @@ class DetectionData(Dataset[DetectionSample]):
 
 
 def collate(samples: list[DetectionSample]) -> DetectionBatch:
-    """Stacks the pictures of a batch."""
+    """Stacks the images of a batch."""
     return DetectionBatch(torch.stack([sample.image for sample in samples]), samples)
 
 

@@ -1,4 +1,4 @@
-"""Where labelled pictures come from: the part of a training configuration that names a data set."""
+"""Where labelled images come from: the part of a training configuration that names a data set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgevision.data.formats.yolo import read_yolo
 
 
 class CocoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="coco", tag_field="kind"):
-    """A COCO json with its pictures.
+    """A COCO json with its images.
 
     Attributes:
         annotations: the json file, relative to the working folder.
-        images: the folder of the pictures.
-        weight: how often each of its pictures is drawn, relative to the other sources.
+        images: the folder of the images.
+        weight: how often each of its images is drawn, relative to the other sources.
         labelled: the run's classes that the set labels wherever they appear; all others are unknown
-            in its pictures and teach nothing. None: every class that it declares.
+            in its images and teach nothing. None: every class that it declares.
     """
 
     annotations: str
@@ -50,7 +50,7 @@ class YoloSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="y
 
     Attributes:
         folder: holds ``images`` and ``labels``.
-        split: a folder inside both; empty for all pictures.
+        split: a folder inside both; empty for all images.
         names: file of the class names; searched for where empty.
         weight, labelled: as in :class:`CocoSource`.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from edgevision.boxes import xywh_to_xyxy
 from edgevision.data.classes import canonical
 from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, raw_image
-from edgevision.data.pictures import picture_size
+from edgevision.data.images import image_size
 from edgevision.errors import DataError
 from edgevision.files import atomic_path
 from edgevision.types import FloatArray
@@ -58,7 +58,7 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
 def _collect(
     label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]
 ) -> LabelProblem | None:
-    """Files one annotation under its picture, or says what is wrong with it."""
+    """Files one annotation under its image, or says what is wrong with it."""
     image_id, category = int(label["image_id"]), int(label["category_id"])
     left, top, width, height = map(float, label["bbox"])
     if category not in categories:
@@ -76,7 +76,7 @@ def _size(entry: Any) -> tuple[int, int] | None:
 
 
 class CocoDocument:
-    """A set of labelled pictures to add to.
+    """A set of labelled images to add to.
 
     Whatever an existing document holds is kept as it is: fields that are not known here, and the order.
 
@@ -112,11 +112,11 @@ class CocoDocument:
         return self._categories[key]
 
     def find_image(self, file_name: str) -> int | None:
-        """Id of a picture, or None where it is not in the set."""
+        """Id of an image, or None where it is not in the set."""
         return self._images.get(file_name)
 
     def add_image(self, file_name: str, width: int, height: int) -> int:
-        """Adds a picture and returns its id."""
+        """Adds an image and returns its id."""
         number = self._next_image
         self._next_image += 1
         self._images[file_name] = number
@@ -131,7 +131,7 @@ class CocoDocument:
         return (int(entry["width"]), int(entry["height"])) if {"width", "height"} <= entry.keys() else None
 
     def boxes(self, image_id: int) -> tuple[FloatArray, list[str], list[bool]]:
-        """Corners float32 ``[G, 4]``, class names and ignore flags of a picture."""
+        """Corners float32 ``[G, 4]``, class names and ignore flags of an image."""
         names = {int(entry["id"]): str(entry["name"]) for entry in self._document["categories"]}
         found = self._by_image.get(image_id, [])
         corners = xywh_to_xyxy(np.array([one["bbox"] for one in found], np.float32).reshape(-1, 4))
@@ -194,7 +194,7 @@ def to_coco(raw: RawSet, images: Path) -> CocoDocument:
         images: folder that its file names are to be relative to.
 
     Raises:
-        DataError: labels could not be used, or a picture that has labels cannot be opened.
+        DataError: labels could not be used, or an image that has labels cannot be opened.
     """
     if raw.problems:
         raise DataError(
@@ -204,9 +204,9 @@ def to_coco(raw: RawSet, images: Path) -> CocoDocument:
     for name in raw.classes:
         document.category(name)
     for image in raw.images:
-        size = (image.width, image.height) if image.width and image.height else picture_size(image.path)
+        size = (image.width, image.height) if image.width and image.height else image_size(image.path)
         if size is None:
-            raise DataError(f"picture cannot be opened: {image.path}; 'edgevision data check' shows all")
+            raise DataError(f"image cannot be opened: {image.path}; 'edgevision data check' shows all")
         number = document.add_image(image.path.relative_to(images).as_posix(), *size)
         for box, name, ignore in zip(image.boxes.tolist(), image.names, image.ignore, strict=True):
             category = document.category(name)

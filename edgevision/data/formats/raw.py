@@ -17,7 +17,7 @@ class LabelProblem(NamedTuple):
     """A label that could not be used.
 
     Attributes:
-        kind: it is malformed, has a class that the set does not define, or belongs to no picture.
+        kind: it is malformed, has a class that the set does not define, or belongs to no image.
         text: one line that names it.
     """
 
@@ -43,13 +43,13 @@ class RawObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawImage:
-    """One picture as its labels describe it.
+    """One image as its labels describe it.
 
     Attributes:
-        path: the picture; it may be missing.
+        path: the image; it may be missing.
         image_id: its number in the set.
         width, height: in pixels as the labels state it, or None where they do not.
-        boxes: float32 ``[G, 4]``, corners in pixels, as written: perhaps empty or outside the picture.
+        boxes: float32 ``[G, 4]``, corners in pixels, as written: perhaps empty or outside the image.
         names: G class names.
         ignore: bool ``[G]``.
         scores: float32 ``[G]``, a teacher's, or 1.
@@ -88,7 +88,7 @@ def raw_image(
     size: tuple[int, int] | None,
     objects: Sequence[RawObject],
 ) -> RawImage:
-    """A picture from ``(width, height)`` and its objects."""
+    """An image from ``(width, height)`` and its objects."""
     width, height = size or (None, None)
     boxes = np.array([one.box for one in objects], np.float32).reshape(-1, 4)
     ignore = np.array([one.ignore for one in objects], bool)

@@ -43,13 +43,13 @@ def _listed(folder: Path, split: str) -> list[str]:
         known = [path.stem for path in lists.glob("*.txt")]
         hint = nearest(split, known) or f"; lists there: {', '.join(sorted(known)) or 'none'}"
         raise DataError(f"list not found: {lists / split}.txt{hint}") from error
-    # The lists of one class have a second column: -1 marks pictures without that class.
+    # The lists of one class have a second column: -1 marks images without that class.
     return [line.split()[0] for line in lines if line.strip()]
 
 
 def _read(folder: Path, name: str, image_id: int, problems: list[LabelProblem]) -> RawImage:
     file = folder / "Annotations" / f"{name}.xml"
-    picture = _picture(folder / "JPEGImages", name)
+    image = _image(folder / "JPEGImages", name)
     try:
         root = ElementTree.parse(file).getroot()
         size = root.find("size")
@@ -57,15 +57,15 @@ def _read(folder: Path, name: str, image_id: int, problems: list[LabelProblem]) 
         objects = [_object(entry) for entry in root.iter("object")]
     except FileNotFoundError:
         problems.append(LabelProblem("malformed", f"{file.name}: not found, though it is listed"))
-        return raw_image(picture, image_id, None, [])
+        return raw_image(image, image_id, None, [])
     except (ElementTree.ParseError, ValueError, OSError) as error:
         problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
-        return raw_image(picture, image_id, None, [])
+        return raw_image(image, image_id, None, [])
     whole = stated and (round(stated[0]), round(stated[1]))
-    return raw_image(picture, image_id, whole if whole and all(whole) else None, objects)
+    return raw_image(image, image_id, whole if whole and all(whole) else None, objects)
 
 
-def _picture(folder: Path, name: str) -> Path:
+def _image(folder: Path, name: str) -> Path:
     found = (folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)
     return next((path for path in found if path.is_file()), folder / f"{name}.jpg")
 

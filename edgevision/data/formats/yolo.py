@@ -1,4 +1,4 @@
-"""YOLO text: ``images/``, ``labels/*.txt`` with ``class cx cy width height`` in shares of the picture."""
+"""YOLO text: ``images/``, ``labels/*.txt`` with ``class cx cy width height`` in shares of the image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
-from edgevision.data.pictures import picture_size
+from edgevision.data.images import image_size
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
 
@@ -17,36 +17,42 @@ _NAME_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "classes
 
 
 def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> RawSet:
-    """Reads a YOLO folder; a picture without a label file shows nothing, and a polygon becomes its box.
+    """Reads a YOLO folder; an image without a label file shows nothing, and a polygon becomes its box.
 
     Args:
         folder: holds ``images`` and ``labels``.
-        split: a folder inside both, such as ``train``; empty for all pictures.
+        split: a folder inside both, such as ``train``; empty for all images.
         names: a text file with one class name a line, or a yaml with ``names``; looked for in the
             folder and the one above where empty.
 
     Raises:
-        DataError: the folders, the names or all pictures are missing.
+        DataError: the folders, the names or all images are missing.
     """
     folder = Path(folder)
-    images, labels = folder / "images" / split, folder / "labels" / split
-    for part in (images, labels):
+    image_folder, label_folder = folder / "images" / split, folder / "labels" / split
+    for part in (image_folder, label_folder):
         if not part.is_dir():
             raise DataError(f"{folder} is not a YOLO folder: it has no {part.relative_to(folder)} folder")
     classes = read_names(Path(names) if names else _find_names(folder))
-    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not pictures:
-        raise DataError(f"{images} holds no picture ({', '.join(IMAGE_SUFFIXES)})")
+    images = sorted(path for path in image_folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DataError(f"{image_folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
     problems: list[LabelProblem] = []
     loaded = tuple(
-        _read(path, labels / path.relative_to(images).with_suffix(".txt"), position, classes, problems)
-        for position, path in enumerate(pictures, start=1)
+        _read(
+            path,
+            label_folder / path.relative_to(image_folder).with_suffix(".txt"),
+            position,
+            classes,
+            problems,
+        )
+        for position, path in enumerate(images, start=1)
     )
-    stems = {path.relative_to(images).with_suffix("") for path in pictures}
+    stems = {path.relative_to(image_folder).with_suffix("") for path in images}
     problems += [
-        LabelProblem("orphan", f"{file.name}: no picture of that name")
-        for file in sorted(labels.rglob("*.txt"))
-        if file.relative_to(labels).with_suffix("") not in stems and file.name not in _NAME_FILES
+        LabelProblem("orphan", f"{file.name}: no image of that name")
+        for file in sorted(label_folder.rglob("*.txt"))
+        if file.relative_to(label_folder).with_suffix("") not in stems and file.name not in _NAME_FILES
     ]
     return RawSet(f"{folder} {split}".strip(), loaded, classes, tuple(problems))
 
@@ -92,10 +98,10 @@ def _read(
     except (OSError, UnicodeDecodeError) as error:
         problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
         lines = []
-    size = picture_size(path)
+    size = image_size(path)
     objects: list[RawObject] = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or size is None:  # a picture without a size is reported as unreadable
+        if not line.strip() or size is None:  # an image without a size is reported as unreadable
             continue
         try:
             label, box = _parse(line)
@@ -109,7 +115,7 @@ def _read(
 
 
 def _parse(line: str) -> tuple[int, list[float]]:
-    """Class and corners in shares of the picture, from a box or a polygon."""
+    """Class and corners in shares of the image, from a box or a polygon."""
     first, *rest = line.split()
     label, values = int(first), [float(text) for text in rest]
     if label < 0 or not all(math.isfinite(value) for value in values):

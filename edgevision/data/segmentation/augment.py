@@ -1,4 +1,4 @@
-"""Augmentation for segmentation, through torchvision's transforms v2: labels move with the picture."""
+"""Augmentation for segmentation, through torchvision's transforms v2: labels move with the image."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from edgevision.types import Image
 
 
 class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How pictures are varied while training; zeros switch a step off.
+    """How images are varied while training; zeros switch a step off.
 
     Attributes:
         photometric: probability of changed brightness, contrast, saturation and hue.
         photometric_range: brightness, contrast and saturation are changed by factors of 1 give or take this.
         rotate: probability of a small rotation.
         rotate_degrees: largest angle, either way.
-        scale_min, scale_max: range of the picture's size relative to the input; then a random part of the
-            input's size is cut out, and what lies outside the picture is ignored.
+        scale_min, scale_max: range of the image's size relative to the input; then a random part of the
+            input's size is cut out, and what lies outside the image is ignored.
         flip: probability of a mirror image.
-        crop_width, crop_height: size of the training pictures where it is not the input's; multiples of 32.
+        crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
     """
 
     photometric: float = 0.5
@@ -57,9 +57,9 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
 
 
 class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision carries no types
-    """Resizes a picture to a random multiple of the size at which it fits into the input.
+    """Resizes an image to a random multiple of the size at which it fits into the input.
 
-    torchvision's ScaleJitter compares widths with heights, which shrinks wide pictures.
+    torchvision's ScaleJitter compares widths with heights, which shrinks wide images.
     """
 
     def __init__(self, width: int, height: int, low: float, high: float) -> None:
@@ -77,13 +77,13 @@ class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision carries no
 
 
 class SegmentationAugment:
-    """Applies the configured steps to one picture and its labels.
+    """Applies the configured steps to one image and its labels.
 
     Args:
         config: steps.
         width, height: of the model's input.
-        fill: value of pixels outside the picture.
-        ignore_id: label of pixels outside the picture.
+        fill: value of pixels outside the image.
+        ignore_id: label of pixels outside the image.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class SegmentationAugment:
         Returns:
             uint8 ``[h, w, 3]`` and uint8 ``[h, w]`` of the training size.
         """
-        picture = tv_tensors.Image(torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1))
+        tensor = tv_tensors.Image(torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1))
         mask = tv_tensors.Mask(torch.from_numpy(labels))
-        moved: tuple[Tensor, Tensor] = self._steps(picture, mask)
+        moved: tuple[Tensor, Tensor] = self._steps(tensor, mask)
         rgb = moved[0].permute(1, 2, 0).numpy()
         return np.ascontiguousarray(rgb[:, :, ::-1]), np.ascontiguousarray(moved[1].numpy())

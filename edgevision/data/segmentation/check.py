@@ -1,4 +1,4 @@
-"""What is wrong with a segmentation set, and what it holds: looks at every picture and label map once."""
+"""What is wrong with a segmentation set, and what it holds: looks at every image and label map once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgevision.data.copies import find_copies
 from edgevision.data.detection.check import EXAMPLES, DataFinding, Fault, SetReport
-from edgevision.data.segmentation.dataset import LabelledPicture, SegmentationSet
+from edgevision.data.segmentation.dataset import LabelledImage, SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
 from edgevision.types import IGNORE_ID
@@ -22,10 +22,10 @@ class SegmentationCheck:
     """What a check of a whole set found.
 
     Attributes:
-        usable: the set without the pictures that cannot be used.
-        problems: one line for each picture that cannot be used.
+        usable: the set without the images that cannot be used.
+        problems: one line for each image that cannot be used.
         pixels: int64 ``[C]``: labelled pixels of each class.
-        shared: int64 ``[C]``: labelled pixels of any class in the pictures that have the class.
+        shared: int64 ``[C]``: labelled pixels of any class in the images that have the class.
     """
 
     usable: SegmentationSet
@@ -40,41 +40,39 @@ class SegmentationCheck:
 
 
 def check_segmentation(
-    data: SegmentationSet, on_picture: Callable[[int], None] = lambda done: None
+    data: SegmentationSet, on_image: Callable[[int], None] = lambda done: None
 ) -> SegmentationCheck:
     """Reads the whole set.
 
     Args:
         data: the set.
-        on_picture: called with the number of pictures done.
+        on_image: called with the number of images done.
 
     Raises:
-        DataError: not a single picture can be used; the message shows the first problem.
+        DataError: not a single image can be used; the message shows the first problem.
     """
     problems: list[str] = []
-    usable: list[LabelledPicture] = []
+    usable: list[LabelledImage] = []
     classes = len(data.classes)
     pixels, shared = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    for done, picture in enumerate(data.pictures, start=1):
+    for done, image in enumerate(data.images, start=1):
         try:
-            _, labels = read_pair(data, picture)
+            _, labels = read_pair(data, image)
         except DataError as error:
             problems.append(str(error))
         else:
-            usable.append(picture)
+            usable.append(image)
             counts = np.bincount(labels[labels != IGNORE_ID], minlength=classes)
             pixels += counts
             shared += np.where(counts > 0, counts.sum(), 0)
-        on_picture(done)
+        on_image(done)
     if not usable:
-        raise DataError(f"{data.name}: none of {len(data.pictures)} pictures can be used: {problems[0]}")
-    return SegmentationCheck(
-        dataclasses.replace(data, pictures=tuple(usable)), tuple(problems), pixels, shared
-    )
+        raise DataError(f"{data.name}: none of {len(data.images)} images can be used: {problems[0]}")
+    return SegmentationCheck(dataclasses.replace(data, images=tuple(usable)), tuple(problems), pixels, shared)
 
 
 def class_frequencies(checks: Sequence[SegmentationCheck]) -> list[float]:
-    """For each class its pixels over all labelled pixels of the pictures that have it; 0 for an absent one.
+    """For each class its pixels over all labelled pixels of the images that have it; 0 for an absent one.
 
     Args:
         checks: of sets with equal classes, which count as one.
@@ -87,20 +85,20 @@ def class_frequencies(checks: Sequence[SegmentationCheck]) -> list[float]:
 def report_segmentation(
     data: SegmentationSet, on_image: Callable[[int], None] = lambda done: None
 ) -> SetReport:
-    """Looks at every picture and label map; counts are labelled pixels.
+    """Looks at every image and label map; counts are labelled pixels.
 
     Raises:
-        DataError: not a single picture can be used.
+        DataError: not a single image can be used.
     """
     check = check_segmentation(data, on_image)
-    pictures = tuple(picture.image for picture in check.usable.pictures)
+    images = tuple(image.image for image in check.usable.images)
     found = {
         Fault.UNUSABLE: list(check.problems),
-        Fault.DUPLICATE: [f"{copy.name} is {first.name}" for copy, first in find_copies(pictures)],
+        Fault.DUPLICATE: [f"{copy.name} is {first.name}" for copy, first in find_copies(images)],
         Fault.BOXLESS: list(check.absent),
     }
     findings = tuple(
         DataFinding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
     )
     counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
-    return SetReport(data.name, len(data.pictures), counts, findings, pictures)
+    return SetReport(data.name, len(data.images), counts, findings, images)

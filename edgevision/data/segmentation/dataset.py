@@ -1,9 +1,9 @@
-"""Segmentation data sets: a folder of pictures and of label PNGs with one class id a pixel.
+"""Segmentation data sets: a folder of images and of label PNGs with one class id a pixel.
 
 The layout, for a split called ``train``::
 
     classes.json   {"ignore_index": 11, "classes": [{"id": 0, "name": "sky", "rgb": [128, 128, 128]}, ...]}
-    train.txt      one name a line, with or without the suffix; without this file all pictures
+    train.txt      one name a line, with or without the suffix; without this file all images
     images/train/NAME.jpg (or .png, .bmp, .webp, .tif), or images/NAME.jpg
     labels/train/NAME.png, or labels/NAME.png: 8-bit grey or palette, whose values are class ids
 
@@ -30,8 +30,8 @@ UNKNOWN_ID = 254
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPicture:
-    """A picture and its labels, as files."""
+class LabelledImage:
+    """An image and its labels, as files."""
 
     image: Path
     labels: Path
@@ -39,11 +39,11 @@ class LabelledPicture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationSet:
-    """Labelled pictures with one list of classes.
+    """Labelled images with one list of classes.
 
     Attributes:
         name: what users see: folder and split.
-        pictures: in the order of the list.
+        images: in the order of the list.
         classes: names that the labels index once they are read.
         colours: RGB of each class; empty where the set has none.
         lookup: uint8 ``[256]``: what each id of a label file becomes: an index into ``classes``,
@@ -51,7 +51,7 @@ class SegmentationSet:
     """
 
     name: str
-    pictures: tuple[LabelledPicture, ...]
+    images: tuple[LabelledImage, ...]
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     lookup: NDArray[np.uint8]
@@ -69,7 +69,7 @@ class _ClassFile(msgspec.Struct, frozen=True):
 
 
 class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split of a folder of labelled pictures; the head of this
+    """One split of a folder of labelled images; the head of this
     file states the layout.
 
     Attributes:
@@ -77,7 +77,7 @@ class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         split: names the list ``<split>.txt`` and the folders ``images/<split>`` and ``labels/<split>``.
         exclude: prefixes of file names that are left out, such as a video sequence kept for validation.
         only: where given, nothing but file names with one of these prefixes.
-        weight: how often each of its pictures is drawn, relative to the other sources.
+        weight: how often each of its images is drawn, relative to the other sources.
     """
 
     folder: str
@@ -99,7 +99,7 @@ def load_segmentation(
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> SegmentationSet:
-    """Finds the pictures and labels of one split; reads no pixel yet.
+    """Finds the images and labels of one split; reads no pixel yet.
 
     Args:
         folder: see the head of this file.
@@ -124,8 +124,8 @@ def load_segmentation(
         known = [one.name for one in real]
         hint = nearest(absent[0], known) or f"; it has: {', '.join(known)}"
         raise DataError(f"{folder} has no class '{absent[0]}'{hint}")
-    images, labels = _inner(folder, "images", split), _inner(folder, "labels", split)
-    names = _names(folder, split, images)
+    image_folder, label_folder = _inner(folder, "images", split), _inner(folder, "labels", split)
+    names = _names(folder, split, image_folder)
     chosen = [
         name
         for name in names
@@ -134,12 +134,15 @@ def load_segmentation(
     if not chosen:
         filters = f" with exclude {list(exclude)} and only {list(only)}" if exclude or only else ""
         raise DataError(f"{folder}: split '{split}' is empty{filters}; expected names in {split}.txt")
-    by_stem = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
-    pictures = tuple(
-        LabelledPicture(by_stem.get(name, images / f"{name}.jpg"), labels / f"{name}.png") for name in chosen
+    by_stem = {
+        path.stem: path for path in sorted(image_folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES
+    }
+    images = tuple(
+        LabelledImage(by_stem.get(name, image_folder / f"{name}.jpg"), label_folder / f"{name}.png")
+        for name in chosen
     )
     return SegmentationSet(
-        f"{folder}/{split}", pictures, wanted, _colours(real, index, wanted), _lookup(document, index)
+        f"{folder}/{split}", images, wanted, _colours(real, index, wanted), _lookup(document, index)
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from edgevision.data.pictures import decode_picture
-from edgevision.data.segmentation.dataset import UNKNOWN_ID, LabelledPicture, SegmentationSet
+from edgevision.data.images import decode_image
+from edgevision.data.segmentation.dataset import UNKNOWN_ID, LabelledImage, SegmentationSet
 from edgevision.errors import DataError
 from edgevision.types import Image
 
@@ -20,8 +20,8 @@ _KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with 
 _GREY, _PALETTE = 0, 3  # colour types in a PNG's header, https://www.w3.org/TR/png-3/#11IHDR
 
 
-def read_pair(data: SegmentationSet, picture: LabelledPicture) -> tuple[Image, NDArray[np.uint8]]:
-    """A picture, uint8 ``[H, W, 3]`` BGR, and its labels, uint8 ``[H, W]``.
+def read_pair(data: SegmentationSet, pair: LabelledImage) -> tuple[Image, NDArray[np.uint8]]:
+    """An image, uint8 ``[H, W, 3]`` BGR, and its labels, uint8 ``[H, W]``.
 
     Labels are indices into the set's classes, or :data:`~edgevision.types.IGNORE_ID`.
 
@@ -29,11 +29,11 @@ def read_pair(data: SegmentationSet, picture: LabelledPicture) -> tuple[Image, N
         DataError: either file is missing or damaged, the labels are of another kind or size, or hold an id
             that the set does not define.
     """
-    image = decode_picture(picture.image)
-    ids = read_label_map(picture.labels)
+    image = decode_image(pair.image)
+    ids = read_label_map(pair.labels)
     if ids.shape != image.shape[:2]:
         raise DataError(
-            f"label map {picture.labels} is {ids.shape[1]}x{ids.shape[0]}, its picture "
+            f"label map {pair.labels} is {ids.shape[1]}x{ids.shape[0]}, its image "
             f"{image.shape[1]}x{image.shape[0]}; expected the same size"
         )
     labels = data.lookup[ids]
@@ -41,7 +41,7 @@ def read_pair(data: SegmentationSet, picture: LabelledPicture) -> tuple[Image, N
     if unknown.any():
         found = ", ".join(str(one) for one in np.unique(ids[unknown])[:5])
         raise DataError(
-            f"label map {picture.labels} has unknown ids ({found}) in {int(unknown.sum())} pixels; "
+            f"label map {pair.labels} has unknown ids ({found}) in {int(unknown.sum())} pixels; "
             "define them in classes.json, or set ignore_index"
         )
     return image, labels
@@ -87,7 +87,7 @@ def _grey(content: bytes) -> NDArray[np.uint8] | None:
 
 def _palette_indices(content: bytes) -> NDArray[np.uint8] | None:
     try:
-        with PillowImage.open(io.BytesIO(content)) as picture:
-            return np.array(picture, np.uint8) if picture.mode == "P" else None
+        with PillowImage.open(io.BytesIO(content)) as image:
+            return np.array(image, np.uint8) if image.mode == "P" else None
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
         return None

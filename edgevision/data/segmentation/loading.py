@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
+from edgevision.data.images import image_size
 from edgevision.data.memory import SharedArrays
-from edgevision.data.pictures import picture_size
 from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
@@ -24,13 +24,13 @@ from edgevision.types import IGNORE_ID, Image
 
 
 class SegmentationBatch(NamedTuple):
-    """Pictures with their labels; of one picture without the leading N.
+    """Images with their labels; of one image without the leading N.
 
     Attributes:
         images: uint8 ``[N, H, W, 3]``, BGR, as the runtime would feed them.
         labels: uint8 ``[N, H, W]``, class ids or :data:`~edgevision.types.IGNORE_ID`.
-        files: the pictures.
-        unreadable: pictures that were skipped; empty, because all are checked before training.
+        files: the images.
+        unreadable: images that were skipped; empty, because all are checked before training.
     """
 
     images: Tensor
@@ -40,15 +40,15 @@ class SegmentationBatch(NamedTuple):
 
 
 class SegmentationData(Dataset[SegmentationBatch]):
-    """Pictures of one or more sets, by key.
+    """Images of one or more sets, by key.
 
     Args:
         sets: data sets with equal classes.
         width, height: of the model's input.
-        resize: the model's resize rule, for pictures that are not varied.
+        resize: the model's resize rule, for images that are not varied.
         augment: variation, or None.
         seed: of the variation; a key always gives the same sample.
-        cache_bytes: memory for decoded pictures and labels.
+        cache_bytes: memory for decoded images and labels.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class SegmentationData(Dataset[SegmentationBatch]):
         seed: int = 0,
         cache_bytes: int = 0,
     ) -> None:
-        self._items = [(one, picture) for one in sets for picture in one.pictures]
+        self._items = [(one, image) for one in sets for image in one.images]
         if not self._items:
-            raise DataError("the data sets hold no picture")
-        sizes = [picture_size(picture.image) if cache_bytes else None for _, picture in self._items]
+            raise DataError("the data sets hold no image")
+        sizes = [image_size(image.image) if cache_bytes else None for _, image in self._items]
         self.kept = SharedArrays([(size[1], size[0], 4) if size else None for size in sizes], cache_bytes)
         self._size, self._resize, self._augment, self._seed = (width, height), resize, augment, seed
 
@@ -84,7 +84,7 @@ class SegmentationData(Dataset[SegmentationBatch]):
         return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels), (file,))
 
     def _read(self, index: int) -> tuple[Image, NDArray[np.uint8]]:
-        """A picture and its labels; labels are kept as the picture's fourth channel."""
+        """An image and its labels; labels are kept as the image's fourth channel."""
         kept = self.kept.get(index)
         if kept is not None:
             return kept[..., :3].copy(), kept[..., 3].copy()

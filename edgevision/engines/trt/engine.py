@@ -152,10 +152,10 @@ class TensorRtEngine(Closeable):
         return Pending(lane, self._free)
 
     def _parts(self, inputs: Tensors) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-        """Batches that the plan takes, each with how many of its pictures count."""
+        """Batches that the plan takes, each with how many of its images count."""
         total = len(inputs[self.inputs[0].name])
         if total == 0:
-            raise EngineError("expected a batch of one picture or more, found none")
+            raise EngineError("expected a batch of one image or more, found none")
         for start in range(0, total, self._max_batch):
             size = min(self._max_batch, total - start)
             part = {spec.name: inputs[spec.name][start : start + size] for spec in self.inputs}
@@ -329,5 +329,5 @@ def _name(info: PlanInfo, device: Device) -> str:
 
 
 def _cut(outputs: dict[str, NDArray[Any]], size: int) -> dict[str, NDArray[Any]]:
-    """Outputs without those of the pictures that only filled the batch up."""
+    """Outputs without those of the images that only filled the batch up."""
     return {name: array[:size] for name, array in outputs.items()}

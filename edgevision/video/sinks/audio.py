@@ -22,7 +22,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, err
 """Errors that skipping a packet cannot solve."""
 
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
-_TAIL_S = 1.0  # A recording that stops this close to the end of the pictures keeps its sound to the end.
+_TAIL_S = 1.0  # A recording that stops this close to the end of the images keeps its sound to the end.
 
 
 class AudioTrack:
@@ -31,7 +31,7 @@ class AudioTrack:
     Args:
         source: an open input with at least one audio stream; closed by :meth:`close`.
         output: not started yet; gets one stream.
-        origin_ns: time of the first picture on the input's clock; it becomes 0.
+        origin_ns: time of the first image on the input's clock; it becomes 0.
 
     Attributes:
         notes: remarks for the user, one line each.
@@ -65,19 +65,17 @@ class AudioTrack:
         return None
 
     def advance(self, until_s: float) -> None:
-        """Writes the sound before this moment, in seconds since the first picture."""
+        """Writes the sound before this moment, in seconds since the first image."""
         while self._next is not None and self._time(self._next) < until_s:
             packet, self._next = self._next, next(self._packets, None)
             self._write(packet)
 
     def finish(self, end_s: float) -> None:
-        """Writes the rest: all of it when the pictures reached their own end, else up to ``end_s``."""
-        pictures = self._source.streams.video[0]
+        """Writes the rest: all of it when the images reached their own end, else up to ``end_s``."""
+        images = self._source.streams.video[0]
         last_s = 0.0
-        if pictures.duration is not None and pictures.time_base is not None:
-            last_s = float(
-                (pictures.duration + (pictures.start_time or 0)) * pictures.time_base - self._origin_s
-            )
+        if images.duration is not None and images.time_base is not None:
+            last_s = float((images.duration + (images.start_time or 0)) * images.time_base - self._origin_s)
         elif self._source.duration is not None:
             last_s = float(Fraction(self._source.duration, av.time_base) - self._origin_s)
         self.advance(float("inf") if end_s >= last_s - _TAIL_S else end_s)

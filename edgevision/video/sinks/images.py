@@ -30,7 +30,7 @@ def is_pattern(uri: str) -> bool:
     return "%" in Path(uri).name
 
 
-def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
+def save_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Writes uint8 ``[H, W, 3]`` BGR, or ``[H, W]`` grey, in the format that the suffix names.
 
     Raises:
@@ -38,11 +38,11 @@ def save_image(path: Path, picture: NDArray[np.uint8]) -> None:
     """
     suffix = path.suffix.lower()
     try:
-        good, data = cv2.imencode(suffix, picture, _PARAMETERS.get(suffix, []))
+        good, data = cv2.imencode(suffix, image, _PARAMETERS.get(suffix, []))
     except cv2.error as error:
         raise SinkError(f"cannot write {path}: {error.err or error}") from error
     if not good:
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        size = f"{image.shape[1]}x{image.shape[0]}"
         raise SinkError(
             f"cannot write {path}: an image of {size} pixels is too large for {path.suffix}; choose .png"
         )

@@ -26,7 +26,7 @@ FRAGMENTED_MP4 = {
     "movflags": "hybrid_fragmented+delay_moov",
     "frag_duration": "500000",  # us: a kill loses the encoder's look-ahead and at most this much more
     "flush_packets": "1",
-    "max_interleave_delta": "1000000",  # us: pictures do not wait in memory for sound that has ended
+    "max_interleave_delta": "1000000",  # us: images do not wait in memory for sound that has ended
 }
 # Measured at 768x432 on two cores: superfast 3.2 ms of CPU a frame and 1.9 MB, veryfast 4.5 ms and 0.7 MB,
 # faster 6.5 ms and 0.8 MB. CRF 23 is x264's own default.
@@ -34,10 +34,10 @@ _ENCODER = {"preset": "veryfast", "crf": "23"}
 
 
 class Mp4Sink(Sink):
-    """Records pictures as H.264 (yuv420p, BT.709) with each frame's own time, and the source's sound.
+    """Records images as H.264 (yuv420p, BT.709) with each frame's own time, and the source's sound.
 
-    H.264 in yuv420p has even sizes: an odd picture gets its last row or column twice, so that no pixel is
-    lost and boxes keep their places. A picture of another size than the first is letterboxed into that.
+    H.264 in yuv420p has even sizes: an odd image gets its last row or column twice, so that no pixel is
+    lost and boxes keep their places. An image of another size than the first is letterboxed into that.
 
     Args:
         path: the file; overwritten when the first frame comes.
@@ -107,19 +107,19 @@ class Mp4Sink(Sink):
         if self._stream is not None:
             last = self._stream.encode(None)
             for packet in last[-1:]:
-                # The muxer derives the track's end from its last packet in decoding order. Pictures are
-                # reordered, so that need not be the last picture, which the edit list would then cut off.
-                # At a varying rate the end is made late rather than early: by three pictures at most.
+                # The muxer derives the track's end from its last packet in decoding order. Images are
+                # reordered, so that need not be the last image, which the edit list would then cut off.
+                # At a varying rate the end is made late rather than early: by three images at most.
                 start = packet.dts if self._varies else packet.pts
                 packet.duration = self._last_pts + self._frame_ticks() - (start or 0)
             container.mux(last)
         if self._audio is not None:
             self._audio.finish(float((self._last_pts + self._frame_ticks()) * TIME_BASE))
 
-    def _started(self, picture: Image) -> tuple[OutputContainer, VideoStream]:
+    def _started(self, image: Image) -> tuple[OutputContainer, VideoStream]:
         if self._container is not None and self._stream is not None:
             return self._container, self._stream
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         self._size = (width, height)
         rate = self._info.frame_rate or DEFAULT_RATE
         container = av.open(self._path, "w", format="mp4", container_options=FRAGMENTED_MP4)
@@ -145,16 +145,16 @@ class Mp4Sink(Sink):
             self.notes.append(f"audio: omitted, cannot be copied: {error}")
             return None
 
-    def _encodable(self, picture: Image) -> VideoFrame:
-        height, width = picture.shape[:2]
+    def _encodable(self, image: Image) -> VideoFrame:
+        height, width = image.shape[:2]
         if (width, height) != self._size:
             if not any("letterboxed" in note for note in self.notes):
                 self.notes.append(
                     f"{self.name}: the image size changed from {self._size[0]}x{self._size[1]} "
                     f"to {width}x{height}; images of another size are letterboxed to the first"
                 )
-            picture = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(picture)
-        return self._to_yuv(picture)
+            image = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
+        return self._to_yuv(image)
 
     def _frame_ticks(self) -> int:
         return round(1 / (self._info.frame_rate or DEFAULT_RATE) / TIME_BASE)

@@ -94,11 +94,11 @@ class WindowSink(Sink):
     def _failure(self, error: cv2.error) -> SinkError:
         return SinkError(f"the window cannot show images: {error.err or error}")
 
-    def _create(self, picture: Image) -> None:
+    def _create(self, image: Image) -> None:
         # OpenCV's Qt warns repeatedly that its wheel has no fonts; no text is drawn with it here.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         scale = min(1.0, _LARGEST[0] / width, _LARGEST[1] / height)
         cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
         self._open = True

@@ -1,4 +1,4 @@
-"""The hash: deaf to what a codec does, awake to what a person or a quantiser would call another picture."""
+"""The hash: deaf to what a codec does, awake to what a person or a quantiser would call another image."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_copy_is_near_identical(change) -> None:
         assert apart(photo, change(photo)) <= NEAR_IDENTICAL
 
 
-def test_other_pictures_are_far_apart() -> None:
+def test_other_images_are_far_apart() -> None:
     photos = photographs()[:4]
     for i, first in enumerate(photos):
         for second in photos[:i]:

@@ -34,24 +34,24 @@ relaxed = settings(
 
 
 def scene(number: int, width: int = 128, height: int = 80) -> Image:
-    """A picture of large random blocks: as unlike the others as two photographs are."""
+    """An image of large random blocks: as unlike the others as two photographs are."""
     blocks = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return np.asarray(cv2.resize(blocks, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def shaken(image: Image, seed: int) -> Image:
-    """The same picture with a camera's noise."""
+    """The same image with a camera's noise."""
     noise = np.random.default_rng(seed).normal(0, 2, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def opener(**pictures: list[Image]) -> Callable[[str], Source]:
-    return lambda uri: ArraySource(pictures[uri], name=uri)
+def opener(**images: list[Image]) -> Callable[[str], Source]:
+    return lambda uri: ArraySource(images[uri], name=uri)
 
 
-def sample(tmp_path: Path, count: int = 10, seed: int = 0, **pictures: list[Image]) -> CalibrationSet:
+def sample(tmp_path: Path, count: int = 10, seed: int = 0, **images: list[Image]) -> CalibrationSet:
     store = tmp_path / "store"
-    return sample_frames(list(pictures), count, SIZE, Resize(), seed, store, opener=opener(**pictures))
+    return sample_frames(list(images), count, SIZE, Resize(), seed, store, opener=opener(**images))
 
 
 def pixels(found: CalibrationSet) -> list[bytes]:
@@ -78,13 +78,13 @@ def test_the_same_seed_gives_the_same_distinct_frames(
 @given(st.permutations(["a", "b", "c"]), st.integers(0, 9))
 @relaxed
 def test_the_order_of_sources_does_not_matter(tmp_path: Path, order: list[str], seed: int) -> None:
-    pictures = {
+    images = {
         "a": [scene(i) for i in range(8)],
         "b": [scene(i) for i in range(6, 14)],
         "c": [scene(20)],
     }
-    wanted = sample(tmp_path, 9, seed, **pictures)
-    found = sample_frames(order, 9, SIZE, Resize(), seed, tmp_path / "store", opener=opener(**pictures))
+    wanted = sample(tmp_path, 9, seed, **images)
+    found = sample_frames(order, 9, SIZE, Resize(), seed, tmp_path / "store", opener=opener(**images))
     assert (found.frames, found.hash) == (wanted.frames, wanted.hash)
 
 
@@ -119,8 +119,8 @@ def test_the_pixels_are_the_runtimes_own_and_the_digests_theirs(tmp_path: Path) 
     batches = list(found.batches(3))
     assert [batch.shape for batch in batches] == [(3, 32, 48, 3), (1, 32, 48, 3)]
     for frame, image in zip(found.frames, np.concatenate(batches), strict=True):
-        picture = video[frame.index]
-        wanted = Letterbox.fit(picture.shape[1], picture.shape[0], *SIZE, Resize()).image(picture)
+        whole = video[frame.index]
+        wanted = Letterbox.fit(whole.shape[1], whole.shape[0], *SIZE, Resize()).image(whole)
         np.testing.assert_array_equal(image, wanted)
         assert frame.digest == hashlib.sha256(wanted.tobytes()).hexdigest()
 
@@ -137,7 +137,7 @@ def test_the_hash_is_of_contents_and_settings_not_of_names(tmp_path: Path) -> No
 
 
 class Watched:
-    """A source that counts how many of its pictures somebody still holds."""
+    """A source that counts how many of its images somebody still holds."""
 
     def __init__(self, length: int) -> None:
         self.inner = ArraySource([scene(0)], name="watched")
@@ -170,13 +170,13 @@ def test_a_frame_or_two_are_in_memory_and_count_on_disk(tmp_path: Path) -> None:
     assert file.stat().st_size == 40 * SIZE[0] * SIZE[1] * 3
 
 
-def test_a_folder_with_unreadable_pictures(tmp_path: Path) -> None:
+def test_a_folder_with_unreadable_images(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(4):
         cv2.imwrite(str(folder / f"{number}.png"), scene(number))
     for number in range(7):
-        (folder / f"broken{number}.jpg").write_bytes(b"not a picture")
+        (folder / f"broken{number}.jpg").write_bytes(b"not an image")
     found = sample_frames([str(folder)], 3, SIZE, Resize(), 0, tmp_path / "store")
     assert len(found) == 3
     assert sum("broken0.jpg is not an image" in note for note in found.notes) == 1
@@ -213,7 +213,7 @@ def test_the_list_says_which_frames_these_are(tmp_path: Path) -> None:
 
 
 class Breaking(ArraySource):
-    """A camera that falls silent after its pictures."""
+    """A camera that falls silent after its images."""
 
     def __iter__(self) -> Iterator[Frame]:
         yield from super().__iter__()

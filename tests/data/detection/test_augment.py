@@ -1,4 +1,4 @@
-"""Rotation, mosaic, switches, the cache, and pictures that cannot be read.
+"""Rotation, mosaic, switches, the cache, and images that cannot be read.
 
 Also tests ``edgevision.data.memory``, ``edgevision.data.stream``.
 """
@@ -21,7 +21,7 @@ from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage, load_coco
 from edgevision.data.detection.loading import DetectionData, detection_loader
-from edgevision.data.memory import PictureReader, free_memory
+from edgevision.data.memory import ImageReader, free_memory
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 
@@ -30,7 +30,7 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
 
 
 def painted(folder: Path, known: tuple[bool, ...] = (True,) * 4, side: int = 100) -> DetectionSet:
-    """Four grey pictures with a block of an own colour each, whose class is its number."""
+    """Four grey images with a block of an own colour each, whose class is its number."""
     entries = []
     for number, colour in enumerate(COLOURS):
         image = np.full((side, side, 3), 60, np.uint8)
@@ -67,10 +67,10 @@ def jittered(image: np.ndarray[Any, Any], draws: list[float], **limits: float) -
     """One pass of the jitter whose four draws, brightness to hue, are given."""
     none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
     jitter = ColourJitter(**{**none, **limits})
-    picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
+    tensor = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "uniform_", lambda self, *_: torch.tensor(draws))
-        moved = jitter(picture)
+        moved = jitter(tensor)
     assert isinstance(moved, tv_tensors.Image)
     return moved.permute(1, 2, 0).numpy()
 
@@ -83,7 +83,7 @@ def test_colours_by_hand() -> None:
     # The first pixel's luma is 0.114 * 40 + 0.587 * 80 + 0.299 * 120 = 87.4.
     grey = jittered(image, [-1.0] * 4, saturation=1.0)
     np.testing.assert_allclose(grey[0, 0], [87, 87, 87], atol=1)
-    # Contrast 0.5 goes half-way to the picture's mean luma, 43.7.
+    # Contrast 0.5 goes half-way to the image's mean luma, 43.7.
     halved = jittered(image, [-1.0] * 4, contrast=0.5)
     np.testing.assert_allclose(halved[0], [[42, 62, 82], [22, 22, 22]], atol=1)
     # Turning the hue keeps the luma, 77.9, and moves red towards yellow one way and magenta the other.
@@ -97,13 +97,13 @@ def test_colours_by_hand() -> None:
 def test_a_crop_keeps_an_object_as_far_as_it_promises() -> None:
     boxes = np.array([[10, 10, 60, 60], [150, 80, 190, 95]], np.float32)
     corners = tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(100, 200))
-    picture = tv_tensors.Image(torch.zeros(3, 100, 200, dtype=torch.uint8))
+    image = tv_tensors.Image(torch.zeros(3, 100, 200, dtype=torch.uint8))
     torch.manual_seed(0)
     sizes = set()
     for overlap in (0.0, 0.3, 0.7):
         crop = IoUCrop(min_scale=0.3, sampler_options=[overlap])
         for _ in range(40):
-            params = crop.make_params([picture, corners])
+            params = crop.make_params([image, corners])
             left, top, width, height = (params[key] for key in ("left", "top", "width", "height"))
             assert 0 <= left < left + width <= 200
             assert 0 <= top < top + height <= 100
@@ -118,10 +118,10 @@ def test_a_crop_keeps_an_object_as_far_as_it_promises() -> None:
             assert kept.tolist() == inside.tolist()
             sizes.add((width, height))
     assert len(sizes) > 60
-    assert IoUCrop(sampler_options=[1.0]).make_params([picture, corners]) == {}
+    assert IoUCrop(sampler_options=[1.0]).make_params([image, corners]) == {}
 
 
-def test_a_box_that_leaves_its_picture_by_rounding_is_kept() -> None:
+def test_a_box_that_leaves_its_image_by_rounding_is_kept() -> None:
     boxes = np.array([[-0.4, 10, 30, 60.3]], np.float32)
     augment = DetectionAugment(msgspec.structs.replace(NONE, flip=1.0), 114)
     _, moved, columns = augment(np.zeros((60, 100, 3), np.uint8), boxes, np.array([[3, 0, 1]]))
@@ -129,7 +129,7 @@ def test_a_box_that_leaves_its_picture_by_rounding_is_kept() -> None:
     assert columns.tolist() == [[3, 0, 1]]
 
 
-def test_boxes_turn_with_the_picture(tmp_path: Path) -> None:
+def test_boxes_turn_with_the_image(tmp_path: Path) -> None:
     turned = data([painted(tmp_path)], rotate=1.0, rotate_max=10.0)
     still = data([painted(tmp_path)])[0, 1].boxes
     angles = set()
@@ -140,7 +140,7 @@ def test_boxes_turn_with_the_picture(tmp_path: Path) -> None:
     assert len(angles) > 3
 
 
-def test_a_mosaic_moves_the_boxes_of_four_pictures(tmp_path: Path) -> None:
+def test_a_mosaic_moves_the_boxes_of_four_images(tmp_path: Path) -> None:
     mosaic = data([painted(tmp_path)], mosaic=1.0)
     for position in range(20):
         sample = mosaic[position, position % 4]
@@ -155,7 +155,7 @@ def test_a_mosaic_moves_the_boxes_of_four_pictures(tmp_path: Path) -> None:
 
 
 def test_a_mosaic_is_the_same_for_the_same_key_and_stays_in_its_set(tmp_path: Path) -> None:
-    """Sets know different classes, so a picture of two sets would teach what one of them does not know."""
+    """Sets know different classes, so an image of two sets would teach what one of them does not know."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     sets = [painted(tmp_path / "a"), painted(tmp_path / "b", known=(True, False, False, False))]
@@ -169,7 +169,7 @@ def test_a_mosaic_is_the_same_for_the_same_key_and_stays_in_its_set(tmp_path: Pa
         assert sample.files == again.files
 
 
-def test_an_unreadable_picture_is_replaced_and_reported(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_replaced_and_reported(tmp_path: Path) -> None:
     sets = [painted(tmp_path)]
     (tmp_path / "1.png").write_bytes(b"broken")
     sample = data(sets)[0, 1]
@@ -182,11 +182,11 @@ def test_an_unreadable_picture_is_replaced_and_reported(tmp_path: Path) -> None:
     assert len(batch.files) == 4
     for file in tmp_path.glob("*.png"):
         file.unlink()
-    with pytest.raises(DataError, match="4 pictures in a row cannot be used; the first: picture not found"):
+    with pytest.raises(DataError, match="4 images in a row cannot be used; the first: image not found"):
         data(sets)[0, 1]
 
 
-def test_a_cached_picture_is_the_picture(tmp_path: Path) -> None:
+def test_a_cached_image_is_the_image(tmp_path: Path) -> None:
     sets = [painted(tmp_path)]
     plain, cached = data(sets), data(sets, cache=10**6)
     assert cached.reader.cached == 4
@@ -201,7 +201,7 @@ def test_a_cached_picture_is_the_picture(tmp_path: Path) -> None:
 def test_the_cache_keeps_to_its_limit(tmp_path: Path) -> None:
     painted(tmp_path)
     paths = sorted(tmp_path.glob("*.png"))
-    reader = PictureReader(paths, 1000, limit_bytes=2 * 30_000 + 29_999)
+    reader = ImageReader(paths, 1000, limit_bytes=2 * 30_000 + 29_999)
     assert (reader.cached, reader.cached_bytes) == (2, 60_000)
     for index in range(4):
         np.testing.assert_array_equal(reader.read(index).image, cv2.imread(str(paths[index])))
@@ -211,13 +211,13 @@ def test_the_cache_keeps_to_its_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cache", [0, 10**7])
-def test_large_pictures_are_read_small_and_boxes_follow(tmp_path: Path, cache: int) -> None:
+def test_large_images_are_read_small_and_boxes_follow(tmp_path: Path, cache: int) -> None:
     sets = [painted(tmp_path, side=500)]
     one = data(sets, size=100, cache=cache)
     for _ in range(2):  # decoded, then from memory
-        picture = one.reader.read(0)
-        assert picture.image.shape == (200, 200, 3)
-        assert (picture.scale_x, picture.scale_y) == (0.4, 0.4)
+        image = one.reader.read(0)
+        assert image.image.shape == (200, 200, 3)
+        assert (image.scale_x, image.scale_y) == (0.4, 0.4)
         np.testing.assert_allclose(one[0, 0].boxes, [[20, 30, 80, 70]], atol=1e-4)
 
 

@@ -90,13 +90,13 @@ def test_every_fault_of_a_set_is_counted(tmp_path: Path) -> None:
 
 
 def test_the_fast_form_reads_headers_alone(tmp_path: Path) -> None:
-    found = counts(check_set(read_coco(*write_broken(tmp_path)), read_pictures=False))
+    found = counts(check_set(read_coco(*write_broken(tmp_path)), read_images=False))
     assert found[Fault.MISSING] == found[Fault.SIZE] == 1
     assert {Fault.OUTSIDE, Fault.EMPTY, Fault.UNKNOWN_CLASS} < set(found)
     assert not {Fault.UNREADABLE, Fault.DUPLICATE} & set(found)  # its header says nothing of the cut
 
 
-def test_pictures_in_two_splits_and_classes_without_labels_are_found(tmp_path: Path) -> None:
+def test_images_in_two_splits_and_classes_without_labels_are_found(tmp_path: Path) -> None:
     first, shared, copy = (tmp_path / f"{name}.png" for name in "abc")
     for path, content in ((first, b"1111"), (shared, b"2222"), (copy, b"2222")):
         path.write_bytes(content)
@@ -128,7 +128,7 @@ def test_copies_have_equal_content_and_not_only_equal_size(tmp_path: Path) -> No
 
 
 def test_a_training_stops_with_one_line(tmp_path: Path) -> None:
-    report = DataReport((check_set(read_coco(*write_broken(tmp_path)), read_pictures=False),))
+    report = DataReport((check_set(read_coco(*write_broken(tmp_path)), read_images=False),))
     with pytest.raises(DataError, match=r"missing images: 1 \(gone\.png\).*edgevision data check") as raised:
         require_sound(report)
     assert "\n" not in str(raised.value)

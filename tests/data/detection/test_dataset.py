@@ -24,12 +24,12 @@ NONE = AugmentConfig(photometric=0, zoom_out=0, iou_crop=0, aspect=1, flip=0)
 
 
 def write_set(folder: Path, **changes: Any) -> tuple[Path, Path]:
-    """Two pictures: a green rectangle that is a car on the first, nothing wanted on the second."""
+    """Two images: a green rectangle that is a car on the first, nothing wanted on the second."""
     images = folder / "images"
     images.mkdir(exist_ok=True)
-    picture = np.zeros((60, 100, 3), np.uint8)
-    picture[20:40, 10:50] = (0, 255, 0)
-    cv2.imwrite(str(images / "a.png"), picture)
+    image = np.zeros((60, 100, 3), np.uint8)
+    image[20:40, 10:50] = (0, 255, 0)
+    cv2.imwrite(str(images / "a.png"), image)
     cv2.imwrite(str(images / "b.png"), np.full((80, 80, 3), 200, np.uint8))
     document: dict[str, Any] = {
         "categories": [{"id": 3, "name": "Car"}, {"id": 7, "name": "motorcycle"}, {"id": 9, "name": "zebra"}],
@@ -98,7 +98,7 @@ def green_box(image: np.ndarray[Any, Any]) -> list[int]:
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
-def test_boxes_move_with_the_picture(cars: DetectionSet) -> None:
+def test_boxes_move_with_the_image(cars: DetectionSet) -> None:
     """Every geometric step at once: the box must still lie around the painted rectangle."""
     config = AugmentConfig(photometric=0, zoom_out=0.5, iou_crop=0.5, crop_min=0.6, aspect=1.5, flip=0.5)
     data = DetectionData([cars], 128, Resize(), DetectionAugment(config, 114), seed=5)
@@ -158,7 +158,7 @@ def test_the_stream_visits_everything_once_an_epoch_and_can_start_anywhere() -> 
     assert sorted(halves[0] + halves[1]) == sorted(whole[:20])
 
 
-def test_weights_change_how_often_pictures_come() -> None:
+def test_weights_change_how_often_images_come() -> None:
     stream = islice(StreamSampler([1.0, 3.0], seed=0), 4000)
     share = sum(index for _, index in stream) / 4000
     assert share == pytest.approx(0.75, abs=0.03)
@@ -174,7 +174,7 @@ def test_batches_are_the_same_however_many_processes_read(cars: DetectionSet, wo
     assert batch.images.dtype == torch.uint8
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     one = load_coco(*write_set(tmp_path, images=[{"id": 1, "file_name": "gone.png"}]), VOC_CLASSES)
-    with pytest.raises(DataError, match=r"picture not found: .*gone\.png"):
+    with pytest.raises(DataError, match=r"image not found: .*gone\.png"):
         DetectionData([one], 64, Resize(), None)[0, 0]

@@ -1,6 +1,6 @@
-"""PASCAL VOC folders, YOLO text, class masks, and pictures of every depth.
+"""PASCAL VOC folders, YOLO text, class masks, and images of every depth.
 
-Also tests ``edgevision.data.detection.sources``, ``edgevision.data.pictures``.
+Also tests ``edgevision.data.detection.sources``, ``edgevision.data.images``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgevision.data.detection.sources import CocoSource, DetectionSource, VocSo
 from edgevision.data.formats.raw import LabelProblem
 from edgevision.data.formats.voc import read_voc
 from edgevision.data.formats.yolo import read_names, read_yolo
-from edgevision.data.pictures import decode_picture, picture_size
+from edgevision.data.images import decode_image, image_size
 from edgevision.errors import ConfigError, DataError
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.anchors import AnchorConfig
@@ -32,7 +32,7 @@ from tests.support.paths import SHARED
 VEHICLES = SHARED / "data" / "detection"
 
 
-def picture(path: Path, width: int = 100, height: int = 60) -> Path:
+def image(path: Path, width: int = 100, height: int = 60) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((height, width, 3), 120, np.uint8))
     return path
@@ -48,7 +48,7 @@ def voc_object(name: str, box: tuple[int, int, int, int], difficult: int = 0) ->
 @pytest.fixture
 def voc(tmp_path: Path) -> Path:
     for name in ("a", "b"):
-        picture(tmp_path / "JPEGImages" / f"{name}.jpg")
+        image(tmp_path / "JPEGImages" / f"{name}.jpg")
     annotations, lists = tmp_path / "Annotations", tmp_path / "ImageSets" / "Main"
     annotations.mkdir()
     lists.mkdir(parents=True)
@@ -63,8 +63,8 @@ def voc(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def yolo(tmp_path: Path) -> Path:
-    picture(tmp_path / "images" / "train" / "a.jpg")
-    picture(tmp_path / "images" / "train" / "b.png", 40, 80)
+    image(tmp_path / "images" / "train" / "a.jpg")
+    image(tmp_path / "images" / "train" / "b.png", 40, 80)
     labels = tmp_path / "labels" / "train"
     labels.mkdir(parents=True)
     (labels / "a.txt").write_text("1 0.3 0.5 0.4 0.5\n0 0.1 0.1 0.5 0.1 0.5 0.9\n")
@@ -79,7 +79,7 @@ def test_voc_counts_pixels_from_one_and_difficult_is_ignored(voc: Path) -> None:
     assert (first.width, first.height, second.names) == (100, 60, ())
 
 
-def test_voc_lists_choose_pictures(voc: Path) -> None:
+def test_voc_lists_choose_images(voc: Path) -> None:
     assert [image.path.stem for image in read_voc(voc, "train").images] == ["a"]
     assert [image.path.stem for image in read_voc(voc, "car_trainval").images] == ["a", "b"]
     with pytest.raises(DataError, match=r"did you mean 'train'"):
@@ -131,9 +131,9 @@ def test_yolo_names_come_from_texts_and_yamls(tmp_path: Path) -> None:
         read_names(tmp_path / "none.txt")
 
 
-def test_labels_without_a_picture_are_orphans(yolo: Path) -> None:
+def test_labels_without_a_image_are_orphans(yolo: Path) -> None:
     (yolo / "labels" / "train" / "z.txt").write_text("")
-    assert read_yolo(yolo, "train").problems == (LabelProblem("orphan", "z.txt: no picture of that name"),)
+    assert read_yolo(yolo, "train").problems == (LabelProblem("orphan", "z.txt: no image of that name"),)
 
 
 def test_the_kind_of_a_source_decides_its_reader(voc: Path, yolo: Path) -> None:
@@ -191,7 +191,7 @@ def test_the_vehicles_set_knows_vehicles_only() -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "deep", "deep_grey"])
-def test_pictures_of_every_depth_become_bgr(tmp_path: Path, kind: str) -> None:
+def test_images_of_every_depth_become_bgr(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.png"
     colour = np.zeros((4, 6, 3), np.uint8)
     colour[:, :3] = (10, 20, 200)
@@ -203,8 +203,8 @@ def test_pictures_of_every_depth_become_bgr(tmp_path: Path, kind: str) -> None:
     }[kind]
     cv2.imwrite(str(path), stored)
     expected = np.repeat(colour[..., 2:], 3, axis=2) if "grey" in kind else colour
-    np.testing.assert_array_equal(decode_picture(path), expected)
-    assert picture_size(path) == (6, 4)
+    np.testing.assert_array_equal(decode_image(path), expected)
+    assert image_size(path) == (6, 4)
 
 
 def test_a_turned_photo_has_the_size_that_is_read(tmp_path: Path) -> None:
@@ -213,18 +213,18 @@ def test_a_turned_photo_has_the_size_that_is_read(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (60, 40)).save(tmp_path / "x.jpg", exif=exif)
-    assert decode_picture(tmp_path / "x.jpg").shape == (60, 40, 3)
-    assert picture_size(tmp_path / "x.jpg") == (40, 60)
+    assert decode_image(tmp_path / "x.jpg").shape == (60, 40, 3)
+    assert image_size(tmp_path / "x.jpg") == (40, 60)
 
 
-def test_a_cut_picture_is_refused(tmp_path: Path) -> None:
+def test_a_cut_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     noise = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
     cv2.imwrite(str(path), noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match=r"cut off: .*x\.jpg"):
-        decode_picture(path)
+        decode_image(path)
     path.write_bytes(b"")
     with pytest.raises(DataError, match="cannot be decoded"):
-        decode_picture(path)
-    assert picture_size(path) is None
+        decode_image(path)
+    assert image_size(path) is None

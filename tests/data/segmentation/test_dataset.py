@@ -35,8 +35,8 @@ def test_the_sets_own_classes_colours_and_names(folder: Path) -> None:
     data = load_segmentation(folder, "train")
     assert data.classes == CLASSES
     assert data.colours == tuple(bgr[::-1] for bgr in BGR)
-    assert [picture.image.name for picture in data.pictures[:2]] == ["a_train0.png", "b_train1.png"]
-    image, labels = read_pair(data, data.pictures[0])
+    assert [pair.image.name for pair in data.images[:2]] == ["a_train0.png", "b_train1.png"]
+    image, labels = read_pair(data, data.images[0])
     assert image.shape == (64, 96, 3)
     assert (labels[0] == IGNORE_ID).all()
     assert sorted(np.unique(labels[1:])) == [0, 1, 2]
@@ -45,8 +45,8 @@ def test_the_sets_own_classes_colours_and_names(folder: Path) -> None:
 
 def test_wanted_classes_are_found_by_name_and_others_ignored(folder: Path) -> None:
     data = load_segmentation(folder, "train", ["sign", "Road"])
-    _, labels = read_pair(data, data.pictures[0])
-    _, own = read_pair(load_segmentation(folder, "train"), data.pictures[0])
+    _, labels = read_pair(data, data.images[0])
+    _, own = read_pair(load_segmentation(folder, "train"), data.images[0])
     for there, here in ((0, 1), (1, IGNORE_ID), (2, 0), (IGNORE_ID, IGNORE_ID)):
         assert (labels[own == there] == here).all()
     with pytest.raises(DataError, match="has no class 'cra'; did you mean 'car'"):
@@ -55,7 +55,7 @@ def test_wanted_classes_are_found_by_name_and_others_ignored(folder: Path) -> No
 
 def test_sequences_are_left_out_or_chosen_by_prefix(folder: Path) -> None:
     def names(**filters: list[str]) -> set[str]:
-        return {one.image.stem[0] for one in load_segmentation(folder, "train", **filters).pictures}  # type: ignore[arg-type]
+        return {one.image.stem[0] for one in load_segmentation(folder, "train", **filters).images}  # type: ignore[arg-type]
 
     assert names() == {"a", "b"}
     assert names(exclude=["a_"]) == {"b"}
@@ -71,10 +71,10 @@ def test_lists_may_carry_suffixes_or_be_absent_and_folders_may_be_flat(folder: P
             path.rename(folder / kind / path.name)
         (folder / kind / "train").rmdir()
     data = load_segmentation(folder, "few")
-    assert [one.labels.name for one in data.pictures] == ["a_train0.png", "b_train1.png"]
+    assert [one.labels.name for one in data.images] == ["a_train0.png", "b_train1.png"]
     assert check_segmentation(data).problems == ()
     (folder / "val.txt").unlink()
-    assert len(load_segmentation(folder, "val").pictures) == 4
+    assert len(load_segmentation(folder, "val").images) == 4
     with pytest.raises(
         DataError, match=r"has no split 'trian': neither trian\.txt nor images/trian; did you mean"
     ):
@@ -86,9 +86,9 @@ def save_grey(path: Path, ids: np.ndarray) -> None:
 
 
 def save_palette(path: Path, ids: np.ndarray) -> None:
-    picture = PillowImage.fromarray(ids.astype(np.uint8))
-    picture.putpalette([value for i in range(256) for value in (255 - i, 0, i)])
-    picture.save(path)
+    image = PillowImage.fromarray(ids.astype(np.uint8))
+    image.putpalette([value for i in range(256) for value in (255 - i, 0, i)])
+    image.save(path)
 
 
 def test_a_palette_png_holds_ids_whatever_its_colours(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def ruin(kind: str, label: Path) -> None:
     [
         ("unknown", r"unknown ids \(77\) in 7 pixels; define them in classes.json"),
         ("missing", "label map not found"),
-        ("size", "is 96x61, its picture 96x64; expected the same size"),
+        ("size", "is 96x61, its image 96x64; expected the same size"),
         ("sixteen", "is grey of 16 bits; expected 8-bit grey or palette"),
         ("colour", "is RGB of 8 bits; expected 8-bit grey or palette"),
         ("alpha", "is RGB with alpha of 8 bits"),
@@ -139,11 +139,11 @@ def ruin(kind: str, label: Path) -> None:
         ("text", "is not a PNG"),
     ],
 )
-def test_a_bad_label_map_is_one_clear_line_and_costs_its_own_picture_only(
+def test_a_bad_label_map_is_one_clear_line_and_costs_its_own_image_only(
     folder: Path, kind: str, message: str
 ) -> None:
     data = load_segmentation(folder, "train")
-    bad = data.pictures[3]
+    bad = data.images[3]
     ruin(kind, bad.labels)
     with pytest.raises(DataError, match=message) as found:
         read_pair(data, bad)
@@ -151,32 +151,32 @@ def test_a_bad_label_map_is_one_clear_line_and_costs_its_own_picture_only(
     assert "\n" not in str(found.value)
     check = check_segmentation(data)
     assert check.problems == (str(found.value),)
-    assert bad not in check.usable.pictures
-    assert len(check.usable.pictures) == 7
+    assert bad not in check.usable.images
+    assert len(check.usable.images) == 7
 
 
-def test_pictures_of_other_kinds_are_read_and_broken_ones_named(folder: Path) -> None:
+def test_images_of_other_kinds_are_read_and_broken_ones_named(folder: Path) -> None:
     data = load_segmentation(folder, "train")
-    image = cv2.imread(str(data.pictures[0].image))
-    cv2.imwrite(str(data.pictures[0].image), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-    cv2.imwrite(str(data.pictures[1].image), image.astype(np.uint16) * 257)
-    cv2.imwrite(str(data.pictures[2].image), cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
-    data.pictures[3].image.write_bytes(cv2.imencode(".jpg", image)[1].tobytes()[:400])
-    data.pictures[4].image.unlink()
+    image = cv2.imread(str(data.images[0].image))
+    cv2.imwrite(str(data.images[0].image), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(data.images[1].image), image.astype(np.uint16) * 257)
+    cv2.imwrite(str(data.images[2].image), cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
+    data.images[3].image.write_bytes(cv2.imencode(".jpg", image)[1].tobytes()[:400])
+    data.images[4].image.unlink()
     check = check_segmentation(data)
-    assert [Path(str(one.image)).stem for one in data.pictures[3:5]] == ["b_train3", "a_train4"]
+    assert [Path(str(one.image)).stem for one in data.images[3:5]] == ["b_train3", "a_train4"]
     assert len(check.problems) == 2
     assert "b_train3.png" in check.problems[0]
     assert "not found" in check.problems[1]
-    sixteen, _ = read_pair(data, data.pictures[1])
+    sixteen, _ = read_pair(data, data.images[1])
     np.testing.assert_array_equal(sixteen, image)
 
 
 def test_a_set_of_which_nothing_can_be_used_is_an_error(folder: Path) -> None:
     data = load_segmentation(folder, "val")
-    for picture in data.pictures:
-        picture.labels.unlink()
-    with pytest.raises(DataError, match="none of 4 pictures can be used: label map not found"):
+    for image in data.images:
+        image.labels.unlink()
+    with pytest.raises(DataError, match="none of 4 images can be used: label map not found"):
         check_segmentation(data)
     (folder / "val.txt").write_text("\n")
     with pytest.raises(DataError, match="split 'val' is empty"):
@@ -208,9 +208,9 @@ def test_counts_and_frequencies_by_hand(tmp_path: Path) -> None:
         np.array(rows, np.uint8) for rows in ([[0, 0], [0, 1], [IGNORE, 0]], [[0, 0], [0, 0], [0, 0]])
     )
     data = load_segmentation(folder, "train")
-    for picture, ids in zip(data.pictures, (first, second), strict=True):
-        save_grey(picture.labels, ids)
-        cv2.imwrite(str(picture.image), np.zeros((3, 2, 3), np.uint8))
+    for image, ids in zip(data.images, (first, second), strict=True):
+        save_grey(image.labels, ids)
+        cv2.imwrite(str(image.image), np.zeros((3, 2, 3), np.uint8))
     check = check_segmentation(data)
     assert check.pixels.tolist() == [10, 1, 0]
     assert check.absent == ("sign",)
@@ -234,10 +234,10 @@ def steps(**changes: float) -> SegmentationAugment:
     ],
     ids=str,
 )
-def test_labels_move_with_the_picture(folder: Path, changes: dict[str, float]) -> None:
+def test_labels_move_with_the_image(folder: Path, changes: dict[str, float]) -> None:
     """Colour and label say the same of a pixel, before and after."""
     data = load_segmentation(folder, "train")
-    image, labels = read_pair(data, data.pictures[0])
+    image, labels = read_pair(data, data.images[0])
     image = np.array(BGR, np.uint8)[np.where(labels == IGNORE_ID, 0, labels)]
     torch.manual_seed(3)
     moved, ids = steps(**changes)(image, labels)
@@ -247,7 +247,7 @@ def test_labels_move_with_the_picture(folder: Path, changes: dict[str, float]) -
     assert counted.mean() > 0.2
     wanted = np.array(BGR, int)[np.where(counted, ids, 0)]
     right = np.abs(moved.astype(int) - wanted).max(axis=2) < 40
-    assert right[counted].mean() > 0.93  # edges are blended in the picture
+    assert right[counted].mean() > 0.93  # edges are blended in the image
     outside = (moved == 114).all(axis=2)
     assert (ids[outside] == IGNORE_ID).all()
     if changes.get("scale_max", 1.0) < 1 or "rotate" in changes:
@@ -257,7 +257,7 @@ def test_labels_move_with_the_picture(folder: Path, changes: dict[str, float]) -
 
 def test_without_steps_nothing_changes(folder: Path) -> None:
     data = load_segmentation(folder, "train")
-    image, labels = read_pair(data, data.pictures[0])
+    image, labels = read_pair(data, data.images[0])
     moved, ids = steps()(image, labels)
     np.testing.assert_array_equal(moved, image)
     np.testing.assert_array_equal(ids, labels)
@@ -265,7 +265,7 @@ def test_without_steps_nothing_changes(folder: Path) -> None:
 
 def test_colours_change_without_labels(folder: Path) -> None:
     data = load_segmentation(folder, "train")
-    image, labels = read_pair(data, data.pictures[0])
+    image, labels = read_pair(data, data.images[0])
     torch.manual_seed(0)
     moved, ids = steps(photometric=1.0)(image, labels)
     assert np.abs(moved.astype(int) - image).mean() > 1
@@ -294,22 +294,22 @@ def test_what_was_read_once_is_kept_with_its_labels(folder: Path) -> None:
     wanted = [plain[(7, index)] for index in range(3)]
     for index in range(3):
         kept[(1, index)]
-    for picture in data.pictures[:2]:
-        picture.image.unlink()
-        picture.labels.unlink()
+    for image in data.images[:2]:
+        image.image.unlink()
+        image.labels.unlink()
     for index in range(3):
         sample = kept[(7, index)]
         assert torch.equal(sample.images, wanted[index].images)
         assert torch.equal(sample.labels, wanted[index].labels)
-    data.pictures[2].labels.unlink()
+    data.images[2].labels.unlink()
     with pytest.raises(DataError, match="label map not found"):
         kept[(7, 2)]
 
 
-def test_without_augmentation_the_picture_is_letterboxed_as_the_runtime_does_it(folder: Path) -> None:
+def test_without_augmentation_the_image_is_letterboxed_as_the_runtime_does_it(folder: Path) -> None:
     data = load_segmentation(folder, "train")
     sample = SegmentationData([data], 96, 96, Resize(), None)[(0, 0)]
-    image, labels = read_pair(data, data.pictures[0])
+    image, labels = read_pair(data, data.images[0])
     np.testing.assert_array_equal(sample.images[16:80].numpy(), image)
     np.testing.assert_array_equal(sample.labels[16:80].numpy(), labels)
     assert (sample.images[:16] == 114).all()
@@ -326,13 +326,13 @@ def test_impossible_augmentations_are_refused() -> None:
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository (../shared/data/camvid)")
 def test_camvid_is_read_as_it_lies_there() -> None:
     data = load_segmentation(CAMVID, "train")
-    assert (len(data.pictures), len(data.classes), data.classes[8]) == (367, 11, "car")
-    assert len(load_segmentation(CAMVID, "train", exclude=["0001TP"]).pictures) == 367 - 62
-    assert len(load_segmentation(CAMVID, "train", only=["0016E5"]).pictures) == 204
+    assert (len(data.images), len(data.classes), data.classes[8]) == (367, 11, "car")
+    assert len(load_segmentation(CAMVID, "train", exclude=["0001TP"]).images) == 367 - 62
+    assert len(load_segmentation(CAMVID, "train", only=["0016E5"]).images) == 204
     one = load_segmentation(CAMVID, "val", ["road", "car"], only=["0016E5_0796"])
     check = check_segmentation(one)
     assert check.problems == ()
     ids = json.loads((CAMVID / "classes.json").read_text())["classes"]
     road = next(entry["id"] for entry in ids if entry["name"] == "road")
-    raw = [cv2.imread(str(picture.labels), cv2.IMREAD_UNCHANGED) for picture in one.pictures]
+    raw = [cv2.imread(str(image.labels), cv2.IMREAD_UNCHANGED) for image in one.images]
     assert check.pixels[0] == sum(int((ids == road).sum()) for ids in raw)

@@ -33,7 +33,7 @@ def make_slot(cuda, **options):
 
 
 def copy_through(slot, cuda, batch):
-    """Work for a slot: each picture's four bytes become one int32, which a copy on the device can do."""
+    """Work for a slot: each image's four bytes become one int32, which a copy on the device can do."""
 
     def work(stream):
         source, target = slot.address("frames"), slot.address("sums")
@@ -43,17 +43,17 @@ def copy_through(slot, cuda, batch):
     return work
 
 
-def answer(slot, cuda, pictures):
+def answer(slot, cuda, images):
     """One request: int32 ``[N]`` from uint8 ``[N, 4]``."""
-    batch = len(pictures)
+    batch = len(images)
     slot.reshape({"frames": (batch, 4), "sums": (batch,)})
-    slot.array("frames")[:] = pictures
+    slot.array("frames")[:] = images
     slot.start(copy_through(slot, cuda, batch))
     slot.wait()
     return slot.array("sums").copy()
 
 
-def pictures(batch, start=0):
+def images(batch, start=0):
     return (np.arange(4 * batch, dtype=np.uint8) + start).reshape(batch, 4)
 
 
@@ -64,7 +64,7 @@ def expected(batch):
 def test_requests_before_and_after_the_capture_answer_alike(cuda):
     with make_slot(cuda) as slot:
         for turn in range(4):
-            batch = pictures(3, turn)
+            batch = images(3, turn)
             assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
             assert slot.has_graph == (turn > 0)  # the first of a shape runs call by call
         assert slot.graphs_captured == 1
@@ -74,7 +74,7 @@ def test_requests_before_and_after_the_capture_answer_alike(cuda):
 
 def test_a_new_shape_is_captured_anew(cuda):
     with make_slot(cuda) as slot:
-        for batch in (pictures(2), pictures(2, 9), pictures(5), pictures(5, 7), pictures(1), pictures(1, 3)):
+        for batch in (images(2), images(2, 9), images(5), images(5, 7), images(1), images(1, 3)):
             assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
         assert slot.graphs_captured == 3
 
@@ -82,8 +82,8 @@ def test_a_new_shape_is_captured_anew(cuda):
 def test_shapes_that_take_turns_are_not_captured_each_time(cuda):
     with make_slot(cuda) as slot:
         for turn in range(3):
-            answer(slot, cuda, pictures(1, turn))
-            answer(slot, cuda, pictures(2, turn))
+            answer(slot, cuda, images(1, turn))
+            answer(slot, cuda, images(2, turn))
         assert slot.graphs_captured == 0
 
 
@@ -101,7 +101,7 @@ def test_buffers_grow_and_stay(cuda):
 
 def test_two_slots_are_in_flight_together(cuda):
     with make_slot(cuda) as one, make_slot(cuda) as other:
-        slots = {one: pictures(2, 1), other: pictures(2, 50)}
+        slots = {one: images(2, 1), other: images(2, 50)}
         for _ in range(3):
             for slot, batch in slots.items():
                 slot.reshape({"frames": (2, 4), "sums": (2,)})
@@ -117,7 +117,7 @@ def test_two_slots_are_in_flight_together(cuda):
 def test_graphs_can_be_switched_off(cuda):
     with make_slot(cuda, use_graphs=False) as slot:
         for turn in range(3):
-            batch = pictures(2, turn)
+            batch = images(2, turn)
             assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
         assert slot.graphs_captured == 0
         assert slot.graph_problem == "switched off"
@@ -133,7 +133,7 @@ def test_work_that_cannot_be_captured_still_runs(cuda):
                 raise EngineError("it waits for the device")
 
         for turn in range(3):
-            slot.array("frames")[:] = batch = pictures(2, turn)
+            slot.array("frames")[:] = batch = images(2, turn)
             slot.start(waits)
             slot.wait()
             assert slot.array("sums").tolist() == expected(batch).tolist()
@@ -145,27 +145,27 @@ def test_nothing_happens_before_somebody_waits(fake):
     """Guards the stand-in itself: a slot that read too early would pass if it worked at once."""
     with make_slot(fake) as slot:
         slot.reshape({"frames": (1, 4), "sums": (1,)})
-        slot.array("frames")[:] = pictures(1)
+        slot.array("frames")[:] = images(1)
         slot.array("sums")[:] = -1
         slot.start(copy_through(slot, fake, 1))
         assert slot.array("sums").tolist() == [-1]
         slot.wait()
-        assert slot.array("sums").tolist() == expected(pictures(1)).tolist()
+        assert slot.array("sums").tolist() == expected(images(1)).tolist()
 
 
 def test_a_graph_is_one_launch(fake):
     with make_slot(fake) as slot:
         for turn in range(2):
-            answer(slot, fake, pictures(2, turn))
+            answer(slot, fake, images(2, turn))
         fake.calls.clear()
-        answer(slot, fake, pictures(2))
+        answer(slot, fake, images(2))
         assert fake.calls == ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
 
 
 def test_everything_is_given_back(fake):
     slot = make_slot(fake)
     for batch in (1, 1, 8, 8, 3):
-        answer(slot, fake, pictures(batch))
+        answer(slot, fake, images(batch))
     slot.close()
     slot.close()
     assert fake.alive() == 0
@@ -185,22 +185,22 @@ def test_a_slot_that_cannot_be_made_leaves_nothing(fake, name):
 @pytest.mark.parametrize(("name", "where"), [("cudaMalloc", "on the GPU"), ("cudaHostAlloc", "in pinned")])
 def test_memory_that_is_short_can_be_asked_for_again(fake, name, where):
     with make_slot(fake) as slot:
-        answer(slot, fake, pictures(2))
+        answer(slot, fake, images(2))
         fake.failing[name] = cudaError_t.cudaErrorMemoryAllocation
         with pytest.raises(EngineError, match=rf"CUDA cannot take .* MB for frames {where}.*smaller --batch"):
             slot.reshape({"frames": (9, 4), "sums": (9,)})
         del fake.failing[name]
-        for batch in (pictures(9), pictures(2)):
+        for batch in (images(9), images(2)):
             assert answer(slot, fake, batch).tolist() == expected(batch).tolist()
     assert fake.alive() == 0
 
 
 def test_a_fault_on_the_device_is_one_line_and_closing_is_quiet(fake):
     slot = make_slot(fake)
-    answer(slot, fake, pictures(1))
+    answer(slot, fake, images(1))
     fake.failing["cudaEventSynchronize"] = cudaError_t.cudaErrorIllegalAddress
     with pytest.raises(EngineError, match=r"cannot finish the request: an illegal memory access .*\(cudaErr"):
-        answer(slot, fake, pictures(1))
+        answer(slot, fake, images(1))
     slot.close()
     assert fake.alive() == 0
 
@@ -255,7 +255,7 @@ def test_an_error_is_cleared_before_it_is_raised(fake):
 
 def test_closing_leaves_no_error_either(fake):
     slot = make_slot(fake)
-    answer(slot, fake, pictures(1))
+    answer(slot, fake, images(1))
     fake.failing["cudaFree"] = cudaError_t.cudaErrorInvalidValue
     slot.close()
     assert fake.cudaPeekAtLastError() == (cudaError_t.cudaSuccess,)
@@ -264,15 +264,15 @@ def test_closing_leaves_no_error_either(fake):
 def test_mapped_memory_needs_no_copies(cuda):
     with make_slot(cuda, is_mapped=True) as slot:
         for turn in range(4):
-            batch = pictures(3, turn)
+            batch = images(3, turn)
             assert answer(slot, cuda, batch).tolist() == expected(batch).tolist()
         assert slot.has_graph
-        assert answer(slot, cuda, pictures(7)).tolist() == expected(pictures(7)).tolist()
+        assert answer(slot, cuda, images(7)).tolist() == expected(images(7)).tolist()
 
 
 def test_a_request_on_mapped_memory_is_the_work_alone(fake):
     with make_slot(fake, is_mapped=True) as slot:
-        answer(slot, fake, pictures(2))
+        answer(slot, fake, images(2))
         assert fake.calls.count("cudaMemcpyAsync") == 1  # the work itself
         assert "cudaMalloc" not in fake.calls
     assert fake.alive() == 0

@@ -31,22 +31,22 @@ def machine(tmp_path, monkeypatch):
     return GpuMachine(tmp_path, monkeypatch)
 
 
-def picture(seed):
-    """A dark picture with one bright block; where depends on the seed."""
-    image = np.full((SIZE, SIZE, 3), 20, np.uint8)
+def image(seed):
+    """A dark image with one bright block; where depends on the seed."""
+    pixels = np.full((SIZE, SIZE, 3), 20, np.uint8)
     x, y = (7 * seed) % 40, (5 * seed) % 40
-    image[y : y + 8 + seed % 5, x : x + 10] = 230
-    return image
+    pixels[y : y + 8 + seed % 5, x : x + 10] = 230
+    return pixels
 
 
 def batch(*seeds):
-    return {"frames": np.stack([picture(seed) for seed in seeds])}
+    return {"frames": np.stack([image(seed) for seed in seeds])}
 
 
 def assert_answers(outputs, *seeds):
     assert len(outputs["count"]) == len(seeds)
     for i, seed in enumerate(seeds):
-        wanted = bright_objects(picture(seed))
+        wanted = bright_objects(image(seed))
         assert outputs["count"][i] == len(wanted) == 1
         assert outputs["boxes"][i, 0].tolist() == wanted.boxes[0].tolist()
         assert outputs["labels"][i].tolist() == [0, -1, -1, -1, -1]
@@ -118,7 +118,7 @@ def test_threads_share_one_engine(machine):
                     pending = engine.submit(batch(seed + turn))
                 with device:
                     outputs = pending.result()
-                if outputs["boxes"][0, 0].tolist() != bright_objects(picture(seed + turn)).boxes[0].tolist():
+                if outputs["boxes"][0, 0].tolist() != bright_objects(image(seed + turn)).boxes[0].tolist():
                     wrong.append(seed + turn)
 
         threads = [threading.Thread(target=work, args=(100 * i,)) for i in range(2)]

@@ -67,7 +67,7 @@ def write_yolo(
     dtype: type = np.float32,
     **options,
 ) -> Path:
-    """A YOLO that says ``rows`` of every picture; its scores are scaled by the red of the top left pixel.
+    """A YOLO that says ``rows`` of every image; its scores are scaled by the red of the top left pixel.
 
     ``rows`` are ``[cx, cy, w, h, class scores...]`` or, end to end, ``[x1, y1, x2, y2, score, class]``.
     The batch size is written into a reshape, as exporters do, or hidden where nothing can free it.
@@ -93,7 +93,7 @@ def write_yolo(
     ]
     constants["first2"] = np.array([1])
     if hidden_batch:
-        # A slice of the first picture: the graph is for one picture, whatever its shapes say.
+        # A slice of the first image: the graph is for one image, whatever its shapes say.
         constants |= {"start": np.array([0]), "stop": np.array([1]), "axis": np.array([0])}
         nodes.insert(0, helper.make_node("Slice", ["images", "start", "stop", "axis"], ["only"]))
         nodes[1].input[0] = "only"
@@ -149,7 +149,7 @@ def test_pixels_arrive_as_rgb_from_0_to_1_and_letterboxed(tmp_path):
         half, none, wide = detector([red(128), blue, red(255, 128, 64)])
     assert half.scores[0] == pytest.approx(0.9 * 128 / 255, rel=1e-5)
     assert len(none) == 0
-    # A picture twice as wide is letterboxed: its corner is the fill, and 16 input rows lie above it.
+    # An image twice as wide is letterboxed: its corner is the fill, and 16 input rows lie above it.
     assert wide.scores[0] == pytest.approx(0.9 * 114 / 255, rel=1e-5)
     np.testing.assert_allclose(wide.boxes[0], [20, 0, 60, 28], atol=1e-4)
 
@@ -222,7 +222,7 @@ def write_picodet(path: Path, size: int = SIZE, classes: int = 3, bins: int = 8,
     """A PicoDet that sees one thing at one cell of stride 8 (row 2, column 3) and one of stride 64.
 
     The distributions put all their weight on one bin: 1, 2, 0 and 3 strides to the left, top, right and
-    bottom. The scores of stride 8 are multiplied by the mean of the picture, which is 0 for the mean colour.
+    bottom. The scores of stride 8 are multiplied by the mean of the image, which is 0 for the mean colour.
     """
     constants, outputs = {}, []
     nodes = [
@@ -264,7 +264,7 @@ def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
     # White is (1 - mean) / std: 2.249, 2.429 and 2.640 in the three channels, 2.439 on average.
     assert found.class_ids.tolist() == [1, 0]
     np.testing.assert_allclose(found.scores, [0.8 * 2.4393, 0.6], rtol=1e-3)
-    # Centre (28, 20), stride 8: x from 20 to 28, y from 4 to 44; the picture is twice as wide as the input.
+    # Centre (28, 20), stride 8: x from 20 to 28, y from 4 to 44; the image is twice as wide as the input.
     np.testing.assert_allclose(found.boxes[0], [40, 4, 56, 44], atol=1e-3)
     # Centre (32, 32), stride 64: cut to the input on every side but the right one.
     np.testing.assert_allclose(found.boxes[1], [0, 0, 64, 64], atol=1e-3)
@@ -422,8 +422,8 @@ def test_the_real_picodet_keeps_its_answers_in_any_batch(tmp_path):
     noise = np.random.default_rng(1).integers(0, 256, (2, 416, 416, 3), np.uint8)
     with load_engine(tmp_path / "pico.onnx") as engine:
         together = engine.infer({"frames": noise})
-        for i, picture in enumerate(noise):
-            alone = engine.infer({"frames": picture[None]})
+        for i, image in enumerate(noise):
+            alone = engine.infer({"frames": image[None]})
             np.testing.assert_array_equal(alone["labels"][0], together["labels"][i])
             np.testing.assert_allclose(alone["boxes"][0], together["boxes"][i], atol=1e-2)
 

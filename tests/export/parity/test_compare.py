@@ -133,7 +133,7 @@ def test_a_full_output_leaves_out_what_comes_last(pixels):
 
 
 def test_boxes_without_area_match_where_they_coincide(pixels):
-    """Clipping at the picture's edge makes such boxes, and their IoU with themselves is 0."""
+    """Clipping at the image's edge makes such boxes, and their IoU with themselves is 0."""
     edge = (0, 128, 128, 128, 0.9, 1)
     reference = stages(pixels, answers=detections(edge))
     assert compare(reference, stages(pixels, answers=detections((0, 127.999, 128, 128, 0.9, 1)))).agrees

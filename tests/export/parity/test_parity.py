@@ -66,7 +66,7 @@ def batches(manifest) -> list[np.ndarray]:
 
 
 def settle(net: nn.Module, frames: list[np.ndarray]) -> dict[str, torch.Tensor]:
-    """BatchNorm statistics from real pictures, so that activations are of a natural size."""
+    """BatchNorm statistics from real images, so that activations are of a natural size."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

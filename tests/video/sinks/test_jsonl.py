@@ -162,12 +162,12 @@ def test_a_kill_leaves_whole_lines(tmp_path):
         "from pathlib import Path\n"
         "from edgevision.types import Detections, Frame, FrameResult\n"
         "from edgevision.video.sinks.jsonl import JsonlSink\n"
-        "picture = np.zeros((10, 20, 3), np.uint8)\n"
+        "image = np.zeros((10, 20, 3), np.uint8)\n"
         "boxes = np.tile([1.5, 2, 3, 4], (300, 1))\n"  # lines of about 15 kB
         "found = Detections(boxes, np.full(300, 0.5), np.zeros(300), ('person',))\n"
         "sink = JsonlSink(Path(sys.argv[1]))\n"
         "for index in range(20):\n"
-        "    sink.write(FrameResult(Frame(picture, index, index), (found,)), picture)\n"
+        "    sink.write(FrameResult(Frame(image, index, index), (found,)), image)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -187,11 +187,11 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
         "from edgevision.video.sinks.jsonl import JsonlSink\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (230, 230))\n"
-        "picture = np.zeros((10, 20, 3), np.uint8)\n"
+        "image = np.zeros((10, 20, 3), np.uint8)\n"
         "try:\n"
         "    with JsonlSink(Path(sys.argv[1])) as sink:\n"
         "        for index in range(9):\n"
-        "            sink.write(FrameResult(Frame(picture, index, index), ()), picture)\n"
+        "            sink.write(FrameResult(Frame(image, index, index), ()), image)\n"
         "except SinkError as error:\n"
         "    print(error)\n"
     )

@@ -80,19 +80,19 @@ def test_a_variable_frame_rate_is_kept(tmp_path):
     ids=["first gap", "last gap", "variable", "even"],
 )
 @pytest.mark.parametrize("still", [0, 1, 3, 4, 6])
-def test_no_player_cuts_the_last_picture_off(tmp_path, times, still):
+def test_no_player_cuts_the_last_image_off(tmp_path, times, still):
     """Players that honour the file's edit list drop packets that it marks as discarded.
 
-    Noise is coded as it comes; still pictures at the end make the encoder reorder the last ones.
+    Noise is coded as it comes; still images at the end make the encoder reorder the last ones.
     """
     out = tmp_path / "out.mp4"
     rng = np.random.default_rng(still)
-    picture = np.zeros((48, 64, 3), np.uint8)
+    image = np.zeros((48, 64, 3), np.uint8)
     with Mp4Sink(out, SourceInfo("made up", is_live=False, frame_rate=25.0)) as sink:
         for index, time_ms in enumerate(times):
             if index < len(times) - still:
-                picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            sink.write(FrameResult(Frame(picture, index, time_ms * 10**6), ()), picture)
+                image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            sink.write(FrameResult(Frame(image, index, time_ms * 10**6), ()), image)
     with av.open(out) as container:
         packets = [p for p in container.demux(video=0) if p.pts is not None]
         end = float(container.streams.video[0].duration * container.streams.video[0].time_base)
@@ -122,9 +122,9 @@ def test_colours_are_kept(tmp_path):
 
 @pytest.mark.parametrize(("width", "height"), [(161, 96), (160, 97), (161, 97), (1, 1), (3, 2)])
 def test_odd_sizes_get_one_more_row_or_column(tmp_path, width, height):
-    picture = np.full((height, width, 3), 60, np.uint8)
-    picture[:, -1] = 220
-    source = ArraySource([picture] * 3)
+    odd = np.full((height, width, 3), 60, np.uint8)
+    odd[:, -1] = 220
+    source = ArraySource([odd] * 3)
     record(source, Mp4Sink(tmp_path / "out.mp4", source.info))
     with open_source(str(tmp_path / "out.mp4")) as again:
         image = next(iter(again)).image
@@ -183,8 +183,8 @@ def test_sound_is_carried_over(tmp_path, name, codec, kept):
         assert next(container.decode(video=0)).time == 0
 
 
-def test_sound_keeps_its_place_when_pictures_start_late(tmp_path):
-    # Sound from 0 s, pictures from 0.6 s: the recording starts with the pictures, so does its sound.
+def test_sound_keeps_its_place_when_images_start_late(tmp_path):
+    # Sound from 0 s, images from 0.6 s: the recording starts with the images, so does its sound.
     path = write_clip(tmp_path / "in.mkv", [600 + time for time in EVEN], audio="pcm_s16le", audio_s=2.6)
     copy(path, tmp_path / "out.mp4")
     assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.06)
@@ -221,15 +221,15 @@ def test_damaged_sound_costs_its_own_part_only(tmp_path):
     assert last == pytest.approx(2.0, abs=0.1)
 
 
-def test_sound_longer_than_the_pictures_is_kept(tmp_path):
+def test_sound_longer_than_the_images_is_kept(tmp_path):
     path = write_clip(tmp_path / "in.mp4", EVEN, audio="aac", audio_s=4.0)
     copy(path, tmp_path / "out.mp4")
     assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(4.0, abs=0.05)
     assert len(probe(tmp_path / "out.mp4")[0]) == 50
 
 
-def test_pictures_do_not_wait_in_memory_for_sound_that_has_ended(tmp_path):
-    # Two seconds of sound, twenty of pictures: the file must grow all the same.
+def test_images_do_not_wait_in_memory_for_sound_that_has_ended(tmp_path):
+    # Two seconds of sound, twenty of images: the file must grow all the same.
     path = write_clip(tmp_path / "in.mp4", [40 * number for number in range(500)], audio="aac", audio_s=2.0)
     out = tmp_path / "out.mp4"
     with open_source(str(path)) as source, open_sink(str(out), info=source.info) as sink:
@@ -297,8 +297,8 @@ noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
 try:
     with open_sink(sys.argv[1], info=SourceInfo("x", False)) as sink:
         for index in range(200):
-            picture = np.roll(noise, index * 3, 1)
-            sink.write(FrameResult(Frame(picture, index, index * 40_000_000), ()), picture)
+            image = np.roll(noise, index * 3, 1)
+            sink.write(FrameResult(Frame(image, index, index * 40_000_000), ()), image)
 except SinkError as error:
     print(error)
 """

@@ -21,12 +21,12 @@ import numpy as np
 from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink
 from edgevision.video.base import SourceInfo
-picture = np.full((120, 160, 3), (0, 0, 255), np.uint8)
+image = np.full((120, 160, 3), (0, 0, 255), np.uint8)
 with open_sink("window", info=SourceInfo("test", False)) as sink:
     end = time.monotonic() + float(sys.argv[1])
     index = 0
     while time.monotonic() < end and not sink.closed:
-        sink.write(FrameResult(Frame(picture, index, index), ()), picture)
+        sink.write(FrameResult(Frame(image, index, index), ()), image)
         index += 1
         time.sleep(0.02)
     print("closed" if sink.closed else "open", index > 2, flush=True)
@@ -64,7 +64,7 @@ class Clock:
 
 @pytest.fixture
 def shown(monkeypatch):
-    """OpenCV's windows replaced by a list of the times at which pictures were shown."""
+    """OpenCV's windows replaced by a list of the times at which images were shown."""
     clock, times = Clock(), []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(window.cv2, "getBuildInformation", lambda: "  GUI:  QT5\n")
@@ -78,10 +78,10 @@ def shown(monkeypatch):
 
 
 def show(times_s, paced, clock=None, busy_s=0.0):
-    picture = np.zeros((4, 4, 3), np.uint8)
+    image = np.zeros((4, 4, 3), np.uint8)
     with open_sink("window", info=INFO, paced=paced) as sink:
         for index, time_s in enumerate(times_s):
-            sink.write(FrameResult(Frame(picture, index, round(time_s * 1e9)), ()), picture)
+            sink.write(FrameResult(Frame(image, index, round(time_s * 1e9)), ()), image)
             if clock:
                 clock.now += busy_s
     return sink
@@ -133,7 +133,7 @@ def display():
     server.wait(10)
 
 
-def test_a_window_shows_pictures(display):
+def test_a_window_shows_images(display):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "0.5"],
         env=display,
@@ -146,7 +146,7 @@ def test_a_window_shows_pictures(display):
 
 
 @pytest.mark.skipif(not shutil.which("import"), reason="ImageMagick is not installed")
-def test_the_picture_is_on_the_screen(display):
+def test_the_image_is_on_the_screen(display):
     program = subprocess.Popen([sys.executable, "-c", PROGRAM, "90"], env=display, stdout=subprocess.PIPE)
     try:
         for _ in range(400):

@@ -24,7 +24,7 @@ def test_sizes_that_differ_are_not_promised():
     assert ArraySource([BLACK, BLACK[:2]]).info.width is None
 
 
-def test_live_pictures_come_no_earlier_than_their_time():
+def test_live_images_come_no_earlier_than_their_time():
     start = time.monotonic()
     with ArraySource([BLACK] * 3, frame_rate=50, is_live=True) as source:
         waited = [time.monotonic() - start for _ in source]
@@ -41,6 +41,6 @@ def test_close_ends_it():
     assert list(frames) == []
 
 
-def test_a_time_for_each_picture():
+def test_a_time_for_each_image():
     with pytest.raises(ValueError, match="2 images but 1 timestamps"):
         ArraySource([BLACK] * 2, [0])

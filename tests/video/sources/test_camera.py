@@ -15,7 +15,7 @@ from tests.support.video import eventually
 
 
 class FakeCapture:
-    """Looks like cv2.VideoCapture: gives these pictures (None: a failed read), then only failures."""
+    """Looks like cv2.VideoCapture: gives these images (None: a failed read), then only failures."""
 
     def __init__(self, images, opened=True):
         self.images, self.opened, self.released, self.settings = list(images), opened, 0, {}
@@ -77,7 +77,7 @@ def test_frames_come_live_with_rising_times():
     assert (first.index, first.timestamp_ns, second.index) == (0, 0, 1)
     assert second.timestamp_ns > 0
     assert first.image is PICTURE
-    assert capture.settings == {38: 1.0}  # one frame buffered, so that pictures are current
+    assert capture.settings == {38: 1.0}  # one frame buffered, so that images are current
     assert capture.released == 1
     assert list(frames) == []
 
@@ -195,7 +195,7 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again(tmp_path, monkeypatch, 
     assert "found no camera on this machine" in caplog.messages[1]
 
 
-def test_broken_pictures_of_a_camera_are_counted_once_it_goes_on():
+def test_broken_images_of_a_camera_are_counted_once_it_goes_on():
     capture = FakeCapture([PICTURE, None, None, PICTURE])
     with open_source("0", camera_factory=lambda _: capture) as source:
         frames = iter(source)

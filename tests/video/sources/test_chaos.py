@@ -17,13 +17,13 @@ from tests.support.video import eventually, number_of, numbered, write_clip
 COUNT = 250
 
 
-def pictures(count=COUNT):
+def images(count=COUNT):
     return [numbered(number) for number in range(count)]
 
 
 def chaos(count=COUNT, **faults):
-    """Frames and report of so many numbered pictures with these faults."""
-    with ChaosSource(ArraySource(pictures(count), frame_rate=25), Faults(**faults)) as source:
+    """Frames and report of so many numbered images with these faults."""
+    with ChaosSource(ArraySource(images(count), frame_rate=25), Faults(**faults)) as source:
         frames = list(source)
     return frames, source.report
 
@@ -55,7 +55,7 @@ def test_what_is_corrupt_is_counted():
     assert report.failed == {FailReason.UNDECODABLE: COUNT - len(frames)}
 
 
-def test_a_freeze_repeats_a_picture_while_time_goes_on():
+def test_a_freeze_repeats_a_image_while_time_goes_on():
     frames, _ = chaos(freeze=0.01, seed=5)
     assert [frame.timestamp_ns for frame in frames] == [40_000_000 * i for i in range(COUNT)]
     shown = numbers(frames)
@@ -74,7 +74,7 @@ def test_sizes_change_and_change_back():
 
 
 def test_an_outage_takes_frames_and_can_be_seen():
-    source = ChaosSource(ArraySource(pictures(), frame_rate=25), Faults(disconnect=0.02, seed=2))
+    source = ChaosSource(ArraySource(images(), frame_rate=25), Faults(disconnect=0.02, seed=2))
     with source:
         assert source.report.connection.state is ConnectionState.CONNECTED
         shown = numbers(list(source))
@@ -85,22 +85,22 @@ def test_an_outage_takes_frames_and_can_be_seen():
     assert connection.state is ConnectionState.CLOSED
 
 
-def test_pictures_that_an_outage_took_are_gone():
+def test_images_that_an_outage_took_are_gone():
     """Or a camera that was away once would hold one more for ever."""
     made = []
 
     class Fresh(ArraySource):
         def __iter__(self):
             for frame in super().__iter__():
-                picture = np.array(frame.image)
-                made.append(weakref.ref(picture))
-                yield replace(frame, image=picture)
-                del frame, picture
+                image = np.array(frame.image)
+                made.append(weakref.ref(image))
+                yield replace(frame, image=image)
+                del frame, image
 
-    source = ChaosSource(Fresh(pictures(400)), Faults(disconnect=0.02, seed=1))
+    source = ChaosSource(Fresh(images(400)), Faults(disconnect=0.02, seed=1))
     for frame in source:
         if source.report.connection.reconnects == 1:
-            alive = [picture for picture in made if picture() is not None]
+            alive = [image for image in made if image() is not None]
             assert len(alive) == 1
             assert alive[0]() is frame.image
             break
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_run_and_faults_do_not_disturb_each_other()
 
 def test_a_recording_can_be_played_live():
     start = time.monotonic()
-    source = ChaosSource(ArraySource(pictures(10), frame_rate=25), Faults(live=True))
+    source = ChaosSource(ArraySource(images(10), frame_rate=25), Faults(live=True))
     with source:
         assert source.info.is_live
         frames = list(source)
@@ -128,13 +128,13 @@ def test_a_recording_can_be_played_live():
 
 
 def test_jitter_makes_frames_late_and_not_early():
-    with ChaosSource(ArraySource(pictures(10), frame_rate=25), Faults(live=True, jitter_s=0.03)) as source:
+    with ChaosSource(ArraySource(images(10), frame_rate=25), Faults(live=True, jitter_s=0.03)) as source:
         lateness = [time.monotonic() - frame.time_s for frame in source]
     assert max(lateness) - min(lateness) > 0.005
 
 
 def test_closing_ends_a_wait():
-    source = ChaosSource(ArraySource(pictures(3), frame_rate=0.01), Faults(live=True))
+    source = ChaosSource(ArraySource(images(3), frame_rate=0.01), Faults(live=True))
     seen = []
     thread = threading.Thread(target=lambda: [seen.append(frame) for frame in source])
     thread.start()
@@ -151,7 +151,7 @@ def test_failures_of_the_source_itself_are_passed_on(tmp_path):
                 self.report.failed[FailReason.INCOMPLETE] += 1
                 yield frame
 
-    with ChaosSource(Failing(pictures(20)), Faults(corrupt=0.3)) as source:
+    with ChaosSource(Failing(images(20)), Faults(corrupt=0.3)) as source:
         delivered = len(list(source))
     assert source.report.failed == {FailReason.INCOMPLETE: 20, FailReason.UNDECODABLE: 20 - delivered}
 

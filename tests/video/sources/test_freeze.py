@@ -8,9 +8,9 @@ SECOND = 1_000_000_000
 
 
 def image(value, corner=0):
-    picture = np.full((48, 64, 3), value, np.uint8)
-    picture[1, 1] = corner  # between the samples of the coarse comparison
-    return picture
+    pixels = np.full((48, 64, 3), value, np.uint8)
+    pixels[1, 1] = corner  # between the samples of the coarse comparison
+    return pixels
 
 
 def test_a_freeze_is_reported_once_after_its_time():

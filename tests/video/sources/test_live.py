@@ -23,9 +23,9 @@ from tests.support.video import eventually
 FAST = Backoff(first_s=0.01, longest_s=0.02)
 
 
-def picture(value, time_ms=None, size=(8, 6)):
-    image = np.full((size[1], size[0], 3), value, np.uint8)
-    return FeedFrame(image, None if time_ms is None else time_ms * 1_000_000, time.monotonic_ns())
+def image(value, time_ms=None, size=(8, 6)):
+    pixels = np.full((size[1], size[0], 3), value, np.uint8)
+    return FeedFrame(pixels, None if time_ms is None else time_ms * 1_000_000, time.monotonic_ns())
 
 
 class Hang:
@@ -87,7 +87,7 @@ def values(frames):
 
 
 def test_it_comes_back_and_goes_on_counting(caplog):
-    camera = Camera([picture(1), picture(2), LOST], REFUSED, REFUSED, [picture(3), LOST], [picture(4)])
+    camera = Camera([image(1), image(2), LOST], REFUSED, REFUSED, [image(3), LOST], [image(4)])
     with live(camera) as source:
         assert source.connection.state is ConnectionState.CONNECTED
         frames = list(source)
@@ -119,7 +119,7 @@ def test_it_comes_back_and_goes_on_counting(caplog):
 def test_the_state_can_be_seen_while_it_is_away():
     there = threading.Event()
     hang = Hang()
-    camera = Camera([picture(1), LOST], REFUSED, hang, [picture(2)])
+    camera = Camera([image(1), LOST], REFUSED, hang, [image(2)])
     seen = []
     with live(camera) as source:
         thread = threading.Thread(target=lambda: [seen.append(frame) or there.set() for frame in source])
@@ -134,7 +134,7 @@ def test_the_state_can_be_seen_while_it_is_away():
 
 
 def test_a_server_that_takes_every_call_and_hangs_up_is_no_success():
-    camera = Camera([picture(1), LOST], [LOST], [LOST], [LOST], [picture(2)])
+    camera = Camera([image(1), LOST], [LOST], [LOST], [LOST], [image(2)])
     start = time.monotonic()
     with live(camera, Backoff(first_s=0.05, factor=2, jitter=0)) as source:
         assert values(source) == [1, 2]
@@ -144,7 +144,7 @@ def test_a_server_that_takes_every_call_and_hangs_up_is_no_success():
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_limit_of_attempts(limit):
-    camera = Camera([picture(1), LOST], *[REFUSED] * 10)
+    camera = Camera([image(1), LOST], *[REFUSED] * 10)
     with live(camera, max_attempts=limit) as source:
         frames = iter(source)
         next(frames)
@@ -154,7 +154,7 @@ def test_a_limit_of_attempts(limit):
 
 
 def test_no_attempts_at_all_says_what_happened():
-    with live(Camera([picture(1), LOST]), max_attempts=0) as source, pytest.raises(SourceError) as caught:
+    with live(Camera([image(1), LOST]), max_attempts=0) as source, pytest.raises(SourceError) as caught:
         list(source)
     assert caught.value is LOST
 
@@ -162,7 +162,7 @@ def test_no_attempts_at_all_says_what_happened():
 def test_what_cannot_be_opened_is_an_error_unless_it_is_waited_for(caplog):
     with pytest.raises(SourceError, match="Connection refused"):
         live(Camera(REFUSED))
-    with live(Camera(REFUSED, REFUSED, [picture(1)]), wait=True) as source:
+    with live(Camera(REFUSED, REFUSED, [image(1)]), wait=True) as source:
         assert source.info == SourceInfo("cam", True)
         assert source.connection.state is not ConnectionState.CONNECTED
         assert values(source) == [1]
@@ -171,7 +171,7 @@ def test_what_cannot_be_opened_is_an_error_unless_it_is_waited_for(caplog):
 
 def test_a_silent_connection_is_left_behind():
     hang = Hang()
-    camera = Camera([picture(1), hang, picture(99)], [picture(2)])
+    camera = Camera([image(1), hang, image(99)], [image(2)])
     with live(camera, read_timeout_s=0.1) as source:
         assert values(source) == [1, 2]
     assert source.connection.error == "lost cam: no data for 0.1 s; check it"
@@ -181,15 +181,15 @@ def test_a_silent_connection_is_left_behind():
 
 @pytest.mark.parametrize(("is_live", "expected"), [(True, [19, 20, 21]), (False, list(range(1, 22)))])
 def test_what_came_before_anybody_read_is_not_shown_as_new(monkeypatch, is_live, expected):
-    """Models and outputs take seconds to open; a camera's pictures of that time are old by then."""
+    """Models and outputs take seconds to open; a camera's images of that time are old by then."""
     monkeypatch.setattr("edgevision.video.sources.feed._UNREAD_S", 0.01)
     given = threading.Event()
 
     def script():
         for value in range(1, 21):
-            yield picture(value)
+            yield image(value)
         given.set()
-        yield picture(21)
+        yield image(21)
 
     with live(Camera(script(), is_live=is_live)) as source:
         if is_live:
@@ -211,9 +211,9 @@ def test_a_connection_that_is_not_made_in_time():
 @pytest.mark.parametrize("where", ["reading", "connecting", "waiting"])
 def test_closing_from_another_thread_ends_it_at_once(where):
     hang = Hang()
-    second = {"reading": [hang], "connecting": hang, "waiting": [picture(2)]}[where]
+    second = {"reading": [hang], "connecting": hang, "waiting": [image(2)]}[where]
     backoff = Backoff(first_s=60) if where == "waiting" else FAST
-    source = live(Camera([picture(1), LOST], second), backoff)
+    source = live(Camera([image(1), LOST], second), backoff)
     seen = []
     thread = threading.Thread(target=lambda: seen.extend(values(source)))
     thread.start()
@@ -232,8 +232,8 @@ def test_closing_from_another_thread_ends_it_at_once(where):
 @pytest.mark.parametrize("where", ["reading", "connecting", "waiting"])
 def test_a_run_on_a_stalled_stream_ends_within_a_second(where):
     hang = Hang()
-    second = {"reading": [hang], "connecting": hang, "waiting": [picture(2)]}[where]
-    source = live(Camera([picture(1), LOST], second), Backoff(first_s=60) if where == "waiting" else FAST)
+    second = {"reading": [hang], "connecting": hang, "waiting": [image(2)]}[where]
+    source = live(Camera([image(1), LOST], second), Backoff(first_s=60) if where == "waiting" else FAST)
     stop, ended = StopRequest(), []
     pipeline = Pipeline([Stream(source=source, sinks=[])], [Model(FakeEngine(), 0.5)])
     thread = threading.Thread(target=lambda: ended.append(pipeline.run(stop)))
@@ -250,16 +250,16 @@ def test_a_run_on_a_stalled_stream_ends_within_a_second(where):
     hang.let_go.set()
 
 
-def test_a_frozen_picture_counts_as_lost_once():
+def test_a_frozen_image_counts_as_lost_once():
     class Frozen:
-        """The same picture every 10 ms, for ever."""
+        """The same image every 10 ms, for ever."""
 
         def __iter__(self):
             while True:
                 time.sleep(0.01)
-                yield picture(7)
+                yield image(7)
 
-    camera = Camera([picture(1), *[picture(2)] * 3], [])
+    camera = Camera([image(1), *[image(2)] * 3], [])
     camera.scripts[0] = _then(camera.scripts[0], Frozen())
     camera.scripts[1] = _then([], Frozen())
     with live(camera, freeze_s=0.1) as source:
@@ -277,7 +277,7 @@ def _then(first, rest):
 
 def test_what_fails_is_counted_by_reason():
     undecodable, early = FailReason.UNDECODABLE, FailReason.NO_KEY_FRAME
-    camera = Camera([early, early, picture(1), undecodable, picture(2), LOST], [early, picture(3)])
+    camera = Camera([early, early, image(1), undecodable, image(2), LOST], [early, image(3)])
     with live(camera) as source:
         frames = iter(source)
         next(frames)
@@ -288,31 +288,31 @@ def test_what_fails_is_counted_by_reason():
 
 
 def test_sizes_may_change_and_notes_say_so():
-    camera = Camera([picture(1), picture(2, size=(4, 4)), picture(3, size=(4, 4)), LOST], [picture(4)])
+    camera = Camera([image(1), image(2, size=(4, 4)), image(3, size=(4, 4)), LOST], [image(4)])
     with live(camera) as source:
         assert [(frame.width, frame.height) for frame in source] == [(8, 6), (4, 4), (4, 4), (8, 6)]
     assert source.report.notes == ["the frame size changed 2 times, finally to 8x6"]
 
 
 def test_notes_of_a_connection_are_said_once():
-    with live(Camera([picture(1), LOST], [picture(2)], notes=["gives 640x480"])) as source:
+    with live(Camera([image(1), LOST], [image(2)], notes=["gives 640x480"])) as source:
         list(source)
     assert source.report.notes == ["gives 640x480"]
 
 
 def test_a_new_connection_has_a_clock_of_its_own():
-    """The second begins at three seconds, as it likes; its first picture came 7 ms after the one before."""
-    image = picture(1).image
-    first = FeedFrame(image, 0, 1_000_000_000)
+    """The second begins at three seconds, as it likes; its first image came 7 ms after the one before."""
+    pixels = image(1).image
+    first = FeedFrame(pixels, 0, 1_000_000_000)
     after = [
-        FeedFrame(image, 3_000_000_000 + 40_000_000 * i, 1_007_000_000 + 41_000_000 * i) for i in range(2)
+        FeedFrame(pixels, 3_000_000_000 + 40_000_000 * i, 1_007_000_000 + 41_000_000 * i) for i in range(2)
     ]
     with live(Camera([first, LOST], after)) as source:
         assert [frame.timestamp_ns for frame in source] == [0, 7_000_000, 47_000_000]
 
 
 def test_a_recording_keeps_its_own_times_and_is_not_fetched_twice():
-    camera = Camera([picture(1, 0), picture(2, 40_000), picture(3, 80_000), LOST], is_live=False)
+    camera = Camera([image(1, 0), image(2, 40_000), image(3, 80_000), LOST], is_live=False)
     with live(camera) as source:
         frames = iter(source)
         assert [next(frames).time_s for _ in range(3)] == [0, 40, 80]
@@ -323,7 +323,7 @@ def test_a_recording_keeps_its_own_times_and_is_not_fetched_twice():
 
 def test_a_defect_of_a_feed_is_not_hidden():
     with (
-        live(Camera([picture(1), ZeroDivisionError("a defect")])) as source,
+        live(Camera([image(1), ZeroDivisionError("a defect")])) as source,
         pytest.raises(ZeroDivisionError),
     ):
         list(source)
@@ -345,7 +345,7 @@ def test_waits_grow_to_a_limit_and_differ():
 
 
 def test_logging_is_by_module(caplog):
-    with live(Camera([picture(1), LOST], [picture(2)])) as source:
+    with live(Camera([image(1), LOST], [image(2)])) as source:
         list(source)
     assert {(record.name, record.levelno) for record in caplog.records} == {
         ("edgevision.video.sources.live", logging.WARNING)

@@ -194,8 +194,8 @@ def test_a_stream_that_is_joined_between_key_frames(tmp_path):
 def test_damaged_packets_of_a_stream_are_counted():
     parts = []
     for number in range(12):
-        _, picture = cv2.imencode(".jpg", numbered(number))
-        jpeg = bytes(picture)
+        _, image = cv2.imencode(".jpg", numbered(number))
+        jpeg = bytes(image)
         if number in (4, 5, 9):
             jpeg = jpeg[:2] + bytes(len(jpeg) - 2)
         header = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"

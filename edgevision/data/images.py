@@ -1,4 +1,4 @@
-"""Picture files: sizes from their headers, pixels as the models want them, and whether they are whole."""
+"""Image files: sizes from their headers, pixels as the models want them, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from PIL import UnidentifiedImageError
 from edgevision.errors import DataError
 from edgevision.types import Image
 
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by a quarter
+_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height as :func:`decode_picture` gives them, from the header alone; None if unreadable."""
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height as :func:`decode_image` gives them, from the header alone; None if unreadable."""
     try:
-        with PillowImage.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+        with PillowImage.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
         return None
     return (height, width) if turned else (width, height)
 
 
-def decode_picture(path: Path) -> Image:
-    """The picture as uint8 ``[H, W, 3]``, BGR, turned as its EXIF data say.
+def decode_image(path: Path) -> Image:
+    """The image as uint8 ``[H, W, 3]``, BGR, turned as its EXIF data say.
 
     One channel becomes three, 16 bits become 8, and an alpha channel is dropped.
 
@@ -38,12 +38,12 @@ def decode_picture(path: Path) -> Image:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"picture not found: {path}") from error
+        raise DataError(f"image not found: {path}") from error
     except OSError as error:
-        raise DataError(f"picture cannot be read: {path} ({error.strerror})") from error
+        raise DataError(f"image cannot be read: {path} ({error.strerror})") from error
     # OpenCV fills the missing part of a JPEG with grey and says nothing.
     if content.startswith(_JPEG_START) and content.rfind(_JPEG_END, len(content) // 2) < 0:
-        raise DataError(f"picture is cut off: {path}")
+        raise DataError(f"image is cut off: {path}")
     image = None
     if content:
         try:
@@ -51,5 +51,5 @@ def decode_picture(path: Path) -> Image:
         except cv2.error:  # for example a size beyond OpenCV's limit
             image = None
     if image is None:
-        raise DataError(f"picture cannot be decoded: {path}")
+        raise DataError(f"image cannot be decoded: {path}")
     return np.asarray(image, np.uint8)
