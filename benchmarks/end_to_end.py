@@ -1,15 +1,15 @@
-"""How much of the engine's speed is left once everything round it runs too.
+"""Speed of the whole run relative to the engine alone.
 
-Alternates, in one process and on one clip, between inference alone (inputs letterboxed beforehand, as many at
-a time as a run of a recording has in flight) and the whole run (decode, letterbox, inference, overlay, H.264,
-JSON lines) through the same pipeline that ``edgevision run`` uses. Then each stage runs alone, so that its
-CPU time, threads of libraries included, can be told apart.
+Alternates, in one process and on one clip, between inference alone (inputs letterboxed beforehand, with as
+many in flight as in a run of a recording) and the whole run (decode, letterbox, inference, overlay, H.264,
+JSON lines) through the same pipeline that ``edgevision run`` uses. Then each stage runs alone, to measure
+its CPU time including threads of libraries.
 
     python benchmarks/end_to_end.py [--source CLIP.mp4] [--model NAME|PATH] [--rounds 5] [--json PATH]
 
-Without a clip it takes the project's reference (768x432) from the shared data where that is there, else it
-records the demo (1280x720, where H.264 weighs more than twice as much). Prints JSON.
-``ratio`` is the median over rounds of the whole run's frames per second over inference alone.
+The default clip is the project's reference (768x432) from the shared data if available, otherwise a recording
+of the demo (1280x720, where H.264 costs more than twice as much). Prints JSON.
+``ratio`` is the median over rounds of the whole run's frames per second relative to inference alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--source", help="a video file; default: see above")
     parser.add_argument("--model", help="name or path; default: the first detector that ships")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--max-frames", type=int, help="use only so many frames of the clip")
+    parser.add_argument("--max-frames", type=int, help="use only this many frames of the clip")
     parser.add_argument("--threads", type=int, help="of the engine; default: all cores")
     options = parser.parse_args()
 
@@ -67,15 +67,15 @@ def main() -> int:
 
 
 def measure(detector: Model, clip: str, max_frames: int | None, rounds: int) -> Figures:
-    """Both speeds in turn, then the CPU time of each stage."""
+    """Both speeds, alternating, then the CPU time of each stage."""
     here = machine()
     whole_run(detector, clip, max_frames)  # warms up files, fonts and encoder
     # Before the clip is kept in memory, so that this is what a user sees.
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     batches = prepare(detector, clip, max_frames)
     pairs = []
-    for turn in range(rounds):
-        order = ("alone", "whole") if turn % 2 == 0 else ("whole", "alone")
+    for number in range(rounds):
+        order = ("alone", "whole") if number % 2 == 0 else ("whole", "alone")
         fps = {}
         for which in order:
             fps[which] = (
@@ -99,7 +99,7 @@ def measure(detector: Model, clip: str, max_frames: int | None, rounds: int) -> 
 
 
 def reference_clip(folder: Path) -> str:
-    """The clip for those who name none; recorded into ``folder`` where the shared data is absent."""
+    """The default clip; recorded into ``folder`` if the shared data is not available."""
     if _REFERENCE.is_file():
         return str(_REFERENCE)
     clip = str(folder / "demo.mp4")
@@ -110,7 +110,7 @@ def reference_clip(folder: Path) -> str:
 
 
 def whole_run(detector: Model, clip: str, max_frames: int | None) -> float:
-    """Frames per second of everything, the closing of the outputs included."""
+    """Frames per second of the whole run, closing of the outputs included."""
     with tempfile.TemporaryDirectory() as folder, open_source(clip) as source:
         sinks = [open_output(source, folder, name) for name in ("out.mp4", "out.jsonl")]
         overlays = [Overlay(detector.manifest)]
@@ -144,13 +144,13 @@ def prepare(detector: Model, clip: str, max_frames: int | None) -> list[Batch]:
 
 
 def frames_that_fit(clip: str) -> int:
-    """How many frames of a clip can be kept in memory twice, as they are and drawn on."""
+    """How many frames of a clip fit in memory twice, as they are and annotated."""
     first = next(iter(frames_of(clip, 1)))
     return max(1, _KEPT_BYTES // (2 * first.image.nbytes))
 
 
 def cpu_by_stage(detector: Model, clip: str, max_frames: int | None) -> dict[str, float]:
-    """CPU milliseconds a frame of each stage alone, its libraries' threads included, and of the whole run."""
+    """CPU milliseconds per frame of each stage alone, threads of libraries included, and of the whole run."""
     limit = min(max_frames or 300, frames_that_fit(clip))
     # What a stage works on is made beforehand and what it makes is thrown away, as in a run: memory that
     # is touched for the first time would cost more than some of the stages.

@@ -1,18 +1,18 @@
-"""How fast each engine runs each precision of a model on this machine, and how good its answers are.
+"""Speed of each engine with each precision of a model on this machine, and accuracy of the results.
 
     python benchmarks/engines.py [--models NAME ...] [--rounds 40] [--threads N] [--images 100] [--json PATH]
 
-All engines of a model take turns, one inference each, in an order that turns round each time, so that what
-else the machine does falls on all alike; ``speedup`` is the median over those turns of FP32 in ONNX Runtime
-over the one in question. ``cpu_ms`` is processor time of all threads, which says most on a machine that is
-used for other things too. Preprocessing, decoding and suppression are in the graph and so in every figure.
-``recordings_fps`` is frames a second with several inferences in flight, as ``edgevision run`` has of files.
+The engines of a model alternate, one inference each, in an order that reverses every round, so that other
+load on the machine affects all alike. ``speedup`` is the median over the rounds of the time of FP32 in ONNX
+Runtime divided by that of the engine. ``cpu_ms`` is the CPU time of all threads, which is the most reliable
+figure on a busy machine. Preprocessing, decoding and NMS are in the graph and included in every figure.
+``recordings_fps`` is frames per second with several inferences in flight, as in a run of files.
 
-FP16 and INT8 files are made here from the FP32 one. INT8 is plain calibration (99.99th percentile) of every
-layer that can be quantised: its accuracy is not that of ``edgevision calibrate``, which bounds the loss.
+FP16 and INT8 files are derived from the FP32 file. INT8 is plain calibration (99.99th percentile) of every
+layer that can be quantised; ``edgevision calibrate`` limits the loss of accuracy instead.
 
-``retinanet-light`` and ``unet-light`` have trained weights: their accuracy on the first ``--images`` images
-of the validation data, where those are there, stands beside. ``retinanet-resnet18`` at 320 (128 channels, 4
+``retinanet-light`` and ``unet-light`` have trained weights: accuracy is measured on the first ``--images``
+images of the validation data, if those are available. ``retinanet-resnet18`` at 320 (128 channels, 4
 dense layers a head) has random weights: latency only. Prints a table.
 """
 
@@ -56,12 +56,12 @@ MODELS = ("retinanet-light", "unet-light", RESNET18)
 REFERENCE: Kind = ("fp32", "onnxruntime")
 _WARM_UP = 3
 _FLIGHT = 12
-"""Frames of one measurement of many at a time."""
+"""Frames of one measurement with several in flight."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One inference, in milliseconds: on the clock, and of all threads' processor time."""
+class Timing:
+    """One inference, in milliseconds: wall time, and CPU time of all threads."""
 
     wall_ms: float
     cpu_ms: float
@@ -105,16 +105,16 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         engines: dict[Kind, Engine] = {}
         for precision, path in files.items():
             for name_of_engine in engines_here():
-                engine = open_or_say(path, name_of_engine, threads, 1)
+                engine = open_or_reason(path, name_of_engine, threads, 1)
                 if isinstance(engine, str):
                     left_out[f"{precision} {name_of_engine}"] = engine
                 else:
                     engines[precision, name_of_engine] = opened.enter_context(engine)
-        turns = take_turns(engines, frames, rounds)
+        timings = alternate(engines, frames, rounds)
         requests = ThreadBudget.of(threads, for_throughput=True).requests
         in_flight: dict[Kind, Engine] = {}
         for kind in engines:
-            engine = open_or_say(files[kind[0]], kind[1], threads, requests)
+            engine = open_or_reason(files[kind[0]], kind[1], threads, requests)
             if not isinstance(engine, str):
                 in_flight[kind] = opened.enter_context(engine)
         rates = throughput(in_flight, frames, math.ceil(rounds / 6))
@@ -127,7 +127,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
                     "precision": precision,
                     "engine": engine.name,
                     "auto": chosen,
-                    **summary(turns[kind], turns[REFERENCE]),
+                    **summary(timings[kind], timings[REFERENCE]),
                     "recordings_fps": round(rates[kind], 1),
                     "accuracy": None if yardstick is None else round(yardstick.measure(engine).required(), 4),
                 }
@@ -144,39 +144,40 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
     }
 
 
-def open_or_say(path: Path, engine: str, threads: int, requests: int) -> Engine | str:
-    """The engine, or why it cannot be had."""
+def open_or_reason(path: Path, engine: str, threads: int, requests: int) -> Engine | str:
+    """The engine, or the reason why it is not available."""
     try:
         return load_engine(path, engine, threads, requests=requests)
     except EdgeVisionError as error:
         return str(error)
 
 
-def take_turns(
-    engines: Mapping[Kind, Engine], images: Sequence[NDArray[np.uint8]], rounds: int
-) -> dict[Kind, list[Turn]]:
-    """One inference of each engine a round, on the same image; every other round in the other order."""
-    turns: dict[Kind, list[Turn]] = {kind: [] for kind in engines}
+def alternate(
+    engines: Mapping[Kind, Engine], frames: Sequence[NDArray[np.uint8]], rounds: int
+) -> dict[Kind, list[Timing]]:
+    """One inference of each engine per round, on the same frame; every other round in reverse order."""
+    timings: dict[Kind, list[Timing]] = {kind: [] for kind in engines}
     for engine in engines.values():
         for _ in range(_WARM_UP):
-            engine.infer({INPUT_NAME: images[0]})
-    for turn in range(rounds):
-        inputs = {INPUT_NAME: images[turn % len(images)]}
-        for kind in list(engines)[:: -1 if turn % 2 else 1]:
+            engine.infer({INPUT_NAME: frames[0]})
+    for number in range(rounds):
+        inputs = {INPUT_NAME: frames[number % len(frames)]}
+        for kind in list(engines)[:: -1 if number % 2 else 1]:
             wall, cpu = time.perf_counter(), time.process_time()
             engines[kind].infer(inputs)
-            turns[kind].append(Turn((time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3))
-    return turns
+            wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+            timings[kind].append(Timing(wall_s * 1e3, cpu_s * 1e3))
+    return timings
 
 
 def throughput(
-    engines: Mapping[Kind, Engine], images: Sequence[NDArray[np.uint8]], rounds: int
+    engines: Mapping[Kind, Engine], frames: Sequence[NDArray[np.uint8]], rounds: int
 ) -> dict[Kind, float]:
-    """Frames a second with all requests of an engine in flight: medians over rounds, the engines in turn."""
-    inputs = [{INPUT_NAME: images[i % len(images)]} for i in range(_FLIGHT)]
+    """Frames per second with all requests of an engine in flight: medians over alternating rounds."""
+    inputs = [{INPUT_NAME: frames[i % len(frames)]} for i in range(_FLIGHT)]
     rates: dict[Kind, list[float]] = {kind: [] for kind in engines}
-    for turn in range(rounds + 1):
-        for kind in list(engines)[:: -1 if turn % 2 else 1]:
+    for number in range(rounds + 1):
+        for kind in list(engines)[:: -1 if number % 2 else 1]:
             with ThreadPoolExecutor(engines[kind].requests) as threads:
                 start = time.perf_counter()
                 for _ in threads.map(engines[kind].infer, inputs):
@@ -185,20 +186,20 @@ def throughput(
     return {kind: statistics.median(values[1:]) for kind, values in rates.items()}  # the first warms up
 
 
-def summary(turns: Sequence[Turn], reference: Sequence[Turn]) -> dict[str, float]:
-    """Times of one engine, and its gain over the reference, turn by turn."""
-    ordered = sorted(one.wall_ms for one in turns)
-    gains = [base.wall_ms / one.wall_ms for base, one in zip(reference, turns, strict=True)]
+def summary(timings: Sequence[Timing], reference: Sequence[Timing]) -> dict[str, float]:
+    """Times of one engine, and its gain over the reference, round by round."""
+    ordered = sorted(one.wall_ms for one in timings)
+    gains = [base.wall_ms / one.wall_ms for base, one in zip(reference, timings, strict=True)]
     return {
         "median_ms": round(statistics.median(ordered), 2),
         "p95_ms": round(ordered[math.ceil(0.95 * len(ordered)) - 1], 2),
-        "cpu_ms": round(statistics.median(one.cpu_ms for one in turns), 2),
+        "cpu_ms": round(statistics.median(one.cpu_ms for one in timings), 2),
         "speedup": round(statistics.median(gains), 3),
     }
 
 
 def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
-    """The first images of the shared validation data, in the model's classes; None where there are none."""
+    """The first images of the shared validation data, in the model's classes; None if there are none."""
     if manifest.task == "detection":
         labels = SHARED / "detection" / "instances_val.json"
         if not labels.is_file():
@@ -213,7 +214,7 @@ def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The result as a table; engines that ``--engine auto`` takes are marked."""
+    """The result as a table; the choices of ``--engine auto`` are marked."""
     lines = [
         "| model | precision | engine | median ms | p95 ms | CPU ms | speedup | recordings, fps | accuracy |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",

@@ -1,4 +1,4 @@
-"""The model files that benchmarks/engines.py measures, and the images that they are made with."""
+"""The model files that benchmarks/engines.py measures, and the images used to calibrate them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from edgevision.contract.model_file import write_manifest
 from edgevision.export.to_half import export_half
 
 RESNET18 = "retinanet-resnet18"
-_CALIBRATION_PICTURES = 48
+_CALIBRATION_IMAGES = 48
 
 
 def write_precisions(
     source: Path, folder: Path, images: Sequence[NDArray[np.uint8]]
 ) -> dict[Precision, Path]:
-    """The FP16 and the INT8 file of an FP32 one, in ``folder``, and that one itself."""
+    """Writes the FP16 and INT8 variants of an FP32 file into ``folder``; returns all three."""
     half, int8 = folder / "model.fp16.onnx", folder / "model.int8.onnx"
     export_half(source, half)
     model = load_float_model(source)
@@ -40,7 +40,7 @@ def write_precisions(
 
 
 def write_resnet18(path: Path) -> Path:
-    """A RetinaNet on ResNet-18 with random weights: the shape of the detector for GPUs, made smaller."""
+    """Writes a RetinaNet on ResNet-18 with random weights: a smaller version of the detector for GPUs."""
     import torch
 
     from edgevision.export.detector import export_detector
@@ -57,11 +57,11 @@ def write_resnet18(path: Path) -> Path:
 
 
 def letterboxed(manifest: Manifest) -> list[NDArray[np.uint8]]:
-    """Photographs as the model takes them, uint8 ``[1, H, W, 3]``: training data, or scikit-image's."""
+    """Photographs as model inputs, uint8 ``[1, H, W, 3]``: from the training data, or from scikit-image."""
     sub = "detection/images/train_real" if manifest.task == "detection" else "camvid/images/train"
     files = sorted((SHARED / sub).rglob("*.[jp][pn]g"))
-    step = max(1, len(files) // _CALIBRATION_PICTURES)
-    images = [cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_PICTURES]]
+    step = max(1, len(files) // _CALIBRATION_IMAGES)
+    images = [cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_IMAGES]]
     if not images:
         from skimage import data
 

@@ -1,4 +1,4 @@
-"""edgevision beside ultralytics and supervision: the same clip, the same detector, the same boxes.
+"""edgevision compared with ultralytics and supervision: the same clip, detector and boxes.
 
 In an environment of its own (its packages are no dependency of ours):
 
@@ -7,13 +7,13 @@ In an environment of its own (its packages are no dependency of ours):
     peers/bin/python benchmarks/peers.py --source CLIP.mp4 [--rounds 5] [--quiet] \
         --json docs/benchmarks/peers.json --page docs/benchmarks/peers.md
 
-The detector is yolo11n with random weights (benchmarks/peers_model.py) as ultralytics exports it; ours is
-the same file after ``edgevision import``. Each measurement is a process of its own, see
-benchmarks/peers_sides.py. The sides take turns, and in every round the bare network runs too: one inference
-at a time on all cores as ultralytics runs it, and several at a time as we run recordings. The time *beside
-inference* is a side's time a frame less that of the bare network one at a time, *beside its own* less that of
-the bare network as the side itself runs it. Our NMS inside the graph counts against us. ``--quiet`` gives
-each process the machine before all others (SCHED_RR, needs root), for machines that are never idle. Prints
+The detector is yolo11n with random weights (benchmarks/peers_model.py) as ultralytics exports it; edgevision
+uses the same file after ``edgevision import``. Each measurement is a separate process, see
+benchmarks/peers_sides.py. The sides alternate, and in every round the bare network runs too: one inference
+at a time on all cores as in ultralytics, and several at a time as edgevision does for recordings. *Beside
+inference* is a side's time per frame minus that of the bare network one at a time, *beside its own* minus
+that of the bare network as the side itself runs it. edgevision's NMS in the graph counts as its overhead.
+``--quiet`` gives each process priority over all others (SCHED_RR, needs root), for busy machines. Prints
 the page.
 """
 

@@ -1,8 +1,8 @@
 """The detector that both sides of benchmarks/peers.py run: yolo11n with random weights, as an ONNX file.
 
-Random weights see nothing, so how many boxes come out has to be set by hand: batch normalisation takes its
-statistics from the clip, boxes are made small, and the classes' bias is moved until ten boxes a frame are
-left at the threshold. Both sides then suppress, label and draw the same boxes.
+Random weights detect nothing, so the number of boxes is adjusted: batch normalisation takes its
+statistics from the clip, boxes are made small, and the classes' bias is shifted until ten boxes per frame
+remain at the threshold. Both sides then suppress, label and draw the same boxes.
 
     python benchmarks/peers_model.py CLIP OUT.onnx
 """
@@ -33,13 +33,13 @@ def main() -> int:
     torch.manual_seed(0)
     yolo = YOLO("yolo11n.yaml")
     with torch.no_grad():
-        tune(yolo.model, images(clip))
+        tune(yolo.model, model_inputs(clip))
     written = Path(yolo.export(format="onnx", imgsz=INPUT))
     written.replace(out)
     return 0
 
 
-def images(clip: str) -> torch.Tensor:
+def model_inputs(clip: str) -> torch.Tensor:
     """Every fifteenth frame: float32 ``[N, 3, 320, 320]``, RGB in 0..1."""
     video = cv2.VideoCapture(clip)
     frames = []
@@ -55,10 +55,10 @@ def images(clip: str) -> torch.Tensor:
 
 
 def tune(model: Any, inputs: torch.Tensor) -> None:
-    """Gives the random network ten boxes a frame, in place."""
+    """Adjusts the random network to ten boxes per frame, in place."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # a plain average over what it sees
+            module.momentum = None  # a cumulative average
             module.reset_running_stats()
     model.train()
     model(inputs)
@@ -80,7 +80,7 @@ def tune(model: Any, inputs: torch.Tensor) -> None:
 
 
 def boxes_a_frame(answers: torch.Tensor, bias: float) -> float:
-    """How many boxes are left if every class gets ``bias``; ``answers`` is ``[N, 4 + C, M]``."""
+    """Boxes per frame that remain if every class gets ``bias``; ``answers`` is ``[N, 4 + C, M]``."""
     counts = []
     for rows in answers:
         scores, labels = torch.sigmoid(torch.logit(rows[4:].clamp(1e-7, 1 - 1e-7)) + bias).max(0)

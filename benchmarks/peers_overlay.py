@@ -1,9 +1,9 @@
-"""Drawing, measured for benchmarks/peers.py: the same ten boxes with labels a frame, by three libraries.
+"""Drawing, measured for benchmarks/peers.py: ten boxes with labels per frame, the same for three libraries.
 
     python benchmarks/peers_overlay.py CLIP MODEL.onnx ROUNDS
 
-Boxes and scores come from the clip, so they move and change as they do in use. Everything that a frame needs
-is timed: the label texts, the boxes, the copy to nowhere (all draw in place). Prints JSON.
+Boxes and scores come from the clip, so they move and change as in real use. The time includes the label
+texts and the boxes; all libraries draw in place. Prints JSON.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def collect(detector: Model, clip: str) -> tuple[list[Any], list[Detections]]:
 def drawers(detector: Model, size: tuple[int, int]) -> dict[str, Draw]:
     """Each library as its documentation shows it, with the same text on the labels.
 
-    Ours and ultralytics' lines and texts grow with the image. Supervision's are 2 pixels and half size by
-    default, on 4K too; its documentation sizes them by two functions of its own, so it runs both ways.
+    Lines and texts of edgevision and ultralytics scale with the frame. Supervision's are 2 pixels and half
+    size by default, on 4K too; its documentation sizes them by two functions, so it runs both ways.
     """
     overlay = Overlay(detector.manifest)
     line = supervision.calculate_optimal_line_thickness(size)
@@ -105,18 +105,18 @@ def measure(
     size: tuple[int, int],
     rounds: int,
 ) -> dict[str, float]:
-    """Median over rounds of milliseconds a frame, the libraries taking turns."""
+    """Median over rounds of milliseconds per frame; the libraries alternate."""
     width, height = size
     scale = np.array([width, height, width, height]) / np.array([*images[0].shape[1::-1]] * 2)
     scaled = [replace(each, boxes=each.boxes * scale) for each in found]
     canvases = [cv2.resize(image, size) for image in images[:20]]
     times: dict[str, list[float]] = {name: [] for name in draw}
-    for turn in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, function in draw.items():
             start = time.perf_counter()
             for i, each in enumerate(scaled):
                 function(canvases[i % len(canvases)], each)
-            if turn:  # the first warms up
+            if number:  # the first is a warm-up
                 times[name].append((time.perf_counter() - start) / len(scaled) * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 

@@ -26,11 +26,11 @@ import cv2
 INPUT = 320
 CONF, IOU = 0.25, 0.7
 MAX_DETECTIONS = 100
-"""What an imported model gives at the most; its IoU threshold is ultralytics' default, 0.7."""
+"""Limit of an imported model; its IoU threshold is ultralytics' default, 0.7."""
 
 Figures = dict[str, Any]
 Run = Callable[[int | None], Figures]
-"""Runs so many frames, or all of them."""
+"""Runs that many frames, or all of them."""
 
 _WARM_UP = 20
 
@@ -148,8 +148,8 @@ def ultralytics(writing: str, clip: str, model: str, folder: Path) -> Run:
         )
         for result in results:
             if sink is not None:
-                image = Frame(result.plot(), frames, round(frames * 1e9 / 30))
-                sink.write(FrameResult(image, ()), image.image)
+                frame = Frame(result.plot(), frames, round(frames * 1e9 / 30))
+                sink.write(FrameResult(frame, ()), frame.image)
             frames += 1
             boxes += len(result.boxes)
             for stage, elapsed_ms in result.speed.items():

@@ -1,21 +1,21 @@
-"""Whether the accelerator is ever kept waiting, whether live streams stay current, and whether streams share.
+"""Utilisation of the accelerator, latency of live streams, and fairness between streams.
 
-The accelerator is simulated: a call holds one lock for a fixed time for each frame of its batch, as a single
-device does. Everything round it is real: decoding, letterbox, overlay with ten boxes, H.264 and JSON lines at
+The accelerator is simulated: a call holds one lock for a fixed time per frame of its batch, like a single
+device. Everything else is real: decoding, letterbox, overlay with ten boxes, H.264 and JSON lines at
 768x432, through the same pipeline that ``edgevision run`` uses.
 
     python benchmarks/pipeline.py [--source CLIP.mp4] [--seconds 16] [--live-seconds 60] [--json PATH]
 
-- ``overlap``: frames a second of a file, the opening and closing of its outputs included, over what the
-  accelerator alone can do at 11 ms a frame. 1 would be an accelerator that never waits; more cannot be.
-- ``latency_p95_ms``: with a frame every 20 ms and 80 ms a frame on the accelerator, from the moment a frame
-  was decoded until it was encoded.
-- ``machine.overlap_ceiling``: what ``overlap`` would be with nothing round the accelerator but this
-  machine's own delay in waking a thread; on a busy machine it says how far to trust the rest.
-- ``streams_ratio``: the throughput of four such files on one accelerator over that of one file, and
-  ``streams_spread``: the most served of them over the least served.
+- ``overlap``: frames per second of a file, including opening and closing of its outputs, relative to the
+  accelerator alone at 11 ms per frame. 1 means that the accelerator never waits; more is impossible.
+- ``latency_p95_ms``: with a frame every 20 ms and 80 ms per frame on the accelerator, from decoding to
+  encoding of a frame.
+- ``machine.overlap_ceiling``: ``overlap`` with nothing but this machine's delay in waking a thread; on a busy
+  machine it shows how reliable the other figures are.
+- ``streams_ratio``: throughput of four such files on one accelerator relative to one file, and
+  ``streams_spread``: frames of the most served of them relative to the least served.
 
-Prints JSON. Without a clip it takes one of the shared data where that is there, else it draws one.
+Prints JSON. The default clip is one of the shared data if available, otherwise it is drawn.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Accelerator(FakeEngine):
 
 
 class LoopingClip:
-    """A clip over and over, decoded anew each time; with a period it is live, and waits for nobody."""
+    """A clip in a loop, decoded anew each time; with a period it is a live source."""
 
     def __init__(self, clip: str, name: str, threads: int, period_ms: float | None = None) -> None:
         self._clip, self._threads = clip, threads
@@ -159,8 +159,8 @@ def measure_clip(clip: str, seconds: float, live_seconds: float, threads: int | 
 
 
 def overlap_ceiling() -> float:
-    """What ``overlap`` could be at most here: a thread that sleeps for 11 ms wakes up late, more so on a
-    machine that is busy with other things."""
+    """Upper limit of ``overlap`` on this machine: a thread that sleeps for 11 ms wakes up late, the more so
+    on a busy machine."""
     start = time.perf_counter()
     for _ in range(200):
         time.sleep(FAST_MS / 1e3)
@@ -174,7 +174,7 @@ def run(
     seconds: float | None = None,
     frames: int | None = None,
 ) -> tuple[RunStatistics, float]:
-    """Runs sources into H.264 and JSON lines; the statistics, and CPU milliseconds a frame."""
+    """Runs sources into H.264 and JSON Lines; returns statistics and CPU milliseconds per frame."""
     detector = Model(Accelerator(accelerator_ms))
     with tempfile.TemporaryDirectory() as folder:
         streams = [
@@ -212,7 +212,7 @@ def open_outputs(source: Source, folder: Path, threads: int) -> list[Sink]:
 
 
 def throughput(run: RunStatistics) -> float:
-    """Frames a second of all streams, from the first request for a frame until all outputs were closed."""
+    """Frames per second of all streams, from the first request for a frame until all outputs are closed."""
     return sum(stream.written for stream in run.streams) / run.seconds
 
 
@@ -243,7 +243,7 @@ def is_exact(entry: LedgerEntry) -> bool:
 
 
 def reference_clip(folder: Path) -> str:
-    """The clip for those who name none; drawn into ``folder`` where the shared data is absent."""
+    """The default clip; drawn into ``folder`` if the shared data is not available."""
     if _REFERENCE.is_file():
         return str(_REFERENCE)
     clip = str(folder / "drawn.mp4")
@@ -259,7 +259,7 @@ def reference_clip(folder: Path) -> str:
 
 
 def _ten_boxes() -> Detections:
-    """Of a model input of 320x320, spread over the image inside its letterbox."""
+    """Boxes in a model input of 320x320, spread over the image inside the letterbox."""
     left = np.arange(10, dtype=np.float32) * 28 + 10
     top = 90 + (np.arange(10, dtype=np.float32) * 37) % 100
     boxes = np.stack([left, top, left + 24, top + 40], axis=1)

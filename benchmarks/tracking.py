@@ -1,14 +1,14 @@
-"""How many numbers objects get, and for how long they keep them, by the weakest boxes that the tracker takes.
+"""Number and length of tracks, by the lowest score that the tracker uses.
 
     python benchmarks/tracking.py CLIP.mp4 ... [--model retinanet-light] [--conf 0.35] [--json PATH]
 
-Each clip goes through the detector once, and its detections through a tracker for each threshold. A clip in
-which every object kept one number would have as many numbers as objects; those one counts by looking.
+Each clip goes through the detector once, and its detections through one tracker per threshold. Ideally there
+are as many ids as objects, which are counted by eye.
 
-- ``numbers``: given in all.
-- ``median_frames``: from a number's first frame to its last, the median.
-- ``boxes``: with a number; more of them is good only where they fit something.
-- ``update_ms``: the median time of a frame, on a thread of its own.
+- ``numbers``: track ids in total.
+- ``median_frames``: median number of frames from an id's first to its last.
+- ``boxes``: boxes with an id; more are better only if they are correct.
+- ``update_ms``: median time per frame, single-threaded.
 
 Prints JSON.
 """

@@ -1,15 +1,15 @@
-"""How much of the training speed loading costs.
+"""Share of data loading in the training time.
 
-Trains in rounds, in one process: on one batch again and again, and on batches from the real loader. The
-order of the two alternates, and the loader is warm before its first round.
+Trains in rounds, in one process: repeatedly on one batch, and on batches from the real loader. The
+order of the two alternates, and the loader is warmed up before its first round.
 
     python benchmarks/train_speed.py CONFIG [--set KEY=VALUE] [--steps 20] [--rounds 4] [--json PATH]
 
-Prints JSON: images a second with and without loading and the share lost. ``contention`` is the share of the
-machine's CPU time that other processes took meanwhile: above a few per cent those figures mean little.
-The share of the CPU time that loading takes, ``cpu_share_of_loading``, hardly depends on other processes: it
-is what loading costs where every core is busy. On a busy machine take it with ``--threads 1``, because
-threads that wait for each other count as arithmetic.
+Prints JSON: images per second with and without loading and the share lost. ``contention`` is the share of the
+machine's CPU time used by other processes: above a few per cent those figures are unreliable. The share of
+loading in the CPU time, ``cpu_share_of_loading``, hardly depends on other processes: it is the cost of
+loading when every core is busy. On a busy machine measure it with ``--threads 1``, because threads that
+wait for each other count as computation.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
-    """Images a second with and without loading: medians over rounds."""
+    """Images per second with and without loading: medians over rounds."""
     here = machine()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +97,7 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
 
 
 def _rate(trainer: Trainer, batches: Iterator[Any], steps: int) -> float:
-    """Images a second over ``steps`` steps, waiting for batches included."""
+    """Images per second over ``steps`` steps, including the wait for batches."""
     started = time.perf_counter()
     for _ in range(steps):
         trainer.step(next(batches))

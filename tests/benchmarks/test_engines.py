@@ -21,17 +21,17 @@ def engines():
     return load_benchmark("engines")
 
 
-def turns(engines, *times_ms):
-    return [engines.Turn(wall, 2 * wall) for wall in times_ms]
+def timings(engines, *times_ms):
+    return [engines.Timing(wall, 2 * wall) for wall in times_ms]
 
 
-def test_times_and_gains_are_summed_up_turn_by_turn(engines):
-    found = engines.summary(turns(engines, 1.0, 2.0, 10.0), turns(engines, 2.0, 8.0, 10.0))
+def test_times_and_gains_are_summarised_round_by_round(engines):
+    found = engines.summary(timings(engines, 1.0, 2.0, 10.0), timings(engines, 2.0, 8.0, 10.0))
     # Gains 2, 4 and 1: their median is not the ratio of the medians, which is 4.
     assert found == {"median_ms": 2.0, "p95_ms": 10.0, "cpu_ms": 4.0, "speedup": 2.0}
 
 
-def test_engines_take_turns_in_an_order_that_turns_round(engines):
+def test_engines_alternate_in_an_order_that_reverses(engines):
     order = []
 
     class Noted(FakeEngine):
@@ -43,8 +43,8 @@ def test_engines_take_turns_in_an_order_that_turns_round(engines):
     kinds = {}
     for name in ("a", "b"):
         kinds["fp32", name] = Noted(manifest=msgspec.structs.replace(manifest, name=name))
-    images = [np.full((1, 320, 320, 3), value, np.uint8) for value in (7, 9)]
-    times = engines.take_turns(kinds, images, 3)
+    frames = [np.full((1, 320, 320, 3), value, np.uint8) for value in (7, 9)]
+    times = engines.alternate(kinds, frames, 3)
     assert order[-6:] == [("a", 7), ("b", 7), ("b", 9), ("a", 9), ("a", 7), ("b", 7)]
     assert {kind: len(values) for kind, values in times.items()} == {("fp32", "a"): 3, ("fp32", "b"): 3}
 
@@ -62,7 +62,7 @@ def test_frames_a_second_are_of_all_requests_together(engines):
 
 
 def test_an_engine_that_is_missing_is_named(engines):
-    found = engines.open_or_say(default_model().path, "onnxruntime-cuda", 1, 1)
+    found = engines.open_or_reason(default_model().path, "onnxruntime-cuda", 1, 1)
     assert "onnxruntime-gpu" in found
 
 
