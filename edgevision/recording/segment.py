@@ -11,6 +11,7 @@ import av
 from av.packet import Packet
 
 from edgevision.recording.encoder import EncodedImage
+from edgevision.video.codec.container import create_mp4_file
 from edgevision.video.codec.h264 import TIME_BASE
 from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
@@ -39,7 +40,7 @@ class Segment:
         self.written = 0
         self._frame_ticks = round(1 / rate / TIME_BASE)
         path.touch(exist_ok=False)  # FFmpeg would overwrite an existing file
-        self._container = av.open(path, "w", format="mp4", container_options=FRAGMENTED_MP4)
+        self._container = create_mp4_file(path, FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
         self._stream = self._container.add_mux_stream(
             "h264", rate=Fraction(rate).limit_denominator(1001), width=width, height=height

@@ -15,6 +15,8 @@ from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
+from edgevision.video.codec.container import open_video_file
+
 COPIED = frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"})
 """Codecs that an MP4 may hold; any other is encoded again, to AAC."""
 
@@ -58,7 +60,7 @@ class AudioTrack:
     @classmethod
     def open(cls, path: Path, output: OutputContainer, origin_ns: int) -> AudioTrack | None:
         """The track of a file, or None where it has no audio that FFmpeg can decode."""
-        source = av.open(path)
+        source = open_video_file(path)
         if any(stream.codec_context is not None for stream in source.streams.audio):
             return cls(source, output, origin_ns)
         source.close()

@@ -17,6 +17,7 @@ from edgevision.contract.manifest import Resize
 from edgevision.errors import SinkError
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
+from edgevision.video.codec.container import create_mp4_file
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter, add_h264_stream
 from edgevision.video.sinks.audio import AudioTrack
 
@@ -122,7 +123,7 @@ class Mp4Sink(Sink):
         height, width = image.shape[:2]
         self._size = (width, height)
         rate = self._info.frame_rate or DEFAULT_RATE
-        container = av.open(self._path, "w", format="mp4", container_options=FRAGMENTED_MP4)
+        container = create_mp4_file(self._path, FRAGMENTED_MP4)
         self._container = container
         stream = add_h264_stream(
             container,

@@ -16,6 +16,7 @@ from edgevision.closeable import Closeable
 from edgevision.errors import SourceError
 from edgevision.types import Frame
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
+from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.damage import describe_unreadable, truncation
 from edgevision.video.codec.decode import DEFAULT_RATE, Decoder, damage_notes, frame_rate, video_stream
 from edgevision.video.codec.timeline import Timeline
@@ -130,7 +131,7 @@ class FileSource(Closeable):
         flushed. Decoded one at a time, an error costs only the frame that it belongs to and is counted once.
         """
         self.report.failed.clear()
-        with av.open(self._path) as again:
+        with open_video_file(self._path) as again:
             stream = video_stream(again, str(self._path))
             careful = Decoder(stream, frame_threads=False)
             again.seek(after, stream=stream)
@@ -157,7 +158,7 @@ class FileSource(Closeable):
 
 def _open(path: Path) -> InputContainer:
     try:
-        container = av.open(path)
+        container = open_video_file(path)
     except (av.error.InvalidDataError, av.error.EOFError) as error:
         raise SourceError(f"{path} {describe_unreadable(path)}") from error
     except (av.error.FFmpegError, OSError) as error:

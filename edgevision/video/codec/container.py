@@ -1,0 +1,42 @@
+"""Opens files as files: the only module that hands names of files to FFmpeg.
+
+FFmpeg takes what stands before a colon for a protocol: ``12:30.mp4`` would not open, and a file named
+``http:camera?x.mp4`` would make it fetch that address, or send a recording there. Its own prefix ``file:``
+takes the rest as it is. What a file refers to, as a playlist does, is a file too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+
+import av
+from av.container import InputContainer, OutputContainer
+
+_FILE_PROTOCOLS = "file,crypto,data"
+
+
+def open_video_file(path: str | PathLike[str]) -> InputContainer:
+    """Opens a file for reading, whatever its name looks like.
+
+    Raises:
+        OSError, av.error.FFmpegError: it cannot be read, or is in no known format.
+    """
+    return av.open(_as_file(path), options={"protocol_whitelist": _FILE_PROTOCOLS})
+
+
+def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:
+    """Creates an MP4, whatever its name looks like; a file that exists is replaced.
+
+    Args:
+        path: the file.
+        muxer_options: of FFmpeg's MP4 muxer.
+
+    Raises:
+        OSError, av.error.FFmpegError: it cannot be written.
+    """
+    return av.open(_as_file(path), "w", format="mp4", container_options=dict(muxer_options))
+
+
+def _as_file(path: str | PathLike[str]) -> str:
+    return f"file:{fspath(path)}"

@@ -1,0 +1,101 @@
+"""Names that FFmpeg would take for addresses are files, for reading and for writing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import av
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.video import expand_sources, open_sink, open_source
+from edgevision.video.codec.container import create_mp4_file, open_video_file
+from tests.support.video import number_of, numbered, record, write_clip
+
+NAMES = [
+    "12:30:05.mp4",
+    "10:30.mp4",
+    "http:127.0.0.1:9?x.mp4",
+    "concat:a|b.mp4",
+    "pipe:0.mp4",
+    "file:a.mp4",
+    "data:video,x.mp4",
+    "subfile,,start,0,end,0,,:x.mp4",
+    "crypto:x.mp4",
+    "rtsp:camera.mp4",
+    "a%20b.mp4",
+    "-.mp4",
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_looks_like_a_protocol_is_a_file(name, tmp_path):
+    write_clip(tmp_path / "clip.mp4", range(0, 120, 40)).rename(tmp_path / name)
+    with open_source(name) as source:
+        numbers = [number_of(frame.image) for frame in source]
+    assert numbers == [0, 1, 2]
+    assert source.info.name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_output_that_looks_like_a_protocol_is_a_file(name, tmp_path):
+    clip = write_clip(tmp_path / "clip.mkv", range(0, 120, 40), codec="libx264")
+    with open_source(str(clip)) as source, open_sink(name, info=source.info) as sink:
+        record(source, sink)
+    with open_video_file(name) as written:
+        assert sum(1 for _ in written.decode(video=0)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "clip.mkv"])
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        yield server
+
+
+def test_a_file_of_a_folder_never_makes_a_connection(listener, tmp_path):
+    name = f"http:127.0.0.1:{listener.getsockname()[1]}?x.mp4"
+    (tmp_path / name).touch()
+    for uri in (".", name, "http*.mp4"):
+        for one in expand_sources(uri):
+            with pytest.raises(SourceError, match="is empty"):
+                open_source(one)
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_an_output_never_makes_a_connection(listener, tmp_path):
+    name = f"http:127.0.0.1:{listener.getsockname()[1]}"
+    with create_mp4_file(name, {}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(0, 64, 64), "bgr24")))
+        container.mux(stream.encode())
+    assert (tmp_path / name).stat().st_size > 0
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_a_playlist_that_is_a_file_never_makes_a_connection(listener, tmp_path):
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/part.ts"
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:5", "#EXTINF:5,", address, "#EXT-X-ENDLIST", ""]
+    (tmp_path / "list.m3u8").write_text("\n".join(lines))
+    with pytest.raises(SourceError):
+        open_source("list.m3u8")
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_a_name_that_is_not_utf8_opens(tmp_path):
+    name = os.fsdecode(b"caf\xe9:1.mp4")
+    write_clip(tmp_path / "clip.mp4", [0, 40]).rename(tmp_path / name)
+    with open_video_file(name) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 2
