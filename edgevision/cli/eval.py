@@ -45,6 +45,13 @@ def eval_command(
         help="Evaluate these only: voc, coco, a file of names, or names separated by commas. "
         "Default: every class that both the model and the data have.",
     ),
+    group: list[str] = typer.Option(
+        [],
+        "--group",
+        metavar="NAME=CLASSES",
+        help="Segmentation: count these classes of model and data as one, as in road=road,mark. "
+        "NAME=* takes all others. Can be repeated.",
+    ),
     min_boxes: MinBoxesOption = 10,
     engine: EngineOption = "auto",
     trust: TrustOption = False,
@@ -70,6 +77,7 @@ def eval_command(
       edgevision eval --model runs/mine/best.pt --data val.json --images photos/val --json report.json
       edgevision eval --compare old.onnx new.onnx --data val.json --images photos/val --classes person,car
       edgevision eval --model unet-light --data camvid --split val --plots plots/
+      edgevision eval --model unet-road --data camvid --split val --group road=road,mark --group rest=*
     """
     from contextlib import ExitStack
     from functools import partial
@@ -87,12 +95,13 @@ def eval_command(
     with needs_extra("train"):
         from edgevision.cli.any_model import open_model
         from edgevision.cli.eval_table import show_figures
+        from edgevision.data.classes import parse_groups
         from edgevision.evaluation.job import evaluate
         from edgevision.evaluation.labelled import LabelledData
         from edgevision.evaluation.report import write_report
         from edgevision.session.request import PlanPolicy
 
-    labelled = LabelledData(data=data, images=images, split=split)
+    labelled = LabelledData(data=data, images=images, split=split, groups=parse_groups(group))
     if json is not None:
         refuse_existing(json, overwrite)
     if worst is not None and images is None:

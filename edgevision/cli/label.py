@@ -13,26 +13,35 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgevision.labelling.job import Labelled, LabelRequest
+    from edgevision.labelling.label_maps import LabelledMaps, LabelMapRequest
 
 
 def label_command(
     sources: list[str] = typer.Argument(..., metavar="SRC...", help="Images, folders and video files."),
     model: str = typer.Option(..., "--model", help="The teacher: a name that ships, a model file, or a .pt."),
-    out: Path = typer.Option(..., "--out", help="The COCO instances json to write."),
+    out: Path = typer.Option(
+        ...,
+        "--out",
+        help="Detection: the COCO instances json to write. Segmentation: the folder of the data set.",
+    ),
     images_out: Path | None = typer.Option(
-        None, "--images-out", help="Folder for the frames of videos, which are written there as JPEG."
+        None, "--images-out", help="Detection: folder for the frames of videos, which are written as JPEG."
     ),
     merge: Path | None = typer.Option(
         None,
         "--merge",
-        help="A COCO json whose boxes are kept; what the teacher sees beside them is marked to be ignored.",
+        help="Detection: a COCO json whose boxes are kept; what the teacher sees beside them is ignored.",
     ),
-    positive: float = typer.Option(0.42, "--positive", help="From this score on a detection is a box."),
+    positive: float = typer.Option(0.42, "--positive", help="Detection: from this score on it is a box."),
     ignore: float = typer.Option(
-        0.25, "--ignore", help="From this score on it is a region to ignore, so that it teaches nothing."
+        0.25,
+        "--ignore",
+        help="Detection: from this score on it is a region to ignore, so that it teaches nothing.",
     ),
     classes: str | None = typer.Option(
-        None, "--classes", help="Only these: voc, coco, a file of names, or names separated by commas."
+        None,
+        "--classes",
+        help="Detection: only these: voc, coco, a file of names, or names separated by commas.",
     ),
     every: int = typer.Option(1, "--every", min=1, metavar="N", help="Of videos, take one frame in every N."),
     seed: int | None = typer.Option(
@@ -40,9 +49,24 @@ def label_command(
         "--seed",
         help="Random seed: with --every, draw the frame at random instead of taking the first.",
     ),
-    flip: bool = typer.Option(False, "--flip", help="Look at the mirror image too: slower, a little better."),
+    flip: bool = typer.Option(
+        False,
+        "--flip",
+        help="Look at the mirror image too: slower, a little better. Segmentation: pixels where the two "
+        "answers differ are ignored.",
+    ),
     tiles: bool = typer.Option(
-        False, "--tiles", help="Look at four overlapping parts too: five times as slow, finds small things."
+        False,
+        "--tiles",
+        help="Detection: look at four overlapping parts too: five times as slow, finds small things.",
+    ),
+    split: str = typer.Option(
+        "train", "--split", help="Segmentation: the part of the data set that is written."
+    ),
+    max_ignored: float = typer.Option(
+        1.0,
+        "--max-ignored",
+        help="Segmentation: leave images out of which more than this share is ignored (0 to 1).",
     ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
@@ -51,22 +75,25 @@ def label_command(
 ) -> None:
     """Label images and videos with a model, for training another one.
 
-    Scores are kept with the boxes. 'file_name' entries are relative to the folder that the command names
-    when it is done: give that folder to train and eval as the folder of the images.
+    A detector writes COCO json. Scores are kept with the boxes. 'file_name' entries are relative to the
+    folder that the command names when it is done: give that folder to train and eval as the folder of the
+    images. A segmenter writes a data set: copies of the images, a label map for each, and classes.json.
 
     \b
     Examples:
       edgevision label --model teacher.onnx photos/ --out labels.json
       edgevision label --model teacher.onnx a.mp4 b.mp4 --every 30 --images-out frames --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
+      edgevision label --model unet-road drive.mp4 --every 10 --flip --max-ignored 0.2 --out roads
     """
     from functools import partial
 
     from rich.console import Console
 
     from edgevision.cli.app import EXIT_DAMAGED
-    from edgevision.cli.console import counting
+    from edgevision.cli.console import counting, say
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
+    from edgevision.errors import UsageError
     from edgevision.extras import needs_extra
     from edgevision.pipeline import StopRequest
     from edgevision.session.request import PlanPolicy
@@ -74,7 +101,10 @@ def label_command(
     with needs_extra("train"):
         from edgevision.cli.any_model import open_model
         from edgevision.labelling.job import LabellingJob, LabelRequest
+        from edgevision.labelling.label_maps import LabelMapRequest, write_label_maps
 
+    console, stop = Console(stderr=True), StopRequest()
+    progress = partial(counting, console)
     request = LabelRequest(
         sources=sources,
         out=out,
@@ -89,18 +119,47 @@ def label_command(
         tiles=tiles,
         overwrite=overwrite,
     )
-    console, stop = Console(stderr=True), StopRequest()
-    job = LabellingJob(request)
-    with open_model(model, engine, PlanPolicy(trust, rebuild)) as teacher, stop_on_signals(stop):
-        done = job.run(teacher.engine, model, stop=stop, progress=partial(counting, console))
-    _report(request, done, stop.reason, console)
+    done: Labelled | LabelledMaps
+    with open_model(model, engine, PlanPolicy(trust, rebuild)) as teacher:
+        if teacher.engine.manifest.task == "segmentation":
+            only_boxes = {
+                "--merge": merge is not None,
+                "--images-out": images_out is not None,
+                "--classes": classes is not None,
+                "--tiles": tiles,
+            }
+            for option, given in only_boxes.items():
+                if given:
+                    raise UsageError(f"{model} is a segmentation model; {option} is for detectors")
+            maps = LabelMapRequest(
+                sources=sources,
+                out=out,
+                split=split,
+                every=every,
+                seed=seed,
+                flip=flip,
+                max_ignored=max_ignored,
+                overwrite=overwrite,
+            )
+            with stop_on_signals(stop):
+                done = write_label_maps(teacher.engine, model, maps, stop=stop, progress=progress)
+            _report_maps(maps, done, console)
+        else:
+            job = LabellingJob(request)
+            with stop_on_signals(stop):
+                done = job.run(teacher.engine, model, stop=stop, progress=progress)
+            _report(request, done, console)
+    if stop.reason is not None:
+        say(console, f"  ended early by {stop.reason}; the labels are complete up to there")
+    for problem in done.problems:
+        say(console, f"warning: {problem}")
     exit_code = signal_exit_code(stop.reason or "") or (EXIT_DAMAGED if done.problems else 0)
     if exit_code:
         raise typer.Exit(exit_code)
 
 
-def _report(request: LabelRequest, done: Labelled, stopped: str | None, console: Console) -> None:
-    """What was done, and what went wrong."""
+def _report(request: LabelRequest, done: Labelled, console: Console) -> None:
+    """What was done."""
     from edgevision.cli.console import say
 
     found = ", ".join(f"{name} {count}" for name, count in done.boxes.most_common()) or "none"
@@ -111,7 +170,17 @@ def _report(request: LabelRequest, done: Labelled, stopped: str | None, console:
         say(console, f"  {done.merged} of the images were in {request.merge}; its boxes are kept")
         if not done.merged:
             say(console, "warning: expected file names of that file; check which folder they lie in")
-    if stopped is not None:
-        say(console, f"  ended early by {stopped}; the labels are complete up to there")
-    for problem in done.problems:
-        say(console, f"warning: {problem}")
+
+
+def _report_maps(request: LabelMapRequest, done: LabelledMaps, console: Console) -> None:
+    """What was done."""
+    from edgevision.cli.console import say
+
+    total = max(int(done.pixels.sum()) + done.ignored, 1)
+    shares = ", ".join(
+        f"{name} {count / total:.1%}" for name, count in zip(done.classes, done.pixels, strict=True)
+    )
+    say(console, f"{request.out}: {done.images} images labelled as '{request.split}'")
+    say(console, f"  pixels: {shares}, ignored {done.ignored / total:.1%}")
+    if done.left_out:
+        say(console, f"  {done.left_out} images left out: more than {request.max_ignored:.0%} ignored")

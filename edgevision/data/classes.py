@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.errors import DataError, UsageError
@@ -62,6 +63,67 @@ def map_classes(found: Iterable[str], wanted: Iterable[str]) -> dict[str, int]:
     """Index into ``wanted`` for each name of ``found`` that means the same class; others are left out."""
     index = {canonical(name): position for position, name in enumerate(wanted)}
     return {name: index[canonical(name)] for name in found if canonical(name) in index}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassGroups:
+    """Classes that count as one, so that a model and a data set of unlike classes can be compared.
+
+    Attributes:
+        members: for each class, by its canonical name, the group that it belongs to.
+        rest: the group of every class that is not named; None leaves those as they are.
+
+    Example:
+        >>> groups = parse_groups(["road=road,mark", "background=*"])
+        >>> [groups.name(one) for one in ("road", "mark", "sky")]
+        ['road', 'road', 'background']
+    """
+
+    members: tuple[tuple[str, str], ...] = ()
+    rest: str | None = None
+
+    def name(self, class_name: str) -> str:
+        """The group of a class, or the class itself where it is in none."""
+        return dict(self.members).get(canonical(class_name), self.rest or class_name)
+
+    def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
+        """The groups of several classes, each once, in the order in which they occur."""
+        return tuple(dict.fromkeys(self.name(one) for one in class_names))
+
+
+NO_GROUPS = ClassGroups()
+
+
+def parse_groups(texts: Sequence[str]) -> ClassGroups:
+    """Groups of classes from what a user gives.
+
+    Args:
+        texts: each ``GROUP=CLASS,CLASS``; ``GROUP=*`` takes every class that no other group has.
+
+    Raises:
+        UsageError: one is of another form, or a class is in two groups.
+    """
+    members: dict[str, str] = {}
+    rest: str | None = None
+    for text in texts:
+        group, _, listed = text.partition("=")
+        group, names = group.strip(), [name.strip() for name in listed.split(",")]
+        if not group or not all(names):
+            raise UsageError(f"'{text}' is not a group of classes; expected GROUP=CLASS,CLASS or GROUP=*")
+        if names == ["*"]:
+            if rest is not None:
+                raise UsageError(
+                    f"the groups '{rest}' and '{group}' both take every other class; expected one"
+                )
+            rest = group
+            continue
+        for name in names:
+            known = members.setdefault(canonical(name), group)
+            if known != group:
+                raise UsageError(
+                    f"the class '{name}' is in two groups, '{known}' and '{group}'; expected one"
+                )
+    return ClassGroups(tuple(members.items()), rest)
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

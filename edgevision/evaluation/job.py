@@ -140,7 +140,7 @@ def evaluate(
     """
     for model in models:
         labelled.check_task(model.text, model.engine.manifest.task)
-    known = {model.text: model.engine.manifest.classes for model in models}
+    known = {model.text: labelled.groups.names(model.engine.manifest.classes) for model in models}
 
     def choose(names: Sequence[str]) -> tuple[str, ...]:
         if classes is not None:

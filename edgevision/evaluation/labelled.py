@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.data.classes import canonical, parse_classes
+from edgevision.data.classes import NO_GROUPS, ClassGroups, canonical, parse_classes
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
@@ -25,20 +25,24 @@ class LabelledData:
             :mod:`edgevision.data.segmentation.dataset`.
         images: detection: the folder of the images.
         split: segmentation: which part of the folder.
+        groups: segmentation: classes, of the data and of the models, that count as one.
 
     Raises:
-        UsageError: both or none of ``images`` and ``split`` are given.
+        UsageError: both or none of ``images`` and ``split`` are given, or ``groups`` without ``split``.
     """
 
     data: Path
     images: Path | None = None
     split: str | None = None
+    groups: ClassGroups = NO_GROUPS
 
     def __post_init__(self) -> None:
         if (self.images is None) == (self.split is None):
             raise UsageError(
                 "expected `images`, a folder, beside a COCO json, or `split`, a name, beside a folder"
             )
+        if self.split is None and self.groups != NO_GROUPS:
+            raise UsageError("`group` puts the pixels of several classes together; it needs `split`")
 
     @property
     def name(self) -> str:
@@ -74,7 +78,8 @@ class LabelledData:
             chosen = select_classes(raw, choose(raw.classes))
             return DetectionYardstick(chosen, self.name, min_boxes, self.data)
         split = self.split or ""
-        data = load_segmentation(self.data, split, choose(load_segmentation(self.data, split).classes))
+        labelled = load_segmentation(self.data, split, groups=self.groups).classes
+        data = load_segmentation(self.data, split, choose(labelled), groups=self.groups)
         self._check_images([one.image for one in data.images])
         missing = [one for one in data.images if not one.labels.is_file()]
         if missing:

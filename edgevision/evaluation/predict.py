@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.data.classes import map_classes
+from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
 from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import SegmentationSet
@@ -96,9 +96,11 @@ def ground_truth(images: DetectionSet, wanted: Iterable[int] | None = None) -> d
     }
 
 
-def class_lookup(detector: Model, classes: Iterable[str]) -> NDArray[np.int32]:
+def class_lookup(
+    detector: Model, classes: Iterable[str], groups: ClassGroups = NO_GROUPS
+) -> NDArray[np.int32]:
     """For each class of the model the index of the same class in ``classes``, or -1: int32 ``[C]``."""
-    known = detector.manifest.classes
+    known = [groups.name(name) for name in detector.manifest.classes]
     index = map_classes(known, classes)
     return np.array([index.get(name, -1) for name in known], np.int32)
 
@@ -139,7 +141,7 @@ def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lamb
     Raises:
         DataError: no image can be read, or the model does not segment.
     """
-    target = class_lookup(detector, data.classes)
+    target = class_lookup(detector, data.classes, data.groups)
     classes = (*data.classes, OTHER) if (target < 0).any() else data.classes
     target = np.where(target < 0, len(data.classes), target)
     matrices, skipped, times_ms = [], [], []

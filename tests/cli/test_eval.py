@@ -370,6 +370,38 @@ def test_pixels_of_a_class_that_is_not_asked_for_are_wrong_or_ignored(call, tmp_
     assert report.miou == pytest.approx(found / all_bright)
 
 
+def test_classes_of_model_and_data_can_be_grouped(call, tmp_path):
+    """What the data call road and sky, the model calls bright and dark."""
+    model = write_bright_segmenter(tmp_path / "bright.onnx")
+    write_label_folder(tmp_path / "set")
+    classes = [{"id": 0, "name": "sky"}, {"id": 1, "name": "road"}, {"id": 2, "name": "mark"}]
+    Path("set/classes.json").write_text(json.dumps({"classes": classes, "ignore_index": 11}))
+    labels = cv2.imread("set/labels/val/0.png", cv2.IMREAD_UNCHANGED)
+    labels[:, 4:8][labels[:, 4:8] == 1] = 2
+    cv2.imwrite("set/labels/val/0.png", labels)
+    common = ("--model", model, "--data", "set", "--split", "val")
+    code, out, err = call(
+        *common, "--group", "ground=road,mark,bright", "--group", "rest=*", "--json", "g.json"
+    )
+    assert code == 0, err
+    report = read_report("g.json")
+    assert isinstance(report, SegmentationReport)
+    assert report.per_class["ground"].iou == pytest.approx(80 / 96)
+    assert report.per_class["rest"].iou == pytest.approx(96 / 112)
+    assert "ground" in out
+    code, _, err = call(*common)
+    assert code == 1
+    assert "none of its 3 classes" in err
+
+
+def test_groups_are_for_segmenters(call, model, tmp_path):
+    data, images = write_set(tmp_path / "set", [("red", "red", EXACT)], ("red",))
+    code, _, err = call("--model", model, "--data", data, "--images", images, "--group", "a=red")
+    assert code == 2
+    assert "--group" in err
+    assert "--split" in err
+
+
 def test_label_files_that_cannot_be_used_are_skipped_and_named(call, tmp_path):
     model = write_bright_segmenter(tmp_path / "bright.onnx")
     write_label_folder(tmp_path / "set")

@@ -19,6 +19,8 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.data.detection.dataset import load_coco
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.label_maps import read_pair
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import ROOT
 from tests.support.video import number_of, write_clip
@@ -264,12 +266,47 @@ def test_what_cannot_be_done_is_one_line_and_writes_nothing(call, tmp_path, argu
     assert Path("full/walk_000000.jpg").read_bytes() == b"kept"
 
 
-def test_a_segmenter_is_no_teacher(call, tmp_path):
+def test_a_segmenter_writes_a_data_set(call, tmp_path):
     write_photos(tmp_path / "photos")
     write_bright_segmenter(tmp_path / "bright.onnx")
-    code, err = call("photos", "--out", "x.json", model="bright.onnx")
+    code, err = call("photos", "--flip", "--out", "set", model="bright.onnx")
+    assert code == 0, err
+    assert "3 images labelled as 'train'" in err
+    # Bright: 32 x 32 of a.png's 64 x 64, 64 x 32 of b.png's 128 x 64, nothing of c.png's 64 x 64.
+    assert "dark 81.2%, bright 18.8%, ignored 0.0%" in err
+    loaded = load_segmentation("set", "train")
+    assert loaded.classes == ("dark", "bright")
+    assert loaded.colours == ((0, 0, 0), (255, 255, 0))
+    for one in loaded.images:
+        original = tmp_path / "photos" / one.image.name
+        assert one.image.read_bytes() == original.read_bytes()
+        _, labels = read_pair(loaded, one)
+        expected = cv2.imread(str(original)).max(axis=2) >= 128
+        np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "x.json"], ["expected a folder as --out", "x.json"]),
+        (["--out", "x", "--merge", "m.json"], ["--merge is for detectors"]),
+        (["--out", "x", "--tiles"], ["--tiles is for detectors"]),
+        (["--out", "x", "--classes", "bright"], ["--classes is for detectors"]),
+        (["--out", "x", "--images-out", "frames"], ["--images-out is for detectors"]),
+        (["--out", "x", "--max-ignored", "1.5"], ["--max-ignored is 1.5", "0 to 1"]),
+        (["--out", "x", "--split", "a/b"], ["--split is 'a/b'"]),
+    ],
+)
+def test_what_a_segmenter_cannot_do_is_one_line_and_writes_nothing(call, tmp_path, arguments, words):
+    write_photos(tmp_path / "photos")
+    write_bright_segmenter(tmp_path / "bright.onnx")
+    (tmp_path / "m.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    code, err = call("photos", *arguments, model="bright.onnx")
     assert code == 2
-    assert "expected a detector" in err
+    assert err.count("\n") == 1, err
+    for word in words:
+        assert word in err
+    assert not Path("x").exists()
 
 
 def test_an_interrupted_run_keeps_what_it_has(call, tmp_path):

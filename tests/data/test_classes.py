@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from edgevision.data.classes import COCO_CLASSES, VOC_CLASSES, canonical, map_classes, parse_classes
+from edgevision.data.classes import (
+    COCO_CLASSES,
+    NO_GROUPS,
+    VOC_CLASSES,
+    canonical,
+    map_classes,
+    parse_classes,
+    parse_groups,
+)
 from edgevision.errors import DataError, UsageError
 
 
@@ -36,3 +44,29 @@ def test_class_lists_that_cannot_be_used(tmp_path):
     ):
         with pytest.raises(error, match=word):
             parse_classes(text)
+
+
+def test_groups_of_classes():
+    groups = parse_groups(["road = road, lane mark", "background=*"])
+    names = ("sky", "Road", "lane_mark", "car")
+    assert [groups.name(one) for one in names] == ["background", "road", "road", "background"]
+    assert groups.names(names) == ("background", "road")
+    some = parse_groups(["wheels=car,bicycle"])
+    assert some.names(("sky", "bike", "car")) == ("sky", "wheels")
+    assert NO_GROUPS.names(names) == names
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["road"], "'road' is not a group"),
+        (["=road"], "not a group"),
+        (["road="], "not a group"),
+        (["road=a,,b"], "not a group"),
+        (["a=*", "b=*"], "'a' and 'b' both take every other class"),
+        (["a=person", "b=pedestrian"], "'pedestrian' is in two groups, 'a' and 'b'"),
+    ],
+)
+def test_groups_that_cannot_be_used(texts, words):
+    with pytest.raises(UsageError, match=words):
+        parse_groups(texts)

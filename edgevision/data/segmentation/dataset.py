@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.data.classes import map_classes
+from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID
@@ -48,6 +48,7 @@ class SegmentationSet:
         colours: RGB of each class; empty where the set has none.
         lookup: uint8 ``[256]``: what each id of a label file becomes: an index into ``classes``,
             :data:`~edgevision.types.IGNORE_ID` or :data:`UNKNOWN_ID`.
+        groups: the classes that count as one, in the set and in what a model says of it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SegmentationSet:
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     lookup: NDArray[np.uint8]
+    groups: ClassGroups = NO_GROUPS
 
 
 class _Class(msgspec.Struct, frozen=True):
@@ -98,6 +100,7 @@ def load_segmentation(
     classes: Sequence[str] = (),
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
+    groups: ClassGroups = NO_GROUPS,
 ) -> SegmentationSet:
     """Finds the images and labels of one split; reads no pixel yet.
 
@@ -108,6 +111,7 @@ def load_segmentation(
             set's own classes in the order of their ids.
         exclude: prefixes of names that are left out.
         only: where given, names need one of these prefixes.
+        groups: classes of the set that count as one; ``classes`` then names groups.
 
     Raises:
         DataError: a part of the layout is missing or malformed, no class is wanted, or no name is left.
@@ -115,9 +119,10 @@ def load_segmentation(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"data folder not found: {folder}")
-    document = _read_classes(folder / "classes.json")
+    document = _grouped(_read_classes(folder / "classes.json"), groups)
     real = [one for one in document.classes if one.id != document.ignore_index]
-    wanted = tuple(classes) or tuple(one.name for one in sorted(real, key=lambda one: one.id))
+    own = dict.fromkeys(one.name for one in sorted(real, key=lambda one: one.id))
+    wanted = tuple(classes) or tuple(own)
     index = map_classes((one.name for one in real), wanted)
     absent = [name for position, name in enumerate(wanted) if position not in index.values()]
     if absent:
@@ -141,9 +146,17 @@ def load_segmentation(
         LabelledImage(by_stem.get(name, image_folder / f"{name}.jpg"), label_folder / f"{name}.png")
         for name in chosen
     )
-    return SegmentationSet(
-        f"{folder}/{split}", images, wanted, _colours(real, index, wanted), _lookup(document, index)
-    )
+    colours = _colours(real, index, wanted)
+    return SegmentationSet(f"{folder}/{split}", images, wanted, colours, _lookup(document, index), groups)
+
+
+def _grouped(document: _ClassFile, groups: ClassGroups) -> _ClassFile:
+    """The class file with each class called by its group; ``ignore_index`` keeps its name."""
+    classes = [
+        one if one.id == document.ignore_index else msgspec.structs.replace(one, name=groups.name(one.name))
+        for one in document.classes
+    ]
+    return msgspec.structs.replace(document, classes=classes)
 
 
 def _read_classes(path: Path) -> _ClassFile:
