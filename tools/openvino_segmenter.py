@@ -14,6 +14,7 @@ import argparse
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -149,18 +150,18 @@ def _node(g: GraphBuilder, layer: Layer, inputs: list[str], constants: dict[str,
             pads=[*layer.ints("pads_begin"), *layer.ints("pads_end")],
         )
     if layer.kind in ("MaxPool", "AvgPool"):
-        average = {"count_include_pad": int(layer.data.get("exclude-pad") == "false")}
-        return g(
-            "MaxPool" if layer.kind == "MaxPool" else "AveragePool",
-            inputs[0],
-            kernel_shape=layer.ints("kernel"),
-            strides=layer.ints("strides"),
-            pads=[*layer.ints("pads_begin"), *layer.ints("pads_end")],
-            ceil_mode=int(layer.data.get("rounding_type") == "ceil"),
-            **(average if layer.kind == "AvgPool" else {}),
-        )
+        window: dict[str, Any] = {
+            "kernel_shape": layer.ints("kernel"),
+            "strides": layer.ints("strides"),
+            "pads": [*layer.ints("pads_begin"), *layer.ints("pads_end")],
+            "ceil_mode": int(layer.data.get("rounding_type") == "ceil"),
+        }
+        if layer.kind == "MaxPool":
+            return g("MaxPool", inputs[0], **window)
+        padding = int(layer.data.get("exclude-pad") in ("0", "false"))
+        return g("AveragePool", inputs[0], count_include_pad=padding, **window)
     if layer.kind == "Interpolate" and layer.data.get("mode") == "linear":
-        corners = layer.data.get("align_corners") == "1"
+        corners = layer.data.get("align_corners") in ("1", "true")
         return g(
             "Resize",
             inputs[0],
