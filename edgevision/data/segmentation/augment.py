@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from edgevision.data.segmentation.weather import Weather, WeatherConfig
 from edgevision.types import Image
 
 
@@ -27,6 +28,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
             input's size is cut out, and what lies outside the image is ignored.
         flip: probability of a mirror image.
         crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
+        weather: light, fog, rain and faults of the camera.
     """
 
     photometric: float = 0.5
@@ -38,6 +40,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
     flip: float = 0.5
     crop_width: int = 0
     crop_height: int = 0
+    weather: WeatherConfig = WeatherConfig()
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:
@@ -104,6 +107,7 @@ class SegmentationAugment:
             jitter = v2.ColorJitter(brightness=reach, contrast=reach, saturation=reach, hue=0.03)
             steps.append(v2.RandomApply([jitter], p=config.photometric))
         self._steps = v2.Compose(steps)
+        self._weather = Weather(config.weather)
 
     def __call__(self, image: Image, labels: NDArray[np.uint8]) -> tuple[Image, NDArray[np.uint8]]:
         """Varies one sample, drawing from torch's random numbers.
@@ -119,4 +123,5 @@ class SegmentationAugment:
         mask = tv_tensors.Mask(torch.from_numpy(labels))
         moved: tuple[Tensor, Tensor] = self._steps(tensor, mask)
         rgb = moved[0].permute(1, 2, 0).numpy()
-        return np.ascontiguousarray(rgb[:, :, ::-1]), np.ascontiguousarray(moved[1].numpy())
+        varied = self._weather(np.ascontiguousarray(rgb[:, :, ::-1]))
+        return varied, np.ascontiguousarray(moved[1].numpy())
