@@ -12,7 +12,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGE, TESTS = ROOT / "edgevision", ROOT / "tests"
-OTHER_FOLDERS = {"acceptance", "benchmarks", "support"}
+OTHER_FOLDERS = {"acceptance", "benchmarks", "support", "tools"}
 
 
 def modules(folder=PACKAGE, prefix="edgevision"):
