@@ -144,11 +144,15 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
             _refuse_unknown_keys(value[key], inner, origin, (*at, key))
 
 
+_TEXT = (msgspec.inspect.StrType, msgspec.inspect.AnyType)
+
+
 def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: tuple[str, ...]) -> None:
     """msgspec reports that a text is not one of the choices, but does not list them."""
     if isinstance(value, str):
         choices, place = [one for option in options for one in _choices(option)], at
-        wrong = len(options) == 1 and value not in choices
+        takes_any_text = any(isinstance(option, _TEXT) for option in options)
+        wrong = not takes_any_text and value not in choices
     else:
         structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
         field = structs[0].tag_field if structs else None
@@ -158,6 +162,8 @@ def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: 
         wrong = value not in choices
     if choices and wrong:
         listed = ", ".join(str(choice) for choice in choices)
+        if any(hasattr(option, "item_type") or hasattr(option, "item_types") for option in options):
+            listed += "; or a list"
         raise ConfigError(f"{origin}: `{'.'.join(place)}` is '{value}'; expected one of: {listed}")
 
 

@@ -131,7 +131,7 @@ def test_an_operator_without_half_stays_in_float_between_casts() -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model.graph.value_info.append(helper.make_tensor_value_info("g", FLOAT, [1, 2, 4, 4]))
     half, notes = to_half(model, ("head",))
-    assert notes == ("gelu (Gelu) stays in FP32: it is no standard operator",)
+    assert notes == ("gelu (Gelu) stays in FP32: it is not a standard operator",)
     assert ("a", "a/float32", FLOAT) in casts(half)
     assert ("g", "g/float16", HALF) in casts(half)
     np.testing.assert_allclose(run(half, frames()), run(model, frames()), rtol=2e-3, atol=2e-3)

@@ -268,7 +268,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
         ([], 5, UsageError, "no source of calibration frames"),
         (["demo"], 0, UsageError, "0 calibration frames; expected 1 or more"),
         (["/nowhere/film.mp4"], 5, SourceError, "source not found: /nowhere/film.mp4"),
-        (["mailto://x"], 5, SourceError, "unknown kind of source"),
+        (["mailto://x"], 5, SourceError, "unknown type of source"),
     ],
 )
 def test_bad_requests(
