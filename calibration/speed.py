@@ -55,7 +55,7 @@ def measure_speed(
 
 def timed_engines() -> tuple[str, ...]:
     """The engines to try. ONNX Runtime's TensorRT builds for minutes; ``auto`` is one of the others."""
-    return tuple(name for name in ENGINES if name not in ("auto", "tensorrt", "onnxruntime-tensorrt"))
+    return tuple(name for name in ENGINES if name not in ("auto", "tensorrt"))
 
 
 def _time(float_path: Path, int8_path: Path, engine: str, frame: NDArray[np.uint8]) -> Speed | None:

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevision.contract.manifest import TensorSpec
-from edgevision.engines import FakeEngine, load_engine
-from edgevision.engines.fake import fake_manifest, scripted
+from edgevision.engines import load_engine
+from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
 from edgevision.model import Model
 from edgevision.types import Detections

@@ -10,7 +10,7 @@ import typer
 EngineOption = Annotated[
     str,
     typer.Option(
-        "--engine", help="auto, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino or tensorrt."
+        "--engine", help="auto, onnxruntime, onnxruntime-cuda, openvino or tensorrt."
     ),
 ]
 TrustOption = Annotated[

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from edgevision.doctor.finding import Finding
 from edgevision.doctor.machine import Machine
 
+_CUDA_PROBLEM = "m.cuda_problem()"
 _ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
@@ -34,14 +35,25 @@ def check_onnx_runtime(machine: Machine) -> Iterator[Finding]:
         )
         return
     version, providers = probe.value
+    is_on_pc = machine.has_nvidia_gpu and not machine.is_jetson
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
     found = f"ONNX Runtime {version}, providers: {names}"
-    if machine.has_nvidia_gpu and machine.l4t is None and "CUDAExecutionProvider" not in providers:
+    if is_on_pc and "CUDAExecutionProvider" not in providers:
         yield Finding(
             "onnxruntime",
             "note",
             f"{found}; the GPU is not used",
-            "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+            "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        )
+        return
+    # The provider is named wherever it is built in; whether it loads shows only when a session is opened.
+    problem = machine.try_module("edgevision.engines.onnxrt", _CUDA_PROBLEM) if is_on_pc else None
+    if problem is not None and (problem.error or problem.value):
+        yield Finding(
+            "onnxruntime",
+            "note",
+            f"{found}, of which CUDA does not load: {problem.error or problem.value}",
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         )
     else:
         yield Finding("onnxruntime", "ok", found)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgevision.engines.trt.board import board_name
+
 _TIMEOUT_S = 180.0  # long, because a busy machine is not broken
 
 
@@ -129,9 +131,26 @@ class Machine:
         return None if found is None else (int(found[1]), found[2])
 
     @property
+    def board(self) -> str:
+        """What the board calls itself: a Jetson's name; ``""`` on a PC."""
+        return board_name(self.root)
+
+    @property
+    def is_jetson(self) -> bool:
+        """Whether it is a Jetson, also in a container that sees neither its release nor its name."""
+        devices = self.files("/dev", "nvmap") + self.files("/dev", "nvhost-*")
+        return self.l4t is not None or bool(devices) or "Jetson" in self.board or "Orin" in self.board
+
+    @property
+    def driver_release(self) -> int | None:
+        """NVIDIA's driver on a PC by its first number, such as 550; None where there is none."""
+        version = re.search(r"Module.*?\s(\d+)\.[\d.]+\s", self.read("/proc/driver/nvidia/version") or "")
+        return None if version is None else int(version[1])
+
+    @property
     def has_nvidia_gpu(self) -> bool:
         """Whether it has an NVIDIA GPU, with or without a driver."""
-        if self.l4t is not None or self.files("/dev", "nvidia[0-9]*"):
+        if self.is_jetson or self.files("/dev", "nvidia[0-9]*"):
             return True
         for device in self.files("/sys/bus/pci/devices", "*"):
             is_display = (self.read(f"{device}/class") or "").startswith("0x03")

@@ -145,7 +145,7 @@ def _jetson_elements(machine: Machine) -> Iterator[Finding]:
             "no nvv4l2decoder; video is decoded on the CPU",
             "sudo apt install nvidia-l4t-gstreamer",
         )
-    elif "Orin Nano" in (machine.read("/proc/device-tree/model") or ""):
+    elif "Orin Nano" in machine.board:
         yield Finding("gstreamer", "ok", "nvv4l2decoder; an Orin Nano has no hardware encoder")
     else:
         found = "nvv4l2decoder" + (" and nvv4l2h264enc" if has("nvv4l2h264enc") else "; no nvv4l2h264enc")

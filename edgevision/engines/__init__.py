@@ -14,7 +14,6 @@ from typing import get_args
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import Engine, Tensors, describe
 from edgevision.engines.choose import EngineName, FileFacts, choose_engines, machine_facts
-from edgevision.engines.fake import FakeEngine
 from edgevision.errors import EngineError, UsageError, nearest
 from edgevision.extras import local_command, needs_extra
 from edgevision.suffixes import PLAN_SUFFIXES
@@ -22,7 +21,7 @@ from edgevision.suffixes import PLAN_SUFFIXES
 ENGINES: tuple[str, ...] = ("auto", *get_args(EngineName))
 """Names that :func:`load_engine` accepts."""
 
-__all__ = ["ENGINES", "Engine", "FakeEngine", "Tensors", "check_engine_name", "describe", "load_engine"]
+__all__ = ["ENGINES", "Engine", "Tensors", "check_engine_name", "describe", "load_engine"]
 
 
 def check_engine_name(engine: str) -> None:
@@ -109,6 +108,4 @@ def _open(path: Path, engine: str, threads: int | None, requests: int, trust: bo
         raise EngineError(f"ONNX Runtime cannot be loaded ({error}); install it with: {command}") from error
     if engine == "onnxruntime-cuda":
         return OnnxRuntimeEngine(path, threads, "cuda")
-    if engine == "onnxruntime-tensorrt":
-        return OnnxRuntimeEngine(path, threads, "tensorrt")
     return OnnxRuntimeEngine(path, threads, requests=requests)

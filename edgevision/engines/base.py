@@ -85,5 +85,10 @@ def usable_cores() -> int:
 
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The message of a library's exception, which may span several lines, on one line of limited length."""
-    text = " ".join(str(error).split())
+    return one_line_text(str(error), limit)
+
+
+def one_line_text(text: str, limit: int = 200) -> str:
+    """A text on one line of at most ``limit`` characters."""
+    text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -10,7 +10,7 @@ from typing import Literal
 from edgevision.contract.manifest import Precision
 from edgevision.extras import install_command
 
-EngineName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "tensorrt"]
+EngineName = Literal["onnxruntime", "onnxruntime-cuda", "openvino", "tensorrt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class MachineFacts:
     """What is installed on a machine to run models.
 
     Attributes:
-        providers: ONNX Runtime's: ``cpu``, ``cuda``, ``tensorrt``; empty if it is not installed.
+        providers: ONNX Runtime's: ``cpu``, ``cuda``; empty if it is not installed.
         openvino: whether OpenVINO is installed.
         int8_sums: whether the processor accumulates INT8 products exactly (VNNI, or ARM's dot product).
             Otherwise the sum of two products can saturate, which costs accuracy in every fast INT8 kernel.
@@ -49,11 +49,7 @@ class EngineChoice:
 
 
 def choose_engines(machine: MachineFacts, file: FileFacts) -> tuple[EngineChoice, ...]:
-    """The engines to try, best first; never empty.
-
-    ONNX Runtime's TensorRT provider is never among them: it builds an engine at every start, which takes
-    minutes; ``edgevision compile`` builds it once.
-    """
+    """The engines to try, best first; never empty."""
     if file.precision is None:
         return (EngineChoice("tensorrt", "the file is a TensorRT plan"),)
     choices = []

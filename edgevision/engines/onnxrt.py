@@ -1,8 +1,16 @@
-"""ONNX Runtime: runs on every machine, on the CPU or through one of NVIDIA's providers."""
+"""ONNX Runtime: runs on every machine, on the CPU or through its provider for CUDA.
+
+Its provider for TensorRT is left out: it builds an engine at every start, which takes minutes, needs the
+TensorRT release that it was itself built with, and takes precision as options beside the file.
+``edgevision compile`` builds a plan once, for the TensorRT that is there, in the file's own precision.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +23,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from edgevision.closeable import Closeable
 from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.contract.model_file import read_sound_manifest
-from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
+from edgevision.engines.base import Tensors, check_inputs, one_line, one_line_text, usable_cores
 from edgevision.errors import EngineError, ModelError
 
-Provider = Literal["cpu", "cuda", "tensorrt"]
+Provider = Literal["cpu", "cuda"]
 
 # ONNX Runtime's exceptions share no base class below Exception.
 _FAILURES = (
@@ -47,8 +55,7 @@ _DTYPES = {
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
-_SHORT = {_CPU: "CPU", _CUDA: "CUDA", _TENSORRT: "TensorRT"}
+_SHORT = {_CPU: "CPU", _CUDA: "CUDA"}
 # TF32 rounds FP32 to 10 bits of mantissa. An FP32 file must give the same results on every engine; for speed
 # there is the FP16 file.
 _CUDA_OPTIONS = {"use_tf32": "0"}
@@ -56,8 +63,13 @@ _CUDA_OPTIONS = {"use_tf32": "0"}
 _PROVIDERS: dict[Provider, tuple[tuple[str, dict[str, str]], ...]] = {
     "cpu": ((_CPU, {}),),
     "cuda": ((_CUDA, _CUDA_OPTIONS), (_CPU, {})),
-    "tensorrt": ((_TENSORRT, {}), (_CUDA, _CUDA_OPTIONS), (_CPU, {})),
 }
+
+# An ONNX file of one node, y = -x, as protobuf: whether a session opens needs no package that writes ONNX.
+_ONE_NODE = bytes.fromhex(
+    "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a080801"
+    "12040a02080142040a00100d"
+)
 
 
 class OnnxRuntimeEngine(Closeable):
@@ -133,7 +145,7 @@ class OnnxRuntimeEngine(Closeable):
 
 def installed_providers() -> tuple[str, ...]:
     """The providers in this ONNX Runtime, such as ``("cuda", "cpu")``; they may still fail to load."""
-    known = {_CPU: "cpu", _CUDA: "cuda", _TENSORRT: "tensorrt"}
+    known = {_CPU: "cpu", _CUDA: "cuda"}
     return tuple(known[name] for name in onnxruntime.get_available_providers() if name in known)
 
 
@@ -146,11 +158,36 @@ def _options(threads: int, spin: bool) -> Any:
     return options
 
 
+def preload_cuda() -> str:
+    """Loads the CUDA and cuDNN libraries that came as Python packages, which no loader would find otherwise.
+
+    Returns:
+        What could not be loaded, on one line; ``""`` where all was, or where this ONNX Runtime needs none.
+    """
+    preload = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+    if preload is None:
+        return ""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # it prints what is missing
+        preload()
+    return one_line_text(said.getvalue())
+
+
+def cuda_advice() -> str:
+    """How ONNX Runtime comes to its provider for CUDA on this kind of machine."""
+    if platform.machine() == "aarch64":
+        return (
+            "there is none for a Jetson on PyPI: build a plan with 'edgevision compile', which is faster too"
+        )
+    return "run: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+
 def _open_session(path: Path, options: Any, provider: Provider) -> Any:
+    missing = preload_cuda() if provider == "cuda" else ""
     if provider not in installed_providers():
         raise EngineError(
             f"ONNX Runtime {onnxruntime.__version__} is installed without its {_short(provider)} provider; "
-            "replace the package 'onnxruntime' by 'onnxruntime-gpu'"
+            f"{cuda_advice()}"
         )
     wanted = [(name, values) for name, values in _PROVIDERS[provider] if name in _available()]
     try:
@@ -164,13 +201,35 @@ def _open_session(path: Path, options: Any, provider: Provider) -> Any:
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
             "export it again"
         ) from error
-    # ONNX Runtime silently skips a provider whose libraries are missing.
-    if session.get_providers()[0] != wanted[0][0]:
+    if _passes_over(session, provider):
+        reason = f" ({missing})" if missing else ""
         raise EngineError(
-            f"ONNX Runtime's {_short(provider)} provider does not load on this machine; it needs an NVIDIA "
-            "driver and the CUDA, cuDNN and TensorRT versions listed at onnxruntime.ai"
+            f"ONNX Runtime's {_short(provider)} provider does not load on this machine{reason}; it needs an "
+            f"NVIDIA driver, CUDA and cuDNN of the versions that onnxruntime.ai names: {cuda_advice()}"
         )
     return session
+
+
+def cuda_problem() -> str:
+    """Why a session of ONNX Runtime does not run on CUDA here; ``""`` where it does, on one line.
+
+    That the provider is built in says little: what it needs is loaded when a session is opened.
+    """
+    missing = preload_cuda()
+    try:
+        session = onnxruntime.InferenceSession(
+            _ONE_NODE, _options(1, False), providers=list(_PROVIDERS["cuda"]), enable_fallback=0
+        )
+    except _FAILURES as error:
+        return one_line(error)
+    if _passes_over(session, "cuda"):
+        return missing or "a library of CUDA or cuDNN is missing, or of another version"
+    return ""
+
+
+def _passes_over(session: Any, provider: Provider) -> bool:
+    """ONNX Runtime silently skips a provider whose libraries are missing."""
+    return bool(session.get_providers()[0] != _PROVIDERS[provider][0][0])
 
 
 def _available() -> list[str]:

@@ -101,7 +101,9 @@ def add_final_outputs(g: GraphBuilder, boxes: str, ranked: str, labels: str, kep
     g("Where", g("Unsqueeze", valid, g.ints(2)), _gather_boxes(g, boxes, order), zero, out="boxes")
     g("Where", valid, final, zero, out="scores")
     g("Where", valid, picked, g.constant(-1, np.int32), out="labels")
-    g("ReduceSum", g("Cast", valid, to=TensorProto.INT32), g.ints(1), out="count", keepdims=0)
+    # Summed as floats, which are exact here: NVIDIA's parsers list floats only for ReduceSum.
+    summed = g("ReduceSum", g("Cast", valid, to=TensorProto.FLOAT), g.ints(1), keepdims=0)
+    g("Cast", summed, to=TensorProto.INT32, out="count")
 
 
 def _level(

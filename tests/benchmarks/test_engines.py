@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.model_file import read_manifest
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import bright_objects
+from edgevision.engines.fake import FakeEngine, bright_objects
 from edgevision.zoo import default_model
 from tests.support.benchmarks import load_benchmark
 from tests.support.paths import ROOT

@@ -14,7 +14,14 @@ import pytest
 
 from edgevision import extras
 from edgevision.doctor import Finding, Machine, Probe, examine
-from edgevision.doctor.gpu import check_cuda, check_driver, check_jetpack, check_power_mode, check_tensorrt
+from edgevision.doctor.gpu import (
+    _START,
+    check_cuda,
+    check_driver,
+    check_jetpack,
+    check_power_mode,
+    check_tensorrt,
+)
 from edgevision.doctor.inference import check_onnx_runtime, check_openvino
 from edgevision.doctor.system import (
     NEWEST_PYTHON,
@@ -85,7 +92,8 @@ class MadeMachine(Machine):
         return module in self.modules
 
     def try_module(self, module, expression="None"):
-        return self.modules.get(module, Probe(None, f"No module named '{module}'"))
+        absent = Probe(None, f"No module named '{module}'")
+        return self.modules.get(f"{module}: {expression}", self.modules.get(module, absent))
 
     def run(self, *command):
         return self.programs.get(" ".join(command))
@@ -224,6 +232,8 @@ def test_a_card_without_a_driver(machine):
     assert "ubuntu-drivers" in finding.fix
     machine.write("/.dockerenv")
     assert "--gpus all" in only(check_driver(machine)).fix
+    machine.architecture = "aarch64"
+    assert "--runtime nvidia" in only(check_driver(machine)).fix
 
 
 def test_a_card_with_a_driver(machine):
@@ -231,7 +241,7 @@ def test_a_card_with_a_driver(machine):
     version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
     machine.write("/proc/driver/nvidia/version", version)
     assert only(check_driver(machine)).found == "NVIDIA 550.54.15"
-    assert only(check_cuda(machine)).fix == "pip install cuda-python"
+    assert only(check_cuda(machine)).fix == "pip install 'cuda-python<13'"
     machine.packages["cuda-bindings"] = "13.0.1"
     name = "edgevision.engines.trt.cuda_runtime"
     machine.modules[name] = Probe(["NVIDIA GeForce RTX 4060", "8.9", "12.6", 8 << 30])
@@ -240,6 +250,48 @@ def test_a_card_with_a_driver(machine):
     machine.modules[name] = Probe(None, "CUDA cannot find a GPU: no NVIDIA driver is visible")
     assert only(check_cuda(machine)).status == "problem"
     assert only(check_tensorrt(machine)).status == "note"
+
+
+def nvidia_driver(machine, version):
+    nvidia_card(machine)
+    text = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Tue Mar  5 22:23:56 UTC 2024\n"
+    machine.write("/proc/driver/nvidia/version", text)
+
+
+@pytest.mark.parametrize(
+    ("driver", "package"), [("550.54.15", "'cuda-python<13'"), ("580.65", "cuda-python")]
+)
+def test_the_bindings_that_are_missing_suit_the_driver(machine, driver, package):
+    nvidia_driver(machine, driver)
+    assert only(check_cuda(machine)).fix == f"pip install {package}"
+
+
+def test_tensorrt_for_cuda_13_on_an_older_driver(machine):
+    """It loads and says its version; only a builder shows that it cannot start."""
+    nvidia_driver(machine, "550.54.15")
+    machine.packages.update({"tensorrt": "11.4.0", "tensorrt-cu13": "11.4.0"})
+    machine.modules["tensorrt"] = Probe("11.4.0")
+    machine.modules[f"tensorrt: {_START}"] = Probe(
+        None, "pybind11::init(): factory function returned nullptr"
+    )
+    finding = only(check_tensorrt(machine))
+    assert finding.status == "problem"
+    assert "TensorRT 11.4.0 is built for CUDA 13, which needs NVIDIA's driver 580" in finding.found
+    assert finding.found.endswith("here it is 550")
+    assert "pip install tensorrt-cu12 'cuda-python<13'" in finding.fix
+    nvidia_driver(machine, "580.65.06")
+    finding = only(check_tensorrt(machine))
+    assert (finding.status, "does not start: pybind11" in finding.found) == ("problem", True)
+    del machine.modules[f"tensorrt: {_START}"]
+    assert only(check_tensorrt(machine)).status == "ok"
+
+
+def test_a_builder_is_what_the_doctor_starts():
+    """The expression runs against the real library, whose builder needs no GPU."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    version, has_started = Machine().try_module("tensorrt_rtx", _START).value
+    assert version.count(".") >= 2
+    assert has_started is True
 
 
 def test_what_cuda_is_asked_is_what_the_engine_asks():
@@ -265,6 +317,45 @@ def test_a_jetson_is_recognised(machine, release, python, found):
     machine.become_jetson(release, python=python)
     finding = only(check_jetpack(machine))
     assert (finding.status, finding.found) == ("ok", f"NVIDIA Jetson Orin NX, {found}")
+
+
+def container_on_jetson(machine, *devices):
+    machine.write("/.dockerenv")
+    machine.architecture, machine.python = "aarch64", (3, 10, 12)
+    for device in devices:
+        machine.write(f"/dev/{device}")
+
+
+def test_a_container_on_a_jetson_without_its_runtime(machine):
+    container_on_jetson(machine)
+    finding = only(check_driver(machine))
+    assert finding.status == "note"
+    assert "docker run --runtime nvidia" in finding.fix
+    assert "--gpus" not in finding.fix
+
+
+def test_a_container_that_sees_neither_the_jetsons_release_nor_its_name(machine):
+    container_on_jetson(machine, "nvmap", "nvhost-ctrl", "nvidia0")
+    assert list(check_driver(machine)) == []
+    finding = only(check_jetpack(machine))
+    assert (finding.status, finding.found) == (
+        "problem", "this container does not see the Jetson's release and board's name"
+    )  # fmt: skip
+    assert "/etc/nv_tegra_release:/etc/nv_tegra_release:ro" in finding.fix
+    assert "sudo tee /etc/nv_jetson_model" in finding.fix
+    machine.write("/etc/nv_tegra_release", RELEASE_36)
+    hidden, seen = check_jetpack(machine)
+    assert hidden.found.endswith("does not see the Jetson's board's name")
+    assert seen.found == "Jetson, Jetson Linux 36.4.3 (JetPack 6)"
+
+
+@pytest.mark.parametrize("copy", ["/etc/nv_jetson_model", "/tmp/nv_jetson_model"])
+def test_a_container_that_was_handed_the_name(machine, copy):
+    container_on_jetson(machine, "nvmap")
+    machine.write("/etc/nv_tegra_release", RELEASE_36)
+    machine.write(copy, "NVIDIA Jetson AGX Orin Developer Kit")
+    assert only(check_jetpack(machine)).found.startswith("NVIDIA Jetson AGX Orin Developer Kit, Jetson Linux")
+    assert list(check_power_mode(machine)) == []
 
 
 def test_a_jetson_that_is_too_old(machine):
@@ -324,7 +415,18 @@ def test_onnx_runtime(machine):
     assert only(check_onnx_runtime(machine)).found == "ONNX Runtime 1.23.0, providers: CPU"
     nvidia_card(machine)
     finding = only(check_onnx_runtime(machine))
-    assert (finding.status, "onnxruntime-gpu" in finding.fix) == ("note", True)
+    assert (finding.status, "'onnxruntime-gpu[cuda,cudnn]'" in finding.fix) == ("note", True)
+    machine.modules["onnxruntime"] = Probe(["1.23.0", ["CUDAExecutionProvider", "CPUExecutionProvider"]])
+    for probe, says in (
+        (Probe("Failed to load libcublasLt.so.12"), "CUDA does not load: Failed to load libcublasLt.so.12"),
+        (Probe(None, "ended with code -11"), "CUDA does not load: ended with code -11"),
+    ):
+        machine.modules["edgevision.engines.onnxrt"] = probe
+        finding = only(check_onnx_runtime(machine))
+        assert (finding.status, says in finding.found) == ("note", True)
+        assert finding.fix == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    machine.modules["edgevision.engines.onnxrt"] = Probe("")
+    assert only(check_onnx_runtime(machine)).status == "ok"
     machine.packages["onnxruntime-gpu"] = "1.23.0"
     finding = only(check_onnx_runtime(machine))
     assert finding.status == "problem"

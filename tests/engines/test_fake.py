@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.manifest import check_contract
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import bright_area, bright_objects, fake_manifest, scripted
+from edgevision.engines.fake import FakeEngine, bright_area, bright_objects, fake_manifest, scripted
 from edgevision.errors import EngineError
 from edgevision.model import Model
 from edgevision.types import Detections, SegmentationMap

@@ -1,3 +1,4 @@
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -171,6 +172,43 @@ def test_a_provider_that_is_passed_over_in_silence_is_an_error(model, monkeypatc
     passed_over = pytest.warns(UserWarning, match="CUDAExecutionProvider")
     with passed_over, pytest.raises(EngineError, match="CUDA provider does not load on this machine"):
         OnnxRuntimeEngine(model, provider="cuda")
+
+
+def test_libraries_from_packages_are_loaded_before_the_provider(model, monkeypatch):
+    """pip puts CUDA and cuDNN where no loader looks; what is missing is said, and not printed."""
+    asked = []
+
+    def preload_dlls():
+        asked.append(1)
+        sys.stdout.write("Failed to load libcublasLt.so.12: cannot open shared object file\n")
+
+    monkeypatch.setattr(onnxrt.onnxruntime, "preload_dlls", preload_dlls, raising=False)
+    monkeypatch.setattr(onnxrt, "_available", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxrt, "installed_providers", lambda: ("cuda", "cpu"))
+    passed_over = pytest.warns(UserWarning, match="CUDAExecutionProvider")
+    with (
+        passed_over,
+        pytest.raises(EngineError, match=r"does not load .*\(Failed to load libcublasLt") as caught,
+    ):
+        OnnxRuntimeEngine(model, provider="cuda")
+    assert asked == [1]
+    assert "onnxruntime-gpu[cuda,cudnn]" in str(caught.value)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        assert onnxrt.cuda_problem() == "Failed to load libcublasLt.so.12: cannot open shared object file"
+    OnnxRuntimeEngine(model).close()
+    assert asked == [1, 1], "the processor needs none of it"
+
+
+def test_an_older_onnx_runtime_preloads_nothing(monkeypatch):
+    monkeypatch.delattr(onnxrt.onnxruntime, "preload_dlls", raising=False)
+    assert onnxrt.preload_cuda() == ""
+
+
+def test_a_jetson_is_not_sent_to_a_package_that_does_not_exist(model, monkeypatch):
+    monkeypatch.setattr(onnxrt.platform, "machine", lambda: "aarch64")
+    with pytest.raises(EngineError, match="edgevision compile") as caught:
+        OnnxRuntimeEngine(model, provider="cuda")
+    assert "onnxruntime-gpu" not in str(caught.value)
 
 
 def test_missing_files(tmp_path):

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import bright_area, fake_manifest
+from edgevision.engines.fake import FakeEngine, bright_area, fake_manifest
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.labelling.rule import LabelRule, missing_labels, new_labels

@@ -8,8 +8,7 @@ from unittest import mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import fake_manifest
+from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError, SourceError
 from edgevision.model import Model
 from edgevision.pipeline import FrameLedger, Pipeline, Policy, StopRequest, Stream

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from edgevision.drawing.overlay import Overlay
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import bright_objects, fake_manifest
+from edgevision.engines.fake import FakeEngine, bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream

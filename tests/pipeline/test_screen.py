@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from edgevision.engines import FakeEngine
+from edgevision.engines.fake import FakeEngine
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest, Stream, run_stream
 from edgevision.video.base import Sink

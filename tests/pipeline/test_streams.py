@@ -6,8 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import fake_manifest
+from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, StreamState

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgevision.closeable import Closeable
 from edgevision.contract.manifest import TensorSpec, check_contract
-from edgevision.engines.base import Tensors, check_inputs
+from edgevision.engines.base import Tensors, check_inputs, one_line_text
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.engines.trt.kernel_cache import KernelCache
@@ -27,7 +27,6 @@ from edgevision.engines.trt.library import (
     listening,
     load_library,
     one_line_errors,
-    one_line_of,
     started,
 )
 from edgevision.engines.trt.plan import PlanInfo, flavour_name, read_plan_info
@@ -109,7 +108,7 @@ class TensorRtEngine(Closeable):
                     opened.enter_context(listening(trt, lane.log))
                 if kernels is not None:
                     kernels.save()  # a process that is killed never comes to its end
-            notes = [*board_notes(self.info), *map(one_line_of, dict.fromkeys(log.warnings))]
+            notes = [*board_notes(self.info), *map(one_line_text, dict.fromkeys(log.warnings))]
             self.reason = "; ".join([*notes, *([kernels.problem] if kernels and kernels.problem else [])])
             self._opened: contextlib.ExitStack | None = opened.pop_all()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from edgevision.engines.base import one_line
+from edgevision.engines.base import one_line, one_line_text
 from edgevision.engines.trt.cuda_runtime import CUDA_12_TENSORRT, has_tensorrt_for_cuda_13
 from edgevision.engines.trt.plan import Flavour, flavour_name
 from edgevision.errors import EngineError
@@ -128,7 +128,7 @@ class ErrorLog:
         """The first error in one line of a reasonable length: the ones after it follow from it."""
         # Without a GPU, TensorRT for RTX logs that there is none beside each error, whatever that is about.
         errors = [error for error in self.errors if "catchCudaError" not in error] or self.errors
-        return one_line_of(errors[0] if errors else "no error was logged")
+        return one_line_text(errors[0] if errors else "no error was logged", 300)
 
 
 @contextmanager
@@ -171,9 +171,3 @@ def started(make: Callable[[], Any], flavour: Flavour, log: ErrorLog) -> Any:
         else:
             mend = "the NVIDIA driver is older than the CUDA it is built for; update the driver"
         raise EngineError(f"{flavour_name(flavour)} cannot start ({log}); {mend}") from error
-
-
-def one_line_of(message: str) -> str:
-    """A message of the log on one line of a reasonable length."""
-    text = " ".join(message.split())
-    return text if len(text) <= 300 else text[:297] + "..."
