@@ -4,12 +4,15 @@ Slots and graphs on their own, then one model on one batch in PyTorch (eager and
 CUDA provider and TensorRT (call by call, as a graph, two requests in flight), taking turns so that a clock
 that changes speed changes it for all. The bare engine is TensorRT's own time on the device, its copies
 included: what the processor adds to it, and how the others compare, is what the ratios show. What is not
-installed is left out and named.
+installed, or fails, is left out and named.
 
     python benchmarks/gpu.py [--model NAME|PATH] [--plan PATH] [--checkpoint PATH] [--batch 1] [--json PATH]
+                             [--no-compile]
 
-Without --plan one is built for this GPU. PyTorch runs the network alone, without decoding and suppression.
-Prints JSON. Exit code 2, with one line, where there is no GPU.
+Without --plan one is built for this GPU. PyTorch runs the network alone, without decoding and suppression;
+--no-compile leaves out torch.compile, which takes minutes. "mapped" is a slot without copies, on memory that
+device and processor share: on a Jetson it may be the faster one. Prints JSON; with --json the slots' figures
+are in the file before the model is opened. Exit code 2, with one line, where there is no GPU.
 """
 
 from __future__ import annotations
@@ -31,11 +34,13 @@ from numpy.typing import NDArray
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines import Engine
+from edgevision.engines.base import one_line
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
 from edgevision.engines.trt.cuda_slot import CudaSlot
 from edgevision.engines.trt.engine import TensorRtEngine
 from edgevision.engines.trt.plan import BatchRange
-from edgevision.errors import EdgeVisionError, EngineError
+from edgevision.errors import EngineError
+from edgevision.files import write_json
 from edgevision.zoo import default_model, find_model
 
 EXIT_NO_GPU = 2
@@ -52,6 +57,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, help="default: the one in weights/ of a model that ships")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--requests", type=int, default=300, help="of each kind")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     options = parser.parse_args()
     try:
         cuda = load_cuda()
@@ -62,13 +68,17 @@ def main() -> int:
 
     def measure() -> Figures:
         model = find_model(options.model) if options.model else default_model().path
-        return {
+        result: Figures = {
             "model": model.stem,
             "batch": options.batch,
             "machine": {**machine(), **describe(device)},
             "slots": measure_slots(cuda, read_manifest(model), options.batch, options.requests),
-            **measure_model(model, options.plan, options.checkpoint, options.batch, options.requests),
         }
+        if options.json:
+            write_json(options.json, result)  # a device is dear: what is known is kept
+        checkpoint, with_compile = options.checkpoint, not options.no_compile
+        found = measure_model(model, options.plan, checkpoint, options.batch, options.requests, with_compile)
+        return {**result, **found}
 
     return report(measure, options.json)
 
@@ -94,6 +104,7 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> F
             opened.enter_context(CudaSlot(cuda, [frames], [copy], use_graphs=graphs))
             for graphs in (False, True, True)
         )
+        mapped = opened.enter_context(CudaSlot(cuda, [frames], [copy], is_mapped=True))
 
         def start(slot: CudaSlot) -> None:
             slot.reshape({INPUT_NAME: shape, "copy": shape})
@@ -114,22 +125,28 @@ def measure_slots(cuda: Any, manifest: Manifest, batch: int, requests: int) -> F
             one.wait()
             other.wait()
 
-        times = take_turns(
-            {"call_by_call": lambda: run(calls), "graph": lambda: run(one), "two_in_flight": run_two},
-            requests,
-        )
-        if not np.array_equal(one.array("copy"), image):
-            raise EngineError("the copy that went through the GPU differs from what was sent")
+        kinds: dict[str, Request] = {
+            "call_by_call": lambda: run(calls),
+            "graph": lambda: run(one),
+            "two_in_flight": run_two,
+            "mapped": lambda: run(mapped),
+        }
+        warm_up(kinds)
+        times = take_turns(kinds, requests)
+        for slot in (one, mapped):
+            if not np.array_equal(slot.array("copy"), image):
+                raise EngineError("the copy that went through the GPU differs from what was sent")
         return {
             **{name: summary(values) for name, values in times.items()},
             "bytes_each_way": image.nbytes,
             "graph_device_ms": round(one.device_ms(), 4),
+            "mapped_device_ms": round(mapped.device_ms(), 4),
             "graph_problem": one.graph_problem,
         }
 
 
 def measure_model(
-    model: Path, plan: Path | None, checkpoint: Path | None, batch: int, requests: int
+    model: Path, plan: Path | None, checkpoint: Path | None, batch: int, requests: int, with_compile: bool
 ) -> Figures:
     """The model in everything that is here: times from the processor's side, and the bare engine's."""
     manifest = read_manifest(model)
@@ -142,14 +159,23 @@ def measure_model(
 
         def add(name: str, make: Callable[[], Mapping[str, Request]]) -> None:
             try:
-                kinds.update(make())
-            except (EdgeVisionError, ImportError) as error:
-                missing[name] = " ".join(str(error).split())
+                made = make()
+                warm_up(made)
+            except Exception as error:  # whatever one library raises, the others are measured
+                missing[name] = one_line(error) or type(error).__name__
+            else:
+                kinds.update(made)
+
+        def add_torch(name: str, is_compiled: bool) -> None:
+            found = str(checkpoint or model.stem)
+            add(name, lambda: {name: torch_request(found, frames, "cuda", is_compiled)})
 
         add("tensorrt", lambda: tensorrt_requests(opened, model, plan, frames, bare))
         add("onnxruntime-cuda", lambda: {"onnxruntime-cuda": onnx_runtime_request(opened, model, frames)})
-        add("torch", lambda: torch_requests(str(checkpoint or model.stem), frames, "cuda"))
-        times = take_turns(kinds, requests)
+        add_torch("torch_eager", False)
+        if with_compile:
+            add_torch("torch_compiled", True)
+        times = take_turns(kinds, requests, missing)
     engine_ms = statistics.median(bare) if bare else None
     latency = {name: summary(values) for name, values in times.items()}
     if engine_ms:
@@ -201,8 +227,8 @@ def onnx_runtime_request(opened: ExitStack, model: Path, frames: NDArray[np.uint
     return lambda: engine.infer({INPUT_NAME: frames})
 
 
-def torch_requests(checkpoint: str, frames: NDArray[np.uint8], device: str) -> dict[str, Request]:
-    """The network alone, eager and compiled; images go to the device and one number comes back."""
+def torch_request(checkpoint: str, frames: NDArray[np.uint8], device: str, is_compiled: bool) -> Request:
+    """The network alone, eager or compiled; images go to the device and one number comes back."""
     import torch
 
     from edgevision.models.backbone import normalise
@@ -212,16 +238,15 @@ def torch_requests(checkpoint: str, frames: NDArray[np.uint8], device: str) -> d
     network = checkpoint_engine(load_checkpoint(find_checkpoint(checkpoint))).model.to(device)
     host = torch.from_numpy(frames)
 
-    def request(forward: Callable[[Any], Any]) -> Request:
-        def run() -> float:
-            with torch.inference_mode():
-                outputs = forward(normalise(host.to(device)))
-                # Reading one number waits for the device.
-                return float(first_tensor(outputs).reshape(-1)[0])
+    forward = torch.compile(network) if is_compiled else network
 
-        return run
+    def run() -> float:
+        with torch.inference_mode():
+            outputs = forward(normalise(host.to(device)))
+            # Reading one number waits for the device.
+            return float(first_tensor(outputs).reshape(-1)[0])
 
-    return {"torch_eager": request(network), "torch_compiled": request(torch.compile(network))}
+    return run
 
 
 def first_tensor(outputs: Any) -> Any:
@@ -231,19 +256,45 @@ def first_tensor(outputs: Any) -> Any:
     return outputs
 
 
-def take_turns(kinds: Mapping[str, Request], requests: int) -> dict[str, list[float]]:
-    """Milliseconds of each request, in blocks that take turns, after one block of each to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in kinds}
+def warm_up(kinds: Mapping[str, Request]) -> None:
+    """One block of each: kernels are compiled and graphs captured at the first requests."""
     for request in kinds.values():
         for _ in range(_BLOCK):
             request()
+
+
+def take_turns(
+    kinds: Mapping[str, Request], requests: int, failed: dict[str, str] | None = None
+) -> dict[str, list[float]]:
+    """Milliseconds of each request, in blocks that take turns.
+
+    Args:
+        kinds: requests that were warmed up.
+        requests: of each.
+        failed: takes the names of those that fail, with the reason; without it their error is raised.
+    """
+    times: dict[str, list[float]] = {name: [] for name in kinds}
     for start in range(0, requests, _BLOCK):
-        for name, request in kinds.items():
-            for _ in range(min(_BLOCK, requests - start)):
-                begun = time.perf_counter()
-                request()
-                times[name].append((time.perf_counter() - begun) * 1e3)
+        for name in list(times):
+            problem = _run_block(kinds[name], min(_BLOCK, requests - start), times[name], failed is None)
+            if problem and failed is not None:
+                failed[name] = problem
+                del times[name]
     return times
+
+
+def _run_block(request: Request, count: int, times: list[float], is_raised: bool) -> str:
+    """Adds the times of some requests; returns what failed, on one line, where it is not to be raised."""
+    try:
+        for _ in range(count):
+            begun = time.perf_counter()
+            request()
+            times.append((time.perf_counter() - begun) * 1e3)
+    except Exception as error:
+        if is_raised:
+            raise
+        return one_line(error) or type(error).__name__
+    return ""
 
 
 def summary(times_ms: list[float]) -> dict[str, float]:

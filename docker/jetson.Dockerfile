@@ -1,7 +1,13 @@
 # edgevision on a Jetson with JetPack 6. Build it on the Jetson, in the root of the repository:
 #
 #   sudo docker build -f docker/jetson.Dockerfile -t edgevision .
-#   sudo docker run --rm -it --runtime nvidia -v "$PWD:/work" edgevision doctor
+#   tr -d '\0' < /proc/device-tree/model | sudo tee /etc/nv_jetson_model
+#   sudo docker run --rm -it --runtime nvidia -v "$PWD:/work" \
+#       -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro -v /etc/nv_jetson_model:/etc/nv_jetson_model:ro \
+#       edgevision doctor
+#
+# Docker hides the device tree, and the release file is not in the image: the two files tell the container which
+# Jetson it runs on.
 #
 # JetPack comes with the base image; its release must not be newer than that of the device (see
 # /etc/nv_tegra_release): R36.4 on the device, r36.4.0 here. This file was not built on a device yet.

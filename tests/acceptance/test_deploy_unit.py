@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from edgevision.cli import main
+from edgevision.engines.trt.trust import record_path
 from edgevision.errors import UsageError
 from edgevision.service.health import STALE_S
 from tests.support.paths import ROOT
@@ -41,7 +42,17 @@ def test_the_example_in_the_unit_names_options_that_exist(capsys):
         main(["run", "--help"])
     known = capsys.readouterr().out
     text = UNIT.read_text() + (ROOT / "docs" / "operations.md").read_text()
-    elsewhere = ("--minutes", "--json", "--warm-up", "--debug", "--system", "--shell", "--now")
+    elsewhere = (
+        "--out",
+        "--trust",
+        "--minutes",
+        "--json",
+        "--warm-up",
+        "--debug",
+        "--system",
+        "--shell",
+        "--now",
+    )
     for option in re.findall(r"--[a-z][a-z-]+", text):
         assert option in known or option in elsewhere, option
 
@@ -55,6 +66,17 @@ def test_exit_codes_are_those_of_the_program():
 def test_the_watchdog_waits_longer_than_a_stream_may_stall():
     assert setting("Type") == "notify"
     assert float(setting("WatchdogSec")) > STALE_S
+
+
+def test_the_plans_record_lies_where_the_service_may_write(monkeypatch):
+    """``ProtectHome`` hides the user's home; a record there would refuse every plan, at each of 20 starts."""
+    environment = dict(value.split("=", 1) for key, value in settings() if key == "Environment")
+    monkeypatch.setenv("XDG_STATE_HOME", environment["XDG_STATE_HOME"])
+    folder = record_path().parent
+    assert str(folder) in [f"/var/lib/{name}" for name in setting("StateDirectory").split()]
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert f"XDG_STATE_HOME={environment['XDG_STATE_HOME']}" in page
+    assert "sudo -u edgevision" in page
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
