@@ -9,7 +9,8 @@ from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
 from edgevision.model import Model
 from edgevision.types import Detections
-from tests.support.models import COLOURS, image_with_block, write_colour_model
+from tests.support.manifests import COLOURS
+from tests.support.models import image_with_block, write_colour_model
 
 
 class RawEngine(FakeEngine):

@@ -14,7 +14,8 @@ from edgevision.data.formats.coco import read_coco
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 from edgevision.evaluation.yardstick import DetectionYardstick
-from tests.support.models import COLOURS, colour_manifest, image_with_block, write_colour_model
+from tests.support.manifests import COLOURS, colour_manifest
+from tests.support.models import image_with_block, write_colour_model
 
 BGR = {"blue": (255, 0, 0), "green": (0, 255, 0), "red": (0, 0, 255)}
 

@@ -273,6 +273,11 @@ class FakeCuda:
 
     # Memory
 
+    @_binding(2)
+    def cudaMemGetInfo(self) -> Answer:
+        total = 8 << 30
+        return cudaError_t.cudaSuccess, total - sum(map(len, self.device_memory.values())), total
+
     @_binding(1)
     def cudaMalloc(self, size: int) -> Answer:
         return self._allocate(self.device_memory, size)

@@ -16,7 +16,7 @@ from edgevision.engines.trt.plan import BatchRange, Host, PlanInfo, write_plan
 from edgevision.engines.trt.trust import record_built_plan
 from edgevision.errors import EngineError
 from tests.support.cuda_fake import FakeCuda
-from tests.support.models import colour_manifest
+from tests.support.manifests import colour_manifest
 from tests.support.tensorrt_fake import FakeTensorRt, fake_plan
 
 SIZE = 64

@@ -9,28 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.contract.manifest import Manifest, NmsLimits
+from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import write_manifest
-
-COLOURS = ("blue", "green", "red")
-SIZE = 64
-
-
-def colour_manifest(size: int = SIZE, **changes: object) -> Manifest:
-    """The contract of :func:`write_colour_model`."""
-    fields: dict[str, object] = {
-        "name": "colours",
-        "task": "detection",
-        "classes": COLOURS,
-        "input_width": size,
-        "input_height": size,
-        "score_threshold": 0.05,
-        "nms": NmsLimits(form="none", iou_threshold=0.5, candidates=1, rounds=0),
-        "max_detections": 2,
-        "licence": "made by a test",
-        "figures": {"ap50_mean": 0.5},
-    }
-    return Manifest(**{**fields, **changes})  # type: ignore[arg-type]
+from tests.support.manifests import SIZE, colour_manifest
 
 
 def write_colour_model(path: Path, manifest: Manifest | None = None, size: int = SIZE) -> Path:
