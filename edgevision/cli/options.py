@@ -9,9 +9,7 @@ import typer
 
 EngineOption = Annotated[
     str,
-    typer.Option(
-        "--engine", help="auto, onnxruntime, onnxruntime-cuda, openvino or tensorrt."
-    ),
+    typer.Option("--engine", help="auto, onnxruntime, onnxruntime-cuda, openvino or tensorrt."),
 ]
 TrustOption = Annotated[
     bool,

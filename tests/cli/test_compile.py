@@ -76,13 +76,23 @@ def test_a_plan_is_built_kept_refused_and_replaced(call, folder) -> None:
             "expected three whole numbers, MIN OPT MAX, as in '1 4 8'; found",
         ),
         ("m.onnx --out m.engine --target rtx40 --workspace 0", 2, "--workspace"),
-        ("m.onnx --out m.engine --target rtx40 --dla 0", 2, "has no DLA; leave --dla out"),
-        ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave --timing-cache out"),
+        (
+            "m.onnx --out m.engine --target rtx40 --dla 0",
+            2,
+            "--dla 0: GeForce RTX 40 series (Ada Lovelace) has no DLA; leave it out",
+        ),
+        ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave out --timing-cache"),
         (
             "m.onnx --out m.engine --target jetson-thor --batch 1 1 2",
             2,
             "copy the model there and run: edgevision compile m.onnx --out m.engine --batch 1 1 2 "
             "--target jetson-thor",
+        ),
+        (
+            "m.onnx --out m.engine --target jetson-agx-orin --workspace 9 --dla 1 --timing-cache t",
+            2,
+            "copy the model there and run: edgevision compile m.onnx --out m.engine --workspace 9 --dla 1 "
+            "--timing-cache t --target jetson-agx-orin",
         ),
         ("image.onnx --out m.engine --target rtx40", 1, "image.onnx"),
         ("plain.onnx --out m.engine --target rtx40", 1, "without edgevision metadata"),

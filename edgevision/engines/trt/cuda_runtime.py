@@ -78,7 +78,7 @@ def _explain(cuda: Any, error: Any) -> str:
     if error == cuda.cudaError_t.cudaErrorNoDevice:
         return "the NVIDIA driver sees no GPU; check 'nvidia-smi' and CUDA_VISIBLE_DEVICES"
     if error == cuda.cudaError_t.cudaErrorMemoryAllocation:
-        return f"{found}; close other programs that use the GPU, or compile with a smaller --batch"
+        return f"{found}; close other programs that use the GPU, or compile with a smaller `batch`"
     return found
 
 

@@ -299,7 +299,7 @@ def _load(
                 raise EngineMismatchError(
                     f"{path}: built for DLA core {info.dla_core}, but this machine has "
                     f"{runtime.num_DLA_cores} of them",
-                    "compile it again without --dla",
+                    "compile it again without `dla_core`",
                 )
             runtime.DLA_core = info.dla_core
         engine = runtime.deserialize_cuda_engine(data)

@@ -1,4 +1,4 @@
-"""Does a plan belong on this machine? Each check says what is wrong and the command that mends it.
+"""Does a plan belong on this machine? Each check says what is wrong and what mends it.
 
 TensorRT would refuse most of these plans too, with a message about serialization; and it would run the
 machine code in a plan from a stranger.
@@ -7,12 +7,11 @@ machine code in a plan from a stranger.
 from __future__ import annotations
 
 import hashlib
-import shlex
 from pathlib import Path
 
 from edgevision.engines.trt.board import board_name
 from edgevision.engines.trt.cuda_runtime import Device
-from edgevision.engines.trt.plan import BatchRange, PlanInfo, flavour_name, plan_info_path, sha256_of
+from edgevision.engines.trt.plan import PlanInfo, flavour_name, plan_info_path, sha256_of
 from edgevision.engines.trt.trust import is_built_here
 from edgevision.errors import EngineMismatchError, ModelError
 
@@ -58,7 +57,7 @@ def read_trusted_plan(plan: Path, info: PlanInfo, trust: bool) -> bytes:
     if not (trust or is_built_here(sha256)):
         raise EngineMismatchError(
             f"{plan}: not built here, and a plan holds machine code that would run as you",
-            f"pass --trust if you know where it comes from; {remedy(plan, info)}",
+            f"pass `trust` if you know where it comes from; {remedy(plan, info)}",
         )
     return data
 
@@ -112,14 +111,6 @@ def board_notes(info: PlanInfo) -> tuple[str, ...]:
 
 def remedy(plan: Path, info: PlanInfo) -> str:
     """What a user does about a plan that does not fit."""
-    onnx = plan.with_name(info.onnx_name)
-    if not onnx.is_file():
-        return f"put {info.onnx_name} beside it and pass --rebuild to build it again on this machine"
-    command = ["edgevision", "compile", str(onnx), "--out", str(plan)]
-    if info.batch != BatchRange():
-        command += ["--batch", *str(info.batch).split()]
-    if info.workspace_mib is not None:
-        command += ["--workspace", str(info.workspace_mib)]
-    if info.dla_core is not None:
-        command += ["--dla", str(info.dla_core)]
-    return f"pass --rebuild, or run: {shlex.join([*command, '--overwrite'])}"
+    if plan.with_name(info.onnx_name).is_file():
+        return f"pass `rebuild` to build it again from {info.onnx_name}, with the options it was built with"
+    return f"put {info.onnx_name} beside it and pass `rebuild` to build it again on this machine"

@@ -43,7 +43,7 @@ def record_built_plan(plan: str | os.PathLike[str], sha256: str) -> None:
     """Records that this user built a plan, so that it loads without a question.
 
     Raises:
-        SinkError: the record cannot be written; the plan is then loaded with ``--trust`` only.
+        SinkError: the record cannot be written; the plan is then loaded with ``trust`` only.
     """
     path = record_path()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -56,7 +56,7 @@ def record_built_plan(plan: str | os.PathLike[str], sha256: str) -> None:
             stream.write(line)
     except OSError as error:
         raise SinkError(
-            f"cannot record {plan} as built here in {path} ({error.strerror}); load it with --trust"
+            f"cannot record {plan} as built here in {path} ({error.strerror}); pass `trust` to load it"
         ) from error
 
 

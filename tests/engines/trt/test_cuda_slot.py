@@ -187,7 +187,7 @@ def test_memory_that_is_short_can_be_asked_for_again(fake, name, where):
     with make_slot(fake) as slot:
         answer(slot, fake, images(2))
         fake.failing[name] = cudaError_t.cudaErrorMemoryAllocation
-        with pytest.raises(EngineError, match=rf"CUDA cannot take .* MB for frames {where}.*smaller --batch"):
+        with pytest.raises(EngineError, match=rf"CUDA cannot take .* MB for frames {where}.*smaller `batch`"):
             slot.reshape({"frames": (9, 4), "sums": (9,)})
         del fake.failing[name]
         for batch in (images(9), images(2)):

@@ -59,6 +59,6 @@ def test_a_record_that_others_may_write_proves_nothing(state):
 
 def test_a_record_that_cannot_be_written_says_what_to_do(tmp_path, state):
     (tmp_path / "state").write_text("a file where a folder must be")
-    with pytest.raises(SinkError, match=r"cannot record a\.engine as built here.*--trust"):
+    with pytest.raises(SinkError, match=r"cannot record a\.engine as built here.*`trust`"):
         record_built_plan("a.engine", ONE)
     assert not is_built_here(ONE)
