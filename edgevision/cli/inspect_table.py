@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 _HEADINGS = {"int8": "INT8", "fp16": "FP16", "fp32": "FP32", "other": "other"}
 _NVIDIAS = {"Int8": "int8", "Half": "fp16", "Float": "fp32"}
-_KINDS = {"correlation": "convolution", "kgen": "generated kernel", "shape_call": "shape arithmetic"}
-"""What some of TensorRT's own words for kinds of layers mean."""
+_KINDS = {
+    "correlation": "convolution",
+    "CaskConvolution": "convolution",
+    "CaskGemmConvolution": "convolution",
+    "CaskDeconvolution": "convolution",
+    "kgen": "generated kernel",
+    "shape_call": "shape arithmetic",
+}
+"""What some of TensorRT's own words for kinds of layers mean; TensorRT for RTX has others than TensorRT."""
 _SHOWN_CLASSES = 8
 
 

@@ -12,12 +12,6 @@ from tests.acceptance.test_mirror import MODULES
 OTHER_PROGRAMS = {("edgevision.doctor.video", "--version")}
 """Options of other programs (here gst-inspect-1.0) that edgevision has too."""
 
-REMAINING = {
-    *(f"edgevision.engines.trt.{name}" for name in ("cuda_runtime", "engine", "plan_checks", "trust")),
-}
-"""Modules that still name options; the list only gets shorter."""
-
-
 def options(command):
     """Every long option of a command and of the commands below it."""
     found = {
@@ -29,7 +23,7 @@ def options(command):
 
 
 OPTIONS = options(get_command(app)) | {"--help"}
-LIBRARY = [name for name in MODULES if not name.startswith("edgevision.cli") and name not in REMAINING]
+LIBRARY = [name for name in MODULES if not name.startswith("edgevision.cli")]
 
 
 def named(path):

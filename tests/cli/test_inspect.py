@@ -17,12 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.cli import main
 from edgevision.contract.manifest import CalibrationFacts
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange, Host, PlanInfo, PlanLayer, write_plan
 from edgevision.errors import ModelError
 from edgevision.export.inspect_file import inspect_file
+from edgevision.export.plans.build import BuildOptions, build
+from edgevision.export.plans.progress import BuildProgress
+from edgevision.export.plans.targets import load_targets
 from edgevision.graph.summary import summarise
-from edgevision.zoo import list_models
+from edgevision.zoo import find_model, list_models
+from tests.support.cuda_fake import FakeCuda
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
+from tests.support.plans import write_int8
+from tests.support.tensorrt_fake import FakeTensorRt
 
 F = np.float32
 
@@ -295,6 +302,23 @@ def test_nvidias_words_for_layers_are_said_in_ours(
     assert ["convolution", "1"] in rows
     assert ["generated", "kernel", "1"] in rows
     assert ["gemm", "1"] in rows
+
+
+@pytest.mark.parametrize("spelling", ["tensorrt", "rtx"])
+def test_int8_convolutions_are_counted_in_both_spellings(
+    spelling: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the builder lists them, of the shipped detector: TensorRT names the type within the format."""
+    model = tmp_path / "int8.onnx"
+    kept = write_int8(find_model("retinanet-light"), model)
+    manifest, profile = read_manifest(model), load_targets()["jetson-agx-orin"]
+    library = FakeTensorRt(FakeCuda(), spelling=spelling)
+    built = build(library, model, model.read_bytes(), manifest, profile, BuildOptions(), BuildProgress())
+    _, out, _ = inspect(capsys, plan(tmp_path / "int8.engine", layers=built.layers))
+    rows = [line.split() for line in out.splitlines()]
+    (head,) = (row for row in rows if row[:1] == ["layer"])
+    (counts,) = (dict(zip(head[1:], row[1:], strict=False)) for row in rows if row[:1] == ["convolution"])
+    assert (counts["INT8"], counts["FP32"]) == ("103", str(len(kept)))
 
 
 def test_how_a_model_was_calibrated_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from torchvision.ops import batched_nms
 from edgevision.contract.manifest import Manifest, NmsLimits
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.retinanet import add_detection_outputs
+from edgevision.zoo import list_models
 
 SIDE, CANDIDATES, ROUNDS, KEPT = 320, 300, 16, 100
 NAMES = ["boxes", "scores", "labels", "count"]
@@ -36,6 +37,11 @@ def manifest() -> Manifest:
 
 @lru_cache
 def session(total: int) -> onnxruntime.InferenceSession:
+    data = outputs_model(total).SerializeToString()
+    return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+
+def outputs_model(total: int) -> onnx.ModelProto:
     g = GraphBuilder("post/")
     add_detection_outputs(g, "decoded", "confidence", "kinds", total, manifest())
     inputs = [
@@ -49,7 +55,7 @@ def session(total: int) -> onnxruntime.InferenceSession:
     graph = helper.make_graph(g.nodes, "outputs", inputs, outputs, g.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model
 
 
 Answer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
@@ -124,3 +130,21 @@ def test_a_chain_longer_than_the_stated_rounds_is_not_resolved(links: int, exact
     assert (found == wanted) == exact
     certain = (ROUNDS + 2) // 2  # greedy suppression keeps every second link
     assert found[:certain] == wanted[:certain]
+
+
+def integer_sums(model: onnx.ModelProto) -> list[str]:
+    """ReduceSum nodes over integers: NVIDIA's parsers list floats only."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16)
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "ReduceSum" and types[node.input[0]] not in floats
+    ]
+
+
+def test_count_is_summed_in_floats() -> None:
+    assert integer_sums(outputs_model(500)) == []
+    for shipped in list_models():
+        assert integer_sums(onnx.load(shipped.path)) == [], shipped.name
