@@ -15,10 +15,12 @@ import argparse
 import copy
 import importlib
 import importlib.util
+import itertools
 import json
 import math
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -34,8 +36,20 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = ROOT / ".gpu_day"
-WHEELS = ("msgspec", "pyyaml", "typer", "rich", "shellingham", "markdown-it-py", "mdurl", "pygments", "click")
-BINDINGS = ("cuda-bindings>=13,<14", "cuda-pathfinder")
+WHEELS = {
+    "msgspec": "msgspec",
+    "pyyaml": "yaml",
+    "typer": "typer",
+    "rich": "rich",
+    "shellingham": "shellingham",
+    "markdown-it-py": "markdown_it",
+    "mdurl": "mdurl",
+    "pygments": "pygments",
+    "click": "click",
+    "cuda-bindings>=13,<14": "cuda.bindings",
+    "cuda-pathfinder": "cuda.pathfinder",
+}
+"""What is packed, and the module by which it is known to be there already."""
 LIMIT_BYTES = 64 << 20
 ABSENT_THERE = (
     "av",
@@ -784,45 +798,52 @@ def pack(folder: Path) -> int:
     """Wheels for Python 3.12 on x86-64, and frames of the demo; refuses to be larger than may travel."""
     import numpy as np
 
-    from edgevision.contract.letterbox import letterbox
-    from edgevision.contract.manifest import Resize
+    from edgevision.contract.letterbox import Letterbox
+    from edgevision.contract.model_file import read_manifest
     from edgevision.video import open_source
+    from edgevision.zoo import find_model
 
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", "3.12", "--implementation", "cp", "--dest", str(folder)]
     for tag in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014"):
         command += ["--platform", f"{tag}_x86_64"]
-    subprocess.run([*command, *WHEELS, *BINDINGS], check=True)
-    frames = []
+    subprocess.run([*command, *WHEELS], check=True)
+    manifest, frames = read_manifest(find_model("retinanet-light")), []
+    size = (manifest.input_width, manifest.input_height)
     with open_source("demo") as source:
-        for frame in source:
-            frames.append(letterbox(frame.image, 416, 416, Resize())[0])
-            if len(frames) == 8:
-                break
+        for frame in itertools.islice(source, 0, 8 * 15, 15):
+            height, width = frame.image.shape[:2]
+            frames.append(Letterbox.fit(width, height, *size, manifest.resize).image(frame.image))
     np.savez_compressed(folder / "frames.npz", frames=np.stack(frames))
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    total = sum(path.stat().st_size for path in folder.iterdir())
     tracked = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True)
-    size += sum(
+    total += sum(
         (ROOT / name).stat().st_size for name in tracked.stdout.split("\0") if (ROOT / name).is_file()
     )
-    sys.stdout.write(f"{folder} and the repository: {size / (1 << 20):.1f} MiB of {LIMIT_BYTES >> 20}\n")
-    return 0 if size < LIMIT_BYTES else 1
+    sys.stdout.write(f"{folder} and the repository: {total / (1 << 20):.1f} MiB of {LIMIT_BYTES >> 20}\n")
+    return 0 if total < LIMIT_BYTES else 1
 
 
 def unpack_what_is_missing() -> None:
-    """Wheels are archives: they are unpacked behind what the machine has, whose own packages go first."""
+    """Wheels are archives: those of packages that the machine lacks are unpacked, for children too."""
     site = Path(tempfile.gettempdir()) / "gpu_day_site"
-    for wheel in sorted(PACK.glob("*.whl")):
-        marker = site / f".{wheel.name}"
-        if not marker.exists():
-            site.mkdir(exist_ok=True)
-            zipfile.ZipFile(wheel).extractall(site)
-            marker.touch()
     sys.path.append(str(site))
-    # Of children, too: behind the repository, before the machine's own, for Python offers no other place.
-    present = [str(ROOT), *([str(site)] if importlib.util.find_spec("msgspec") is None else [])]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*present, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    for name, module in WHEELS.items():
+        stem = re.split("[><=]", name)[0].replace("-", "_")
+        if not is_there(module):
+            for wheel in PACK.glob(f"{stem}-*.whl"):
+                zipfile.ZipFile(wheel).extractall(site)
+            importlib.invalidate_caches()
+    earlier = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), str(site), earlier]))
+
+
+def is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
 
 
 class _Without:
