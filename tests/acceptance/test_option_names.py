@@ -12,6 +12,7 @@ from tests.acceptance.test_mirror import MODULES
 OTHER_PROGRAMS = {("edgevision.doctor.video", "--version")}
 """Options of other programs (here gst-inspect-1.0) that edgevision has too."""
 
+
 def options(command):
     """Every long option of a command and of the commands below it."""
     found = {
