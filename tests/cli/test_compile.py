@@ -79,7 +79,7 @@ def test_a_plan_is_built_kept_refused_and_replaced(call, folder) -> None:
         (
             "m.onnx --out m.engine --target rtx40 --dla 0",
             2,
-            "--dla 0: GeForce RTX 40 series (Ada Lovelace) has no DLA; leave it out",
+            "--dla 0: GeForce RTX 40 series (Ada Lovelace) has no DLA; leave --dla out",
         ),
         ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave out --timing-cache"),
         (
