@@ -81,7 +81,7 @@ def test_a_plan_is_built_kept_refused_and_replaced(call, folder) -> None:
             2,
             "--dla 0: GeForce RTX 40 series (Ada Lovelace) has no DLA; leave --dla out",
         ),
-        ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave out --timing-cache"),
+        ("m.onnx --out m.engine --target rtx40 --timing-cache t", 2, "leave --timing-cache out"),
         (
             "m.onnx --out m.engine --target jetson-thor --batch 1 1 2",
             2,
