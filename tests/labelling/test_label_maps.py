@@ -11,8 +11,7 @@ import pytest
 
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map
-from edgevision.engines import FakeEngine
-from edgevision.engines.fake import bright_area, fake_manifest
+from edgevision.engines.fake import FakeEngine, bright_area, fake_manifest
 from edgevision.errors import DataError, OutputExistsError, SourceError, UsageError
 from edgevision.labelling.label_maps import LabelledMaps, LabelMapRequest, write_label_maps
 from edgevision.pipeline import StopRequest
