@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,7 +11,7 @@ from av.packet import Packet
 
 from edgevision.recording.encoder import EncodedImage
 from edgevision.video.codec.container import create_mp4_file
-from edgevision.video.codec.h264 import TIME_BASE
+from edgevision.video.codec.h264 import TIME_BASE, nominal_rate
 from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
 
@@ -43,7 +42,7 @@ class Segment:
         self._container = create_mp4_file(path, FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
         self._stream = self._container.add_mux_stream(
-            "h264", rate=Fraction(rate).limit_denominator(1001), width=width, height=height
+            "h264", rate=nominal_rate(rate), width=width, height=height
         )
         self._stream.time_base = TIME_BASE
         self._waiting = first

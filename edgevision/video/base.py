@@ -15,6 +15,7 @@ import msgspec
 
 from edgevision.closeable import Closeable
 from edgevision.types import Frame, FrameResult, Image
+from edgevision.video.codec.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class SourceInfo:
         path: the file or folder that is read, so that no sink writes over it and audio can be copied;
             None for anything else.
         is_image: True for a single image.
-        origin_ns: where the first frame lies on the file's own clock; audio is shifted by as much.
+        address: of a recording that is read over a network, so that audio can be copied. It may contain a
+            password and is never shown.
+        timeline: turns the recording's own clock into the times of its frames; grows while it is read. Audio
+            follows it.
         pixel_aspect: width of a pixel over its height; 1 for square pixels.
     """
 
@@ -42,7 +46,8 @@ class SourceInfo:
     frame_count: int | None = None
     path: Path | None = None
     is_image: bool = False
-    origin_ns: int = 0
+    address: str | None = field(default=None, repr=False)
+    timeline: Timeline | None = field(default=None, repr=False, compare=False)
     pixel_aspect: Fraction = Fraction(1)
 
 

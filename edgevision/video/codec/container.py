@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
+from types import MappingProxyType
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -16,13 +17,19 @@ from av.container import InputContainer, OutputContainer
 _FILE_PROTOCOLS = "file,crypto,data"
 
 
-def open_video_file(path: str | PathLike[str]) -> InputContainer:
+def open_video_file(
+    path: str | PathLike[str], options: Mapping[str, str] = MappingProxyType({})
+) -> InputContainer:
     """Opens a file for reading, whatever its name looks like.
+
+    Args:
+        path: the file.
+        options: of FFmpeg's demuxer.
 
     Raises:
         OSError, av.error.FFmpegError: it cannot be read, or is in no known format.
     """
-    return av.open(_as_file(path), options={"protocol_whitelist": _FILE_PROTOCOLS})
+    return av.open(_as_file(path), options={**options, "protocol_whitelist": _FILE_PROTOCOLS})
 
 
 def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:

@@ -15,6 +15,9 @@ from av.video.stream import VideoStream
 from edgevision.errors import SourceError
 from edgevision.types import Image
 from edgevision.video.codec.orientation import Orientation
+from edgevision.video.codec.timeline import Timeline
+
+_LONGEST_GAP_NS = 10_000_000_000  # ffmpeg's -dts_delta_threshold, by which it joins such recordings
 
 DEFAULT_RATE = 25.0
 """Assumed frames per second if none is declared."""
@@ -38,6 +41,12 @@ def frame_rate(stream: VideoStream) -> float | None:
     """Declared frames per second, or None."""
     rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate else None
+
+
+def recorded_timeline(container: av.container.InputContainer, rate: float | None) -> Timeline:
+    """The times of a recording's frames; ``rate`` is what :func:`frame_rate` says."""
+    may_begin_anew = av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
+    return Timeline(round(1e9 / (rate or DEFAULT_RATE)), _LONGEST_GAP_NS if may_begin_anew else None)
 
 
 class Decoder:

@@ -23,6 +23,11 @@ _BT709 = 1  # ISO/IEC 23091-2 code of the primaries, the transfer curve and the 
 _LIMITED_RANGE = 1
 
 
+def nominal_rate(rate: float) -> Fraction:
+    """A rate as containers declare it; a frame an hour or a day is declared as one in a thousand seconds."""
+    return max(Fraction(rate).limit_denominator(1001), Fraction(1, 1000))
+
+
 def add_h264_stream(
     container: OutputContainer,
     size: tuple[int, int],
@@ -31,6 +36,7 @@ def add_h264_stream(
     options: Mapping[str, str],
     pixel_aspect: Fraction = Fraction(1),
     threads: int = 2,
+    time_base: Fraction = TIME_BASE,
 ) -> VideoStream:
     """Adds an encoder for frames of ``size``, which :class:`YuvConverter` pads to even sizes.
 
@@ -41,22 +47,21 @@ def add_h264_stream(
         options: options of x264.
         pixel_aspect: width of a pixel over its height.
         threads: encoder threads.
+        time_base: seconds in a tick.
 
     Raises:
         SinkError: this build of PyAV has no x264.
     """
     try:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(rate).limit_denominator(1001), options=dict(options)
-        )
+        stream = container.add_stream("libx264", rate=nominal_rate(rate), options=dict(options))
     except av.error.FFmpegError as error:
         raise SinkError("this PyAV has no H.264 encoder (libx264); write frames/%06d.jpg instead") from error
     width, height = size
     stream.width, stream.height = width + width % 2, height + height % 2
     stream.pix_fmt = "yuv420p"
-    stream.time_base = TIME_BASE
+    stream.time_base = time_base
     context = stream.codec_context
-    context.time_base = TIME_BASE
+    context.time_base = time_base
     context.thread_count = threads
     context.gop_size = max(1, round(_KEY_FRAME_S * rate))
     context.sample_aspect_ratio = pixel_aspect

@@ -12,20 +12,27 @@ class Timeline:
 
     Valid times are kept, so a variable frame rate is preserved. A missing time is set one frame after the
     last, and a time that does not increase half a frame after the last. After a clock jumps back by more than
-    a few frames (joined recordings), the times continue one frame after the last.
+    a few frames (joined recordings), the times continue one frame after the last. So they do after a jump
+    forward by more than ``longest_gap_ns``.
 
     Args:
         frame_ns: nominal duration of a frame, in nanoseconds.
+        longest_gap_ns: between two frames of one clock, for containers whose clock may begin anew anywhere
+            (MPEG-TS); None where every gap is a gap of the recording.
 
     Attributes:
         origin_ns: time of the first frame on the stream's own clock; None before it.
         missing, repeated, jumps: corrections so far.
+        parts: where a clock begins, with the first frame and after each jump: the time of its first frame,
+            and what is to be subtracted from its times, in nanoseconds. Sound follows them.
     """
 
-    def __init__(self, frame_ns: int) -> None:
+    def __init__(self, frame_ns: int, longest_gap_ns: int | None = None) -> None:
         self.frame_ns = max(frame_ns, 2)
         self.origin_ns: int | None = None
         self.missing = self.repeated = self.jumps = 0
+        self.parts: list[tuple[int, int]] = []
+        self._longest_gap_ns = longest_gap_ns
         self._shift = 0
         self._last = -1
 
@@ -39,6 +46,7 @@ class Timeline:
             if time_ns is None:
                 self.missing += 1
             self.origin_ns = self._shift = time_ns or 0
+            self.parts.append((self.origin_ns, self._shift))
             self._last = 0
             return 0
         if time_ns is None:
@@ -46,10 +54,12 @@ class Timeline:
             self._last += self.frame_ns
             return self._last
         moment = time_ns - self._shift
-        if moment <= self._last - _REORDER_FRAMES * self.frame_ns:
+        is_too_late = self._longest_gap_ns is not None and moment > self._last + self._longest_gap_ns
+        if is_too_late or moment <= self._last - _REORDER_FRAMES * self.frame_ns:
             self.jumps += 1
             moment = self._last + self.frame_ns
             self._shift = time_ns - moment
+            self.parts.append((time_ns, self._shift))
         elif moment <= self._last:
             self.repeated += 1
             moment = self._last + self.frame_ns // 2
@@ -61,7 +71,7 @@ class Timeline:
         found = (
             (self.missing, "without a time: set one frame after the previous one"),
             (self.repeated, "with a time that did not increase: set half a frame after the previous one"),
-            (self.jumps, "where the clock jumped back: the times continue without a gap"),
+            (self.jumps, "where the clock jumped: the times continue without a gap"),
         )
         return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]
 

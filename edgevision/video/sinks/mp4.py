@@ -18,8 +18,9 @@ from edgevision.errors import SinkError
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.codec.container import create_mp4_file
-from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter, add_h264_stream
-from edgevision.video.sinks.audio import AudioTrack
+from edgevision.video.codec.h264 import DEFAULT_RATE, YuvConverter, add_h264_stream
+from edgevision.video.sinks.audio import AudioTrack, open_audio
+from edgevision.video.sinks.muxing import TrackClock, time_base
 
 FRAGMENTED_MP4 = {
     # Fragments while it grows, so that a killed process leaves a playable file; an ordinary MP4 once it is
@@ -39,10 +40,11 @@ class Mp4Sink(Sink):
 
     H.264 in yuv420p has even sizes: an odd image gets its last row or column twice, so that no pixel is
     lost and boxes keep their places. An image of another size than the first is letterboxed into that.
+    A gap that is too long for MP4 (half a day; days for a time lapse) is shortened, with a note.
 
     Args:
         path: the file; overwritten when the first frame comes.
-        info: the source; its file's audio is copied (encoded to AAC where MP4 cannot hold its codec).
+        info: the source; a recording's audio is copied (encoded to AAC where MP4 cannot hold its codec).
         threads: of the encoder.
 
     Raises:
@@ -59,7 +61,10 @@ class Mp4Sink(Sink):
         self._stream: VideoStream | None = None
         self._audio: AudioTrack | None = None
         self._size = (0, 0)
-        self._last_pts = -1
+        rate = info.frame_rate or DEFAULT_RATE
+        self._time_base = time_base(rate, info.is_live)
+        self._frame_ticks = max(1, round(1 / rate / self._time_base))
+        self._clock = TrackClock()
         self._varies = False
         self._failed = False
         self._to_yuv = YuvConverter()
@@ -69,14 +74,16 @@ class Mp4Sink(Sink):
         try:
             container, stream = self._started(image)
             encoded = self._encodable(image)
-            encoded.pts = max(round(Fraction(frame.timestamp_ns, 10**9) / TIME_BASE), self._last_pts + 1)
-            encoded.time_base = TIME_BASE
-            if self._last_pts >= 0:
-                self._varies |= abs(encoded.pts - self._last_pts - self._frame_ticks()) > 1
-            self._last_pts = encoded.pts
+            last, gaps = self._clock.last, self._clock.gaps
+            encoded.pts = self._clock.next(round(Fraction(frame.timestamp_ns, 10**9) / self._time_base))
+            encoded.time_base = self._time_base
+            if last >= 0:
+                self._varies |= abs(encoded.pts - last - self._frame_ticks) > 1
             container.mux(stream.encode(encoded))
             if self._audio is not None:
-                self._audio.advance(frame.time_s)
+                self._audio.advance(float(encoded.pts * self._time_base))
+                if self._clock.gaps > gaps:
+                    self._audio.shorten(self._clock.shortened * self._time_base)
         except (av.error.FFmpegError, OSError) as error:
             self._failed = True
             raise self._failure(error) from error
@@ -100,6 +107,12 @@ class Mp4Sink(Sink):
             if not self._failed:
                 raise self._failure(error) from error
         finally:
+            if self._clock.gaps:
+                gaps = "a gap" if self._clock.gaps == 1 else f"{self._clock.gaps} gaps"
+                hours = float(self._clock.shortened * self._time_base) / 3600
+                self.notes.append(
+                    f"{self.name}: {gaps} longer than MP4 can hold, shortened by {hours:.1f} hours in all"
+                )
             if self._audio is not None:
                 self.notes += self._audio.notes
                 self._audio.close()
@@ -112,10 +125,10 @@ class Mp4Sink(Sink):
                 # reordered, so that need not be the last image, which the edit list would then cut off.
                 # At a varying rate the end is made late rather than early: by three images at most.
                 start = packet.dts if self._varies else packet.pts
-                packet.duration = self._last_pts + self._frame_ticks() - (start or 0)
+                packet.duration = self._clock.last + self._frame_ticks - (start or 0)
             container.mux(last)
         if self._audio is not None:
-            self._audio.finish(float((self._last_pts + self._frame_ticks()) * TIME_BASE))
+            self._audio.finish(float((self._clock.last + self._frame_ticks) * self._time_base))
 
     def _started(self, image: Image) -> tuple[OutputContainer, VideoStream]:
         if self._container is not None and self._stream is not None:
@@ -132,19 +145,13 @@ class Mp4Sink(Sink):
             options=_ENCODER,
             pixel_aspect=self._info.pixel_aspect,
             threads=self._threads,
+            time_base=self._time_base,
         )
         self._stream = stream
-        self._audio = self._open_audio(container)
+        if not self._info.is_live and not self._info.is_image:
+            self._audio, notes = open_audio(self._info, container)
+            self.notes += notes
         return container, stream
-
-    def _open_audio(self, container: OutputContainer) -> AudioTrack | None:
-        if self._info.path is None or self._info.is_image or not self._info.path.is_file():
-            return None
-        try:
-            return AudioTrack.open(self._info.path, container, self._info.origin_ns)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            self.notes.append(f"audio: omitted, cannot be copied: {error}")
-            return None
 
     def _encodable(self, image: Image) -> VideoFrame:
         height, width = image.shape[:2]
@@ -157,14 +164,11 @@ class Mp4Sink(Sink):
             image = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
         return self._to_yuv(image)
 
-    def _frame_ticks(self) -> int:
-        return round(1 / (self._info.frame_rate or DEFAULT_RATE) / TIME_BASE)
-
     def _failure(self, error: av.error.FFmpegError | OSError) -> SinkError:
         hint = (
             "free some space"
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             else "check the disk"
         )
-        kept = "the file is playable up to here" if self._last_pts > 0 else "nothing was written"
+        kept = "the file is playable up to here" if self._clock.last > 0 else "nothing was written"
         return SinkError(f"cannot write {self.name}: {error.strerror}; {hint} ({kept})")

@@ -18,8 +18,13 @@ from edgevision.types import Frame
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.damage import describe_unreadable, truncation
-from edgevision.video.codec.decode import DEFAULT_RATE, Decoder, damage_notes, frame_rate, video_stream
-from edgevision.video.codec.timeline import Timeline
+from edgevision.video.codec.decode import (
+    Decoder,
+    damage_notes,
+    frame_rate,
+    recorded_timeline,
+    video_stream,
+)
 
 _TEXT_ART = frozenset(
     {"tty", "bin", "xbin", "adf", "idf"}
@@ -51,7 +56,7 @@ class FileSource(Closeable):
         try:
             self._stream = video_stream(self._container, str(path))
             rate = frame_rate(self._stream)
-            self._timeline = Timeline(round(1e9 / (rate or DEFAULT_RATE)))
+            self._timeline = recorded_timeline(self._container, rate)
             self._decoder = Decoder(self._stream, threads=threads)
             self._frames = self._decode()
             self._first = next(self._frames, None)
@@ -72,7 +77,7 @@ class FileSource(Closeable):
             frame_rate=rate,
             frame_count=self._frame_count(rate),
             path=path,
-            origin_ns=self._timeline.origin_ns or 0,
+            timeline=self._timeline,
             pixel_aspect=1 / aspect if self._decoder.orientation.transpose else aspect,
         )
 

@@ -108,7 +108,9 @@ class LiveSource(Closeable):
             if feed is not None:
                 self.info = dataclasses.replace(feed.info, name=name)
                 if not self.info.is_live:
-                    self._recorded = Timeline(round(1e9 / (self.info.frame_rate or DEFAULT_RATE)))
+                    self._recorded = self.info.timeline or Timeline(
+                        round(1e9 / (self.info.frame_rate or DEFAULT_RATE))
+                    )
         except SourceError as error:
             self.connection.state = ConnectionState.CLOSED
             if not options.wait:

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
-from edgevision.video.codec.decode import Decoder, frame_rate, video_stream
+from edgevision.video.codec.decode import Decoder, frame_rate, recorded_timeline, video_stream
 from edgevision.video.redact import redact
 from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
@@ -88,6 +88,8 @@ class StreamFeed:
             height=context.height or None,
             frame_rate=None if rate is None or rate > _FASTEST else rate,
             frame_count=self._stream.frames or None,
+            address=None if is_live else uri,
+            timeline=None if is_live else recorded_timeline(self._container, rate),
             pixel_aspect=context.sample_aspect_ratio or Fraction(1),
         )
 
