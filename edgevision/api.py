@@ -224,8 +224,8 @@ def run(
 
     Raises:
         UsageError: the request cannot be carried out.
-        EdgeVisionError: the only source failed, or no model could be opened.
-        Exception: what ``on_frame`` raised, where there is one source; ``sys.exit()`` in it ends the run.
+        EdgeVisionError: the one source failed, or no model could be opened.
+        Exception: what ``on_frame`` raised, where one source was given; ``sys.exit()`` in it ends the run.
 
     Example:
         >>> statistics = run("retinanet-light", "street.mp4", output="boxes.mp4")  # doctest: +SKIP
@@ -255,6 +255,7 @@ def run(
         observer=_Callbacks(settings.get("on_statistics")),
         stop=settings.get("stop"),
         on_frame=settings.get("on_frame"),
+        raises=not is_list,
     ).run()
     if is_list:
         return outcomes

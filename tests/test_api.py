@@ -314,6 +314,20 @@ def test_several_streams_give_an_outcome_each(model, material):
     assert text.statistics is None
 
 
+def test_a_list_of_one_gives_an_outcome_too(model, material, place):
+    (refused,) = ev.run(model, [material / "text.mp4"], stats="stats.json")
+    assert isinstance(refused.error, ev.EdgeVisionError)
+    assert refused.statistics is None
+    assert json.loads((place / "stats.json").read_text()) == []
+
+    def fail(result):
+        raise ZeroDivisionError("a mistake of the caller")
+
+    (failed,) = ev.run(model, [material / "short.mp4"], on_frame=fail)
+    assert isinstance(failed.error, ZeroDivisionError)
+    assert failed.statistics is not None
+
+
 def test_specs_have_outputs_of_their_own(model, material, place):
     specs = [
         StreamSpec(source=str(material / "clip.mp4"), name="gate", save_json="gate.jsonl"),

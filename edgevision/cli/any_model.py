@@ -1,4 +1,4 @@
-"""Any model behind the runtime's detector: what ships, an ONNX file, a plan, or a training checkpoint."""
+"""Opens any model: one that ships, an ONNX file, a plan, or a training checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from edgevision.cli.console import say
 from edgevision.engines import Engine, check_engine_name, load_engine
 from edgevision.errors import EngineMismatchError, ModelError, UsageError
 from edgevision.extras import needs_extra
-from edgevision.model import Model
 from edgevision.session.request import PlanPolicy
 from edgevision.suffixes import CHECKPOINT_SUFFIXES
 from edgevision.zoo import find_model
@@ -32,10 +31,6 @@ class OpenModel:
     text: str
     sha256: str
     engine: Engine
-
-    def detector(self, conf_threshold: float) -> Model:
-        """The runtime's detector on this model."""
-        return Model(self.engine, conf_threshold)
 
     def __enter__(self) -> OpenModel:
         return self
@@ -94,7 +89,7 @@ def open_engine(
     for note in compiled.notes:
         say(console, f"note: {note}")
     say(console, f"{path}: {compiled.info.describe()}")
-    return load_engine(path, engine, threads)
+    return load_engine(path, engine, threads, requests=requests)
 
 
 def _open_checkpoint(path: Path) -> Engine:

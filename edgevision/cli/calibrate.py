@@ -1,4 +1,4 @@
-"""``edgevision calibrate``: from a float model to an int8 one, with the accuracy cost bounded."""
+"""``edgevision calibrate``: from a float model to an INT8 one, with the accuracy cost bounded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def calibrate_command(
         None,
         "--min-share",
         show_default="0.8",
-        help="With --data: share of the convolution work that must stay in int8, 0 to 1.",
+        help="With --data: share of the convolution work that must stay in INT8, 0 to 1.",
     ),
     min_boxes: MinBoxesOption = 10,
     seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
@@ -55,9 +55,9 @@ def calibrate_command(
     no_cache: bool = typer.Option(False, "--no-cache", help="Do not use or write the cache."),
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Quantise a model to int8, in the form that TensorRT fuses and accepts.
+    """Quantise a model to INT8, in the form that TensorRT fuses and accepts.
 
-    With --data the int8 model is compared with the float one. Over the budget, other ranges are tried first,
+    With --data the INT8 model is compared with the float one. Over the budget, other ranges are tried first,
     then layers that suffer most go back to float until the drop is inside --max-drop. Where that cannot be
     done, nothing is written. Beside the model are its report (.md and .json) and the list of the frames
     (.frames.json).

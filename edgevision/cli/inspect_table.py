@@ -48,10 +48,10 @@ def show(found: Inspection, console: Console) -> None:
     if found.plan is not None and found.plan.layers:
         _print_counts("layer", _plan_layers(found.plan), console)
     for note in found.notes:
-        console.print(Text(f"note: {note}"))
+        console.print(Text(f"note: {note}"), soft_wrap=True)  # its command can be copied
     problems = found.graph.problems if found.graph is not None else ()
     for problem in problems:
-        console.print(Text(f"TensorRT would refuse {problem}"))
+        console.print(Text(f"TensorRT would refuse {problem}"), soft_wrap=True)
 
 
 def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ def run_command(
         [],
         "--source",
         help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo. "
-        "Several run at the same time. Options of cameras and streams stand behind it: docs/live.md.",
+        "Several run at the same time. Options of cameras and streams follow the address: docs/live.md.",
     ),
     streams: Path | None = typer.Option(
         None, "--streams", help="YAML file of sources, each with its own outputs (docs/pipeline.md)."
@@ -39,11 +39,13 @@ def run_command(
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
     threads: int | None = typer.Option(
-        None, "--threads", help="CPU threads of the engine, decoders and encoders. Default: by the cores."
+        None,
+        "--threads",
+        help="CPU threads of the engine, decoders and encoders. Default: by the number of cores.",
     ),
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
     classes: str | None = typer.Option(
-        None, "--classes", help="Only these classes, with commas between: person,car."
+        None, "--classes", help="Only these classes, separated by commas: person,car."
     ),
     track: bool = typer.Option(
         False, "--track", help="Give each object a number that stays with it (docs/tracking.md)."
@@ -101,7 +103,7 @@ def run_command(
         None, "--metrics-port", help="Serve /metrics (Prometheus) and /healthz here (docs/operations.md)."
     ),
     metrics_host: str = typer.Option(
-        "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 for every other machine."
+        "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 lets other machines connect."
     ),
     log_format: LogFormat = typer.Option(
         LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."

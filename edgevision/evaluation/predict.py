@@ -96,11 +96,9 @@ def ground_truth(images: DetectionSet, wanted: Iterable[int] | None = None) -> d
     }
 
 
-def class_lookup(
-    detector: Model, classes: Iterable[str], groups: ClassGroups = NO_GROUPS
-) -> NDArray[np.int32]:
+def class_lookup(model: Model, classes: Iterable[str], groups: ClassGroups = NO_GROUPS) -> NDArray[np.int32]:
     """For each class of the model the index of the same class in ``classes``, or -1: int32 ``[C]``."""
-    known = [groups.name(name) for name in detector.manifest.classes]
+    known = [groups.name(name) for name in model.manifest.classes]
     index = map_classes(known, classes)
     return np.array([index.get(name, -1) for name in known], np.int32)
 
@@ -135,13 +133,13 @@ class PixelCounts:
     ms_per_image: float
 
 
-def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lambda done: None) -> PixelCounts:
-    """Compares ``detector`` with the labels, one image at a time.
+def count_pixels(model: Model, data: SegmentationSet, on_image: OnDone = lambda done: None) -> PixelCounts:
+    """Compares ``model`` with the labels, one image at a time.
 
     Raises:
         DataError: no image can be read, or the model does not segment.
     """
-    target = class_lookup(detector, data.classes, data.groups)
+    target = class_lookup(model, data.classes, data.groups)
     classes = (*data.classes, OTHER) if (target < 0).any() else data.classes
     target = np.where(target < 0, len(data.classes), target)
     matrices, skipped, times_ms = [], [], []
@@ -152,10 +150,10 @@ def count_pixels(detector: Model, data: SegmentationSet, on_image: OnDone = lamb
             skipped.append(str(error))
         else:
             started = time.perf_counter()
-            (result,) = detector([image])
+            (result,) = model([image])
             times_ms.append((time.perf_counter() - started) * 1e3)
             if not isinstance(result, SegmentationMap):
-                raise DataError(f"{detector.manifest.name} is not a segmentation model")
+                raise DataError(f"{model.manifest.name} is not a segmentation model")
             predicted = target[result.class_map]
             matrices.append(confusion_matrix(labels, predicted, len(classes), IGNORE_ID))
         on_image(done)

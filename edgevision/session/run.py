@@ -73,6 +73,7 @@ class Session:
         on_frame: called with the result of each frame after the outputs took it, on a thread of its stream,
             never two at a time. Where it raises, its stream ends with that error; ``SystemExit`` and
             ``KeyboardInterrupt`` end the session, and are raised by :meth:`run`.
+        raises: the error of an only stream is raised; False puts it into its outcome, as of several.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Session:
         observer: SessionObserver | None = None,
         stop: StopRequest | None = None,
         on_frame: Callable[[FrameResult], object] | None = None,
+        raises: bool = True,
     ) -> None:
         self._request = request
         self._open_engine = open_engine
         self._observer = observer or SessionObserver()
         self._stop = stop or StopRequest()
         self._on_frame = None if on_frame is None else OnFrame(on_frame, self._stop)
+        self._raises = raises
         self._has_described_models = False
 
     def run(self) -> list[StreamOutcome]:
@@ -128,7 +131,7 @@ class Session:
             outcomes = self._run_groups(groups, shared)
         if request.stats is not None:
             reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
-            write_json(request.stats, reports if shared.several else reports[0])
+            write_json(request.stats, reports if shared.several or not reports else reports[0])
         return outcomes
 
     def _run_groups(self, groups: Sequence[Sequence[StreamSpec]], shared: Shared) -> list[StreamOutcome]:
@@ -140,7 +143,7 @@ class Session:
         return outcomes
 
     def _run_group(self, specs: Sequence[StreamSpec], shared: Shared) -> list[StreamOutcome]:
-        """Runs some streams at the same time; one that cannot run raises only where it is the only one."""
+        """Runs some streams at the same time; one that cannot run is an outcome where there are several."""
         with contextlib.ExitStack() as stack:
             sources = open_sources(specs, shared.budget, stack)
             names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
@@ -151,7 +154,7 @@ class Session:
                 found = _attempt(spec, source, name, shared, stack)
                 if isinstance(found, OpenedStream):
                     opened[name] = found
-                elif not shared.several:
+                elif self._raises and not shared.several:
                     raise found
                 else:
                     outcomes[name] = StreamOutcome(name, error=found)
@@ -178,7 +181,7 @@ class Session:
         if self._on_frame is not None and self._on_frame.exit is not None:
             raise self._on_frame.exit
         errors = pipeline.errors
-        if not shared.several:
+        if self._raises and not shared.several:
             for error in errors.values():
                 raise error
         outcomes = {

@@ -71,7 +71,7 @@ def check_length(minutes: float, warm_up_s: float) -> None:
 
 def soak(
     uri: str,
-    detectors: Sequence[Model],
+    models: Sequence[Model],
     folder: Path,
     *,
     minutes: float,
@@ -83,7 +83,7 @@ def soak(
 
     Args:
         uri: see :func:`edgevision.video.open_source`; opened again when it ends.
-        detectors: every one runs on every frame.
+        models: every one runs on every frame.
         folder: for recordings, of which only the newest is kept, and JSON lines.
         minutes: how long.
         warm_up_s: left out of the fit of memory and of the comparison of handles and threads.
@@ -97,7 +97,7 @@ def soak(
     gives_back = give_back_freed_memory()
     watch = _Watch(minutes * 60, stop, on_sample)
     while stop.reason is None:
-        watch.runs.append(_run_once(uri, detectors, folder, stop, watch))
+        watch.runs.append(_run_once(uri, models, folder, stop, watch))
         gc.collect()  # a run and its decoder refer to each other; see edgevision.pipeline.runner
     watch.blocks.finish()
     waiting = (watch.least_waiting, watch.most_waiting)
@@ -136,17 +136,15 @@ class _Watch:
         return time.monotonic() - self._start
 
 
-def _run_once(
-    uri: str, detectors: Sequence[Model], folder: Path, stop: StopRequest, watch: _Watch
-) -> Counted:
+def _run_once(uri: str, models: Sequence[Model], folder: Path, stop: StopRequest, watch: _Watch) -> Counted:
     with RestingSource(open_source(uri)) as source:
         segments = SegmentSink(folder, source.info)
         rests = Rests(source, segments, watch.rests)
         records = open_sink(str(folder / "soak.jsonl"), info=source.info, overwrite=True)
-        overlays = [Overlay(detector.manifest) for detector in detectors]
-        fill_caches(source.info, detectors, overlays)
+        overlays = [Overlay(model.manifest) for model in models]
+        fill_caches(source.info, models, overlays)
         stream = Stream(source=source, sinks=[segments, records], overlays=overlays, show_status=True)
-        pipeline = Pipeline([stream], detectors)
+        pipeline = Pipeline([stream], models)
 
         def look(run: RunStatistics) -> None:
             watch.look(run)
