@@ -32,12 +32,14 @@ class Frame:
         index: position in the source, from 0; frames that could not be decoded are not counted.
         timestamp_ns: presentation time, in nanoseconds since the source's first frame.
         source: the name that users see for the source (no credentials).
+        duration_ns: how long it stays, in nanoseconds; 0 where the source does not say.
     """
 
     image: Image
     index: int
     timestamp_ns: int
     source: str = ""
+    duration_ns: int = 0
 
     def __repr__(self) -> str:
         return f"<Frame {self.index} of {self.source!r} at {self.time_s:g} s: {self.width}x{self.height}>"

@@ -18,18 +18,27 @@ _FILE_PROTOCOLS = "file,crypto,data"
 
 
 def open_video_file(
-    path: str | PathLike[str], options: Mapping[str, str] = MappingProxyType({})
+    path: str | PathLike[str],
+    options: Mapping[str, str] = MappingProxyType({}),
+    *,
+    demuxer: str | None = None,
 ) -> InputContainer:
-    """Opens a file for reading, whatever its name looks like.
+    """Opens a file for reading, whatever its name looks like; titles in no known encoding are no obstacle.
 
     Args:
         path: the file.
         options: of FFmpeg's demuxer.
+        demuxer: FFmpeg's name of the format, where the content alone would not choose it.
 
     Raises:
         OSError, av.error.FFmpegError: it cannot be read, or is in no known format.
     """
-    return av.open(_as_file(path), options={**options, "protocol_whitelist": _FILE_PROTOCOLS})
+    return av.open(
+        _as_file(path),
+        format=demuxer,
+        options={**options, "protocol_whitelist": _FILE_PROTOCOLS},
+        metadata_errors="replace",
+    )
 
 
 def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
+import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 _SHORTFALL_S = 1.0  # containers round their durations; a truncated recording lacks more than that
+
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def describe_unreadable(path: Path) -> str:
@@ -55,15 +59,18 @@ def _top_level_boxes(path: Path) -> list[str]:
     return names
 
 
-def truncation(container: InputContainer, stream: VideoStream, size: int, shown_s: float) -> str | None:
+def truncation(container: InputContainer, stream: VideoStream, path: Path, shown_s: float) -> str | None:
     """One line if the file is shorter than its index or header declares, else None.
 
     Args:
         container: the open file.
         stream: the video stream, read to its end.
-        size: size of the file in bytes.
+        path: the file.
         shown_s: end of the last frame on the stream's own clock, in seconds.
     """
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
     if "mp4" in container.format.name:
         # The index locates every sample, so this is exact; its duration may include hidden frames.
         entries = stream.index_entries
@@ -73,12 +80,17 @@ def truncation(container: InputContainer, stream: VideoStream, size: int, shown_
         held = sum(entry.pos + entry.size <= size for entry in entries)
         return f"the file is truncated: it contains {held} of {len(entries)} frames"
     declared_s = _declared_seconds(container, stream)
-    if declared_s - shown_s <= max(_SHORTFALL_S, 0.02 * declared_s):
-        return None
-    return f"the file is truncated: it ends after {shown_s:.1f} s of {declared_s:.1f} s"
+    if declared_s - shown_s > max(_SHORTFALL_S, 0.02 * declared_s):
+        return f"the file is truncated: it ends after {shown_s:.1f} s of {declared_s:.1f} s"
+    declared_bytes = _declared_bytes(container.format.name, path)
+    if declared_bytes > size:
+        return f"the file is truncated: it contains {size} of {declared_bytes} bytes"
+    return None
 
 
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
+    if container.format.name == "flv":
+        return _flv_seconds(container)
     tag = stream.metadata.get("DURATION", "")  # Matroska and WebM
     hours, _, rest = tag.partition(":")
     minutes, _, seconds = rest.partition(":")
@@ -91,3 +103,56 @@ def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration and stream.time_base:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
     return 0.0
+
+
+def _flv_seconds(container: InputContainer) -> float:
+    """The declared length if the last complete tag of any stream lies before it, else 0.
+
+    The header gives the length of the whole file, whose sound may outlast its images; tags as in Adobe's Flash
+    Video File Format Specification 10.1, annex E.4.
+    """
+    declared_s = (container.duration or 0) / av.time_base
+    path = Path(container.name.removeprefix("file:"))
+    size, position, last_ms = path.stat().st_size, 13, 0
+    with path.open("rb") as stream:
+        while position + 11 <= size:
+            stream.seek(position)
+            head = stream.read(11)
+            position += 11 + int.from_bytes(head[1:4], "big") + 4
+            if position > size or head[0] & 0x1F not in (8, 9, 18):
+                break
+            last_ms = max(last_ms, int.from_bytes(head[4:7], "big") | head[7] << 24)
+    return 0.0 if declared_s - last_ms / 1000 <= _SHORTFALL_S else declared_s
+
+
+def _declared_bytes(demuxer: str, path: Path) -> int:
+    """The size that the file declares, in bytes; 0 where its format has none."""
+    with path.open("rb") as stream:
+        if "matroska" in demuxer:
+            return _segment_end(stream)
+        if demuxer == "asf":
+            head = stream.read(4096)
+            place = head.find(_ASF_FILE_PROPERTIES)
+            # ASF 3.2: id, object size, file id, file size, ..., flags; a broadcast has no size
+            if place >= 0 and len(head) >= place + 92 and not head[place + 88] & 1:
+                return int.from_bytes(head[place + 40 : place + 48], "little")
+    return 0
+
+
+def _segment_end(stream: BinaryIO) -> int:
+    """Where a Matroska segment says that it ends (RFC 9559 and 8794); 0 where it does not."""
+    for element in (0x1A45DFA3, 0x18538067):
+        if int.from_bytes(stream.read(4), "big") != element:
+            return 0
+        first = stream.read(1)
+        if not first or not first[0]:
+            return 0
+        length = 9 - first[0].bit_length()
+        bits = 7 * length
+        size = int.from_bytes(first + stream.read(length - 1), "big") & ((1 << bits) - 1)
+        if size == (1 << bits) - 1:  # unknown: it was recorded to a pipe, or interrupted
+            return 0
+        if element == 0x18538067:
+            return stream.tell() + size
+        stream.seek(size, 1)
+    return 0

@@ -1,4 +1,4 @@
-"""The display matrix, in which phones store the orientation of a video."""
+"""How images lie: the display matrix of videos, the orientation tag of EXIF."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from edgevision.types import Image
+
+_ORIENTATION_TAG = 0x0112  # TIFF 6.0, section 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class Orientation:
             return cls(True, c < 0, b < 0)
         return cls()
 
+    @classmethod
+    def from_exif(cls, value: int) -> Orientation:
+        """Reads the orientation tag of EXIF and TIFF: 1 to 8; anything else counts as upright."""
+        return cls(*_EXIF.get(value, (False, False, False)))
+
     def apply(self, image: Image) -> Image:
         """The upright image: uint8 ``[H, W, 3]`` or ``[W, H, 3]``."""
         if self.transpose:
@@ -48,3 +58,71 @@ class Orientation:
             code = -1 if self.flip_x and self.flip_y else int(self.flip_x)
             image = np.asarray(cv2.flip(image, code), np.uint8)
         return image
+
+
+_EXIF = {  # transpose, flip_x, flip_y; TIFF 6.0 names the sides on which row 0 and column 0 are displayed
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+
+
+def frame_orientation(frame: VideoFrame, packet: Packet[VideoStream] | None) -> Orientation:
+    """The orientation of a decoded frame.
+
+    Args:
+        frame: the frame.
+        packet: the newest packet; read where PyAV refuses the frame's side data.
+    """
+    try:
+        side_data = frame.side_data
+    except ValueError:  # PyAV refuses all if it does not know one kind, such as EXIF (PyAV#2392)
+        data = b"" if packet is None else bytes(packet)
+        if data[:2] == b"\xff\xd8":
+            return Orientation.from_exif(jpeg_orientation(data))
+        return _ROTATIONS.get(frame.rotation % 360, Orientation())
+    for item in side_data:
+        if item.type.name == "DISPLAYMATRIX":
+            return Orientation.from_display_matrix(bytes(item))
+    return Orientation()
+
+
+_ROTATIONS = {  # degrees counterclockwise
+    90: Orientation(True, False, True),
+    180: Orientation(False, True, True),
+    270: Orientation(True, True, False),
+}
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """The orientation tag in the EXIF block of a JPEG; 1 (upright) where there is none."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
+            return exif_orientation(data[position + 10 : position + 2 + length])
+        if marker == 0xDA or length < 2:
+            break
+        position += 2 + length
+    return 1
+
+
+def exif_orientation(data: bytes) -> int:
+    """The orientation tag in the first directory of a TIFF structure; 1 (upright) where there is none."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        return 1
+    try:
+        (offset,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, offset)
+        for position in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, position)
+            if tag == _ORIENTATION_TAG:
+                return int(value)
+    except struct.error:
+        pass
+    return 1

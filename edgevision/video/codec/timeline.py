@@ -7,6 +7,36 @@ _STEP_NS = 1_000_000  # the smallest step that every container can represent
 _DRIFT_NS = 5_000_000_000  # the largest difference between two clocks that buffering explains
 
 
+class BestEffortTimes:
+    """Chooses between the two times that a decoded frame has, as FFmpeg's ``best_effort_timestamp`` does.
+
+    Presentation times come first. Some containers (AVI) hold them in decoding order, which shows in times
+    that go backward; from then on the times of decoding are right, while those go forward.
+    """
+
+    def __init__(self) -> None:
+        self._faulty_pts = self._faulty_dts = 0
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+
+    def next(self, pts: int | None, dts: int | None) -> int | None:
+        """The time of the next frame in the same unit, or None if it has neither.
+
+        Args:
+            pts: presentation time.
+            dts: decoding time of the packet that completed the frame.
+        """
+        if dts is not None:
+            self._faulty_dts += self._last_dts is not None and dts <= self._last_dts
+        if pts is not None:
+            self._faulty_pts += self._last_pts is not None and pts <= self._last_pts
+        self._last_dts = dts if dts is not None else pts
+        self._last_pts = pts if pts is not None else dts
+        if pts is not None and (dts is None or self._faulty_pts <= self._faulty_dts):
+            return pts
+        return dts
+
+
 class Timeline:
     """Turns a stream's presentation times into nanoseconds since its first frame, strictly increasing.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -19,16 +21,23 @@ from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.damage import describe_unreadable, truncation
 from edgevision.video.codec.decode import (
+    FILE_THREADS,
+    LIBRARY_ERRORS,
+    MAX_PIXELS,
     Decoder,
-    damage_notes,
-    frame_rate,
+    packets_of,
+    real_rate,
     recorded_timeline,
+    stream_notes,
     video_stream,
 )
 
 _TEXT_ART = frozenset(
     {"tty", "bin", "xbin", "adf", "idf"}
 )  # FFmpeg would draw any .txt or .bin as a terminal
+_GENERATE_TIMES = 0x1  # AVFMT_FLAG_GENPTS of libavformat/avformat.h
+_AHEAD_PACKETS = 60  # read before the first is decoded, to measure the rate
+_AHEAD_BYTES = 8 << 20
 
 
 class FileSource(Closeable):
@@ -40,25 +49,30 @@ class FileSource(Closeable):
 
     Args:
         path: the file, in any container format that FFmpeg supports.
-        threads: decoder threads; 0 lets FFmpeg choose.
+        threads: decoder threads. Frames of damaged files depend on it: see :data:`FILE_THREADS`.
+        demuxer: FFmpeg's name of the format, where the content alone would not choose it.
 
     Raises:
         SourceError: the file is missing, empty or not a video, or none of its frames can be decoded.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, threads: int = FILE_THREADS, demuxer: str | None = None) -> None:
         self.report = SourceReport()
         self._path = path
         self._lock = threading.Lock()
         self._closed = False
         self._index = 0
-        self._container = _open(path)
+        self._container = _open(path, demuxer)
+        # PyAV has FFmpeg invent times where there are none, for muxers; those of AVI would be in decoding order.
+        self._container.flags &= ~_GENERATE_TIMES
         try:
-            self._stream = video_stream(self._container, str(path))
-            rate = frame_rate(self._stream)
+            self._stream = _checked_stream(self._container, path)
+            self.report.notes += stream_notes(self._container, self._stream)
+            packets, ahead = _read_ahead(packets_of(self._container, self._stream))
+            rate = real_rate(self._stream, ahead)
             self._timeline = recorded_timeline(self._container, rate)
             self._decoder = Decoder(self._stream, threads=threads)
-            self._frames = self._decode()
+            self._frames = self._decode(packets)
             self._first = next(self._frames, None)
             if self._first is None:
                 raise SourceError(
@@ -68,6 +82,9 @@ class FileSource(Closeable):
         except SourceError:
             self._container.close()
             raise
+        except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
+            self._container.close()
+            raise SourceError(f"cannot read {path}: {_reason(error)}") from error
         aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         self.info = SourceInfo(
             name=str(path),
@@ -94,57 +111,45 @@ class FileSource(Closeable):
             self._closed = True
             self._container.close()
 
-    def _decode(self) -> Iterator[Frame]:
+    def _decode(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Frame]:
         decoder = self._decoder
         try:
-            yield from self._run(self._container, self._stream, decoder)
-            if decoder.last_pts is not None and self._has_index and decoder.decoded < decoder.sent:
-                yield from self._run_carefully(decoder.last_pts)
-        except (av.error.FFmpegError, OSError) as error:
-            self.report.problem = f"{self._path}: reading stopped: {error.strerror}"
-        self.report.notes += self._timeline.notes() + damage_notes(decoder.damaged)
-        end_s = 0.0
-        if decoder.last_pts is not None and self._stream.time_base is not None:
-            end_s = float(decoder.last_pts * self._stream.time_base) + self._timeline.frame_ns / 1e9
-        cut = truncation(self._container, self._stream, self._path.stat().st_size, end_s)
+            for packet in packets:
+                if packet.is_corrupt and self._has_index:
+                    # an incomplete packet at the end of a truncated file
+                    self.report.failed[FailReason.INCOMPLETE] += 1
+                    continue
+                errors = decoder.errors
+                for decoded in decoder.decode(packet):
+                    frame = self._frame(decoded)
+                    if frame is not None:
+                        yield frame
+                if decoder.errors > errors:
+                    self.report.failed[FailReason.UNDECODABLE] += 1
+        except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
+            self.report.problem = f"{self._path}: reading stopped: {_reason(error)}"
+        self.report.notes += self._timeline.notes() + decoder.notes()
+        cut = truncation(self._container, self._stream, self._path, self._end_s())
         if cut and not self.report.problem:
             self.report.problem = f"{self._path}: {cut}; all readable frames were used"
 
-    def _run(
-        self, container: InputContainer, stream: VideoStream, decoder: Decoder, after: int | None = None
-    ) -> Iterator[Frame]:
-        """Frames from here to the end, or to the first error that :meth:`_run_carefully` can isolate."""
-        for packet in container.demux(stream):
-            if packet.is_corrupt and self._has_index:
-                self.report.failed[FailReason.INCOMPLETE] += (
-                    1  # an incomplete packet at the end of a truncated file
-                )
-                continue
-            errors = decoder.errors
-            for decoded in decoder.decode(packet):
-                if after is None or (decoded.pts is not None and decoded.pts > after):
-                    yield self._frame(decoded)
-            if decoder.errors > errors:
-                self.report.failed[FailReason.UNDECODABLE] += 1
-            if decoder.errors and self._has_index and after is None:
-                return
+    def _end_s(self) -> float:
+        """Where the last frame ends on the stream's own clock, in seconds."""
+        decoder, base = self._decoder, self._stream.time_base
+        if decoder.last_pts is None or decoder.end_pts is None or base is None:
+            return 0.0
+        nominal_s = float(decoder.last_pts * base) + self._timeline.frame_ns / 1e9
+        return max(nominal_s, float(decoder.end_pts * base))
 
-    def _run_carefully(self, after: int) -> Iterator[Frame]:
-        """The frames after an error, decoded one at a time.
-
-        Decoder threads hold frames back, and PyAV drops those after one that fails while the decoder is
-        flushed. Decoded one at a time, an error costs only the frame that it belongs to and is counted once.
-        """
-        self.report.failed.clear()
-        with open_video_file(self._path) as again:
-            stream = video_stream(again, str(self._path))
-            careful = Decoder(stream, frame_threads=False)
-            again.seek(after, stream=stream)
-            yield from self._run(again, stream, careful, after)
-
-    def _frame(self, decoded: VideoFrame) -> Frame:
+    def _frame(self, decoded: VideoFrame) -> Frame | None:
+        """The frame, or None, counted, where its pixels cannot be converted."""
         moment = self._timeline.next(self._decoder.time_ns(decoded))
-        frame = Frame(self._decoder.image(decoded), self._index, moment, str(self._path))
+        try:
+            image = self._decoder.image(decoded)
+        except (av.error.FFmpegError, ValueError):
+            self.report.failed[FailReason.UNDECODABLE] += 1
+            return None
+        frame = Frame(image, self._index, moment, str(self._path), self._decoder.duration_ns(decoded))
         self._index += 1
         return frame
 
@@ -161,14 +166,46 @@ class FileSource(Closeable):
         return None
 
 
-def _open(path: Path) -> InputContainer:
+def _open(path: Path, demuxer: str | None) -> InputContainer:
     try:
-        container = open_video_file(path)
+        container = open_video_file(path, demuxer=demuxer)
     except (av.error.InvalidDataError, av.error.EOFError) as error:
         raise SourceError(f"{path} {describe_unreadable(path)}") from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
+        raise SourceError(f"cannot read {path}: {_reason(error)}") from error
     if container.format.name in _TEXT_ART:
         container.close()
         raise SourceError(f"{path} {describe_unreadable(path)}")
     return container
+
+
+def _checked_stream(container: InputContainer, path: Path) -> VideoStream:
+    stream = video_stream(container, str(path))
+    context = stream.codec_context
+    if context.width * context.height > MAX_PIXELS:
+        raise SourceError(
+            f"{path} is {context.width}x{context.height}; expected at most {MAX_PIXELS // 1_000_000} million "
+            "pixels: scale it down"
+        )
+    return stream
+
+
+def _read_ahead(
+    packets: Iterator[Packet[VideoStream]],
+) -> tuple[Iterator[Packet[VideoStream]], list[Packet[VideoStream]]]:
+    """All packets, and the first of them as far as they fit in memory."""
+    ahead: list[Packet[VideoStream]] = []
+    size = 0
+    while len(ahead) < _AHEAD_PACKETS and size < _AHEAD_BYTES:
+        packet = next(packets, None)
+        if packet is None:
+            break
+        ahead.append(packet)
+        size += packet.size
+    return itertools.chain(ahead, packets), ahead
+
+
+def _reason(error: Exception) -> str:
+    """What a library says, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
