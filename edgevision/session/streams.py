@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
-from edgevision.errors import EdgeVisionError, UsageError
+from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.files import make_folder
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.plugins import scheme_of
@@ -21,6 +21,7 @@ from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
 from edgevision.tracking.scene import Scene
 from edgevision.video import Sink, Source, open_sink, open_source
+from edgevision.video.redact import redact
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 
@@ -51,28 +52,29 @@ def open_sources(
 
     The threads are daemons: one that hangs in a driver does not hold up Ctrl-C or the end of the process.
     """
-    found: dict[int, Source | Exception] = {}
+    found: dict[int, Source | EdgeVisionError] = {}
 
     def attempt(position: int) -> None:
         try:
             found[position] = open_source(specs[position].source, threads=budget.decode)
-        except Exception as error:
+        except EdgeVisionError as error:
             found[position] = error
+        except Exception as error:  # of a library, at this one source: the other streams run
+            address = specs[position].source
+            reason = redact(" ".join(str(error).split()), address)
+            found[position] = SourceError(
+                f"cannot open {redact(address)}: {type(error).__name__}: {reason}"
+            ).with_traceback(error.__traceback__)
 
     threads = [threading.Thread(target=attempt, args=(i,), daemon=True) for i in range(len(specs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    sources: list[Source | EdgeVisionError] = []
-    for _, source in sorted(found.items()):
-        if not isinstance(source, Exception):
-            sources.append(opened.enter_context(source))
-        elif isinstance(source, EdgeVisionError):
-            sources.append(source)
-        else:
-            raise source
-    return sources
+    return [
+        source if isinstance(source, EdgeVisionError) else opened.enter_context(source)
+        for _, source in sorted(found.items())
+    ]
 
 
 def open_stream(

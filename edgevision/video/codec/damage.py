@@ -108,8 +108,8 @@ def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
 def _flv_seconds(container: InputContainer) -> float:
     """The declared length if the last complete tag of any stream lies before it, else 0.
 
-    The header gives the length of the whole file, whose sound may outlast its images; tags as in Adobe's Flash
-    Video File Format Specification 10.1, annex E.4.
+    The header gives the length of the whole file, whose sound may outlast its images. Tags are as in Adobe's
+    Flash Video File Format Specification 10.1, annex E.4.
     """
     declared_s = (container.duration or 0) / av.time_base
     path = Path(container.name.removeprefix("file:"))

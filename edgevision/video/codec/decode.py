@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import av
 import numpy as np
@@ -22,11 +23,11 @@ DEFAULT_RATE = 25.0
 """Assumed frames per second if none is declared."""
 
 FILE_THREADS = 1
-"""Decoder threads of every file, in every command. The frames of a damaged file depend on the number, and with
-two or more they differ from run to run (measured: MPEG-4 with flipped bytes), so it is one."""
+"""Decoder threads of every file, in every command. The frames of a damaged file depend on the number, and
+with two or more they differ from run to run (measured: MPEG-4 with flipped bytes), so it is one."""
 
 MAX_PIXELS = 250_000_000
-"""The largest image that is decoded: 750 MB as BGR. A file of a few MB can declare more than a machine has."""
+"""The largest image that is decoded: 750 MB as BGR. A file of a few MB can declare more than memory holds."""
 
 LIBRARY_ERRORS = (
     av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError
@@ -114,9 +115,9 @@ def packets_of(container: av.container.InputContainer, stream: VideoStream) -> I
         try:
             packet = next(packets, None)
         except IndexError:  # PyAV at the end of a transport stream in which another stream has begun
-            packet = Packet()
-            packet.stream = stream
-            yield packet
+            flush = cast("Packet[VideoStream]", Packet())
+            flush.stream = stream
+            yield flush
             return
         if packet is None:
             return

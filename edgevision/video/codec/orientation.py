@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -79,15 +81,14 @@ def frame_orientation(frame: VideoFrame, packet: Packet[VideoStream] | None) -> 
         packet: the newest packet; read where PyAV refuses the frame's side data.
     """
     try:
-        side_data = frame.side_data
+        side_data = cast(Mapping[str, Any], frame.side_data)  # PyAV's stubs promise a plain dict
     except ValueError:  # PyAV refuses all if it does not know one kind, such as EXIF (PyAV#2392)
         data = b"" if packet is None else bytes(packet)
         if data[:2] == b"\xff\xd8":
             return Orientation.from_exif(jpeg_orientation(data))
         return _ROTATIONS.get(frame.rotation % 360, Orientation())
-    for item in side_data:
-        if item.type.name == "DISPLAYMATRIX":
-            return Orientation.from_display_matrix(bytes(item))
+    if "DISPLAYMATRIX" in side_data:
+        return Orientation.from_display_matrix(bytes(side_data["DISPLAYMATRIX"]))
     return Orientation()
 
 

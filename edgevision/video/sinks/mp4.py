@@ -34,6 +34,8 @@ FRAGMENTED_MP4 = {
 # faster 6.5 ms and 0.8 MB. CRF 23 is x264's own default.
 _ENCODER = {"preset": "veryfast", "crf": "23"}
 
+_LONGEST_LAST_S = 60  # of a last image that stays, as in a GIF
+
 
 class Mp4Sink(Sink):
     """Records images as H.264 (yuv420p, BT.709) with each frame's own time, and the source's sound.
@@ -65,6 +67,7 @@ class Mp4Sink(Sink):
         self._time_base = time_base(rate, info.is_live)
         self._frame_ticks = max(1, round(1 / rate / self._time_base))
         self._clock = TrackClock()
+        self._last_ticks = 0
         self._varies = False
         self._failed = False
         self._to_yuv = YuvConverter()
@@ -77,6 +80,8 @@ class Mp4Sink(Sink):
             last, gaps = self._clock.last, self._clock.gaps
             encoded.pts = self._clock.next(round(Fraction(frame.timestamp_ns, 10**9) / self._time_base))
             encoded.time_base = self._time_base
+            shown = round(Fraction(frame.duration_ns, 10**9) / self._time_base)
+            self._last_ticks = min(max(self._frame_ticks, shown), round(_LONGEST_LAST_S / self._time_base))
             if last >= 0:
                 self._varies |= abs(encoded.pts - last - self._frame_ticks) > 1
             container.mux(stream.encode(encoded))
@@ -125,10 +130,10 @@ class Mp4Sink(Sink):
                 # reordered, so that need not be the last image, which the edit list would then cut off.
                 # At a varying rate the end is made late rather than early: by three images at most.
                 start = packet.dts if self._varies else packet.pts
-                packet.duration = self._clock.last + self._frame_ticks - (start or 0)
+                packet.duration = self._clock.last + self._last_ticks - (start or 0)
             container.mux(last)
         if self._audio is not None:
-            self._audio.finish(float((self._clock.last + self._frame_ticks) * self._time_base))
+            self._audio.finish(float((self._clock.last + self._last_ticks) * self._time_base))
 
     def _started(self, image: Image) -> tuple[OutputContainer, VideoStream]:
         if self._container is not None and self._stream is not None:

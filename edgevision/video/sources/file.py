@@ -63,7 +63,7 @@ class FileSource(Closeable):
         self._closed = False
         self._index = 0
         self._container = _open(path, demuxer)
-        # PyAV has FFmpeg invent times where there are none, for muxers; those of AVI would be in decoding order.
+        # PyAV has FFmpeg invent times where there are none; those of AVI would be in decoding order.
         self._container.flags &= ~_GENERATE_TIMES
         try:
             self._stream = _checked_stream(self._container, path)

@@ -12,7 +12,13 @@ from av.video.frame import VideoFrame
 
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
-from edgevision.video.codec.decode import Decoder, frame_rate, recorded_timeline, video_stream
+from edgevision.video.codec.decode import (
+    FILE_THREADS,
+    Decoder,
+    frame_rate,
+    recorded_timeline,
+    video_stream,
+)
 from edgevision.video.redact import redact
 from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
@@ -46,7 +52,7 @@ class StreamFeed:
     Args:
         uri: the address.
         options: transport and timeouts.
-        threads: decoder threads; 0 lets FFmpeg choose.
+        threads: decoder threads of a live stream; 0 lets FFmpeg choose.
 
     Raises:
         SourceTimeoutError: no response, or (while iterating) no more data within the time limit.
@@ -65,7 +71,7 @@ class StreamFeed:
         failure: SourceError | None = None
         start = time.monotonic()
         try:
-            self._container = av.open(uri, options=wanted, timeout=timeouts)
+            self._container = av.open(uri, options=wanted, timeout=timeouts, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             failure = self._failure(error, "cannot open", start, options.connect_timeout_s)
         if failure is not None:
@@ -80,7 +86,9 @@ class StreamFeed:
         rate = frame_rate(self._stream)
         is_live = is_rtsp or not self._length_s
         # Each frame thread holds back a frame, which adds latency.
-        self._decoder = Decoder(self._stream, threads=threads, frame_threads=not is_live)
+        self._decoder = Decoder(
+            self._stream, threads=threads if is_live else FILE_THREADS, frame_threads=not is_live
+        )
         self.info = SourceInfo(
             name=self._name,
             is_live=is_live,

@@ -55,7 +55,8 @@ def open_source(
             (:class:`SourceOptions`).
         options: for cameras and streams; options in the address take precedence.
         camera_factory: opens a camera by its index or device file.
-        threads: decoder threads; 0 lets FFmpeg choose.
+        threads: decoder threads of a network stream; 0 lets FFmpeg choose. A file has one, so that two runs
+            give the same frames.
 
     Raises:
         SourceError: it does not exist, cannot be read, or is not a known kind of source.
@@ -85,12 +86,12 @@ def open_source(
         return cast("Source", plugin(uri))
     path = _local_path(uri, scheme)
     if path.is_dir() or is_pattern(str(path)):
-        return _open_several(path, threads)
+        return _open_several(path)
     if not path.exists():
         raise _missing(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImagesSource([path], str(path))
-    return FileSource(path, threads=threads)
+    return FileSource(path)
 
 
 def expand_sources(uri: str) -> list[str]:
@@ -140,13 +141,13 @@ def _local_path(uri: str, scheme: str) -> Path:
     return Path(uri)
 
 
-def _open_several(path: Path, threads: int) -> Source:
+def _open_several(path: Path) -> Source:
     media = find_media(str(path))
     if media.kind == "images":
         folder = path if path.is_dir() else media.paths[0].parent
         return ImagesSource(media.paths, str(path), folder=folder)
     if len(media.paths) == 1:
-        return FileSource(media.paths[0], threads=threads)
+        return FileSource(media.paths[0])
     raise SourceError(
         f"{path} contains {len(media.paths)} videos, which are separate sources; open one at a time"
     )

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
-from edgevision.video.codec.decode import Decoder, damage_notes, frame_rate, video_stream
+from edgevision.video.codec.decode import (
+    Decoder,
+    damage_notes,
+    frame_rate,
+    real_rate,
+    stream_notes,
+    video_stream,
+)
 from tests.support.video import number_of, write_clip
 
 
@@ -60,3 +67,52 @@ def test_damaged_frames_are_one_note():
     assert damage_notes(0) == []
     assert damage_notes(1) == ["1 damaged frame; the decoder concealed the errors"]
     assert damage_notes(3) == ["3 damaged frames; the decoder concealed the errors"]
+
+
+def two_streams(path, sizes, flagged):
+    """A Matroska file with a video stream of each size; the flagged one alone is the default."""
+    with av.open(path, "w") as container:
+        streams = []
+        for i, (width, height) in enumerate(sizes):
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.disposition = av.stream.Disposition.default if i == flagged else 0
+            streams.append(stream)
+        for stream in streams:
+            image = np.zeros((stream.height, stream.width, 3), np.uint8)
+            for packet in [*stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")), *stream.encode(None)]:
+                container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "flagged", "expected"),
+    [
+        ([(64, 64), (160, 96)], 1, 160),
+        ([(160, 96), (64, 64)], 1, 64),  # the flag counts more than the size
+        ([(64, 64), (160, 96)], 0, 64),
+    ],
+)
+def test_of_several_video_streams_the_default_is_used_and_named(tmp_path, sizes, flagged, expected):
+    with av.open(two_streams(tmp_path / "two.mkv", sizes, flagged)) as container:
+        stream = video_stream(container, "two")
+        assert stream.codec_context.width == expected
+        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
+        assert stream_notes(container, stream) == [
+            f"2 video streams: number {stream.index} is used (h264, {size})"
+        ]
+
+
+def test_one_video_stream_needs_no_note(clip):
+    with av.open(clip) as container:
+        assert stream_notes(container, video_stream(container, "clip")) == []
+
+
+def test_a_rate_that_the_times_deny_is_measured(tmp_path):
+    slow = write_clip(tmp_path / "slow.mkv", range(0, 4000, 200))  # the header says 25
+    with av.open(slow) as container:
+        stream = video_stream(container, "slow")
+        assert frame_rate(stream) == pytest.approx(25)
+        packets = list(container.demux(stream))
+        assert real_rate(stream, packets) == pytest.approx(5)
+        assert real_rate(stream, packets[:3]) == pytest.approx(25)  # too few to deny it

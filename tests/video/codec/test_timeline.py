@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.video.codec.timeline import LiveTimeline, Timeline
+from edgevision.video.codec.timeline import BestEffortTimes, LiveTimeline, Timeline
 
 MS = 1_000_000
 
@@ -93,3 +93,20 @@ def test_after_a_reconnect_the_gap_is_in_the_times():
     timeline.restart()
     assert [timeline.next(t * MS, a * MS) // MS for t, a in [(3, 9000), (43, 9020)]] == [9000, 9040]
     assert timeline.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([(0, 0), (40, 40), (80, 80)], [0, 40, 80]),
+        ([(0, -80), (40, -40), (80, 0)], [0, 40, 80]),  # presentation comes first
+        ([(None, 0), (None, 40)], [0, 40]),
+        ([(0, None), (40, None)], [0, 40]),
+        ([(None, None)], [None]),
+        ([(1, 2), (3, 3), (2, 4), (4, 5), (5, 6)], [1, 3, 4, 5, 6]),  # AVI: pts in decoding order
+        ([(0, 5), (1, 5), (2, 5)], [0, 1, 2]),  # the times of decoding are the faulty ones
+    ],
+)
+def test_the_better_of_two_times_is_taken(times, expected):
+    best = BestEffortTimes()
+    assert [best.next(pts, dts) for pts, dts in times] == expected

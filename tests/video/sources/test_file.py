@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
+from edgevision.types import FrameResult
 from edgevision.video import expand_sources, is_local, open_source
+from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.file import FileSource
 from tests.support.paths import SHARED
-from tests.support.video import number_of, numbered, write_clip
+from tests.support.video import exif_jpeg, number_of, numbered, write_clip
 
 VIDEOS = SHARED / "data" / "videos"
+CASES = SHARED / "cases"
 EVEN = [40 * number for number in range(50)]
 VARIABLE = [0, 40, 55, 200, 201, 260, 900, 2500, 2533, 2566]
 
@@ -296,6 +299,146 @@ def test_close_in_the_middle_and_twice(tmp_path):
     source.close()
     source.close()
     assert list(frames) == []
+
+
+def write_jpegs(path, orientation, rate=10):
+    """Motion-JPEG whose images carry EXIF, as cameras write it."""
+    with av.open(path, "w") as container:
+        video = container.add_mux_stream("mjpeg", rate=rate, width=160, height=96)
+        for number in range(5):
+            packet = av.Packet(exif_jpeg(numbered(number), orientation))
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, rate), video, True
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mov"])
+def test_exif_in_motion_jpeg(tmp_path, name):
+    _, frames = read(write_jpegs(tmp_path / name, 1))
+    assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3, 4]
+    source, frames = read(write_jpegs(tmp_path / name, 6))
+    assert (source.info.width, source.info.height) == (96, 160)
+    assert [number_of(np.rot90(frame.image)) for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_b_frames_in_avi_have_even_times(tmp_path):
+    path = tmp_path / "capture.avi"
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"bf": "3"})
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        for number in range(20):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(numbered(number), format="bgr24")))
+        container.mux(video.encode(None))
+    source, frames = read(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(20))
+    assert [frame.timestamp_ns / 1e6 for frame in frames] == [40 * number for number in range(20)]
+    assert source.report.notes == []
+
+
+def test_raw_h264_has_the_rate_of_its_codec(tmp_path):
+    path = tmp_path / "clip.h264"
+    with av.open(path, "w", format="h264") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        for number in range(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(numbered(number), format="bgr24")))
+        container.mux(video.encode(None))
+    source, frames = read(path)
+    assert source.info.frame_rate == pytest.approx(30)
+    assert [frame.time_s for frame in frames] == pytest.approx([number / 30 for number in range(10)])
+
+
+def write_gif(path, hold_cs):
+    """Six images of 0.1 s, the last one of ``hold_cs`` hundredths."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("gif", rate=10)
+        video.width, video.height, video.pix_fmt = 160, 96, "rgb8"
+        for number in range(6):
+            frame = av.VideoFrame.from_ndarray(numbered(number), format="bgr24").reformat(format="rgb8")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"\x21\xf9\x04")  # the last graphic control: flags, then the delay
+    data[place + 4 : place + 6] = struct.pack("<H", hold_cs)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_gif_that_holds_its_last_image_is_whole(tmp_path):
+    source, frames = read(write_gif(tmp_path / "hold.gif", 300))
+    assert len(frames) == 6
+    assert source.report.problem is None
+    assert frames[-1].duration_ns == 3_000_000_000
+    sink = Mp4Sink(tmp_path / "o.mp4", source.info)
+    with sink:
+        for frame in frames:
+            sink.write(FrameResult(frame, ()), frame.image)
+    with av.open(tmp_path / "o.mp4") as container:
+        assert container.duration / av.time_base == pytest.approx(3.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.flv", "flv"), ("a.wmv", "wmv2"), ("a.mkv", "libx264")])
+def test_a_file_cut_in_half_is_told_and_a_whole_one_is_not(tmp_path, name, codec):
+    whole = write_clip(tmp_path / f"whole{name}", [40 * number for number in range(150)], codec=codec)
+    source, frames = read(whole)
+    assert (len(frames), source.report.problem) == (150, None)
+    cut = tmp_path / name
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    source, frames = read(cut)
+    assert 20 < len(frames) < 140
+    assert "the file is truncated" in source.report.problem
+
+
+def test_sound_that_outlasts_the_images_is_no_cut(tmp_path):
+    for name in ("a.flv", "a.mkv", "a.mp4"):
+        path = write_clip(tmp_path / name, EVEN, audio="aac", audio_s=8, options={"bf": "0"})
+        source, frames = read(path)
+        assert (len(frames), source.report.problem) == (50, None), name
+
+
+def test_a_title_that_is_not_utf8(tmp_path):
+    path = write_clip(tmp_path / "a.mkv", EVEN[:5])
+    with av.open(tmp_path / "titled.mkv", "w") as out, av.open(path) as container:
+        out.metadata["title"] = "Strasse!"
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    data = (tmp_path / "titled.mkv").read_bytes()
+    assert b"Strasse!" in data
+    path.write_bytes(data.replace(b"Strasse!", b"Stra\xdfe !"))
+    _, frames = read(path)
+    assert len(frames) == 5
+
+
+def test_an_unknown_codec_is_one_line(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", EVEN[:5])
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz9"))
+    with pytest.raises(SourceError, match=r"has a video stream of an unknown codec; convert it"):
+        open_source(str(path))
+
+
+def test_two_runs_of_a_damaged_file_are_equal(tmp_path):
+    path = write_avi(tmp_path / "bad.avi")
+    data = bytearray(path.read_bytes())
+    for place in range(6000, len(data) - 2000, 997):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    runs = [[frame.image.tobytes() for frame in read(path)[1]] for _ in range(3)]
+    assert len(runs[0]) > 10
+    assert runs[0] == runs[1] == runs[2]
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not here")
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("damaged/case8.ts", 35), ("exif-in-mjpeg/clip.avi", 10), ("flv-cut-in-half/half.flv", 73)],
+)
+def test_files_of_reports(name, count):
+    _, frames = read(CASES / name)
+    assert len(frames) == count
 
 
 @pytest.mark.skipif(not VIDEOS.is_dir(), reason="../shared/data/videos is not here")

@@ -1,5 +1,3 @@
-import struct
-
 import cv2
 import numpy as np
 import pytest
@@ -7,14 +5,7 @@ import pytest
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_source
 from edgevision.video.sources.images import read_image
-
-
-def exif_jpeg(image, orientation):
-    """JPEG bytes with an EXIF orientation (TIFF tag 0x0112), written by hand."""
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
-    tiff = b"II*\0" + struct.pack("<I", 8) + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
-    segment = b"Exif\0\0" + tiff
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+from tests.support.video import exif_jpeg
 
 
 @pytest.fixture
