@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 import edgevision
+from edgevision.address import display
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
 from edgevision.calibration.outcome import Quantised, RangeChoice, Settings
@@ -194,7 +195,7 @@ def make_report(
         int8_bytes=int8_bytes,
         frames=len(frames.frames),
         frames_sha256=frames.hash,
-        sources=tuple(sources),
+        sources=tuple(map(display, sources)),
         method=result.method,
         asked_method=settings.method,
         methods=_methods(result),

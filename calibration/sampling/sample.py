@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edgevision.address import display
 from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame
 from edgevision.calibration.sampling.perceptual import perceptual_hash
 from edgevision.calibration.sampling.spread import Spread
@@ -21,7 +22,6 @@ from edgevision.contract.manifest import Resize
 from edgevision.errors import DataError, SinkError, SourceError, UsageError
 from edgevision.types import Frame
 from edgevision.video import Source, expand_sources, open_source
-from edgevision.video.redact import redact
 
 __all__ = ["CalibrationSet", "OnFrameRead", "SampledFrame", "sample_frames"]
 
@@ -84,7 +84,7 @@ def sample_frames(
         for owner, uri in enumerate(names):
             sampler.read(uri, owner)
         if not sampler.kept:
-            listed = ", ".join(redact(name) for name in names)
+            listed = ", ".join(display(name) for name in names)
             raise DataError(f"no frame came from {listed}; expected an image, video or stream with frames")
         done = sampler.finish(names)
         undo.pop_all()
@@ -156,7 +156,7 @@ class _Sampler:
             return
         letterbox = Letterbox.fit(frame.width, frame.height, *self._size, self._resize)
         self._store.write(slot, letterbox.image(frame.image))
-        self.kept[slot] = _Kept(owner, sum(self._read), redact(frame.source), frame.index, code)
+        self.kept[slot] = _Kept(owner, sum(self._read), frame.source, frame.index, code)
 
     def _note(self, source: Source) -> None:
         found = source.report
@@ -175,7 +175,9 @@ class _Sampler:
             found = self._spread.count(owner)
             if found < share:
                 read = self._read[owner]
-                self._notes.append(f"{redact(name)}: found {found} distinct frames in {read}, wanted {share}")
+                self._notes.append(
+                    f"{display(name)}: found {found} distinct frames in {read}, wanted {share}"
+                )
         ordered = sorted(self.kept.items(), key=lambda item: item[1].order)
         settings: dict[str, Any] = {"size": self._size, "resize": self._resize}
         total = hashlib.sha256(msgspec.json.encode(settings))

@@ -6,12 +6,14 @@ import re
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
 import typer.core
 
 from edgevision import __version__
+from edgevision.address import display, redact
 from edgevision.errors import ConfigError, EdgeVisionError, UsageError
 from edgevision.service.logs import record
 
@@ -26,7 +28,8 @@ class Commands(typer.core.TyperGroup):
 
     Attributes:
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
-        line: the command as typed, which reports keep.
+        line: the command as typed, but for the secrets of addresses; reports keep it.
+        addresses: those among the arguments that hold secrets.
         json_errors: write the line as a JSON record; set by a command that logs so.
         running: the command that runs.
     """
@@ -34,6 +37,7 @@ class Commands(typer.core.TyperGroup):
     debug = False
     json_errors = False
     line = ""
+    addresses: Sequence[str] = ()
     running: Any = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -76,9 +80,10 @@ class Commands(typer.core.TyperGroup):
 
     def _fail(self, line: str, exit_code: int, error: BaseException) -> NoReturn:
         if Commands.debug:
-            traceback.print_exception(error)
+            trace = "".join(traceback.format_exception(error))
+            print(_without_secrets(trace), file=sys.stderr, end="")  # noqa: T201
         # An error is one line, also where it quotes a library that uses several.
-        text = " ".join(line.split())
+        text = " ".join(_without_secrets(line).split())
         print(record(text) if Commands.json_errors else text, file=sys.stderr)  # noqa: T201
         raise typer.Exit(exit_code) from None
 
@@ -138,6 +143,16 @@ def _repeated_option(command: Any, ctx: Any, args: list[str]) -> str | None:
             return str(max(option.opts, key=len))
         seen.add(option)
     return None
+
+
+def _value(argument: str) -> str:
+    """``value`` of ``--option=value``; any other argument as it is."""
+    return argument.partition("=")[2] if argument.startswith("--") else argument
+
+
+def _without_secrets(text: str) -> str:
+    """What Typer and libraries say repeats arguments; what we say ourselves is made of what may be shown."""
+    return redact(text, *Commands.addresses) if Commands.addresses else text
 
 
 def _help(error: Exception) -> str:
@@ -206,6 +221,8 @@ def run_app(arguments: list[str]) -> None:
     Commands.debug = "--debug" in arguments[:end]
     Commands.json_errors = False
     Commands.running = None
-    Commands.line = shlex.join(["edgevision", *arguments])
+    values = [_value(argument) for argument in arguments]
+    Commands.addresses = [value for value in values if display(value) != value]
+    Commands.line = shlex.join(["edgevision", *map(_without_secrets, arguments)])
     kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
     app(args=kept, prog_name="edgevision")

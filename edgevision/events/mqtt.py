@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from edgevision.address import Address
 from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, UsageError, nearest
 from edgevision.events.records import Event, encode
 from edgevision.extras import needs_extra
 from edgevision.video.base import Delivery
-from edgevision.video.redact import redact
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -76,9 +76,12 @@ class BrokerAddress:
         Raises:
             UsageError: the address is not valid; the message does not repeat the password.
         """
-        shown = redact(uri, uri)
+        address = Address.parse(uri)
+        shown = address.shown
+        if address.reserved:
+            raise UsageError(f"{shown} is not a valid broker address{address.advice}")
         try:
-            parts = urlsplit(uri)
+            parts = urlsplit(address.text)
             port = parts.port
         except ValueError:
             raise UsageError(f"{shown} has no valid port; expected mqtt://user@host:1883/prefix") from None

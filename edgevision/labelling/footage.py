@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.address import display
 from edgevision.errors import OutputExistsError, UsageError
 from edgevision.files import make_folder
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
-from edgevision.video.redact import redact
 from edgevision.video.sinks.images import save_image
 from edgevision.video.sources.media import find_media, is_pattern
 
@@ -82,7 +82,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
     for uri in uris:
         one = _look_at(uri, images_out)
         if any(one == other or (one.stem and one.stem == other.stem) for other in found):
-            what = f"two videos are called '{one.stem}'" if one.stem else f"{redact(uri)} is given twice"
+            what = f"two videos are called '{one.stem}'" if one.stem else f"{display(uri)} is given twice"
             raise UsageError(f"{what}: their images would have the same names; label them separately")
         if one.stem is not None:
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.address import display, find_mistyped
 from edgevision.errors import UsageError
 from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
@@ -107,6 +108,10 @@ def check_files(outputs: Sequence[tuple[str, Path]], inputs: Sequence[str], over
         OutputExistsError, SinkError: see :func:`edgevision.files.refuse_existing`.
     """
     taken: dict[Path, str] = {}
+    for setting, path in outputs:
+        mistyped = find_mistyped(str(path))
+        if mistyped is not None:
+            raise UsageError(f"`{setting}` {mistyped} is not a file; an address has :// in it")
     for (setting, path), count in Counter(outputs).items():
         place = path.resolve()
         if taken.setdefault(place, setting) != setting and not place.is_dir():
@@ -139,10 +144,16 @@ def check_events(address: str, streams: int, overwrite: bool) -> None:
     if "://" in address:
         if find_outlet_plugin(address) is None:
             BrokerAddress.parse(address)
-    elif not names_folder(Path(address)):
+        return
+    mistyped = find_mistyped(address)
+    if mistyped is not None:
+        raise UsageError(
+            f"events cannot go to '{mistyped}'; the address of a broker starts with mqtt:// or mqtts://"
+        )
+    if not names_folder(Path(address)):
         if not address.endswith(".jsonl"):
             raise UsageError(
-                f"events cannot go to '{address}'; expected a .jsonl file, a folder or mqtt://host/prefix"
+                f"events cannot go to '{display(address)}'; expected a .jsonl file, a folder or mqtt://host/prefix"
             )
         if streams > 1:
             raise UsageError(f"`events` {address}: several streams need a folder, not one file")

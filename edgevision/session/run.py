@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.address import display
 from edgevision.errors import EdgeVisionError
 from edgevision.files import write_json
 from edgevision.pipeline import OnStatistics, Pipeline, StopRequest, StreamStatistics, ThreadBudget
@@ -19,7 +20,6 @@ from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, is_local
-from edgevision.video.redact import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Session:
 def _name(spec: StreamSpec, source: Source | EdgeVisionError) -> str:
     if spec.name:
         return spec.name
-    return redact(spec.source) if isinstance(source, EdgeVisionError) else source.info.name
+    return display(spec.source) if isinstance(source, EdgeVisionError) else source.info.name
 
 
 def _attempt(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgevision.address import display
 from edgevision.pipeline import LedgerEntry, StreamStatistics
 from edgevision.soak.process import Sample
 from edgevision.soak.trend import Slope, fit_slope
@@ -99,7 +100,7 @@ def judge(
     return SoakReport(
         passed=all(check.passed for check in checks),
         checks=checks,
-        source=uri,
+        source=display(uri),
         seconds=round(seconds, 1),
         warm_up_s=warm_up_s,
         gives_back=gives_back,

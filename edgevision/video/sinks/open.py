@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import cast
 
+from edgevision.address import display
 from edgevision.errors import SinkError, nearest
 from edgevision.files import refuse_existing
 from edgevision.plugins import SINKS, find_plugin, known_schemes, scheme_of
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.base import Sink, SourceInfo
-from edgevision.video.redact import redact
 from edgevision.video.sinks import images as image_files
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
@@ -77,7 +77,7 @@ def _open_plugin(uri: str, scheme: str, info: SourceInfo) -> Sink:
     plugin = find_plugin(SINKS, scheme)
     if plugin is None:
         hint = nearest(scheme, ("window", *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
-        raise SinkError(f"unknown kind of output: {redact(uri)}{hint}")
+        raise SinkError(f"unknown kind of output: {display(uri)}{hint}")
     return cast("Sink", plugin(uri, info))
 
 

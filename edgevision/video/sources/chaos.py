@@ -65,7 +65,8 @@ def split_faults(uri: str) -> tuple[str, Faults]:
             "chaos:// needs a source and faults, such as chaos://demo?drop=0.1; "
             f"known faults: {', '.join(_READERS)}"
         )
-    values = read_options(query, _READERS, "chaos")
+    # Without faults, what follows the '?' is the stream's own, and may be a password.
+    values = read_options(query, _READERS, "chaos", quotes="://" not in inner)
     if "jitter" in values:
         values["jitter_s"] = values.pop("jitter")
     return inner, Faults(**values)

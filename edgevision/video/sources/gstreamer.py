@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from edgevision.address import Address, redact
 from edgevision.errors import SourceError, UsageError
 from edgevision.extras import install_command
 from edgevision.types import Image
 from edgevision.units import frames_per_second, image_size
 from edgevision.video.base import SourceInfo
-from edgevision.video.redact import redact
 from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions, read_options
@@ -41,7 +41,7 @@ def open_gst(uri: str, options: SourceOptions) -> LiveSource:
         raise UsageError("gst:// needs a pipeline, such as 'gst://v4l2src ! jpegdec'")
     if "appsink" in pipeline:
         raise UsageError("gst:// appends its own appsink to the pipeline; remove yours")
-    return _source(f"gst://{_first_element(pipeline)}", pipeline, options, uri)
+    return _source(Address.parse(uri).shown, pipeline, options, uri)
 
 
 def open_csi(uri: str, options: SourceOptions) -> LiveSource:
@@ -67,7 +67,7 @@ def csi_pipeline(uri: str) -> str:
     address, _, query = uri.partition("?")
     sensor = address.partition("://")[2]
     if not sensor.isdecimal():
-        raise UsageError(f"{address}: expected the number of a camera, such as csi://0")
+        raise UsageError(f"{Address.parse(address).shown}: expected the number of a camera, such as csi://0")
     values = read_options(query, {"size": image_size, "rate": frames_per_second}, "csi")
     width, height = values.get("size", (1280, 720))
     rate = round(values.get("rate", 30.0))
@@ -188,11 +188,6 @@ def _source(name: str, pipeline: str, options: SourceOptions, uri: str) -> LiveS
     _gst(name)  # fails at once if GStreamer is not installed, instead of waiting for the source
     connect = partial(GstFeed, name, pipeline, uri, options.connect_timeout_s)
     return LiveSource(name, connect, options, advice=_ADVICE)
-
-
-def _first_element(pipeline: str) -> str:
-    """The pipeline's first element without its properties, which may contain a password."""
-    return pipeline.split("!")[0].split()[0]
 
 
 def _gst(what: str) -> Any:

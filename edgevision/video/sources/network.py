@@ -10,6 +10,7 @@ from functools import partial
 import av
 from av.video.frame import VideoFrame
 
+from edgevision.address import Address
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
 from edgevision.video.codec.decode import (
@@ -19,7 +20,6 @@ from edgevision.video.codec.decode import (
     recorded_timeline,
     video_stream,
 )
-from edgevision.video.redact import redact
 from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions
@@ -39,7 +39,7 @@ def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSo
         SourceError, SourceTimeoutError: see :class:`LiveSource`.
     """
     connect = partial(StreamFeed, uri, options, threads=threads)
-    return LiveSource(redact(uri), connect, options, advice=_ADVICE)
+    return LiveSource(Address.parse(uri).shown, connect, options, advice=_ADVICE)
 
 
 class StreamFeed:
@@ -61,8 +61,8 @@ class StreamFeed:
 
     def __init__(self, uri: str, options: SourceOptions, *, threads: int = 0) -> None:
         self.notes: list[str] = []
-        self._uri = uri
-        self._name = redact(uri)
+        self._address = Address.parse(uri)
+        self._name = self._address.shown
         self._read_timeout_s = options.read_timeout_s
         is_rtsp = uri.lower().startswith("rtsp")
         # FFmpeg would read a second or two of video to estimate the frame rate, which a stream need not keep.
@@ -154,7 +154,9 @@ class StreamFeed:
             hint = "check user and password (rtsp://USER:PASSWORD@HOST/...)"
         elif isinstance(error, av.error.InvalidDataError):
             hint = "expected a video stream at this address"
-        return SourceError(f"{what} {self._name}: {redact(str(error.strerror or error), self._uri)}; {hint}")
+        return SourceError(
+            f"{what} {self._name}: {error.strerror or type(error).__name__}; {hint}{self._address.advice}"
+        )
 
     def close(self) -> None:
         self._container.close()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from edgevision.address import Address
 from edgevision.errors import SourceError, nearest
 from edgevision.plugins import SOURCES, find_plugin, known_schemes
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.video.base import Source
-from edgevision.video.redact import redact
 from edgevision.video.sources.camera import (
     CameraFactory,
     camera_device,
@@ -64,6 +65,7 @@ def open_source(
         UsageError: an option in the address is invalid.
         PluginError: a package that provides this kind of source cannot be loaded.
     """
+    uri = Address.parse(uri).text
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
     if uri.startswith(CHAOS_SCHEME):
@@ -85,6 +87,7 @@ def open_source(
     if plugin is not None:
         return cast("Source", plugin(uri))
     path = _local_path(uri, scheme)
+    _refuse_mistyped(uri, path)
     if path.is_dir() or is_pattern(str(path)):
         return _open_several(path)
     if not path.exists():
@@ -103,10 +106,12 @@ def expand_sources(uri: str) -> list[str]:
     Raises:
         SourceError: the folder or pattern contains no images or videos, or both kinds.
     """
+    uri = Address.parse(uri).text
     scheme = _scheme(uri)
     if camera_device(uri) is not None or uri == "demo" or scheme not in ("", "file"):
         return [uri]
     path = _local_path(uri, scheme)
+    _refuse_mistyped(uri, path)
     if not (path.is_dir() or is_pattern(str(path))):
         return [uri]
     media = find_media(str(path))
@@ -118,6 +123,7 @@ def is_local(uri: str) -> bool:
 
     Whether a network address is such a recording is known only after opening it.
     """
+    uri = Address.parse(uri).text
     return (
         uri == "demo"
         or uri.startswith("demo:")
@@ -136,7 +142,7 @@ def _local_path(uri: str, scheme: str) -> Path:
     if scheme:
         known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES, *known_schemes(SOURCES))
         raise SourceError(
-            f"unknown type of source: {redact(uri)}{nearest(scheme, known)}; expected {ACCEPTED}"
+            f"unknown type of source: {Address.parse(uri).shown}{nearest(scheme, known)}; expected {ACCEPTED}"
         )
     return Path(uri)
 
@@ -150,6 +156,16 @@ def _open_several(path: Path) -> Source:
         return FileSource(media.paths[0])
     raise SourceError(
         f"{path} contains {len(media.paths)} videos, which are separate sources; open one at a time"
+    )
+
+
+def _refuse_mistyped(uri: str, path: Path) -> None:
+    """Refuses what is no file, and looks like an address with a mistake, without its password."""
+    address = Address.parse(uri)
+    if address.scheme or not address.is_hidden or path.exists() or glob.glob(uri, recursive=True):  # noqa: PTH207
+        return
+    raise SourceError(
+        f"source not found: {address.shown} is not a file; the address of a stream starts with rtsp:// or http://"
     )
 
 

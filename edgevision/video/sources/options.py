@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
 
+from edgevision.address import Address
 from edgevision.errors import UsageError, nearest
 from edgevision.units import duration_s
 
@@ -72,11 +73,14 @@ def split_options(uri: str, given: SourceOptions) -> tuple[str, SourceOptions]:
     match = _OPTIONS.search(uri)
     if match is None:
         return uri, given
-    values = read_options(match.group(1), _READERS, "a live source")
+    quotes = not Address.parse(uri[: match.start()]).secrets
+    values = read_options(match.group(1), _READERS, "a live source", quotes=quotes)
     return uri[: match.start()], replace(given, **{_FIELDS[key]: value for key, value in values.items()})
 
 
-def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: str) -> dict[str, Any]:
+def read_options(
+    text: str, readers: Mapping[str, Callable[[str], Any]], whose: str, *, quotes: bool = True
+) -> dict[str, Any]:
     """Reads ``key=value&key=value``.
 
     Args:
@@ -84,6 +88,7 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
         readers: for each valid key a function that parses its value, or raises ValueError with what it
             expects.
         whose: the subject of error messages, such as ``a camera``.
+        quotes: whether error messages may quote what was found, which can be part of a password.
 
     Raises:
         UsageError: an unknown or repeated key, or an invalid value.
@@ -91,16 +96,16 @@ def read_options(text: str, readers: Mapping[str, Callable[[str], Any]], whose: 
     values: dict[str, Any] = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
         if key not in readers:
-            known = ", ".join(readers)
-            raise UsageError(
-                f"{whose} has no option '{key}'{nearest(key, readers) or f'; known options: {known}'}"
-            )
+            hint = nearest(key, readers) or f"; known options: {', '.join(readers)}"
+            found = f"no option '{key}'" if quotes else "no such option as stands at the end of the address"
+            raise UsageError(f"{whose} has {found}{hint}")
         if key in values:
             raise UsageError(f"{whose}: option {key} is given twice")
         try:
             values[key] = readers[key](value)
         except ValueError as error:
-            raise UsageError(f"{whose}: {key} is '{value}'; expected {error}") from None
+            found = f"is '{value}'" if quotes else "is not valid"
+            raise UsageError(f"{whose}: {key} {found}; expected {error}") from None
     return values
 
 
