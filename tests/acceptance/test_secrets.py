@@ -1,11 +1,15 @@
 """Nothing that the command line says, in success or failure, holds a part of an address's credentials."""
 
 import http.server
+import json
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgevision.cli import main
+from tests.support.addresses import MARKERS, addresses, broker_addresses
 from tests.support.models import write_colour_model
 from tests.support.video import write_clip
 
@@ -107,3 +111,54 @@ def test_labels_need_files(call, model, stream):
     code, said = call("label", stream.uri, "--model", model, "--out", "labels.json")
     assert code == 2
     assert "is a live source; record it first" in said
+
+
+COMMANDS = [
+    ["run", "--source", "URI", "--model", "MODEL", "--save-json", "o.jsonl", "--stats", "s.json"],
+    ["run", "--source=URI", "--model", "MODEL"],
+    [
+        "run",
+        "--source",
+        "URI",
+        "--source",
+        "URI",
+        "--model",
+        "MODEL",
+        "--output",
+        "o/",
+        "--log-format",
+        "json",
+    ],
+    ["run", "--streams", "streams.yaml", "--model", "MODEL", "--output", "o/"],
+    ["run", "URI"],
+    ["run", "--source", "demo", "--max-frames", "URI"],
+    ["run", "--source", "none.mp4", "--model", "URI"],
+    ["run", "--source", "none.mp4", "--model", "MODEL", "--output", "URI"],
+    ["run", "--source", "none.mp4", "--model", "MODEL", "--save-json", "URI"],
+    ["run", "--source", "none.mp4", "--model", "MODEL", "--events", "URI"],
+    ["label", "URI", "--model", "MODEL", "--out", "labels.json"],
+    ["calibrate", "retinanet-light", "--from", "URI", "--out", "int8.onnx"],
+    ["soak", "--source", "URI", "--model", "MODEL", "--minutes", "0.1", "--warm-up", "0"],
+    ["parity", "MODEL", "MODEL", "--source", "URI"],
+    ["URI"],
+]
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(uri=st.one_of(addresses(), broker_addresses()), debug=st.booleans())
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_shows_a_piece_of_a_secret(command, uri, debug, model, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    streams = {"streams": [{"source": uri}, {"source": uri, "name": "second"}]}
+    (tmp_path / "streams.yaml").write_text(json.dumps(streams))  # which is YAML
+    arguments = [part.replace("URI", uri).replace("MODEL", model) for part in command]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, *(["--debug"] if debug else [])])
+    said = "".join(capfd.readouterr())
+    assert said
+    assert ended.value.code in (1, 2)
+    assert not [piece for piece in MARKERS if piece in said], said
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name != "streams.yaml":
+            assert not [piece for piece in MARKERS if piece.encode() in path.read_bytes()]

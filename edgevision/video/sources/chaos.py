@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgevision.address import HIDDEN, Address
 from edgevision.closeable import Closeable
 from edgevision.errors import UsageError
 from edgevision.types import Frame, Image
@@ -65,8 +66,10 @@ def split_faults(uri: str) -> tuple[str, Faults]:
             "chaos:// needs a source and faults, such as chaos://demo?drop=0.1; "
             f"known faults: {', '.join(_READERS)}"
         )
-    # Without faults, what follows the '?' is the stream's own, and may be a password.
-    values = read_options(query, _READERS, "chaos", quotes="://" not in inner)
+    # Where the faults are forgotten, this is the stream's own query, or the end of a password.
+    is_query = "@" not in query and "=" in query.partition("&")[0]
+    is_shown = "://" not in inner or HIDDEN not in Address.parse(inner).shown
+    values = read_options(query, _READERS, "chaos", quotes=is_query and is_shown)
     if "jitter" in values:
         values["jitter_s"] = values.pop("jitter")
     return inner, Faults(**values)

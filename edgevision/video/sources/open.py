@@ -79,6 +79,9 @@ def open_source(
         return open_camera(device, camera_mode(uri), options, camera_factory=camera_factory)
     if scheme in SCHEMES:
         uri, options = split_options(uri, options)
+        address = Address.parse(uri)
+        if "#" in address.reserved:  # what follows it is never sent, so another host would be asked
+            raise SourceError(f"cannot open {address.shown}: it ends at the '#'{address.advice}")
         return open_stream(uri, options, threads=threads)
     if scheme in ("gst", "csi"):
         uri, options = split_options(uri, options)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
 
-from edgevision.address import Address
+from edgevision.address import HIDDEN, Address
 from edgevision.errors import UsageError, nearest
 from edgevision.units import duration_s
 
@@ -73,7 +73,8 @@ def split_options(uri: str, given: SourceOptions) -> tuple[str, SourceOptions]:
     match = _OPTIONS.search(uri)
     if match is None:
         return uri, given
-    quotes = not Address.parse(uri[: match.start()]).secrets
+    # After a query or half of a password it may not be our '#'.
+    quotes = HIDDEN not in Address.parse(uri[: match.start()]).shown
     values = read_options(match.group(1), _READERS, "a live source", quotes=quotes)
     return uri[: match.start()], replace(given, **{_FIELDS[key]: value for key, value in values.items()})
 
