@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,8 @@ import msgspec
 
 from edgevision.errors import DataError, OutputExistsError, SinkError
 
+_LONGEST_NAME = 200  # bytes, of the 255 that file systems allow; suffixes and times come after it
+
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
     """Checks an output path before any work is done.
@@ -19,17 +22,32 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
     Raises:
         OutputExistsError: it exists and ``overwrite`` is False.
         SinkError: its folder does not exist or is not writable, or the path is a folder or a device, which
-            must never be replaced.
+            must never be replaced, or a symbolic link to nothing, which must not be written through.
     """
     path = Path(path)
-    if not path.parent.is_dir():
+    try:
+        is_there, is_file, is_link = path.exists(), path.is_file(), path.is_symlink()
+        has_folder = path.parent.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise SinkError(f"cannot write {path}: {error.strerror}; choose another name") from error
+    if not has_folder:
         raise SinkError(f"output folder does not exist: {path.parent}; create it first")
-    if path.exists() and not path.is_file():
+    if is_link and not is_there:
+        raise SinkError(f"output {path} is a symbolic link to nothing; remove it or choose another name")
+    if is_there and not is_file:
         raise SinkError(f"output {path} is not a regular file; choose another name")
     if not os.access(path.parent, os.W_OK):
         raise SinkError(f"no permission to write in {path.parent}; choose another folder for {path.name}")
-    if path.exists() and not overwrite:
+    if is_there and not overwrite:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass `overwrite`")
+
+
+def safe_name(name: str) -> str:
+    """A name as one part of a path: without what has a meaning there, and short enough for a file."""
+    letters = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    while len(letters.encode()) > _LONGEST_NAME:
+        letters = letters[:-1]
+    return letters.strip("_.") or "live"
 
 
 def make_folder(path: Path, *, parents: bool = False) -> None:
@@ -55,7 +73,8 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``: it replaces ``path`` if the block succeeds, and is deleted otherwise.
 
-    It has the same suffix, so writers that choose a format by it choose the right one.
+    It has the same suffix, so writers that choose a format by it choose the right one. Nobody can guess its
+    name or put a symbolic link in its place.
 
     Raises:
         SinkError: the file cannot be written (a full disk, no permission).
@@ -65,8 +84,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     partial.write_text("{}")
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
+    is_made = False
     try:
+        partial.touch(exist_ok=False)
+        is_made = True
         yield partial
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -74,7 +96,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if is_made:
+            with contextlib.suppress(OSError):  # the disk is not available any more
+                partial.unlink(missing_ok=True)
 
 
 def json_text(document: object) -> str:

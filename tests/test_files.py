@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import atomic_path, refuse_existing, write_json
+from edgevision.files import atomic_path, refuse_existing, safe_name, write_json
 
 
 def test_a_finished_block_puts_the_file_in_place(tmp_path):
@@ -90,3 +90,58 @@ def test_json_that_cannot_be_written_leaves_what_was_there(tmp_path):
     with pytest.raises(SinkError, match="cannot write"):
         write_json(tmp_path / "nowhere" / "answer.json", {})
     assert path.read_text() == "older"
+
+
+def test_a_temporary_name_cannot_be_guessed(tmp_path):
+    names = set()
+    for _ in range(2):
+        with atomic_path(tmp_path / "report.json") as partial:
+            names.add(partial.name)
+            assert partial.is_file()
+            partial.write_text("x")
+    assert len(names) == 2
+    assert not any(str(os.getpid()) == part for name in names for part in name.split("."))
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_to_nothing_is_not_written_through(tmp_path, overwrite):
+    (tmp_path / "out.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    with pytest.raises(SinkError, match="is a symbolic link to nothing"):
+        refuse_existing(tmp_path / "out.mp4", overwrite)
+    with atomic_path(tmp_path / "out.mp4") as partial:
+        partial.write_text("x")
+    assert not (tmp_path / "elsewhere.mp4").exists()
+    assert not (tmp_path / "out.mp4").is_symlink()
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path):
+    path = tmp_path / ("a" * 300 + ".jsonl")
+    with pytest.raises(SinkError, match="File name too long; choose another name"):
+        refuse_existing(path, overwrite=False)
+    with pytest.raises(SinkError, match="cannot write"), atomic_path(path) as partial:
+        partial.write_text("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("../../escaped", "escaped"),
+        ("/etc/cron.d/x", "etc_cron.d_x"),
+        ("front door", "front_door"),
+        ("..", "live"),
+        ("", "live"),
+        ("a\0b\n", "a_b"),
+        ("x" * 300, "x" * 200),
+        ("\u00e9" * 300, "\u00e9" * 100),
+    ],
+)
+def test_a_name_stays_in_its_folder_and_fits(name, safe):
+    assert safe_name(name) == safe

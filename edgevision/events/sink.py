@@ -8,12 +8,12 @@ from pathlib import Path
 
 import cv2
 
-from edgevision.errors import UsageError
+from edgevision.errors import SinkError, UsageError
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
 from edgevision.events.observer import EventObserver
 from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import Event, EventKind
-from edgevision.files import refuse_existing
+from edgevision.files import atomic_path, refuse_existing
 from edgevision.plugins import OUTLETS, find_plugin, scheme_of
 from edgevision.tracking.sightings import sightings
 from edgevision.types import FrameResult, Image
@@ -61,12 +61,11 @@ def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:
 
     def keep(object_id: str, crop: Image) -> str | None:
         path = folder / f"{object_id}.jpg"
-        partial = folder / f".{object_id}.partial"
         try:
             _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 90])
-            partial.write_bytes(data.tobytes())
-            partial.replace(path)
-        except (OSError, cv2.error) as error:
+            with atomic_path(path) as partial:
+                partial.write_bytes(data.tobytes())
+        except (SinkError, cv2.error) as error:
             if not failures:
                 _LOG.error("images of events cannot be written to %s: %s", folder, error)
             failures.append(object_id)

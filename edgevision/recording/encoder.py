@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,11 +14,16 @@ from av.video.frame import PictureType
 
 from edgevision.types import Image
 from edgevision.video.codec.h264 import TIME_BASE, YuvConverter, add_h264_stream
+from edgevision.video.sinks.muxing import MAX_TICKS
 
 # No B-frames, so packets come in the order of the images and a file can be cut before any key frame.
 # Measured on 200 frames of 768x432 (06, two cores): veryfast 334 kB with B-frames and a look-ahead of 10,
 # 339 kB so, 723 kB with tune=zerolatency; 4.4 ms of CPU a frame each.
 _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0", "rc-lookahead": "5"}
+
+
+LONGEST_GAP = MAX_TICKS // 2
+"""Ticks between two images of one file: 3.3 hours; after more a new file begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ class H264Encoder:
         pixel_aspect: width of a pixel over its height.
         threads: to encode with.
 
+    Attributes:
+        pending: times of the images that are inside, in ticks.
+
     Raises:
         SinkError: this build has no x264.
     """
@@ -52,6 +61,7 @@ class H264Encoder:
         self, size: tuple[int, int], rate: float, pixel_aspect: Fraction = Fraction(1), threads: int = 2
     ) -> None:
         self.size = size
+        self.pending: deque[int] = deque()
         self._nowhere = av.open(os.devnull, "w", format="null")  # a stream must live in a container
         self._stream = add_h264_stream(
             self._nowhere, size, rate, options=_OPTIONS, pixel_aspect=pixel_aspect, threads=threads
@@ -69,14 +79,17 @@ class H264Encoder:
         frame = self._to_yuv(image)
         frame.pts, frame.time_base = pts, TIME_BASE
         frame.pict_type = PictureType.I if as_key else PictureType.NONE
-        return _read(self._stream.encode(frame))
+        self.pending.append(pts)
+        return self._read(self._stream.encode(frame))
 
     def finish(self) -> list[EncodedImage]:
         """The images that were still inside. Nothing can be encoded afterwards."""
-        done = _read(self._stream.encode(None))
+        done = self._read(self._stream.encode(None))
         self._nowhere.close()
         return done
 
-
-def _read(packets: Iterable[Any]) -> list[EncodedImage]:
-    return [EncodedImage(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]
+    def _read(self, packets: Iterable[Any]) -> list[EncodedImage]:
+        done = [EncodedImage(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]
+        for _ in done:  # in the order in which they came
+            self.pending.popleft()
+        return done

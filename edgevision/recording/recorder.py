@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from edgevision.errors import SinkError
-from edgevision.recording.encoder import EncodedImage, H264Encoder
+from edgevision.recording.encoder import LONGEST_GAP, EncodedImage, H264Encoder
 from edgevision.recording.limits import Rotation
 from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment
@@ -27,6 +27,8 @@ _RETRY_S = 30.0
 _RING_BYTES = 64 * 2**20
 _SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is checked once a second
 _FOREVER = 2**63
+
+_FAILURES = (OSError, av.error.FFmpegError, SinkError)
 
 RESERVE_BYTES = 64 * 2**20
 """Recording stops while the disk has less room than this, which the system needs."""
@@ -43,6 +45,7 @@ class Recorder(Sink):
     Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
     and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last true.
     Files begin with a key frame, so clips begin up to two seconds earlier than asked for, never later.
+    After more than three hours without an image a new file begins.
 
     A failing disk does not end the run: ``alarm`` says why nothing is recorded, one line is logged, files
     written before remain playable, and recording resumes once there is room.
@@ -61,8 +64,8 @@ class Recorder(Sink):
 
     Attributes:
         alarm: why nothing is recorded at the moment; else None.
-        recorded: images that were written.
-        missed: images that were not recorded because of an alarm.
+        recorded: images that are in files.
+        missed: images that are not, because of an alarm; both together are all that were wanted.
     """
 
     def __init__(
@@ -104,7 +107,12 @@ class Recorder(Sink):
 
     def write(self, result: FrameResult, image: Image) -> None:
         """Takes one frame; an error of the disk sets ``alarm`` and is not raised."""
-        self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), self._pts + 1)
+        last = self._pts
+        self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), last + 1)
+        is_after_gap = last >= 0 and self._pts - last > LONGEST_GAP
+        if is_after_gap:
+            hours = float((self._pts - last) * TIME_BASE) / 3600
+            _LOG.warning("%s: no image for %.1f hours; a new file begins", self.name, hours)
         if self._trigger is not None and self._trigger(result):
             self._until = self._pts + self._post
         if self.alarm is not None and not self._can_begin_again():
@@ -114,26 +122,38 @@ class Recorder(Sink):
         size = (image.shape[1], image.shape[0])
         if self._encoder is not None and self._encoder.size != size:
             self._guarded(self._end_encoding)
+            if self.alarm is not None:
+                self.missed += self._is_wanted(self._pts)
+                return
         if self._encoder is None:
             self._encoder = H264Encoder(size, self._rate, self._info.pixel_aspect, self._threads)
-        done = self._encoder.encode(image, self._pts, as_key=self._is_key_due())
+        done = self._encoder.encode(image, self._pts, as_key=self._is_key_due() or is_after_gap)
         self._guarded(self._take, done)
 
     def close(self) -> None:
-        """Finishes the file."""
+        """Finishes the file.
+
+        Raises:
+            SinkError: none of the images could be recorded.
+        """
         if self._is_finished:
             return
         self._is_finished = True
         self._guarded(self._end_encoding)
         store = self._store
+        store.close()
+        if self.missed and not self.recorded:
+            reason = self.alarm or f"cannot record in {store.folder}"
+            raise SinkError(f"{reason}; none of {self.missed} images was recorded")
         removed = f", {store.removed} of the oldest removed" if store.removed else ""
         files = "file" if store.made == 1 else "files"
         self.notes.append(f"{self.name}: {store.made} {files} recorded{removed}")
         if self._ring.was_short:
             self.notes.append(f"{self.name}: pre-roll was shortened (memory limit)")
         if self.missed:
+            images = "image was" if self.missed == 1 else "images were"
             self.notes.append(
-                f"{self.name}: {self.missed} images were not recorded: {self.alarm or 'see the log'}"
+                f"{self.name}: {self.missed} {images} not recorded: {self.alarm or 'see the log'}"
             )
 
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -163,50 +183,83 @@ class Recorder(Sink):
         return self._limit_bytes is not None and segment.written >= self._limit_bytes
 
     def _take(self, images: Sequence[EncodedImage]) -> None:
-        for image in images:
-            self._ring.append(image, self._pts)
-            is_wanted = self._is_wanted(image.pts)
-            if self._segment is not None and is_wanted and not self._must_rotate(self._segment, image):
-                self._segment.write(image)
-                self.recorded += 1
-                continue
-            is_rotation = self._segment is not None
-            self._end_segment()
-            if is_wanted:
-                # A clip begins with the seconds before; a rotated file goes on where the last one ended.
-                self._begin_segment([image] if is_rotation else self._ring.images())
+        taken = 0
+        try:
+            for image in images:
+                taken += 1
+                self._take_one(image)
+        except _FAILURES:
+            self.missed += sum(self._is_wanted(image.pts) for image in images[taken:])
+            raise
         if self._segment is not None and self._pts - self._settled_pts >= _SETTLE_TICKS:
             self._settled_pts = self._pts
             self._check_room()
             self._store.settle(self._segment.path)
 
+    def _take_one(self, image: EncodedImage) -> None:
+        """Where this raises, the image is counted already."""
+        self._ring.append(image, self._pts)
+        is_wanted = self._is_wanted(image.pts)
+        if self._segment is not None and is_wanted and not self._must_rotate(self._segment, image):
+            self._write(self._segment, image)
+            return
+        is_rotation = self._segment is not None
+        try:
+            self._end_segment()
+        except _FAILURES:
+            self.missed += is_wanted
+            raise
+        if is_wanted:
+            # A clip begins with the seconds before; a rotated file goes on where the last one ended.
+            self._begin_segment([image] if is_rotation else self._ring.images())
+
+    def _write(self, segment: Segment, image: EncodedImage) -> None:
+        self.recorded += 1  # until it turns out that the file cannot be written: see _abandon
+        segment.write(image)
+
     def _must_rotate(self, segment: Segment, image: EncodedImage) -> bool:
         is_late = self._limit is not None and image.pts - segment.first_pts >= self._limit
-        return image.is_key and (is_late or self._is_full(segment))
+        is_after_gap = image.pts - segment.last_pts > LONGEST_GAP
+        return image.is_key and (is_late or is_after_gap or self._is_full(segment))
 
     def _begin_segment(self, images: Sequence[EncodedImage]) -> None:
         if not images or self._encoder is None:
+            self.missed += 1  # the seconds before do not fit into memory, and no key frame has come since
             return
-        self._check_room()
-        path = self._store.new_path()
         try:
-            self._segment = Segment(path, self._encoder.size, self._rate, images[0])
-        except (OSError, av.error.FFmpegError):
-            self._store.finished(path)
+            self._segment = self._new_segment(images[0], self._encoder.size)
+            self.recorded += 1
+            for image in images[1:]:
+                self._write(self._segment, image)
+        except _FAILURES:
+            self.missed += len(images) - (0 if self._segment is None else self._segment.images)
             raise
         self._next_cut = None if self._limit is None else images[0].pts + self._limit
         self._key_is_due = False
-        self.recorded += 1
-        for image in images[1:]:
-            self._segment.write(image)
-            self.recorded += 1
+
+    def _new_segment(self, first: EncodedImage, size: tuple[int, int]) -> Segment:
+        self._check_room()
+        path = self._store.new_path()
+        try:
+            return Segment(path, size, self._rate, first)
+        except _FAILURES:
+            self._store.finished(path)
+            raise
 
     def _end_segment(self) -> None:
-        segment, self._segment = self._segment, None
+        segment = self._segment
         if segment is not None:
             segment.close()
+            self._segment = None
             self._store.finished(segment.path)
             self._store.settle()
+
+    def _abandon(self, segment: Segment) -> None:
+        """Closes a file that cannot be written any more, and counts what is not in it as missed."""
+        lost = segment.images - segment.abandon()
+        self.recorded -= lost
+        self.missed += lost
+        self._store.finished(segment.path)
 
     def _end_encoding(self) -> None:
         encoder, self._encoder = self._encoder, None
@@ -229,10 +282,11 @@ class Recorder(Sink):
         """Calls ``action``; an error of the disk becomes the alarm."""
         try:
             action(*arguments)
-        except (OSError, av.error.FFmpegError, SinkError) as error:
+        except _FAILURES as error:
             if self._segment is not None:
-                self._segment.abandon()
-                self._store.finished(self._segment.path)
+                self._abandon(self._segment)
+            if self._encoder is not None:
+                self.missed += sum(map(self._is_wanted, self._encoder.pending))
             self._segment = self._encoder = None
             self._ring.clear()
             self._retry_at = time.monotonic() + self._retry_s

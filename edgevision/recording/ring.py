@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from edgevision.recording.encoder import EncodedImage
+from edgevision.recording.encoder import LONGEST_GAP, EncodedImage
 
 
 class PacketRing:
@@ -31,6 +31,8 @@ class PacketRing:
 
     def append(self, image: EncodedImage, now: int) -> None:
         """Takes the next image; ``now`` is the time of the newest frame, which the encoder lags behind."""
+        if self._images and image.is_key and image.pts - self._images[-1].pts > LONGEST_GAP:
+            self.clear()  # what was before cannot be in one file with it
         if not self._images and not image.is_key:
             return  # it could not be decoded
         self._images.append(image)

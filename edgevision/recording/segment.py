@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 from av.packet import Packet
 
-from edgevision.recording.encoder import EncodedImage
-from edgevision.video.codec.container import create_mp4_file
+from edgevision.recording.encoder import LONGEST_GAP, EncodedImage
+from edgevision.video.codec.container import create_mp4_file, open_video_file
 from edgevision.video.codec.h264 import TIME_BASE, nominal_rate
 from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
@@ -27,7 +27,9 @@ class Segment:
     Attributes:
         path: the file.
         first_pts: pts of the first image; it is shown at 0.
+        last_pts: pts of the newest image.
         written: bytes of images so far.
+        images: how many it was given.
 
     Raises:
         OSError, av.error.FFmpegError: (from each method) the file cannot be written.
@@ -35,9 +37,10 @@ class Segment:
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float, first: EncodedImage) -> None:
         self.path = path
-        self.first_pts = first.pts
+        self.first_pts = self.last_pts = first.pts
         self.written = 0
-        self._frame_ticks = round(1 / rate / TIME_BASE)
+        self.images = 1
+        self._frame_ticks = min(round(1 / rate / TIME_BASE), LONGEST_GAP)
         path.touch(exist_ok=False)  # FFmpeg would overwrite an existing file
         self._container = create_mp4_file(path, FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
@@ -49,8 +52,9 @@ class Segment:
 
     def write(self, image: EncodedImage) -> None:
         """Adds the next image; the one before is then known to last until it."""
-        self._mux(self._waiting, image.pts - self._waiting.pts)
-        self._waiting = image
+        self.images += 1
+        waiting, self._waiting, self.last_pts = self._waiting, image, image.pts
+        self._mux(waiting, image.pts - waiting.pts)
 
     def close(self) -> None:
         """Adds the last image and makes the file an ordinary MP4."""
@@ -59,12 +63,24 @@ class Segment:
         finally:
             self._container.close()
 
-    def abandon(self) -> None:
-        """Closes a file that cannot be written any more, cut to its complete fragments, which play."""
+    def abandon(self) -> int:
+        """Closes a file that cannot be written any more, cut to its complete fragments, which play.
+
+        Returns:
+            How many of the images are in it; a file without any is removed.
+        """
         with contextlib.suppress(OSError, av.error.FFmpegError):
             self._container.close()
-        with contextlib.suppress(OSError):
+        kept = 0
+        with contextlib.suppress(OSError, av.error.FFmpegError):
             os.truncate(self.path, _whole_boxes(self.path))
+            with open_video_file(self.path) as readable:
+                for packet in readable.demux(video=0):
+                    kept += packet.size > 0
+        if not kept:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        return kept
 
     def _mux(self, image: EncodedImage, duration: int) -> None:
         packet = Packet(image.data)

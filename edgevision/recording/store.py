@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
+import logging
+import os
+import weakref
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,12 +15,15 @@ from pathlib import Path
 from edgevision.errors import SinkError
 from edgevision.files import atomic_path
 
+_LOG = logging.getLogger(__name__)
+
 
 class SegmentStore:
     """Names segments ``STEM-20261121T155124.120Z.mp4``, and removes the oldest beyond a budget.
 
     Only segments that this recording made are removed: their names are listed in ``.STEM.segments`` beside
     them, one a line, from run to run. A file that was renamed does not belong to it any more and stays.
+    While another process records ``STEM`` here, this one is called ``STEM~2``, with a list of its own.
 
     Args:
         folder: created if it does not exist.
@@ -23,6 +32,7 @@ class SegmentStore:
         now: wall clock, for tests.
 
     Attributes:
+        stem: as above.
         made, removed: segments of this run.
 
     Raises:
@@ -37,17 +47,22 @@ class SegmentStore:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        self.folder, self.stem, self.keep = folder, stem, keep
+        self.folder, self.keep = folder, keep
         self.made = self.removed = 0
         self._now = now
-        self._index = folder / f".{stem}.segments"
         try:
             folder.mkdir(exist_ok=True)
-            self._index.touch()
-            listed = self._index.read_text(encoding="utf-8").splitlines()
+            self.stem, self._release = _claim(folder, stem)
+            self._index = folder / f".{self.stem}.segments"
+            listed = _read_lines(self._index)
         except OSError as error:
             raise SinkError(f"cannot record in {folder}: {error.strerror or error}") from error
+        weakref.finalize(self, self._release)
         self._sizes = {name: size for name in listed if (size := self._size(name)) is not None}
+
+    def close(self) -> None:
+        """Lets another process have the names; safe to call twice."""
+        self._release()
 
     def new_path(self) -> Path:
         """A name for the next segment, entered in the index.
@@ -89,9 +104,10 @@ class SegmentStore:
         """Notes the size of a segment that is finished; an empty one is removed."""
         self._sizes[path.name] = self._size(path.name) or 0
         if not self._sizes[path.name]:
-            path.unlink(missing_ok=True)
             del self._sizes[path.name]
             self.made -= 1
+            with contextlib.suppress(OSError):  # of a disk that is not available any more
+                path.unlink(missing_ok=True)
 
     @property
     def total(self) -> int:
@@ -113,3 +129,46 @@ class SegmentStore:
         if not is_own or path.is_symlink() or not path.is_file():
             return None
         return path.stat().st_size
+
+
+class _Lock:
+    """A locked file, until it is called."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def __call__(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _claim(folder: Path, stem: str) -> tuple[str, _Lock]:
+    """The first of ``stem``, ``stem~2`` and so on under which nobody records in the folder, and its lock.
+
+    Raises:
+        OSError: a file for the lock cannot be made.
+    """
+    for number in itertools.count(1):
+        name = stem if number == 1 else f"{stem}~{number}"
+        descriptor = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        except OSError as error:
+            _LOG.warning(
+                "%s cannot be locked (%s); record there from one process only", folder, error.strerror
+            )
+        if number > 1:
+            _LOG.warning("another process records %s in %s; these files are called %s", stem, folder, name)
+        return name, _Lock(descriptor)
+    raise AssertionError("there is no end of numbers")
+
+
+def _read_lines(index: Path) -> list[str]:
+    """The lines of an index, which is made where it is missing; a symbolic link is refused."""
+    descriptor = os.open(index, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as lines:
+        return lines.read().splitlines()

@@ -11,7 +11,7 @@ from edgevision.address import display, find_mistyped
 from edgevision.errors import UsageError
 from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
-from edgevision.files import make_folder, refuse_existing
+from edgevision.files import make_folder, refuse_existing, safe_name
 from edgevision.session.spec import StreamSpec
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.video.base import SourceInfo
@@ -87,12 +87,6 @@ def _default_name(info: SourceInfo) -> str:
     if info.path is not None and (info.path.is_dir() or info.width is None):
         return f"{info.path.resolve().name}.edgevision/%06d.jpg"
     return f"{safe_name(place.stem)}.edgevision.mp4"
-
-
-def safe_name(name: str) -> str:
-    """A name without what means something in a path."""
-    letters = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    return letters.strip("_.") or "live"
 
 
 def check_files(outputs: Sequence[tuple[str, Path]], inputs: Sequence[str], overwrite: bool) -> None:

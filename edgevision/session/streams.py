@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
-from edgevision.files import make_folder
+from edgevision.files import make_folder, safe_name
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.plugins import scheme_of
 from edgevision.session.models import RunModels
@@ -184,7 +184,9 @@ def _open_sinks(
         folder = Path(spec.save_masks)
         if shared.several:
             make_folder(folder)
-            folder /= spec.name or default_stem(info)
+            folder /= safe_name(spec.name or default_stem(info))
+            if not shared.claim(str(folder.resolve())):
+                raise UsageError(f"two streams write masks to {folder}; give them a name each in `streams`")
         sink = MaskSink(folder, info, models.segmenters(), shared.request.overwrite)
         sinks.append(opened.enter_context(sink))
     return sinks

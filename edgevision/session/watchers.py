@@ -10,9 +10,9 @@ from edgevision.errors import UsageError
 from edgevision.events import EventObserver, EventSink, Outlet, find_outlet_plugin, open_outlet
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
 from edgevision.events.sink import jpeg_keeper
-from edgevision.files import make_folder
+from edgevision.files import make_folder, safe_name
 from edgevision.recording import Recorder, SegmentStore, SightTrigger
-from edgevision.session.outputs import names_folder, safe_name
+from edgevision.session.outputs import names_folder
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.video import Sink

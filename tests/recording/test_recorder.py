@@ -6,6 +6,7 @@ Also tests ``edgevision.recording.segment``, ``edgevision.recording.trigger``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ import av
 import numpy as np
 import pytest
 
-from edgevision.errors import UsageError
+from edgevision.errors import SinkError, UsageError
 from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
 from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
+from edgevision.recording.segment import Segment
 from edgevision.types import Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
 from tests.support.paths import ROOT
@@ -253,11 +255,11 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
     assert first == list(range(len(first)))
     assert len(first) >= 30 - RATE * FRAGMENT_S - LOOK_AHEAD
     assert second == list(range(50, 80))
-    assert 0 < recorder.missed <= 20
+    assert recorder.missed == 80 - len(first) - len(second)
     (account,) = recorder.deliveries()
     assert (account.kind, account.lost, account.alarm) == ("recording", recorder.missed, None)
     assert account.output.endswith("yard-*.mp4")
-    assert 60 - RATE * FRAGMENT_S - LOOK_AHEAD <= account.delivered <= 60
+    assert account.delivered == len(first) + len(second)
     assert caplog.text.count("the run continues") == 1
     assert caplog.text.count(" resumed; ") == 1
 
@@ -287,6 +289,7 @@ def test_a_disk_that_is_really_full_leaves_what_plays(tmp_path):
         assert recorder.missed > 0
         (path,) = segments(folder)
         assert 25 <= len(play(path)[0]) < 40  # five a fragment of 45 kB
+        assert (recorder.recorded, recorder.missed) == (len(play(path)[0]), 150 - len(play(path)[0]))
     assert "were not recorded" in recorder.notes[-1]
 
 
@@ -304,6 +307,7 @@ def test_a_disk_that_fills_up_before_the_end_of_a_file_costs_only_its_end(tmp_pa
         assert "No space left on device" in recorder.alarm
         (path,) = segments(folder)
         assert 15 <= len(play(path)[0]) <= 28
+        assert (recorder.recorded, recorder.missed) == (len(play(path)[0]), 28 - len(play(path)[0]))
 
 
 def test_a_folder_that_goes_away_raises_an_alarm_only(tmp_path):
@@ -318,6 +322,83 @@ def test_a_folder_that_goes_away_raises_an_alarm_only(tmp_path):
             frame = frame_of(i)
             recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
     assert "cannot record in" in recorder.alarm
+    assert recorder.recorded + recorder.missed == 40
+
+
+@pytest.mark.parametrize("free", [0, 1000])
+def test_a_disk_that_is_full_from_the_start_is_an_error(tmp_path, free):
+    recorder = recorder_in(tmp_path, room=lambda folder: free)
+    for i in range(20):
+        recorder.write(FrameResult(frame_of(i), (NOBODY,)), frame_of(i).image)
+    with pytest.raises(SinkError, match="kept in reserve; none of 20 images was recorded"):
+        recorder.close()
+    recorder.close()
+    assert (recorder.recorded, recorder.missed) == (0, 20)
+    assert segments(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", [0, 3, 7, 12])
+def test_counts_add_up_wherever_writing_fails(tmp_path, monkeypatch, failing):
+    """A clip with seconds before and after, whose file cannot be written at one moment."""
+    calls = []
+    write = Segment.write
+
+    def fails_once(self, image):
+        calls.append(image)
+        self_images = self.images
+        write(self, image)
+        if len(calls) == failing + 1:
+            raise OSError(errno.EIO, "Input/output error")
+        assert self.images == self_images + 1
+
+    monkeypatch.setattr(Segment, "write", fails_once)
+    recorder = recorder_in(tmp_path, Rotation(seconds=1), retry_s=0.0)
+    with recorder:
+        for i in range(60):
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), frame_of(i).image)
+    played = sum(len(play(path)[0]) for path in segments(tmp_path))
+    assert recorder.missed > 0
+    assert (recorder.recorded, recorder.recorded + recorder.missed) == (played, 60)
+
+
+@pytest.mark.parametrize("hours", [4, 7, 19, 24 * 400])
+@pytest.mark.parametrize("rotation", [Rotation(size=500_000_000), Rotation(seconds=600)])
+def test_a_camera_that_is_back_after_hours_begins_a_new_file(tmp_path, hours, rotation, caplog):
+    recorder = recorder_in(tmp_path, rotation)
+    with recorder:
+        for i in range(200):
+            away_ns = hours * 3600 * 10**9 if i >= 100 else 0
+            frame = frame_of(i)
+            recorder.write(
+                FrameResult(Frame(frame.image, i, frame.timestamp_ns + away_ns), (NOBODY,)), frame.image
+            )
+    first, second = (play(path) for path in segments(tmp_path))
+    assert (first[0], second[0]) == (list(range(100)), list(range(100, 200)))
+    assert second[1] == pytest.approx([i / RATE for i in range(100)], abs=0.001)
+    assert (recorder.recorded, recorder.missed, recorder.alarm) == (200, 0, None)
+    assert f"no image for {hours}.0 hours; a new file begins" in caplog.text
+
+
+def test_seconds_before_a_sighting_do_not_reach_over_a_gap_of_hours(tmp_path):
+    recorder = recorder_in(tmp_path, trigger=on_person(), pre_s=5, post_s=1)
+    with recorder:
+        for i in range(80):
+            frame = frame_of(i)
+            away_ns = 7 * 3600 * 10**9 if i >= 40 else 0
+            frame = Frame(frame.image, i, frame.timestamp_ns + away_ns)
+            recorder.write(FrameResult(frame, (PERSON if 45 <= i < 50 else NOBODY,)), frame.image)
+    (path,) = segments(tmp_path)
+    assert play(path)[0] == list(range(40, 60))
+
+
+def test_a_frame_a_day_is_recorded(tmp_path):
+    recorder = recorder_in(tmp_path)
+    with recorder:
+        for i in range(12):
+            frame = Frame(numbered(i), i, i * 86_400 * 10**9)
+            recorder.write(FrameResult(frame, (NOBODY,)), frame.image)
+    assert sorted(play(path)[0] for path in segments(tmp_path)) == [[i] for i in range(12)]
+    assert recorder.recorded == 12
 
 
 def test_a_killed_process_loses_the_last_fragment_at_most(tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from edgevision.errors import SinkError
 from edgevision.recording import SegmentStore
+from tests.support.paths import ROOT
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250_000, timezone.utc)
 
@@ -87,6 +91,7 @@ def test_a_later_run_knows_the_segments_of_an_earlier_one(tmp_path):
     assert store.total == 400 * len(set(names(tmp_path)))
     fill(store, 700)
     store.settle()
+    store.close()
     assert old[0].name not in names(tmp_path)
     assert SegmentStore(tmp_path, "yard", 1000).total == 700
 
@@ -122,3 +127,44 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "a" / "b", Path("/proc/here")):
         with pytest.raises(SinkError, match="cannot record in"):
             SegmentStore(folder, "yard")
+
+
+def test_two_processes_in_one_folder_have_names_of_their_own(tmp_path, caplog):
+    script = """
+import sys
+from pathlib import Path
+from edgevision.recording import SegmentStore
+store = SegmentStore(Path(sys.argv[1]), "yard", 1000)
+for _ in range(4):
+    path = store.new_path()
+    path.write_bytes(bytes(400))
+    store.finished(path)
+    store.settle()
+print(store.stem, store.made, store.removed)
+"""
+    first = store_in(tmp_path, keep=1000)
+    kept = [fill(first, 400) for _ in range(2)]
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "yard~2 4 2\n"
+    assert all(path.exists() for path in kept)
+    third = store_in(tmp_path)
+    assert third.stem == "yard~2"
+    assert third.total == 800  # what the other process left
+    assert "another process records yard" in caplog.text
+    first.close()
+    first.close()
+    again = store_in(tmp_path)
+    assert (again.stem, again.total) == ("yard", 800)
+
+
+def test_nothing_is_written_through_symbolic_links(tmp_path):
+    outside = tmp_path / "outside"
+    for name in (".yard.segments", ".yard.lock"):
+        folder = tmp_path / name.strip(".")
+        folder.mkdir()
+        (folder / name).symlink_to(outside)
+        with pytest.raises(SinkError, match="cannot record in"):
+            SegmentStore(folder, "yard")
+    assert not outside.exists()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import make_folder
+from edgevision.files import make_folder, safe_name
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
@@ -16,8 +17,9 @@ from edgevision.video.sinks.images import save_image
 class MaskSink(Sink):
     """Writes ``000000.png`` and so on by the frame's position in the source, or ``NAME.png`` for images.
 
-    With several segmentation models, each has a folder of its name inside. A file is written completely or
-    not at all.
+    With several segmentation models, each has a folder of its name inside, without what has a meaning in
+    paths: a model's name comes from its file, and must not lead out of the folder. A file is written
+    completely or not at all.
 
     Args:
         folder: made where it does not exist.
@@ -42,7 +44,7 @@ class MaskSink(Sink):
         self._written: set[str] = set()
         self._folder = folder
         self._has_several = len(models) > 1
-        if len(set(models)) < len(models):
+        if len({safe_name(model) for model in models}) < len(models):
             raise SinkError(f"{folder}: two segmentation models have the same name; run one at a time")
         for inner in map(self._folder_of, models):
             make_folder(inner, parents=True)
@@ -57,7 +59,7 @@ class MaskSink(Sink):
             save_image(folder / f"{name}.png", segmentation.class_map)
 
     def _folder_of(self, model: str) -> Path:
-        return self._folder / model if self._has_several else self._folder
+        return self._folder / safe_name(model) if self._has_several else self._folder
 
     def _name(self, frame: Frame) -> str:
         number = f"{frame.index:06d}"
@@ -75,11 +77,20 @@ def refuse_existing_folder(folder: Path, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it holds something and ``overwrite`` is False.
-        SinkError: it is a file, or its parent does not exist.
+        SinkError: it is a file or cannot be read or written, or its parent does not exist.
     """
-    if not folder.parent.is_dir():
+    try:
+        has_parent, is_folder = folder.parent.is_dir(), folder.is_dir()
+        is_other = not is_folder and (folder.exists() or folder.is_symlink())
+        is_used = is_folder and any(folder.iterdir())
+    except OSError as error:
+        raise SinkError(f"cannot use folder {folder}: {error.strerror}; choose another") from error
+    if not has_parent:
         raise SinkError(f"output folder does not exist: {folder.parent}; create it first")
-    if folder.exists() and not folder.is_dir():
-        raise SinkError(f"{folder} is a file; expected a folder for masks")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    if is_other:
+        raise SinkError(f"{folder} is not a folder; expected one for masks")
+    place = folder if is_folder else folder.parent
+    if not os.access(place, os.W_OK):
+        raise SinkError(f"no permission to write in {place}; choose another folder for masks")
+    if is_used and not overwrite:
         raise OutputExistsError(f"folder {folder} is not empty; choose another or pass `overwrite`")
