@@ -5,8 +5,11 @@ from __future__ import annotations
 SAVED_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Images that are read and written."""
 
-IMAGE_SUFFIXES = (*SAVED_IMAGE_SUFFIXES, ".jpe", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm")
+IMAGE_SUFFIXES = (*SAVED_IMAGE_SUFFIXES, ".jpe", ".jfif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm")
 """Images that are read."""
+
+MAYBE_IMAGE_SUFFIXES = (".gif", ".apng", ".heic", ".heif", ".hif", ".avif")
+"""Images or videos: the number of images in the file decides."""
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",

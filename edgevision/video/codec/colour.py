@@ -9,9 +9,10 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoRefo
 from edgevision.types import Image
 
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # ISO/IEC 23091-2, transfer characteristics
-_WIDE = frozenset({9, 11, 12})  # BT.2020, DCI-P3, Display P3
+_WIDE = frozenset({9})  # BT.2020; the P3 of phones is close enough to BT.709
 _RESERVED = frozenset({0, 3})  # transfer characteristics that FFmpeg refuses to convert
 _UNSPECIFIED_MATRIX = 2
+_ROWS = 256
 _WHITE = 255  # behind transparent pixels, as in image viewers
 
 
@@ -66,8 +67,12 @@ class ColourConverter:
 
 def over_white(image: np.ndarray) -> Image:
     """Composites uint8 ``[H, W, 4]`` (BGR and straight alpha) over white: uint8 ``[H, W, 3]``."""
-    colour, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
-    return ((colour * alpha + _WHITE * (255 - alpha) + 127) // 255).astype(np.uint8)
+    found = np.empty((*image.shape[:2], 3), np.uint8)
+    for top in range(0, len(image), _ROWS):  # the wider numbers in between would take four times the memory
+        rows = image[top : top + _ROWS].astype(np.uint16)
+        colour, alpha = rows[..., :3], rows[..., 3:]
+        found[top : top + _ROWS] = (colour * alpha + _WHITE * (255 - alpha) + 127) // 255
+    return found
 
 
 def _has_alpha(frame: VideoFrame) -> bool:

@@ -52,6 +52,15 @@ class Orientation:
         """Reads the orientation tag of EXIF and TIFF: 1 to 8; anything else counts as upright."""
         return cls(*_EXIF.get(value, (False, False, False)))
 
+    def then(self, after: Orientation) -> Orientation:
+        """Both, one after the other."""
+        flips = (self.flip_x, self.flip_y)
+        if after.transpose:
+            flips = flips[::-1]
+        return Orientation(
+            self.transpose != after.transpose, flips[0] != after.flip_x, flips[1] != after.flip_y
+        )
+
     def apply(self, image: Image) -> Image:
         """The upright image: uint8 ``[H, W, 3]`` or ``[W, H, 3]``."""
         if self.transpose:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgevision.errors import SourceError
-from edgevision.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edgevision.video.sources.images import is_image_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,16 @@ def find_media(uri: str) -> Media:
     """
     folder = Path(uri)
     # The glob module, because Path.glob takes no absolute pattern.
-    names = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(uri, recursive=True))  # noqa: PTH207
-    files = sorted((path for path in names if path.is_file() and path.name[0] != "."), key=_natural)
-    images = tuple(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    videos = tuple(path for path in files if path.suffix.lower() in VIDEO_SUFFIXES)
+    try:
+        names = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(uri, recursive=True))  # noqa: PTH207
+        files = sorted((path for path in names if path.is_file() and path.name[0] != "."), key=_natural)
+    except OSError as error:
+        raise SourceError(f"cannot read {uri}: {error.strerror}") from error
+    images = tuple(
+        path for path in files if path.suffix.lower() in IMAGE_SUFFIXES or is_image_file(path)
+    )  # of an animated PNG among images the first one is used
+    used, known = set(images), {*VIDEO_SUFFIXES, *MAYBE_IMAGE_SUFFIXES}
+    videos = tuple(path for path in files if path.suffix.lower() in known and path not in used)
     place = f"folder {uri}" if folder.is_dir() else f"'{uri}'"
     if images and videos:
         raise SourceError(

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 from edgevision.address import Address
 from edgevision.errors import SourceError, nearest
 from edgevision.plugins import SOURCES, find_plugin, known_schemes
-from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.video.base import Source
+from edgevision.video.sources.animation import AnimationSource
 from edgevision.video.sources.camera import (
     CameraFactory,
     camera_device,
@@ -26,7 +26,7 @@ from edgevision.video.sources.chaos import ChaosSource, split_faults
 from edgevision.video.sources.demo import DemoSource
 from edgevision.video.sources.file import FileSource
 from edgevision.video.sources.gstreamer import open_csi, open_gst
-from edgevision.video.sources.images import ImagesSource
+from edgevision.video.sources.images import ImagesSource, is_image_file, is_moving
 from edgevision.video.sources.media import find_media, is_pattern
 from edgevision.video.sources.network import SCHEMES, open_stream
 from edgevision.video.sources.options import SourceOptions, split_options
@@ -95,9 +95,7 @@ def open_source(
         return _open_several(path)
     if not path.exists():
         raise _missing(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImagesSource([path], str(path))
-    return FileSource(path)
+    return _open_file(path)
 
 
 def expand_sources(uri: str) -> list[str]:
@@ -150,13 +148,21 @@ def _local_path(uri: str, scheme: str) -> Path:
     return Path(uri)
 
 
+def _open_file(path: Path) -> Source:
+    if is_image_file(path):
+        return ImagesSource([path], str(path))
+    if is_moving(path):
+        return AnimationSource(path) if path.suffix.lower() == ".webp" else FileSource(path, demuxer="apng")
+    return FileSource(path)
+
+
 def _open_several(path: Path) -> Source:
     media = find_media(str(path))
     if media.kind == "images":
         folder = path if path.is_dir() else media.paths[0].parent
         return ImagesSource(media.paths, str(path), folder=folder)
     if len(media.paths) == 1:
-        return FileSource(media.paths[0])
+        return _open_file(media.paths[0])
     raise SourceError(
         f"{path} contains {len(media.paths)} videos, which are separate sources; open one at a time"
     )

@@ -1,11 +1,19 @@
+import struct
+import zlib
+
+import av
 import cv2
 import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_source
+from edgevision.video.sources import animation, images
 from edgevision.video.sources.images import read_image
-from tests.support.video import exif_jpeg
+from tests.support.paths import SHARED
+from tests.support.video import exif_jpeg, number_of, numbered
+
+CASES = SHARED / "cases"
 
 
 @pytest.fixture
@@ -124,3 +132,113 @@ def test_a_folder_of_broken_images(tmp_path):
         pytest.raises(SourceError, match="none of 2 images could be read"),
     ):
         list(source)
+
+
+def with_exif(png, orientation):
+    """A PNG with an eXIf chunk after its header."""
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    chunk = struct.pack(">I", len(tiff)) + b"eXIf" + tiff + struct.pack(">I", zlib.crc32(b"eXIf" + tiff))
+    return png[:33] + chunk + png[33:]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_orientation_of_a_png(tmp_path, halves, channels):
+    image = cv2.cvtColor(
+        halves, {1: cv2.COLOR_BGR2GRAY, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGR2BGRA}[channels]
+    )
+    path = tmp_path / "turned.png"
+    path.write_bytes(with_exif(cv2.imencode(".png", image)[1].tobytes(), 6))
+    found = read_image(path)
+    assert found.shape == (40, 20, 3)
+    assert found[:20].max() == 0
+    assert found[20:].min() == 240
+
+
+def test_alpha_of_a_tiff_is_applied_once(tmp_path):
+    image = np.full((8, 8, 4), (0, 0, 220, 200), np.uint8)
+    path = tmp_path / "glass.tif"
+    cv2.imwrite(str(path), image)
+    # 255 - 200 = 55 of the white; 220 * 200 / 255 + 55 = 227.5
+    assert np.abs(read_image(path)[4, 4].astype(int) - (55, 55, 228)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "limit"), [(".png", 0), (".bmp", 0), (".jpg", 0), (".webp", 0), (".tif", 0)]
+)
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, halves, suffix, limit):
+    path = tmp_path / f"large{suffix}"
+    cv2.imwrite(str(path), halves)
+    assert read_image(path).shape == (20, 40, 3)
+    monkeypatch.setattr(images, "MAX_PIXELS", limit)
+    with pytest.raises(SourceError, match=r"is 40x20; expected at most 0 million pixels: scale it down"):
+        read_image(path)
+
+
+def test_a_png_of_30000_x_30000_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "bomb.png"
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + bytes(40))
+    with pytest.raises(SourceError, match="is 30000x30000; expected at most 250 million pixels"):
+        read_image(path)
+
+
+def write_still(path, codec, pixels, muxer=None):
+    with av.open(path, "w", format=muxer) as container:
+        video = container.add_stream(codec, rate=1)
+        video.width, video.height, video.pix_fmt = 160, 96, pixels
+        frame = av.VideoFrame.from_ndarray(numbered(5), format="bgr24").reformat(format=pixels)
+        for packet in [*video.encode(frame), *video.encode(None)]:
+            container.mux(packet)
+    return path
+
+
+def test_a_still_gif_is_an_image(tmp_path):
+    with open_source(str(write_still(tmp_path / "photo.gif", "gif", "rgb8"))) as source:
+        frames = list(source)
+    assert source.info.is_image
+    assert [number_of(frame.image) for frame in frames] == [5]
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not here")
+@pytest.mark.parametrize("name", ["photo.heic", "photo.avif", "photo.gif"])
+def test_stills_of_reports_are_images(name):
+    with open_source(str(CASES / "still-heic-avif-gif-as-image" / name)) as source:
+        (frame,) = source
+    assert source.info.is_image
+    assert frame.image.shape == (180, 320, 3)
+    assert np.abs(frame.image[5, 5].astype(int) - (0, 0, 220)).max() < 8
+
+
+def write_animation(path, count=6):
+    animation = cv2.Animation()
+    animation.frames = [numbered(number) for number in range(count)]
+    animation.durations = [200] * (count - 1) + [700]
+    assert cv2.imwriteanimation(str(path), animation)
+    return path
+
+
+@pytest.mark.parametrize("name", ["moving.webp", "moving.png"])
+def test_animated_webp_and_png_are_videos(tmp_path, name):
+    with open_source(str(write_animation(tmp_path / name))) as source:
+        frames = list(source)
+    assert not source.info.is_image
+    assert [number_of(frame.image) for frame in frames] == list(range(6))
+    assert [frame.timestamp_ns // 1_000_000 for frame in frames] == [0, 200, 400, 600, 800, 1000]
+    assert frames[-1].duration_ns == 700_000_000
+    assert source.info.frame_rate == pytest.approx(5)
+
+
+def test_a_long_animation_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(animation, "_CHUNK_PIXELS", 2 * 160 * 96)
+    with open_source(str(write_animation(tmp_path / "moving.webp", 5))) as source:
+        frames = list(source)
+    assert [number_of(frame.image) for frame in frames] == list(range(5))
+    assert [frame.timestamp_ns // 1_000_000 for frame in frames] == [0, 200, 400, 600, 800]
+
+
+def test_among_images_the_first_of_an_animation_is_used_and_that_is_noted(tmp_path):
+    write_animation(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "b.png"), numbered(9))
+    with open_source(str(tmp_path)) as source:
+        assert [number_of(frame.image) for frame in source] == [0, 9]
+    assert source.report.notes == [f"{tmp_path / 'a.png'} is animated: its first image is used"]

@@ -1,5 +1,9 @@
 """Which files of a folder or a pattern are a source, and in which order."""
 
+import os
+
+import av
+import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
@@ -25,6 +29,36 @@ def test_patterns_choose_and_go_down(tmp_path):
     videos = find_media(str(tmp_path / "**" / "*.m*"))
     assert videos.kind == "videos"
     assert {path.name for path in videos.paths} == {"a.mp4", "c.mkv"}
+
+
+def test_a_still_gif_is_an_image_and_a_moving_one_a_video(tmp_path):
+    for name, count in (("still.gif", 1), ("moving.gif", 3)):
+        with av.open(tmp_path / name, "w") as container:
+            video = container.add_stream("gif", rate=10)
+            video.width, video.height, video.pix_fmt = 16, 16, "rgb8"
+            for number in range(count):
+                image = np.full((16, 16, 3), 40 * number, np.uint8)
+                container.mux(
+                    video.encode(av.VideoFrame.from_ndarray(image, "bgr24").reformat(format="rgb8"))
+                )
+            container.mux(video.encode(None))
+    touch(tmp_path, "a.jpg")
+    assert find_media(str(tmp_path / "[as]*")).paths == (tmp_path / "a.jpg", tmp_path / "still.gif")
+    assert find_media(str(tmp_path / "m*")).kind == "videos"
+
+
+def test_photos_of_phones_are_images(tmp_path):
+    touch(tmp_path, "1.HEIC", "2.avif", "3.jfif")
+    media = find_media(str(tmp_path))
+    assert media.kind == "images"
+    assert len(media.paths) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "mine").mkdir(mode=0)
+    with pytest.raises(SourceError, match=r"cannot read .*mine: Permission denied"):
+        find_media(str(tmp_path / "mine"))
 
 
 def test_both_kinds_are_refused_with_a_pattern_that_chooses(tmp_path):

@@ -1,0 +1,97 @@
+"""What the first bytes of an image say before it is decoded: its size, and whether it moves."""
+
+from __future__ import annotations
+
+import struct
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_NO_SIZE = frozenset({0xC4, 0xC8, 0xCC})  # JPEG: tables among the frame headers (ITU-T T.81, table B.1)
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether the content is a HEIF container, such as HEIC or AVIF, whatever its name."""
+    return data[4:8] == b"ftyp"
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether a PNG or WebP declares several images; for anything else False.
+
+    Args:
+        data: the file, or its first 64 KiB.
+    """
+    if data[:8] == _PNG:
+        place = 8
+        while place + 12 <= len(data):
+            length, kind = struct.unpack_from(">I4s", data, place)
+            if kind == b"acTL" and place + 12 <= len(data):
+                return int.from_bytes(data[place + 8 : place + 12], "big") > 1
+            if kind == b"IDAT":
+                return False
+            place += 12 + length
+    return (
+        data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and bool(data[20] & 2) if len(data) > 20 else False
+    )
+
+
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Declared width and height in pixels of JPEG, PNG, GIF, BMP, WebP and TIFF; None where not found.
+
+    Args:
+        data: the file; of a TIFF the directory may lie at its end.
+    """
+    try:
+        if data[:8] == _PNG:
+            return struct.unpack_from(">II", data, 16)
+        if data[:3] == b"GIF":
+            return struct.unpack_from("<HH", data, 6)
+        if data[:2] == b"BM":
+            width, height = struct.unpack_from("<ii", data, 18)
+            return width, abs(height)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+        if data[:2] == b"\xff\xd8":
+            return _jpeg_size(data)
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff_size(data)
+    except struct.error:
+        pass
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # padding
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_SIZE:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return width, height
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
+
+
+def _tiff_size(data: bytes) -> tuple[int, int] | None:
+    order = "<" if data[:1] == b"I" else ">"
+    (offset,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, offset)
+    sides: dict[int, int] = {}
+    for place in range(offset + 2, offset + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, place)
+        if tag in (256, 257):  # ImageWidth, ImageLength: SHORT or LONG
+            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, place + 8)
+    return (sides[256], sides[257]) if len(sides) == 2 else None
