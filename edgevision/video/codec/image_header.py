@@ -86,12 +86,27 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    order = "<" if data[:1] == b"I" else ">"
-    (offset,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, offset)
-    sides: dict[int, int] = {}
-    for place in range(offset + 2, offset + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", data, place)
-        if tag in (256, 257):  # ImageWidth, ImageLength: SHORT or LONG
-            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, place + 8)
-    return (sides[256], sides[257]) if len(sides) == 2 else None
+    width, height = tiff_value(data, 256), tiff_value(data, 257)  # ImageWidth, ImageLength
+    return None if width is None or height is None else (width, height)
+
+
+def tiff_value(data: bytes, tag: int) -> int | None:
+    """The first number of a tag in the first directory of a TIFF structure; None where there is none.
+
+    Args:
+        data: the structure: a TIFF file, or the EXIF block of another.
+        tag: of the type SHORT or LONG (TIFF 6.0, section 2).
+    """
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        return None
+    try:
+        (offset,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, offset)
+        for place in range(offset + 2, offset + 2 + 12 * count, 12):
+            found, kind = struct.unpack_from(f"{order}HH", data, place)
+            if found == tag:
+                return int(struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, place + 8)[0])
+    except struct.error:
+        pass
+    return None

@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edgevision.types import Image
+from edgevision.video.codec.image_header import tiff_value
 
 _ORIENTATION_TAG = 0x0112  # TIFF 6.0, section 8
 
@@ -123,16 +124,4 @@ def jpeg_orientation(data: bytes) -> int:
 
 def exif_orientation(data: bytes) -> int:
     """The orientation tag in the first directory of a TIFF structure; 1 (upright) where there is none."""
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None:
-        return 1
-    try:
-        (offset,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, offset)
-        for position in range(offset + 2, offset + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, position)
-            if tag == _ORIENTATION_TAG:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
+    return tiff_value(data, _ORIENTATION_TAG) or 1

@@ -20,7 +20,7 @@ from edgevision.video.codec.colour import over_white
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.decode import LIBRARY_ERRORS, MAX_PIXELS, video_stream
 from edgevision.video.codec.heif import read_heif
-from edgevision.video.codec.image_header import image_size, is_animated, is_heif
+from edgevision.video.codec.image_header import image_size, is_animated, is_heif, tiff_value
 from edgevision.video.codec.orientation import Orientation, exif_orientation
 
 FRAME_RATE = 25.0
@@ -97,6 +97,7 @@ def _first_images(path: Path) -> int:
         return 1
 
 
+_EXTRA_SAMPLES = 338  # TIFF 6.0: 1 and 2 are associated and unassociated alpha
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -121,8 +122,10 @@ def _decoded(data: np.ndarray, head: bytes) -> Image | None:
         return _as_image(cv2.imdecode(data, cv2.IMREAD_COLOR))
     image = (raw if raw.dtype == np.uint8 else raw.astype(np.uint16) >> 8).astype(np.uint8, copy=False)
     if channels == 4:
-        # libtiff, as OpenCV calls it for 8 bits, has multiplied the colours by alpha already.
-        is_premultiplied = head[:4] in _TIFF and raw.dtype == np.uint8
+        # Where a TIFF says what its alpha is, libtiff, as OpenCV calls it, has multiplied the colours by it.
+        is_premultiplied = (
+            head[:4] in _TIFF and raw.dtype == np.uint8 and bool(tiff_value(data.tobytes(), _EXTRA_SAMPLES))
+        )
         image = _premultiplied_over_white(image) if is_premultiplied else over_white(image)
     elif channels == 1:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
