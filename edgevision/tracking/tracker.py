@@ -8,10 +8,12 @@ an object that is partly hidden keeps its id.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Collection, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.errors import UsageError
 from edgevision.extras import needs_extra
@@ -20,6 +22,12 @@ from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
 RECOVER_THRESHOLD = 0.15
 """The threshold of a model whose detections are tracked: weak boxes continue tracks, see
 :class:`Tracker`. Lower values gave hardly fewer ids, and boxes around nothing: docs/tracking.md."""
+
+MAX_CANDIDATES = 500
+"""The most detections of one frame that are matched. The effort grows faster than their number: 500
+take up to 0.1 s a frame, 10,000 took 26 s."""
+
+_LOG = logging.getLogger(__name__)
 
 _CLASS_DISTANCE = 100_000.0
 """Pixels; wider than any image."""
@@ -34,13 +42,15 @@ class Tracker:
 
     Call :meth:`update` for every frame in order, including those without detections, because time passes in
     them. A track gets its id with two consecutive detections of at least ``conf_threshold``. It continues
-    with any detection given, however low its score, and without one for ``patience_s``. The class of a track
-    never changes: boxes of different classes are never matched.
+    with any detection given, however low its score, and without one for ``patience_s``; those below
+    ``conf_threshold`` keep its id alive but are not returned. The class of a track never changes: boxes of
+    different classes are never matched. Of more than :data:`MAX_CANDIDATES` detections in a frame, only
+    those of the highest scores are matched; the first such frame is logged as a warning.
 
     Args:
         frame_rate: of the source, frames a second; None where it is unknown. Sets only the scale of the
             motion model: time comes with each frame, so frames may be dropped and the rate may vary.
-        conf_threshold: detections below it are returned only where they belong to a track.
+        conf_threshold: detections below it are used for matching, but never returned.
         patience_s: how long a track lives without a detection, in seconds of the source.
         first_id, id_step: ids are ``first_id``, ``first_id + id_step`` and so on, so that the ids of several
             models on one stream differ.
@@ -68,6 +78,7 @@ class Tracker:
         self.conf_threshold = conf_threshold
         self._first_id, self._id_step = first_id, id_step
         self._issued = 0
+        self._has_warned = False
         self._ids: dict[int, int] = {}  # from the library's track ids to ours
         self._in_row: dict[int, int] = {}  # of the others: consecutive detections of conf_threshold or more
         self._frame_s = 1 / (frame_rate or _DEFAULT_RATE)
@@ -81,7 +92,7 @@ class Tracker:
         )
 
     def update(self, found: Detections, time_s: float) -> Detections:
-        """Takes one frame's detections and returns those that count, in their order, with track ids.
+        """Takes one frame's detections and returns those of ``conf_threshold`` or more, with track ids.
 
         Args:
             found: the detections, down to :data:`RECOVER_THRESHOLD`; may be empty.
@@ -89,13 +100,26 @@ class Tracker:
                 is taken to have moved by one frame.
 
         Returns:
-            The detections of ``conf_threshold`` or more and those of any score that belong to a track, with
-            ``track_ids``, None where there is no track yet.
+            The detections of ``conf_threshold`` or more in their order, with ``track_ids``, None where there
+            is no track yet. Weaker ones only carry tracks on: most of them are false (docs/tracking.md).
         """
-        track_ids = self._track_ids(found, self._advance(time_s))
-        has_track = np.array([track_id is not None for track_id in track_ids], np.bool_)
-        kept = (found.scores >= self.conf_threshold) | has_track
-        return dataclasses.replace(found, track_ids=track_ids)[kept]
+        candidates = self._candidates(found)
+        track_ids = np.full(len(found), None, object)
+        track_ids[candidates] = self._track_ids(found[candidates], self._advance(time_s))
+        return dataclasses.replace(found, track_ids=track_ids)[found.scores >= self.conf_threshold]
+
+    def _candidates(self, found: Detections) -> NDArray[np.intp]:
+        """Rows of the detections to match, in their order: the strongest where there are too many."""
+        if len(found) <= MAX_CANDIDATES:
+            return np.arange(len(found))
+        if not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "a frame has %d detections; of more than %d, only those of the highest scores are tracked",
+                len(found),
+                MAX_CANDIDATES,
+            )
+        return np.sort(np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES])
 
     def _advance(self, time_s: float) -> float:
         """Seconds on a clock that always moves forward, which the library requires."""

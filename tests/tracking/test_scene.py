@@ -60,6 +60,21 @@ def test_without_zones_lines_have_ids_only(tmp_path):
     assert "zone" not in first + second
 
 
+def test_rows_and_zones_keep_to_the_threshold(tmp_path):
+    """A tracked object enters with a weak detection only: it is neither reported nor counted there."""
+    scene = Scene(1, 0.35, 25.0, layout_of(tmp_path, YARD))
+    scores = [0.9] * 3 + [0.2] * 8 + [0.9]
+    results = [
+        scene.update(FrameResult(frame_of(i), (person_at(10 + 4 * i, score=score),)))
+        for i, score in enumerate(scores)
+    ]
+    assert [len(result.detections) for result in results] == [1] * 3 + [0] * 8 + [1]
+    events = [(i, event.track_id) for i, result in enumerate(results) for event in result.zones.events]
+    assert events == [(11, 1)]  # the box is inside from frame 3 on
+    assert results[10].zones.zones[0].inside == {}
+    assert results[11].zones.zones[0].inside == {"person": 1}
+
+
 def test_two_models_share_numbers_and_zones(tmp_path):
     scene = Scene(3, 0.35, 25.0, layout_of(tmp_path, YARD))
     trees = SegmentationMap(np.zeros((100, 100), np.uint8), ("tree",))

@@ -14,7 +14,7 @@ from edgevision.engines import load_engine
 from edgevision.errors import UsageError
 from edgevision.extras import install_command
 from edgevision.model import Model
-from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
+from edgevision.tracking.tracker import MAX_CANDIDATES, RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
 from edgevision.zoo import default_model
@@ -105,12 +105,41 @@ def test_a_weak_detection_carries_a_track_on_but_begins_none():
     known, stranger = walker(100), walker(400)
     for i in range(3):
         tracker.update(seen(known), i / RATE)
-    found = tracker.update(seen(known, stranger, scores=[0.2, 0.2]), 3 / RATE)
-    assert found.track_ids.tolist() == [1]
-    assert found.boxes.tolist() == [list(known)]
-    for i in range(4, 9):
-        found = tracker.update(seen(known, stranger, scores=[0.2, 0.2]), i / RATE)
-    assert found.track_ids.tolist() == [1]
+    for i in range(3, 60):  # longer than the patience
+        assert len(tracker.update(seen(known, stranger, scores=[0.2, 0.2]), i / RATE)) == 0
+    found = tracker.update(seen(known, stranger, scores=[0.9, 0.9]), 60 / RATE)
+    assert found.track_ids.tolist() == [1, None]
+    assert found.boxes.tolist() == [list(known), list(stranger)]
+
+
+@pytest.mark.parametrize("conf", [0.05, 0.35, 0.6])
+def test_what_is_returned_is_what_the_threshold_keeps(conf):
+    """A track changes which detections have an id, never which are returned."""
+    scores = np.random.default_rng(0).uniform(0.02, 1, (60, 4)).astype(np.float32)
+    tracker = Tracker(RATE, conf_threshold=conf)
+    for i, row in enumerate(scores):
+        row[0] = 0.9 if i < 3 else row[0]
+        given = seen(*(walker(150 * k + 2 * i) for k in range(4)), scores=row)
+        kept = tracker.update(given, i / RATE)
+        assert kept.scores.tolist() == row[row >= conf].tolist()
+        assert kept.boxes.tolist() == given.boxes[row >= conf].tolist()
+
+
+def test_of_too_many_detections_the_strongest_are_tracked_and_a_warning_says_so(caplog):
+    """10,000 detections took 26 seconds a frame; all of them are still returned."""
+    tracker = Tracker(RATE, conf_threshold=0.35)
+    many = 10_000
+    places = np.arange(many)
+    corners = np.stack([places % 100, places // 100], axis=1) * 20.0
+    found = Detections(np.hstack([corners, corners + 10]), np.linspace(0.4, 1, many), [0] * many)
+    for i in range(2):
+        tracked = tracker.update(found, i / RATE)
+    assert len(tracked) == many
+    has_id = [track_id is not None for track_id in tracked.track_ids]
+    assert has_id == [False] * (many - MAX_CANDIDATES) + [True] * MAX_CANDIDATES
+    assert caplog.messages == [
+        "a frame has 10000 detections; of more than 500, only those of the highest scores are tracked"
+    ]
 
 
 def test_a_single_strong_detection_among_weak_ones_is_no_beginning():
@@ -123,7 +152,7 @@ def test_a_single_strong_detection_among_weak_ones_is_no_beginning():
 
     no = None
     assert ids([0.9, 0.2, 0.2, 0.9, 0.2, 0.9, 0, 0.9]) == [[no], [], [], [no], [], [no], [], [no]]
-    assert ids([0.9, 0.9, 0.2]) == [[1], [1], [1]]  # the second in a row, and the third
+    assert ids([0.9, 0.9, 0.2, 0.9]) == [[1], [1], [], [1]]  # the second in a row, and the third
 
 
 def test_what_the_library_forgot_is_forgotten():
