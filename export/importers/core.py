@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
-import onnx.version_converter
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
 from edgevision.errors import EdgeVisionError, ExportError, ModelError
+from edgevision.export.importers.standard import standard
 from edgevision.graph.load import load_onnx
 
-OPSET = 19  # of our own exports, see export/to_onnx.py
 _PREFIX = "core/"
 _DYNAMIC = "N"
 
@@ -79,7 +77,7 @@ def load_core(path: Path) -> Core:
             when it is run.
     """
     metadata = read_metadata(path)
-    model = _standard(load_onnx(path), path)
+    model = standard(load_onnx(path), path)
     entry = _image_input(model, path)
     sizes = [size.dim_value or None for size in entry.type.tensor_type.shape.dim]
     declared, _, height, width = sizes
@@ -118,29 +116,6 @@ def read_metadata(path: Path) -> dict[str, str]:
     if METADATA_KEY in metadata:
         raise ExportError(f"{path} is in edgevision's form already; run it as it is")
     return metadata
-
-
-def _standard(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """The model in the standard's operators of opset 19, its constants no longer among its inputs."""
-    model = onnx.inliner.inline_local_functions(model)
-    del model.functions[:]
-    used = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
-    if used:
-        raise ExportError(f"{path}: uses operators of {', '.join(sorted(used))}; expected standard ONNX only")
-    kept = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    try:
-        model = onnx.version_converter.convert_version(model, OPSET)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        raise ExportError(
-            f"{path}: its opset cannot be converted to {OPSET} ({error}); export it with that opset"
-        ) from error
-    constants = {constant.name for constant in model.graph.initializer}
-    inputs = [entry for entry in model.graph.input if entry.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    return model
 
 
 def _image_input(model: onnx.ModelProto, path: Path) -> onnx.ValueInfoProto:
