@@ -6,6 +6,8 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +42,29 @@ def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise SinkError(f"no permission to write in {path.parent}; choose another folder for {path.name}")
     if is_there and not overwrite:
         raise OutputExistsError(f"output exists: {path}; choose another name or pass `overwrite`")
+
+
+def set_aside(path: Path) -> Path | None:
+    """Renames an output of an earlier run to ``NAME.20261121T155124Z.SUFFIX``: when it was last changed.
+
+    Returns:
+        Its new name; None where there was nothing, or only an empty folder.
+
+    Raises:
+        SinkError: it cannot be renamed.
+    """
+    try:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return None
+        changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        numbers = ("", *(f"-{number}" for number in range(2, 1000)))
+        names = (path.with_name(f"{path.stem}.{changed}{number}{path.suffix}") for number in numbers)
+        free = next(name for name in names if not name.exists() and not name.is_symlink())
+        path.rename(free)
+    except (OSError, StopIteration) as error:
+        reason = getattr(error, "strerror", None) or "every such name is taken"
+        raise SinkError(f"cannot rename {path}, which an earlier run wrote: {reason}") from error
+    return free
 
 
 def safe_name(name: str) -> str:
@@ -123,16 +148,21 @@ class LineFile:
     """A file written line by line: neither a killed process nor a full disk leaves an incomplete line.
 
     Args:
-        path: the file; overwritten.
+        path: the file.
+        append: continue an existing file after its last complete line; otherwise it is overwritten.
 
     Raises:
         SinkError: it cannot be created, or (from ``write``) cannot be written; earlier lines are kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, append: bool = False) -> None:
         self.name = str(path)
         try:
-            self._file = path.open("wb", buffering=0)  # one system call per line; no buffer to lose
+            # One system call per line; no buffer to lose.
+            self._file = path.open("r+b" if append and path.exists() else "wb", buffering=0)
+            if append and self._file.seekable():
+                self._file.seek(_end_of_lines(self._file))
+                self._file.truncate()
         except OSError as error:
             raise SinkError(f"cannot create {path}: {error.strerror}") from error
 
@@ -151,6 +181,19 @@ class LineFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _end_of_lines(file: FileIO) -> int:
+    """Where the last complete line ends, in bytes: a power failure may leave a part of one behind it."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 65_536)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def read_records(path: str | os.PathLike[str], kind: type[T], schema: int) -> Iterator[T]:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import atomic_path, refuse_existing, safe_name, write_json
+from edgevision.files import LineFile, atomic_path, refuse_existing, safe_name, set_aside, write_json
 
 
 def test_a_finished_block_puts_the_file_in_place(tmp_path):
@@ -145,3 +145,48 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path):
 )
 def test_a_name_stays_in_its_folder_and_fits(name, safe):
     assert safe_name(name) == safe
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (None, ""),
+        ("", ""),
+        ('{"a":1}\n', '{"a":1}\n'),
+        ('{"a":1}\n{"b', '{"a":1}\n'),
+        ('{"half', ""),
+        ("x\n" + "y" * 200_000, "x\n"),
+        ("y" * 200_000 + "\n", "y" * 200_000 + "\n"),
+    ],
+)
+def test_lines_are_continued_after_the_last_complete_one(tmp_path, before, kept):
+    path = tmp_path / "lines.jsonl"
+    if before is not None:
+        path.write_text(before)
+    for line in (b"one", b"two"):
+        file = LineFile(path, append=True)
+        file.write(line)
+        file.close()
+    assert path.read_text() == kept + "one\ntwo\n"
+    LineFile(path).close()
+    assert path.read_text() == ""
+
+
+def test_an_output_of_an_earlier_run_gets_the_time_of_its_last_change(tmp_path):
+    path = tmp_path / "out.mp4"
+    assert set_aside(path) is None
+    for content in "abc":
+        path.write_text(content)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        set_aside(path)
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {
+        "out.20010909T014640Z.mp4": "a",
+        "out.20010909T014640Z-2.mp4": "b",
+        "out.20010909T014640Z-3.mp4": "c",
+    }
+    (tmp_path / "masks").mkdir()
+    assert set_aside(tmp_path / "masks") is None
+    (tmp_path / "masks" / "1.png").touch()
+    assert set_aside(tmp_path / "masks").name.startswith("masks.20")
+    with pytest.raises(SinkError, match="cannot rename"):
+        set_aside(tmp_path / ("n" * 300))

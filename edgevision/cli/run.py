@@ -109,6 +109,12 @@ def run_command(
         LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."
     ),
     overwrite: OverwriteOption = False,
+    append: bool = typer.Option(
+        False,
+        "--append",
+        help="Continue JSON lines, events and numbered images that exist, and rename other existing outputs; "
+        "for services, which start again. --overwrite takes precedence.",
+    ),
 ) -> None:
     """Run a model on a video, an image, a camera or a stream, or on several at the same time.
 
@@ -178,6 +184,7 @@ def run_command(
         max_frames=max_frames,
         stats=stats,
         overwrite=overwrite,
+        append=append and not overwrite,
         default_outputs=True,
         service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
     )

@@ -49,16 +49,17 @@ class EventFile(Closeable):
     """One event a line. While the disk is full, events are lost and counted; it resumes once there is room.
 
     Args:
-        path: the file; overwritten.
+        path: the file.
+        append: continue an existing file after its last complete line; otherwise it is overwritten.
 
     Raises:
         SinkError: it cannot be created.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, append: bool = False) -> None:
         self.name = str(path)
         self.taken = self.lost = 0
-        self._file = LineFile(path)
+        self._file = LineFile(path, append)
         self._failure: str | None = None
 
     def publish(self, event: Event) -> None:

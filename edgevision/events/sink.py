@@ -32,7 +32,7 @@ def find_outlet_plugin(address: str) -> Callable[[str], Outlet] | None:
     return None if scheme in ("mqtt", "mqtts") else find_plugin(OUTLETS, scheme)
 
 
-def open_outlet(address: str, overwrite: bool = False) -> Outlet:
+def open_outlet(address: str, overwrite: bool = False, append: bool = False) -> Outlet:
     """Opens the outlet that an address names: a ``.jsonl`` file, ``mqtt[s]://``, or a package's own.
 
     Raises:
@@ -48,8 +48,8 @@ def open_outlet(address: str, overwrite: bool = False) -> Outlet:
     if not address.endswith(".jsonl"):
         raise UsageError(f"events cannot go to '{address}'; expected a .jsonl file or mqtt://host/prefix")
     path = Path(address)
-    refuse_existing(path, overwrite)
-    return EventFile(path)
+    refuse_existing(path, overwrite or append)
+    return EventFile(path, append)
 
 
 def jpeg_keeper(folder: Path) -> Callable[[str, Image], str | None]:

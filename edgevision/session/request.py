@@ -51,6 +51,9 @@ class RunRequest:
         classes: only these; None for all, or what an open model was given.
         default_outputs: a stream that names no output gets one: a drawn file, or a window for a live source.
         stats: write the statistics of each stream here as JSON.
+        overwrite: outputs that exist are replaced; otherwise they are refused.
+        append: outputs that exist are continued (JSON lines, events, numbered images) or renamed with the
+            time of their last change, as a service needs that starts again.
         service: how the run is watched from outside.
 
     Raises:
@@ -69,6 +72,7 @@ class RunRequest:
     max_frames: int | None = None
     stats: Path | None = None
     overwrite: bool = False
+    append: bool = False
     default_outputs: bool = False
     service: Service = Service()  # noqa: RUF009  (frozen)
 
@@ -78,6 +82,8 @@ class RunRequest:
         check_conf_threshold(self.conf_threshold)
         check_engine_name(self.engine)
         check_opacity(self.alpha)
+        if self.overwrite and self.append:
+            raise UsageError("`overwrite` replaces what exists and `append` keeps it; give one of them")
         check_count("max_frames", self.max_frames)
         check_count("threads", self.threads)
         if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
@@ -110,11 +116,12 @@ class RunRequest:
                 an output that takes one.
             OutputExistsError, SinkError: it exists, or cannot be made.
         """
+        may_exist = self.overwrite or self.append
         for address, count in Counter(one for spec in specs for one in spec.events).items():
-            check_events(address, count, self.overwrite)
+            check_events(address, count, may_exist)
         for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
-            refuse_existing_folder(Path(folder), self.overwrite)
+            refuse_existing_folder(Path(folder), may_exist)
         outputs = [output for spec in specs for output in spec.files().items()]
         if self.stats is not None:
             outputs.append(("stats", self.stats))
-        check_files(outputs, [*(spec.source for spec in specs), *map(str, models)], self.overwrite)
+        check_files(outputs, [*(spec.source for spec in specs), *map(str, models)], may_exist)

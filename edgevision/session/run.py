@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgevision.address import display
 from edgevision.errors import EdgeVisionError
-from edgevision.files import write_json
+from edgevision.files import set_aside, write_json
 from edgevision.pipeline import OnStatistics, Pipeline, StopRequest, StreamStatistics, ThreadBudget
 from edgevision.session.models import OpenEngine, find_models, load_as_it_is, open_models
 from edgevision.session.request import RunRequest
@@ -131,6 +131,8 @@ class Session:
             outcomes = self._run_groups(groups, shared)
         if request.stats is not None:
             reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
+            if request.append:
+                set_aside(request.stats)
             write_json(request.stats, reports if shared.several or not reports else reports[0])
         return outcomes
 

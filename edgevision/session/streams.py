@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
-from edgevision.files import make_folder, safe_name
+from edgevision.files import make_folder, safe_name, set_aside
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.plugins import scheme_of
 from edgevision.session.models import RunModels
@@ -174,6 +174,7 @@ def _open_sinks(
                 address,
                 info=info,
                 overwrite=shared.request.overwrite,
+                append=shared.request.append,
                 encoder_threads=shared.budget.encode,
                 paced=is_only_watched and not shared.several and not info.is_live,
             )
@@ -187,6 +188,8 @@ def _open_sinks(
             folder /= safe_name(spec.name or default_stem(info))
             if not shared.claim(str(folder.resolve())):
                 raise UsageError(f"two streams write masks to {folder}; give them a name each in `streams`")
+        if shared.request.append:
+            set_aside(folder)
         sink = MaskSink(folder, info, models.segmenters(), shared.request.overwrite)
         sinks.append(opened.enter_context(sink))
     return sinks

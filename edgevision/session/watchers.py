@@ -74,7 +74,7 @@ def _own_stem(spec: StreamSpec, info: SourceInfo, shared: Shared) -> str:
 
 
 def _open_outlet(address: str, stem: str, shared: Shared, opened: contextlib.ExitStack) -> Outlet:
-    overwrite = shared.request.overwrite
+    overwrite, append = shared.request.overwrite, shared.request.append
     is_broker = "://" in address and find_outlet_plugin(address) is None
     if is_broker and shared.several:  # each has its own availability
         broker = BrokerAddress.parse(address)
@@ -82,9 +82,9 @@ def _open_outlet(address: str, stem: str, shared: Shared, opened: contextlib.Exi
         outlet: Outlet = MqttOutlet(replace(broker, prefix=f"{broker.prefix}/{stem}", client_id=client_id))
     elif "://" not in address and names_folder(Path(address)):
         make_folder(Path(address))
-        outlet = open_outlet(str(Path(address) / f"{stem}.events.jsonl"), overwrite)
+        outlet = open_outlet(str(Path(address) / f"{stem}.events.jsonl"), overwrite, append)
     elif "://" in address or shared.claim(str(Path(address).resolve())):
-        outlet = open_outlet(address, overwrite)
+        outlet = open_outlet(address, overwrite, append)
     else:
         raise UsageError(f"another output writes {address}; give each a file of its own, or a folder")
     opened.callback(outlet.close)

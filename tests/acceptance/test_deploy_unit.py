@@ -87,3 +87,38 @@ def test_systemd_takes_it(tmp_path):
         ["systemd-analyze", "verify", str(here)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def exit_code(arguments):
+    try:
+        return main(arguments) or 0
+    except SystemExit as ended:
+        return ended.code or 0
+
+
+@pytest.mark.parametrize("outputs", ["into files", "into folders"])
+def test_a_second_start_loses_nothing_of_the_first(tmp_path, monkeypatch, outputs):
+    monkeypatch.chdir(tmp_path)
+    _, command, *arguments = setting("ExecStart").split()
+    names = {
+        "into files": ["--save-json", "a.jsonl", "--events", "e.jsonl", "--output", "o.mp4"],
+        "into folders": ["--save-json", "a", "--events", "e", "--output", "frames/%06d.jpg"],
+    }[outputs]
+    request = ["--source", "demo", "--max-frames", "20", "--conf", "0.2", "--stats", "s.json", *names]
+    (tmp_path / "frames").mkdir()
+    contents = []
+    for _ in range(3):
+        assert exit_code([command, *arguments[:-1], *request]) == 0
+        contents.append({path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()})
+    first, second, third = contents
+    lines = {path: data for path, data in first.items() if path.suffix == ".jsonl"}
+    assert len(lines) == 2
+    for path, data in lines.items():
+        assert third[path].startswith(second[path])
+        assert second[path].startswith(data)
+    results = next(data for path, data in third.items() if path.name.startswith(("a.jsonl", "demo.edge")))
+    assert results.count(b"\n") == 60
+    others = [{data for path, data in of_run.items() if path not in lines} for of_run in contents]
+    assert others[0] <= others[1] <= others[2]
+    assert len(list(tmp_path.rglob("o*.mp4"))) == (3 if outputs == "into files" else 0)
+    assert len(list(tmp_path.rglob("*.jpg"))) == (60 if outputs == "into folders" else 0)

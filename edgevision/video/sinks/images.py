@@ -71,13 +71,14 @@ class ImagePatternSink(ImageSink):
     Args:
         pattern: the files, with one ``%06d``-like number in the name.
         overwrite: False refuses a folder in which a file of such a name exists.
+        append: continue after the highest number that exists.
 
     Raises:
         SinkError: the pattern is wrong, or its folder does not exist.
         OutputExistsError: a file of such a name exists.
     """
 
-    def __init__(self, pattern: Path, overwrite: bool) -> None:
+    def __init__(self, pattern: Path, overwrite: bool, append: bool = False) -> None:
         super().__init__(pattern)
         if len(_NUMBER.findall(pattern.name)) != 1 or pattern.name.count("%") != 1:
             raise SinkError(
@@ -85,10 +86,13 @@ class ImagePatternSink(ImageSink):
             )
         refuse_existing(pattern, overwrite=True)  # for its folder
         before, after = _NUMBER.split(pattern.name)
-        taken = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-        found = next((path for path in pattern.parent.iterdir() if taken.fullmatch(path.name)), None)
-        if found and not overwrite:
+        taken = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+        matches = filter(None, (taken.fullmatch(path.name) for path in pattern.parent.iterdir()))
+        numbers = {int(match.group(1)): match.string for match in matches}
+        if numbers and not overwrite and not append:
+            found = pattern.parent / next(iter(numbers.values()))
             raise OutputExistsError(f"output exists: {found}; choose another folder or pass `overwrite`")
+        self._first = max(numbers, default=-1) + 1 if append else 0
 
     def write(self, result: FrameResult, image: Image) -> None:
-        save_image(self._path.with_name(self._path.name % result.frame.index), image)
+        save_image(self._path.with_name(self._path.name % (self._first + result.frame.index)), image)

@@ -145,16 +145,17 @@ class JsonlSink(Sink):
     """Writes each frame's results as one line, completely and at once: a kill leaves no partial line.
 
     Args:
-        path: the file; overwritten.
+        path: the file.
+        append: continue an existing file after its last complete line; otherwise it is overwritten.
 
     Raises:
         SinkError: it cannot be created, or (from ``write``) the disk is full; the lines before remain.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, append: bool = False) -> None:
         super().__init__(str(path))
         self._encoder = msgspec.json.Encoder()
-        self._file = LineFile(path)
+        self._file = LineFile(path, append)
 
     def write(self, result: FrameResult, image: Image) -> None:
         self._file.write(self._encoder.encode(frame_record(result)))

@@ -8,7 +8,7 @@ from typing import cast
 
 from edgevision.address import display
 from edgevision.errors import SinkError, nearest
-from edgevision.files import refuse_existing
+from edgevision.files import refuse_existing, set_aside
 from edgevision.plugins import SINKS, find_plugin, known_schemes, scheme_of
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.base import Sink, SourceInfo
@@ -25,6 +25,7 @@ def open_sink(
     *,
     info: SourceInfo,
     overwrite: bool = False,
+    append: bool = False,
     encoder_threads: int = 2,
     paced: bool = False,
 ) -> Sink:
@@ -37,6 +38,8 @@ def open_sink(
         uri: see :data:`ACCEPTED`.
         info: the source of the frames.
         overwrite: True replaces what exists, but never the source itself.
+        append: True continues JSON lines and numbered images that exist, and renames another file that exists
+            (:func:`edgevision.files.set_aside`).
         encoder_threads: for H.264.
         paced: a window shows a recording at its own speed.
 
@@ -56,15 +59,17 @@ def open_sink(
         raise _unknown_kind(uri, suffix)
     _refuse_source(path, info)
     if suffix in SAVED_IMAGE_SUFFIXES and image_files.is_pattern(uri):
-        sink: Sink = image_files.ImagePatternSink(path, overwrite)
+        sink: Sink = image_files.ImagePatternSink(path, overwrite, append)
         _refuse_unwritable(path.parent)
         return sink
-    refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite or append)
     _refuse_unwritable(path if path.exists() else path.parent)
+    if append and suffix != ".jsonl":
+        set_aside(path)
     if suffix == ".mp4":
         return Mp4Sink(path, info, threads=encoder_threads)
     if suffix == ".jsonl":
-        return JsonlSink(path)
+        return JsonlSink(path, append)
     if not info.is_image:
         raise SinkError(
             f"{uri} is a single image, but {info.name} has many frames; "
