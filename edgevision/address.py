@@ -118,10 +118,10 @@ def display(text: str) -> str:
     return text if not address.scheme and _exists(text) else address.shown
 
 
-def find_mistyped(text: str) -> str | None:
-    """How an address that lacks its ``://`` is shown, given as an output; None where a file can be meant."""
+def find_address(text: str) -> str | None:
+    """How an address, mistyped or not, is shown that is given as an output; None if it can be a file."""
     address = Address.parse(text)
-    if address.scheme or not address.is_hidden or _exists(str(Path(text).parent)):
+    if not (address.scheme or address.is_hidden) or _exists(str(Path(text).parent)):
         return None
     return address.shown
 

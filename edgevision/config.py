@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from edgevision.address import Address
 from edgevision.errors import ConfigError, nearest
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -42,7 +43,8 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        # Without the line itself, and not chained: it may hold the address of a camera with its password.
+        raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(document, dict):
         found = (
             "nothing" if document is None else "a list" if isinstance(document, list) else "a single value"
@@ -51,6 +53,12 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     for override in overrides:
         _apply(document, override)
     return document
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+    mark = getattr(error, "problem_mark", None)
+    return f"{problem}" + ("" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}")
 
 
 def config_folder() -> Path:
@@ -136,7 +144,7 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
     tags = {struct.tag_field for struct in structs}
     for key in value:
         if key not in fields and key not in tags:
-            where = ".".join((*at, str(key)))
+            where = ".".join((*at, Address.parse(str(key)).shown))
             hint = nearest(str(key), fields) or f"; known keys: {', '.join(sorted(fields))}"
             raise ConfigError(f"{origin}: unknown key '{where}'{hint}")
     for key, inner in fields.items():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.address import Address, display, find_mistyped, redact
+from edgevision.address import Address, display, find_address, redact
 from tests.support.addresses import HOST, MARKERS, addresses, broker_addresses
 
 HOSTS = (HOST, "camera", "cam.local:554", "[::1]:554", "10.0.0.5")
@@ -119,13 +119,13 @@ def test_a_file_that_exists_is_shown_by_its_name(tmp_path, monkeypatch):
         ("mqtt:/ann:s3cret@broker/x", "...@broker/x"),
         ("no/ann:s3cret@10.0.0.5.mp4", "...@10.0.0.5.mp4"),
         ("12:30@home.mp4", None),  # a file in this folder
-        ("mqtt://ann:s3cret@broker", None),
+        ("mqtt://ann:s3cret@broker", "mqtt://broker"),
         ("missing/out.mp4", None),
     ],
 )
 def test_an_output_that_looks_like_an_address(text, found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_mistyped(text) == found
+    assert find_address(text) == found
 
 
 @pytest.mark.parametrize(

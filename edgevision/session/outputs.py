@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.address import display, find_mistyped
+from edgevision.address import display, find_address
 from edgevision.errors import UsageError
 from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
@@ -103,9 +103,7 @@ def check_files(outputs: Sequence[tuple[str, Path]], inputs: Sequence[str], over
     """
     taken: dict[Path, str] = {}
     for setting, path in outputs:
-        mistyped = find_mistyped(str(path))
-        if mistyped is not None:
-            raise UsageError(f"`{setting}` {mistyped} is not a file; an address has :// in it")
+        refuse_address(setting, str(path))
     for (setting, path), count in Counter(outputs).items():
         place = path.resolve()
         if taken.setdefault(place, setting) != setting and not place.is_dir():
@@ -121,6 +119,13 @@ def check_files(outputs: Sequence[tuple[str, Path]], inputs: Sequence[str], over
         if is_pattern(str(path)):
             make_folder(path.parent)
         refuse_existing(path, overwrite or is_pattern(str(path)))
+
+
+def refuse_address(setting: str, text: str) -> None:
+    """Raises :class:`UsageError` where a file or folder is asked for and an address is given."""
+    found = find_address(text)
+    if found is not None:
+        raise UsageError(f"`{setting}` {found} looks like an address; expected a file or a folder")
 
 
 def check_events(address: str, streams: int, overwrite: bool) -> None:
@@ -139,7 +144,7 @@ def check_events(address: str, streams: int, overwrite: bool) -> None:
         if find_outlet_plugin(address) is None:
             BrokerAddress.parse(address)
         return
-    mistyped = find_mistyped(address)
+    mistyped = find_address(address)
     if mistyped is not None:
         raise UsageError(
             f"events cannot go to '{mistyped}'; the address of a broker starts with mqtt:// or mqtts://"

@@ -14,7 +14,7 @@ from edgevision.engines import check_engine_name
 from edgevision.errors import UsageError
 from edgevision.model import DEFAULT_CONF_THRESHOLD, Model, check_conf_threshold
 from edgevision.service.service import Service
-from edgevision.session.outputs import check_events, check_files
+from edgevision.session.outputs import check_events, check_files, refuse_address
 from edgevision.session.spec import StreamSpec
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
@@ -119,6 +119,9 @@ class RunRequest:
         may_exist = self.overwrite or self.append
         for address, count in Counter(one for spec in specs for one in spec.events).items():
             check_events(address, count, may_exist)
+        for spec in specs:
+            for setting in ("save_masks", "event_pictures", "record"):
+                refuse_address(setting, getattr(spec, setting) or "")
         for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
             refuse_existing_folder(Path(folder), may_exist)
         outputs = [output for spec in specs for output in spec.files().items()]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from edgevision.address import display
 from edgevision.config import build_config, read_document
 from edgevision.errors import ConfigError, UsageError
 from edgevision.plugins import scheme_of
@@ -139,7 +140,7 @@ def _latency_ms(text: str | int | float) -> float:
     try:
         seconds = duration_s(str(text))
     except ValueError as error:
-        raise UsageError(f"`max_latency` {text}: expected {error}") from None
+        raise UsageError(f"`max_latency` {display(str(text))}: expected {error}") from None
     if seconds <= 0:
         raise UsageError(f"`max_latency` {text}: expected a time above 0, as in 150ms")
     return seconds * 1e3

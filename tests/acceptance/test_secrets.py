@@ -162,3 +162,28 @@ def test_no_command_shows_a_piece_of_a_secret(command, uri, debug, model, tmp_pa
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name != "streams.yaml":
             assert not [piece for piece in MARKERS if piece.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "- source: rtsp://annette:s3cret: t0ken@127.0.0.1/x",
+            "mapping values are not allowed here in line",
+        ),
+        ("- source: 'rtsp://annette:s3cret't0ken@127.0.0.1/x'", "is not valid YAML"),
+        ("- rtsp://annette:s3cret@127.0.0.1/x", "`streams[0]` is text"),
+        ("- rtsp://annette:s3cret@127.0.0.1/x: 1", "unknown key 'streams.0.rtsp://127.0.0.1/x'"),
+        ("- {source: a.mp4, max_latency: 'rtsp://annette:s3cret@h/x'}", "rtsp://h/x: expected a number"),
+        ("- {source: a.mp4, record: 'rtsp:/annette:s3cret@h/x'}", "...@h/x looks like an address"),
+        ("- {source: a.mp4, save_masks: 'rtsp://annette:s3cret@h/x'}", "rtsp://h/x looks like an address"),
+        ("- {source: a.mp4, events: ['mqtt:/annette:s3cret@h/x']}", "events cannot go to '...@h/x'"),
+    ],
+)
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_files_of_streams_with_mistakes(call, model, tmp_path_factory, line, expected, debug):
+    path = tmp_path_factory.mktemp("streams") / "streams.yaml"
+    path.write_text(f"streams:\n  {line}\n")
+    code, said = call("run", "--streams", path, "--model", model, *debug)
+    assert code == 2
+    assert expected in said

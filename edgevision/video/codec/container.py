@@ -1,8 +1,9 @@
-"""Opens files as files: the only module that hands names of files to FFmpeg.
+"""Opens files as files and streams as streams: the only module that hands names to FFmpeg.
 
 FFmpeg takes what stands before a colon for a protocol: ``12:30.mp4`` would not open, and a file named
 ``http:camera?x.mp4`` would make it fetch that address, or send a recording there. Its own prefix ``file:``
-takes the rest as it is. What a file refers to, as a playlist does, is a file too.
+takes the rest as it is. What a file refers to, as a playlist does, is a file too; what a
+stream refers to is never a file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import av
 from av.container import InputContainer, OutputContainer
 
 _FILE_PROTOCOLS = "file,crypto,data"
+_NETWORK_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,crypto,data"
 
 
 def open_video_file(
@@ -39,6 +41,24 @@ def open_video_file(
         options={**options, "protocol_whitelist": _FILE_PROTOCOLS},
         metadata_errors="replace",
     )
+
+
+def open_network_stream(
+    uri: str, options: Mapping[str, str], timeout: tuple[float, float] | float
+) -> InputContainer:
+    """Opens an address over the network.
+
+    Args:
+        uri: with user and password.
+        options: of FFmpeg's demuxer and protocol.
+        timeout: in seconds: to open, and to read.
+
+    Raises:
+        OSError, av.error.FFmpegError: it does not answer, or is in no known format. The message contains the
+            address: show ``strerror`` only, and do not chain it.
+    """
+    whitelist = {"protocol_whitelist": _NETWORK_PROTOCOLS}
+    return av.open(uri, options={**options, **whitelist}, timeout=timeout, metadata_errors="replace")
 
 
 def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:

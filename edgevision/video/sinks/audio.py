@@ -17,10 +17,10 @@ from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
+from edgevision.address import redact
 from edgevision.video.base import SourceInfo
-from edgevision.video.codec.container import open_video_file
+from edgevision.video.codec.container import open_network_stream, open_video_file
 from edgevision.video.codec.timeline import Timeline
-from edgevision.video.redact import redact
 from edgevision.video.sinks.channels import has_foreign_channel_order
 from edgevision.video.sinks.muxing import MAX_TICKS
 
@@ -59,7 +59,7 @@ def open_audio(info: SourceInfo, output: OutputContainer) -> tuple[AudioTrack | 
             if info.path is not None:
                 source = open_video_file(info.path, probe)
             else:
-                source = av.open(address, options=dict(probe), timeout=_TIMEOUT_S)
+                source = open_network_stream(address, probe, _TIMEOUT_S)
             stream = _choose(source)
             if stream is None:
                 source.close()

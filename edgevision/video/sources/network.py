@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from edgevision.address import Address
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
+from edgevision.video.codec.container import open_network_stream
 from edgevision.video.codec.decode import (
     FILE_THREADS,
     Decoder,
@@ -71,7 +72,7 @@ class StreamFeed:
         failure: SourceError | None = None
         start = time.monotonic()
         try:
-            self._container = av.open(uri, options=wanted, timeout=timeouts, metadata_errors="replace")
+            self._container = open_network_stream(uri, wanted, timeouts)
         except (av.error.FFmpegError, OSError) as error:
             failure = self._failure(error, "cannot open", start, options.connect_timeout_s)
         if failure is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import av
@@ -11,7 +13,7 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_sink, open_source
-from edgevision.video.codec.container import create_mp4_file, open_video_file
+from edgevision.video.codec.container import create_mp4_file, open_network_stream, open_video_file
 from tests.support.video import number_of, numbered, record, write_clip
 
 NAMES = [
@@ -99,3 +101,27 @@ def test_a_name_that_is_not_utf8_opens(tmp_path):
     write_clip(tmp_path / "clip.mp4", [0, 40]).rename(tmp_path / name)
     with open_video_file(name) as container:
         assert sum(1 for _ in container.decode(video=0)) == 2
+
+
+class _Playlist(http.server.BaseHTTPRequestHandler):
+    target = ""
+
+    def do_GET(self) -> None:
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:5", "#EXTINF:5,", self.target, "#EXT-X-ENDLIST", ""]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+        self.end_headers()
+        self.wfile.write("\n".join(lines).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+def test_a_playlist_of_a_server_never_reads_a_file(tmp_path):
+    clip = write_clip(tmp_path / "private.ts", [0, 40, 80])
+    handler = type("Handler", (_Playlist,), {"target": f"file://{clip}"})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises((OSError, av.error.FFmpegError)):
+            open_network_stream(f"http://127.0.0.1:{server.server_port}/list.m3u8", {}, 5)
+        server.shutdown()
