@@ -73,12 +73,12 @@ def clip(tmp_path_factory):
 class Server:
     """The server on one port, started as often as a test likes."""
 
-    def __init__(self, clip):
-        self.clip, self.port, self.process = clip, 0, None
+    def __init__(self, clip, password=PASSWORD):
+        self.clip, self.password, self.port, self.process = clip, password, 0, None
 
     def start(self, size=LARGE):
         self.process = subprocess.Popen(
-            [PYTHON, SERVER, self.clip, str(self.port), USER, PASSWORD, size],
+            [PYTHON, SERVER, self.clip, str(self.port), USER, self.password, size],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -238,6 +238,27 @@ def test_a_wrong_password_is_one_clear_line(server, model, tmp_path, login):
     assert "wr0ng" not in line
     assert USER not in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("password", ["it's<me>", 'a "b"; c', "p@ss:w&r=d"])
+def test_a_password_with_any_signs_works_and_is_nowhere(clip, model, tmp_path, password):
+    server = Server(clip, password)
+    server.start()
+    address = server.address(f"{USER}:{password}@")
+    outputs = ["--output", "o.mp4", "--save-json", "o.jsonl", "--stats", "s.json", "--events", "e.jsonl"]
+    try:
+        run = Run(tmp_path, "--source", address, "--model", model, "--max-frames", "30", *outputs)
+        assert run.process.wait(WAIT_S) == 0
+    finally:
+        server.kill()
+    said = "\n".join(run.lines)
+    written = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert len(written) == 4
+    for secret in (USER, password):
+        assert secret not in said
+        assert not any(secret.encode() in content for content in written)
+    (first, *_) = (tmp_path / "o.jsonl").read_text().splitlines()
+    assert json.loads(first)["source"] == server.address("")
 
 
 def test_ctrl_c_while_the_stream_stalls(server, model, tmp_path):

@@ -6,7 +6,9 @@ Also tests ``edgevision.calibration.job``, ``edgevision.calibration.markdown``,
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from tests.support.calibration import (
     write_segmenter,
     written,
 )
+from tests.support.video import write_clip
 
 
 @pytest.fixture
@@ -259,3 +262,29 @@ def test_frames_of_another_kind_are_warned_of(place: Path, capsys: pytest.Captur
     assert "times as far" in said
     assert any("unlike" in line for line in report_of(place).warnings)
     assert "frames are few" in said
+
+
+def test_a_report_shows_no_password(place: Path) -> None:
+    content = write_clip(place / "clip.mkv", range(0, 1600, 40), size=(64, 64)).read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown = f"http://127.0.0.1:{server.server_port}/clip.mkv"
+        address = shown.replace("://", "://annette:s3cr3t' pw@") + "?token=t0k3n"
+        assert run_calibrate(place, "--from", address, "--frames", "8") == 0
+        server.shutdown()
+    for name in written(place):
+        content = (place / name).read_bytes()
+        for secret in (b"annette", b"s3cr3t", b"t0k3n"):
+            assert secret not in content, name
+    assert report_of(place).sources == (f"{shown}?...",)
+    assert f"{shown}?..." in report_of(place).command
