@@ -61,3 +61,5 @@ def import_command(
         f"input {manifest.input_width}x{manifest.input_height} ({manifest.resize.rule}), {batch}; "
         f"licence: {manifest.licence}"
     )
+    for note in imported.notes:
+        typer.echo(f"note: {note}", err=True)

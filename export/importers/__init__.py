@@ -22,10 +22,12 @@ class Imported:
     Attributes:
         manifest: the contract, as stored.
         batch: images that the graph takes at once; None for any number.
+        notes: what was read from the numbers that the network answers, one line each.
     """
 
     manifest: Manifest
     batch: int | None
+    notes: tuple[str, ...] = ()
 
 
 def import_model(
@@ -49,13 +51,13 @@ def import_model(
 
     Raises:
         ModelError: the file is missing, damaged, or not an ONNX model.
-        ExportError: its inputs or outputs are not those of the kind.
+        ExportError: its inputs or outputs are not those of the kind, or their numbers are not.
         UsageError: there is no such kind, or the class names are missing or do not fit.
     """
     if kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'{nearest(kind, KINDS) or ''}; choose {' or '.join(KINDS)}")
     core = load_core(path)
     wrap = picodet.wrap if kind == "picodet" else yolo.wrap
-    before, after, manifest = wrap(core, name or out.stem, classes, licence)
-    model = compose(core.model, before, after, manifest, core.batch)
-    return Imported(save_model(model, out, manifest), core.batch)
+    wrapping = wrap(core, name or out.stem, classes, licence)
+    model = compose(core.model, wrapping.before, wrapping.after, wrapping.manifest, core.batch)
+    return Imported(save_model(model, out, wrapping.manifest), core.batch, wrapping.notes)

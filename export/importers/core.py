@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
 from edgevision.errors import EdgeVisionError, ExportError, ModelError
+from edgevision.export.importers.numbers import check_finite
 from edgevision.export.importers.standard import standard
 from edgevision.graph.load import load_onnx
 
@@ -23,11 +24,12 @@ _DYNAMIC = "N"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A float output: its name in the prefixed graph, its own name, and its shape for a batch of one."""
+    """An output: its name in the prefixed graph, its own name, its shape for a batch of one, its type."""
 
     name: str
     original: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __str__(self) -> str:
         return f"{self.original} {list(self.shape)}"
@@ -41,10 +43,10 @@ class Core:
         origin: the file, for messages.
         model: opset 19, every name under ``core/``.
         input: name of its one input, ``[N, 3, height, width]``.
-        dtype: float32 or float16, of input and outputs.
+        dtype: float32 or float16, of the input.
         height, width: of the input, in pixels.
         outputs: in the order of the file.
-        answers: their values for a black image.
+        answers: their values for the probe images, a black, a white and a noise one, joined along the batch.
         batch: the batch size that it takes; None for any.
         metadata: the file's own notes.
     """
@@ -88,10 +90,12 @@ def load_core(path: Path) -> Core:
         )
     dtype = helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
     model, batch = _free_batch(model, (declared or 1, 3, height, width), dtype, path)
-    answers = _run(model, np.zeros((batch or 1, 3, height, width), dtype), path)
+    answers = _probe(model, (batch or 1, 3, height, width), dtype, path)
+    for output, answer in zip(model.graph.output, answers, strict=True):
+        check_finite(answer, output.name, str(path))
     prefixed = onnx.compose.add_prefix(model, _PREFIX)
     outputs = tuple(
-        Tensor(_PREFIX + output.name, output.name, (1, *answer.shape[1:]))
+        Tensor(_PREFIX + output.name, output.name, (1, *answer.shape[1:]), answer.dtype)
         for output, answer in zip(model.graph.output, answers, strict=True)
     )
     return Core(
@@ -157,13 +161,33 @@ def _free_batch(
         found = _run(freed, images, path)
     except EdgeVisionError:
         return model, fixed
-    tolerance = 1e-3 if dtype == np.float32 else 2e-2
+    half = dtype == np.float16 or any(
+        constant.data_type == onnx.TensorProto.FLOAT16 for constant in model.graph.initializer
+    )
+    tolerance = 2e-2 if half else 1e-3
     same = all(
         len(answer) == 2 * fixed
         and np.allclose(np.concatenate([first, second]), answer, rtol=tolerance, atol=tolerance)
         for answer, first, second in zip(found, *wanted, strict=True)
     )
     return (freed, None) if same else (model, fixed)
+
+
+def _probe(
+    model: onnx.ModelProto, shape: tuple[int, int, int, int], dtype: np.dtype[Any], path: Path
+) -> list[NDArray[Any]]:
+    """Each output for a black, a white and a noise image of values 0..1, one after the other."""
+    noise = np.random.default_rng(0).random(shape[1:])
+    images = [np.broadcast_to(image, shape).astype(dtype) for image in (np.zeros(()), np.ones(()), noise)]
+    runs = [_run(model, image, path) for image in images]
+    if any(answer.shape != first.shape for run in runs for answer, first in zip(run, runs[0], strict=True)):
+        raise ExportError(
+            f"{path}: the shapes of its outputs depend on the image; export it with a fixed number of boxes"
+        )
+    return [
+        np.concatenate([run[i] for run in runs]) if runs[0][i].ndim else runs[0][i]
+        for i in range(len(runs[0]))
+    ]
 
 
 def _with_free_shapes(model: onnx.ModelProto, fixed: int) -> onnx.ModelProto:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgevision.contract.manifest import Manifest, NmsLimits, Resize
+from edgevision.contract.manifest import NmsLimits, Resize
 from edgevision.export.importers import common
 from edgevision.export.importers.core import Core
 from edgevision.graph.builder import GraphBuilder
@@ -18,9 +18,7 @@ IOU_THRESHOLD = 0.6
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def wrap(
-    core: Core, name: str, classes: tuple[str, ...] | None, licence: str | None
-) -> tuple[GraphBuilder, GraphBuilder, Manifest]:
+def wrap(core: Core, name: str, classes: tuple[str, ...] | None, licence: str | None) -> common.Wrapping:
     """What goes before and after the network, and the contract.
 
     See :func:`edgevision.export.importers.import_model` for the arguments.
@@ -38,8 +36,10 @@ def wrap(
     before, g = GraphBuilder("pre/"), GraphBuilder("post/")
     common.add_input(before, core, _MEAN, _STD)
     levels = len(STRIDES)
-    tensors = [common.as_float(g, core, output.name) for output in core.outputs]
-    scores, labels = common.add_best_class(g, g("Concat", *tensors[:levels], axis=1))
+    tensors = [common.as_float(g, output) for output in core.outputs]
+    answers = np.concatenate(core.answers[:levels], axis=1)
+    every, notes = common.as_probabilities(g, core, g("Concat", *tensors[:levels], axis=1), answers)
+    scores, labels = common.add_best_class(g, every)
     sides = g("Reshape", g("Concat", *tensors[levels:], axis=1), g.ints(0, -1, 4, bins))
     expected = g("MatMul", g("Softmax", sides, axis=3), g.constant(np.arange(bins), np.float32))
     centres, strides = _cells(grids)
@@ -47,7 +47,7 @@ def wrap(
     middle = g.constant(centres, np.float32)
     boxes = common.add_cut(g, g("Sub", middle, near), g("Add", middle, far), core)
     add_detection_outputs(g, boxes, scores, labels, sum(cells), manifest)
-    return before, g, manifest
+    return common.Wrapping(before, g, manifest, notes)
 
 
 def _check(core: Core, cells: list[int]) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Foreign detectors in the contract: small networks whose answers are worked out by hand.
 
 Also tests ``edgevision.cli.import_model``, ``edgevision.export.importers.common``,
-``edgevision.export.importers.core``, ``edgevision.export.importers.picodet``,
+``edgevision.export.importers.core``, ``edgevision.export.importers.numbers``,
+``edgevision.export.importers.picodet``,
 ``edgevision.export.importers.yolo``.
 """
 
@@ -378,6 +379,88 @@ def test_what_cannot_be_imported_is_one_clear_line(tmp_path, make, kind, classes
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_boxes_that_are_shares_of_the_input_are_scaled(tmp_path, capsys):
+    rows = [[0.3125, 0.3125, 0.3125, 0.3125, 0.9, 0.1], *[[0.1, 0.1, 0.05, 0.05, 0.01, 0.01]] * 10]
+    file = write_yolo(tmp_path / "raw.onnx", rows, metadata={"names": "['cat', 'dog']"})
+    code, _, err = call(capsys, file, "--kind", "yolo", "--out", tmp_path / "model.onnx")
+    assert code == 0
+    assert "note: its boxes are shares of the input" in err
+    assert "scaled to 64x64 pixels" in err
+    with load_engine(tmp_path / "model.onnx") as engine:
+        (found,) = Model(engine, 0.0)([red(255)])
+    np.testing.assert_allclose(found.boxes, [[10, 10, 30, 30]], atol=1e-4)
+
+
+def test_corners_that_are_shares_of_the_input_are_scaled(tmp_path):
+    rows = [[0.25, 0.125, 0.5, 1.0, 0.9, 1], *[[0, 0, 0, 0, 0, 0]] * 9]
+    file = write_yolo(tmp_path / "e2e.onnx", rows, end_to_end=True)
+    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    assert len(imported.notes) == 1
+    with load_engine(tmp_path / "model.onnx") as engine:
+        (found,) = Model(engine, 0.0)([red(255)])
+    np.testing.assert_allclose(found.boxes, [[16, 8, 32, 64]], atol=1e-4)
+
+
+def test_pixels_and_probabilities_are_left_as_they_are(tmp_path):
+    file = write_yolo(tmp_path / "raw.onnx", RAW)
+    assert import_model(file, "yolo", tmp_path / "model.onnx", classes=("a", "b")).notes == ()
+
+
+def test_logits_go_through_a_sigmoid(tmp_path):
+    rows = [[20, 20, 20, 20, 3.2, -5], [40, 40, 16, 16, -4, 1.2], *[[8, 8, 4, 4, -6, -6]] * 12]
+    file = write_yolo(tmp_path / "raw.onnx", rows)
+    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    assert "logits (-6 to 3.2" in imported.notes[0]
+    with load_engine(tmp_path / "model.onnx") as engine:
+        (found,) = Model(engine, 0.1)([red(255)])
+    np.testing.assert_allclose(found.scores, [1 / (1 + math.exp(-3.2)), 1 / (1 + math.exp(-1.2))], rtol=1e-5)
+    assert found.class_ids.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "end_to_end", "words"),
+    [
+        ([[20, 20, 20, 20, 80, 5]] * 10, False, ["reach 80", "neither probabilities"]),
+        ([[20, 20, math.nan, 20, 0.5, 0.5]] * 10, False, ["output raw holds NaN"]),
+        ([[20, 20, 30, 30, 4, 0]] * 10, True, ["0 to 4", "sigmoid"]),
+        ([[20, 20, 30, 30, 0.5, 7]] * 10, True, ["class 7", "2 class names"]),
+        ([[0.5, 0.5, 0.2, 0.2, 0.5, 1]] * 10, True, ["100% of its boxes", "x1, y1, x2, y2"]),
+    ],
+)
+def test_numbers_that_mean_nothing_known_are_refused(tmp_path, rows, end_to_end, words):
+    file = write_yolo(tmp_path / "net.onnx", rows, end_to_end=end_to_end)
+    with pytest.raises(ExportError) as caught:
+        import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    for word in words:
+        assert word in str(caught.value)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("names", ['{"0": "cat", "1": "dog"}', "{1: 'dog', 0: 'cat'}", '["cat", "dog"]'])
+def test_names_of_the_file_are_read_as_python_and_as_json(tmp_path, names):
+    file = write_yolo(tmp_path / "raw.onnx", RAW, metadata={"names": names})
+    assert import_model(file, "yolo", tmp_path / "model.onnx").manifest.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("{0: 'cat', 1: ''}", "number 1 in its own list is empty"),
+        ("{0: 'cat', 1: 'cat'}", "number 1 in its own list is 'cat', as is number 0"),
+    ],
+)
+def test_names_of_the_file_that_are_empty_or_twice_are_refused_unless_others_are_given(
+    tmp_path, names, words
+):
+    file = write_yolo(tmp_path / "raw.onnx", RAW, metadata={"names": names})
+    with pytest.raises(UsageError, match=words):
+        import_model(file, "yolo", tmp_path / "model.onnx")
+    assert import_model(file, "yolo", tmp_path / "model.onnx", classes=("a", "b")).manifest.classes == (
+        "a",
+        "b",
+    )
 
 
 def call(capsys, *arguments):
