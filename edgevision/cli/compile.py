@@ -48,7 +48,12 @@ def compile_command(
         help="Batch sizes to build for: three numbers. Default: 1 1 1.",
     ),
     workspace: int | None = typer.Option(
-        None, "--workspace", min=1, metavar="MIB", help="Most scratch memory that a layer may take."
+        None,
+        "--workspace",
+        min=1,
+        metavar="MIB",
+        help="Most scratch memory that a layer may take. Default: on a Jetson a quarter of its memory, "
+        "elsewhere the library's.",
     ),
     dla_core: int | None = typer.Option(
         None, "--dla", min=0, metavar="CORE", help="Run on this core of an Orin's deep learning accelerator."

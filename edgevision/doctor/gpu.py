@@ -188,9 +188,12 @@ def check_tensorrt(machine: Machine) -> Iterator[Finding]:
             f"sudo apt install python3-libnvinfer && {_system_venv(machine)}",
         )
     else:
-        yield Finding(
-            "tensorrt", "note", "not installed; models run without it", "pip install 'edgevision[tensorrt]'"
+        # The extra brings TensorRT for CUDA 13, which an older driver cannot start.
+        is_older = _is_older_than_cuda_13(machine)
+        fix = (
+            "pip install tensorrt-cu12 'cuda-python<13'" if is_older else "pip install 'edgevision[tensorrt]'"
         )
+        yield Finding("tensorrt", "note", "not installed; models run without it", fix)
 
 
 def _is_older_than_cuda_13(machine: Machine) -> bool:
@@ -198,6 +201,8 @@ def _is_older_than_cuda_13(machine: Machine) -> bool:
 
 
 def _reinstall(machine: Machine, module: str) -> str:
+    if machine.is_jetson and machine.is_container:  # the libraries that it needs are the device's
+        return _JETSON_CONTAINER
     if module == "tensorrt_rtx":
         return "pip install --force-reinstall tensorrt-rtx-cu13"
     if machine.is_jetson:

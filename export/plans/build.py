@@ -2,7 +2,7 @@
 
 The network is strongly typed, so precision is what the ONNX says and there are no precision flags
 (TensorRT 11 has none). Every name of the library that is used here exists in all four releases, except
-those of :mod:`edgevision.export.plans.ahead`; ``tests/test_tensorrt_api.py`` holds it.
+those of :mod:`edgevision.export.plans.ahead`; ``tests/acceptance/test_tensorrt_api.py`` holds it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class _BuildLog:
         if severity == "verbose" and is_layer_dump(message):
             # Signals and waits between streams are layers for the library only.
             self.layers = tuple(layer for layer in parse_layers(message) if layer.nodes)
-        if severity == "info" and (self._DLA_TITLE in message or self._DLA_LAYER in message):
+        # Which of the two severities depends on the release.
+        is_said = severity in ("info", "verbose")
+        if is_said and (self._DLA_TITLE in message or self._DLA_LAYER in message):
             found = [line for line in message.splitlines() if self._DLA_LAYER in line]
             self.dla_layers = [*(self.dla_layers or []), *found]
 

@@ -123,7 +123,10 @@ def compile_model(
 
 
 def rebuild_plan(plan: Path, watch: Watch | None = None) -> Compiled:
-    """Builds a plan again, for this machine, from the ONNX file beside it and with the same batch sizes.
+    """Builds a plan again, for this machine, from the ONNX file beside it and with the same options.
+
+    A limit of the scratch memory that comes from another board is lowered to a quarter of the memory here,
+    where GPU and processor share it: the larger board's may be all there is.
 
     Raises:
         ModelError, ManifestError: the plan, its JSON or the ONNX file is missing or damaged.
@@ -131,8 +134,12 @@ def rebuild_plan(plan: Path, watch: Watch | None = None) -> Compiled:
     """
     info = read_plan_info(plan)
     model = plan.with_name(info.onnx_name)
-    options = BuildOptions(info.batch, info.workspace_mib, info.dla_core)
-    return compile_model(model, plan, AUTO, options, overwrite=True, watch=watch)
+    machine = this_machine()
+    workspace_mib = info.workspace_mib
+    if workspace_mib is not None and machine.is_integrated and machine.board != info.board:
+        workspace_mib = min(workspace_mib, _shared_workspace_mib(machine))
+    options = BuildOptions(info.batch, workspace_mib, info.dla_core)
+    return compile_model(model, plan, AUTO, options, overwrite=True, watch=watch, machine=machine)
 
 
 def _compile(job: CompileJob, machine: BuildMachine, overwrite: bool, watch: Watch | None) -> Compiled:
@@ -197,7 +204,11 @@ def _limit_workspace(options: BuildOptions, target: Target, machine: BuildMachin
     """
     if options.workspace_mib is not None or target.profile.builds_anywhere or not machine.is_integrated:
         return options
-    return dataclasses.replace(options, workspace_mib=max(1, machine.memory_bytes // 4 >> 20))
+    return dataclasses.replace(options, workspace_mib=_shared_workspace_mib(machine))
+
+
+def _shared_workspace_mib(machine: BuildMachine) -> int:
+    return max(1, machine.memory_bytes // 4 >> 20)
 
 
 def _check_options(job: CompileJob) -> None:

@@ -286,6 +286,23 @@ def test_tensorrt_for_cuda_13_on_an_older_driver(machine):
     assert only(check_tensorrt(machine)).status == "ok"
 
 
+def test_without_tensorrt_the_one_for_the_driver_is_named(machine):
+    nvidia_driver(machine, "550.54.15")
+    assert only(check_tensorrt(machine)).fix == "pip install tensorrt-cu12 'cuda-python<13'"
+    nvidia_driver(machine, "580.65.06")
+    assert only(check_tensorrt(machine)).fix == "pip install 'edgevision[tensorrt]'"
+
+
+def test_in_a_jetsons_container_nothing_is_installed_again(machine):
+    """What TensorRT lacks there are the device's own libraries, which the container's start hands in."""
+    machine.write("/etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1")
+    machine.write("/.dockerenv", "")
+    machine.modules["tensorrt"] = Probe(None, "libnvdla_compiler.so: cannot open shared object file")
+    finding = only(check_tensorrt(machine))
+    assert "libnvdla_compiler.so" in finding.found
+    assert finding.fix.startswith("sudo docker run --runtime nvidia")
+
+
 def test_a_builder_is_what_the_doctor_starts():
     """The expression runs against the real library, whose builder needs no GPU."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")

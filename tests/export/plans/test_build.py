@@ -160,11 +160,14 @@ def test_a_plan_that_put_nothing_on_the_dla_is_no_plan_for_it(model: Path, dla_l
         build_with(nothing, model, dla_core=0)
 
 
-def test_what_the_builder_says_of_the_dla_counts(model: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("severity", [3, 4], ids=["info", "verbose"])
+def test_what_the_builder_says_of_the_dla_counts(model: Path, monkeypatch, severity: int) -> None:
     """It may say of a layer that the DLA can run it, and put it on the GPU all the same."""
     monkeypatch.setattr(
         "tests.support.tensorrt_fake.Builder._say_dla",
-        lambda self, network, config: self._logger.log(3, "---------- Layers Running on DLA ----------"),
+        lambda self, network, config: self._logger.log(
+            severity, "---------- Layers Running on DLA ----------"
+        ),
     )
     with pytest.raises(EngineError, match=r"TensorRT 10\.3\.0 put nothing on the DLA"):
         build_with(fake(), model, dla_core=0)

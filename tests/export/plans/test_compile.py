@@ -26,7 +26,7 @@ from edgevision.export.plans.build import BuildOptions, PlanBuild
 from edgevision.export.plans.compile import compile_model, rebuild_plan
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.plans.progress import BuildProgress
-from edgevision.export.plans.targets import BuildsOnDeviceError
+from edgevision.export.plans.targets import BuildMachine, BuildsOnDeviceError
 from edgevision.extras import install_command
 from tests.support.paths import SUPPORT
 from tests.support.plans import BARE, jetson, needs_rtx, write_conv_segmenter
@@ -279,6 +279,30 @@ def test_a_plan_is_rebuilt_from_the_model_beside_it(builds, model, plan, monkeyp
     model.unlink()
     with pytest.raises(ModelError, match=r"colours\.onnx"):
         rebuild_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "board", "rebuilt_with"),
+    [
+        (None, "NVIDIA Jetson AGX Orin Developer Kit", 2048),
+        (512, "NVIDIA Jetson AGX Orin Developer Kit", 512),
+        (16384, "NVIDIA Jetson AGX Orin Developer Kit", 2048),
+        (4096, "NVIDIA Jetson Orin Nano", 4096),
+    ],
+    ids=["larger-boards-own", "fits-anyway", "larger-boards-choice", "this-boards-choice"],
+)
+def test_a_larger_boards_scratch_memory_is_not_taken_here(
+    builds, model, plan, monkeypatch, chosen, board, rebuilt_with
+) -> None:
+    def orin(board: str, gigabytes: int) -> BuildMachine:
+        return jetson(board=board, is_integrated=True, memory_bytes=gigabytes << 30)
+
+    options = BuildOptions(BATCHES, workspace_mib=chosen)
+    compile_model(model, plan, "auto", options, machine=orin(board, 64))
+    monkeypatch.setattr(
+        edgevision.export.plans.compile, "this_machine", lambda: orin("NVIDIA Jetson Orin Nano", 8)
+    )
+    assert rebuild_plan(plan).info.workspace_mib == rebuilt_with
 
 
 # Refused before anything is built
