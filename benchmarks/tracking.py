@@ -1,6 +1,6 @@
-"""Number and length of tracks, by the lowest score that the tracker uses.
+"""Tracks by the lowest score that the tracker uses: number and length, and accuracy on ground truth.
 
-    python benchmarks/tracking.py CLIP.mp4 ... [--model retinanet-light] [--conf 0.35] [--json PATH]
+    python benchmarks/tracking.py [CLIP.mp4 ...] [--truth FOLDER ...] [--model NAME] [--conf C] [--json PATH]
 
 Each clip goes through the detector once, and its detections through one tracker per threshold. Ideally there
 are as many ids as objects, which are counted by eye.
@@ -10,11 +10,22 @@ are as many ids as objects, which are counted by eye.
 - ``boxes``: boxes with an id; more are better only if they are correct.
 - ``update_ms``: median time per frame, single-threaded.
 
+A folder of ``--truth`` is a sequence of MOTChallenge: ``gt/gt.txt`` beside one clip. Persons with an id are
+compared with the truth by TrackEval (``uv pip install --group bench``), overlap 0.5 or more:
+
+- ``MOTA``: 1 - (missed + false + switched) / true boxes (Bernardin and Stiefelhagen, 2008).
+- ``IDF1``: F1 of boxes with the right id (Ristani et al., 2016).
+- ``HOTA``: mean of detection and association over overlaps of 0.05 to 0.95 (Luiten et al., 2021).
+- ``precision``, ``recall``, ``switches``, ``ids``: of the boxes with an id; ``objects`` are the true ids.
+
 Prints JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
 import statistics
 import sys
 import time
@@ -22,47 +33,134 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import Figures, new_parser, report
+import numpy as np
+from common import Figures, commit, new_parser, report
 
+from edgevision.boxes import iou, xywh_to_xyxy
 from edgevision.engines import load_engine
+from edgevision.errors import UsageError
 from edgevision.model import Model
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
 from edgevision.zoo import default_model, find_model
 
+CLIP_SUFFIXES = {".avi", ".mkv", ".mov", ".mp4", ".webm"}
 WEAKEST = (0.1, 0.15, 0.2, 0.25)
 
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("clips", nargs="+", metavar="CLIP")
+    parser.add_argument("clips", nargs="*", metavar="CLIP")
+    parser.add_argument("--truth", nargs="+", type=Path, default=[], metavar="FOLDER")
     parser.add_argument("--model", default=default_model("detection").name)
     parser.add_argument("--conf", type=float, default=0.35)
     options = parser.parse_args()
-    return report(lambda: measure(options.model, options.clips, options.conf), options.json)
+    if not options.clips and not options.truth:
+        parser.error("expected a CLIP or --truth FOLDER")
+    return report(lambda: measure(options.model, options.clips, options.conf, options.truth), options.json)
 
 
-def measure(model: str, clips: Sequence[str], conf: float) -> Figures:
-    """Every clip with every threshold."""
+def measure(model: str, clips: Sequence[str], conf: float, truths: Sequence[Path] = ()) -> Figures:
+    """Every clip and sequence with every threshold."""
     with load_engine(find_model(model)) as engine:
         detector = Model(engine, min(WEAKEST))
         return {
             "model": engine.manifest.name,
             "conf": conf,
             "default_weakest": RECOVER_THRESHOLD,
+            "commit": commit(),
+            "command": command(),
             "clips": {Path(clip).name: measure_clip(clip, detector, conf) for clip in clips},
+            "truth": {folder.name: measure_truth(folder, detector, conf) for folder in truths},
         }
 
 
+def command() -> str:
+    """The command of this run, with folders and files by their names."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["python", "benchmarks/tracking.py", *words])
+
+
 def measure_clip(clip: str, detector: Model, conf: float) -> Figures:
-    with open_source(clip) as source:
-        frames = [(frame.time_s, detector([frame.image])[0]) for frame in source]
-        rate = source.info.frame_rate
+    frames, rate = detect(clip, detector)
     found: Figures = {"frames": len(frames)}
     for weakest in (*WEAKEST, conf):
         found["none" if weakest == conf else f"{weakest:g}"] = follow(frames, rate, conf, weakest)
     return found
+
+
+def detect(clip: str, detector: Model) -> tuple[list[tuple[float, Any]], float | None]:
+    """Pairs of time in seconds and detections, and the frame rate."""
+    with open_source(clip) as source:
+        return [(frame.time_s, detector([frame.image])[0]) for frame in source], source.info.frame_rate
+
+
+def measure_truth(folder: Path, detector: Model, conf: float) -> Figures:
+    """One sequence with every threshold."""
+    clips = sorted(path for path in folder.glob("*") if path.suffix.lower() in CLIP_SUFFIXES)
+    truth = folder / "gt" / "gt.txt"
+    if len(clips) != 1 or not truth.is_file():
+        raise UsageError(f"{folder} is no sequence; expected one clip and gt/gt.txt")
+    rows = np.loadtxt(truth, delimiter=",", ndmin=2)
+    rows = rows[rows[:, 6] != 0]  # a mark of 0 means: not to be counted
+    frames, rate = detect(str(clips[0]), detector)
+    persons = [
+        (time_s, found[np.array([one.name == "person" for one in found], np.bool_)])
+        for time_s, found in frames
+    ]
+    measured: Figures = {"frames": len(frames), "objects": len(np.unique(rows[:, 1]))}
+    for weakest in (*(one for one in WEAKEST if one < conf), conf):
+        name = "none" if weakest == conf else f"{weakest:g}"
+        measured[name] = accuracy(rows, persons, Tracker(rate, conf), weakest)
+    return measured
+
+
+def accuracy(
+    rows: np.ndarray, frames: Sequence[tuple[float, Any]], tracker: Tracker, weakest: float
+) -> dict[str, float]:
+    """TrackEval's figures of one tracker.
+
+    Args:
+        rows: of the truth, ``[N, 7+]``: frame from 1, id, left, top, width, height, mark.
+        frames: pairs of time in seconds and detections.
+        tracker: new.
+        weakest: lowest score that it is given.
+    """
+    try:
+        from trackeval.metrics import CLEAR, HOTA, Identity
+    except ImportError as error:
+        raise UsageError("ground truth needs trackeval; run uv pip install --group bench") from error
+    true_numbers, numbers = np.unique(rows[:, 1]).tolist(), {}
+    true_ids, ids, overlaps = [], [], []
+    for i, (time_s, found) in enumerate(frames):
+        tracked = tracker.update(found[found.scores >= weakest], time_s)
+        tracked = tracked[np.array([one is not None for one in tracked.track_ids], np.bool_)]
+        here = rows[rows[:, 0] == i + 1]
+        true_ids.append(np.array([true_numbers.index(one) for one in here[:, 1]], int))
+        ids.append(np.array([numbers.setdefault(one, len(numbers)) for one in tracked.track_ids], int))
+        overlaps.append(iou(xywh_to_xyxy(here[:, 2:6]), tracked.boxes.astype(float)))
+    data = {
+        "num_timesteps": len(frames),
+        "num_gt_ids": len(true_numbers),
+        "num_tracker_ids": len(numbers),
+        "num_gt_dets": sum(map(len, true_ids)),
+        "num_tracker_dets": sum(map(len, ids)),
+        "gt_ids": true_ids,
+        "tracker_ids": ids,
+        "similarity_scores": overlaps,
+    }
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        clear, identity, hota = (metric().eval_sequence(data) for metric in (CLEAR, Identity, HOTA))
+    return {
+        "MOTA": round(float(clear["MOTA"]), 3),
+        "IDF1": round(float(identity["IDF1"]), 3),
+        "HOTA": round(float(np.mean(hota["HOTA"])), 3),
+        "precision": round(float(clear["CLR_Pr"]), 3),
+        "recall": round(float(clear["CLR_Re"]), 3),
+        "switches": int(clear["IDSW"]),
+        "ids": len(numbers),
+    }
 
 
 def follow(

@@ -3,8 +3,11 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
+from edgevision.tracking.tracker import Tracker
+from edgevision.types import Detections
 from tests.support.benchmarks import load_benchmark
 from tests.support.video import write_clip
 
@@ -35,6 +38,20 @@ def test_tracking(run_benchmark, clip):
     assert measured["frames"] == 12
     assert set(measured) == {"frames", "0.1", "0.15", "0.2", "0.25", "none"}
     assert measured["0.1"]["boxes"] >= measured["none"]["boxes"]
+
+
+def test_accuracy_of_tracks_on_hand_made_truth():
+    """One object of ten frames, all right but that it has its id from the second frame on."""
+    pytest.importorskip("trackeval", reason="needs the dependency group 'bench'")
+    rows = np.array([[i + 1, 7, 10 + 3 * i, 20, 40, 80, 1] for i in range(10)], float)
+    frames = [
+        (i / 25, Detections([[10 + 3 * i, 20, 50 + 3 * i, 100]], [0.9], [0], ("person",))) for i in range(10)
+    ]
+    found = load_benchmark("tracking").accuracy(rows, frames, Tracker(25.0, 0.35), 0.15)
+    assert found["MOTA"] == 0.9
+    assert found["IDF1"] == round(2 * 9 / (10 + 9), 3)
+    assert (found["precision"], found["recall"]) == (1.0, 0.9)
+    assert (found["switches"], found["ids"]) == (0, 1)
 
 
 def test_end_to_end(run_benchmark, clip):
