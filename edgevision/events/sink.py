@@ -110,7 +110,11 @@ class EventSink(Sink):
         return tuple(outlet.delivery() for outlet in self._outlets)
 
     def close(self) -> None:
-        """Ends every object and delivers waiting events, within seconds."""
+        """Ends every object and delivers waiting events, within seconds.
+
+        Raises:
+            SinkError: a file took none of its events, because its disk was full all the time.
+        """
         if self._is_finished:
             return
         self._is_finished = True
@@ -121,6 +125,9 @@ class EventSink(Sink):
             lost = f", {outlet.lost} lost" if outlet.lost else ""
             events = "event" if outlet.taken == 1 else "events"
             self.notes.append(f"{outlet.name}: {outlet.taken} {events}{lost}")
+        for outlet in self._outlets:
+            if isinstance(outlet, EventFile) and outlet.lost and not outlet.taken:
+                raise SinkError(f"{outlet.delivery().alarm}; none of {outlet.lost} events was written")
 
     def _publish(self, event: Event) -> None:
         self.counts[event.kind] += 1

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgevision.errors import DataError
+from edgevision.errors import DataError, SinkError
 from edgevision.events import (
     Event,
     EventFile,
@@ -224,6 +224,16 @@ def test_a_full_disk_loses_events_and_says_so_once(caplog):
     assert (outlet.delivery().lost, "No space left" in outlet.delivery().alarm) == (3, True)
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
+
+
+def test_a_file_that_took_no_event_at_all_is_an_error(tmp_path):
+    sink = EventSink([EventFile(Path("/dev/full")), EventFile(tmp_path / "good.jsonl")])
+    for index in range(5):
+        sink.write(result_of(frame_at(index / 10), 1), None)
+    with pytest.raises(SinkError, match=r"No space left on device.*none of \d+ events was written"):
+        sink.close()
+    sink.close()
+    assert len((tmp_path / "good.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_line_that_is_no_event_is_named(tmp_path):
