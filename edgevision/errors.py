@@ -11,10 +11,18 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(name: str) -> str:
+    """A name of a file as text that can be encoded: bytes that are not UTF-8 become ``\\xff``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class EdgeVisionError(Exception):
     """Root of the tree. Exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(EdgeVisionError):

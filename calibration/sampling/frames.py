@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgevision.contract.manifest import Resize
-from edgevision.errors import DataError, SinkError
+from edgevision.errors import DataError, SinkError, printable
 from edgevision.files import atomic_path
 from edgevision.types import Image
 
@@ -97,7 +97,7 @@ class CalibrationSet:
             "notes": self.notes,
             "frames": [
                 {
-                    "source": frame.source,
+                    "source": printable(frame.source),
                     "index": frame.index,
                     "perceptual_hash": f"{frame.perceptual_hash:016x}",
                     "sha256": frame.digest,

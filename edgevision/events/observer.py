@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import msgspec
 import numpy as np
 
+from edgevision.errors import printable
 from edgevision.events.records import SCHEMA, BestFrame, Event, EventKind, ObjectState
 from edgevision.tracking.sightings import Sighting
 from edgevision.types import Frame, Image, ZoneReport
@@ -128,7 +129,7 @@ class EventObserver:
     def _new_object(self, frame: Frame, sighting: Sighting) -> _Object:
         return _Object(
             id=f"{self._run_id}-{sighting.track_id}",
-            source=frame.source,
+            source=printable(frame.source),
             sighting=sighting,
             first_s=self._now_s,
             last_s=self._now_s,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.address import display, find_address
-from edgevision.errors import UsageError
+from edgevision.errors import UsageError, printable
 from edgevision.events import find_outlet_plugin
 from edgevision.events.mqtt import BrokerAddress
 from edgevision.files import make_folder, refuse_existing, safe_name
@@ -83,7 +83,7 @@ def _default_name(info: SourceInfo) -> str:
     place = info.path if info.path is not None else Path(info.name)
     if info.is_image:
         suffix = place.suffix.lower()
-        return f"{place.stem}.edgevision{suffix if suffix in SAVED_IMAGE_SUFFIXES else '.png'}"
+        return f"{printable(place.stem)}.edgevision{suffix if suffix in SAVED_IMAGE_SUFFIXES else '.png'}"
     if info.path is not None and (info.path.is_dir() or info.width is None):
         return f"{info.path.resolve().name}.edgevision/%06d.jpg"
     return f"{safe_name(place.stem)}.edgevision.mp4"

@@ -255,3 +255,20 @@ def test_zones_of_a_missing_file_are_one_line(run):
     code, lines = run("--zones", "absent.yaml", "--save-json", "o.jsonl", sources=["a.mp4"])
     assert code == 2
     assert "absent.yaml" in lines[-1]
+
+
+def test_what_a_library_raises_at_one_source_ends_that_stream_alone(run, monkeypatch):
+    really_open = run_streams.open_source
+
+    def open_source(uri, *arguments, **named):
+        if uri.endswith("b.mp4"):
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        return really_open(uri, *arguments, **named)
+
+    monkeypatch.setattr(run_streams, "open_source", open_source)
+    code, lines = run("--save-json", "out", sources=["a.mp4", "b.mp4"])
+    assert code == 1
+    assert len(records("out/a.edgevision.jsonl")) == 12
+    (line,) = [line for line in lines if line.startswith("error:")]
+    assert "b.mp4" in line
+    assert "invalid start byte" in line

@@ -207,6 +207,8 @@ class AudioTrack:
                 )
                 if sound.size and has_begun:
                     yield _Heard(sound, beside_s)
+        except IndexError:  # PyAV at the end of a transport stream in which another stream has begun
+            return
         except (av.error.FFmpegError, OSError) as error:
             self.notes.append(f"audio: ends early, cannot be read any further: {error.strerror}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edgevision.errors import printable
 from edgevision.files import LineFile, read_records
 from edgevision.types import Detections, FrameResult, Image, ZoneReport
 from edgevision.video.base import Sink
@@ -86,7 +87,7 @@ def frame_record(result: FrameResult) -> FrameRecord:
         schema=SCHEMA,
         frame=frame.index,
         time_s=round(frame.time_s, 6),
-        source=frame.source,
+        source=printable(frame.source),
         size=(frame.width, frame.height),
         detections=detections,
         segmentation=segmentation,

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edgevision.closeable import Closeable
-from edgevision.errors import SourceError
+from edgevision.errors import SourceError, printable
 from edgevision.types import Frame, Image
 from edgevision.video.base import SourceInfo, SourceReport
 from edgevision.video.codec.colour import over_white
@@ -47,7 +47,7 @@ class AnimationSource(Closeable):
         if not self._first:
             raise SourceError(f"{path} is not an image that OpenCV can read; copy it again")
         self.info = SourceInfo(
-            name=str(path),
+            name=printable(str(path)),
             is_live=False,
             width=size[0],
             height=size[1],
@@ -81,7 +81,7 @@ class AnimationSource(Closeable):
         try:
             is_read, animation = cv2.imreadanimation(str(self._path), start=start, count=self._step)
         except cv2.error as error:
-            self.report.problem = f"{self._path}: reading stopped: {error.err}"
+            self.report.problem = f"{self.info.name}: reading stopped: {error.err}"
             return [], []
         if not is_read:
             return [], []

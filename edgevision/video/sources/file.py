@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edgevision.closeable import Closeable
-from edgevision.errors import SourceError
+from edgevision.errors import SourceError, printable
 from edgevision.types import Frame
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.container import open_video_file
@@ -87,7 +87,7 @@ class FileSource(Closeable):
             raise SourceError(f"cannot read {path}: {_reason(error)}") from error
         aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         self.info = SourceInfo(
-            name=str(path),
+            name=printable(str(path)),
             is_live=False,
             width=self._first.width,
             height=self._first.height,
@@ -127,11 +127,11 @@ class FileSource(Closeable):
                 if decoder.errors > errors:
                     self.report.failed[FailReason.UNDECODABLE] += 1
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
-            self.report.problem = f"{self._path}: reading stopped: {_reason(error)}"
+            self.report.problem = f"{printable(str(self._path))}: reading stopped: {_reason(error)}"
         self.report.notes += self._timeline.notes() + decoder.notes()
         cut = truncation(self._container, self._stream, self._path, self._end_s())
         if cut and not self.report.problem:
-            self.report.problem = f"{self._path}: {cut}; all readable frames were used"
+            self.report.problem = f"{printable(str(self._path))}: {cut}; all readable frames were used"
 
     def _end_s(self) -> float:
         """Where the last frame ends on the stream's own clock, in seconds."""

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edgevision.closeable import Closeable
-from edgevision.errors import SourceError
+from edgevision.errors import SourceError, printable
 from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES
 from edgevision.types import Frame, Image
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
@@ -162,7 +162,7 @@ class ImagesSource(Closeable):
         height, width = (None, None) if self._only is None else self._only.shape[:2]
         is_image = self._only is not None
         self.info = SourceInfo(
-            name=name,
+            name=printable(name),
             is_live=False,
             width=width,
             height=height,
@@ -184,7 +184,7 @@ class ImagesSource(Closeable):
                 self.report.notes.append(f"skipped: {error}")
                 continue
             if is_moving(path):
-                self.report.notes.append(f"{path} is animated: its first image is used")
+                self.report.notes.append(f"{printable(str(path))} is animated: its first image is used")
             index = self.report.read
             self.report.read += 1
             yield Frame(image, index, round(index * 1e9 / FRAME_RATE), str(path))

@@ -139,13 +139,22 @@ def _scheme(uri: str) -> str:
 
 def _local_path(uri: str, scheme: str) -> Path:
     if scheme == "file":
-        return Path(unquote(urlsplit(uri).path))
+        uri, scheme = unquote(urlsplit(uri).path), ""
     if scheme:
         known = ("file", "demo", "v4l2", "csi", "gst", "chaos", *SCHEMES, *known_schemes(SOURCES))
         raise SourceError(
             f"unknown type of source: {Address.parse(uri).shown}{nearest(scheme, known)}; expected {ACCEPTED}"
         )
-    return Path(uri)
+    path = Path(uri)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # a pattern, or a mistake that the caller explains
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SourceError(f"{uri!r} is not a name of a file: {error}") from error
+    return path
 
 
 def _open_file(path: Path) -> Source:

@@ -6,14 +6,17 @@ Also tests ``edgevision.video.sources.open``.
 import os
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
+from edgevision.files import read_records
 from edgevision.types import FrameResult
 from edgevision.video import expand_sources, is_local, open_source
+from edgevision.video.sinks.jsonl import SCHEMA, FrameRecord, JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.file import FileSource
 from tests.support.paths import SHARED
@@ -411,6 +414,28 @@ def test_a_title_that_is_not_utf8(tmp_path):
     path.write_bytes(data.replace(b"Strasse!", b"Stra\xdfe !"))
     _, frames = read(path)
     assert len(frames) == 5
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/stra\xdfe.avi"))
+    write_avi(tmp_path / "a.avi").rename(path)
+    with open_source(str(path)) as source, JsonlSink(tmp_path / "o.jsonl") as sink:
+        frame = next(iter(source))
+        sink.write(FrameResult(frame, ()), frame.image)
+    assert source.info.name.endswith("stra\\xdfe.avi")
+    (record,) = read_records(tmp_path / "o.jsonl", FrameRecord, SCHEMA)
+    assert record.source == source.info.name
+    path.write_bytes(b"text")
+    with pytest.raises(SourceError) as caught:
+        open_source(str(path))
+    assert str(caught.value).encode().endswith(b"choose a video or an image")
+
+
+@pytest.mark.parametrize("uri", ["a" * 300 + ".mp4", "a" * 300 + "/b.mp4", "a\0b.mp4"])
+def test_names_that_no_file_can_have(uri):
+    for opened in (open_source, expand_sources):
+        with pytest.raises(SourceError, match=r"File name too long|is not a name of a file"):
+            opened(uri)
 
 
 def test_an_unknown_codec_is_one_line(tmp_path):
