@@ -93,7 +93,7 @@ def call(command, folder, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # torch takes long to load on a busy machine
     )
 
 
