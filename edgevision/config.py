@@ -37,7 +37,7 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     """The plain values of a YAML file with ``overrides`` applied; see :func:`load_config`."""
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(f"configuration file not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -45,6 +45,8 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     except yaml.YAMLError as error:
         # Without the line itself, and not chained: it may hold the address of a camera with its password.
         raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
+    except (ValueError, RecursionError) as error:  # a date such as 2020-13-40, or lists thousands deep
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict):
         found = (
             "nothing" if document is None else "a list" if isinstance(document, list) else "a single value"
@@ -124,7 +126,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         place = child
     try:
         place[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"'{override}': the value is not valid YAML") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,20 +99,28 @@ def convert_command(
 
 
 def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
-    from edgevision.data.detection.check import DataReport, check_set
+    from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
     from edgevision.data.formats.coco import read_coco
     from edgevision.data.formats.raw import RawSet
     from edgevision.data.formats.voc import read_voc
-    from edgevision.data.formats.yolo import read_yolo
+    from edgevision.data.formats.yolo import find_splits, read_data_yaml, read_yolo
+
+    def checked(raw: RawSet) -> SetReport:
+        return check_set(raw, on_image=lambda done: on_image(raw.name, done))
 
     def one(raw: RawSet) -> DataReport:
-        return DataReport((check_set(raw, on_image=lambda done: on_image(raw.name, done)),))
+        return DataReport((checked(raw),))
+
+    def several(sets: Sequence[RawSet]) -> DataReport:
+        reports = [checked(raw) for raw in sets]
+        return check_sets(reports[:1], reports[1:])
 
     if not path.exists():
         raise DataError(f"not found: {path}")
-    if path.suffix in (".yaml", ".yml"):
-        return _check_run(path, on_image)
-    if path.suffix == ".json":
+    if path.suffix.lower() in (".yaml", ".yml"):
+        named = read_data_yaml(path)
+        return _check_run(path, on_image) if named is None else several(named)
+    if path.suffix.lower() == ".json":
         if images is None:
             raise UsageError(f"{path}: a COCO JSON file needs the folder of its images; pass --images")
         return one(read_coco(path, images))
@@ -122,6 +130,9 @@ def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> 
         return _check_segmentation(path, split, on_image)
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return one(read_yolo(path, split))
+    splits = find_splits(path)
+    if splits:
+        return several([read_yolo(path, name) for name in ([split] if split else splits)])
     raise DataError(
         f"{path} is not a known dataset; expected a COCO .json, a training .yaml, or a folder "
         "with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json (segmentation)"

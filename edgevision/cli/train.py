@@ -20,6 +20,9 @@ def train_command(
     overrides: list[str] = SET_OPTION,
     out: Path | None = typer.Option(None, "--out", help="Folder of the run; runs/<name> by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint."),
+    strict: bool = typer.Option(
+        False, "--strict", help="Refuse data with single bad labels; they are left out or cut otherwise."
+    ),
     threads: ThreadsOption = None,
 ) -> None:
     """Train a model; can be killed at any moment and resumed.
@@ -58,7 +61,7 @@ def train_command(
         torch.set_num_threads(threads)
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)
-        task = build_task(run)
+        task = build_task(run, strict)
         for note in task.notes:
             say(console, f"note: {note}")
         with _Bar(console, run.loop.images) as bar:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from edgevision.errors import DataError, UsageError
 
@@ -55,14 +57,52 @@ def canonical(name: str) -> str:
         >>> canonical("Motorcycle"), canonical("dining_table"), canonical("Zebra")
         ('motorbike', 'diningtable', 'zebra')
     """
-    plain = " ".join(name.replace("_", " ").replace("-", " ").lower().split())
-    return _ALIASES.get(plain, plain)
+    return _ALIASES.get(_plain(name), _plain(name))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
 
 
 def map_classes(found: Iterable[str], wanted: Iterable[str]) -> dict[str, int]:
-    """Index into ``wanted`` for each name of ``found`` that means the same class; others are left out."""
-    index = {canonical(name): position for position, name in enumerate(wanted)}
-    return {name: index[canonical(name)] for name in found if canonical(name) in index}
+    """Index into ``wanted`` for each name of ``found`` that means the same class; others are left out.
+
+    Equal names come first, then names that differ in case, ``-`` or ``_``, then aliases: a spelling only
+    bridges a name that is absent, so that what one set tells apart is never merged.
+
+    Raises:
+        DataError: two names of one side could both be one name of the other.
+
+    Example:
+        >>> map_classes(["pedestrian", "people", "Car"], ["people", "pedestrian", "car"])
+        {'pedestrian': 1, 'people': 0, 'Car': 2}
+        >>> map_classes(["bike", "bicycle"], ["bicycle"])
+        {'bicycle': 0}
+    """
+    own, targets = list(dict.fromkeys(found)), list(wanted)
+    index: dict[str, int] = {}
+    for spelling in (str, _plain, canonical):
+        taken = set(index.values())
+        places, names = defaultdict(list), defaultdict(list)
+        for place, target in enumerate(targets):
+            if place not in taken:
+                places[spelling(target)].append(place)
+        for name in own:
+            if name not in index and spelling(name) in places:
+                names[spelling(name)].append(name)
+        for key, meeting in names.items():
+            if len(meeting) > 1 or len(places[key]) > 1:
+                _refuse_meeting(meeting, [targets[place] for place in places[key]])
+            index[meeting[0]] = places[key][0]
+    return {name: index[name] for name in own if name in index}
+
+
+def _refuse_meeting(found: list[str], wanted: list[str]) -> NoReturn:
+    several, one = (found, wanted[0]) if len(found) > 1 else (wanted, found[0])
+    raise DataError(
+        f"the classes {' and '.join(repr(name) for name in several)} could both be '{one}', and are told "
+        f"apart; expected equal names: call '{one}' what it is"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +181,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
     path = Path(text)
     if path.is_file():
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a text file of class names ({error})") from error
     elif "," not in text and path.suffix == ".txt":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+SHARED_MEMORY = Path("/dev/shm")
+_SHARE = 0.85  # of what is free; small tensors and other processes take some
+_PATIENCE_S = 300  # that a batch may take before the workers count as lost
 
 Key = tuple[int, int]
 """Position in an endless stream of samples, and the index of the image taken there."""
@@ -61,14 +67,53 @@ def seeded(seed: int, position: int) -> Iterator[None]:
         torch.default_generator.set_state(state)
 
 
+class Workers(NamedTuple):
+    """Processes that read ahead.
+
+    Attributes:
+        processes: how many; 0 reads in the training process.
+        ahead: batches that each of them reads ahead.
+    """
+
+    processes: int
+    ahead: int = 4
+
+
+def fit_workers(wanted: int, batch_bytes: int, folder: Path = SHARED_MEMORY) -> tuple[Workers, str]:
+    """The processes whose batches fit into shared memory, and one line where they are fewer than wanted.
+
+    A process that cannot share a batch drops it, and the training would wait for it for ever. Docker gives a
+    container 64 MB.
+
+    Args:
+        wanted: processes that the configuration asks for.
+        batch_bytes: of one batch, in all processes of a distributed run together.
+        folder: where shared memory is a file system; without one it has no limit of its own.
+    """
+    if not wanted or not folder.is_dir():
+        return Workers(wanted), ""
+    room = os.statvfs(folder)
+    free = int(room.f_bavail * room.f_frsize * _SHARE)
+    for ahead in (4, 2):
+        if (wanted * ahead + 1) * batch_bytes <= free:
+            return Workers(wanted, ahead), ""
+    count = max((free // batch_bytes - 1) // 2, 0)
+    does = "the training process reads the images" if not count else f"{count} of {wanted} workers read ahead"
+    return Workers(min(count, wanted), 2), (
+        f"{folder} has {free / 2**20:.0f} MiB for batches of {batch_bytes / 2**20:.1f} MiB: {does}; "
+        "give the container more shared memory (Docker's shm-size) to train faster"
+    )
+
+
 def stream_loader(
     data: Dataset[Any],
     sampler: StreamSampler,
     batch_size: int,
     workers: int,
     collate_samples: Callable[[list[Any]], Any],
+    ahead: int = 4,
 ) -> DataLoader[Any]:
-    """Batches for training, read ahead by ``workers`` processes (0 reads in this one)."""
+    """Batches for training; each of ``workers`` processes reads ``ahead`` (0 reads in this process)."""
     return DataLoader(
         data,
         batch_size=batch_size,
@@ -76,8 +121,9 @@ def stream_loader(
         num_workers=workers,
         collate_fn=collate_samples,
         worker_init_fn=_single_thread,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=ahead if workers else None,
         persistent_workers=workers > 0,
+        timeout=_PATIENCE_S if workers else 0,
         drop_last=True,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.data.classes import NO_GROUPS, ClassGroups, canonical, parse_classes
+from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes, parse_classes
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
@@ -74,6 +74,12 @@ class LabelledData:
         """
         if self.images is not None:
             raw = read_coco(self.data, self.images)
+            unread = [one.text for one in raw.problems if one.kind in ("malformed", "ambiguous")]
+            if unread:
+                raise DataError(
+                    f"{self.data}: {len(unread)} labels cannot be used, the first: {unread[0]}; "
+                    "'edgevision data check' shows all"
+                )
             self._check_images([image.path for image in raw.images])
             chosen = select_classes(raw, choose(raw.classes))
             return DetectionYardstick(chosen, self.name, min_boxes, self.data)
@@ -114,16 +120,16 @@ def common_classes(
     Raises:
         DataError: no class is common to all.
     """
-    common = {canonical(name) for name in labelled}
-    for names in models.values():
-        common &= {canonical(name) for name in names}
     name, first = next(iter(models.items()))
-    chosen = tuple(one for one in first if canonical(one) in common)
+    common = set(map_classes(labelled, first).values())
+    for names in models.values():
+        common &= set(map_classes(names, first).values())
+    chosen = tuple(one for position, one in enumerate(first) if position in common)
     if not chosen:
         raise DataError(
             f"{source}: none of its {len(labelled)} classes is one of {name}{nearest(first[0], labelled)}"
         )
-    rest = [one for one in first if canonical(one) not in common]
+    rest = [one for position, one in enumerate(first) if position not in common]
     if rest:
         note(f"not evaluated, missing in the data or in a model: {', '.join(rest)}")
     return chosen
@@ -147,9 +153,9 @@ def wanted_classes(
     wanted = parse_classes(text)
     for name in wanted:
         for model, known in models.items():
-            if canonical(name) not in {canonical(one) for one in known}:
+            if not map_classes(known, [name]):
                 raise UsageError(lacks_class(model, name, known))
-        if canonical(name) not in {canonical(one) for one in labelled}:
+        if not map_classes(labelled, [name]):
             raise DataError(lacks_class(str(source), name, labelled))
     return wanted
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.data.classes import canonical, parse_classes
+from edgevision.data.classes import map_classes, parse_classes
 from edgevision.data.formats.coco import CocoDocument
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, SourceError, UsageError
@@ -117,7 +117,9 @@ class LabellingJob:
             raise UsageError(f"{model} is a {manifest.task} model; expected a detector")
         teacher = Model(engine, 0.0, _wanted(request, model, manifest.classes))
         footage = find_footage(self._uris, request.images_out, request.overwrite)
-        work = _Labelling(request, self._rule, teacher, self._document, Labelled(folder_of_all(footage)))
+        own = map_classes(self._document.categories, manifest.classes)
+        done = Labelled(folder_of_all(footage))
+        work = _Labelling(request, self._rule, teacher, self._document, own, done)
         for one in footage:
             if stop.reason is None:
                 work.run(one, stop, progress)
@@ -131,12 +133,12 @@ def _wanted(request: LabelRequest, model: str, known: Sequence[str]) -> list[str
     """The teacher's own names of the classes that were asked for; None for all."""
     if request.classes is None:
         return None
-    own = {canonical(name): name for name in known}
     wanted = parse_classes(request.classes)
+    own = map_classes(wanted, known)
     for name in wanted:
-        if canonical(name) not in own:
+        if name not in own:
             raise UsageError(lacks_class(model, name, known))
-    return [own[canonical(name)] for name in wanted]
+    return [known[own[name]] for name in wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class _Labelling:
     rule: LabelRule
     teacher: Model
     document: CocoDocument
+    own: dict[str, int]
     done: Labelled
 
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
@@ -177,12 +180,17 @@ class _Labelling:
         for one in labels:
             class_name = self.teacher.manifest.classes[one.class_id]
             self.document.add_box(
-                image_id, self.document.category(class_name), one.box, ignore=one.ignore, score=one.score
+                image_id, self._category(one.class_id), one.box, ignore=one.ignore, score=one.score
             )
             if one.ignore:
                 self.done.ignored += 1
             else:
                 self.done.boxes[class_name] += 1
+
+    def _category(self, class_id: int) -> int:
+        """The json's own category of that class, or one that is added."""
+        names = (name for name, known in self.own.items() if known == class_id)
+        return self.document.category(next(names, self.teacher.manifest.classes[class_id]))
 
     def _missing(self, found: Detections, image_id: int, frame: Frame, path: Path) -> list[Label]:
         """What the existing labels of an image lack."""
@@ -192,8 +200,7 @@ class _Labelling:
                 f"{path} is {frame.width}x{frame.height} pixels, but {self.request.merge} says "
                 f"{size[0]}x{size[1]}; expected the images that it was made for"
             )
-        own = {canonical(name): i for i, name in enumerate(self.teacher.manifest.classes)}
         boxes, names, ignore = self.document.boxes(image_id)
-        class_ids = np.array([own.get(canonical(name), -1) for name in names], np.int32)
+        class_ids = np.array([self.own.get(name, -1) for name in names], np.int32)
         existing = GroundTruth(boxes.astype(np.float64), class_ids, np.array(ignore, bool))
         return missing_labels(found, existing, self.rule)

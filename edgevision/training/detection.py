@@ -16,7 +16,7 @@ from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.detection.loading import DetectionBatch, DetectionData, detection_loader
 from edgevision.data.detection.sources import load_source
 from edgevision.data.memory import cache_limit
-from edgevision.data.stream import StreamSampler
+from edgevision.data.stream import StreamSampler, fit_workers
 from edgevision.errors import DataError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
@@ -38,6 +38,10 @@ class DetectionTask:
 
     The labels are checked first; of the images only the headers are read.
 
+    Args:
+        config: the run.
+        strict: stop at single bad labels, which are left out or cut otherwise.
+
     Raises:
         DataError, CheckpointError: data or starting weights are missing or do not fit.
 
@@ -46,11 +50,14 @@ class DetectionTask:
         notes: what was found that does not stop the training.
     """
 
-    def __init__(self, config: DetectorTraining) -> None:
+    def __init__(self, config: DetectorTraining, strict: bool = False) -> None:
         self.config = config
         report = check_detector_data(config, read_images=False)
-        require_sound(report)
-        self.notes: Sequence[str] = report.notes
+        require_sound(report, strict)
+        size, batch = config.model.input_size, config.loop.batch_size
+        # Beside the pixels, five small tensors an image, each of them a page at least.
+        self._workers, less = fit_workers(config.loop.workers, batch * (3 * size * size + 6 * 4096))
+        self.notes: Sequence[str] = (*report.notes, less) if less else report.notes
         self._sets = [load_source(source, config.classes) for source in config.data.train]
         self._weights = [
             source.weight
@@ -82,10 +89,10 @@ class DetectionTask:
     def batches(self, start: int, world: World) -> Iterator[DetectionBatch]:
         config, loop = self.config, self.config.loop
         augment = DetectionAugment(config.augment, config.resize.fill)
-        limit = cache_limit(loop.workers, world.size) if loop.cache == "auto" else 0
+        limit = cache_limit(self._workers.processes, world.size) if loop.cache == "auto" else 0
         data = DetectionData(self._sets, config.model.input_size, config.resize, augment, loop.seed, limit)
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
-        loader = detection_loader(data, sampler, loop.batch_size // world.size, loop.workers)
+        loader = detection_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[DetectionBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: DetectionBatch, device: torch.device) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from edgevision.errors import CheckpointError, ConfigError, TrainingError
+from edgevision.errors import CheckpointError, ConfigError, DataError, TrainingError
 from edgevision.files import make_folder
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.config import TrainingRun
@@ -83,6 +84,44 @@ class Watcher:
     on_step: Callable[[Step], None] = lambda step: None
     on_figures: Callable[[int, dict[str, float]], None] = lambda seen, figures: None
     on_note: Callable[[str], None] = lambda text: None
+
+
+@contextmanager
+def torch_errors(doing: str) -> Iterator[None]:
+    """Turns whatever torch raises inside into one line.
+
+    Args:
+        doing: what is done, such as ``training``.
+
+    Raises:
+        TrainingError: torch raised an error; the remedy of the common ones is named.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the GPU's memory is full while {doing} ({_first_line(error)}); lower loop.batch_size or the "
+            "model's input"
+        ) from error
+    except DataError as error:  # of a worker it comes with the worker's traceback
+        raise DataError(_first_line(error)) from error
+    except (RuntimeError, ValueError) as error:
+        text = _first_line(error)
+        if "more than 1 value per channel" in text:
+            raise TrainingError(
+                "the last maps of the model are one pixel, and BatchNorm cannot learn from one image of "
+                "them; set loop.batch_size to 2 or more for each process, or a larger input"
+            ) from error
+        raise TrainingError(f"torch failed while {doing}: {text}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """The message alone; torch puts the traceback of a worker before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not any("Original Traceback" in line for line in lines):
+        return lines[0].strip()
+    kind, _, text = lines[-1].partition(": ")
+    return (text if kind.rpartition(".")[2] == "DataError" else lines[-1]).strip()
 
 
 class Trainer:
@@ -169,7 +208,8 @@ class Trainer:
         batches = self.task.batches(self.seen, self.world)
         while self.seen < loop.images:
             started = time.perf_counter()
-            batch = next(batches)
+            with torch_errors("reading a batch"):
+                batch = next(batches)
             step = self.step(batch, started)
             self._watcher.on_step(step)
             if records is not None:
@@ -205,12 +245,13 @@ class Trainer:
             group["betas"] = (momentum(self.seen, config.loop, config.optimiser), group["betas"][1])
         self._seed_step()
         network = self._prepared()
-        with self._precision.autocast():
+        with torch_errors("training"), self._precision.autocast():
             losses = self.task.losses(network, batch, self.world.device)
         total = torch.stack(list(losses.values())).sum()
         self._refuse_non_finite("loss", total, batch)
         self.optimiser.zero_grad(set_to_none=True)
-        scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        with torch_errors("training"):
+            scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip_norm or float("inf"))
         if (
@@ -265,7 +306,8 @@ class Trainer:
     def _validate(self, records: RunRecords) -> None:
         model = self.average.module if self.average is not None else self.model
         model.eval()
-        self.figures = self.task.validate(model, self.world.device)
+        with torch_errors("validating"):
+            self.figures = self.task.validate(model, self.world.device)
         records.write(self.seen, **self.figures)
         records.draw()
         self._watcher.on_figures(self.seen, self.figures)

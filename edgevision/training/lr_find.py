@@ -15,7 +15,7 @@ from edgevision.errors import TrainingError, UsageError
 from edgevision.evaluation.plots import blank_figure, save_figure
 from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World
-from edgevision.training.loop import Task
+from edgevision.training.loop import Task, torch_errors
 from edgevision.training.optimiser import MixedPrecision, parameter_groups, set_training
 
 _SMOOTHING = 0.9  # share of the past in the running mean of the loss
@@ -96,7 +96,7 @@ def find_rate(
     for step, rate in enumerate(np.geomspace(low, high, steps).tolist(), start=1):
         for group, share in zip(optimiser.param_groups, shares, strict=True):
             group["lr"] = rate * share
-        with precision.autocast():
+        with torch_errors("training"), precision.autocast():
             total = torch.stack(list(task.losses(model, next(batches), world.device).values())).sum()
         loss = float(total.detach())
         if math.isfinite(loss):

@@ -15,7 +15,7 @@ from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.check import SegmentationCheck, check_segmentation, class_frequencies
 from edgevision.data.segmentation.dataset import load_source
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
-from edgevision.data.stream import StreamSampler
+from edgevision.data.stream import StreamSampler, fit_workers
 from edgevision.errors import DataError
 from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
@@ -35,6 +35,10 @@ class SegmentationTask:
 
     Every image is looked at once before training; those that cannot be used are left out and named.
 
+    Args:
+        config: the run.
+        strict: stop at images that cannot be used.
+
     Raises:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
 
@@ -45,7 +49,7 @@ class SegmentationTask:
 
     metric = "miou"
 
-    def __init__(self, config: SegmenterTraining) -> None:
+    def __init__(self, config: SegmenterTraining, strict: bool = False) -> None:
         self.config = config
         checks = [check_segmentation(load_source(source, config.classes)) for source in config.data.train]
         val = check_segmentation(load_source(config.data.val, config.classes))
@@ -54,7 +58,13 @@ class SegmentationTask:
                 f"{val.usable.name}: no pixel of {', '.join(config.classes)}; expected some, to choose "
                 "the best checkpoint"
             )
+        unusable = [problem for check in (*checks, val) for problem in check.problems]
+        if strict and unusable:
+            raise DataError(f"{len(unusable)} images or label maps cannot be used: {unusable[0]}")
+        batch = config.loop.batch_size * 4 * config.model.input_width * config.model.input_height
+        self._workers, less = fit_workers(config.loop.workers, batch + 2 * 4096)
         self.notes: Sequence[str] = (
+            *([less] if less else []),
             *_notes(checks, "training"),
             *_notes([val], "validation"),
             *_shared(checks, val),
@@ -76,10 +86,10 @@ class SegmentationTask:
         config, model, loop = self.config, self.config.model, self.config.loop
         size = (model.input_width, model.input_height)
         augment = SegmentationAugment(config.augment, *size, config.resize.fill, IGNORE_ID)
-        limit = cache_limit(loop.workers, world.size) if loop.cache == "auto" else 0
+        limit = cache_limit(self._workers.processes, world.size) if loop.cache == "auto" else 0
         data = SegmentationData(self._sets, *size, config.resize, augment, loop.seed, limit)
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
-        loader = segmentation_loader(data, sampler, loop.batch_size // world.size, loop.workers)
+        loader = segmentation_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[SegmentationBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:

@@ -8,10 +8,16 @@ from edgevision.training.loop import Task
 from edgevision.training.segmentation import SegmentationTask
 
 
-def build_task(run: TrainingRun) -> Task:
+def build_task(run: TrainingRun, strict: bool = False) -> Task:
     """The task of ``run``, with its data and starting weights loaded.
+
+    Args:
+        run: the training.
+        strict: stop at single bad labels and images, which are left out and named otherwise.
 
     Raises:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
     """
-    return DetectionTask(run) if isinstance(run, DetectorTraining) else SegmentationTask(run)
+    if isinstance(run, DetectorTraining):
+        return DetectionTask(run, strict)
+    return SegmentationTask(run, strict)

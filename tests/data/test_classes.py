@@ -70,3 +70,40 @@ def test_groups_of_classes():
 def test_groups_that_cannot_be_used(texts, words):
     with pytest.raises(UsageError, match=words):
         parse_groups(texts)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [
+        (["pedestrian", "people", "car"], ["pedestrian", "people", "car"], [0, 1, 2]),
+        (["people", "pedestrian"], ["pedestrian", "people"], [1, 0]),
+        (["table", "dining table"], ["dining table", "table"], [1, 0]),
+        (["tv", "monitor"], ["tv"], [0, None]),
+        (["bike", "bicycle"], ["bicycle"], [None, 0]),
+        (["Car", "car"], ["car"], [None, 0]),
+        (["traffic-light", "traffic_light"], ["traffic_light"], [None, 0]),
+        (["Traffic_Light"], ["traffic light"], [0]),
+        (["pedestrian"], ["person"], [0]),
+    ],
+)
+def test_aliases_only_bridge_names_that_are_absent(found, wanted, expected):
+    index = map_classes(found, wanted)
+    assert [index.get(name) for name in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (["pedestrian", "people"], ["person"]),
+        (["person"], ["pedestrian", "people"]),
+        (["CAR", "Car"], ["car"]),
+    ],
+)
+def test_names_that_would_meet_are_refused(found, wanted):
+    with pytest.raises(DataError, match=r"could both be '(person|car)'"):
+        map_classes(found, wanted)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
+    assert parse_classes(str(tmp_path / "names.txt")) == ("cat", "dog")

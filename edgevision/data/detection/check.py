@@ -34,6 +34,9 @@ class Fault(str, Enum):
     EMPTY = "empty boxes"
     UNKNOWN_CLASS = "unknown classes"
     MALFORMED = "malformed labels"
+    UNREADABLE_LABELS = "unreadable label files"
+    AMBIGUOUS = "labels with two meanings"
+    REPEATED = "labels that repeat one"
     ORPHAN = "labels of no image"
     LEAK = "images in two splits"
     DUPLICATE = "duplicate images"
@@ -44,7 +47,20 @@ class Fault(str, Enum):
     @property
     def breaks(self) -> bool:
         """Whether a set with this fault is broken; the others may be intended."""
-        return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS)
+        return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS, Fault.REPEATED)
+
+    @property
+    def remedy(self) -> str:
+        """What a training does about single bad labels, which large sets hold; empty for the others."""
+        return _REMEDIES.get(self, "")
+
+
+_REMEDIES = {
+    Fault.EMPTY: "left out",
+    Fault.OUTSIDE: "cut at the edge",
+    Fault.MALFORMED: "left out",
+    Fault.REPEATED: "counted once",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +109,23 @@ class DataReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each finding between the sets, which a training says before it starts."""
-        return tuple(str(finding) for finding in self.between)
+        """One line for each finding that a training goes on with, which it says before it starts."""
+        mended = [
+            f"{one.name}: {finding}; {finding.fault.remedy}"
+            for one in self.sets
+            for finding in one.findings
+            if finding.fault.remedy
+        ]
+        return (*mended, *(str(finding) for finding in self.between))
+
+
+_KINDS = {
+    "class": Fault.UNKNOWN_CLASS,
+    "orphan": Fault.ORPHAN,
+    "malformed": Fault.MALFORMED,
+    "unreadable": Fault.UNREADABLE_LABELS,
+    "ambiguous": Fault.AMBIGUOUS,
+}
 
 
 def check_set(
@@ -114,8 +145,7 @@ def check_set(
     found: dict[Fault, list[str]] = {fault: [] for fault in Fault}
     counts: Counter[str] = Counter(dict.fromkeys(raw.classes, 0))
     for problem in raw.problems:
-        kinds = {"class": Fault.UNKNOWN_CLASS, "orphan": Fault.ORPHAN, "malformed": Fault.MALFORMED}
-        found[kinds[problem.kind]].append(problem.text)
+        found[_KINDS[problem.kind]].append(problem.text)
     if not raw.images:
         found[Fault.NO_IMAGES].append(raw.name)
     for done, image in enumerate(raw.images, start=1):
@@ -123,7 +153,8 @@ def check_set(
         if not image.names:
             found[Fault.BARE].append(image.path.name)
         if not image.path.is_file():
-            found[Fault.MISSING].append(image.path.name)
+            found[Fault.MISSING].append(str(image.path))
+        found[Fault.REPEATED] += [image.path.name] * image.repeated
         size = (_decoded_size if read_images else _header_size)(image, found)
         for fault, text in _box_faults(image, size):
             found[fault].append(text)
@@ -147,23 +178,33 @@ def check_sets(
     shared = find_shared([path for one in val for path in one.files], trained)
     found[Fault.LEAK] = [f"{copy} is {first}" for copy, first in shared]
     if classes is not None:
-        have = [name for one in train for name, count in one.counts.items() if count]
-        taught = set(map_classes(have, classes).values())
+        # Set by set: what two sets call by two names may be one class.
+        have = [[name for name, count in one.counts.items() if count] for one in train]
+        taught = {position for names in have for position in map_classes(names, classes).values()}
         boxless = [name for position, name in enumerate(classes) if position not in taught]
         found[Fault.BOXLESS] = boxless
     return DataReport((*train, *val), _findings(found))
 
 
-def require_sound(report: DataReport) -> None:
+def require_sound(report: DataReport, strict: bool = False) -> None:
     """Stops a training whose data are broken.
 
     Images in two splits do not: a test whether a model can learn at all validates on its training
-    data. They are among the report's notes.
+    data. Nor do single bad labels, which are left out or cut (COCO's train2017 holds some). Both are among
+    the report's notes.
+
+    Args:
+        report: of the data.
+        strict: stop at single bad labels too.
 
     Raises:
         DataError: with the first faults in one line.
     """
-    broken = [finding for finding in report.broken if finding.fault is not Fault.LEAK]
+    broken = [
+        finding
+        for finding in report.broken
+        if finding.fault is not Fault.LEAK and (strict or not finding.fault.remedy)
+    ]
     if not broken:
         return
     shown = "; ".join(str(finding) for finding in broken[:EXAMPLES])

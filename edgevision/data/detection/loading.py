@@ -155,7 +155,11 @@ class DetectionData(Dataset[DetectionSample]):
         scale = np.array([image.scale_x, image.scale_y] * 2, np.float32)
         scores = np.rint(entry.scores * _SCORE_STEPS).astype(np.int64)
         columns = np.stack([entry.labels, entry.ignore.astype(np.int64), scores], axis=1)
-        tile = _Tile(image.image, entry.boxes * scale, columns)
+        # Some sets label objects beyond the edge; what is not in the image cannot be learnt.
+        height, width = image.image.shape[:2]
+        boxes = np.clip(entry.boxes * scale, 0, np.array([width, height] * 2, np.float32))
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        tile = _Tile(image.image, boxes[inside], columns[inside])
         return tile if self._augment is None else _Tile(*self._augment(*tile))
 
     def _compose(self, tiles: list[_Tile]) -> _Tile:
@@ -185,12 +189,15 @@ class DetectionData(Dataset[DetectionSample]):
 
 
 def collate(samples: list[DetectionSample]) -> DetectionBatch:
-    """Stacks the images of a batch."""
-    return DetectionBatch(torch.stack([sample.image for sample in samples]), samples)
+    """Stacks the images of a batch; its samples are views of them, so that workers send each image once."""
+    images = torch.stack([sample.image for sample in samples])
+    return DetectionBatch(
+        images, [one._replace(image=image) for one, image in zip(samples, images, strict=True)]
+    )
 
 
 def detection_loader(
-    data: DetectionData, sampler: StreamSampler, batch_size: int, workers: int
+    data: DetectionData, sampler: StreamSampler, batch_size: int, workers: int, ahead: int = 4
 ) -> DataLoader[DetectionSample]:
     """Batches for training, see :func:`~edgevision.data.stream.stream_loader`."""
-    return stream_loader(data, sampler, batch_size, workers, collate)
+    return stream_loader(data, sampler, batch_size, workers, collate, ahead)

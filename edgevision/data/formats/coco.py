@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
-from edgevision.data.classes import canonical
 from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, raw_image
 from edgevision.data.images import image_size
 from edgevision.errors import DataError
@@ -21,58 +22,111 @@ from edgevision.types import FloatArray
 def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     """Reads a COCO instances json; crowds (``iscrowd``) are regions to ignore.
 
-    A box may carry the ``score`` of the teacher that found it, as ``edgevision label`` writes it.
+    A box may carry the ``score`` of the teacher that found it, as ``edgevision label`` writes it. Entries of
+    one file are one image. A ``file_name`` may have folders that are not there, or Windows' separators.
 
     Args:
         annotations: the json file.
         images: folder that its ``file_name`` entries are relative to.
 
     Raises:
-        DataError: the file is missing or malformed, or the folder is missing.
+        DataError: the file is missing or malformed, the folder is missing, or an id has two meanings.
     """
     annotations, images = Path(annotations), Path(images)
     try:
         document = json.loads(annotations.read_bytes())
-        categories = {int(entry["id"]): str(entry["name"]) for entry in document["categories"]}
-        entries: dict[int, Any] = {int(entry["id"]): entry for entry in document["images"]}
-        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in entries}
-        problems = [_collect(label, categories, objects) for label in document["annotations"]]
-        loaded = tuple(
-            raw_image(images / str(entry["file_name"]), image_id, _size(entry), objects[image_id])
-            for image_id, entry in entries.items()
-        )
+        categories = _by_id(document["categories"], "name", "categories", annotations)
+        files = _by_id(document["images"], "file_name", "images", annotations)
+        sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
+        first: dict[str, int] = {}
+        same = {image_id: first.setdefault(file, image_id) for image_id, file in files.items()}
+        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
+        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
     except FileNotFoundError as error:
         raise DataError(f"annotation file not found: {annotations}") from error
     except OSError as error:
         raise DataError(f"cannot read {annotations}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{annotations} is not COCO instances json ({type(error).__name__}: {error})"
         ) from error
     if not images.is_dir():
         raise DataError(f"image folder not found: {images}")
-    found = tuple(problem for problem in problems if problem)
-    return RawSet(str(annotations), loaded, tuple(categories.values()), found)
+    paths = _find(images, list(first))
+    loaded = tuple(
+        raw_image(paths[file], image_id, sizes[image_id], objects[image_id])
+        for file, image_id in first.items()
+    )
+    found = [problem for problem in problems if problem]
+    for name in dict.fromkeys(categories.values()):
+        ids = [number for number, other in categories.items() if other == name]
+        if len(ids) > 1:
+            found.append(LabelProblem("ambiguous", f"categories {ids[0]} and {ids[1]} are both '{name}'"))
+    return RawSet(str(annotations), loaded, tuple(dict.fromkeys(categories.values())), tuple(found))
+
+
+def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, str]:
+    """Names or files by their ids, each of which has one meaning."""
+    found: dict[int, str] = {}
+    for entry in entries:
+        number, text = int(entry["id"]), str(entry[key])
+        if found.setdefault(number, text) != text:
+            raise DataError(
+                f"{annotations}: the {what} '{found[number]}' and '{text}' both have id {number}, so their "
+                "labels cannot be told apart; expected an id for each"
+            )
+    return found
 
 
 def _collect(
-    label: Any, categories: dict[int, str], objects: dict[int, list[RawObject]]
+    label: Any, categories: dict[int, str], same: dict[int, int], objects: dict[int, list[RawObject]]
 ) -> LabelProblem | None:
     """Files one annotation under its image, or says what is wrong with it."""
-    image_id, category = int(label["image_id"]), int(label["category_id"])
-    left, top, width, height = map(float, label["bbox"])
+    if not isinstance(label, dict):
+        return LabelProblem("malformed", f"an annotation is {str(label)[:40]!r}; expected keys and values")
+    name = f"annotation {label.get('id', '?')}"
+    try:
+        image_id, category = int(label["image_id"]), int(label["category_id"])
+        left, top, width, height = (float(value) for value in label["bbox"])
+        score = float(label.get("score", 1.0))
+        ignore = bool(label.get("iscrowd", 0))
+    except KeyError as error:
+        return LabelProblem("malformed", f"{name}: no {error.args[0]}")
+    except (ValueError, TypeError, OverflowError):
+        keys = ("image_id", "category_id", "bbox", "score")
+        shown = ", ".join(f"{key} {str(label[key])[:60]}" for key in keys if key in label)
+        return LabelProblem("malformed", f"{name}: {shown}; expected numbers, four of them in bbox")
     if category not in categories:
-        return LabelProblem("class", f"annotation {label.get('id', '?')}: undefined category_id {category}")
-    if image_id not in objects:
-        return LabelProblem("orphan", f"annotation {label.get('id', '?')}: undefined image_id {image_id}")
+        return LabelProblem("class", f"{name}: undefined category_id {category}")
+    if image_id not in same:
+        return LabelProblem("orphan", f"{name}: undefined image_id {image_id}")
     corners = [left, top, left + width, top + height]
-    ignore, score = bool(label.get("iscrowd", 0)), float(label.get("score", 1.0))
-    objects[image_id].append(RawObject(categories[category], corners, ignore, score))
+    if not all(map(math.isfinite, (*corners, score))):
+        return LabelProblem("malformed", f"{name}: bbox {label['bbox']} or score is not finite")
+    objects[same[image_id]].append(RawObject(categories[category], corners, ignore, score))
     return None
 
 
 def _size(entry: Any) -> tuple[int, int] | None:
-    return (int(entry["width"]), int(entry["height"])) if "width" in entry and "height" in entry else None
+    """Width and height; None where they are not stated, or stated as null or 0."""
+    width, height = entry.get("width"), entry.get("height")
+    return (int(width), int(height)) if width and height else None
+
+
+def _find(folder: Path, files: list[str]) -> dict[str, Path]:
+    """Where each file lies: as written, or without leading folders where that finds a file of its own."""
+    paths = {file: folder / file for file in files}
+    taken = {path for path in paths.values() if path.is_file()}
+    guesses = {file: _without_folders(folder, file) for file in files if paths[file] not in taken}
+    often = Counter(guesses.values())
+    free = {file: path for file, path in guesses.items() if path not in taken and often[path] == 1}
+    return {file: free.get(file) or path for file, path in paths.items()}
+
+
+def _without_folders(folder: Path, file: str) -> Path | None:
+    parts = file.replace("\\", "/").split("/")
+    found = (folder.joinpath(*parts[start:]) for start in range(len(parts)) if parts[start])
+    return next((path for path in found if path.is_file()), None)
 
 
 class CocoDocument:
@@ -94,7 +148,7 @@ class CocoDocument:
         self._entries: dict[int, dict[str, Any]] = {int(e["id"]): e for e in self._document["images"]}
         self._images: dict[str, int] = {e["file_name"]: int(e["id"]) for e in self._document["images"]}
         self._categories: dict[str, int] = {
-            canonical(e["name"]): int(e["id"]) for e in self._document["categories"]
+            str(e["name"]): int(e["id"]) for e in self._document["categories"]
         }
         self._by_image: dict[int, list[dict[str, Any]]] = {}
         for annotation in self._document["annotations"]:
@@ -102,14 +156,18 @@ class CocoDocument:
         self._next_image = 1 + max(self._images.values(), default=0)
         self._next_annotation = 1 + max((int(e["id"]) for e in self._document["annotations"]), default=0)
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The names of all categories, as they are written."""
+        return tuple(self._categories)
+
     def category(self, name: str) -> int:
-        """Id of a category, which is added where there is none of that meaning."""
-        key = canonical(name)
-        if key not in self._categories:
+        """Id of the category of exactly that name, which is added where there is none."""
+        if name not in self._categories:
             number = 1 + max(self._categories.values(), default=0)
-            self._categories[key] = number
+            self._categories[name] = number
             self._document["categories"].append({"id": number, "name": name})
-        return self._categories[key]
+        return self._categories[name]
 
     def find_image(self, file_name: str) -> int | None:
         """Id of an image, or None where it is not in the set."""
@@ -127,8 +185,7 @@ class CocoDocument:
 
     def image_size(self, image_id: int) -> tuple[int, int] | None:
         """Width and height as the document states them, or None."""
-        entry = self._entries[image_id]
-        return (int(entry["width"]), int(entry["height"])) if {"width", "height"} <= entry.keys() else None
+        return _size(self._entries[image_id])
 
     def boxes(self, image_id: int) -> tuple[FloatArray, list[str], list[bool]]:
         """Corners float32 ``[G, 4]``, class names and ignore flags of an image."""
@@ -181,7 +238,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(f"annotation file not found: {path}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})") from error
     return dict(document)
 

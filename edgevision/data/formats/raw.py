@@ -17,11 +17,12 @@ class LabelProblem(NamedTuple):
     """A label that could not be used.
 
     Attributes:
-        kind: it is malformed, has a class that the set does not define, or belongs to no image.
+        kind: it is malformed (and left out), its whole file is unreadable, it has
+            a class that the set does not define, it belongs to no image, or to one of several.
         text: one line that names it.
     """
 
-    kind: Literal["malformed", "class", "orphan"]
+    kind: Literal["malformed", "unreadable", "class", "orphan", "ambiguous"]
     text: str
 
 
@@ -53,6 +54,7 @@ class RawImage:
         names: G class names.
         ignore: bool ``[G]``.
         scores: float32 ``[G]``, a teacher's, or 1.
+        repeated: labels left out because they repeat one that is here: the same class and box.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class RawImage:
     names: tuple[str, ...]
     ignore: NDArray[np.bool_]
     scores: FloatArray
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +91,18 @@ def raw_image(
     size: tuple[int, int] | None,
     objects: Sequence[RawObject],
 ) -> RawImage:
-    """An image from ``(width, height)`` and its objects."""
+    """An image from ``(width, height)`` and its objects, each once."""
     width, height = size or (None, None)
-    boxes = np.array([one.box for one in objects], np.float32).reshape(-1, 4)
-    ignore = np.array([one.ignore for one in objects], bool)
-    scores = np.array([one.score for one in objects], np.float32)
-    return RawImage(path, image_id, width, height, boxes, tuple(one.name for one in objects), ignore, scores)
+    once = list({(one.name, *one.box, one.ignore): one for one in objects}.values())
+    boxes = np.array([one.box for one in once], np.float32).reshape(-1, 4)
+    return RawImage(
+        path,
+        image_id,
+        width,
+        height,
+        boxes,
+        tuple(one.name for one in once),
+        np.array([one.ignore for one in once], bool),
+        np.array([one.score for one in once], np.float32),
+        len(objects) - len(once),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,8 +30,14 @@ def read_voc(folder: str | Path, split: str = "") -> RawSet:
     )
     if not names:
         raise DataError(f"{folder}: {'list ' + split if split else 'Annotations'} is empty")
+    files: dict[str, list[Path]] = {}
+    for path in sorted((folder / "JPEGImages").iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            files.setdefault(path.stem, []).append(path)
     problems: list[LabelProblem] = []
-    images = tuple(_read(folder, name, position, problems) for position, name in enumerate(names, start=1))
+    images = tuple(
+        _read(folder, name, position, files, problems) for position, name in enumerate(names, start=1)
+    )
     classes = tuple(sorted({name for image in images for name in image.names}))
     return RawSet(f"{folder} {split}".strip(), images, classes, tuple(problems))
 
@@ -38,45 +45,89 @@ def read_voc(folder: str | Path, split: str = "") -> RawSet:
 def _listed(folder: Path, split: str) -> list[str]:
     lists = folder / "ImageSets" / "Main"
     try:
-        lines = (lists / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+        lines = (lists / f"{split}.txt").read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{lists / split}.txt is not UTF-8 text ({error})") from error
     except OSError as error:
         known = [path.stem for path in lists.glob("*.txt")]
         hint = nearest(split, known) or f"; lists there: {', '.join(sorted(known)) or 'none'}"
         raise DataError(f"list not found: {lists / split}.txt{hint}") from error
-    # The lists of one class have a second column: -1 marks images without that class.
-    return [line.split()[0] for line in lines if line.strip()]
+    return [_name(folder, line.strip()) for line in lines if line.strip()]
 
 
-def _read(folder: Path, name: str, image_id: int, problems: list[LabelProblem]) -> RawImage:
+def _name(folder: Path, line: str) -> str:
+    """The name of a line; the lists of one class have a second column, -1 for images without that class."""
+    if (folder / "Annotations" / f"{line}.xml").is_file():  # names may hold blanks
+        return line
+    name, _, column = line.rpartition(" ")
+    return name.strip() if column in ("-1", "0", "1") and name else line
+
+
+def _read(
+    folder: Path,
+    name: str,
+    image_id: int,
+    files: dict[str, list[Path]],
+    problems: list[LabelProblem],
+) -> RawImage:
     file = folder / "Annotations" / f"{name}.xml"
-    image = _image(folder / "JPEGImages", name)
+    found, objects = files.get(name, []), []
     try:
         root = ElementTree.parse(file).getroot()
-        size = root.find("size")
-        stated = (_number(size, "width"), _number(size, "height")) if size is not None else None
-        objects = [_object(entry) for entry in root.iter("object")]
-    except FileNotFoundError:
-        problems.append(LabelProblem("malformed", f"{file.name}: not found, though it is listed"))
-        return raw_image(image, image_id, None, [])
-    except (ElementTree.ParseError, ValueError, OSError) as error:
+    except (ElementTree.ParseError, ValueError, OSError, LookupError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        text = "not found, though it is listed" if missing else str(error)
+        problems.append(LabelProblem("unreadable", f"{file.name}: {text}"))
+        return raw_image(found[0] if found else folder / "JPEGImages" / f"{name}.jpg", image_id, None, [])
+    for entry in root.iter("object"):
+        one = _object(entry)
+        if isinstance(one, str):
+            problems.append(LabelProblem("malformed", f"{file.name}: {one}"))
+        else:
+            objects.append(one)
+    try:
+        size = _size(root)
+    except ValueError as error:
         problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
-        return raw_image(image, image_id, None, [])
-    whole = stated and (round(stated[0]), round(stated[1]))
-    return raw_image(image, image_id, whole if whole and all(whole) else None, objects)
+        size = None
+    path = _image(folder / "JPEGImages", name, found, root, problems)
+    return raw_image(path, image_id, size, objects)
 
 
-def _image(folder: Path, name: str) -> Path:
-    found = (folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)
-    return next((path for path in found if path.is_file()), folder / f"{name}.jpg")
+def _image(
+    folder: Path, name: str, found: list[Path], root: ElementTree.Element, problems: list[LabelProblem]
+) -> Path:
+    """The image of that name, or the one that the XML names."""
+    stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    if stated and len(found) != 1 and (folder / stated).is_file():
+        return folder / stated
+    if len(found) > 1:
+        text = f"{name}.xml: {found[0].name} and {found[1].name}, and <filename> names neither"
+        problems.append(LabelProblem("ambiguous", text))
+    return found[0] if found else folder / (stated or f"{name}.jpg")
 
 
-def _object(entry: ElementTree.Element) -> RawObject:
-    """VOC counts pixels from 1 and includes the last one, so ``xmin`` loses one and ``xmax`` stays."""
+def _size(root: ElementTree.Element) -> tuple[int, int] | None:
+    size = root.find("size")
+    if size is None or not (size.findtext("width") and size.findtext("height")):
+        return None
+    width, height = round(_number(size, "width")), round(_number(size, "height"))
+    return (width, height) if width and height else None
+
+
+def _object(entry: ElementTree.Element) -> RawObject | str:
+    """An object, or what is wrong with it.
+
+    VOC counts pixels from 1 and includes the last one, so ``xmin`` loses one and ``xmax`` stays.
+    """
     box = entry.find("bndbox")
     name = (entry.findtext("name") or "").strip()
     if box is None or not name:
-        raise ValueError("an object without name or bndbox")
-    left, top, right, bottom = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+        return "an object without name or bndbox"
+    try:
+        left, top, right, bottom = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError as error:
+        return f"{name}: {error}"
     difficult = (entry.findtext("difficult") or "0").strip() == "1"
     return RawObject(name, [left - 1, top - 1, right, bottom], difficult)
 
@@ -85,4 +136,7 @@ def _number(parent: ElementTree.Element, key: str) -> float:
     text = parent.findtext(key)
     if text is None:
         raise ValueError(f"<{parent.tag}> without <{key}>")
-    return float(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"<{key}> is {text.strip()}; expected a number of pixels")
+    return value

@@ -139,9 +139,16 @@ def load_segmentation(
     if not chosen:
         filters = f" with exclude {list(exclude)} and only {list(only)}" if exclude or only else ""
         raise DataError(f"{folder}: split '{split}' is empty{filters}; expected names in {split}.txt")
-    by_stem = {
-        path.stem: path for path in sorted(image_folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES
-    }
+    wanted_stems = set(chosen)
+    by_stem: dict[str, Path] = {}
+    for path in sorted(image_folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem in wanted_stems:
+            other = by_stem.setdefault(path.stem, path)
+            if other is not path:
+                raise DataError(
+                    f"{image_folder}: {other.name} and {path.name} share the labels {path.stem}.png; "
+                    "expected one image of a name"
+                )
     images = tuple(
         LabelledImage(by_stem.get(name, image_folder / f"{name}.jpg"), label_folder / f"{name}.png")
         for name in chosen
@@ -189,7 +196,7 @@ def _names(folder: Path, split: str, images: Path) -> list[str]:
     listed = folder / f"{split}.txt"
     if listed.is_file():
         try:
-            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read the list {listed}: {error}") from error
         return list(dict.fromkeys(_without_suffix(line) for line in lines if line))

@@ -94,10 +94,10 @@ class SegmentationData(Dataset[SegmentationBatch]):
 
 
 def segmentation_loader(
-    data: SegmentationData, sampler: StreamSampler, batch_size: int, workers: int
+    data: SegmentationData, sampler: StreamSampler, batch_size: int, workers: int, ahead: int = 4
 ) -> DataLoader[SegmentationBatch]:
     """Batches for training, see :func:`~edgevision.data.stream.stream_loader`."""
-    return stream_loader(data, sampler, batch_size, workers, _collate)
+    return stream_loader(data, sampler, batch_size, workers, _collate, ahead)
 
 
 def _collate(samples: list[SegmentationBatch]) -> SegmentationBatch:

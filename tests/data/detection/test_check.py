@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 from edgevision.cli import main
+from edgevision.contract.manifest import Resize
 from edgevision.data.copies import find_copies, find_shared
 from edgevision.data.detection.check import DataReport, Fault, SetReport, check_set, check_sets, require_sound
+from edgevision.data.detection.dataset import select_classes
+from edgevision.data.detection.loading import DetectionData
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.formats.yolo import read_yolo
 from edgevision.errors import DataError
@@ -83,7 +86,7 @@ def test_every_fault_of_a_set_is_counted(tmp_path: Path) -> None:
     }
     assert report.counts == {"car": 6}
     examples = {finding.fault: finding.examples for finding in report.findings}
-    assert examples[Fault.MISSING] == ("gone.png",)
+    assert examples[Fault.MISSING] == (str(tmp_path / "images" / "gone.png"),)
     assert examples[Fault.SIZE] == ("wrong_size.png is 50x40, labelled 40x50",)
     assert examples[Fault.DUPLICATE] == ("twin.png is good.png",)
     assert examples[Fault.OUTSIDE] == ("good.png: car at 40, 10, 52, 15",)
@@ -129,10 +132,37 @@ def test_copies_have_equal_content_and_not_only_equal_size(tmp_path: Path) -> No
 
 def test_a_training_stops_with_one_line(tmp_path: Path) -> None:
     report = DataReport((check_set(read_coco(*write_broken(tmp_path)), read_images=False),))
-    with pytest.raises(DataError, match=r"missing images: 1 \(gone\.png\).*edgevision data check") as raised:
+    with pytest.raises(
+        DataError, match=r"missing images: 1 \(.*gone\.png\).*edgevision data check"
+    ) as raised:
         require_sound(report)
     assert "\n" not in str(raised.value)
     require_sound(DataReport(()))
+
+
+def test_a_training_goes_on_with_single_bad_boxes(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text(
+        json.dumps(
+            {
+                "categories": [{"id": 1, "name": "car"}],
+                "images": [{"id": 1, "file_name": "a.png"}],
+                "annotations": [
+                    {"id": i, "image_id": 1, "category_id": 1, "bbox": bbox}
+                    for i, bbox in enumerate(([5, 5, 10, 10], [5, 5, 8, 0], [40, 10, 12, 5], None))
+                ],
+            }
+        )
+    )
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 50, 3), np.uint8))
+    raw = read_coco(tmp_path / "set.json", tmp_path)
+    report = DataReport((check_set(raw, ["car"], read_images=False),))
+    require_sound(report)
+    assert [line.rpartition("; ")[2] for line in report.notes] == ["cut at the edge", "left out", "left out"]
+    with pytest.raises(DataError, match="boxes outside the image: 1"):
+        require_sound(report, strict=True)
+    data = DetectionData([select_classes(raw, ["car"])], 50, Resize("stretch"), None)
+    boxes = data[0, 0].boxes.numpy()
+    np.testing.assert_allclose(boxes, [[5, 6.25, 15, 18.75], [40, 12.5, 50, 18.75]])
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -155,9 +185,8 @@ def test_the_command_prints_one_table_and_fails(tmp_path: Path, capsys: pytest.C
     assert code == 1
     assert document["broken"]
     assert document["sets"][0]["classes"] == {"car": 6, "zebra": 2}
-    assert {"fault": "missing images", "breaks": True, "count": 1, "examples": ["gone.png"]} in document[
-        "sets"
-    ][0]["findings"]
+    gone = {"fault": "missing images", "breaks": True, "count": 1, "examples": [str(images / "gone.png")]}
+    assert gone in document["sets"][0]["findings"]
 
 
 def test_the_command_takes_a_training_and_its_splits(
@@ -172,7 +201,7 @@ def test_the_command_takes_a_training_and_its_splits(
     (tmp_path / "images" / "3.png").unlink()
     code, _, err = run(capsys, "train", config, "--out", tmp_path / "run")
     assert code == 1
-    assert "missing images: 1 (3.png)" in err
+    assert f"missing images: 1 ({tmp_path / 'images' / '3.png'})" in err
     assert not (tmp_path / "run").exists()
 
 

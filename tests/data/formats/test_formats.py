@@ -5,7 +5,9 @@ Also tests ``edgevision.data.detection.sources``, ``edgevision.data.images``.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +19,10 @@ from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES
 from edgevision.data.detection.loading import DetectionData
 from edgevision.data.detection.sources import CocoSource, DetectionSource, VocSource, YoloSource, load_source
+from edgevision.data.formats.coco import read_coco
 from edgevision.data.formats.raw import LabelProblem
 from edgevision.data.formats.voc import read_voc
-from edgevision.data.formats.yolo import read_names, read_yolo
+from edgevision.data.formats.yolo import find_splits, read_data_yaml, read_names, read_yolo
 from edgevision.data.images import decode_image, image_size
 from edgevision.errors import ConfigError, DataError
 from edgevision.models.anchor_matching import DetectionTargets
@@ -228,3 +231,163 @@ def test_a_cut_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be decoded"):
         decode_image(path)
     assert image_size(path) is None
+
+
+def coco(
+    folder: Path, images: list[dict[str, Any]], annotations: list[Any], classes: str = "car cat"
+) -> Path:
+    categories = [{"id": i, "name": name} for i, name in enumerate(classes.split(), start=1)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "set.json").write_text(json.dumps(document))
+    return folder / "set.json"
+
+
+def box(number: int, bbox: Any, image_id: int = 1) -> dict[str, Any]:
+    return {"id": number, "image_id": image_id, "category_id": 1, "bbox": bbox}
+
+
+def test_two_images_of_one_coco_id_are_named(tmp_path: Path) -> None:
+    both = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    with pytest.raises(DataError, match=r"'a\.jpg' and 'b\.jpg' both have id 1"):
+        read_coco(coco(tmp_path, both, []), tmp_path)
+
+
+def test_two_coco_entries_of_one_file_are_one_image(tmp_path: Path) -> None:
+    both = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]
+    (one,) = read_coco(
+        coco(tmp_path, both, [box(1, [0, 0, 5, 5]), box(2, [9, 9, 5, 5], 2), box(3, [0, 0, 5, 5], 2)]),
+        tmp_path,
+    ).images
+    assert one.boxes.tolist() == [[0, 0, 5, 5], [9, 9, 14, 14]]
+    assert one.repeated == 1
+
+
+@pytest.mark.parametrize("bad", [[], None, [1, 2, 3], [1, 2, 3, "x"], "box", [1, 2, 3, float("inf")], 7])
+def test_one_bad_coco_annotation_leaves_the_rest(tmp_path: Path, bad: Any) -> None:
+    entry = [{"id": 1, "file_name": "a.jpg", "width": None, "height": None}]
+    found = read_coco(coco(tmp_path, entry, [box(1, [0, 0, 5, 5]), box(7, bad), "x"]), tmp_path)
+    assert [(one.kind, one.text.startswith("annotation 7: ")) for one in found.problems] == [
+        ("malformed", True),
+        ("malformed", False),
+    ]
+    assert (found.images[0].names, found.images[0].width) == (("car",), None)
+
+
+def test_two_coco_categories_of_one_name_are_found(tmp_path: Path) -> None:
+    found = read_coco(coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [], "car cat car"), tmp_path)
+    assert found.problems == (LabelProblem("ambiguous", "categories 1 and 3 are both 'car'"),)
+    assert found.classes == ("car", "cat")
+
+
+def test_deep_json_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is not COCO instances json"):
+        read_coco(tmp_path / "deep.json", tmp_path)
+
+
+def test_folders_in_file_names_are_found(tmp_path: Path) -> None:
+    names = ("im/a.jpg", "sub\\b.jpg", "/x/c.jpg", "one/d.jpg", "two/d.jpg", "gone/e.jpg")
+    for name in ("a", "sub/b", "c", "d"):
+        image(tmp_path / "im" / f"{name}.jpg")
+    entries = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    paths = [one.path for one in read_coco(coco(tmp_path, entries, []), tmp_path / "im").images]
+    folder = tmp_path / "im"
+    assert paths[:3] == [folder / "a.jpg", folder / "sub" / "b.jpg", folder / "c.jpg"]
+    # Two entries cannot be one file, so neither is guessed.
+    assert paths[3:] == [folder / "one" / "d.jpg", folder / "two" / "d.jpg", folder / "gone" / "e.jpg"]
+
+
+def test_voc_images_of_cameras_and_names_with_blanks(voc: Path) -> None:
+    xml = "<annotation><filename>{}</filename>" + voc_object("car", (1, 1, 9, 9)) + "</annotation>"
+    for name, file in (("IMG_1", "IMG_1.JPG"), ("my photo 1", "my photo 1.JPG"), ("x", "other.png")):
+        image(voc / "JPEGImages" / file)
+        (voc / "Annotations" / f"{name}.xml").write_text(xml.format(f"C:\\photos\\{file}"))
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("IMG_1\nmy photo 1\nx  1\na -1\n")
+    found = read_voc(voc, "train")
+    assert [one.path.name for one in found.images] == ["IMG_1.JPG", "my photo 1.JPG", "other.png", "a.jpg"]
+    assert not found.problems
+
+
+def test_a_voc_name_of_two_images_is_found(voc: Path) -> None:
+    image(voc / "JPEGImages" / "a.png")
+    assert [one.kind for one in read_voc(voc, "train").problems] == ["ambiguous"]
+
+
+def test_one_bad_voc_object_leaves_the_rest(voc: Path) -> None:
+    good = voc_object("car", (1, 1, 9, 9))
+    bad = good.replace("<ymax>9", "<ymax>1e999")
+    size = "<size><width>1e999</width><height>1</height></size>"
+    (voc / "Annotations" / "a.xml").write_text(f"<annotation>{size}{bad}{good}</annotation>")
+    found = read_voc(voc, "train")
+    assert [one.kind for one in found.problems] == ["malformed", "malformed"]
+    assert "<ymax> is 1e999" in found.problems[0].text
+    assert (found.images[0].names, found.images[0].width) == (("car",), None)
+
+
+def test_a_voc_list_that_is_no_text_is_one_line(voc: Path) -> None:
+    (voc / "ImageSets" / "Main" / "train.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_voc(voc, "train")
+
+
+def test_yolo_names_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_bytes(b"\xef\xbb\xbfnames: [yes, no, 010, null, 2020-13-40]\n")
+    assert read_names(path) == ("yes", "no", "010", "null", "2020-13-40")
+    path.write_text("names:\n  1: off\n  0: on\n")
+    assert read_names(path) == ("on", "off")
+    for text, words in (
+        ("names: [cat, , dog]", "cannot read|class 1 has no name"),
+        ("names: [cat, '', dog]", "class 1 has no name"),
+        ("names: [cat, dog, cat]", "classes 0 and 2 are both 'cat'"),
+        ("names: cat", "holds no class names"),
+        ("names: [[cat]]", "holds no class names"),
+        ("[" * 5000, "cannot read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=words):
+            read_names(path)
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(DataError, match="class 1 has no name"):
+        read_names(tmp_path / "classes.txt")
+
+
+@pytest.mark.parametrize("text", ["1.0", "1.000000000000000000e+00", "1."])
+def test_whole_floats_are_yolo_classes(yolo: Path, text: str) -> None:
+    (yolo / "labels" / "train" / "a.txt").write_text(f"{text} 0.3 0.5 0.4 0.5\n0.5 0.3 0.5 0.4 0.5\n")
+    found = read_yolo(yolo, "train")
+    assert found.images[0].names == ("car",)
+    assert [one.text.split(":")[1] for one in found.problems] == ["2"]
+
+
+def test_a_label_that_is_written_twice_counts_once(yolo: Path) -> None:
+    (yolo / "labels" / "train" / "a.txt").write_text("1 0.3 0.5 0.4 0.5\n" * 3)
+    first = read_yolo(yolo, "train").images[0]
+    assert (first.names, first.repeated) == (("car",), 2)
+
+
+def test_two_yolo_images_of_one_label_file_are_found(yolo: Path) -> None:
+    image(yolo / "images" / "train" / "a.png")
+    assert read_yolo(yolo, "train").problems == (LabelProblem("ambiguous", "a.jpg and a.png share a.txt"),)
+
+
+def test_folders_as_other_tools_lay_them_out(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        image(tmp_path / split / "images" / "a.jpg")
+        (tmp_path / split / "labels").mkdir()
+        (tmp_path / split / "labels" / "a.txt").write_text("0 .5 .5 .2 .2\n")
+    config = tmp_path / "data.yaml"
+    config.write_text("train: ../train/images\nval: ../valid/images\nnc: 1\nnames: ['cat']\n")
+    assert find_splits(tmp_path) == ("train", "valid")
+    sets = read_data_yaml(config)
+    assert sets is not None
+    assert [[one.names for one in each.images] for each in sets] == [[("cat",)]] * 2
+    assert read_yolo(tmp_path, "valid").images[0].path == tmp_path / "valid" / "images" / "a.jpg"
+    config.write_text("train: gone/images\nnames: ['cat']\n")
+    with pytest.raises(DataError, match="train is 'gone/images', and there is no folder"):
+        read_data_yaml(config)
+    config.write_text("task: detection\nnames: 1\n")
+    assert read_data_yaml(config) is None
+    (tmp_path / "train" / "labels" / "classes.txt").write_text("dog\n")
+    config.unlink()
+    assert read_yolo(tmp_path / "train").classes == ("dog",)
