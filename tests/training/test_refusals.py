@@ -15,12 +15,12 @@ from torch import nn
 from edgevision.cli import main
 from edgevision.config import build_config
 from edgevision.data.detection.sources import CocoSource
-from edgevision.errors import CheckpointError, ConfigError, DataError, SinkError
+from edgevision.errors import CheckpointError, ConfigError, DataError, SinkError, TrainingError
 from edgevision.models.backbone import load_classifier_weights
 from edgevision.training.checkpoint import load_checkpoint, save_checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import DetectionTask
-from edgevision.training.loop import Trainer
+from edgevision.training.loop import Trainer, torch_errors
 from edgevision.training.lr_find import describe
 from edgevision.training.records import RunRecords
 from tests.support.training import small_run
@@ -207,3 +207,18 @@ def test_a_validation_set_without_a_box_is_refused_at_once(run: DetectorTraining
     data = msgspec.structs.replace(run.data, val=bare)
     with pytest.raises(DataError, match="has 12 images and no box of car, dog"):
         DetectionTask(msgspec.structs.replace(run, data=data))
+
+
+def test_what_torch_raises_is_one_line_with_a_remedy() -> None:
+    with (
+        pytest.raises(TrainingError, match=r"BatchNorm cannot learn from one image.*batch_size to 2"),
+        torch_errors("training"),
+    ):
+        nn.BatchNorm2d(1).train()(torch.zeros(1, 1, 1, 1))
+    with (
+        pytest.raises(TrainingError, match=r"^torch failed while validating: first line$"),
+        torch_errors("validating"),
+    ):
+        raise RuntimeError("first line\nsecond line")
+    with pytest.raises(DataError, match=r"^a label is missing$"), torch_errors("reading a batch"):
+        raise DataError("a label is missing\nOriginal traceback of a worker")
