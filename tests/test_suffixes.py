@@ -31,5 +31,7 @@ def test_an_image_that_is_written_can_be_read(suffix: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("suffix", sorted(set(suffixes.IMAGE_SUFFIXES) - {".pbm", ".pgm"}))
 def test_an_image_of_any_kind_can_be_read(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
-    assert cv2.imwrite(str(path), np.full((64, 96, 3), 200, np.uint8))
+    written = path.with_suffix(".jpg") if suffix == ".jfif" else path  # OpenCV has no writer of it
+    assert cv2.imwrite(str(written), np.full((64, 96, 3), 200, np.uint8))
+    written.rename(path)
     assert decode_image(path).shape == (64, 96, 3)

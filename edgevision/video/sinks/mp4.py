@@ -81,7 +81,7 @@ class Mp4Sink(Sink):
             encoded.pts = self._clock.next(round(Fraction(frame.timestamp_ns, 10**9) / self._time_base))
             encoded.time_base = self._time_base
             shown = round(Fraction(frame.duration_ns, 10**9) / self._time_base)
-            self._last_ticks = min(max(self._frame_ticks, shown), round(_LONGEST_LAST_S / self._time_base))
+            self._last_ticks = max(self._frame_ticks, min(shown, round(_LONGEST_LAST_S / self._time_base)))
             if last >= 0:
                 self._varies |= abs(encoded.pts - last - self._frame_ticks) > 1
             container.mux(stream.encode(encoded))
