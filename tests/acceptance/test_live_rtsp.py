@@ -182,7 +182,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     run.says("reconnected after", 1)
 
     server.resize(SMALL)
-    run.says("the frame size is now 160x96, it was 320x192")
+    run.says("the frame size is now 160x96, was 320x192")
 
     server.stall()
     run.says("no data for 5 s")
@@ -194,7 +194,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     run.says("Connection refused", 2)
     server.start()
     run.says("reconnected after", 3)
-    run.says("the frame size is now 320x192, it was 160x96")
+    run.says("the frame size is now 320x192, was 160x96")
     served = run.metrics()
     assert f'edgevision_reconnects_total{{stream="{server.address("")}"}} 3.0' in served
     run.interrupt()
