@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.address import redact
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.files import make_folder, safe_name, set_aside
@@ -21,7 +22,6 @@ from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
 from edgevision.tracking.scene import Scene
 from edgevision.video import Sink, Source, open_sink, open_source
-from edgevision.video.redact import redact
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 
