@@ -294,8 +294,8 @@ def _first_element(pipeline: str) -> str:
 
 
 def _pipeline_secrets(pipeline: str) -> frozenset[str]:
-    """The values of all properties, as written and as GStreamer repeats them."""
-    found = set()
+    """The pipeline whole, and the values of all properties, as written and as GStreamer repeats them."""
+    found = {pipeline.strip()} if "=" in pipeline else set()
     for match in _PROPERTY.finditer(pipeline):
         value = match[2]
         bare = re.sub(r"\\(.)", r"\1", value)
@@ -304,4 +304,7 @@ def _pipeline_secrets(pipeline: str) -> frozenset[str]:
             found |= set(bare[1:].split())
         if "://" in value:
             found |= Address.parse(value.strip("\"'")).secrets
+    between = _PROPERTY.sub(" ", pipeline)
+    if set(between) & set("'\""):  # a quote too many: which words belong to a value is anyone's guess
+        found |= {word.strip("'\"") for word in between.split()} - {""}
     return _all_forms(found)

@@ -79,7 +79,7 @@ class Commands(typer.core.TyperGroup):
         self._fail(f"error: {error.format_message()} (see '{_help(error)}')", 2, error)
 
     def _fail(self, line: str, exit_code: int, error: BaseException) -> NoReturn:
-        if Commands.debug:
+        if Commands.debug and not _is_typers(error):  # its trace shows the values of options, some cut short
             trace = "".join(traceback.format_exception(error))
             print(_without_secrets(trace), file=sys.stderr, end="")  # noqa: T201
         # An error is one line, also where it quotes a library that uses several.
@@ -114,7 +114,7 @@ def error_text(error: Exception) -> str:
     return str(error) if isinstance(error, ConfigError) else name_options(str(error))
 
 
-def _is_typers(error: Exception) -> bool:
+def _is_typers(error: BaseException) -> bool:
     """True for what Typer raises and handles itself: bad options, Exit, Abort.
 
     It carries its own copy of click since 0.16 or uses the package, so the classes have no fixed home.

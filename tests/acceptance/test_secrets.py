@@ -5,7 +5,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgevision.cli import main
@@ -146,6 +146,7 @@ COMMANDS = [
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(uri=st.one_of(addresses(), broker_addresses()), debug=st.booleans())
+@example(uri="gst://rtspsrc user-id=Kx8u user-pw = ''Zq7w' ! fakesink", debug=True)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_no_command_shows_a_piece_of_a_secret(command, uri, debug, model, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
