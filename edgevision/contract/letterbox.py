@@ -46,7 +46,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source_width: int, source_height: int, width: int, height: int, rule: Resize) -> Letterbox:
-        """Centres the image in the input; each side keeps at least one pixel, whatever the aspect ratio."""
+        """The image in the input where ``rule`` says; each side keeps at least one pixel, whatever the ratio."""
         if min(source_width, source_height, width, height) < 1:
             raise ValueError(f"sizes must be positive: {source_width}x{source_height} into {width}x{height}")
         inner_width, inner_height = width, height
@@ -55,6 +55,8 @@ class Letterbox:
             inner_width = min(width, max(1, round(source_width * scale)))
             inner_height = min(height, max(1, round(source_height * scale)))
         left, top = (width - inner_width) // 2, (height - inner_height) // 2
+        if rule.place == "top-left":
+            left, top = 0, 0
         return cls(source_width, source_height, width, height, inner_width, inner_height, left, top, rule)
 
     @property

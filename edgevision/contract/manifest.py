@@ -32,11 +32,14 @@ class Resize(msgspec.Struct, frozen=True):
         rule: ``letterbox`` keeps the aspect ratio and pads; ``stretch`` fills the input.
         fill: value of the padding in all three channels, 0..255.
         interpolation: OpenCV's name of the filter.
+        place: where a letterboxed image lies: in the ``centre``, or at the ``top-left`` with all padding to the
+            right and below.
     """
 
     rule: Literal["letterbox", "stretch"] = "letterbox"
     fill: int = 114
     interpolation: Literal["linear", "area", "cubic"] = "linear"
+    place: Literal["centre", "top-left"] = "centre"
 
 
 class NmsLimits(msgspec.Struct, frozen=True):

@@ -97,6 +97,15 @@ def test_known_geometry():
     assert letterbox.source_boxes(outside).tolist() == [[0, 0, 640, 480]]
 
 
+def test_a_letterbox_at_the_top_left_pads_to_the_right_and_below():
+    box = Letterbox.fit(160, 90, 128, 128, Resize(place="top-left", fill=7))
+    assert (box.left, box.top, box.inner_width, box.inner_height) == (0, 0, 128, 72)
+    made = box.image(np.full((90, 160, 3), 200, np.uint8))
+    assert (made[:72] == 200).all()
+    assert (made[72:] == 7).all()
+    np.testing.assert_allclose(box.source_boxes(np.array([[32, 20, 96, 60]])), [[40, 25, 120, 75]])
+
+
 def test_stretch_fills_the_input():
     letterbox = Letterbox.fit(640, 480, 416, 416, Resize(rule="stretch"))
     assert (letterbox.inner_width, letterbox.inner_height, letterbox.left, letterbox.top) == (416, 416, 0, 0)
