@@ -60,7 +60,8 @@ def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
     rest = len(manifest.classes) - _SHOWN_CLASSES
     yield "classes", f"{len(manifest.classes)}: {names}" + (f" and {rest} more" if rest > 0 else "")
     resize = manifest.resize
-    fill = f" ({resize.place}), filled with {resize.fill}" if resize.rule == "letterbox" else ""
+    place = "" if resize.place == "centre" else f" at the {resize.place}"
+    fill = f"{place}, filled with {resize.fill}" if resize.rule == "letterbox" else ""
     yield (
         "input",
         f"{manifest.input_width}x{manifest.input_height}, {resize.rule}{fill}, {resize.interpolation}",

@@ -46,7 +46,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source_width: int, source_height: int, width: int, height: int, rule: Resize) -> Letterbox:
-        """The image in the input where ``rule`` says; each side keeps at least one pixel, whatever the ratio."""
+        """Places the image where ``rule`` says; each side keeps at least one pixel, whatever its ratio."""
         if min(source_width, source_height, width, height) < 1:
             raise ValueError(f"sizes must be positive: {source_width}x{source_height} into {width}x{height}")
         inner_width, inner_height = width, height

@@ -32,8 +32,8 @@ class Resize(msgspec.Struct, frozen=True):
         rule: ``letterbox`` keeps the aspect ratio and pads; ``stretch`` fills the input.
         fill: value of the padding in all three channels, 0..255.
         interpolation: OpenCV's name of the filter.
-        place: where a letterboxed image lies: in the ``centre``, or at the ``top-left`` with all padding to the
-            right and below.
+        place: where a letterboxed image lies: in the ``centre``, or at the ``top-left`` with all padding
+            to the right and below.
     """
 
     rule: Literal["letterbox", "stretch"] = "letterbox"
