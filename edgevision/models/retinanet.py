@@ -17,6 +17,9 @@ from edgevision.models.anchors import AnchorConfig
 from edgevision.models.backbone import BackboneConfig, build_backbone
 from edgevision.models.fpn import FeaturePyramid
 
+PYRAMID_STRIDES = (8, 16, 32, 64, 128)
+"""Input pixels a cell of P3 to P7; a detector uses the first four or all."""
+
 
 class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The class tower and the box tower, alike in shape.
@@ -104,17 +107,25 @@ class RetinaNet(nn.Module):
     Args:
         config: the architecture.
         classes: number of classes, without a background.
+
+    Raises:
+        ConfigError: there is no class, or the anchors stand on other levels than the pyramid has.
     """
 
     def __init__(self, config: RetinaNetConfig, classes: int) -> None:
         super().__init__()
         if classes < 1:
             raise ConfigError("a detector needs at least one class")
+        if config.anchors.strides not in (PYRAMID_STRIDES[:4], PYRAMID_STRIDES):
+            raise ConfigError(
+                f"model.anchors.strides is {list(config.anchors.strides)}; expected "
+                f"{list(PYRAMID_STRIDES[:4])} or {list(PYRAMID_STRIDES)}, the levels of the pyramid"
+            )
         self.config = config
         self.classes = classes
         levels, anchors = len(config.anchors.strides), config.anchors.per_cell
         self.backbone = build_backbone(config.backbone)
-        self.fpn = FeaturePyramid(self.backbone.channels[-3:], config.channels)
+        self.fpn = FeaturePyramid(self.backbone.channels[-3:], config.channels, levels)
         self.class_tower = Tower(config.channels, anchors * classes, levels, config.head)
         self.box_tower = Tower(config.channels, anchors * 4, levels, config.head)
         prior = -math.log((1 - config.head.prior) / config.head.prior)

@@ -18,6 +18,7 @@ from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.errors import ConfigError, nearest
 from edgevision.models.decode import DecodeConfig
 from edgevision.models.detection_losses import DetectionLossConfig
+from edgevision.models.distillation import DistillationConfig
 from edgevision.models.retinanet import RetinaNetConfig
 from edgevision.models.segmentation_losses import SegmentationLossConfig
 from edgevision.models.unet import UNetConfig
@@ -119,6 +120,8 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         validate_every: images between validations.
         save_every: images between checkpoints.
         tensorboard: write TensorBoard events into the run's folder.
+        compile: fuse the network's operations with ``torch.compile``: two minutes at the start, a third less
+            time a step on a CPU afterwards. Needs a C++ compiler.
     """
 
     images: int
@@ -130,6 +133,7 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validate_every: int = 8000
     save_every: int = 2000
     tensorboard: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "validate_every", "save_every"):
@@ -148,7 +152,9 @@ class DetectorTraining(
         name: the model's short name; outputs go to ``runs/<name>``.
         classes: class names in the order of the model's outputs.
         initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
-            folder ``weights``, or empty; its classes may be others.
+            folder ``weights``, or empty; its classes and anchors may be others, see
+            :mod:`edgevision.training.initial`.
+        distillation: a larger detector that teaches cell by cell; None for labels alone.
     """
 
     name: str
@@ -162,6 +168,7 @@ class DetectorTraining(
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""
+    distillation: DistillationConfig | None = None
 
     def __post_init__(self) -> None:
         check_classes(self.classes)

@@ -25,12 +25,14 @@ from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
 from edgevision.models.decode import DetectionDecoder
 from edgevision.models.detection_losses import DetectionLoss
+from edgevision.models.distillation import DistillationLoss
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.check import check_detector_data
-from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
+from edgevision.training.initial import start_detector
+from edgevision.training.teacher import STRIDES, DenseTeacher
 
 
 class DetectionTask:
@@ -64,7 +66,7 @@ class DetectionTask:
             for source, one in zip(config.data.train, self._sets, strict=True)
             for _ in one.images
         ]
-        self._val = load_source(config.data.val, config.classes)
+        self._val = load_source(config.data.val, config.data.val.labelled or config.classes)
         if not any(_counted_boxes(self._val)):
             raise DataError(
                 f"the validation set has {len(self._val.images)} images and no box of "
@@ -79,18 +81,29 @@ class DetectionTask:
                 "best; figures on so few boxes are unreliable",
             )
         torch.manual_seed(config.loop.seed)
-        self.model: nn.Module = RetinaNet(config.model, len(config.classes))
+        model = RetinaNet(config.model, len(config.classes))
         if config.initial:
-            start_from(self.model, config.initial, "class_tower.predict")
+            start_detector(model, config.classes, config.initial)
+        self.model: nn.Module = model
         self._criterion = DetectionLoss(
             config.loss, config.model.anchors, config.model.input_size, len(config.classes)
         )
+        self._teacher: DenseTeacher | None = None
+        if config.distillation is not None:
+            anchors, size = config.model.anchors, config.model.input_size
+            self._distillation = DistillationLoss(config.distillation, anchors, size, STRIDES)
+            self._teacher = DenseTeacher(
+                config.distillation.teacher, config.distillation.classes, config.classes, size
+            )
 
     def batches(self, start: int, world: World) -> Iterator[DetectionBatch]:
         config, loop = self.config, self.config.loop
         augment = DetectionAugment(config.augment, config.resize.fill)
         limit = cache_limit(self._workers.processes, world.size) if loop.cache == "auto" else 0
-        data = DetectionData(self._sets, config.model.input_size, config.resize, augment, loop.seed, limit)
+        last_mosaic = round(config.augment.mosaic_until * loop.images)
+        data = DetectionData(
+            self._sets, config.model.input_size, config.resize, augment, loop.seed, limit, last_mosaic
+        )
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
         loader = detection_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[DetectionBatch]", iter(loader))
@@ -104,7 +117,10 @@ class DetectionTask:
             for one in batch.samples
         ]
         maps = model(images.contiguous(memory_format=torch.channels_last))
-        return cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
+        losses = cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
+        if self._teacher is not None:
+            losses |= self._distillation.to(device)(maps, self._teacher(images))
+        return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         decoder = DetectionDecoder(self.config.model, len(self.config.classes), self.config.decode)

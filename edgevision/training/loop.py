@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import torch
@@ -282,6 +282,8 @@ class Trainer:
         thaws = is_backbone_frozen(before, config) and not is_backbone_frozen(self.seen, config)
         if self._network is None or thaws:  # the wrapper notes which parameters learn when it is made
             self._network = self.world.wrap(self.model)
+            if self.config.loop.compile:
+                self._network = cast("nn.Module", torch.compile(self._network))
         return self._network
 
     def _refuse_non_finite(self, what: str, value: Tensor, batch: Any) -> None:

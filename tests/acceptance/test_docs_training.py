@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edgevision.cli import main
-from edgevision.data.detection.sources import YoloSource
+from edgevision.data.detection.sources import CocoSource, YoloSource
 from edgevision.training.config import DetectorTraining, load_run
 from tests.support.paths import ROOT
 
@@ -21,12 +22,29 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_configuration_of_the_page_loads(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text, _, _ = blocks("yaml")
     config = tmp_path / "vehicles.yaml"
     config.write_text(text)
     run = load_run(config)
     assert isinstance(run, DetectorTraining)
     assert run.data.val == YoloSource("vehicles", "val")
+
+
+def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
+    """A source with a teacher's labels, and a teacher with the anchors that it needs."""
+    text, source, teacher = (yaml.safe_load(block) for block in blocks("yaml"))
+    text["data"]["train"] += source
+    text["model"] |= teacher.pop("model")
+    config = tmp_path / "vehicles.yaml"
+    config.write_text(yaml.safe_dump(text | teacher))
+    run = load_run(config)
+    assert isinstance(run, DetectorTraining)
+    assert run.distillation is not None
+    assert run.distillation.teacher == "picodet_s_416_coco.onnx"
+    assert run.model.anchors.per_cell == 1
+    added = run.data.train[-1]
+    assert isinstance(added, CocoSource)
+    assert (added.detections, added.labelled) == ("answers.json", ("bus", "car"))
 
 
 def test_every_option_of_the_page_exists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.models import shufflenet_v2_x1_0
 
-from edgevision.errors import CheckpointError
+from edgevision.errors import CheckpointError, ConfigError
 from edgevision.models.anchors import AnchorConfig
 from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone, normalise
 from edgevision.models.retinanet import HeadConfig, RetinaNet, RetinaNetConfig
@@ -52,6 +52,26 @@ def test_head_maps_have_one_channel_for_each_anchor_and_class(head: HeadConfig) 
     sides = [8, 4, 2, 1, 1]
     assert [tuple(x.shape) for x in maps.logits] == [(2, 27, side, side) for side in sides]
     assert [tuple(x.shape) for x in maps.deltas] == [(2, 36, side, side) for side in sides]
+
+
+def test_a_pyramid_of_four_levels_ends_at_stride_64() -> None:
+    anchors = AnchorConfig(strides=(8, 16, 32, 64), scales=(1.0,), ratios=(1.0,))
+    config = RetinaNetConfig(BackboneConfig("shufflenet_v2_x1_0", "random"), 128, 32, LIGHT, anchors)
+    model = RetinaNet(config, 3).eval()
+    with torch.no_grad():
+        maps = model(torch.zeros(1, 3, 128, 128))
+    assert [tuple(x.shape) for x in maps.logits] == [(1, 3, side, side) for side in (16, 8, 4, 2)]
+    assert not any(name.startswith("fpn.p7") for name in model.state_dict())
+
+
+def test_anchors_on_levels_that_the_pyramid_does_not_have_are_refused() -> None:
+    config = RetinaNetConfig(
+        BackboneConfig("shufflenet_v2_x1_0", "random"), 64, 32, LIGHT, AnchorConfig(strides=(8, 16, 32))
+    )
+    with pytest.raises(
+        ConfigError, match=r"strides is \[8, 16, 32\]; expected \[8, 16, 32, 64\] or \[8, 16, 32, 64, 128\]"
+    ):
+        RetinaNet(config, 3)
 
 
 def test_scores_start_at_the_prior() -> None:

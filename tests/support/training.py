@@ -43,6 +43,7 @@ def small_run(folder: Path, *overrides: str) -> DetectorTraining:
             # What ships is tuned now and then; these tests ask other things.
             "loss={box: giou, box_weight: 2.0}",
             "augment={}",
+            "distillation=null",
             *overrides,
         ],
     )

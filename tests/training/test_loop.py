@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from edgevision.cli import main
+from edgevision.data.detection.sources import CocoSource
 from edgevision.errors import CheckpointError, ConfigError, TrainingError
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, LoopConfig, OptimiserConfig
@@ -358,3 +359,27 @@ def test_a_detector_of_other_classes_starts_from_a_trained_one(run: DetectorTrai
     wider = msgspec.structs.replace(own, model=msgspec.structs.replace(run.model, channels=24))
     with pytest.raises(CheckpointError, match="belongs to another model"):
         DetectionTask(wider)
+
+
+def test_validation_counts_only_what_its_labels_hold(run: DetectorTraining) -> None:
+    """The set declares cars and dogs; where it says that it labels cars alone, dogs are not measured."""
+    assert isinstance(run.data.val, CocoSource)
+    val = msgspec.structs.replace(run.data.val, labelled=("car",))
+    task = DetectionTask(msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, val=val)))
+    both = DetectionTask(run)
+    assert task._val.classes == ("car",)
+    assert both._val.classes == ("car", "dog")
+    assert set(task.validate(task.model.eval(), torch.device("cpu"))) >= {"ap50", "ap", "ar"}
+
+
+@pytest.mark.slow
+def test_a_compiled_run_computes_what_a_plain_one_does(run: DetectorTraining, tmp_path: Path) -> None:
+    loop = msgspec.structs.replace(run.loop, compile=True)
+    plain = trainer(run, tmp_path / "plain")
+    fused = trainer(msgspec.structs.replace(run, loop=loop), tmp_path / "fused")
+    batch = next(plain.task.batches(0, plain.world))
+    for _ in range(2):
+        expected, found = plain.step(batch).losses, fused.step(batch).losses
+        assert found == pytest.approx(expected, rel=1e-3)
+    fused.save("last.pt")
+    assert load_checkpoint(tmp_path / "fused" / "last.pt").model.keys() == plain.model.state_dict().keys()

@@ -34,6 +34,8 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rotate_max: largest angle of it, in degrees.
         mosaic: probability that four images of one data set share the input
             (Bochkovskiy et al. 2020, arXiv:2004.10934), so that objects are smaller and context varies.
+        mosaic_until: share of the run after which there are no more mosaics, so that a model ends with
+            images as it will see them (Ge et al. 2021, YOLOX, arXiv:2107.08430, section 2.1).
     """
 
     photometric: float = 0.5
@@ -46,11 +48,14 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate: float = 0.0
     rotate_max: float = 5.0
     mosaic: float = 0.0
+    mosaic_until: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
+        if not 0 <= self.mosaic_until <= 1:
+            raise ValueError(f"mosaic_until is {self.mosaic_until}; expected a share of the run, 0 to 1")
 
 
 class AspectJitter(v2.Transform):  # type: ignore[misc]  # torchvision carries no types

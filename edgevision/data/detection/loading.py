@@ -85,6 +85,7 @@ class DetectionData(Dataset[DetectionSample]):
         augment: variation, or None for evaluation.
         seed: of the variation; a key always gives the same sample.
         cache_bytes: memory for decoded images.
+        mosaic_until: position in the stream from which there are no more mosaics; None for never.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class DetectionData(Dataset[DetectionSample]):
         augment: DetectionAugment | None,
         seed: int = 0,
         cache_bytes: int = 0,
+        mosaic_until: int | None = None,
     ) -> None:
         self._entries: list[LabelledImage] = [entry for one in sets for entry in one.images]
         if not self._entries:
@@ -108,6 +110,7 @@ class DetectionData(Dataset[DetectionSample]):
         paths = [entry.path for entry in self._entries]
         self.reader = ImageReader(paths, _SHRINK * input_size, cache_bytes)
         self._size, self._resize, self._augment, self._seed = input_size, resize, augment, seed
+        self._mosaic_until = mosaic_until
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -121,6 +124,7 @@ class DetectionData(Dataset[DetectionSample]):
         position, index = key
         with seeded(self._seed, position):
             mosaic = self._augment is not None and float(torch.rand(1)) < self._augment.mosaic
+            mosaic = mosaic and (self._mosaic_until is None or position < self._mosaic_until)
             indices = [index]
             if mosaic:  # of one set, because sets may label different classes
                 own = self._ranges[self._set_of[index]]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from edgevision.data.detection.dataset import DetectionSet, select_classes
-from edgevision.data.formats.coco import read_coco
+from edgevision.data.formats.coco import read_coco, read_ids
+from edgevision.data.formats.detections import add_detections
 from edgevision.data.formats.raw import RawSet
 from edgevision.data.formats.voc import read_voc
 from edgevision.data.formats.yolo import read_yolo
@@ -22,12 +23,32 @@ class CocoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         weight: how often each of its images is drawn, relative to the other sources.
         labelled: the run's classes that the set labels wherever they appear; all others are unknown
             in its images and teach nothing. None: every class that it declares.
+        detections: a teacher's answers for the same images, COCO's results json (``image_id``,
+            ``category_id``, ``bbox``, ``score``), or empty. The boxes of the classes ``labelled`` stay as
+            people drew them; those of all others come from here, so that no class is unknown.
+        learn_from: a detection of at least this score is an object; ``loss.certainty`` says what scores are
+            worth.
+        ignore_from: a detection between this score and ``learn_from`` is a region to ignore.
     """
 
     annotations: str
     images: str
     weight: float = 1.0
     labelled: tuple[str, ...] | None = None
+    detections: str = ""
+    learn_from: float = 0.4
+    ignore_from: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ignore_from <= self.learn_from <= 1:
+            raise ValueError(
+                f"ignore_from is {self.ignore_from}, learn_from {self.learn_from}; expected scores between 0 "
+                "and 1, the second not below the first"
+            )
+        if self.detections and self.labelled is None:
+            raise ValueError(
+                "detections needs labelled: the classes that people labelled, [] for none of them"
+            )
 
 
 class VocSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="voc", tag_field="kind"):
@@ -72,7 +93,17 @@ def read_source(source: DetectionSource) -> RawSet:
         DataError: files are missing or malformed.
     """
     if isinstance(source, CocoSource):
-        return read_coco(source.annotations, source.images)
+        raw = read_coco(source.annotations, source.images)
+        if not source.detections:
+            return raw
+        return add_detections(
+            raw,
+            source.detections,
+            read_ids(source.annotations),
+            source.labelled or (),
+            source.learn_from,
+            source.ignore_from,
+        )
     if isinstance(source, VocSource):
         return read_voc(source.folder, source.split)
     return read_yolo(source.folder, source.split, source.names)
@@ -84,4 +115,5 @@ def load_source(source: DetectionSource, classes: Sequence[str]) -> DetectionSet
     Raises:
         DataError: files are missing or malformed, or hold none of the classes.
     """
-    return select_classes(read_source(source), classes, source.labelled)
+    detected = isinstance(source, CocoSource) and source.detections
+    return select_classes(read_source(source), classes, None if detected else source.labelled)

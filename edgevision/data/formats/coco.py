@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,11 +35,8 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     annotations, images = Path(annotations), Path(images)
     try:
         document = json.loads(annotations.read_bytes())
-        categories = _by_id(document["categories"], "name", "categories", annotations)
-        files = _by_id(document["images"], "file_name", "images", annotations)
+        categories, first, same = _ids(document, annotations)
         sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
-        first: dict[str, int] = {}
-        same = {image_id: first.setdefault(file, image_id) for image_id, file in files.items()}
         objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
         problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
     except FileNotFoundError as error:
@@ -63,6 +60,34 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
         if len(ids) > 1:
             found.append(LabelProblem("ambiguous", f"categories {ids[0]} and {ids[1]} are both '{name}'"))
     return RawSet(str(annotations), loaded, tuple(dict.fromkeys(categories.values())), tuple(found))
+
+
+class CocoIds(NamedTuple):
+    """What the ids of a COCO json mean.
+
+    Attributes:
+        categories: names by id.
+        first: id of the first entry of each file.
+        same: the same for each image id: entries of one file are one image.
+    """
+
+    categories: dict[int, str]
+    first: dict[str, int]
+    same: dict[int, int]
+
+
+def read_ids(annotations: str | Path) -> CocoIds:
+    """The ids of a json that :func:`read_coco` has read."""
+    annotations = Path(annotations)
+    return _ids(json.loads(annotations.read_bytes()), annotations)
+
+
+def _ids(document: Any, annotations: Path) -> CocoIds:
+    categories = _by_id(document["categories"], "name", "categories", annotations)
+    files = _by_id(document["images"], "file_name", "images", annotations)
+    first: dict[str, int] = {}
+    same = {image_id: first.setdefault(file, image_id) for image_id, file in files.items()}
+    return CocoIds(categories, first, same)
 
 
 def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, str]:

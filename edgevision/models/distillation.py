@@ -1,0 +1,123 @@
+"""What a larger detector teaches cell by cell: all its class scores and boxes, not only those it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import generalized_box_iou_loss
+
+from edgevision.errors import ConfigError
+from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes
+from edgevision.models.collective import even_share
+from edgevision.models.retinanet import HeadMaps, flatten_maps
+
+
+class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A teacher that looks at every image of the training, as augmented, beside the student.
+
+    Attributes:
+        teacher: an ONNX file of PicoDet's form, without its postprocessing, relative to the working folder;
+            its input is as large as the student's.
+        classes: ``coco``, ``voc`` or names with commas between, in the order of the teacher's outputs;
+            they are found by name among the run's, and the others teach nothing.
+        class_weight: factor of the class loss.
+        box_weight: factor of the box loss.
+        gamma: the class loss of a cell is weighted by ``|teacher - student|^gamma``, so that cells where
+            both agree do not drown those where they differ (Li et al. 2020, arXiv:2006.04388, equation 6).
+        floor: cells where the teacher's best score is lower teach no box.
+    """
+
+    teacher: str
+    classes: str = "coco"
+    class_weight: float = 1.0
+    box_weight: float = 2.0
+    gamma: float = 2.0
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("class_weight", "box_weight", "gamma"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.floor < 1:
+            raise ValueError(f"floor is {self.floor}; expected a score between 0 and 1, such as 0.1")
+
+
+class TeacherAnswers(NamedTuple):
+    """What a teacher says of N images, for each of the M cells of its levels, finest first, rows first.
+
+    Attributes:
+        scores: float ``[N, M, C]``, probabilities in the student's classes.
+        boxes: float ``[N, M, 4]``, corners in input pixels.
+        taught: bool ``[C]``: classes that the teacher knows.
+    """
+
+    scores: Tensor
+    boxes: Tensor
+    taught: Tensor
+
+
+class DistillationLoss(nn.Module):
+    """Class and box losses of every cell against a teacher's; dense distillation.
+
+    Args:
+        config: weights.
+        anchors: the student's anchors: one a cell, for a teacher has one answer a cell.
+        input_size: sides of the square input.
+        strides: the teacher's; the student's first levels.
+
+    Raises:
+        ConfigError: the student's anchors do not stand where the teacher's cells do.
+    """
+
+    def __init__(
+        self, config: DistillationConfig, anchors: AnchorConfig, input_size: int, strides: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.config = config
+        if anchors.per_cell != 1:
+            raise ConfigError(
+                f"distillation needs one anchor a cell; found {anchors.per_cell}; set scales and ratios of "
+                "model.anchors to one entry each"
+            )
+        if anchors.strides[: len(strides)] != tuple(strides):
+            raise ConfigError(
+                f"distillation: the teacher's strides are {list(strides)}, model.anchors.strides is "
+                f"{list(anchors.strides)}; expected these to begin with the teacher's"
+            )
+        levels = anchor_grid(anchors, input_size, input_size)[: len(strides)]
+        self.register_buffer("anchors", torch.from_numpy(np.concatenate(levels)), persistent=False)
+        self.anchors: Tensor
+        self._levels = len(strides)
+
+    def forward(self, maps: HeadMaps, answers: TeacherAnswers) -> dict[str, Tensor]:
+        """Losses ``teacher_class`` and ``teacher_box``, scalars.
+
+        Both are sums, divided by the sum of the teacher's best scores in cells above ``floor``.
+
+        Args:
+            maps: the student's raw predictions for N images.
+            answers: the teacher's of the same images.
+        """
+        wanted = answers.scores
+        logits = flatten_maps(maps.logits[: self._levels], wanted.shape[-1]).float()
+        deltas = flatten_maps(maps.deltas[: self._levels], 4).float()
+        best = wanted.max(dim=-1).values
+        seen = best >= self.config.floor
+        weight = best[seen]
+        share = even_share(weight.sum(), least=1.0)
+        distance = (wanted - torch.sigmoid(logits)).abs() ** self.config.gamma
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        classes = (distance * entropy * answers.taught).sum() / share
+        anchors = self.anchors.expand(len(wanted), -1, -1)[seen]
+        boxes = decode_boxes(deltas[seen], anchors, torch)
+        box = (generalized_box_iou_loss(boxes, answers.boxes[seen]) * weight).sum() / share
+        return {
+            "teacher_class": self.config.class_weight * classes,
+            "teacher_box": self.config.box_weight * box,
+        }

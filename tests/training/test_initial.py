@@ -1,0 +1,96 @@
+"""Beginning as another detector does, whatever its classes, anchors and levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from edgevision.errors import CheckpointError
+from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes
+from edgevision.models.retinanet import RetinaNet, flatten_maps
+from edgevision.training.config import DetectorTraining
+from edgevision.training.detection import DetectionTask
+from edgevision.training.initial import start_detector
+from edgevision.training.loop import Trainer
+from tests.support.training import small_run
+
+NINE = AnchorConfig(
+    strides=(8, 16, 32, 64, 128), base_size=2.0, scales=(1.0, 1.26, 1.59), ratios=(0.5, 1.0, 2.0)
+)
+ONE = AnchorConfig(strides=(8, 16, 32, 64), base_size=5.0, scales=(1.0,), ratios=(1.0,))
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[DetectorTraining, str, RetinaNet]:
+    """A detector of nine anchors a cell with weights of its own, its configuration and its checkpoint."""
+    run = small_run(tmp_path)
+    run = msgspec.structs.replace(run, model=msgspec.structs.replace(run.model, anchors=NINE))
+    task = DetectionTask(run)
+    assert isinstance(task.model, RetinaNet)
+    with torch.no_grad():
+        for layer in (task.model.class_tower.predict, task.model.box_tower.predict):
+            torch.nn.init.normal_(layer.weight, std=0.5)
+            torch.nn.init.normal_(layer.bias, std=0.5)  # type: ignore[arg-type]  # built with a bias
+    Trainer(run, task, tmp_path / "run").save("last.pt")
+    return run, str(tmp_path / "run" / "last.pt"), task.model.eval()
+
+
+def test_known_classes_and_boxes_go_on_as_they_were(
+    trained: tuple[DetectorTraining, str, RetinaNet],
+) -> None:
+    run, path, old = trained
+    config = msgspec.structs.replace(run.model, anchors=ONE)
+    new = RetinaNet(config, 3)
+    fresh = new.class_tower.predict.weight[1].clone()
+    start_detector(new, ("dog", "cat", "car"), path)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before, after = old(images), new.eval()(images)
+    # Of the nine anchors, the square one of the largest scale (number 7) is nearest to five cells.
+    assert len(after.logits) == 4
+    for level in range(4):
+        was = before.logits[level][0].reshape(9, 2, -1)[7]  # car, dog
+        now = after.logits[level][0].reshape(3, -1)  # dog, cat, car
+        torch.testing.assert_close(now[0], was[1])
+        torch.testing.assert_close(now[2], was[0])
+    torch.testing.assert_close(new.class_tower.predict.weight[1], fresh)  # no one knows cats: as it was built
+    theirs = torch.from_numpy(np.concatenate([grid[7::9] for grid in anchor_grid(NINE, 64, 64)[:4]]))
+    ours = torch.from_numpy(np.concatenate(anchor_grid(ONE, 64, 64)))
+    deltas = torch.cat([x[0].reshape(9, 4, -1)[7].T for x in before.deltas[:4]])
+    torch.testing.assert_close(
+        decode_boxes(flatten_maps(after.deltas, 4)[0], ours, torch),
+        decode_boxes(deltas, theirs, torch),
+        rtol=1e-4,
+        atol=1e-3,
+    )
+
+
+def test_more_levels_than_the_checkpoint_has_begin_anew(
+    trained: tuple[DetectorTraining, str, RetinaNet], tmp_path: Path
+) -> None:
+    run, path, _ = trained
+    four = msgspec.structs.replace(
+        run, model=msgspec.structs.replace(run.model, anchors=ONE), initial=path, classes=("car", "dog")
+    )
+    task = DetectionTask(four)
+    Trainer(four, task, tmp_path / "four").save("last.pt")
+    five = RetinaNet(run.model, 2)
+    fresh = five.fpn.state_dict()["p7.weight"].clone()
+    start_detector(five, ("car", "dog"), str(tmp_path / "four" / "last.pt"))
+    torch.testing.assert_close(five.fpn.state_dict()["p7.weight"], fresh)
+    torch.testing.assert_close(five.fpn.state_dict()["p6.weight"], task.model.state_dict()["fpn.p6.weight"])
+
+
+def test_another_backbone_or_width_is_refused(trained: tuple[DetectorTraining, str, RetinaNet]) -> None:
+    run, path, _ = trained
+    backbone = msgspec.structs.replace(run.model.backbone, name="mobilenet_v2", leaky=None)
+    for model in (
+        msgspec.structs.replace(run.model, backbone=backbone),
+        msgspec.structs.replace(run.model, channels=24),
+    ):
+        with pytest.raises(CheckpointError, match="belongs to another model"):
+            start_detector(RetinaNet(model, 2), run.classes, path)
