@@ -49,7 +49,8 @@ def video_stream(container: av.container.InputContainer, name: str) -> VideoStre
     """The video stream that players show.
 
     Cover art, tiles and thumbnails do not count. Of several streams a moving one is preferred to a still one,
-    then one that is flagged as default, then the largest, then the first.
+    then one that is flagged as default, then the largest, then the one of the highest bit rate (of variants
+    in a playlist), then the first.
 
     Raises:
         SourceError: there is none that can be decoded; the message lists the streams that exist.
@@ -82,12 +83,13 @@ def _video_streams(container: av.container.InputContainer) -> Sequence[VideoStre
     return [stream for stream in container.streams.video if not stream.disposition & _EXTRAS]
 
 
-def _preference(stream: VideoStream) -> tuple[bool, bool, int]:
+def _preference(stream: VideoStream) -> tuple[bool, bool, int, int]:
     context = stream.codec_context
     return (
         stream.frames != 1,
         bool(stream.disposition & av.stream.Disposition.default),
         context.width * context.height,
+        int(stream.metadata.get("variant_bitrate", "0")),
     )
 
 
@@ -96,10 +98,22 @@ def frame_rate(stream: VideoStream) -> float | None:
 
     A format without times (raw H.264) has no rate but its demuxer's default; the codec's own comes first.
     """
-    has_no_times = bool(int(stream.container.format.flags) & _NO_TIMESTAMPS)
     rates = (stream.average_rate, stream.guessed_rate)
-    rate = next(filter(None, reversed(rates) if has_no_times else rates), None)
+    rate = next(filter(None, reversed(rates) if has_no_times(stream.container) else rates), None)
     return float(rate) if rate else None
+
+
+def has_no_times(container: av.container.Container) -> bool:
+    """Whether its format holds no times, such as raw H.264 and JPEG images in a row: FFmpeg counts 25 a
+    second, or what the codec says."""
+    return bool(int(container.format.flags) & _NO_TIMESTAMPS)
+
+
+def discard_others(container: av.container.InputContainer, *chosen: av.stream.Stream) -> None:
+    """Has a playlist's other variants (HLS) not fetched any more."""
+    if container.format.name == "hls":
+        for stream in container.streams:
+            stream.discard = av.stream.Discard.default if stream in chosen else av.stream.Discard.all
 
 
 def recorded_timeline(container: av.container.InputContainer, rate: float | None) -> Timeline:

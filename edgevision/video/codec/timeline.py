@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 _REORDER_FRAMES = 5  # reordering by decoders stays within fewer frames
 _STEP_NS = 1_000_000  # the smallest step that every container can represent
-_DRIFT_NS = 5_000_000_000  # the largest difference between two clocks that buffering explains
+
+# Of live sources. Bursts and stalls are shorter than the windows together.
+_WINDOW_NS, _WINDOWS = 2_000_000_000, 5
+_FOLLOW_NS = 20_000_000_000  # drift is made good over this time: 100 ppm cost 2 ms
+_FASTEST = 0.1  # nor ever faster
+_BACK_NS = 100_000_000  # more than reordering
+_SET_NS = 1_000_000_000  # a clock that is this much earlier in one step was set
+_EARLY_NS, _LATE_NS = 4_000_000_000, 2_500_000_000  # a clock this far from where it was has another rate
+_EVEN = 0.05  # the difference of rates at which a clock can be used again
 
 
 class BestEffortTimes:
@@ -110,22 +120,26 @@ class LiveTimeline:
     """Puts the frames of a live source on one clock: nanoseconds since the first, strictly increasing.
 
     The source's own times determine the intervals between frames, since they are free of network jitter and
-    buffering. They are compared with the times of arrival, which replace them where they are missing, do not
-    increase, or deviate by more than buffering explains (a camera that sets its clock or whose clock drifts).
+    buffering. How much later frames arrive than those times say is their delay. Its least value of some
+    seconds, when nothing was held up, stays the same for a clock that runs like this machine's; what it gains
+    or loses is drift, which the times follow smoothly: the minimum filter of RFC 5905 (NTP), section 10.
+
+    Where the source has no times, or a clock that was set or runs at another rate, the intervals are those of
+    arrival. No correction is a jump: the times go on from the last.
 
     Attributes:
-        missing, repeated, jumps: corrections so far.
+        missing, repeated, jumps, unsteady: corrections so far.
     """
 
     def __init__(self) -> None:
-        self.missing = self.repeated = self.jumps = 0
+        self.missing = self.repeated = self.jumps = self.unsteady = 0
+        self._clock: _SourceClock | None = None
         self._start_ns: int | None = None
-        self._shift: int | None = None
-        self._last = -_STEP_NS
+        self._last = self._last_arrived = 0
 
     def restart(self) -> None:
         """To be called after a reconnect: the new connection has another clock."""
-        self._shift = None
+        self._clock = None
 
     def next(self, time_ns: int | None, arrived_ns: int) -> int:
         """The time of the next frame, in nanoseconds since the first.
@@ -135,23 +149,37 @@ class LiveTimeline:
             arrived_ns: time of arrival on this machine's monotonic clock.
         """
         if self._start_ns is None:
-            self._start_ns = arrived_ns
-        passed = arrived_ns - self._start_ns
-        moment = passed if time_ns is None else self._moment(time_ns, passed)
-        if time_ns is None and self._shift is not None:  # many streams start with a frame without a time
-            self.missing += 1
+            self._start_ns = self._last_arrived = arrived_ns
+            self._last = -_STEP_NS
+            by_arrival, passed = 0, 0
+        else:
+            passed = max(0, arrived_ns - self._last_arrived)
+            by_arrival = self._last + passed
+        if time_ns is None:
+            self.missing += self._clock is not None  # many streams start with a frame without a time
+            moment = by_arrival
+        elif self._clock is None:
+            self._clock = _SourceClock(time_ns, by_arrival, arrived_ns)
+            moment = by_arrival
+        else:
+            moment = self._by_clock(self._clock, time_ns, arrived_ns, passed)
         self._last = max(moment, self._last + _STEP_NS)
+        self._last_arrived = max(arrived_ns, self._last_arrived)
         return self._last
 
-    def _moment(self, time_ns: int, passed: int) -> int:
-        if self._shift is None:
-            self._shift = passed - time_ns
-        moment = time_ns + self._shift
-        if abs(moment - passed) > _DRIFT_NS:
+    def _by_clock(self, clock: _SourceClock, time_ns: int, arrived_ns: int, passed: int) -> int:
+        by_arrival = self._last + passed
+        if clock.was_set(time_ns, arrived_ns, passed):
             self.jumps += 1
-            self._shift = passed - time_ns
-            return passed
-        if moment <= self._last:
+            self._clock = _SourceClock(time_ns, by_arrival, arrived_ns)
+            return by_arrival
+        moment = clock.next(time_ns, arrived_ns, passed)
+        if not clock.is_steady:
+            self.unsteady += 1
+            late = arrived_ns - (self._start_ns or 0) - by_arrival
+            moment = by_arrival + _followed(late, passed)
+            clock.continue_at(time_ns, moment)
+        elif moment <= self._last:
             self.repeated += 1
         return moment
 
@@ -161,5 +189,84 @@ class LiveTimeline:
             (self.missing, "without a time: set to the time of arrival"),
             (self.repeated, "with a time that did not increase: set just after the previous one"),
             (self.jumps, "after a jump of the clock: set to the time of arrival"),
+            (self.unsteady, "of a clock that runs at another rate: set to the time of arrival"),
         )
         return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]
+
+
+class _SourceClock:
+    """The clock of one connection, compared with the arrival of its frames.
+
+    Args:
+        time_ns, arrived_ns: of its first frame.
+        moment: what that frame's time becomes.
+
+    Attributes:
+        is_steady: its times can be used.
+    """
+
+    def __init__(self, time_ns: int, moment: int, arrived_ns: int) -> None:
+        self.is_steady = True
+        self._offset = moment - time_ns
+        self._usual: int | None = None  # the least delay, less the offset, that is to stay as it is
+        self._time, self._step = time_ns, 0
+        self._restart(arrived_ns - time_ns, arrived_ns)
+
+    def _restart(self, delay: int, arrived_ns: int) -> None:
+        self._first_delay = self._least_now = delay
+        self._window_start = arrived_ns
+        self._least: deque[int] = deque(maxlen=_WINDOWS)
+        self._even_windows = 0
+
+    def was_set(self, time_ns: int, arrived_ns: int, passed: int) -> bool:
+        """Whether the clock was set before this frame: its step has no other explanation."""
+        step = time_ns - self._time
+        if step < -_BACK_NS:
+            return True
+        too_early = min(self._least_now, *self._least) if self._least else self._least_now
+        return (
+            step - passed > _SET_NS + 2 * max(0, self._step)  # not a slow source whose frames came together
+            and arrived_ns - time_ns < too_early - _SET_NS
+        )
+
+    def next(self, time_ns: int, arrived_ns: int, passed: int) -> int:
+        """The time of the next frame, where ``is_steady`` is True afterwards."""
+        self._step, self._time = time_ns - self._time, time_ns
+        delay = arrived_ns - time_ns
+        expected = self._first_delay if self._usual is None else self._usual + self._offset
+        if arrived_ns - self._window_start >= _WINDOW_NS:
+            self._end_window(expected, delay, arrived_ns)
+        self._least_now = min(self._least_now, delay)
+        if delay < expected - _EARLY_NS:
+            self._lose()
+        if self._usual is not None:
+            self._offset += _followed(min(self._least_now, *self._least) - self._usual - self._offset, passed)
+        return time_ns + self._offset
+
+    def continue_at(self, time_ns: int, moment: int) -> None:
+        """Sets the time of this frame, from which later ones follow."""
+        self._offset = moment - time_ns
+
+    def _end_window(self, expected: int, delay: int, arrived_ns: int) -> None:
+        length = arrived_ns - self._window_start
+        is_even = bool(self._least) and abs(self._least_now - self._least[-1]) < _EVEN * length
+        self._even_windows = self._even_windows + 1 if is_even else 0
+        self._least.append(self._least_now)
+        if self.is_steady and self._least_now > expected + _LATE_NS:
+            self._lose()
+        elif not self.is_steady and self._even_windows >= _WINDOWS:
+            self.is_steady = True
+            self._restart(delay, arrived_ns)
+            return
+        if self.is_steady and self._usual is None and len(self._least) == _WINDOWS:
+            self._usual = min(self._least) - self._offset
+        self._window_start, self._least_now = arrived_ns, delay
+
+    def _lose(self) -> None:
+        self.is_steady, self._usual, self._even_windows = False, None, 0
+
+
+def _followed(error: int, passed: int) -> int:
+    """How much of an error is corrected in a time, all in nanoseconds."""
+    most = round(_FASTEST * passed)
+    return max(-most, min(most, round(error * min(1.0, passed / _FOLLOW_NS))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 from collections.abc import Iterable, Iterator
@@ -16,10 +17,13 @@ from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from edgevision.address import redact
+from edgevision.errors import SourceError
 from edgevision.video.base import SourceInfo
 from edgevision.video.codec.container import open_network_stream, open_video_file
+from edgevision.video.codec.decode import discard_others, video_stream
 from edgevision.video.codec.timeline import Timeline
 from edgevision.video.sinks.channels import has_foreign_channel_order
 from edgevision.video.sinks.muxing import MAX_TICKS
@@ -83,8 +87,15 @@ def open_audio(info: SourceInfo, output: OutputContainer) -> tuple[AudioTrack | 
 def _choose(source: InputContainer) -> AudioStream | None:
     """The stream to copy: the one that FFmpeg finds best; None where none can be decoded."""
     known = [stream for stream in source.streams.audio if stream.codec_context is not None]
-    best = source.streams.best("audio")
+    best = source.streams.best("audio", related=_shown_stream(source))
     return best if best in known else next(iter(known), None)
+
+
+def _shown_stream(source: InputContainer) -> VideoStream | None:
+    """The video stream that the images come from."""
+    with contextlib.suppress(SourceError):
+        return video_stream(source, "")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,8 @@ class AudioTrack:
     ) -> None:
         self.notes: list[str] = []
         self._source, self._stream = source, stream
+        self._images = _shown_stream(source)
+        discard_others(source, stream, *filter(None, [self._images]))
         self._writer = _Writer(output)
         self._timeline = timeline
         self._part = 0
@@ -191,7 +204,7 @@ class AudioTrack:
         self._source.close()
 
     def _read(self) -> Iterator[_Heard]:
-        images = self._source.streams.video[0] if self._source.streams.video else None
+        images = self._images
         beside_s: Fraction | None = None
         has_begun = False
         try:

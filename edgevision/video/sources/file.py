@@ -25,6 +25,7 @@ from edgevision.video.codec.decode import (
     LIBRARY_ERRORS,
     MAX_PIXELS,
     Decoder,
+    discard_others,
     packets_of,
     real_rate,
     recorded_timeline,
@@ -68,6 +69,7 @@ class FileSource(Closeable):
         try:
             self._stream = _checked_stream(self._container, path)
             self.report.notes += stream_notes(self._container, self._stream)
+            discard_others(self._container, self._stream)
             packets, ahead = _read_ahead(packets_of(self._container, self._stream))
             rate = real_rate(self._stream, ahead)
             self._timeline = recorded_timeline(self._container, rate)

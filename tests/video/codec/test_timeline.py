@@ -1,3 +1,4 @@
+import random
 from itertools import pairwise
 
 import pytest
@@ -85,6 +86,127 @@ def test_a_live_clock_at_the_wrong_rate_stays_near_the_truth(rate):
     found, _ = live_times([(round(40 * i * rate), 40 * i) for i in range(2000)])
     assert all(later > earlier for earlier, later in pairwise(found))
     assert max(abs(moment - 40 * i) for i, moment in enumerate(found)) <= 5_000
+
+
+HOUR_S = 3600
+
+
+def parked(rate, hours, jitter_ms=0.0, fps=2):
+    """(time, arrival, true time) in ns of a camera whose clock runs at this rate; jitter by a fixed seed."""
+    generator = random.Random(7)
+    last = 0
+    for i in range(int(hours * HOUR_S * fps)):
+        true = i * 1000 * MS // fps
+        last = max(last, true + round(generator.expovariate(1) * jitter_ms * MS))
+        yield round(5000 * MS + true * rate), last, true
+
+
+@pytest.mark.parametrize("ppm", [100, -100, 1000, -1000])
+@pytest.mark.parametrize("jitter_ms", [0.0, 20.0])
+def test_a_clock_that_drifts_is_followed_without_a_jump(ppm, jitter_ms):
+    timeline = LiveTimeline()
+    step, found, errors = 500 * MS, [], []
+    for time, arrived, true in parked(1 + ppm / 1e6, 14, jitter_ms):
+        found.append(timeline.next(time, arrived))
+        errors.append(abs(found[-1] - true))
+    assert max(abs(b - a - step) for a, b in pairwise(found)) < 0.02 * step
+    assert max(errors) < 100 * MS  # without it: 5 s at 100 ppm, 50 s at 1000
+    assert timeline.notes() == []
+
+
+@pytest.mark.parametrize("rate", [0.97, 1.03])
+def test_a_clock_that_is_some_per_cent_off_is_followed(rate):
+    timeline = LiveTimeline()
+    found = [timeline.next(time, arrived) for time, arrived, _ in parked(rate, 0.1, fps=25)]
+    assert max(abs(b - a - 40 * MS) for a, b in pairwise(found)) < 5 * MS
+    assert abs(found[-1] - 360_000 * MS) < 2000 * MS
+    assert timeline.notes() == []
+
+
+@pytest.mark.parametrize("set_ms", [3_600_000, 3_000, -400, -3_000, -3_600_000])
+def test_a_clock_that_is_set_costs_no_gap_and_no_squeeze(set_ms):
+    timeline = LiveTimeline()
+    pairs = [(40 * i + (set_ms if i >= 500 else 0), 40 * i) for i in range(1500)]
+    found = [timeline.next(time * MS, arrived * MS) for time, arrived in pairs]
+    assert {b - a for a, b in pairwise(found)} == {40 * MS}
+    assert (timeline.jumps, timeline.repeated, timeline.unsteady) == (1, 0, 0)
+
+
+def test_a_stall_and_the_burst_after_it_change_no_interval():
+    # 8 s of nothing after frame 400, then everything at once
+    pairs = [(40 * i, max(40 * i, 24_000) if i > 400 else 40 * i) for i in range(1500)]
+    timeline = LiveTimeline()
+    found = [timeline.next(time * MS, arrived * MS) for time, arrived in pairs]
+    assert {b - a for a, b in pairwise(found)} == {40 * MS}
+    assert timeline.notes() == []
+
+
+def test_frames_that_a_server_had_ready_keep_their_intervals():
+    # the last 3 s come at once, as servers send the newest group of pictures first
+    pairs = [(40 * i, max(0, 40 * i - 3000)) for i in range(1500)]
+    timeline = LiveTimeline()
+    found = [timeline.next(time * MS, arrived * MS) for time, arrived in pairs]
+    assert {b - a for a, b in pairwise(found)} == {40 * MS}
+
+
+def test_frames_lost_in_the_network_leave_their_gap():
+    pairs = [(40 * i, 40 * i) for i in range(1000) if not 500 <= i < 600]
+    timeline = LiveTimeline()
+    found = [timeline.next(time * MS, arrived * MS) for time, arrived in pairs]
+    assert [b - a for a, b in pairwise(found) if b - a != 40 * MS] == [4040 * MS]
+    assert timeline.notes() == []
+
+
+def test_a_clock_that_counts_25_of_5_frames_a_second_is_that_of_arrival():
+    timeline = LiveTimeline()
+    found = [timeline.next(40 * MS * i, 200 * MS * i) for i in range(1000)]
+    late = found[100:]
+    assert all(180 * MS <= b - a <= 221 * MS for a, b in pairwise(late))  # 10 % while it makes good
+    assert abs(found[-1] - 199_800 * MS) < 100 * MS
+    assert timeline.notes() == ["970 frames of a clock that runs at another rate: set to the time of arrival"]
+
+
+def test_a_clock_that_runs_right_again_is_used_again():
+    timeline = LiveTimeline()
+    time, found = 0, []
+    for i in range(3000):
+        time += 10 if i < 500 else 40
+        found.append(timeline.next(time * MS, (40 * i + 7 * (i % 2)) * MS))
+    assert all(abs(b - a - 40 * MS) < MS for a, b in pairwise(found[1200:]))  # without the jitter of arrival
+    assert timeline.unsteady < 900
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(-(10**14), 10**14)), st.integers(0, 10**11)), min_size=1
+    )
+)
+def test_live_times_always_go_forward(steps):
+    timeline, arrived, found = LiveTimeline(), 10**15, []
+    for time, passed in steps:
+        arrived += passed
+        found.append(timeline.next(time, arrived))
+    assert found[0] == 0
+    assert all(later > earlier for earlier, later in pairwise(found))
+
+
+@given(
+    st.integers(1, 30),
+    st.floats(-1e-3, 1e-3),
+    st.lists(st.floats(0, 0.3), min_size=50, max_size=400),
+    st.integers(-(10**12), 10**12),
+)
+def test_live_times_of_a_clock_without_jumps_are_its_own(fps, drift, delays_s, origin):
+    timeline, arrived = LiveTimeline(), 0
+    step = 10**9 // fps
+    found, times = [], []
+    for i, delay in enumerate(delays_s):
+        arrived = max(arrived, i * step + round(delay * 1e9))
+        times.append(origin + round(i * step * (1 + drift)))
+        found.append(timeline.next(times[-1], arrived))
+    for (a, b), (c, d) in zip(pairwise(found), pairwise(times), strict=True):
+        assert abs((b - a) - (d - c)) <= 0.02 * step + 1
+    assert timeline.notes() == []
 
 
 def test_after_a_reconnect_the_gap_is_in_the_times():

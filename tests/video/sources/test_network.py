@@ -1,6 +1,9 @@
+import contextlib
 import http.server
+import itertools
 import socket
 import threading
+import time
 
 import av
 import cv2
@@ -10,7 +13,7 @@ from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video import open_source
 from edgevision.video.base import FailReason
 from edgevision.video.sources.options import SourceOptions
-from tests.support.video import number_of, numbered, write_clip
+from tests.support.video import exif_jpeg, number_of, numbered, write_clip
 
 EVEN = [40 * number for number in range(30)]
 SECRETS = ("annette", "s3cret", "t0ken")
@@ -204,3 +207,240 @@ def test_damaged_packets_of_a_stream_are_counted():
         frames, source = read_all(camera)
     assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
     assert source.report.failed == {FailReason.UNDECODABLE: 3}
+
+
+def multipart(images, fps):
+    """The parts of a camera's JPEG stream, at this rate."""
+    for image in images:
+        time.sleep(1 / fps)
+        yield f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n".encode()
+        yield image + b"\r\n"
+
+
+class Slow(Camera):
+    """A camera whose content comes in pieces, each when it is made."""
+
+    def __init__(self, pieces, kind):
+        super().__init__(kind=kind)
+        handler = self._server.RequestHandlerClass
+
+        def get(self):
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            for piece in pieces:
+                self.wfile.write(piece)
+
+        handler.do_GET = get
+
+
+def jpegs(count, exif=False):
+    if exif:
+        return [exif_jpeg(numbered(number), 1) for number in range(count)]
+    return [bytes(cv2.imencode(".jpg", numbered(number))[1]) for number in range(count)]
+
+
+def test_jpeg_images_over_http_have_the_time_of_their_arrival():
+    pieces = multipart(jpegs(15, exif=True), 10)
+    frames = []
+    with (
+        Slow(pieces, "multipart/x-mixed-replace; boundary=part") as camera,
+        open_source(camera.uri, SourceOptions(max_attempts=0)) as source,
+        pytest.raises(SourceError, match="lost "),
+    ):
+        frames.extend(source)
+    assert source.info.is_live
+    assert source.info.frame_rate is None  # FFmpeg says 25
+    assert [number_of(frame.image) for frame in frames] == list(range(15))
+    # by its counter: 0.56 s
+    assert frames[-1].timestamp_ns - frames[0].timestamp_ns > 1.2e9
+    assert source.report.notes == []
+
+
+def test_jpeg_images_in_a_file_on_a_web_server_are_a_recording():
+    content = b"".join(jpegs(10, exif=True))
+    with Server(content) as server, open_source(f"http://{server.address}/clip.mjpeg") as source:
+        frames = list(source)
+    assert not source.info.is_live
+    assert [number_of(frame.image) for frame in frames] == list(range(10))
+    assert [frame.timestamp_ns for frame in frames] == [40_000_000 * number for number in range(10)]
+
+
+class Files:
+    """Serves a folder; ``asked`` are the names asked for."""
+
+    def __init__(self, folder):
+        self.asked = asked = []
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args):
+                super().__init__(*args, directory=folder)
+
+            def log_message(self, form, *args):
+                if "GET" in str(args[0]):
+                    asked.append(str(args[0]).split()[1].lstrip("/"))
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def write_segments(folder, name, size, count, length_ms=1000, fps=10):
+    """``NAME0.ts`` and so on, ``length_ms`` each, of numbered frames."""
+    per_segment = length_ms * fps // 1000
+    whole = [1000 // fps * number for number in range(count * per_segment)]
+    clip = write_clip(
+        folder / f"{name}-whole.ts", whole, size=size, options={"g": str(per_segment), "bf": "0"}
+    )
+    with av.open(clip) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        for segment in range(count):
+            with av.open(folder / f"{name}{segment}.ts", "w") as output:
+                stream = output.add_stream_from_template(container.streams.video[0])
+                for packet in packets[segment * per_segment : (segment + 1) * per_segment]:
+                    packet.stream = stream
+                    output.mux(packet)
+
+
+def playlist(name, segments, first=0, is_over=False):
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+    for segment in range(first, first + segments):
+        lines += ["#EXTINF:1.0,", f"{name}{segment}.ts"]
+    return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if is_over else [])]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hls")
+    lines = ["#EXTM3U"]
+    for name, rate, width, height in (("lo", 100_000, 160, 96), ("hi", 900_000, 320, 192)):
+        write_segments(folder, name, (width, height), 8)
+        (folder / f"{name}.m3u8").write_text(playlist(name, 8, is_over=True))
+        lines += [f"#EXT-X-STREAM-INF:BANDWIDTH={rate},RESOLUTION={width}x{height}", f"{name}.m3u8"]
+    (folder / "master.m3u8").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_of_a_master_playlist_the_best_variant_is_read_and_no_other(variants):
+    with Files(variants) as server:
+        with open_source(f"http://{server.address}/master.m3u8") as source:
+            frames = list(source)
+        asked = list(server.asked)
+    assert {frame.width for frame in frames} == {320}
+    assert [number_of(frame.image) for frame in frames] == list(range(80))
+    assert {f"hi{segment}.ts" for segment in range(8)} <= set(asked)
+    # FFmpeg looks at the first segment of each variant
+    assert not {f"lo{segment}.ts" for segment in range(2, 8)} & set(asked)
+
+
+def test_a_master_playlist_in_a_folder(variants):
+    with open_source(str(variants / "master.m3u8")) as source:
+        frames = list(source)
+    assert {frame.width for frame in frames} == {320}
+    assert len(frames) == 80
+
+
+def test_a_live_playlist_is_read_at_the_pace_of_its_times(variants):
+    """A segment a second, each complete when it is listed: without pacing its frames come in an instant."""
+    names = itertools.count(4)
+    live = variants / "live.m3u8"
+
+    def grow():
+        for last in names:
+            if last > 7 or stopped.wait(1):
+                return
+            (variants / "next.m3u8").write_text(playlist("lo", 3, last - 2))
+            (variants / "next.m3u8").replace(live)
+
+    live.write_text(playlist("lo", 3, 1))
+    stopped = threading.Event()
+    with Files(variants) as server:
+        options = SourceOptions(max_attempts=0, read_timeout_s=3)
+        with open_source(f"http://{server.address}/live.m3u8", options) as source:
+            assert source.info.is_live
+            grower = threading.Thread(target=grow)
+            grower.start()
+            arrivals, frames = [], []
+            for frame in source:
+                arrivals.append(time.monotonic())
+                frames.append(frame)
+                if number_of(frame.image) == 69:
+                    break
+        stopped.set()
+        grower.join()
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers == list(range(20, 70))  # two segments before the end
+    assert arrivals[-1] - arrivals[0] > 4.0
+    # no ten frames in an instant
+    assert all(late - early > 0.5 for early, late in zip(arrivals, arrivals[10:], strict=False))
+    steps = [round((b.timestamp_ns - a.timestamp_ns) / 1e6) for a, b in itertools.pairwise(frames)]
+    assert set(steps) == {100}
+    assert source.report.notes == []
+
+
+class OneTransport:
+    """An RTSP server that refuses the transport that is asked for, as one does that only has the other."""
+
+    SDP = (
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"
+        "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+    )
+
+    def __init__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rwb") as channel:
+                self._answer(channel)
+
+    def _answer(self, channel):
+        while request := channel.readline():
+            method, number = request.split()[0].decode(), 0
+            while line := channel.readline().strip():
+                if line.lower().startswith(b"cseq:"):
+                    number = int(line.split(b":")[1])
+            body = self.SDP if method == "DESCRIBE" else ""
+            status = "461 Unsupported transport" if method == "SETUP" else "200 OK"
+            kind = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n" if body else ""
+            channel.write(f"RTSP/1.0 {status}\r\nCSeq: {number}\r\n{kind}\r\n{body}".encode())
+            channel.flush()
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.mark.parametrize(("asked", "other"), [("tcp", "udp"), ("udp", "tcp")])
+def test_a_server_without_the_transport_that_is_asked_for(asked, other):
+    server = OneTransport()
+    with contextlib.closing(server), pytest.raises(SourceError) as caught:
+        open_source(f"rtsp://annette:s3cret@127.0.0.1:{server.port}/live#transport={asked}")
+    assert str(caught.value) == (
+        f"cannot open rtsp://127.0.0.1:{server.port}/live: the server does not offer {asked.upper()}; "
+        f"add #transport={other} to the address"
+    )
+    assert_no_secret(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_name_that_cannot_be_resolved(scheme):
+    with pytest.raises(SourceError) as caught:
+        open_source(f"{scheme}://annette:s3cret@camera.invalid/live")  # RFC 2606: never resolves
+    assert str(caught.value) == (
+        f"cannot open {scheme}://camera.invalid/live: the name camera.invalid cannot be resolved; "
+        "check its spelling and the DNS of this machine, or use the IP address"
+    )
+    assert_no_secret(caught.value)
