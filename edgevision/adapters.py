@@ -12,19 +12,20 @@ import numpy as np
 
 from edgevision.errors import UsageError
 from edgevision.extras import needs_extra
-from edgevision.types import Detections, FrameResult, SegmentationMap
+from edgevision.types import Classification, Detections, FrameResult, Result
 from edgevision.video.sinks.jsonl import frame_record
 
 if TYPE_CHECKING:
     import supervision
 
 
-def to_dict(result: FrameResult | Detections | SegmentationMap) -> dict[str, Any]:
+def to_dict(result: FrameResult | Result) -> dict[str, Any]:
     """A result as dicts, lists, texts and numbers, which ``json.dumps`` writes.
 
     Args:
         result: of a frame, which gives what a line of JSON lines has (docs/jsonl.md); or detections, which
-            give their rows, or a class map, which gives the share of the image that each class covers.
+            give their rows (masks in COCO's compressed run lengths), a class map, which gives the share of
+            the image that each class covers, or a classification, which gives its labels.
 
     Example:
         >>> found = Detections([[0, 0, 9, 9]], [0.5], [0], ("dog",))
@@ -35,7 +36,14 @@ def to_dict(result: FrameResult | Detections | SegmentationMap) -> dict[str, Any
         record: dict[str, Any] = msgspec.to_builtins(frame_record(result))
         return record
     if isinstance(result, Detections):
-        return {"detections": [msgspec.structs.asdict(one) for one in result]}
+        rows: list[dict[str, Any]] = [msgspec.to_builtins(one) for one in result]
+        if result.masks is not None:
+            size = result.masks.size
+            for i, row in enumerate(rows):
+                row["mask"] = {"size": size, "counts": result.masks.rle(i)}
+        return {"detections": rows}
+    if isinstance(result, Classification):
+        return {"classification": [msgspec.to_builtins(one) for one in result.labels()]}
     shares = zip(result.names, result.shares().tolist(), strict=True)
     return {"segmentation": {name: share for name, share in shares if share > 0}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
@@ -196,13 +196,13 @@ def _end_of_lines(file: FileIO) -> int:
     return 0
 
 
-def read_records(path: str | os.PathLike[str], kind: type[T], schema: int) -> Iterator[T]:
+def read_records(path: str | os.PathLike[str], kind: type[T], schemas: Collection[int]) -> Iterator[T]:
     """Reads a JSON Lines file, one record at a time.
 
     Args:
         path: the file.
         kind: type of each line's record; it has a field ``schema``.
-        schema: the supported version.
+        schemas: the versions that are read.
 
     Raises:
         DataError: a line is invalid or of another schema; the message names the line.
@@ -215,6 +215,7 @@ def read_records(path: str | os.PathLike[str], kind: type[T], schema: int) -> It
             except msgspec.DecodeError as error:
                 raise DataError(f"{path}, line {number}: {error}") from error
             found = getattr(record, "schema", None)
-            if found != schema:
-                raise DataError(f"{path}, line {number}: found schema {found}, expected {schema}")
+            if found not in schemas:
+                expected = " or ".join(map(str, schemas))
+                raise DataError(f"{path}, line {number}: found schema {found}, expected {expected}")
             yield record

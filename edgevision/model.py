@@ -1,4 +1,4 @@
-"""From images to detections or class maps: letterbox, engine and contract put together.
+"""From images to results: letterbox, engine and contract put together.
 
 Example:
     >>> with Model(load_engine("model.onnx"), conf_threshold=0.4) as model:  # doctest: +SKIP
@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from edgevision.closeable import Closeable
 from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest
 from edgevision.engines.base import Engine
-from edgevision.errors import EngineError, UsageError, nearest
-from edgevision.types import Detections, FloatArray, Image, Result, SegmentationMap
+from edgevision.errors import UsageError, nearest
+from edgevision.postprocess import Reader
+from edgevision.types import Image, Result
 
 DEFAULT_CONF_THRESHOLD = 0.35
 KEPT_BUFFERS = 8
 """Input arrays of each batch size that are kept for reuse."""
-
-_BROKEN = "the model file is damaged, or this engine computes it incorrectly"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +53,7 @@ class Model(Closeable):
 
     Args:
         engine: a loaded model.
-        conf_threshold: detections below this score are left out, 0..1.
+        conf_threshold: detections and labels below this score are left out, 0..1.
         classes: only these class names are kept; None keeps all.
 
     Raises:
@@ -96,7 +95,7 @@ class Model(Closeable):
 
     @property
     def task(self) -> str:
-        """``detection`` or ``segmentation``."""
+        """One of :data:`edgevision.contract.manifest.TASKS`."""
         return self.manifest.task
 
     def __repr__(self) -> str:
@@ -123,8 +122,9 @@ class Model(Closeable):
             images: uint8 ``[H, W, 3]``, BGR as OpenCV reads it; those of a list may differ in size.
 
         Returns:
-            :class:`Detections` in the image's own pixels, or a :class:`SegmentationMap` of its size; for a
-            list, one for each.
+            :class:`~edgevision.types.Detections` in the image's own pixels, a
+            :class:`~edgevision.types.SegmentationMap` of its size, or a
+            :class:`~edgevision.types.Classification` of it; for a list, one for each.
 
         Raises:
             UsageError: an image has another shape or type.
@@ -202,39 +202,12 @@ class Model(Closeable):
         """Reads the engine's outputs: threshold, classes, and back to source pixels.
 
         Raises:
-            EngineError: a value is not finite, a box is inverted, or a label or count is out of range.
+            EngineError: see :meth:`edgevision.postprocess.Reader.read`.
         """
-        read = self._segmentation if self.manifest.task == "segmentation" else self._detections
-        results: list[Result] = [read(outputs, i, letterbox) for i, letterbox in enumerate(batch.geometry)]
+        reader = Reader(self.manifest, self.engine.name, self.conf_threshold, self._wanted)
+        results = [reader.read(outputs, i, letterbox) for i, letterbox in enumerate(batch.geometry)]
         self.discard(batch)
         return results
-
-    def _detections(self, outputs: Mapping[str, NDArray[Any]], i: int, letterbox: Letterbox) -> Detections:
-        count = int(outputs["count"][i])
-        if not 0 <= count <= outputs["scores"].shape[1]:
-            raise EngineError(f"{self.engine.name} returned a count of {count} detections; {_BROKEN}")
-        boxes: FloatArray = outputs["boxes"][i, :count]
-        scores: FloatArray = outputs["scores"][i, :count]
-        labels: NDArray[np.int32] = outputs["labels"][i, :count]
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise EngineError(f"{self.engine.name} returned numbers that are not finite; {_BROKEN}")
-        if (boxes[:, 2:] < boxes[:, :2]).any():
-            raise EngineError(f"{self.engine.name} returned an inverted box; {_BROKEN}")
-        if count and not (labels.min() >= 0 and labels.max() < len(self._wanted)):
-            raise EngineError(f"{self.engine.name} returned a class id that does not exist; {_BROKEN}")
-        keep = (scores >= self.conf_threshold) & self._wanted[labels]
-        boxes = letterbox.source_boxes(boxes[keep])
-        manifest = self.manifest
-        found = Detections(boxes, scores[keep], labels[keep], manifest.classes, manifest.name)
-        # A box that lies entirely in the padding is clipped to zero size.
-        visible: NDArray[np.bool_] = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-        return found if visible.all() else found[visible]
-
-    def _segmentation(
-        self, outputs: Mapping[str, NDArray[Any]], i: int, letterbox: Letterbox
-    ) -> SegmentationMap:
-        class_map = letterbox.source_class_map(outputs["class_map"][i])
-        return SegmentationMap(class_map, self.manifest.classes, self.manifest.name)
 
     def _take_buffer(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         try:
@@ -280,7 +253,7 @@ def _class_mask(known: Sequence[str], wanted: Sequence[str] | None) -> NDArray[n
 def _notes(manifest: Manifest, conf_threshold: float, classes: Sequence[str] | None) -> tuple[str, ...]:
     notes = []
     floor = manifest.score_threshold
-    if manifest.task == "detection" and floor is not None and conf_threshold < floor:
+    if manifest.task in BOX_TASKS and floor is not None and conf_threshold < floor:
         notes.append(
             f"confidence threshold {conf_threshold:g} has the effect of {floor:g}, "
             "the lowest score that the model itself gives"

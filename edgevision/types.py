@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.masks import InstanceMasks
+
 Image = NDArray[np.uint8]
 """An image as OpenCV gives it: uint8 ``[H, W, 3]``, BGR."""
 
@@ -142,6 +144,43 @@ class ZoneReport:
     dwell_s: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
+class Skeleton(msgspec.Struct, frozen=True):
+    """The key points of a pose.
+
+    Attributes:
+        names: of the J key points.
+        bones: pairs of them that a line joins, by their positions from 0.
+
+    Raises:
+        ValueError: two key points have one name, or a bone joins one that there is not.
+    """
+
+    names: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two key points of a skeleton have the same name")
+        for bone in self.bones:
+            if not all(0 <= end < len(self.names) for end in bone):
+                raise ValueError(f"bone {list(bone)} of a skeleton of {len(self.names)} key points")
+
+
+class KeyPoint(msgspec.Struct, frozen=True):
+    """One point of a pose.
+
+    Attributes:
+        name: what it is, such as ``left_wrist``.
+        x, y: in source pixels.
+        score: how sure the model is that it is seen there, 0..1.
+    """
+
+    name: str
+    x: float
+    y: float
+    score: float
+
+
 class Detection(msgspec.Struct, frozen=True):
     """One row of :class:`Detections`, in plain Python values.
 
@@ -152,6 +191,8 @@ class Detection(msgspec.Struct, frozen=True):
         class_id: index into the class names of the detections that this is a row of.
         track_id: number of the object that this is, the same in every frame; None where it has none (yet).
         model: name of the model that found it.
+        keypoints: of a pose, all of them, in the order of the skeleton; else None.
+        rotated_box: ``(cx, cy, width, height, angle)`` as :class:`Detections` has it; else None.
     """
 
     name: str
@@ -160,6 +201,8 @@ class Detection(msgspec.Struct, frozen=True):
     class_id: int
     track_id: int | None = None
     model: str = ""
+    keypoints: tuple[KeyPoint, ...] | None = None
+    rotated_box: tuple[float, float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +221,14 @@ class Detections:
         track_ids: object ``[N]``, an int of 0 or more for each row that belongs to a track and None for the
             others; None altogether where nothing tracks.
         models: where rows of several models were joined, the model of each class in ``names``; else empty.
+        masks: the mask of each row; None where the model gives none.
+        keypoints: float32 ``[N, J, 3]``: ``(x, y, score)`` in source pixels, which may lie outside the image;
+            None where the model gives none.
+        skeleton: what the J key points are; None where it is not known.
+        rotated_boxes: float32 ``[N, 5]``: ``(cx, cy, width, height, angle)`` in source pixels. The angle is
+            in radians, -pi/2 to pi/2, from the x axis to the side of length ``width``, clockwise as one sees
+            the image (x to the right, y down). ``boxes`` are the upright boxes around them, cut to the image.
+            None where the model gives upright boxes.
 
     Raises:
         ValueError: on a wrong shape, an inverted box, a value that is not finite, a class id without a name,
@@ -196,6 +247,10 @@ class Detections:
     model: str = ""
     track_ids: ObjectArray | None = None
     models: tuple[str, ...] = ()
+    masks: InstanceMasks | None = None
+    keypoints: FloatArray | None = None
+    skeleton: Skeleton | None = None
+    rotated_boxes: FloatArray | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -211,6 +266,7 @@ class Detections:
                 raise ValueError(
                     f"{column} has shape {list(values.shape)}; expected [{len(self.boxes)}], one value a box"
                 )
+        self._check_further(len(self.boxes))
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
             raise ValueError("boxes and scores must be finite numbers")
         if (self.boxes[:, 2:] < self.boxes[:, :2]).any():
@@ -225,6 +281,28 @@ class Detections:
                 f"models has {len(self.models)} entries; expected {len(self.names)}, one for each class name"
             )
 
+    def _check_further(self, count: int) -> None:
+        """Brings what not every model gives into its form, and checks it."""
+        if self.masks is not None and len(self.masks) != count:
+            raise ValueError(f"{len(self.masks)} masks for {count} boxes; expected one a box")
+        if self.rotated_boxes is not None:
+            rotated = np.asarray(self.rotated_boxes, np.float32).reshape(-1, 5)
+            if len(rotated) != count or not np.isfinite(rotated).all() or (rotated[:, 2:4] < 0).any():
+                raise ValueError(
+                    f"rotated_boxes are finite numbers [{count}, 5] with sides of 0 or more; "
+                    f"found {list(rotated.shape)}"
+                )
+            object.__setattr__(self, "rotated_boxes", rotated)
+        if self.keypoints is not None:
+            points = np.asarray(self.keypoints, np.float32)
+            if points.ndim != 3 or points.shape[0] != count or points.shape[2] != 3:
+                raise ValueError(f"keypoints are [{count}, J, 3]; found {list(points.shape)}")
+            if self.skeleton is not None and points.shape[1] != len(self.skeleton.names):
+                raise ValueError(f"{points.shape[1]} key points for {len(self.skeleton.names)} names")
+            if not np.isfinite(points).all():
+                raise ValueError("keypoints must be finite numbers")
+            object.__setattr__(self, "keypoints", points)
+
     @classmethod
     def empty(cls, names: Sequence[str] = (), model: str = "") -> Detections:
         """No rows, of a model with these class names."""
@@ -237,7 +315,9 @@ class Detections:
         """The rows of all, part after part; each row still knows its class name and its model.
 
         Parts of different models get one list of class names, one model's after the other's, and the class
-        ids are indices into that.
+        ids are indices into that. Where some parts have masks, key points or rotated boxes, the rows of the
+        others get a mask without pixels, key points of score 0, or their box with the angle 0. Key points of
+        different skeletons have none in common.
 
         Raises:
             ValueError: parts of different models, of which one has no class names.
@@ -268,6 +348,7 @@ class Detections:
             model,
             track_ids,
             models,
+            *_joined_further(parts),
         )
 
     def __repr__(self) -> str:
@@ -301,23 +382,74 @@ class Detections:
             return row
         chosen = object.__new__(Detections)  # rows of what was checked need no second check
         set_field = object.__setattr__
-        for column in ("boxes", "scores", "class_ids", "track_ids"):
+        for column in _COLUMNS:
             values = getattr(self, column)
             set_field(chosen, column, None if values is None else values[index])
-        for shared in ("names", "model", "models"):
+        for shared in ("names", "model", "models", "skeleton"):
             set_field(chosen, shared, getattr(self, shared))
         return chosen
 
     def __iter__(self) -> Iterator[Detection]:
         """Yields each row."""
-        track_ids = itertools.repeat(None) if self.track_ids is None else self.track_ids.tolist()
-        rows = zip(
-            self.row_names, self.scores.tolist(), self.boxes.tolist(), self.class_ids.tolist(), track_ids,
-            strict=False,
-        )  # fmt: skip
-        for name, score, box, class_id, track_id in rows:
+        columns = (
+            self.row_names,
+            self.scores.tolist(),
+            self.boxes.tolist(),
+            self.class_ids.tolist(),
+            itertools.repeat(None) if self.track_ids is None else self.track_ids.tolist(),
+            itertools.repeat(None) if self.keypoints is None else map(self._points, self.keypoints.tolist()),
+            itertools.repeat(None) if self.rotated_boxes is None else map(tuple, self.rotated_boxes.tolist()),
+        )
+        for name, score, box, class_id, track_id, points, rotated in zip(*columns, strict=False):
             model = self.models[class_id] if self.models else self.model
-            yield Detection(name, score, tuple(box), class_id, track_id, model)
+            yield Detection(name, score, tuple(box), class_id, track_id, model, points, rotated)
+
+    def _points(self, row: list[list[float]]) -> tuple[KeyPoint, ...]:
+        names = map(str, range(len(row))) if self.skeleton is None else self.skeleton.names
+        return tuple(KeyPoint(name, *values) for name, values in zip(names, row, strict=True))
+
+
+_COLUMNS = ("boxes", "scores", "class_ids", "track_ids", "masks", "keypoints", "rotated_boxes")
+"""Fields of :class:`Detections` with an entry for each row, or None."""
+
+
+def _joined_further(
+    parts: Sequence[Detections],
+) -> tuple[InstanceMasks | None, FloatArray | None, Skeleton | None, FloatArray | None]:
+    """Masks, key points, their skeleton and rotated boxes of all parts; see :meth:`Detections.join`."""
+    sizes = [one.masks.size for one in parts if one.masks is not None]
+    masks = None
+    if sizes:
+        masks = InstanceMasks.join(
+            [InstanceMasks.absent(len(one), sizes[0]) if one.masks is None else one.masks for one in parts]
+        )
+    keypoints, skeleton = None, None
+    posed = [one for one in parts if one.keypoints is not None]
+    if posed:
+        if all(one.skeleton == posed[0].skeleton for one in posed):
+            skeleton = posed[0].skeleton
+        count = max(one.keypoints.shape[1] for one in posed if one.keypoints is not None)
+        keypoints = np.concatenate([_padded_points(one, count) for one in parts])
+    rotated = None
+    if any(one.rotated_boxes is not None for one in parts):
+        rotated = np.concatenate(
+            [_upright(one.boxes) if one.rotated_boxes is None else one.rotated_boxes for one in parts]
+        )
+    return masks, keypoints, skeleton, rotated
+
+
+def _padded_points(found: Detections, count: int) -> FloatArray:
+    """Key points float32 ``[N, count, 3]``, with zeros where there are fewer."""
+    points = np.zeros((len(found), count, 3), np.float32)
+    if found.keypoints is not None:
+        points[:, : found.keypoints.shape[1]] = found.keypoints
+    return points
+
+
+def _upright(boxes: FloatArray) -> FloatArray:
+    """Corners ``[N, 4]`` as rotated boxes ``[N, 5]`` of the angle 0."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.column_stack([boxes[:, :2] + sides / 2, sides, np.zeros(len(boxes), np.float32)])
 
 
 def _checked_track_ids(track_ids: object) -> ObjectArray:
@@ -360,7 +492,73 @@ class SegmentationMap:
         return (counts / max(self.class_map.size, 1)).astype(np.float32)
 
 
-Result = Detections | SegmentationMap
+class Label(msgspec.Struct, frozen=True):
+    """A class that an image, or an object in it, was given.
+
+    Attributes:
+        name: of the class.
+        score: its probability, 0..1.
+        class_id: index into the class names.
+        model: name of the model that says so.
+    """
+
+    name: str
+    score: float
+    class_id: int
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """What one image shows as a whole.
+
+    Attributes:
+        probabilities: float32 ``[C]``, one for each of ``names``.
+        names: class names.
+        model: name of the model; empty where it is not known.
+        multi_label: several classes may hold at once; otherwise exactly one does.
+        threshold: least probability of what :meth:`labels` gives.
+
+    Raises:
+        ValueError: on a wrong shape, or a probability that is not within 0..1.
+
+    Example:
+        >>> shown = Classification([0.7, 0.2, 0.1], ("cat", "dog", "cow"), threshold=0.15)
+        >>> shown.top(1)[0].name, [one.name for one in shown.labels()]
+        ('cat', ['cat'])
+    """
+
+    probabilities: FloatArray
+    names: tuple[str, ...]
+    model: str = ""
+    multi_label: bool = False
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.probabilities, np.float32)
+        object.__setattr__(self, "probabilities", values)
+        object.__setattr__(self, "names", tuple(self.names))
+        if values.shape != (len(self.names),):
+            raise ValueError(f"probabilities have shape {list(values.shape)}; expected [{len(self.names)}]")
+        if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
+            raise ValueError("probabilities must be numbers from 0 to 1")
+
+    def __repr__(self) -> str:
+        shown = [f"{one.name} {one.score:.2f}" for one in self.labels()]
+        return f"<Classification: {', '.join(shown) or 'none'}>"
+
+    def top(self, count: int) -> list[Label]:
+        """The most probable classes, best first, at most ``count``; equal ones in the order of the names."""
+        best: list[int] = np.argsort(-self.probabilities, kind="stable")[:count].tolist()
+        return [Label(self.names[i], float(self.probabilities[i]), i, self.model) for i in best]
+
+    def labels(self) -> list[Label]:
+        """The classes that hold, best first: those of ``threshold`` or more, of which one where it is one."""
+        best = self.top(len(self.names) if self.multi_label else 1)
+        return [one for one in best if one.score >= self.threshold]
+
+
+Result = Detections | SegmentationMap | Classification
 """What one model says of one image."""
 
 
@@ -404,6 +602,11 @@ class FrameResult:
         See :meth:`Detections.join`; empty where no model detects.
         """
         return Detections.join([result for result in self.results if isinstance(result, Detections)])
+
+    @property
+    def classifications(self) -> tuple[Classification, ...]:
+        """What each model that classifies says of the image."""
+        return tuple(result for result in self.results if isinstance(result, Classification))
 
     @property
     def class_maps(self) -> tuple[SegmentationMap, ...]:

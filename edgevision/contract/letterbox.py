@@ -29,8 +29,8 @@ class Letterbox:
     Attributes:
         source_width, source_height: the image, in pixels.
         width, height: the model's input, in pixels.
-        inner_width, inner_height: the resized image inside the input.
-        left, top: its offset, in whole pixels.
+        inner_width, inner_height: the resized image; larger than the input where it is cropped.
+        left, top: its offset in the input, in whole pixels; below 0 where it is cropped.
         rule: resize rule, fill and interpolation.
     """
 
@@ -54,8 +54,12 @@ class Letterbox:
             scale = min(width / source_width, height / source_height)
             inner_width = min(width, max(1, round(source_width * scale)))
             inner_height = min(height, max(1, round(source_height * scale)))
+        if rule.rule == "crop":
+            scale = max(width / source_width, height / source_height) / rule.share
+            inner_width = max(width, round(source_width * scale))
+            inner_height = max(height, round(source_height * scale))
         left, top = (width - inner_width) // 2, (height - inner_height) // 2
-        if rule.place == "top-left":
+        if rule.rule != "crop" and rule.place == "top-left":
             left, top = 0, 0
         return cls(source_width, source_height, width, height, inner_width, inner_height, left, top, rule)
 
@@ -78,6 +82,11 @@ class Letterbox:
         """
         if out is None:
             out = np.empty((self.height, self.width, 3), np.uint8)
+        if self.rule.rule == "crop":
+            size = (self.inner_width, self.inner_height)
+            whole = cv2.resize(image, size, interpolation=_FILTERS[self.rule.interpolation])
+            out[:] = whole[-self.top : self.height - self.top, -self.left : self.width - self.left]
+            return out
         out[: self.top] = out[self.top + self.inner_height :] = self.rule.fill
         middle = out[self.top : self.top + self.inner_height]
         middle[:, : self.left] = middle[:, self.left + self.inner_width :] = self.rule.fill
@@ -97,6 +106,26 @@ class Letterbox:
         """Boxes from input pixels back to source pixels, clipped to the image. ``[N, 4] -> [N, 4]``."""
         back = np.asarray((boxes - self._shift()) / self._scale(), np.float32)
         return clip(back, self.source_width, self.source_height)
+
+    def source_points(self, points: FloatArray) -> FloatArray:
+        """Points from input pixels back to source pixels, not clipped. ``[..., 2] -> [..., 2]``."""
+        scale, shift = self._scale()[:2], self._shift()[:2]
+        return np.asarray((points - shift) / scale, np.float32)
+
+    def source_rotated_boxes(self, boxes: FloatArray) -> FloatArray:
+        """Rotated boxes from input pixels back to source pixels, not clipped. ``[N, 5] -> [N, 5]``.
+
+        Where the two axes have different scales a rectangle becomes a parallelogram. The answer is the
+        rectangle with the same centre whose first side is the parallelogram's, with the same area.
+        """
+        centre = self.source_points(boxes[:, :2])
+        scale_x, scale_y = self.scale_x, self.scale_y
+        along_x, along_y = np.cos(boxes[:, 4]) / scale_x, np.sin(boxes[:, 4]) / scale_y
+        stretch = np.hypot(along_x, along_y)
+        width = boxes[:, 2] * stretch
+        height = boxes[:, 3] / (scale_x * scale_y * stretch)
+        angle = np.arctan2(along_y, along_x)
+        return np.column_stack([centre, width, height, angle]).astype(np.float32)
 
     def class_map(self, labels: NDArray[np.uint8], fill: int) -> NDArray[np.uint8]:
         """Class ids from source size to input size, nearest neighbour; the padding gets ``fill``."""

@@ -33,21 +33,25 @@ def decode_manifest(text: bytes | str, origin: str) -> Manifest:
         ManifestError: the JSON is malformed, incomplete, or of another schema version.
     """
     try:
+        schema = msgspec.json.decode(text, type=_Header).schema
+        if not 1 <= schema <= SCHEMA_VERSION:
+            raise ManifestError(
+                f"{origin}: metadata schema {schema}, but this edgevision reads schema 1 to "
+                f"{SCHEMA_VERSION}; export the model again with this version, or update edgevision"
+            )
         found = msgspec.json.decode(text, type=Manifest)
     except msgspec.MsgspecError as error:
         raise ManifestError(
             f"{origin}: its edgevision metadata is malformed ({error}); export it again"
         ) from error
-    if found.schema != SCHEMA_VERSION:
-        raise ManifestError(
-            f"{origin}: metadata schema {found.schema}, but this edgevision reads schema {SCHEMA_VERSION}; "
-            "export the model again with this version"
-        )
-    if not found.classes or found.input_width <= 0 or found.input_height <= 0:
-        raise ManifestError(f"{origin}: its metadata lacks class names or an input size; export it again")
-    if found.task == "detection" and not (found.max_detections and found.max_detections > 0):
-        raise ManifestError(f"{origin}: its metadata lacks max_detections; export it again")
+    problem = found.problem()
+    if problem:
+        raise ManifestError(f"{origin}: its metadata {problem}; export it again")
     return found
+
+
+class _Header(msgspec.Struct):
+    schema: int = 1
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -84,7 +88,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest
     """Stores ``manifest`` in an ONNX file, atomically, replacing an earlier one.
 
     Returns:
-        The manifest as stored, with ``sha256`` filled in.
+        The manifest as stored, with ``sha256`` and ``schema`` filled in.
 
     Raises:
         ModelError: the file is not an ONNX model.
@@ -94,7 +98,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest
     kept = [data[start:end] for field, start, _, end in _onnx_fields(data, path) if field != _METADATA_PROPS]
     others = {key: value for key, value in read_onnx_metadata(path).items() if key != METADATA_KEY}
     digest = hashlib.sha256(b"".join(kept)).hexdigest()
-    stored = msgspec.structs.replace(manifest, sha256=digest)
+    stored = msgspec.structs.replace(manifest, sha256=digest, schema=manifest.needed_schema())
     entries = {**others, METADATA_KEY: msgspec.json.encode(stored).decode()}
     with atomic_path(path) as partial, partial.open("wb") as stream:
         stream.writelines(kept)

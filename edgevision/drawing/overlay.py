@@ -1,4 +1,4 @@
-"""Results drawn on an image: boxes and labels, class maps with a legend, a status line.
+"""Results drawn on an image: boxes, masks, poses and labels, class maps with a legend, a status line.
 
 Sizes follow the image, so a label looks the same on 320x240 and on 4K. Text stands on a filled plate
 in black or white, whichever contrasts more, so it can be read on any background. Plates are rendered
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgevision.contract.manifest import Manifest
 from edgevision.errors import UsageError
-from edgevision.types import Detections, FrameResult, Image, Result, SegmentationMap
+from edgevision.rotated import corners
+from edgevision.types import Classification, Detections, FrameResult, Image, Result, SegmentationMap
 
 Colour = tuple[int, int, int]
 """BGR, 0..255."""
@@ -27,7 +28,11 @@ _TALL = "Ay0#%"
 """Every plate is as high as this text needs, so that plates side by side align."""
 _STATUS_COLOUR: Colour = (40, 40, 40)
 DEFAULT_OPACITY = 0.45
-"""Of class maps: the image below stays readable."""
+"""Of class maps and masks: the image below stays readable."""
+SHOWN_KEYPOINT = 0.3
+"""Least score of a key point that is drawn."""
+_SHOWN_LABELS = 5
+"""Labels of a whole image that are drawn, at most."""
 
 
 def palette(count: int) -> tuple[Colour, ...]:
@@ -58,7 +63,7 @@ class Overlay:
 
     Args:
         manifest: of the model; its colours where it brings its own.
-        opacity: of class maps, 0 to 1.
+        opacity: of class maps and masks, 0 to 1.
 
     Raises:
         UsageError: the opacity is not within 0..1.
@@ -70,6 +75,7 @@ class Overlay:
         given = tuple((blue, green, red) for red, green, blue in manifest.colours)
         classes = len(manifest.classes)
         self.colours = given if len(given) == classes else palette(classes)
+        self._class_ids = {name: i for i, name in enumerate(manifest.classes)}
         self._colour_map = np.zeros((256, 1, 3), np.uint8)
         self._colour_map[: len(self.colours), 0] = self.colours[:256]
 
@@ -79,21 +85,28 @@ class Overlay:
         Args:
             canvas: the image.
             result: what to draw.
-            legend_top: where a class map's legend starts, in pixels from above.
+            legend_top: where the legend of a class map or the labels of the image start, in pixels from
+                above.
 
         Returns:
             Where the next legend can start.
         """
         if isinstance(result, Detections):
+            if result.masks is not None:
+                self._draw_masks(canvas, result)
             self._draw_boxes(canvas, result)
+            if result.keypoints is not None:
+                self._draw_poses(canvas, result)
             return legend_top
+        if isinstance(result, Classification):
+            return self._draw_labels(canvas, result, legend_top)
         return self._draw_class_map(canvas, result, legend_top)
 
     def _draw_boxes(self, canvas: Image, found: Detections) -> None:
         unit = line_unit(canvas)
         line = max(2, unit)
         # Plain numbers, worst first, so that the best detections end up on top.
-        corners = np.rint(found.boxes).astype(int)[::-1].tolist()
+        edges = np.rint(found.boxes).astype(int)[::-1].tolist()
         class_ids, scores = found.class_ids[::-1].tolist(), found.scores[::-1].tolist()
         names = found.row_names[::-1]
         if found.track_ids is not None:
@@ -102,12 +115,58 @@ class Overlay:
                 name if track_id is None else f"{name} #{track_id}"
                 for name, track_id in zip(names, tracks, strict=True)
             ]
-        for (left, top, right, bottom), class_id in zip(corners, class_ids, strict=True):
-            _outline(canvas, left, top, right - 1, bottom - 1, line, self.colours[class_id])
-        for (left, top, _, _), class_id, score, name in zip(corners, class_ids, scores, names, strict=True):
+        if found.rotated_boxes is not None:
+            shapes = np.rint(corners(found.rotated_boxes)).astype(np.int32)[::-1]
+            for shape, class_id in zip(shapes, class_ids, strict=True):
+                cv2.polylines(canvas, [shape], True, (0, 0, 0), line + 2, cv2.LINE_AA)
+                cv2.polylines(canvas, [shape], True, self.colours[class_id], line, cv2.LINE_AA)
+        else:
+            for (left, top, right, bottom), class_id in zip(edges, class_ids, strict=True):
+                _outline(canvas, left, top, right - 1, bottom - 1, line, self.colours[class_id])
+        for (left, top, _, _), class_id, score, name in zip(edges, class_ids, scores, names, strict=True):
             plate = _label_plate(name, f"{score:.2f}", self.colours[class_id], unit)
             above = top - plate.shape[0]
             paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
+
+    def _draw_masks(self, canvas: Image, found: Detections) -> None:
+        """Fills the pixels of each object with the colour of its class, the best detections on top."""
+        if found.masks is None:
+            return
+        places = zip(found.masks.crops, found.masks.origins.tolist(), found.class_ids.tolist(), strict=True)
+        for mask, (x, y), class_id in reversed(list(places)):
+            if not mask.size:
+                continue
+            part = canvas[y : y + mask.shape[0], x : x + mask.shape[1]]
+            colour = np.broadcast_to(np.array(self.colours[class_id], np.uint8), part.shape)
+            painted = cv2.addWeighted(colour, self.opacity, part, 1 - self.opacity, 0)
+            np.copyto(part, painted, where=mask[:, :, None])
+
+    def _draw_poses(self, canvas: Image, found: Detections) -> None:
+        """Key points of :data:`SHOWN_KEYPOINT` or more, and the bones between two of them."""
+        if found.keypoints is None:
+            return
+        unit = line_unit(canvas)
+        bones = () if found.skeleton is None else found.skeleton.bones
+        places = np.rint(np.clip(found.keypoints[..., :2], -1e4, 1e5)).astype(int)[::-1].tolist()
+        shown = (found.keypoints[..., 2] >= SHOWN_KEYPOINT)[::-1].tolist()
+        for points, is_shown, class_id in zip(places, shown, found.class_ids[::-1].tolist(), strict=True):
+            lines = [(points[a], points[b]) for a, b in bones if is_shown[a] and is_shown[b]]
+            dots = [point for point, is_seen in zip(points, is_shown, strict=True) if is_seen]
+            for colour, wider in (((0, 0, 0), 2), (self.colours[class_id], 0)):
+                for start, end in lines:
+                    cv2.line(canvas, start, end, colour, unit + wider, cv2.LINE_AA)
+            for dot in dots:
+                cv2.circle(canvas, dot, unit + 1, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
+                cv2.circle(canvas, dot, unit, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+
+    def _draw_labels(self, canvas: Image, shown: Classification, y: int) -> int:
+        unit = line_unit(canvas)
+        for one in shown.labels()[:_SHOWN_LABELS]:
+            colour = self.colours[self._class_ids[one.name]]
+            plate = _label_plate(one.name, f"{one.score:.2f}", colour, unit)
+            paste(canvas, plate, 0, y)
+            y += plate.shape[0]
+        return y
 
     def _draw_class_map(self, canvas: Image, result: SegmentationMap, y: int) -> int:
         painted = cv2.applyColorMap(result.class_map, self._colour_map)
@@ -142,9 +201,9 @@ def render(result: FrameResult, overlays: Sequence[Overlay], status: str = "") -
         status: a line for the lower left corner; empty for none.
     """
     canvas: Image = result.frame.image.copy()
-    # Class maps cover everything, so boxes come after them.
+    # Class maps cover everything, so boxes and labels come after them.
     order = sorted(
-        zip(overlays, result.results, strict=True), key=lambda pair: isinstance(pair[1], Detections)
+        zip(overlays, result.results, strict=True), key=lambda pair: not isinstance(pair[1], SegmentationMap)
     )
     legend_top = 0
     for overlay, of_model in order:

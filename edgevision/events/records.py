@@ -75,4 +75,4 @@ def read_events(path: str | os.PathLike[str]) -> Iterator[Event]:
     Raises:
         DataError: a line is not of this schema; the message says which.
     """
-    return read_records(path, Event, SCHEMA)
+    return read_records(path, Event, (SCHEMA,))

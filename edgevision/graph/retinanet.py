@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -50,60 +50,113 @@ def add_retinanet_decoder(
 
 
 def add_detection_outputs(
-    g: GraphBuilder, boxes: str, scores: str, labels: str, total: int, manifest: Manifest
+    g: GraphBuilder,
+    boxes: str,
+    scores: str,
+    labels: str,
+    total: int,
+    manifest: Manifest,
+    further: Mapping[str, str] | None = None,
 ) -> None:
     """Sorts, suppresses and pads decoded predictions into ``boxes``, ``scores``, ``labels`` and ``count``.
 
     Args:
         g: where the nodes go.
-        boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input.
+        boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input; for ``obb`` ``[N, M, 5]``, as
+            :mod:`edgevision.rotated` has them, which become ``rotated_boxes``.
         scores: float ``[N, M]``.
         labels: int64 ``[N, M]``.
         total: M.
         manifest: thresholds and limits; its ``nms`` and ``score_threshold`` are set.
+        further: outputs of the contract with a row for each prediction, by name, such as ``coefficients``:
+            float ``[N, M, ...]`` with the sizes that the contract has for them. Their rows follow the boxes.
     """
     if manifest.nms is None or manifest.score_threshold is None or manifest.max_detections is None:
         raise ValueError("a detector's manifest states its score threshold, NMS limits and max_detections")
     count = min(manifest.nms.candidates, total)
     scores, order = g.many("TopK", 2, scores, g.ints(count), axis=1, largest=1, sorted=1)
-    boxes = _gather_boxes(g, boxes, order)
+    boxes = _gather_rows(g, boxes, order, 5 if manifest.task == "obb" else 4)
     labels = g("GatherElements", labels, order, axis=1)
     # Boxes of different classes are moved apart, so that one suppression serves all classes.
     apart = float(max(manifest.input_width, manifest.input_height) + 1)
     offset = g("Mul", g("Cast", labels, to=TensorProto.FLOAT), g.constant(apart, np.float32))
+    offset = g("Unsqueeze", offset, g.ints(2))
+    if manifest.task == "obb":
+        offset = g("Mul", offset, g.constant([1, 1, 0, 0, 0], np.float32))
     keep = add_cluster_nms(
         g,
-        g("Add", boxes, g("Unsqueeze", offset, g.ints(2))),
+        g("Add", boxes, offset),
         scores,
         count,
         manifest.nms.iou_threshold,
         manifest.score_threshold,
         manifest.nms.rounds,
+        manifest.nms.overlap,
     )
     ranked = g("Where", keep, scores, g.constant(-1.0, np.float32))
-    add_final_outputs(g, boxes, ranked, labels, min(manifest.max_detections, count))
+    kept = min(manifest.max_detections, count)
+    _add_outputs(g, boxes, ranked, labels, kept, manifest, further or {}, order)
 
 
-def add_final_outputs(g: GraphBuilder, boxes: str, ranked: str, labels: str, kept: int) -> None:
+def add_final_outputs(
+    g: GraphBuilder,
+    boxes: str,
+    ranked: str,
+    labels: str,
+    kept: int,
+    manifest: Manifest | None = None,
+    further: Mapping[str, str] | None = None,
+) -> None:
     """Sorts and pads what is left into ``boxes``, ``scores``, ``labels`` and ``count``.
 
     Args:
         g: where the nodes go.
-        boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input.
+        boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input; rotated boxes for ``obb``.
         ranked: float ``[N, M]``: the score, or -1 for what is not to be an answer.
         labels: int64 ``[N, M]``.
         kept: length of the outputs, at most M.
+        manifest: needed for other tasks than detection.
+        further: as in :func:`add_detection_outputs`.
     """
+    _add_outputs(g, boxes, ranked, labels, kept, manifest, further or {}, None)
+
+
+def _add_outputs(
+    g: GraphBuilder,
+    boxes: str,
+    ranked: str,
+    labels: str,
+    kept: int,
+    manifest: Manifest | None,
+    further: Mapping[str, str],
+    before: str | None,
+) -> None:
+    """As :func:`add_final_outputs`; ``before``, int64 ``[N, M]``: which rows of ``further`` are meant."""
+    is_rotated = manifest is not None and manifest.task == "obb"
     final, order = g.many("TopK", 2, ranked, g.ints(kept), axis=1, largest=1, sorted=1)
     valid = g("Greater", final, g.constant(0.0, np.float32))
     zero = g.constant(0.0, np.float32)
     picked = g("Cast", g("GatherElements", labels, order, axis=1), to=TensorProto.INT32)
-    g("Where", g("Unsqueeze", valid, g.ints(2)), _gather_boxes(g, boxes, order), zero, out="boxes")
+    chosen = _gather_rows(g, boxes, order, 5 if is_rotated else 4)
+    where = g("Unsqueeze", valid, g.ints(2))
+    g("Where", where, chosen, zero, out="rotated_boxes" if is_rotated else "boxes")
     g("Where", valid, final, zero, out="scores")
     g("Where", valid, picked, g.constant(-1, np.int32), out="labels")
     # Summed as floats, which are exact here: NVIDIA's parsers list floats only for ReduceSum.
     summed = g("ReduceSum", g("Cast", valid, to=TensorProto.FLOAT), g.ints(1), keepdims=0)
     g("Cast", summed, to=TensorProto.INT32, out="count")
+    if not further:
+        return
+    if manifest is None:
+        raise ValueError("further outputs need the manifest, which states their sizes")
+    sizes = {spec.name: [int(size or 0) for size in spec.shape[2:]] for spec in manifest.output_specs()}
+    rows = order if before is None else g("GatherElements", before, order, axis=1)
+    for name, tensor in further.items():
+        width = int(np.prod(sizes[name]))
+        flat = g("Reshape", tensor, g.ints(0, 0, width)) if len(sizes[name]) > 1 else tensor
+        flat = g("Where", where, _gather_rows(g, flat, rows, width), zero)
+        shape = g.ints(0, 0, *sizes[name])
+        g("Reshape", flat, shape, out=name)
 
 
 def _level(
@@ -128,7 +181,7 @@ def _level(
     first = g("Mul", cell, g.constant(per_cell, np.int64))
     anchor = g("Add", first, g("GatherElements", which, index, axis=1))
     offsets = g("Reshape", g("Transpose", deltas, perm=[0, 2, 3, 1]), g.ints(0, -1, 4))
-    return g("Sigmoid", best), labels, _decode(g, _gather_boxes(g, offsets, anchor), anchor, anchors)
+    return g("Sigmoid", best), labels, _decode(g, _gather_rows(g, offsets, anchor, 4), anchor, anchors)
 
 
 def _decode(g: GraphBuilder, offsets: str, anchor: str, anchors: FloatArray) -> str:
@@ -145,7 +198,7 @@ def _decode(g: GraphBuilder, offsets: str, anchor: str, anchors: FloatArray) -> 
     return g("Concat", g("Sub", centre, half), g("Add", centre, half), axis=2)
 
 
-def _gather_boxes(g: GraphBuilder, boxes: str, index: str) -> str:
-    """``boxes[n, index[n, k]]``: ``[N, M, 4]`` and ``[N, k]`` to ``[N, k, 4]``."""
-    wide = g("Expand", g("Unsqueeze", index, g.ints(2)), g.ints(1, 1, 4))
-    return g("GatherElements", boxes, wide, axis=1)
+def _gather_rows(g: GraphBuilder, table: str, index: str, width: int) -> str:
+    """``table[n, index[n, k]]``: ``[N, M, width]`` and ``[N, k]`` to ``[N, k, width]``."""
+    wide = g("Expand", g("Unsqueeze", index, g.ints(2)), g.ints(1, 1, width))
+    return g("GatherElements", table, wide, axis=1)

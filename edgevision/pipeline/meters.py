@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.pipeline.statistics import BUCKETS_MS, Stage, Times
-from edgevision.types import Detections, FrameResult
+from edgevision.types import Classification, Detections, FrameResult
 
 _LOWEST_MS, _GROWTH, _COUNT = 0.01, 1.02, 1000
 _EDGES = tuple(round(math.log(bound / _LOWEST_MS, _GROWTH)) for bound in BUCKETS_MS)
@@ -104,7 +104,7 @@ class RateMeter:
 
 
 class Tally:
-    """Totals of the results: detections by class, and the mean share of the image by class.
+    """Totals of the results by class: detections, labels of whole images, and the mean share of the image.
 
     Safe to use from any thread.
     """
@@ -121,13 +121,15 @@ class Tally:
             for one in result.results:
                 if isinstance(one, Detections):
                     self._detections.update(one.row_names)
+                elif isinstance(one, Classification):
+                    self._detections.update(label.name for label in one.labels())
                 else:
                     self._maps.update(one.names)
                     for name, share in zip(one.names, one.shares(), strict=True):
                         self._shares[name] = self._shares.get(name, 0.0) + float(share)
 
     def detections(self) -> dict[str, int]:
-        """How many of each class, most frequent first."""
+        """How many of each class, most frequent first; of a label, how many images."""
         with self._lock:
             return dict(self._detections.most_common())
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgevision.contract.manifest import TensorSpec, check_contract
+from edgevision.contract.manifest import TASKS, MaskForm, NmsLimits, Resize, TensorSpec, check_contract
 from edgevision.contract.model_file import (
     METADATA_KEY,
     content_sha256,
@@ -17,8 +18,16 @@ from edgevision.contract.model_file import (
     read_onnx_metadata,
     write_manifest,
 )
+from edgevision.engines import load_engine
 from edgevision.errors import ManifestError, ModelError
-from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
+from edgevision.model import Model
+from tests.support.models import (
+    colour_manifest,
+    image_with_block,
+    write_bright_segmenter,
+    write_colour_model,
+)
+from tests.support.task_models import task_manifest, write_task_model
 
 
 @pytest.fixture
@@ -127,7 +136,7 @@ def test_a_truncated_file_is_refused(model, cut):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 99}, "metadata schema 99, but this edgevision reads schema 1"),
+        ({"schema": 99}, "metadata schema 99, but this edgevision reads schema 1 to 2"),
         ({"task": "poetry"}, "malformed"),
         ({"classes": []}, "lacks class names"),
         ({"input_width": 0}, "lacks class names or an input size"),
@@ -231,3 +240,92 @@ def test_a_checkpoint_in_place_of_a_model_is_told_what_to_do(tmp_path):
     path.write_bytes(b"PK\x03\x04" + b"\xff" * 60)
     with pytest.raises(ModelError, match=r"not an ONNX model.*export a checkpoint with 'edgevision export'$"):
         read_manifest(path)
+
+
+KEPT = Path(__file__).with_name("files") / "schema_1.onnx"
+"""Written by the version before schema 2, and never again."""
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_file_of_schema_1_runs_for_ever(engine):
+    assert read_manifest(KEPT).schema == 1
+    with Model(load_engine(KEPT, engine)) as model:
+        (found,) = model(image_with_block(64, 64, (10, 20, 30, 40)))
+    assert (found.name, found.box, found.keypoints) == ("red", (10.0, 20.0, 30.0, 40.0), None)
+
+
+def test_what_schema_1_can_say_is_written_as_schema_1(tmp_path):
+    assert read_manifest(write_colour_model(tmp_path / "colours.onnx")).schema == 1
+    assert read_manifest(write_bright_segmenter(tmp_path / "bright.onnx")).schema == 1
+
+
+@pytest.mark.parametrize("task", TASKS[2:])
+def test_a_new_task_is_schema_2(tmp_path, task):
+    assert read_manifest(write_task_model(tmp_path / "model.onnx", task)).schema == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resize": Resize(place="top-left")},
+        {"nms": NmsLimits("cluster", 0.5, 4, 4, "probiou")},
+        {"multi_label": True},
+    ],
+)
+def test_whatever_an_older_program_would_read_past_is_schema_2(changes):
+    assert colour_manifest().needed_schema() == 1
+    assert colour_manifest(**changes).needed_schema() == 2
+
+
+FIELDS = {
+    "detection": ["boxes float32 [N, 3, 4]"],
+    "instance-segmentation": [
+        "boxes float32 [N, 3, 4]",
+        "coefficients float32 [N, 3, 2]",
+        "prototypes float32 [N, 2, 16, 16]",
+    ],
+    "pose": ["boxes float32 [N, 3, 4]", "keypoints float32 [N, 3, 3, 3]"],
+    "obb": ["rotated_boxes float32 [N, 3, 5]"],
+}
+
+
+@pytest.mark.parametrize("task", FIELDS)
+def test_the_outputs_of_each_box_task(task):
+    specs = list(map(str, task_manifest(task).output_specs()))
+    common = ["scores float32 [N, 3]", "labels int32 [N, 3]", "count int32 [N]"]
+    assert specs == [FIELDS[task][0], *common, *FIELDS[task][1:]]
+
+
+def test_the_outputs_of_a_classifier_and_of_masks_for_each_box():
+    assert [str(spec) for spec in task_manifest("classification").output_specs()] == [
+        "probabilities float32 [N, 3]"
+    ]
+    form = MaskForm(form="box", width=28, height=14)
+    specs = task_manifest("instance-segmentation", masks=form).output_specs()
+    assert str(specs[-1]) == "masks float32 [N, 3, 14, 28]"
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        ("instance-segmentation", {"masks": None}, "lacks masks"),
+        ("instance-segmentation", {"masks": MaskForm(form="box", width=0, height=4)}, "no size"),
+        ("instance-segmentation", {"masks": MaskForm(form="prototypes", width=4, height=4)}, "no size"),
+        ("pose", {"skeleton": None}, "lacks skeleton"),
+        ("pose", {"max_detections": None}, "lacks max_detections"),
+        ("obb", {"resize": Resize(rule="crop")}, "rule crop"),
+        ("classification", {"resize": Resize(rule="crop", share=1.5)}, "rule crop"),
+    ],
+)
+def test_what_a_task_needs_is_asked_for(task, changes, message):
+    text = msgspec.json.encode(task_manifest(task, **changes))
+    with pytest.raises(ManifestError, match=message):
+        decode_manifest(text, "model.onnx")
+
+
+def test_a_skeleton_that_contradicts_itself_is_malformed():
+    text = msgspec.json.encode(task_manifest("pose")).decode()
+    with pytest.raises(ManifestError, match=r"malformed.*bone"):
+        decode_manifest(text.replace("[0,2]", "[0,9]"), "model.onnx")
+    with pytest.raises(ManifestError, match=r"malformed.*same name"):
+        decode_manifest(text.replace("top_right", "top_left"), "model.onnx")

@@ -11,10 +11,26 @@ import msgspec
 
 from edgevision.errors import printable
 from edgevision.files import LineFile, read_records
-from edgevision.types import Detections, FrameResult, Image, ZoneReport
+from edgevision.types import Classification, Detection, Detections, FrameResult, Image, Result, ZoneReport
 from edgevision.video.base import Sink
 
-SCHEMA = 1
+SCHEMAS = (1, 2)
+"""A line has the oldest that can say what it says: 2 where a model gives masks, poses, angles or labels."""
+
+
+class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A mask in COCO's compressed run lengths; see docs/jsonl.md."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """A class that the image as a whole was given; see docs/jsonl.md."""
+
+    class_name: str
+    score: float
+    model: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
@@ -27,6 +43,9 @@ class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
     zones: list[str] | msgspec.UnsetType = msgspec.UNSET
     dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     model: str | msgspec.UnsetType = msgspec.UNSET
+    mask: MaskRecord | msgspec.UnsetType = msgspec.UNSET
+    keypoints: dict[str, tuple[float, float, float]] | msgspec.UnsetType = msgspec.UNSET
+    rotated_box: tuple[float, float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,32 +84,37 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     detections: list[DetectionRecord]
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    classification: list[LabelRecord] | msgspec.UnsetType = msgspec.UNSET
     zones: dict[str, ZoneRecord] | msgspec.UnsetType = msgspec.UNSET
     lines: dict[str, LineRecord] | msgspec.UnsetType = msgspec.UNSET
     zone_events: list[ZoneEventRecord] | msgspec.UnsetType = msgspec.UNSET
 
 
 def frame_record(result: FrameResult) -> FrameRecord:
-    """The record of one frame. Each detection names its model where more than one ran."""
+    """The record of one frame. Detections and labels name their model where more than one ran."""
     frame = result.frame
     detections: list[DetectionRecord] = []
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    labels: list[LabelRecord] = []
     for one in result.results:
+        model = one.model if len(result.results) > 1 and one.model else msgspec.UNSET
         if isinstance(one, Detections):
-            model = one.model if len(result.results) > 1 and one.model else msgspec.UNSET
             detections += _detections(one, result.zones, model)
+        elif isinstance(one, Classification):
+            labels += _labels(one, model)
         else:
             shares = zip(one.names, one.shares(), strict=True)
             segmentation = {} if isinstance(segmentation, msgspec.UnsetType) else segmentation
             segmentation |= {name: round(float(share), 4) for name, share in shares if share > 0}
     return FrameRecord(
-        schema=SCHEMA,
+        schema=2 if any(map(_is_second, result.results)) else 1,
         frame=frame.index,
         time_s=round(frame.time_s, 6),
         source=printable(frame.source),
         size=(frame.width, frame.height),
         detections=detections,
         segmentation=segmentation,
+        classification=labels if result.classifications else msgspec.UNSET,
         **({} if result.zones is None else _zones(result.zones)),
     )
 
@@ -125,7 +149,7 @@ def _zones(report: ZoneReport) -> dict[str, Any]:
 def _detections(
     found: Detections, zones: ZoneReport | None, model: str | msgspec.UnsetType
 ) -> Iterator[DetectionRecord]:
-    for one in found:
+    for row, one in enumerate(found):
         x1, y1, x2, y2 = (round(value, 2) for value in one.box)
         dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
         if zones is not None:
@@ -139,7 +163,37 @@ def _detections(
             zones=msgspec.UNSET if isinstance(dwell_s, msgspec.UnsetType) else list(dwell_s),
             dwell_s=dwell_s or msgspec.UNSET,
             model=model,
+            **_further(found, row, one),
         )
+
+
+def _is_second(result: Result) -> bool:
+    """Whether a line needs schema 2 for it."""
+    if isinstance(result, Detections):
+        return any(part is not None for part in (result.masks, result.keypoints, result.rotated_boxes))
+    return isinstance(result, Classification)
+
+
+def _labels(shown: Classification, model: str | msgspec.UnsetType) -> list[LabelRecord]:
+    return [
+        LabelRecord(class_name=one.name, score=round(one.score, 4), model=model) for one in shown.labels()
+    ]
+
+
+def _further(found: Detections, row: int, one: Detection) -> dict[str, Any]:
+    """The fields of a mask, a pose and a rotated box, where there are some."""
+    fields: dict[str, Any] = {}
+    if found.masks is not None:
+        fields["mask"] = MaskRecord(size=found.masks.size, counts=found.masks.rle(row))
+    if one.keypoints is not None:
+        fields["keypoints"] = {
+            point.name: (round(point.x, 2), round(point.y, 2), round(point.score, 4))
+            for point in one.keypoints
+        }
+    if one.rotated_box is not None:
+        *place, angle = one.rotated_box
+        fields["rotated_box"] = (*(round(value, 2) for value in place), round(angle, 4))
+    return fields
 
 
 class JsonlSink(Sink):
@@ -171,4 +225,4 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[FrameRecord]:
     Raises:
         DataError: a line is not of this schema; the message says which.
     """
-    return read_records(path, FrameRecord, SCHEMA)
+    return read_records(path, FrameRecord, SCHEMAS)

@@ -16,7 +16,7 @@ from edgevision.errors import SourceError
 from edgevision.files import read_records
 from edgevision.types import FrameResult
 from edgevision.video import expand_sources, is_local, open_source
-from edgevision.video.sinks.jsonl import SCHEMA, FrameRecord, JsonlSink
+from edgevision.video.sinks.jsonl import SCHEMAS, FrameRecord, JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.file import FileSource
 from tests.support.paths import SHARED
@@ -423,7 +423,7 @@ def test_a_name_that_is_not_utf8(tmp_path):
         frame = next(iter(source))
         sink.write(FrameResult(frame, ()), frame.image)
     assert source.info.name.endswith("stra\\xdfe.avi")
-    (record,) = read_records(tmp_path / "o.jsonl", FrameRecord, SCHEMA)
+    (record,) = read_records(tmp_path / "o.jsonl", FrameRecord, SCHEMAS)
     assert record.source == source.info.name
     path.write_bytes(b"text")
     with pytest.raises(SourceError) as caught:
