@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevision.errors import UsageError
 from edgevision.extras import needs_extra
-from edgevision.types import Classification, Detections, FrameResult, Result
+from edgevision.types import Classification, Detection, Detections, FrameResult, Result
 from edgevision.video.sinks.jsonl import frame_record
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def to_dict(result: FrameResult | Result) -> dict[str, Any]:
         record: dict[str, Any] = msgspec.to_builtins(frame_record(result))
         return record
     if isinstance(result, Detections):
-        rows: list[dict[str, Any]] = [msgspec.to_builtins(one) for one in result]
+        rows = [_row(one) for one in result]
         if result.masks is not None:
             size = result.masks.size
             for i, row in enumerate(rows):
@@ -46,6 +46,14 @@ def to_dict(result: FrameResult | Result) -> dict[str, Any]:
         return {"classification": [msgspec.to_builtins(one) for one in result.labels()]}
     shares = zip(result.names, result.shares().tolist(), strict=True)
     return {"segmentation": {name: share for name, share in shares if share > 0}}
+
+
+def _row(one: Detection) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(one)
+    for key in ("keypoints", "rotated_box"):  # only where the model gives them
+        if row[key] is None:
+            del row[key]
+    return row
 
 
 def to_supervision(detections: Detections) -> supervision.Detections:
@@ -63,11 +71,15 @@ def to_supervision(detections: Detections) -> supervision.Detections:
     with needs_extra("track"):
         import supervision
     track_ids = [one.track_id for one in detections]
+    masks, mask = detections.masks, None
+    if masks is not None:
+        mask = np.array([masks.whole(i) for i in range(len(masks))], bool).reshape(-1, *masks.size)
     is_tracked = bool(track_ids) and None not in track_ids
     return supervision.Detections(
         xyxy=detections.boxes.copy(),
         confidence=detections.scores.copy(),
         class_id=detections.class_ids.astype(np.int64),
+        mask=mask,
         tracker_id=np.array(track_ids, np.int64) if is_tracked else None,
         data={"class_name": np.array(detections.row_names, dtype=str)},
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 
 from edgevision.adapters import to_dict, to_supervision
 from edgevision.errors import UsageError
-from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
+from edgevision.masks import InstanceMasks
+from edgevision.types import Classification, Detections, Frame, FrameResult, SegmentationMap, Skeleton
 
 FRAME = Frame(np.zeros((48, 64, 3), np.uint8), 7, 280_000_000, "street.mp4")
 
@@ -45,6 +47,25 @@ def test_detections_are_rows_and_a_class_map_is_shares():
     }
 
 
+def test_masks_poses_and_labels_are_plain_values():
+    masks = InstanceMasks((np.ones((2, 2), bool), np.ones((1, 1), bool)), [[1, 1], [0, 0]], (48, 64))
+    given = dataclasses.replace(
+        found(),
+        masks=masks,
+        keypoints=np.ones((2, 1, 3)),
+        skeleton=Skeleton(("nose",)),
+        rotated_boxes=np.ones((2, 5)),
+    )
+    row = json.loads(json.dumps(to_dict(given)))["detections"][1]
+    assert row["mask"] == {"size": [48, 64], "counts": masks.rle(1)}
+    assert row["keypoints"] == [{"name": "nose", "x": 1.0, "y": 1.0, "score": 1.0}]
+    assert row["rotated_box"] == [1.0] * 5
+    shown = Classification([0.75, 0.25], ("cat", "dog"), "animals")
+    assert to_dict(shown) == {
+        "classification": [{"name": "cat", "score": 0.75, "class_id": 0, "model": "animals"}]
+    }
+
+
 def test_supervision_gets_boxes_names_and_numbers():
     pytest.importorskip("supervision", reason="comes with the extra 'track'")
     given = to_supervision(found([3, 8]))
@@ -54,6 +75,8 @@ def test_supervision_gets_boxes_names_and_numbers():
     assert given["class_name"].tolist() == ["car", "person"]
     assert given.tracker_id.tolist() == [3, 8]
     assert to_supervision(found()).tracker_id is None
+    masks = InstanceMasks((np.ones((2, 2), bool), np.ones((1, 1), bool)), [[1, 1], [0, 0]], (48, 64))
+    assert to_supervision(dataclasses.replace(found(), masks=masks)).mask.sum(axis=(1, 2)).tolist() == [4, 1]
     assert to_supervision(found([3, None])).tracker_id is None
     assert len(to_supervision(Detections.empty(("person",)))) == 0
 

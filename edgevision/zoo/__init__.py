@@ -8,12 +8,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.contract.manifest import Manifest
+from edgevision.contract.manifest import TASKS, Manifest
 from edgevision.contract.model_file import read_manifest
 from edgevision.errors import ModelError, nearest
 from edgevision.suffixes import MODEL_SUFFIXES
-
-TASKS = ("detection", "segmentation")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from edgevision.contract.model_file import (
 from edgevision.engines import load_engine
 from edgevision.errors import ManifestError, ModelError
 from edgevision.model import Model
+from tests.support import models
 from tests.support.models import (
     colour_manifest,
     image_with_block,
@@ -242,7 +243,7 @@ def test_a_checkpoint_in_place_of_a_model_is_told_what_to_do(tmp_path):
         read_manifest(path)
 
 
-KEPT = Path(__file__).with_name("files") / "schema_1.onnx"
+KEPT = Path(models.__file__).with_name("schema_1.onnx")
 """Written by the version before schema 2, and never again."""
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from edgevision.drawing.overlay import (
     text_plate,
 )
 from edgevision.engines.fake import fake_manifest
-from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
+from edgevision.masks import InstanceMasks
+from edgevision.types import Classification, Detections, Frame, FrameResult, SegmentationMap, Skeleton
 
 NAMES = ("person", "car", "a very long class name")
 OVERLAY = Overlay(fake_manifest(classes=NAMES))
@@ -121,6 +124,49 @@ def test_sizes_follow_the_image():
         _, top, _, _ = changed(image, drawing(image, [OVERLAY], [one(box)]))
         heights.append((height * 0.5 - top) / height)
     assert heights[0] == pytest.approx(heights[1], rel=0.3)
+
+
+def test_a_mask_is_filled_where_it_is_and_nowhere_else():
+    mask = np.zeros((60, 80), bool)
+    mask[:30] = True
+    masks = InstanceMasks((mask,), [[100, 120]], (300, 400))
+    plain = one([100, 120, 180, 180], class_id=1)
+    drawn = drawing(grey(), [OVERLAY], [dataclasses.replace(plain, masks=masks)])
+    expected = np.array(OVERLAY.colours[1]) * OVERLAY.opacity + 90 * (1 - OVERLAY.opacity)
+    assert drawn[140, 140] == pytest.approx(expected, abs=1)
+    assert tuple(drawn[165, 140]) == (90, 90, 90)
+
+
+def test_bones_join_the_points_that_are_seen():
+    skeleton = Skeleton(("a", "b", "c"), ((0, 1), (1, 2)))
+    points = [[[120, 150, 0.9], [180, 150, 0.8], [180, 250, 0.1]]]
+    plain = one([100, 120, 300, 280], class_id=1)
+    found = dataclasses.replace(plain, keypoints=points, skeleton=skeleton)
+    drawn = drawing(grey(), [OVERLAY], [found])
+    assert drawn[150, 150] == pytest.approx(np.array(OVERLAY.colours[1], float), abs=40)  # smooth edges
+    assert tuple(drawn[150, 180]) == (255, 255, 255)
+    assert tuple(drawn[200, 180]) == (90, 90, 90)  # to a point that is not seen
+    far = dataclasses.replace(found, keypoints=[[[1e30, -1e30, 1.0], [180, 150, 1.0], [5, 5, 1.0]]])
+    assert (drawing(grey(), [OVERLAY], [far])[150, 180] == 255).all()
+
+
+def test_a_rotated_box_is_drawn_along_its_sides():
+    found = dataclasses.replace(one([100, 100, 200, 200]), rotated_boxes=[[150, 150, 80, 40, np.pi / 4]])
+    drawn = drawing(grey(), [OVERLAY], [found])
+    side = 40 / 2**0.5  # the middle of the far end of the long side
+    assert tuple(drawn[round(150 + side), round(150 + side)]) == OVERLAY.colours[0]
+    assert tuple(drawn[150, 199]) == (90, 90, 90)  # no upright box
+    assert tuple(drawn[150, 150]) == (90, 90, 90)
+
+
+def test_labels_of_the_image_stand_below_each_other():
+    shown = Classification([0.9, 0.8, 0.1], NAMES, "test", True, 0.5)
+    first = drawing(grey(), [OVERLAY], [dataclasses.replace(shown, threshold=0.85)])
+    both = drawing(grey(), [OVERLAY], [shown])
+    assert (first[2, 2] == OVERLAY.colours[0]).all()
+    bottom = changed(grey(), first)[3]
+    assert changed(grey(), both)[3] == 2 * bottom
+    assert (both[bottom + 1, 2] == OVERLAY.colours[1]).all()
 
 
 def test_track_ids_are_shown():

@@ -175,3 +175,45 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
 def test_the_score_threshold_itself_is_not_enough(gap: float) -> None:
     kept, _ = run(chain(1), np.array([FLOOR + gap], np.float32))
     assert kept.tolist() == [np.float32(FLOOR + gap) > np.float32(FLOOR)]
+
+
+def probiou(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 less the Hellinger distance of the boxes' normal distributions, by matrices: ``[N, 5] -> [N, N]``."""
+    covariances = []
+    for _, _, width, height, angle in boxes:
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        covariances.append(turn @ np.diag([width**2 / 12, height**2 / 12]) @ turn.T)
+    found = np.zeros((len(boxes), len(boxes)))
+    for i, first in enumerate(covariances):
+        for j, second in enumerate(covariances):
+            mean = (first + second) / 2
+            apart = boxes[j, :2] - boxes[i, :2]
+            distance = apart @ np.linalg.inv(mean) @ apart / 8 + 0.5 * np.log(
+                np.linalg.det(mean) / np.sqrt(np.linalg.det(first) * np.linalg.det(second))
+            )
+            found[i, j] = 1 - np.sqrt(max(0.0, 1 - np.exp(-distance)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rotated_boxes_are_suppressed_by_the_likeness_of_their_distributions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    boxes = np.column_stack(
+        [rng.uniform(0, 40, (30, 2)), rng.uniform(10, 40, (30, 2)), rng.uniform(-2, 5, 30)]
+    ).astype(np.float32)
+    boxes[10:20] = boxes[:10] + rng.normal(0, 1, (10, 5)) * (1, 1, 1, 1, 0.1)
+    likeness = probiou(boxes.astype(np.float64))
+    expected = np.ones(30, bool)
+    for j in range(30):
+        expected[j] = not (expected[:j] & (likeness[:j, j] > IOU)).any()
+    g = GraphBuilder("nms/")
+    keep = add_cluster_nms(g, "boxes", "scores", 30, IOU, FLOOR, 16, "probiou")
+    inputs = [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", 30, 5])]
+    inputs += [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 30])]
+    output = helper.make_tensor_value_info(keep, TensorProto.BOOL, ["N", 30])
+    graph = helper.make_graph(g.nodes, "nms", inputs, [output], g.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
+    running = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (kept,) = running.run(None, {"boxes": boxes[None], "scores": falling(30, 0.1)[None]})
+    assert kept[0].tolist() == expected.tolist()
+    assert 0 < expected.sum() < 30

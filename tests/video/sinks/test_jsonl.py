@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 
 from edgevision.errors import DataError, SinkError
+from edgevision.masks import InstanceMasks
 from edgevision.types import (
+    Classification,
     Detections,
     Frame,
     FrameResult,
     LineCount,
     SegmentationMap,
+    Skeleton,
     ZoneCount,
     ZoneEvent,
     ZoneEventKind,
     ZoneReport,
 )
-from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, read_jsonl
+from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, LabelRecord, read_jsonl
 from tests.support.paths import ROOT
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
@@ -124,6 +127,56 @@ def test_several_models_are_told_apart(tmp_path):
     assert line["segmentation"] == {"road": 1.0}
 
 
+MASKS = InstanceMasks((np.ones((2, 3), bool), np.zeros((0, 0), bool)), [[1, 2], [0, 0]], (10, 20))
+POSES = {
+    "skeleton": Skeleton(("nose", "tail"), ((0, 1),)),
+    "keypoints": [[[1.234, 2, 0.98764], [-3, 40, 0.1]], [[0, 0, 0], [0, 0, 0]]],
+}
+
+
+def test_masks_poses_and_angles_are_schema_2(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with JsonlSink(path) as sink:
+        sink.write(result(detections(masks=MASKS)), PICTURE)
+        sink.write(result(detections(**POSES)), PICTURE)
+        sink.write(result(detections(rotated_boxes=[[2, 3, 4, 1, 0.123456], [1, 1, 2, 2, 0]])), PICTURE)
+        sink.write(result(detections(masks=MASKS)[:0]), PICTURE)
+    masks, poses, angles, empty = lines(path)
+    assert [line["schema"] for line in lines(path)] == [2, 2, 2, 2]
+    assert masks["detections"][0] == {
+        "class": "car",
+        "score": 0.9123,
+        "box": [1.23, 2.0, 4.0, 9.5],
+        "mask": {"size": [10, 20], "counts": MASKS.rle(0)},
+    }
+    assert poses["detections"][0]["keypoints"] == {"nose": [1.23, 2.0, 0.9876], "tail": [-3.0, 40.0, 0.1]}
+    assert angles["detections"][0]["rotated_box"] == [2.0, 3.0, 4.0, 1.0, 0.1235]
+    assert empty["detections"] == []
+    first, *_ = read_jsonl(path)
+    assert first.detections[0].mask.size == (10, 20)
+
+
+def test_labels_of_the_whole_image(tmp_path):
+    path = tmp_path / "out.jsonl"
+    one = Classification([0.7, 0.2, 0.1], ("cat", "dog", "cow"), "animals", threshold=0.15)
+    none = Classification([0.2, 0.2], ("day", "night"), "times", threshold=0.5)
+    several = Classification([0.7, 0.2, 0.9], ("wet", "dark", "foggy"), "weather", True, 0.5)
+    with JsonlSink(path) as sink:
+        sink.write(result(one), PICTURE)
+        sink.write(result(none), PICTURE)
+        sink.write(result(one, several), PICTURE)
+    assert [line["classification"] for line in lines(path)] == [
+        [{"class": "cat", "score": 0.7}],
+        [],
+        [
+            {"class": "cat", "score": 0.7, "model": "animals"},
+            {"class": "foggy", "score": 0.9, "model": "weather"},
+            {"class": "wet", "score": 0.7, "model": "weather"},
+        ],
+    ]
+    assert [line["schema"] for line in lines(path)] == [2, 2, 2]
+
+
 def test_read_back(tmp_path):
     path = tmp_path / "out.jsonl"
     with JsonlSink(path) as sink:
@@ -149,8 +202,8 @@ def test_reading_another_schema(tmp_path):
     path = tmp_path / "x.jsonl"
     with JsonlSink(path) as sink:
         sink.write(result(detections()), PICTURE)
-    path.write_text(path.read_text().replace('"schema":1', '"schema":2'))
-    with pytest.raises(DataError, match="found schema 2, expected 1"):
+    path.write_text(path.read_text().replace('"schema":1', '"schema":3'))
+    with pytest.raises(DataError, match="found schema 3, expected 1 or 2"):
         list(read_jsonl(path))
 
 
@@ -215,10 +268,11 @@ def test_no_space_left():
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     text = (ROOT / "docs" / "jsonl.md").read_text(encoding="utf-8")
     examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
-    assert len(examples) == 4
+    assert len(examples) == 6
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [52, 0, 1, 0]
-    fields = [*FrameRecord.__struct_encode_fields__, *DetectionRecord.__struct_encode_fields__]
+    assert [record.frame for record in read_jsonl(path)] == [7, 0, 52, 0, 1, 0]
+    kinds = (FrameRecord, DetectionRecord, LabelRecord)
+    fields = [field for kind in kinds for field in kind.__struct_encode_fields__]
     for field in fields:
         assert f"| `{field}` |" in text
