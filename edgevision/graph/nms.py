@@ -24,6 +24,7 @@ def add_cluster_nms(
     g: GraphBuilder,
     boxes: str,
     scores: str,
+    labels: str,
     candidates: int,
     iou_threshold: float,
     score_threshold: float,
@@ -34,9 +35,11 @@ def add_cluster_nms(
 
     Args:
         g: where the nodes go.
-        boxes: float ``[N, K, 4]`` corners, or for ``probiou`` ``[N, K, 5]`` rotated boxes, sorted by score;
-            boxes of different classes lie apart.
+        boxes: float ``[N, K, 4]`` corners, or for ``probiou`` ``[N, K, 5]`` rotated boxes, sorted by score.
         scores: float ``[N, K]``, falling.
+        labels: integer ``[N, K]``: boxes suppress those of their own class only. They are compared, not used
+            to move classes apart as torchvision's ``batched_nms`` does: in FP32 such boxes lose the parts of
+            pixels that decide an overlap, from label 79 on.
         candidates: K.
         iou_threshold: a box is suppressed by an overlap above this.
         score_threshold: candidates at or below this score are not valid.
@@ -49,7 +52,7 @@ def add_cluster_nms(
     rank = np.arange(candidates)
     later = g.constant((rank[:, None] < rank[None, :])[None], np.bool_)
     overlaps = _overlaps if overlap == "iou" else _similar
-    over = g("And", overlaps(g, boxes, iou_threshold), later)
+    over = g("And", overlaps(g, boxes, iou_threshold), g("And", _same_class(g, labels), later))
     over = g("Cast", over, to=TensorProto.FLOAT)
     valid = g("Cast", g("Greater", scores, g.constant(score_threshold, np.float32)), to=TensorProto.FLOAT)
     half = g.constant(0.5, np.float32)
@@ -60,6 +63,12 @@ def add_cluster_nms(
         hit = g("ReduceMax", g("Mul", over, g("Unsqueeze", keep, g.ints(2))), g.ints(1), keepdims=0)
         keep = g("Mul", valid, g("Cast", g("Less", hit, half), to=TensorProto.FLOAT))
     return g("Greater", keep, half)
+
+
+def _same_class(g: GraphBuilder, labels: str) -> str:
+    """bool ``[N, K, K]``."""
+    kinds = g("Cast", labels, to=TensorProto.FLOAT)  # exact up to 2^24, and what every engine compares
+    return g("Equal", g("Unsqueeze", kinds, g.ints(2)), g("Unsqueeze", kinds, g.ints(1)))
 
 
 def _overlaps(g: GraphBuilder, boxes: str, iou_threshold: float) -> str:

@@ -77,16 +77,11 @@ def add_detection_outputs(
     scores, order = g.many("TopK", 2, scores, g.ints(count), axis=1, largest=1, sorted=1)
     boxes = _gather_rows(g, boxes, order, 5 if manifest.task == "obb" else 4)
     labels = g("GatherElements", labels, order, axis=1)
-    # Boxes of different classes are moved apart, so that one suppression serves all classes.
-    apart = float(max(manifest.input_width, manifest.input_height) + 1)
-    offset = g("Mul", g("Cast", labels, to=TensorProto.FLOAT), g.constant(apart, np.float32))
-    offset = g("Unsqueeze", offset, g.ints(2))
-    if manifest.task == "obb":
-        offset = g("Mul", offset, g.constant([1, 1, 0, 0, 0], np.float32))
     keep = add_cluster_nms(
         g,
-        g("Add", boxes, offset),
+        boxes,
         scores,
+        labels,
         count,
         manifest.nms.iou_threshold,
         manifest.score_threshold,

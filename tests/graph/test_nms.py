@@ -22,13 +22,14 @@ FLOOR = 0.05
 
 def session(candidates: int, rounds: int) -> onnxruntime.InferenceSession:
     g = GraphBuilder("nms/")
-    keep = add_cluster_nms(g, "boxes", "scores", candidates, IOU, FLOOR, rounds)
+    keep = add_cluster_nms(g, "boxes", "scores", "labels", candidates, IOU, FLOOR, rounds)
     graph = helper.make_graph(
         g.nodes,
         "nms",
         [
             helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", candidates, 4]),
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", candidates]),
+            helper.make_tensor_value_info("labels", TensorProto.INT64, ["N", candidates]),
         ],
         [helper.make_tensor_value_info(keep, TensorProto.BOOL, ["N", candidates])],
         g.constants,
@@ -42,7 +43,9 @@ def run(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], rounds: int = 16
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """What the graph keeps and what torchvision keeps, of boxes sorted by falling score."""
-    (kept,) = session(len(boxes), rounds).run(None, {"boxes": boxes[None], "scores": scores[None]})
+    labels = np.zeros((1, len(boxes)), np.int64)
+    feed = {"boxes": boxes[None], "scores": scores[None], "labels": labels}
+    (kept,) = session(len(boxes), rounds).run(None, feed)
     valid = int((scores > FLOOR).sum())
     wanted = np.zeros(len(boxes), bool)
     wanted[nms(torch.from_numpy(boxes[:valid]), torch.from_numpy(scores[:valid]), IOU).numpy()] = True
@@ -157,14 +160,15 @@ def test_thousands_of_boxes(spread: int) -> None:
 def test_no_product_of_matrices() -> None:
     """TensorRT for RTX has none in FP32 for Turing; see also ``test_export_to_engine_matrix.py``."""
     g = GraphBuilder("nms/")
-    add_cluster_nms(g, "boxes", "scores", 300, IOU, FLOOR, 16)
+    add_cluster_nms(g, "boxes", "scores", "labels", 300, IOU, FLOOR, 16)
     assert {"MatMul", "Gemm", "Einsum"}.isdisjoint(node.op_type for node in g.nodes)
 
 
 def test_images_of_a_batch_do_not_touch_each_other() -> None:
     boxes = np.stack([chain(12), np.tile(chain(1), (12, 1)), chain(12, step=11)])
     scores = np.stack([falling(12, low=0.1), falling(12, low=0.1), np.full(12, 0.01, np.float32)])
-    (kept,) = session(12, 16).run(None, {"boxes": boxes, "scores": scores})
+    labels = np.zeros((3, 12), np.int64)
+    (kept,) = session(12, 16).run(None, {"boxes": boxes, "scores": scores, "labels": labels})
     for image in range(3):
         alone, _ = run(boxes[image], scores[image])
         np.testing.assert_array_equal(kept[image], alone)
@@ -207,13 +211,59 @@ def test_rotated_boxes_are_suppressed_by_the_likeness_of_their_distributions(see
     for j in range(30):
         expected[j] = not (expected[:j] & (likeness[:j, j] > IOU)).any()
     g = GraphBuilder("nms/")
-    keep = add_cluster_nms(g, "boxes", "scores", 30, IOU, FLOOR, 16, "probiou")
+    keep = add_cluster_nms(g, "boxes", "scores", "labels", 30, IOU, FLOOR, 16, "probiou")
     inputs = [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["N", 30, 5])]
     inputs += [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 30])]
+    inputs += [helper.make_tensor_value_info("labels", TensorProto.INT64, ["N", 30])]
     output = helper.make_tensor_value_info(keep, TensorProto.BOOL, ["N", 30])
     graph = helper.make_graph(g.nodes, "nms", inputs, [output], g.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
     running = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (kept,) = running.run(None, {"boxes": boxes[None], "scores": falling(30, 0.1)[None]})
+    feed = {"boxes": boxes[None], "scores": falling(30, 0.1)[None], "labels": np.zeros((1, 30), np.int64)}
+    (kept,) = running.run(None, feed)
     assert kept[0].tolist() == expected.tolist()
     assert 0 < expected.sum() < 30
+
+
+def suppress_plainly(boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Greedy suppression as everybody writes it, class by class, in FP64."""
+    keep = np.ones(len(boxes), bool)
+    for j, (x1, y1, x2, y2) in enumerate(boxes):
+        for i in np.flatnonzero(keep[:j] & (labels[:j] == labels[j])):
+            a1, b1, a2, b2 = boxes[i]
+            shared = max(min(x2, a2) - max(x1, a1), 0) * max(min(y2, b2) - max(y1, b1), 0)
+            union = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - shared
+            keep[j] &= not shared > IOU * union
+    return keep
+
+
+# Sixteenths of a pixel, which FP32 holds exactly here: areas and IoU have no rounding of their own.
+small_boxes = st.tuples(st.integers(0, 48), st.integers(0, 48), st.integers(1, 64), st.integers(1, 64))
+classes = st.sampled_from([0, 1, 78, 79, 80, 365, 1203, 1998, 1999])
+
+
+@given(st.lists(st.tuples(small_boxes, classes), min_size=2, max_size=40), st.integers(0, 600))
+@settings(max_examples=60, deadline=None)
+def test_classes_up_to_2000_are_suppressed_exactly(
+    rows: list[tuple[tuple[int, int, int, int], int]], place: int
+) -> None:
+    boxes = np.array([(x, y, x + w, y + h) for (x, y, w, h), _ in rows], np.float64) / 16 + place
+    labels = np.array([label for _, label in rows], np.int64)
+    feed = {
+        "boxes": boxes[None].astype(np.float32),
+        "scores": falling(len(rows), low=0.1)[None],
+        "labels": labels[None],
+    }
+    (kept,) = session(len(rows), len(rows)).run(None, feed)
+    np.testing.assert_array_equal(kept[0], suppress_plainly(boxes, labels))
+
+
+def test_parts_of_a_pixel_decide_in_class_1999_too() -> None:
+    """Two boxes of 2 x 2, one 21/32 below the other: IoU 0.506. Moved by 1999 x 641, they are 3/4 apart."""
+    top = np.float32(10 + 1 / 32)
+    boxes = np.array([[10, top, 12, top + 2], [10, top + 21 / 32, 12, top + 21 / 32 + 2]], np.float32)
+    moved = boxes[:, 1] + np.float32(1999 * 641)
+    assert moved[1] - moved[0] == 0.75
+    feed = {"boxes": boxes[None], "scores": falling(2, low=0.1)[None], "labels": np.full((1, 2), 1999)}
+    (kept,) = session(2, 2).run(None, feed)
+    assert kept[0].tolist() == [True, False]
