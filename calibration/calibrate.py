@@ -164,7 +164,14 @@ def _compare_domain(
     extremes = quantiser.extremes()
     few = np.stack(images[::_REACH_EVERY])
     with progress("comparing with the labelled images", len(few)) as on_done:
-        seen = measure_ranges(quantiser.model.graph, list(extremes), lambda: [few], False, on_done)
+        seen = measure_ranges(
+            quantiser.model.graph,
+            list(extremes),
+            lambda: [few],
+            False,
+            on_done,
+            lambda place: f"labelled image {place + 1} of {len(few)} that were compared",
+        )
     single = (frame for batch in frames.batches(8) for frame in batch)
     return [
         *domain_warnings(extremes, seen, yardstick.source),

@@ -11,6 +11,7 @@ from edgevision.calibration.qdq import is_quantised
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.errors import ModelError, UsageError
+from edgevision.graph.constants import MOVES, fold_constants
 from edgevision.graph.convolutions import Convolution, find_convolutions
 from edgevision.graph.load import load_onnx
 from edgevision.suffixes import PLAN_SUFFIXES
@@ -36,15 +37,22 @@ class FloatModel:
 
     @property
     def candidates(self) -> tuple[Convolution, ...]:
-        """What may be quantised: every convolution but those that feed the heads, and transposed ones.
+        """What may be quantised: convolutions that feed no head, with constant weights, not transposed.
 
         TensorRT runs transposed convolutions in int8 on few devices only.
         """
-        return tuple(layer for layer in self.convolutions if not layer.feeds_head and layer.kind == "Conv")
+        return tuple(
+            layer
+            for layer in self.convolutions
+            if not layer.feeds_head and layer.constant and layer.kind == "Conv"
+        )
 
 
 def load_float_model(path: Path) -> FloatModel:
     """Reads a model and refuses what cannot be quantised.
+
+    Weights that are Constant nodes, or that pass Identity, Cast or Transpose, become initializers; so do
+    weights in int8 where nothing else is, through DequantizeLinear.
 
     Raises:
         ModelError, ManifestError: the file is missing, damaged, or not one of ours.
@@ -54,6 +62,9 @@ def load_float_model(path: Path) -> FloatModel:
         raise UsageError(f"{path} is a TensorRT plan; give the FP32 ONNX file that it was built from")
     manifest = read_manifest(path)
     graph = load_onnx(path)
+    opset = max(one.version for one in graph.opset_import if one.domain in ("", "ai.onnx"))
+    activations_stay = all(node.op_type != "QuantizeLinear" for node in graph.graph.node)
+    fold_constants(graph.graph, opset, (*MOVES, "DequantizeLinear") if activations_stay else MOVES)
     if manifest.precision.startswith("int8") or is_quantised(graph):
         raise UsageError(f"{path} is quantised already; calibrate the FP32 file that it was made from")
     sha256 = content_sha256(path)
@@ -64,10 +75,13 @@ def load_float_model(path: Path) -> FloatModel:
         )
     convolutions = find_convolutions(graph, manifest.heads, str(path))
     types = {constant.name: constant.data_type for constant in graph.graph.initializer}
-    half = any(types[layer.weight] != onnx.TensorProto.FLOAT for layer in convolutions)
+    half = any(types[layer.weight] != onnx.TensorProto.FLOAT for layer in convolutions if layer.constant)
     if half or manifest.precision != "fp32":
         raise UsageError(f"{path} is not FP32; calibrate the FP32 file, and make FP16 of the result")
     model = FloatModel(path, sha256, manifest, graph, convolutions)
     if not model.candidates:
-        raise ModelError(f"{path} has no convolution that may be quantised: all feed its heads")
+        raise ModelError(
+            f"{path} has no convolution that may be quantised: all feed its heads, are transposed, or have "
+            "weights that are computed as it runs"
+        )
     return model

@@ -29,10 +29,11 @@ from edgevision.calibration.sensitivity import (
     measure_sensitivity,
     sensitivity_frames,
 )
+from edgevision.errors import printable
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import OnDone, Progress
 
-_RULES = 1  # goes up when the same inputs come to give other numbers, so that no old result is taken up
+_RULES = 2  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
 
 
@@ -72,7 +73,9 @@ class Quantiser:
             self._extremes = self._statistics(
                 False,
                 "measuring ranges",
-                lambda on_done: measure_ranges(self.model.graph, tensors, self._one_by_one, False, on_done),
+                lambda on_done: measure_ranges(
+                    self.model.graph, tensors, self._one_by_one, False, on_done, self._frame_name
+                ),
             )
         return self._extremes
 
@@ -140,6 +143,10 @@ class Quantiser:
             found = measure(on_done)
         self._cache.store(key, found)
         return found
+
+    def _frame_name(self, place: int) -> str:
+        frame = self._frames.frames[place]
+        return f"{printable(frame.source)}, frame {frame.index}"
 
     def _one_by_one(self) -> Iterator[NDArray[np.uint8]]:
         return self._frames.batches(1)

@@ -57,6 +57,7 @@ def measure_ranges(
     frames: Frames,
     histograms: bool,
     on_frame: OnDone = lambda done: None,
+    name_frame: Callable[[int], str] = lambda place: f"frame {place + 1}",
 ) -> dict[str, TensorStatistics]:
     """Runs the frames through a model and looks at some of its tensors.
 
@@ -66,9 +67,10 @@ def measure_ranges(
         frames: to measure on.
         histograms: count magnitudes too, which takes a second pass.
         on_frame: called with the number of frames done, over both passes together.
+        name_frame: what users call the frame at a place, counted from 0.
 
     Raises:
-        CalibrationError: there are no frames, or a tensor holds a value that is not finite.
+        CalibrationError: there are no frames, or a tensor holds a value that is not finite on any of them.
     """
     names = sorted(set(tensors))
     simulation = Simulation(cut_model(model, names), names)
@@ -77,15 +79,18 @@ def measure_ranges(
     done = 0
     for frame in _single(frames):
         for i, values in enumerate(simulation(frame)):
-            low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
+            least, most = values.min(), values.max()
+            if not (np.isfinite(least) and np.isfinite(most)):  # NaN is the least of any array that holds it
+                raise CalibrationError(
+                    f"tensor {names[i]} holds numbers that are not finite on {name_frame(done)}; the model "
+                    "is broken: export it again, or leave that image out"
+                )
+            low[i], high[i] = min(low[i], least), max(high[i], most)
             total[i] += values.mean(dtype=np.float64)
         done += 1
         on_frame(done)
     if not done:
         raise CalibrationError("there are no frames to calibrate on; check `sources`")
-    for name, least, most in zip(names, low, high, strict=True):
-        if not (np.isfinite(least) and np.isfinite(most)):
-            raise CalibrationError(f"tensor {name} holds numbers that are not finite; the model is broken")
     found = {
         name: TensorStatistics(low=float(low[i]), high=float(high[i]), mean=float(total[i] / done))
         for i, name in enumerate(names)

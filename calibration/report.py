@@ -236,6 +236,8 @@ def _float_layers(model: FloatModel, result: Quantised) -> tuple[LayerCard, ...]
         found = noise.get(layer.name)
         if found is not None:
             why = "put back by the accuracy gate"
+        elif not layer.constant:
+            why = "its weights are computed as the model runs"
         elif layer.feeds_head:
             why = "feeds a head: its answers are final"
         else:

@@ -18,8 +18,19 @@ from edgevision.files import atomic_path
 from edgevision.suffixes import CHECKPOINT_SUFFIXES, PLAN_SUFFIXES
 
 METADATA_KEY = "edgevision"
-# Field numbers of ModelProto in onnx.proto.
-_METADATA_PROPS, _GRAPH = 14, 7
+# Field numbers in onnx.proto.
+_METADATA_PROPS, _GRAPH, _FUNCTIONS = 14, 7, 25  # of ModelProto
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
+_TENSOR, _NODE, _ATTRIBUTE, _BODY = "tensor", "node", "attribute", "graph"
+_INSIDE = {
+    _BODY: {1: _NODE, 5: _TENSOR},
+    "function": {7: _NODE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _BODY, 10: _TENSOR, 11: _BODY},
+}
+"""For each kind of message the fields that hold others in which a tensor can be."""
+
+_CHUNK = 1 << 20
 
 
 def decode_manifest(text: bytes | str, origin: str) -> Manifest:
@@ -91,13 +102,13 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest
         The manifest as stored, with ``sha256`` and ``schema`` filled in.
 
     Raises:
-        ModelError: the file is not an ONNX model.
+        ModelError: the file is not an ONNX model, or weights that it names are missing.
     """
     path = Path(path)
     data = path.read_bytes()
     kept = [data[start:end] for field, start, _, end in _onnx_fields(data, path) if field != _METADATA_PROPS]
     others = {key: value for key, value in read_onnx_metadata(path).items() if key != METADATA_KEY}
-    digest = hashlib.sha256(b"".join(kept)).hexdigest()
+    digest = _digest(data, path)
     stored = msgspec.structs.replace(manifest, sha256=digest, schema=manifest.needed_schema())
     entries = {**others, METADATA_KEY: msgspec.json.encode(stored).decode()}
     with atomic_path(path) as partial, partial.open("wb") as stream:
@@ -107,14 +118,73 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> Manifest
 
 
 def content_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of an ONNX file with its metadata cleared, in hexadecimal."""
+    """SHA-256 of an ONNX file with its metadata cleared, in hexadecimal.
+
+    Weights that lie in files of their own are part of it: their names in alphabetical order, each with its
+    content.
+
+    Raises:
+        ModelError: the file is not an ONNX model, or such a file is missing or lies in another folder.
+    """
     path = Path(path)
-    digest = hashlib.sha256()
     with _mapped(path) as data:
-        for field, start, _, end in _onnx_fields(data, path):
-            if field != _METADATA_PROPS:
-                digest.update(data[start:end])
+        return _digest(data, path)
+
+
+def _digest(data: Buffer, path: Path) -> str:
+    digest = hashlib.sha256()
+    found = _onnx_fields(data, path)
+    for field, start, _, end in found:
+        if field != _METADATA_PROPS:
+            digest.update(data[start:end])
+    kinds = {_GRAPH: _BODY, _FUNCTIONS: "function"}
+    places: set[str] = set()
+    with contextlib.suppress(IndexError, ValueError, RecursionError):  # damaged: then the sum differs anyway
+        for field, _, body, end in found:
+            if field in kinds:
+                places.update(_weight_files(data, body, end, kinds[field]))
+    for place in sorted(places):
+        digest.update(b"\0" + place.encode() + b"\0")
+        _add_file(digest, path, place)
     return digest.hexdigest()
+
+
+def _weight_files(data: Buffer, start: int, end: int, kind: str) -> Iterator[str]:
+    """The files, relative to the model's folder, in which tensors inside a message have their values.
+
+    Raises:
+        IndexError, ValueError: the bytes are not such a message.
+    """
+    if kind == _TENSOR:
+        parts = list(fields(data, start, end))
+        if any(field == _DATA_LOCATION and data[body] == 1 for field, _, body, _ in parts):
+            for field, _, body, stop in parts:
+                if field == _EXTERNAL_DATA:
+                    entry = {number: bytes(data[at:to]) for number, _, at, to in fields(data, body, stop)}
+                    if entry.get(1) == b"location":
+                        yield entry.get(2, b"").decode()
+        return
+    inside = _INSIDE[kind]
+    for field, _, body, stop in fields(data, start, end):
+        if field in inside:
+            yield from _weight_files(data, body, stop, inside[field])
+
+
+def _add_file(digest: hashlib._Hash, path: Path, place: str) -> None:
+    if not place or Path(place).is_absolute() or ".." in Path(place).parts:
+        raise ModelError(
+            f"{path}: its weights are said to be in '{place}'; expected a file below the model's own folder; "
+            "export it again"
+        )
+    try:
+        with (path.parent / place).open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise ModelError(
+            f"{path}: its weights are in {place}, which cannot be read ({error.strerror}); copy that file "
+            "beside it"
+        ) from error
 
 
 def read_onnx_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -23,7 +23,8 @@ class Convolution:
         name: of its output tensor, which is unique in a graph as node names are not.
         kind: ``Conv`` or ``ConvTranspose``.
         data: the tensor it reads.
-        weight: an initializer ``[M, C / group, kh, kw]``, transposed ``[C, M / group, kh, kw]``.
+        weight: a tensor ``[M, C / group, kh, kw]``, transposed ``[C, M / group, kh, kw]``.
+        constant: the weight is an initializer; others are computed as the model runs, and stay in float.
         macs: multiplications with addition for one image.
         feeds_head: no other convolution lies between its output and a head.
         text: its shape, for people.
@@ -36,6 +37,7 @@ class Convolution:
     macs: int
     feeds_head: bool
     text: str
+    constant: bool = True
 
 
 def upstream(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
@@ -83,26 +85,29 @@ def find_convolutions(
         what = f"head tensors {', '.join(missing)}" if missing else "the names of its head tensors"
         raise ModelError(f"{origin} lacks {what}; export it again")
     weights = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
-    sizes = _sizes(model)
+    shapes = _shapes(model)
     last = _last_convolutions(model.graph, heads)
     found = []
     for node in upstream(model.graph, heads):
-        if node.op_type not in CONVOLUTIONS or node.input[1] not in weights:
+        if node.op_type not in CONVOLUTIONS:
             continue
-        name, data, shape = node.output[0], node.input[0], weights[node.input[1]]
-        area = sizes.get(name if node.op_type == "Conv" else data)
-        if area is None:
-            raise ModelError(f"{origin}: the size of tensor {name} cannot be inferred; export it again")
+        name, data, weight = node.output[0], node.input[0], node.input[1]
+        shape = weights.get(weight) or shapes.get(weight, ())
+        area = shapes.get(name if node.op_type == "Conv" else data, ())[2:]
+        for tensor, size in ((weight, shape), (name, area)):
+            if not all(size) or not size:
+                raise ModelError(f"{origin}: the size of tensor {tensor} cannot be inferred; export it again")
         group = next((a.i for a in node.attribute if a.name == "group"), 1)
         found.append(
             Convolution(
                 name=name,
                 kind=node.op_type,
                 data=data,
-                weight=node.input[1],
+                weight=weight,
                 macs=prod(shape) * prod(area),
                 feeds_head=name in last,
                 text=_describe(node.op_type, shape, group, area),
+                constant=weight in weights,
             )
         )
     if not found:
@@ -150,18 +155,18 @@ def _last_convolutions(graph: onnx.GraphProto, heads: Sequence[str]) -> set[str]
     return last
 
 
-def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
-    """Height and width of every map whose size is fixed."""
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Of every tensor of four axes; 0 for those whose size is not fixed, such as the batch."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    sizes = {}
+    shapes = {}
     for value in (*inferred.value_info, *inferred.output, *inferred.input):
         dims = value.type.tensor_type.shape.dim
-        if len(dims) == 4 and dims[2].dim_value > 0 and dims[3].dim_value > 0:
-            sizes[value.name] = (dims[2].dim_value, dims[3].dim_value)
-    return sizes
+        if len(dims) == 4:
+            shapes[value.name] = tuple(max(dim.dim_value, 0) for dim in dims)
+    return shapes
 
 
-def _describe(kind: str, shape: tuple[int, ...], group: int, area: tuple[int, int]) -> str:
+def _describe(kind: str, shape: tuple[int, ...], group: int, area: tuple[int, ...]) -> str:
     outputs, inputs = shape[0], shape[1] * group
     if kind == "ConvTranspose":
         outputs, inputs = shape[1] * group, shape[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -73,3 +73,23 @@ def set_output_type(node: onnx.NodeProto, kind: int) -> None:
         value = numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(kind)))
         del node.attribute[:]
         node.attribute.append(helper.make_attribute("value", value))
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node: the branches of an If, the body of a Loop."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, in its subgraphs too."""
+    names = set(node.input)
+    for inner in subgraphs(node):
+        own = {entry.name for entry in (*inner.input, *inner.initializer)}
+        own.update(name for one in inner.node for name in one.output)
+        for one in inner.node:
+            names.update(reads(one) - own)
+        names.update({entry.name for entry in inner.output} - own)
+    return names - {""}

@@ -93,7 +93,7 @@ def _nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
         iou_threshold: overlap above which the worse of two boxes goes.
     """
     keep = torch.zeros_like(labels, dtype=torch.bool)
-    for label in labels.unique():
+    for label in set(labels.tolist()):
         (own,) = torch.where(labels == label)
         keep[own[nms(boxes[own], scores[own], iou_threshold)]] = True
     return torch.where(keep)[0]

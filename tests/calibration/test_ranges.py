@@ -144,5 +144,24 @@ def test_no_frames_and_broken_models_are_refused() -> None:
     for constant in model.graph.initializer:
         if constant.name == "stem.bias":
             constant.raw_data = np.full(8, np.nan, np.float32).tobytes()
-    with pytest.raises(CalibrationError, match="not finite; the model is broken"):
+    with pytest.raises(CalibrationError, match="not finite on frame 1; the model is broken"):
         measure_ranges(model, ["deep"], lambda: [images(1)], False)
+
+
+def test_numbers_that_are_not_finite_are_noticed_in_any_frame() -> None:
+    """Black images stay small; a white one overflows, 0 times infinity is NaN: the third of five frames."""
+    model = segmenter_graph()
+    for constant in model.graph.initializer:
+        if constant.name == "stem.bias":
+            constant.raw_data = np.full(8, 2.2, np.float32).tobytes()
+        if constant.name == "wide.weight":
+            constant.raw_data = np.full(64, 2e37, np.float32).tobytes()
+        if constant.name == "wide.bias":
+            constant.raw_data = np.zeros(8, np.float32).tobytes()
+    frames = np.zeros((5, 32, 32, 3), np.uint8)
+    frames[2] = 255
+    for place in (0, 4):
+        alone = measure_ranges(model, ["deep"], lambda place=place: [frames[place : place + 1]], False)
+        assert np.isfinite(alone["deep"].greatest)
+    with pytest.raises(CalibrationError, match="tensor deep holds numbers that are not finite on photo 2;"):
+        measure_ranges(model, ["deep"], lambda: [frames], False, name_frame=lambda place: f"photo {place}")
