@@ -40,7 +40,6 @@ class _Object:
     crop: Image
     crop_is_new: bool = True
     sightings: int = 1
-    confirmations: int = 0
     zones: list[str] = field(default_factory=list)
     visited: list[str] = field(default_factory=list)
     reported: ObjectState | None = None
@@ -64,17 +63,16 @@ class _Object:
 class EventObserver:
     """Follows the objects of one stream and gives their events.
 
-    ``new`` comes with an object's third sighting of ``confirm_score`` or more, ``update`` when its zones
-    change or it is seen better than before, ``end`` when it was not seen for ``vanish_s`` or the run ends.
-    Each has the state before (as last reported) and after. The best sighting is the one with the highest
-    score among those that the image does not cut off, or among all as long as it was always cut off.
+    ``new`` comes with an object's third sighting, ``update`` when its zones change or it is seen better than
+    before, ``end`` when it was not seen for ``vanish_s`` or the run ends. Each has the state before (as last
+    reported) and after. The best sighting is the one with the highest score among those that the image does
+    not cut off, or among all as long as it was always cut off.
 
     Args:
         keep_image: takes an object's id and the best sighting's crop, uint8 ``[H, W, 3]``, whenever an
             event is due and there is a new one; returns the path to name in events, or None where it
             could not be kept. None to keep none.
         vanish_s: see above, in seconds of the source.
-        confirm_score: weaker sightings continue a track, but do not confirm an object.
         run_id: begins every object's id, so that ids of different runs differ; random by default.
         now: wall clock, for tests.
     """
@@ -84,13 +82,11 @@ class EventObserver:
         keep_image: Callable[[str, Image], str | None] | None = None,
         *,
         vanish_s: float = 2.0,
-        confirm_score: float = 0.0,
         run_id: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._keep_image = keep_image
         self._vanish_s = vanish_s
-        self._confirm_score = confirm_score
         self._run_id = secrets.token_hex(4) if run_id is None else run_id
         self._now = now
         self._objects: dict[int, _Object] = {}
@@ -112,8 +108,6 @@ class EventObserver:
                 one = self._objects[sighting.track_id] = self._new_object(frame, sighting)
             else:
                 self._update_object(one, frame, sighting)
-            if sighting.score >= self._confirm_score:
-                one.confirmations += 1
             inside = [] if zones is None else list(zones.dwell_s.get(sighting.track_id, ()))
             one.visited += [name for name in inside if name not in one.visited]
             one.zones = inside
@@ -150,7 +144,7 @@ class EventObserver:
 
     def _due(self, one: _Object) -> EventKind | None:
         if one.reported is None:
-            return EventKind.NEW if one.confirmations >= CONFIRM_SIGHTINGS else None
+            return EventKind.NEW if one.sightings >= CONFIRM_SIGHTINGS else None
         if one.zones != one.reported.zones:
             return EventKind.UPDATE
         is_better = one.best.frame != one.reported.best.frame

@@ -44,7 +44,7 @@ def open_watchers(
             make_folder(Path(spec.event_pictures))
             keeper = jpeg_keeper(Path(spec.event_pictures))
         outlets = [_open_outlet(address, stem, shared, opened) for address in spec.events]
-        observer = EventObserver(keeper, confirm_score=shared.request.conf_threshold)
+        observer = EventObserver(keeper)
         sinks.append(opened.enter_context(EventSink(outlets, observer)))
     if plan is not None:
         make_folder(plan.folder)

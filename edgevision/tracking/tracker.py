@@ -2,7 +2,7 @@
 
 The method is ByteTrack (Zhang et al., 2022, https://arxiv.org/abs/2110.06864): boxes are predicted by a
 Kalman filter and matched by overlap, first those of good scores, then what is left with weak ones, so that
-an object that is partly hidden keeps its id.
+an object that is partly hidden keeps its id. What earns an id is decided here: see :class:`Tracker`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.boxes import area, intersection
 from edgevision.errors import UsageError
 from edgevision.extras import needs_extra
 from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
@@ -32,20 +34,58 @@ _LOG = logging.getLogger(__name__)
 _CLASS_DISTANCE = 100_000.0
 """Pixels; wider than any image."""
 
-_CONFIRMATIONS = 2  # detections in a row
+_IN_ROW = 2
+"""Detections in a row of the threshold or more that any id takes."""
+
+_CLEAR = 0.15
+"""How far above the threshold a detection is evidence for an object, and how much evidence is enough; both as
+a part of the way from the threshold to 1. At a threshold of 0.35: more than 0.4475, and 0.0975 in total."""
+
+_OWN = 0.3
+"""Below this part of the same way, a box that overlaps a better one is taken to be of the same object."""
+
+_SHARED = 0.4
+"""Of the smaller of two boxes; the overlap from which they may be of one object."""
+
+_MOVED = 1.0
+"""In shorter sides of its box: how far an object of weak detections moves until it has its id."""
+
 _DEFAULT_RATE = 25.0
 _LIBRARY_RATE = 30.0  # the library counts lost frames in units of 1/30 s
+
+
+@dataclass(slots=True)
+class _Tentative:
+    """A track of the library that has no id yet.
+
+    Attributes:
+        start: centre of its first box that the library reported, ``(x, y)`` in pixels.
+        in_row: consecutive detections of the threshold or more, the latest among them.
+        evidence: cumulative sum of how far the scores lay above the reference value, never below 0.
+    """
+
+    start: FloatArray
+    in_row: int
+    evidence: float = 0.0
 
 
 class Tracker:
     """Gives the objects of one stream ids that stay with them.
 
     Call :meth:`update` for every frame in order, including those without detections, because time passes in
-    them. A track gets its id with two consecutive detections of at least ``conf_threshold``. It continues
-    with any detection given, however low its score, and without one for ``patience_s``; those below
-    ``conf_threshold`` keep its id alive but are not returned. The class of a track never changes: boxes of
-    different classes are never matched. Of more than :data:`MAX_CANDIDATES` detections in a frame, only
-    those of the highest scores are matched; the first such frame is logged as a warning.
+    them. A track gets its id once it has two consecutive detections of at least ``conf_threshold`` and either
+
+    - enough evidence: the scores' distances above ``conf_threshold + 0.15 * (1 - conf_threshold)`` are summed
+      from frame to frame, the sum kept at 0 or more (Page, "Continuous Inspection Schemes", 1954), until it
+      reaches ``0.15 * (1 - conf_threshold)``; a clear object is there in its second frame, or
+    - moved by the shorter side of its box. What stays weak and never moves is mostly a false detection of the
+      background, which is the same in every frame.
+
+    It continues with any detection given, however low its score, and without one for ``patience_s``; those
+    below ``conf_threshold`` keep its id alive but are not returned. The class of a track never changes: boxes
+    of different classes are never matched. A weak box that overlaps a better one of its class continues a
+    track but begins none. Of more than :data:`MAX_CANDIDATES` detections in a frame, only those of the
+    highest scores are matched; the first such frame is logged as a warning.
 
     Args:
         frame_rate: of the source, frames a second; None where it is unknown. Sets only the scale of the
@@ -80,7 +120,8 @@ class Tracker:
         self._issued = 0
         self._has_warned = False
         self._ids: dict[int, int] = {}  # from the library's track ids to ours
-        self._in_row: dict[int, int] = {}  # of the others: consecutive detections of conf_threshold or more
+        self._tentative: dict[int, _Tentative] = {}  # the library's other tracks
+        self._scale = 1 - conf_threshold
         self._frame_s = 1 / (frame_rate or _DEFAULT_RATE)
         self._last_s: float | None = None
         self._clock_s = 0.0
@@ -134,48 +175,59 @@ class Tracker:
 
         given = LibraryDetections(
             xyxy=_separate_classes(found.boxes, found.class_ids),
-            confidence=found.scores,
+            confidence=np.where(self._are_second_hand(found), 0, found.scores),
             class_id=found.class_ids,
             data={"row": np.arange(len(found))},
         )
         answer = self._library.update(given, timestamp=clock_s)
         track_ids = np.full(len(found), None, object)
-        strong: dict[int, bool] = {}
+        rows: dict[int, int] = {}  # of the library's tracks that were seen
         if len(answer):  # in the library's own order
-            rows, tracks = np.asarray(answer.data["row"]), np.asarray(answer.tracker_id)
-            rows, tracks = rows[tracks >= 0], tracks[tracks >= 0]
-            strong = dict(zip(tracks.tolist(), found.scores[rows] >= self.conf_threshold, strict=True))
-            self._confirm(strong)
-            track_ids[rows] = [self._ids.get(track) for track in strong]
-        self._forget(strong)
+            tracks, their_rows = np.asarray(answer.tracker_id), np.asarray(answer.data["row"])
+            is_track = tracks >= 0
+            rows = dict(zip(tracks[is_track].tolist(), their_rows[is_track].tolist(), strict=True))
+        self._forget(rows)
+        for track, row in rows.items():
+            if track not in self._ids:
+                self._consider(track, found.boxes[row], float(found.scores[row]))
+            track_ids[row] = self._ids.get(track)
         return track_ids
 
-    def _confirm(self, strong: Mapping[int, bool]) -> None:
-        """Gives ids to those of the library's tracks in this frame that qualify.
+    def _are_second_hand(self, found: Detections) -> NDArray[np.bool_]:
+        """Weak boxes that overlap a better one of their class: part of its object, or another box around it.
 
-        The library begins a track where a weak detection follows a single strong one. Such pairs are often
-        false detections, which weak boxes would then continue for a long time.
-
-        Args:
-            strong: for each track, whether its detection is of ``conf_threshold`` or more.
+        The library matches them last, as it does those below the threshold, and begins no track with them.
+        An object that is half hidden behind another keeps its id that way.
         """
-        for track, is_strong in strong.items():
-            if track in self._ids:
-                continue
-            # The library reports a track from its second detection on; its first was a strong one.
-            self._in_row[track] = self._in_row.get(track, 1) + 1 if is_strong else 0
-            if self._in_row[track] >= _CONFIRMATIONS:
-                self._ids[track] = self._first_id + self._id_step * self._issued
-                self._issued += 1
-                del self._in_row[track]
+        scores, class_ids, areas = found.scores, found.class_ids, area(found.boxes)
+        shared = intersection(found.boxes, found.boxes)
+        is_shared = shared > _SHARED * np.minimum(areas[:, None], areas[None, :])
+        is_better = (scores[None, :] > scores[:, None]) & (class_ids[None, :] == class_ids[:, None])
+        is_weak = scores < self.conf_threshold + _OWN * self._scale
+        return np.asarray((is_shared & is_better).any(axis=1) & is_weak, np.bool_)
 
-    def _forget(self, seen: Collection[int]) -> None:
-        """Drops the tracks that the library has dropped, so that memory stays bounded."""
+    def _consider(self, track: int, box: FloatArray, score: float) -> None:
+        """Takes a detection of a track without an id, and gives it one where that is due."""
+        centre = np.asarray((box[:2] + box[2:]) / 2, np.float32)
+        # The library reports a track from its second detection on; its first had the threshold or more.
+        one = self._tentative.setdefault(track, _Tentative(centre, in_row=1))
+        one.in_row = one.in_row + 1 if score >= self.conf_threshold else 0
+        clear = _CLEAR * self._scale
+        one.evidence = max(one.evidence + score - (self.conf_threshold + clear), 0.0)
+        has_moved = bool(np.hypot(*(centre - one.start)) >= _MOVED * (box[2:] - box[:2]).min())
+        if one.in_row >= _IN_ROW and (has_moved or one.evidence >= clear):
+            self._ids[track] = self._first_id + self._id_step * self._issued
+            self._issued += 1
+            del self._tentative[track]
+
+    def _forget(self, seen: Mapping[int, int]) -> None:
+        """Drops what the library dropped, so that memory stays bounded, and what a gap interrupted."""
         alive = {int(track.tracker_id) for track in self._library.tracks}
         self._ids = {track: number for track, number in self._ids.items() if track in alive}
-        self._in_row = {
-            track: n if track in seen else 0 for track, n in self._in_row.items() if track in alive
-        }
+        self._tentative = {track: one for track, one in self._tentative.items() if track in alive}
+        for track, one in self._tentative.items():
+            if track not in seen:
+                one.in_row, one.evidence = 0, 0.0
 
 
 def _separate_classes(

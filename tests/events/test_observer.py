@@ -76,12 +76,6 @@ def test_who_is_seen_twice_only_is_never_told_of():
     assert watcher.finish() == []
 
 
-def test_weak_sightings_carry_on_but_confirm_nothing():
-    scores = [0.5, 0.2, 0.2, 0.2, 0.5, 0.2, 0.5, 0.2]
-    (new,) = watch(observer(confirm_score=0.35), [[seen(score)] for score in scores])
-    assert (new.after.last_s, new.after.sightings) == (0.6, 7)
-
-
 def test_a_short_gap_is_one_life():
     told = watch(observer(vanish_s=0.5), [[seen()]] * 3 + [[]] * 4 + [[seen()]] * 3)
     assert [event.kind for event in told] == [NEW]
