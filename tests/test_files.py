@@ -17,6 +17,24 @@ def test_a_finished_block_puts_the_file_in_place(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_was_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """After a power cut a file is the old one or the new one, never an empty one."""
+    path, synced = tmp_path / "report.json", []
+    path.write_text("older")
+    fsync = os.fsync
+
+    def noted(descriptor):
+        status = os.fstat(descriptor)
+        synced.append((status.st_ino, status.st_size, path.read_text()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with atomic_path(path) as partial:
+        partial.write_text("newer, and longer")
+    assert path.read_text() == "newer, and longer"
+    assert synced == [(path.stat().st_ino, len("newer, and longer"), "older")]
+
+
 def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "report.json"
     target.write_text("old")

@@ -28,20 +28,25 @@ class MetricsServer(Closeable):
         port: TCP port; 0 takes any free one.
         host: address to listen on. By default only this machine can connect.
         watch: derives the run's health; a new :class:`HealthWatch` by default.
+        patience_s: after which a silent client is disconnected, in seconds.
 
     Raises:
         UsageError: the port is in use, reserved or out of range, or the address is not one of this machine.
     """
 
     def __init__(
-        self, read: Read, port: int, host: str = DEFAULT_HOST, watch: HealthWatch | None = None
+        self,
+        read: Read,
+        port: int,
+        host: str = DEFAULT_HOST,
+        watch: HealthWatch | None = None,
+        patience_s: float = 10.0,
     ) -> None:
         registry = CollectorRegistry()
         registry.register(RunCollector(read))
         ProcessCollector(registry=registry)  # memory, file handles and CPU time of the process
-        handler = type(
-            "_RunHandler", (_Handler,), {"registry": registry, "watch": watch or HealthWatch(read)}
-        )
+        served = {"registry": registry, "watch": watch or HealthWatch(read), "timeout": patience_s}
+        handler = type("_RunHandler", (_Handler,), served)
         try:
             self._server = ThreadingHTTPServer((host, port), handler)
         except (OSError, OverflowError) as error:
@@ -93,7 +98,6 @@ class _Handler(BaseHTTPRequestHandler):
     registry: ClassVar[CollectorRegistry]
     watch: ClassVar[HealthWatch]
     server_version = f"edgevision/{__version__}"
-    timeout = 10  # s; a silent client must not hold a thread for ever
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

@@ -121,6 +121,9 @@ def test_the_last_will_speaks_for_a_killed_process(broker):
         finally:
             child.kill()
             child.wait()
+    with Listener(broker.port, "yard/availability") as late:
+        wait_until(lambda: late.messages, "what was retained")
+        assert late.messages == [("yard/availability", b"offline", 1, True)]
 
 
 @needs_broker
@@ -237,6 +240,17 @@ def test_a_broker_with_an_unknown_certificate_gets_nothing(tmp_path, caplog):
         outlet = MqttOutlet(address_of(broker, user=USER, password=PASSWORD, is_tls=True, ca=other))
         outlet.publish(event_of(0))
         wait_until(lambda: "cannot be reached" in caplog.text, "the refusal")
+        outlet.close()
+    assert (outlet.taken, outlet.lost) == (0, 1)
+
+
+@needs_broker
+def test_a_broker_whose_certificate_is_for_another_name_gets_nothing(tmp_path, caplog):
+    with Broker(tmp_path, secured=True, names="DNS:broker.example") as broker:
+        ours = str(tmp_path / "ca.crt")
+        outlet = MqttOutlet(address_of(broker, user=USER, password=PASSWORD, is_tls=True, ca=ours))
+        outlet.publish(event_of(0))
+        wait_until(lambda: outlet.taken or "cannot be reached" in caplog.text, "the refusal")
         outlet.close()
     assert (outlet.taken, outlet.lost) == (0, 1)
 

@@ -42,6 +42,20 @@ def test_focal_loss_by_hand(p: float, target: float, expected: float) -> None:
     assert float(focal_loss(logit, torch.tensor([target]), 0.25, 2.0)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_the_gradient_of_the_focal_loss_by_hand(p: float) -> None:
+    """Lin et al. 2017, appendix B: ``alpha_t (1 - p_t)^gamma (gamma p_t log(p_t) + p_t - 1)`` for 1.
+
+    For 0 it has the opposite sign and ``1 - p`` in place of ``p``.
+    """
+    for target, p_t, alpha_t, sign in ((1.0, p, 0.25, 1), (0.0, 1 - p, 0.75, -1)):
+        logit = torch.tensor([math.log(p / (1 - p))], dtype=torch.float64, requires_grad=True)
+        focal_loss(logit, torch.tensor([target], dtype=torch.float64), 0.25, 2.0).sum().backward()
+        expected = sign * alpha_t * (1 - p_t) ** 2 * (2 * p_t * math.log(p_t) + p_t - 1)
+        assert logit.grad is not None
+        assert float(logit.grad) == pytest.approx(expected, rel=1e-6)
+
+
 def test_focal_loss_equals_torchvisions() -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(500, generator=generator) * 5

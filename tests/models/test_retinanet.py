@@ -12,6 +12,7 @@ from edgevision.errors import CheckpointError, ConfigError
 from edgevision.models.anchors import AnchorConfig
 from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone, normalise
 from edgevision.models.retinanet import HeadConfig, RetinaNet, RetinaNetConfig
+from tests.support.training import RunsCode
 
 LIGHT = HeadConfig(layers=2, depthwise=True, kernel=5)
 
@@ -120,6 +121,13 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
         build_backbone(BackboneConfig("shufflenet_v2_x1_0", str(file)))
     with pytest.raises(CheckpointError, match="not found"):
         build_backbone(BackboneConfig("shufflenet_v2_x1_0", str(tmp_path / "none.pth")))
+
+
+def test_nothing_in_a_file_of_weights_can_run_code(tmp_path: Path) -> None:
+    torch.save({"conv1.0.weight": RunsCode(tmp_path / "trace")}, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="not a PyTorch state dict, or it is damaged"):
+        build_backbone(BackboneConfig("shufflenet_v2_x1_0", str(tmp_path / "weights.pth")))
+    assert not (tmp_path / "trace").exists()
 
 
 def test_normalisation_turns_bgr_to_rgb_and_scales() -> None:

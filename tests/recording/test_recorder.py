@@ -337,6 +337,20 @@ def test_a_disk_that_is_full_from_the_start_is_an_error(tmp_path, free):
     assert segments(tmp_path) == []
 
 
+def test_only_images_that_were_wanted_are_missed(tmp_path):
+    """A clip that a full disk prevents misses what the same clip holds elsewhere, and nothing after it."""
+    clip = {"trigger": on_person(), "pre_s": 0, "post_s": 1}
+    (tmp_path / "room").mkdir()
+    with_room = recorder_in(tmp_path / "room", **clip)
+    record(with_room, 120, range(40, 60))
+    clip["trigger"] = on_person()
+    without = recorder_in(tmp_path, **clip, room=lambda folder: 0)
+    with pytest.raises(SinkError, match=f"none of {with_room.recorded} images was recorded"):
+        record(without, 120, range(40, 60))
+    assert (without.recorded, without.missed) == (0, with_room.recorded)
+    assert with_room.recorded >= 28  # from the confirmation in frame 42 to a second after frame 59
+
+
 @pytest.mark.parametrize("failing", [0, 3, 7, 12])
 def test_counts_add_up_wherever_writing_fails(tmp_path, monkeypatch, failing):
     """A clip with seconds before and after, whose file cannot be written at one moment."""

@@ -242,6 +242,15 @@ def test_it_listens_on_this_machine_only_and_leaves_nothing_behind():
         get(server.url)
 
 
+@pytest.mark.parametrize("words", [b"", b"GET /metrics HTTP/1.1\r\nHost:"])
+def test_a_silent_client_is_disconnected(words):
+    with MetricsServer(run_statistics, 0, patience_s=0.2) as server:
+        with socket.create_connection((server.host, server.port), timeout=10) as client:
+            client.sendall(words)
+            assert client.recv(1) == b""
+        assert get(server.url)[0] == 200
+
+
 class Scraper(Sink):
     """A sink that scrapes the metrics of the run that it is part of."""
 

@@ -29,16 +29,19 @@ class Broker:
     Args:
         folder: for its files.
         secured: TLS with a certificate of our own making, and one user.
+        names: that the certificate is for, in OpenSSL's form.
     """
 
-    def __init__(self, folder: Path, *, secured: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, secured: bool = False, names: str = "DNS:localhost,IP:127.0.0.1"
+    ) -> None:
         self.folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         lines = [f"listener {self.port} 127.0.0.1", "persistence false", "user root"]
         if secured:
-            make_certificates(folder)
+            make_certificates(folder, names)
             passwords = folder / "passwords"
             passwords.touch(mode=0o600)
             subprocess.run(["mosquitto_passwd", "-b", str(passwords), USER, PASSWORD], check=True)
@@ -88,8 +91,8 @@ class Broker:
         self.kill()
 
 
-def make_certificates(folder: Path) -> None:
-    """``ca.crt``, ``server.crt`` and ``server.key`` for localhost, and ``other.crt`` that signed nothing."""
+def make_certificates(folder: Path, names: str) -> None:
+    """``ca.crt``, ``server.crt`` and ``server.key`` for ``names``, and ``other.crt`` that signed nothing."""
 
     def openssl(*words: object) -> None:
         subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
@@ -100,10 +103,10 @@ def make_certificates(folder: Path) -> None:
         openssl("req", *curve, *signed, "-keyout", folder / f"{name}.key")
     request = folder / "server.csr"
     openssl("req", *curve, "-subj", "/CN=localhost", "-keyout", folder / "server.key", "-out", request)
-    names = folder / "names"
-    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    extension = folder / "names"
+    extension.write_text(f"subjectAltName={names}\n")
     signer = ("-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
-    openssl("x509", "-req", "-in", request, *signer, "-extfile", names, "-out", folder / "server.crt")
+    openssl("x509", "-req", "-in", request, *signer, "-extfile", extension, "-out", folder / "server.crt")
 
 
 class Listener:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,20 @@ import numpy as np
 from edgevision.config import config_folder, load_config
 from edgevision.data.detection.sources import CocoSource
 from edgevision.training.config import DetectorTraining
+
+
+class RunsCode:
+    """What a crafted checkpoint holds: it makes a folder where it is unpickled.
+
+    Args:
+        trace: the folder.
+    """
+
+    def __init__(self, trace: Path) -> None:
+        self._trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._trace),)
 
 
 def small_run(folder: Path, *overrides: str) -> DetectorTraining:

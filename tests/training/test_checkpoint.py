@@ -5,17 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgevision.errors import CheckpointError
 from edgevision.training import checkpoint
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
 from tests.support.paths import ROOT
+from tests.support.training import RunsCode
 
 
 def test_a_name_is_a_checkpoint_of_the_clone() -> None:
     found = find_checkpoint("retinanet-light")
     assert found == ROOT / "weights" / "retinanet-light.pt"
     assert load_checkpoint(found).config.name == "retinanet-light"
+
+
+def test_nothing_in_a_checkpoint_can_run_code(tmp_path: Path) -> None:
+    program, trace = RunsCode(tmp_path / "trace"), tmp_path / "trace"
+    content = torch.load(ROOT / "weights" / "retinanet-light.pt", weights_only=True)
+    torch.save({**content, "figures": program}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match="not an edgevision checkpoint, or it is damaged"):
+        load_checkpoint(tmp_path / "best.pt")
+    assert not trace.exists()
+    torch.load(tmp_path / "best.pt", weights_only=False)
+    assert trace.exists()  # the file does run code where it may
 
 
 @pytest.mark.parametrize("text", ["runs/mine/best.pt", "best.pt", "nothing/here"])

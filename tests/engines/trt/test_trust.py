@@ -57,6 +57,15 @@ def test_a_record_that_others_may_write_proves_nothing(state):
         is_built_here(ONE)
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of POSIX")
+def test_a_record_of_another_owner_proves_nothing(state, monkeypatch):
+    record_built_plan("a.engine", ONE)
+    somebody = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: somebody)
+    with pytest.raises(EngineMismatchError, match=rf"can be written by others.*chown {somebody} "):
+        is_built_here(ONE)
+
+
 def test_a_record_that_cannot_be_written_says_what_to_do(tmp_path, state):
     (tmp_path / "state").write_text("a file where a folder must be")
     with pytest.raises(SinkError, match=r"cannot record a\.engine as built here.*`trust`"):
