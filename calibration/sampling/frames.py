@@ -24,7 +24,7 @@ class SampledFrame:
     Attributes:
         source: the file, or the name of the source without credentials.
         index: its place in what was read of that source, from 0.
-        perceptual_hash: see :func:`edgevision.calibration.sampling.perceptual.perceptual_hash`.
+        perceptual_hash: see :func:`edgevision.data.perceptual.perceptual_hash`.
         digest: SHA-256 of its letterboxed pixels, in hexadecimal.
     """
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgevision.address import display
 from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame
-from edgevision.calibration.sampling.perceptual import perceptual_hash
+from edgevision.data.perceptual import perceptual_hash
 from edgevision.calibration.sampling.spread import Spread
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize

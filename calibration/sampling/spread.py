@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.calibration.sampling.perceptual import NEAR_IDENTICAL, bit_distances
+from edgevision.data.perceptual import NEAR_IDENTICAL, bit_distances
 
 _ALONE = 255  # The distance of a frame that has no other of its source to compare with.
 

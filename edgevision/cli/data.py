@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,17 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgevision.cli.options import ImagesOption, JsonOption, OverwriteOption
+from edgevision.cli.app import name_options
+from edgevision.cli.options import JsonOption, OverwriteOption
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from edgevision.data.detection.check import DataFinding, DataReport
+    from edgevision.data.formats.raw import RawSet
+    from edgevision.data.layouts.ledger import Account
+    from edgevision.data.layouts.reading import Choices
+    from edgevision.data.layouts.recognise import FoundData
 
 data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Check labelled data and convert labels."
 )
 
 _Progress = Callable[[str, int], None]
+
+_SHOWN = 8  # classes that the first line counts
+
+IMAGES_OPTION = typer.Option(None, "--images", help="The folder of the images, where it is another one.")
+UNLABELLED_OPTION = typer.Option(
+    "auto",
+    "--unlabelled",
+    help="Images without a label file: empty (they show nothing), leave-out, or auto: what the layout means.",
+)
+CROWDS_OPTION = typer.Option(
+    False, "--crowds-are-objects", help="Take boxes marked as crowds for objects; CVAT marks every mask so."
+)
 
 
 @data_app.callback()
@@ -32,37 +53,51 @@ def _data() -> None:
 def check_command(
     path: Path = typer.Argument(
         ...,
-        help="A training configuration, a COCO JSON file, or a VOC, YOLO or segmentation folder.",
+        help="A training configuration, or labelled data: a folder, a data.yaml, a label file, an archive.",
     ),
-    images: ImagesOption = None,
+    images: Path | None = IMAGES_OPTION,
     split: str = typer.Option("", "--split", help="Only this split of a folder."),
+    unlabelled: str = UNLABELLED_OPTION,
+    crowds_are_objects: bool = CROWDS_OPTION,
     as_json: JsonOption = False,
 ) -> None:
     """Report missing, unreadable and duplicate images, invalid boxes and labels, and the classes.
 
-    Exit code 1 if the data are broken.
+    The layout is recognised: YOLO in every form, COCO, PASCAL VOC, CVAT, labelme, CreateML, VIA, Supervisely,
+    tables, and masks. The first line says which, and where the names of the classes come from. Exit code 1 if
+    the data are broken.
 
     \b
     Examples:
-      edgevision data check configs/models/retinanet-light.yaml
+      edgevision data check my-folder
+      edgevision data check download.zip
       edgevision data check instances.json --images photos
-      edgevision data check my-yolo-folder --split train
+      edgevision data check configs/models/retinanet-light.yaml
     """
     from rich.console import Console
 
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        import edgevision.data.images  # noqa: F401  # Pillow comes with the extra
+        from edgevision.data.archives import unpacked
 
-    with _progress(Console(stderr=True)) as on_image:
-        report = _check(path, images, split, on_image)
+    choices = _choices(images, unlabelled, crowds_are_objects)
+    found: FoundData | None = None
+    with _progress(Console(stderr=True)) as on_image, unpacked(path) as place:
+        accounts: list[Account] = []
+        if _is_run(place):
+            report = _check_run(place, on_image)
+        elif (place / "classes.json").is_file():
+            report = _check_segmentation(place, split, on_image)
+        else:
+            found, report = _check_found(path, place, choices, split, on_image)
+            accounts = _accounts(found)
     if as_json:
-        typer.echo(json.dumps(_document(report), indent=2))
+        typer.echo(json.dumps(_document(report, found, accounts), indent=2))
     else:
         # File names are long: in a pipe or a log the table need not fit a terminal.
         console = Console()
-        _print(console if console.is_terminal else Console(width=160), report)
+        _print(console if console.is_terminal else Console(width=160), report, found, accounts)
     if report.broken:
         faults = dict.fromkeys(one.fault.value for one in report.broken)  # each once, over all datasets
         raise DataError(f"{path} is broken: {', '.join(faults)}")
@@ -70,73 +105,159 @@ def check_command(
 
 @data_app.command("convert")
 def convert_command(
-    path: Path = typer.Argument(..., help="A VOC or YOLO folder."),
+    path: Path = typer.Argument(..., help="Labelled data in any layout that 'data check' knows."),
     out: Path = typer.Option(..., "--out", help="The COCO JSON file to write."),
+    images: Path | None = IMAGES_OPTION,
     split: str = typer.Option("", "--split", help="Only this split of the folder."),
+    unlabelled: str = UNLABELLED_OPTION,
+    crowds_are_objects: bool = CROWDS_OPTION,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write the labels of a VOC or YOLO folder as COCO JSON, which 'edgevision eval' reads.
+    """Write labels of any layout as COCO JSON, which 'edgevision eval' reads.
 
     \b
     Example:
-      edgevision data convert my-yolo-folder --split val --out val.json
+      edgevision data convert my-folder --split val --out val.json
     """
+    from dataclasses import replace
+
     from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
     refuse_existing(out, overwrite)
     with needs_extra("train"):
+        from edgevision.data.archives import is_archive, unpack
         from edgevision.data.formats.coco import to_coco
-        from edgevision.data.formats.voc import read_voc
-        from edgevision.data.formats.yolo import read_yolo
+        from edgevision.data.layouts.ledger import account_boxes, account_images
+        from edgevision.data.layouts.recognise import recognise
 
-    if (path / "Annotations").is_dir():
-        raw, images = read_voc(path, split), path / "JPEGImages"
-    else:
-        raw, images = read_yolo(path, split), path / "images" / split
-    to_coco(raw, images).write(out)
-    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; the images are in {images}")
+    place = path
+    if is_archive(path):
+        place = out.with_suffix("")
+        refuse_existing(place, overwrite=False)
+        unpack(path, place)
+    found = replace(recognise(place, _choices(images, unlabelled, crowds_are_objects)), path=path)
+    found = _chosen(found, split)
+    raw = _joined(found)
+    folder = _common_folder(raw, found.root)
+    to_coco(raw, folder).write(out)
+    typer.echo(_headline(found))
+    for note in found.notes:
+        typer.echo(name_options(f"note: {note}"))
+    typer.echo(account_images(found))
+    typer.echo(account_boxes([one.raw for one in found.splits]))
+    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; the images are in {folder}")
 
 
-def _check(path: Path, images: Path | None, split: str, on_image: _Progress) -> DataReport:
-    from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
-    from edgevision.data.formats.coco import read_coco
+def _choices(images: Path | None, unlabelled: str, crowds_are_objects: bool) -> Choices:
+    from edgevision.data.layouts.reading import UNLABELLED, Choices
+
+    if unlabelled not in UNLABELLED:
+        raise UsageError(f"`unlabelled` is '{unlabelled}'; expected one of: {', '.join(UNLABELLED)}")
+    if images is not None and not images.is_dir():
+        raise DataError(f"image folder not found: {images}")
+    return Choices(images=images, unlabelled=unlabelled, crowds_are_objects=crowds_are_objects)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a path is a training configuration: a yaml that names no classes of its own data."""
+    from edgevision.data.layouts.names import is_data_yaml
+
+    return path.is_file() and path.suffix.lower() in (".yaml", ".yml") and not is_data_yaml(path)
+
+
+def _check_found(
+    path: Path, place: Path, choices: Choices, split: str, on_image: _Progress
+) -> tuple[FoundData, DataReport]:
+    from dataclasses import replace
+
+    from edgevision.data.layouts.ledger import check_found
+    from edgevision.data.layouts.recognise import recognise
+
+    found = replace(recognise(place, choices), path=path)
+    if found.masks is not None:
+        return found, _check_masks(found, on_image)
+    found = _chosen(found, split)
+    return found, check_found(found, lambda done: on_image(str(path), done))
+
+
+def _check_masks(found: FoundData, on_image: _Progress) -> DataReport:
+    """Label maps of other layouts are written in ours first, beside nothing of the user's."""
+    from tempfile import TemporaryDirectory
+
+    from edgevision.data.layouts.masks import write_segmentation
+    from edgevision.data.layouts.recognise import mask_splits
+
+    if found.masks is None:
+        raise DataError(f"{found.path} holds no label maps")
+    with TemporaryDirectory(prefix="edgevision-") as folder:
+        write_segmentation(found.masks, mask_splits(found.masks.pairs), Path(folder))
+        return _check_segmentation(Path(folder), "", on_image)
+
+
+def _chosen(found: FoundData, split: str) -> FoundData:
+    """The data with one split alone, by its name or its role; a validation split is made where none is."""
+    from dataclasses import replace
+
+    from edgevision.data.layouts.tree import role_of
+    from edgevision.data.splitting import with_validation
+
+    if found.masks is not None:
+        raise DataError(f"{found.path}: {found.layout} hold label maps and no boxes")
+    if not split:
+        return found
+    ours = [one for one in found.splits if split in (one.name, one.role)]
+    ours = ours or [one for one in found.splits if one.role == role_of(split)]
+    if not ours and role_of(split) == "val":
+        found = with_validation(found)
+        ours = [one for one in found.splits if one.role == "val"]
+    if not ours:
+        known = ", ".join(one.name or one.role for one in found.splits)
+        raise DataError(f"{found.path} has no split '{split}'; it has: {known}")
+    return replace(found, splits=tuple(ours))
+
+
+def _joined(found: FoundData) -> RawSet:
+    """All splits as one set; an image that is in two of them comes once."""
     from edgevision.data.formats.raw import RawSet
-    from edgevision.data.formats.voc import read_voc
-    from edgevision.data.formats.yolo import find_splits, read_data_yaml, read_yolo
 
-    def checked(raw: RawSet) -> SetReport:
-        return check_set(raw, on_image=lambda done: on_image(raw.name, done))
+    images = {image.path: image for one in found.splits for image in one.raw.images}
+    problems = tuple(problem for one in found.splits for problem in one.raw.problems)
+    return RawSet(str(found.path), tuple(images.values()), found.classes, problems)
 
-    def one(raw: RawSet) -> DataReport:
-        return DataReport((checked(raw),))
 
-    def several(sets: Sequence[RawSet]) -> DataReport:
-        reports = [checked(raw) for raw in sets]
-        return check_sets(reports[:1], reports[1:])
+def _common_folder(raw: RawSet, root: Path) -> Path:
+    """The deepest folder that all images are in, which file names are relative to."""
+    import os
 
-    if not path.exists():
-        raise DataError(f"not found: {path}")
-    if path.suffix.lower() in (".yaml", ".yml"):
-        named = read_data_yaml(path)
-        return _check_run(path, on_image) if named is None else several(named)
-    if path.suffix.lower() == ".json":
-        if images is None:
-            raise UsageError(f"{path}: a COCO JSON file needs the folder of its images; pass --images")
-        return one(read_coco(path, images))
-    if (path / "Annotations").is_dir():
-        return one(read_voc(path, split))
-    if (path / "classes.json").is_file():
-        return _check_segmentation(path, split, on_image)
-    if (path / "images").is_dir() and (path / "labels").is_dir():
-        return one(read_yolo(path, split))
-    splits = find_splits(path)
-    if splits:
-        return several([read_yolo(path, name) for name in ([split] if split else splits)])
-    raise DataError(
-        f"{path} is not a known dataset; expected a COCO .json, a training .yaml, or a folder "
-        "with Annotations and JPEGImages (VOC), images and labels (YOLO), or classes.json (segmentation)"
-    )
+    folders = {str(image.path.parent) for image in raw.images}
+    return Path(os.path.commonpath(folders)) if folders else root
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
+
+
+def _headline(found: FoundData) -> str:
+    """The first line: what it is, its splits with classes and boxes, and where the names come from."""
+    parts = []
+    for one in found.splits:
+        counts = Counter(
+            name
+            for image in one.raw.images
+            for name, ignore in zip(image.names, image.ignore, strict=True)
+            if not ignore
+        )
+        boxes = ", ".join(f"{name} {counts[name]}" for name in found.classes[:_SHOWN])
+        more = f" and {len(found.classes) - _SHOWN} more classes" if len(found.classes) > _SHOWN else ""
+        parts.append(f"{one.name or 'all'} {_images(len(one.raw.images))} ({boxes}{more})")
+    if found.masks is not None:
+        from edgevision.data.layouts.recognise import mask_splits
+
+        splits = mask_splits(found.masks.pairs)
+        parts = [f"{role} {_images(len(pairs))}" for role, pairs in splits.items()]
+        parts.append(f"classes {', '.join(found.classes)}")
+    return f"{found.path}: {found.layout}; {', '.join(parts)}; names from {found.names_from}"
 
 
 def _check_run(path: Path, on_image: _Progress) -> DataReport:
@@ -166,7 +287,7 @@ def _check_segmentation(path: Path, split: str, on_image: _Progress) -> DataRepo
     return check_sets(reports[:1], reports[1:])
 
 
-def _document(report: DataReport) -> dict[str, Any]:
+def _document(report: DataReport, found: FoundData | None, accounts: Sequence[Account]) -> dict[str, Any]:
     def rows(findings: tuple[DataFinding, ...]) -> list[dict[str, Any]]:
         return [
             {
@@ -187,35 +308,73 @@ def _document(report: DataReport) -> dict[str, Any]:
         }
         for one in report.sets
     ]
-    return {"broken": bool(report.broken), "sets": sets, "between": rows(report.between)}
+    document = {"broken": bool(report.broken), "sets": sets, "between": rows(report.between)}
+    if found is not None:
+        document |= {
+            "layout": found.layout,
+            "names_from": found.names_from,
+            "classes": list(found.classes),
+            "notes": list(found.notes),
+            "accounts": [_account(one) for one in accounts],
+        }
+    return document
 
 
-def _print(console: Any, report: DataReport) -> None:
+def _accounts(found: FoundData) -> list[Account]:
+    from edgevision.data.layouts.ledger import account_boxes, account_images
+
+    images = account_images(found)
+    return [images] if found.masks is not None else [images, account_boxes([one.raw for one in found.splits])]
+
+
+def _account(one: Account) -> dict[str, Any]:
+    return {"what": one.what, "on_disk": one.on_disk, "used": one.used, "left_out": dict(one.left_out)}
+
+
+def _print(
+    console: Console, report: DataReport, found: FoundData | None, accounts: Sequence[Account]
+) -> None:
     from rich.table import Table
 
-    for number, one in enumerate(report.sets, start=1):
-        console.print(f"set {number}: {one.name}", highlight=False, markup=False, soft_wrap=True)
+    def line(text: str) -> None:
+        console.print(name_options(text), highlight=False, markup=False, soft_wrap=True)
+
+    if found is not None:
+        line(_headline(found))
+    else:
+        for number, one in enumerate(report.sets, start=1):
+            line(f"set {number}: {one.name}")
+    names = [str(number) for number in range(1, len(report.sets) + 1)]
+    if found is not None and found.masks is None:
+        names = [one.name or "all" for one in found.splits]
     table = Table("set", "found", "count", "for example", box=None, header_style="bold", pad_edge=False)
-    for number, one in enumerate(report.sets, start=1):
-        table.add_row(str(number), "images", str(one.images), "")
-        _add_findings(table, str(number), one.findings)
+    for name, one in zip(names, report.sets, strict=True):
+        table.add_row(name, "images", str(one.images), "")
+        _add_findings(table, name, one.findings)
     _add_findings(table, "all", report.between)
     console.print(table, highlight=False, markup=False)
-    names = list(dict.fromkeys(name for one in report.sets for name in one.counts))
-    columns = [f"set {position}" for position in range(1, len(report.sets) + 1)]
-    counts = Table("class", *columns, box=None, header_style="bold", pad_edge=False)
-    for name in names:
+    classes = list(dict.fromkeys(name for one in report.sets for name in one.counts))
+    counts = Table("class", *names, box=None, header_style="bold", pad_edge=False)
+    for name in classes:
         counts.add_row(name, *(str(one.counts.get(name, "")) for one in report.sets))
     console.print()
     console.print(counts, highlight=False, markup=False)
+    if found is not None:
+        for note in found.notes:
+            line(f"note: {note}")
+        if found.missing_val:
+            line(f"note: no validation split ({found.missing_val}): a training makes one of its images")
+    for account in accounts:
+        line(str(account))
 
 
-def _add_findings(table: Any, where: str, findings: tuple[DataFinding, ...]) -> None:
+def _add_findings(table: Table, where: str, findings: tuple[DataFinding, ...]) -> None:
     from rich.text import Text
 
     for one in findings:
         style = "red" if one.fault.breaks else ""
-        table.add_row(where, Text(one.fault.value, style), str(one.count), Text("; ".join(one.examples)))
+        shown = name_options("; ".join(one.examples))
+        table.add_row(where, Text(one.fault.value, style), str(one.count), Text(shown))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from edgevision.errors import DataError
 from edgevision.types import Image
 
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
+_DARK = 65536 // 8  # 16-bit values below this use no more than 31 of 255 levels
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -53,3 +54,21 @@ def decode_image(path: Path) -> Image:
     if image is None:
         raise DataError(f"image cannot be decoded: {path}")
     return np.asarray(image, np.uint8)
+
+
+def dark_peak(path: Path) -> int | None:
+    """The brightest value of a 16-bit image that becomes nearly black in 8 bits; None for any other.
+
+    Thermal and industrial cameras write 10 to 14 bits into 16; :func:`decode_image` keeps the upper eight.
+    """
+    if path.suffix.lower() not in (".png", ".tif", ".tiff"):
+        return None
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    # The depth of a PNG is the 25th byte, https://www.w3.org/TR/png-3/#11IHDR
+    if path.suffix.lower() == ".png" and (len(content) < 25 or content[24] != 16):
+        return None
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint16:
+        return None
+    peak = int(image.max())
+    return peak if peak < _DARK else None

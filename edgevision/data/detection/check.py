@@ -12,12 +12,14 @@ import numpy as np
 
 from edgevision.data.classes import map_classes
 from edgevision.data.copies import find_copies, find_shared
-from edgevision.data.formats.raw import RawImage, RawSet
-from edgevision.data.images import decode_image, image_size
+from edgevision.data.formats.raw import RawImage, RawSet, large_enough
+from edgevision.data.images import dark_peak, decode_image, image_size
 from edgevision.errors import DataError
 
 EXAMPLES = 3
 """How many places a finding names."""
+
+_FEW = 5  # boxes from which on their places say something about all
 
 _TOLERANCE = 1.0  # pixels by which a box may leave its image: labels are rounded
 
@@ -32,6 +34,8 @@ class Fault(str, Enum):
     SIZE = "size differs from the labels"
     OUTSIDE = "boxes outside the image"
     EMPTY = "empty boxes"
+    TINY = "boxes under 1 pixel"
+    NOTHING = "no box to learn from"
     UNKNOWN_CLASS = "unknown classes"
     MALFORMED = "malformed labels"
     UNREADABLE_LABELS = "unreadable label files"
@@ -40,14 +44,18 @@ class Fault(str, Enum):
     ORPHAN = "labels of no image"
     LEAK = "images in two splits"
     DUPLICATE = "duplicate images"
-    BARE = "images without labels"
+    BARE = "images that show nothing"
+    UNLABELLED = "images without a label file"
+    CROWD = "boxes marked as crowd or difficult"
+    CORNERS = "boxes that may be corners"
+    DARK = "16-bit images that become dark"
     UNWANTED = "boxes of classes not trained"
     BOXLESS = "classes without a label"
 
     @property
     def breaks(self) -> bool:
         """Whether a set with this fault is broken; the others may be intended."""
-        return self not in (Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS, Fault.REPEATED)
+        return self not in _INTENDED
 
     @property
     def remedy(self) -> str:
@@ -55,8 +63,16 @@ class Fault(str, Enum):
         return _REMEDIES.get(self, "")
 
 
+_INTENDED = (
+    Fault.DUPLICATE, Fault.BARE, Fault.UNWANTED, Fault.BOXLESS, Fault.REPEATED, Fault.UNLABELLED, Fault.CROWD,
+    Fault.CORNERS, Fault.DARK,
+)  # fmt: skip
+
 _REMEDIES = {
     Fault.EMPTY: "left out",
+    Fault.TINY: "left out",
+    Fault.CROWD: "ignored: they teach nothing",
+    Fault.UNLABELLED: "taken as showing nothing",
     Fault.OUTSIDE: "cut at the edge",
     Fault.MALFORMED: "left out",
     Fault.REPEATED: "counted once",
@@ -82,7 +98,7 @@ class SetReport:
     Attributes:
         name: what users see.
         images: how many it has.
-        counts: boxes (pixels, for segmentation) of each class that is wanted.
+        counts: boxes (pixels, for segmentation) of each class that is wanted, without those to ignore.
         findings: faults inside the set.
         files: the image files that are there.
     """
@@ -148,10 +164,14 @@ def check_set(
         found[_KINDS[problem.kind]].append(problem.text)
     if not raw.images:
         found[Fault.NO_IMAGES].append(raw.name)
+    crowds: Counter[str] = Counter()
+    usable = 0
     for done, image in enumerate(raw.images, start=1):
-        counts.update(image.names)
+        crowds.update(name for name, ignore in zip(image.names, image.ignore, strict=True) if ignore)
+        counts.update(name for name, ignore in zip(image.names, image.ignore, strict=True) if not ignore)
+        usable += int((~image.ignore & large_enough(image.boxes)).sum())
         if not image.names:
-            found[Fault.BARE].append(image.path.name)
+            found[Fault.UNLABELLED if image.unlabelled else Fault.BARE].append(image.path.name)
         if not image.path.is_file():
             found[Fault.MISSING].append(str(image.path))
         found[Fault.REPEATED] += [image.path.name] * image.repeated
@@ -159,6 +179,18 @@ def check_set(
         for fault, text in _box_faults(image, size):
             found[fault].append(text)
         on_image(done)
+    for name, count in crowds.items():
+        text = (
+            f"{name}: {count} of {count + counts[name]} boxes are marked crowd or difficult and teach "
+            "nothing; `crowds_are_objects` takes them as objects"
+        )
+        found[Fault.CROWD] += [text] * count
+    if found[Fault.TINY] and not usable:
+        found[Fault.TINY].insert(0, "every box is smaller than 1 pixel: shares instead of pixels?")
+        found[Fault.TINY].pop()
+    if raw.images and not usable:
+        found[Fault.NOTHING].append(f"{len(raw.images)} images, {sum(crowds.values())} boxes to ignore")
+    found[Fault.CORNERS] = _maybe_corners(raw)
     there = tuple(image.path for image in raw.images if image.path.is_file())
     if read_images:
         found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
@@ -176,6 +208,8 @@ def check_sets(
     found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
     trained = [path for one in train for path in one.files]
     shared = find_shared([path for one in val for path in one.files], trained)
+    for position, one in enumerate(val):
+        shared += find_shared(one.files, [path for other in val[:position] for path in other.files])
     found[Fault.LEAK] = [f"{copy} is {first}" for copy, first in shared]
     if classes is not None:
         # Set by set: what two sets call by two names may be one class.
@@ -221,6 +255,10 @@ def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, 
     except DataError:
         found[Fault.UNREADABLE].append(image.path.name)
         return _stated_size(image)
+    peak = dark_peak(image.path)
+    if peak is not None:
+        text = f"{image.path.name}: brightest value {peak:,} of 65,535, {peak // 256} of 255 once it is read"
+        found[Fault.DARK].append(text)
     return _compared(image, (pixels.shape[1], pixels.shape[0]), found)
 
 
@@ -245,12 +283,30 @@ def _stated_size(image: RawImage) -> tuple[int, int] | None:
 
 def _box_faults(image: RawImage, size: tuple[int, int] | None) -> Iterator[tuple[Fault, str]]:
     limits = np.array([*size, *size], np.float64) + _TOLERANCE if size else np.full(4, np.inf)
-    for box, name in zip(image.boxes, image.names, strict=True):
+    large = large_enough(image.boxes)
+    for box, name, is_large in zip(image.boxes, image.names, large, strict=True):
         text = f"{image.path.name}: {name} at {', '.join(f'{value:g}' for value in box)}"
         if not (box[2:] > box[:2]).all():
             yield Fault.EMPTY, text
+        elif not is_large and (box[2:] > 0).all():
+            yield Fault.TINY, text
         elif (box < -_TOLERANCE).any() or (box > limits).any():
             yield Fault.OUTSIDE, text
+
+
+def _maybe_corners(raw: RawSet) -> list[str]:
+    """One line where widths and heights look like right and lower edges.
+
+    Then each is larger than the left or upper edge beside it, which boxes all over an image are not.
+    """
+    boxes = np.concatenate([image.boxes for image in raw.images] or [np.zeros((0, 4), np.float32)])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    if len(boxes) < _FEW or not (sides > boxes[:, :2]).all() or not (boxes[:, :2] >= 1).all():
+        return []
+    return [
+        "each of them is wider than its distance from the left edge and taller than that from the top: are "
+        "these corners (x1, y1, x2, y2) where width and height belong?"
+    ]
 
 
 def _findings(found: Mapping[Fault, list[str]]) -> tuple[DataFinding, ...]:

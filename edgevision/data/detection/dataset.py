@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgevision.data.classes import map_classes
 from edgevision.data.formats.coco import read_coco
-from edgevision.data.formats.raw import RawImage, RawSet
+from edgevision.data.formats.raw import RawImage, RawSet, large_enough
 from edgevision.errors import DataError, nearest
 from edgevision.types import FloatArray
 
@@ -69,7 +69,7 @@ def load_coco(annotations: str | Path, images: str | Path, classes: Sequence[str
 def select_classes(
     raw: RawSet, classes: Sequence[str], labelled: Sequence[str] | None = None
 ) -> DetectionSet:
-    """The part of a set that a model of ``classes`` can use. Empty boxes are left out.
+    """The part of a set that a model of ``classes`` can use. Boxes under a pixel are left out.
 
     Args:
         raw: the set.
@@ -100,8 +100,7 @@ def select_classes(
 
 def _labelled(image: RawImage, index: dict[str, int]) -> LabelledImage:
     labels = np.array([index.get(name, -1) for name in image.names], np.int64)
-    sides = image.boxes[:, 2:] - image.boxes[:, :2]
-    kept = (labels >= 0) & (sides > 0).all(axis=1)
+    kept = (labels >= 0) & large_enough(image.boxes)
     return LabelledImage(
         image.path, image.image_id, image.boxes[kept], labels[kept], image.ignore[kept], image.scores[kept]
     )

@@ -154,6 +154,46 @@ def _without_folders(folder: Path, file: str) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
+class ParsedCoco(NamedTuple):
+    """What a COCO document says, before its images are looked for.
+
+    Attributes:
+        images: file name, stated width and height or None, and objects; each file once.
+        classes: names of the categories.
+        problems: labels that could not be used.
+    """
+
+    images: list[tuple[str, tuple[int, int] | None, list[RawObject]]]
+    classes: tuple[str, ...]
+    problems: list[LabelProblem]
+
+
+def parse_coco(document: Any, path: Path) -> ParsedCoco:
+    """Reads a document that is in memory; see :func:`read_coco`.
+
+    Args:
+        document: with ``images``, ``annotations`` and ``categories``.
+        path: of its file, for messages.
+
+    Raises:
+        DataError: it is malformed, or an id has two meanings.
+    """
+    try:
+        categories = _by_id(document["categories"], "name", "categories", path)
+        files = _by_id(document["images"], "file_name", "images", path)
+        sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
+        first: dict[str, int] = {}
+        same = {image_id: first.setdefault(file, image_id) for image_id, file in files.items()}
+        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
+        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})") from error
+    images = [(file, sizes[image_id], objects[image_id]) for file, image_id in first.items()]
+    return ParsedCoco(
+        images, tuple(dict.fromkeys(categories.values())), [problem for problem in problems if problem]
+    )
+
+
 class CocoDocument:
     """A set of labelled images to add to.
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from edgevision.types import FloatArray
 
+LEAST_SIDE = 1.0
+"""Pixels below which the side of a box is taken for a mistake of units."""
+
 
 class LabelProblem(NamedTuple):
     """A label that could not be used.
@@ -20,10 +23,12 @@ class LabelProblem(NamedTuple):
         kind: it is malformed (and left out), its whole file is unreadable, it has
             a class that the set does not define, it belongs to no image, or to one of several.
         text: one line that names it.
+        boxes: labelled boxes that it takes away.
     """
 
     kind: Literal["malformed", "unreadable", "class", "orphan", "ambiguous"]
     text: str
+    boxes: int = 1
 
 
 class RawObject(NamedTuple):
@@ -55,6 +60,7 @@ class RawImage:
         ignore: bool ``[G]``.
         scores: float32 ``[G]``, a teacher's, or 1.
         repeated: labels left out because they repeat one that is here: the same class and box.
+        unlabelled: nobody said what it shows: it has no label file, not even an empty one.
     """
 
     path: Path
@@ -66,6 +72,7 @@ class RawImage:
     ignore: NDArray[np.bool_]
     scores: FloatArray
     repeated: int = 0
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +97,7 @@ def raw_image(
     image_id: int,
     size: tuple[int, int] | None,
     objects: Sequence[RawObject],
+    unlabelled: bool = False,
 ) -> RawImage:
     """An image from ``(width, height)`` and its objects, each once."""
     width, height = size or (None, None)
@@ -105,4 +113,10 @@ def raw_image(
         np.array([one.ignore for one in once], bool),
         np.array([one.score for one in once], np.float32),
         len(objects) - len(once),
+        unlabelled,
     )
+
+
+def large_enough(boxes: FloatArray) -> NDArray[np.bool_]:
+    """Which boxes, float32 ``[G, 4]``, have sides in the image that a detector can learn: bool ``[G]``."""
+    return np.asarray((boxes[:, 2:] - np.maximum(boxes[:, :2], 0) >= LEAST_SIDE).all(axis=1))

@@ -80,13 +80,13 @@ def _read(
         problems.append(LabelProblem("unreadable", f"{file.name}: {text}"))
         return raw_image(found[0] if found else folder / "JPEGImages" / f"{name}.jpg", image_id, None, [])
     for entry in root.iter("object"):
-        one = _object(entry)
+        one = parse_object(entry)
         if isinstance(one, str):
             problems.append(LabelProblem("malformed", f"{file.name}: {one}"))
         else:
             objects.append(one)
     try:
-        size = _size(root)
+        size = parse_size(root)
     except ValueError as error:
         problems.append(LabelProblem("malformed", f"{file.name}: {error}"))
         size = None
@@ -107,7 +107,8 @@ def _image(
     return found[0] if found else folder / (stated or f"{name}.jpg")
 
 
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
+def parse_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Width and height that an XML states, or None; raises ValueError where they are no numbers."""
     size = root.find("size")
     if size is None or not (size.findtext("width") and size.findtext("height")):
         return None
@@ -115,7 +116,7 @@ def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _object(entry: ElementTree.Element) -> RawObject | str:
+def parse_object(entry: ElementTree.Element) -> RawObject | str:
     """An object, or what is wrong with it.
 
     VOC counts pixels from 1 and includes the last one, so ``xmin`` loses one and ``xmax`` stays.

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.text import read_text
 from edgevision.data.images import image_size
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
@@ -76,11 +77,13 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: the file is missing or holds no names.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         # BaseLoader leaves values as they are written: YAML 1.1 takes yes, off, 010 and null for others.
         is_yaml = path.suffix.lower() in (".yaml", ".yml")
         found: Any = yaml.load(text, Loader=yaml.BaseLoader) if is_yaml else text.rstrip().splitlines()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except DataError as error:
+        raise DataError(f"cannot read class names: {error}") from error
+    except (OSError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"cannot read class names from {path}: {' '.join(str(error).split())}") from error
     if isinstance(found, dict):
         found = found.get("names")
@@ -174,10 +177,10 @@ def _read(
     path: Path, file: Path, image_id: int, classes: tuple[str, ...], problems: list[LabelProblem]
 ) -> RawImage:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except FileNotFoundError:
         lines = []
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError as error:
         problems.append(LabelProblem("unreadable", f"{file.name}: {error}"))
         lines = []
     size = image_size(path)
@@ -186,7 +189,7 @@ def _read(
         if not line.strip() or size is None:  # an image without a size is reported as unreadable
             continue
         try:
-            label, box = _parse(line)
+            label, box = parse_line(line)
             objects.append(RawObject(classes[label], [v * size[i % 2] for i, v in enumerate(box)], False))
         except IndexError:
             undefined = f"{file.name}:{number}: undefined class {label} (of {len(classes)} names)"
@@ -196,14 +199,22 @@ def _read(
     return raw_image(path, image_id, size, objects)
 
 
-def _parse(line: str) -> tuple[int, list[float]]:
-    """Class and corners in shares of the image, from a box or a polygon."""
+def parse_line(line: str, points: int = 0) -> tuple[int, list[float]]:
+    """Class and corners in shares of the image, from a box, a polygon, or a box with key points.
+
+    Args:
+        line: one line of a label file.
+        points: numbers of key points that follow the four of the box.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
     first, *rest = line.split()
     label, values = _class_id(first), [float(text) for text in rest]
     if label < 0 or not all(math.isfinite(value) for value in values):
         raise ValueError("a negative class, or a value that is not finite")
-    if len(values) == 4:
-        x, y, width, height = values
+    if len(values) == 4 or (points and len(values) == 4 + points):
+        x, y, width, height = values[:4]
         return label, [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
     if len(values) >= 6 and len(values) % 2 == 0:
         xs, ys = values[::2], values[1::2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.calibration.sampling.perceptual import NEAR_IDENTICAL
 from edgevision.calibration.sampling.spread import Spread
+from edgevision.data.perceptual import NEAR_IDENTICAL
 
 # Codes of a few bits, so that near ones and ties abound.
 codes = st.integers(0, 2**14 - 1)

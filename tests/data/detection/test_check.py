@@ -214,17 +214,19 @@ def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureF
     code, out, _ = run(capsys, "data", "check", tmp_path, "--json")
     assert code == 0
     assert json.loads(out)["sets"][0]["classes"] == {"cat": 1}
+    code, out, _ = run(capsys, "data", "check", tmp_path / "labels", "--json")
+    assert code == 0  # a part of the data set stands for it
+    assert json.loads(out)["sets"][0]["classes"] == {"cat": 1}
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
     for argument, message in (
-        (tmp_path / "labels", "is not a known dataset"),
         (tmp_path / "none", "not found"),
+        (tmp_path / "empty", "no image; it holds nothing; expected YOLO"),
+        (tmp_path / "x.json", "an object with no keys; expected COCO"),
     ):
         code, _, err = run(capsys, "data", "check", argument)
         assert code == 1
         assert message in err
-    (tmp_path / "x.json").write_text("{}")
-    code, _, err = run(capsys, "data", "check", tmp_path / "x.json")
-    assert code == 2
-    assert "--images" in err
 
 
 def test_converted_labels_are_the_same_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

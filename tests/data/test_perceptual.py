@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgevision.calibration.sampling.perceptual import NEAR_IDENTICAL, bit_distances, perceptual_hash
+from edgevision.data.perceptual import NEAR_IDENTICAL, bit_distances, perceptual_hash
 from edgevision.types import Image
 
 
