@@ -15,10 +15,10 @@ import numpy as np
 
 from edgevision.address import display
 from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame
-from edgevision.data.perceptual import perceptual_hash
 from edgevision.calibration.sampling.spread import Spread
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
+from edgevision.data.perceptual import perceptual_hash
 from edgevision.errors import DataError, SinkError, SourceError, UsageError
 from edgevision.types import Frame
 from edgevision.video import Source, expand_sources, open_source

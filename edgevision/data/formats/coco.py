@@ -35,31 +35,72 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     annotations, images = Path(annotations), Path(images)
     try:
         document = json.loads(annotations.read_bytes())
-        categories, first, same = _ids(document, annotations)
-        sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
-        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
-        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
     except FileNotFoundError as error:
         raise DataError(f"annotation file not found: {annotations}") from error
     except OSError as error:
         raise DataError(f"cannot read {annotations}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(
-            f"{annotations} is not COCO instances json ({type(error).__name__}: {error})"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _malformed(annotations, error) from error
+    parsed = parse_coco(document, annotations)
     if not images.is_dir():
         raise DataError(f"image folder not found: {images}")
-    paths = _find(images, list(first))
-    loaded = tuple(
-        raw_image(paths[file], image_id, sizes[image_id], objects[image_id])
-        for file, image_id in first.items()
-    )
+    paths = _find(images, [image.file for image in parsed.images])
+    loaded = tuple(raw_image(paths[one.file], one.image_id, one.size, one.objects) for one in parsed.images)
+    return RawSet(str(annotations), loaded, parsed.classes, parsed.problems)
+
+
+class CocoImage(NamedTuple):
+    """One image of a document: its name, its id, the stated width and height or None, and its objects."""
+
+    file: str
+    image_id: int
+    size: tuple[int, int] | None
+    objects: list[RawObject]
+
+
+class ParsedCoco(NamedTuple):
+    """What a COCO document says, before its images are looked for.
+
+    Attributes:
+        images: each file once.
+        classes: names of the categories.
+        problems: labels that could not be used.
+    """
+
+    images: list[CocoImage]
+    classes: tuple[str, ...]
+    problems: tuple[LabelProblem, ...]
+
+
+def parse_coco(document: Any, path: Path) -> ParsedCoco:
+    """Reads a document that is in memory; see :func:`read_coco`.
+
+    Args:
+        document: with ``images``, ``annotations`` and ``categories``.
+        path: of its file, for messages.
+
+    Raises:
+        DataError: it is malformed, or an id has two meanings.
+    """
+    try:
+        categories, first, same = _ids(document, path)
+        sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
+        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
+        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise _malformed(path, error) from error
     found = [problem for problem in problems if problem]
     for name in dict.fromkeys(categories.values()):
         ids = [number for number, other in categories.items() if other == name]
         if len(ids) > 1:
-            found.append(LabelProblem("ambiguous", f"categories {ids[0]} and {ids[1]} are both '{name}'"))
-    return RawSet(str(annotations), loaded, tuple(dict.fromkeys(categories.values())), tuple(found))
+            text = f"categories {ids[0]} and {ids[1]} are both '{name}'"
+            found.append(LabelProblem("ambiguous", text, 0))
+    images = [CocoImage(file, number, sizes[number], objects[number]) for file, number in first.items()]
+    return ParsedCoco(images, tuple(dict.fromkeys(categories.values())), tuple(found))
+
+
+def _malformed(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})")
 
 
 class CocoIds(NamedTuple):
@@ -152,46 +193,6 @@ def _without_folders(folder: Path, file: str) -> Path | None:
     parts = file.replace("\\", "/").split("/")
     found = (folder.joinpath(*parts[start:]) for start in range(len(parts)) if parts[start])
     return next((path for path in found if path.is_file()), None)
-
-
-class ParsedCoco(NamedTuple):
-    """What a COCO document says, before its images are looked for.
-
-    Attributes:
-        images: file name, stated width and height or None, and objects; each file once.
-        classes: names of the categories.
-        problems: labels that could not be used.
-    """
-
-    images: list[tuple[str, tuple[int, int] | None, list[RawObject]]]
-    classes: tuple[str, ...]
-    problems: list[LabelProblem]
-
-
-def parse_coco(document: Any, path: Path) -> ParsedCoco:
-    """Reads a document that is in memory; see :func:`read_coco`.
-
-    Args:
-        document: with ``images``, ``annotations`` and ``categories``.
-        path: of its file, for messages.
-
-    Raises:
-        DataError: it is malformed, or an id has two meanings.
-    """
-    try:
-        categories = _by_id(document["categories"], "name", "categories", path)
-        files = _by_id(document["images"], "file_name", "images", path)
-        sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
-        first: dict[str, int] = {}
-        same = {image_id: first.setdefault(file, image_id) for image_id, file in files.items()}
-        objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
-        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})") from error
-    images = [(file, sizes[image_id], objects[image_id]) for file, image_id in first.items()]
-    return ParsedCoco(
-        images, tuple(dict.fromkeys(categories.values())), [problem for problem in problems if problem]
-    )
 
 
 class CocoDocument:

@@ -34,3 +34,12 @@ def read_text(path: Path) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number as Python reads it."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -80,7 +80,7 @@ def _read(
     names.update(dict.fromkeys(parsed.classes))
     reading.problems += [(role, problem) for problem in parsed.problems]
     taken: dict[Path, str] = {}
-    for file, size, objects in parsed.images:
+    for file, _, size, objects in parsed.images:
         image = tree.find_image(file, path, role)
         if image is not None and image in taken:
             text = f"{path.name}: '{file}' and '{taken[image]}' both lead to {tree.shown(image)}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import is_number, read_text
 from edgevision.data.formats.yolo import read_names
 from edgevision.data.layouts.tree import Tree
 from edgevision.errors import DataError
@@ -130,15 +130,7 @@ def _has_labels(path: Path) -> bool:
     except DataError:
         return False
     words = lines[0].split()
-    return len(words) >= 5 and all(_is_number(word) for word in words)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return len(words) >= 5 and all(is_number(word) for word in words)
 
 
 def _notes_names(path: Path) -> tuple[str, ...]:

@@ -34,20 +34,21 @@ _EXAMPLES = 3
 
 _Read = Callable[[Tree, Documents, Choices], Reading | None]
 
-LAYOUTS: tuple[_Read, ...] = (
-    one_json_each.read_supervisely,
-    lambda tree, documents, choices: cvat.read_layout(tree, choices),
-    coco.read_layout,
-    one_file_for_all.read_createml,
-    one_json_each.read_labelme,
-    one_file_for_all.read_via,
-    lambda tree, documents, choices: one_file_for_all.read_csv(tree, choices),
-    lambda tree, documents, choices: one_file_for_all.read_keras(tree, choices),
-    lambda tree, documents, choices: corners.read_layout(tree, choices),
-    lambda tree, documents, choices: voc.read_layout(tree, choices),
-    lambda tree, documents, choices: yolo.read_layout(tree, choices),
+LAYOUTS: tuple[tuple[str, _Read], ...] = (
+    ("", one_json_each.read_supervisely),
+    (".xml", lambda tree, documents, choices: cvat.read_layout(tree, choices)),
+    (".json", coco.read_layout),
+    (".json", one_file_for_all.read_createml),
+    (".json", one_json_each.read_labelme),
+    (".json", one_file_for_all.read_via),
+    (".csv", lambda tree, documents, choices: one_file_for_all.read_csv(tree, choices)),
+    ("", lambda tree, documents, choices: one_file_for_all.read_keras(tree, choices)),
+    ("", lambda tree, documents, choices: corners.read_layout(tree, choices)),
+    ("", lambda tree, documents, choices: voc.read_layout(tree, choices)),
+    ("", lambda tree, documents, choices: yolo.read_layout(tree, choices)),
 )
-"""Every layout with boxes, in the order of the search: those with a mark of their own first."""
+"""Every layout with boxes, in the order of the search: those with a mark of their own first. The
+suffix is that of a file that stands for the data by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,11 @@ def _read_folder(path: Path, root: Path, choices: Choices) -> FoundData:
         if pairs is not None:
             return _found_masks(path, tree, pairs)
     if tree.images:
-        for read in LAYOUTS:
+        for suffix, read in LAYOUTS:
+            if choices.file is not None and choices.file.suffix.lower() != suffix:
+                continue
+            if choices.yaml is not None and suffix:  # only texts belong to a data.yaml
+                continue
             reading = read(tree, documents, choices)
             if reading is not None:
                 return _found(path, tree, reading, choices)
@@ -326,7 +331,9 @@ def _unread_notes(tree: Tree, reading: Reading) -> list[str]:
         return []
     shown = ", ".join(tree.shown(path) for path in unread[:_EXAMPLES])
     more = ", ..." if len(unread) > _EXAMPLES else ""
-    return [f"{len(unread)} text files hold no labels of this layout and are not read: {shown}{more}"]
+    texts = yolo.count_labels(unread)
+    other = f"; {texts} of them are YOLO text: name its data.yaml to read that instead" if texts else ""
+    return [f"{len(unread)} text files hold no labels of this layout and are not read: {shown}{more}{other}"]
 
 
 def _found_masks(path: Path, tree: Tree, reading: masks.MaskReading) -> FoundData:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import is_number, read_text
 from edgevision.data.layouts.documents import Documents
 from edgevision.data.layouts.tree import Tree
 from edgevision.data.layouts.voc import count_files
@@ -68,19 +68,11 @@ def _columns(count: int, separator: str | None = None) -> Callable[[Tree, Docume
     def fits(tree: Tree, documents: Documents) -> bool:
         for path in tree.with_suffix(".txt")[:50]:
             words = [word for word in _first_line(path).split(separator) if word]
-            if len(words) == count and all(_is_number(word) for word in words[1:]):
+            if len(words) == count and all(is_number(word) for word in words[1:]):
                 return True
         return False
 
     return fits
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _first_line(path: Path) -> str:
@@ -93,8 +85,8 @@ def _first_line(path: Path) -> str:
 def _is_kitti(tree: Tree, documents: Documents) -> bool:
     return any(
         len(words := _first_line(path).split()) in (15, 16)
-        and not _is_number(words[0])
-        and _is_number(words[4])
+        and not is_number(words[0])
+        and is_number(words[4])
         for path in tree.with_suffix(".txt")[:50]
     )
 
@@ -152,7 +144,7 @@ def refuse(tree: Tree, documents: Documents, path: Path) -> None:
 
 def unknown_folder(tree: Tree, documents: Documents, path: Path) -> DataError:
     """What a folder holds that no layout knows, and what to do."""
-    labels = count_labels(tree) + count_files(tree.with_suffix(".xml"))
+    labels = count_labels(tree.files) + count_files(tree.with_suffix(".xml"))
     if not tree.images and labels:
         return DataError(
             f"{path}: {labels} label files and no image; export with the images, or name their folder with "

@@ -84,9 +84,9 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
     return reading
 
 
-def count_labels(tree: Tree) -> int:
-    """How many label files of YOLO's form a folder holds."""
-    return sum(_is_label(_lines(path)) for path in tree.with_suffix(".txt"))
+def count_labels(files: Iterable[Path]) -> int:
+    """How many of the files are label files of YOLO's form."""
+    return sum(_is_label(_lines(path)) for path in files if path.suffix.lower() == ".txt")
 
 
 class _Splits:

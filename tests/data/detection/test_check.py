@@ -1,6 +1,7 @@
 """Every fault of a data set is found, counted and named; a training stops at it.
 
-Also tests ``edgevision.cli.data``, ``edgevision.data.formats.coco``, ``edgevision.training.check``.
+Also tests ``edgevision.cli.data``, ``edgevision.data.formats.coco``, ``edgevision.data.formats.raw``,
+``edgevision.training.check``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edgevision.data.detection.loading import DetectionData
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.formats.yolo import read_yolo
 from edgevision.errors import DataError
+from tests.support.layouts import boxes_of, image, put, yolo
 from tests.support.training import small_run
 
 
@@ -229,14 +231,41 @@ def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureF
         assert message in err
 
 
+def test_an_archive_is_checked_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, seeds in (("train", (1, 2, 3)), ("test", (4,))):
+        for seed in seeds:
+            put(tmp_path / "d" / split / "labels" / f"p{seed}.txt", yolo(boxes_of(seed)))
+            image(tmp_path / "d" / split / "images" / f"p{seed}.jpg", seed)
+    folders = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
+    put(tmp_path / "d" / "data.yaml", f"{folders}names: [cat, dog]\n")
+    shutil.make_archive(str(tmp_path / "d"), "zip", tmp_path, "d")
+    code, out, _ = run(capsys, "data", "check", tmp_path / "d.zip")
+    assert code == 0
+    first, *rest = out.splitlines()
+    assert first.endswith(
+        "train 3 images (cat 3, dog 2), test 1 image (cat 1, dog 0); names from d/data.yaml"
+    )
+    assert "images: 4 on disk = 4 used + 0 left out" in rest
+    assert any(line.startswith("note: no validation split (data.yaml names a folder") for line in rest)
+    code, out, _ = run(capsys, "data", "check", tmp_path / "d.zip", "--split", "val")
+    assert code == 0
+    assert "1 of 3 training images are taken for it" in out
+    code, out, _ = run(capsys, "data", "convert", tmp_path / "d.zip", "--out", tmp_path / "o.json")
+    assert code == 0
+    raw = read_coco(tmp_path / "o.json", tmp_path / "o" / "d")
+    assert sum(len(one.names) for one in raw.images) == 6
+    assert all(one.path.is_file() for one in raw.images)
+
+
 def test_converted_labels_are_the_same_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "val.json"
+    tmp_path = tmp_path / "set"
     for folder in ("images/val", "labels/val"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("a", "b"):
         cv2.imwrite(str(tmp_path / "images" / "val" / f"{name}.png"), np.zeros((40, 80, 3), np.uint8))
     (tmp_path / "labels" / "val" / "a.txt").write_text("1 0.5 0.5 0.25 0.5\n")
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    out = tmp_path / "val.json"
     code, text, _ = run(capsys, "data", "convert", tmp_path, "--split", "val", "--out", out)
     assert code == 0
     assert "2 images, 2 classes" in text

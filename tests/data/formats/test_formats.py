@@ -275,7 +275,7 @@ def test_one_bad_coco_annotation_leaves_the_rest(tmp_path: Path, bad: Any) -> No
 
 def test_two_coco_categories_of_one_name_are_found(tmp_path: Path) -> None:
     found = read_coco(coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [], "car cat car"), tmp_path)
-    assert found.problems == (LabelProblem("ambiguous", "categories 1 and 3 are both 'car'"),)
+    assert found.problems == (LabelProblem("ambiguous", "categories 1 and 3 are both 'car'", 0),)
     assert found.classes == ("car", "cat")
 
 
