@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def label_command(
     sources: list[str] = typer.Argument(..., metavar="SRC...", help="Images, folders and video files."),
-    model: str = typer.Option(..., "--model", help="The teacher: a name that ships, a model file, or a .pt."),
+    model: list[str] = typer.Option(
+        ...,
+        "--model",
+        metavar="MODEL",
+        help="The teacher: a name that ships, a model file, or a .pt. Detection: repeat it, and the answers "
+        "of all are fused.",
+    ),
     out: Path = typer.Option(
         ...,
         "--out",
@@ -31,6 +37,12 @@ def label_command(
         None,
         "--merge",
         help="Detection: a COCO json whose boxes are kept; what the teacher sees beside them is ignored.",
+    ),
+    results_for: Path | None = typer.Option(
+        None,
+        "--results-for",
+        help="Detection: a COCO json of the images: write what is seen in them, from --ignore up, as COCO "
+        "results json, for 'detections' of a training source.",
     ),
     positive: float = typer.Option(0.42, "--positive", help="Detection: from this score on it is a box."),
     ignore: float = typer.Option(
@@ -60,6 +72,13 @@ def label_command(
         "--tiles",
         help="Detection: look at four overlapping parts too: five times as slow, finds small things.",
     ),
+    scales: str | None = typer.Option(
+        None,
+        "--scales",
+        metavar="S,S",
+        help="Detection: look at these sizes too, 0.25 to 4: above 1 at overlapping parts, below 1 at the "
+        "whole with a margin. --tiles is 1.667.",
+    ),
     split: str = typer.Option(
         "train", "--split", help="Segmentation: the part of the data set that is written."
     ),
@@ -83,9 +102,11 @@ def label_command(
     Examples:
       edgevision label --model teacher.onnx photos/ --out labels.json
       edgevision label --model teacher.onnx a.mp4 b.mp4 --every 30 --images-out frames --out labels.json
+      edgevision label --model one.onnx --model two.onnx --flip photos/ --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
       edgevision label --model unet-road drive.mp4 --every 10 --flip --max-ignored 0.2 --out roads
     """
+    from contextlib import ExitStack
     from functools import partial
 
     from rich.console import Console
@@ -110,6 +131,7 @@ def label_command(
         out=out,
         images_out=images_out,
         merge=merge,
+        results_for=results_for,
         positive=positive,
         ignore=ignore,
         classes=classes,
@@ -117,20 +139,29 @@ def label_command(
         seed=seed,
         flip=flip,
         tiles=tiles,
+        scales=() if scales is None else parse_scales(scales),
         overwrite=overwrite,
     )
+    if len(set(model)) < len(model):
+        raise UsageError(f"--model {next(one for one in model if model.count(one) > 1)} is given twice")
     done: Labelled | LabelledMaps
-    with open_model(model, engine, PlanPolicy(trust, rebuild)) as teacher:
-        if teacher.engine.manifest.task == "segmentation":
+    with ExitStack() as opened:
+        policy = PlanPolicy(trust, rebuild)
+        teachers = {one: opened.enter_context(open_model(one, engine, policy)).engine for one in model}
+        first = teachers[model[0]]
+        if first.manifest.task == "segmentation":
             only_boxes = {
                 "--merge": merge is not None,
                 "--images-out": images_out is not None,
                 "--classes": classes is not None,
+                "--results-for": results_for is not None,
                 "--tiles": tiles,
+                "--scales": scales is not None,
+                "a second --model": len(model) > 1,
             }
             for option, given in only_boxes.items():
                 if given:
-                    raise UsageError(f"{model} is a segmentation model; {option} is for detectors")
+                    raise UsageError(f"{model[0]} is a segmentation model; {option} is for detectors")
             maps = LabelMapRequest(
                 sources=sources,
                 out=out,
@@ -142,12 +173,12 @@ def label_command(
                 overwrite=overwrite,
             )
             with stop_on_signals(stop):
-                done = write_label_maps(teacher.engine, model, maps, stop=stop, progress=progress)
+                done = write_label_maps(first, model[0], maps, stop=stop, progress=progress)
             _report_maps(maps, done, console)
         else:
             job = LabellingJob(request)
             with stop_on_signals(stop):
-                done = job.run(teacher.engine, model, stop=stop, progress=progress)
+                done = job.run(teachers, stop=stop, progress=progress)
             _report(request, done, console)
     if stop.reason is not None:
         say(console, f"  ended early by {stop.reason}; the labels are complete up to there")
@@ -158,10 +189,30 @@ def label_command(
         raise typer.Exit(exit_code)
 
 
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Numbers with commas between.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    from edgevision.errors import UsageError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--scales {text}: expected numbers with commas between, such as 1.5,2") from None
+
+
 def _report(request: LabelRequest, done: Labelled, console: Console) -> None:
     """What was done."""
     from edgevision.cli.console import say
 
+    if request.results_for is not None:
+        total, known = done.boxes.total(), request.results_for
+        say(console, f"{request.out}: {total} boxes in {done.images} images of {known}")
+        if done.unseen:
+            say(console, f"warning: {done.unseen} images of {known} are not among the sources")
+        return
     found = ", ".join(f"{name} {count}" for name, count in done.boxes.most_common()) or "none"
     say(console, f"{request.out}: {done.images} images labelled, in {done.folder}")
     say(console, f"  boxes: {found}")

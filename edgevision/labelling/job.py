@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgevision.data.classes import map_classes, parse_classes
 from edgevision.data.formats.coco import CocoDocument
+from edgevision.data.formats.detections import ResultsFile
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, SourceError, UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.labelled import lacks_class
 from edgevision.files import refuse_existing
 from edgevision.labelling.footage import Footage, find_footage, folder_of_all
+from edgevision.labelling.fusion import View, fuse
 from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labels
-from edgevision.labelling.views import look
+from edgevision.labelling.views import TILE_SCALE, check_scales, look
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
-from edgevision.types import Detections, Frame
+from edgevision.types import Detections, Frame, Image, IntArray
 from edgevision.video import expand_sources, open_source
 
 
@@ -32,15 +34,18 @@ class LabelRequest:
 
     Attributes:
         sources: images, folders and video files.
-        out: the COCO instances json to write.
+        out: the COCO json to write.
         images_out: folder for the frames of videos.
         merge: a COCO json whose boxes are kept; what the teacher sees beside them becomes regions to ignore.
+        results_for: a COCO json of the images; what is written is what the teacher sees in them, from
+            ``ignore`` up, as COCO results json: rows of ``image_id``, ``category_id``, ``bbox``, ``score``.
         positive, ignore: scores, see :class:`~edgevision.labelling.rule.LabelRule`.
         classes: only these, see :func:`edgevision.data.classes.parse_classes`; None for all.
         every: of videos, one frame of each run of this length.
         seed: random seed that draws the frame of each run; None takes the first.
         flip: look at the mirror image too.
         tiles: look at four overlapping parts too.
+        scales: look at these sizes too, see :func:`edgevision.labelling.views.look`.
         overwrite: replace outputs that exist.
     """
 
@@ -48,6 +53,7 @@ class LabelRequest:
     out: Path
     images_out: Path | None = None
     merge: Path | None = None
+    results_for: Path | None = None
     positive: float = 0.42
     ignore: float = 0.25
     classes: str | None = None
@@ -55,6 +61,7 @@ class LabelRequest:
     seed: int | None = None
     flip: bool = False
     tiles: bool = False
+    scales: Sequence[float] = ()
     overwrite: bool = False
 
 
@@ -65,8 +72,9 @@ class Labelled:
     Attributes:
         folder: that file names in the json are relative to.
         images: how many.
-        merged: of them, those that the json to merge had already.
+        merged: of them, those that the json to merge, or to give results for, had already.
         ignored: regions to ignore.
+        unseen: images of the json to give results for that were not among the sources.
         boxes: of each class.
         problems: one line for each input that was damaged.
     """
@@ -75,6 +83,7 @@ class Labelled:
     images: int = 0
     merged: int = 0
     ignored: int = 0
+    unseen: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -92,53 +101,112 @@ class LabellingJob:
     def __init__(self, request: LabelRequest) -> None:
         self.request = request
         self._rule = LabelRule(request.positive, request.ignore)
+        check_scales(request.scales)
+        if request.merge is not None and request.results_for is not None:
+            raise UsageError(
+                "`merge` and `results_for` exclude each other; one writes labels, the other rows"
+            )
         refuse_existing(request.out, request.overwrite)
-        self._document = CocoDocument(request.merge)
+        self._document = CocoDocument(request.merge or request.results_for)
         self._uris = [uri for source in request.sources for uri in expand_sources(source)]
 
     def run(
-        self, engine: Engine, model: str, *, stop: StopRequest, progress: Progress = no_progress
+        self, models: Mapping[str, Engine], *, stop: StopRequest, progress: Progress = no_progress
     ) -> Labelled:
         """Labels every source, or those up to where ``stop`` ends it, and writes the json.
 
         Everything that can be refused is refused before any image is written.
 
         Args:
-            engine: the teacher, a detector.
-            model: what the user calls it.
+            models: the teachers, all detectors, by what the user calls them. The answers of several are
+                fused, see :func:`edgevision.labelling.fusion.fuse`; classes of one name are one.
             stop: ends it early; the labels are complete up to there.
             progress: shows how far each source is.
 
         Raises:
             EdgeVisionError: the request is impossible, or nothing could be read.
         """
-        manifest, request = engine.manifest, self.request
-        if manifest.task != "detection":
-            raise UsageError(f"{model} is a {manifest.task} model; expected a detector")
-        teacher = Model(engine, 0.0, _wanted(request, model, manifest.classes))
+        request = self.request
+        for name, engine in models.items():
+            if engine.manifest.task != "detection":
+                raise UsageError(f"{name} is a {engine.manifest.task} model; expected a detector")
+        teachers = _Teachers.together(models, request)
         footage = find_footage(self._uris, request.images_out, request.overwrite)
-        own = map_classes(self._document.categories, manifest.classes)
+        own = map_classes(self._document.categories, teachers.names)
         done = Labelled(folder_of_all(footage))
-        work = _Labelling(request, self._rule, teacher, self._document, own, done)
+        rows = None if request.results_for is None else ResultsFile()
+        work = _Labelling(request, self._rule, teachers, self._document, rows, own, done)
         for one in footage:
             if stop.reason is None:
                 work.run(one, stop, progress)
-        if not work.done.images:
-            raise SourceError(f"no image was labelled of {', '.join(request.sources)}; nothing is written")
-        self._document.write(request.out)
-        return work.done
+        if not done.images:
+            lacking = ""
+            if request.results_for is not None:
+                lacking = f"; expected images that {request.results_for} names, in the folder that it means"
+            raise SourceError(
+                f"no image was labelled of {', '.join(request.sources)}{lacking}; nothing is written"
+            )
+        if rows is None:
+            self._document.write(request.out)
+        else:
+            done.unseen = self._document.image_count - done.images
+            rows.write(request.out)
+        return done
 
 
-def _wanted(request: LabelRequest, model: str, known: Sequence[str]) -> list[str] | None:
-    """The teacher's own names of the classes that were asked for; None for all."""
-    if request.classes is None:
-        return None
-    wanted = parse_classes(request.classes)
-    own = map_classes(wanted, known)
-    for name in wanted:
-        if name not in own:
-            raise UsageError(lacks_class(model, name, known))
-    return [known[own[name]] for name in wanted]
+@dataclass(frozen=True, slots=True)
+class _Teachers:
+    """Detectors that look at the same images.
+
+    Attributes:
+        models: one or more.
+        names: of all their classes, each once.
+        lookup: for each model the index into ``names`` of each of its classes: int32 ``[C]``.
+    """
+
+    models: tuple[Model, ...]
+    names: tuple[str, ...]
+    lookup: tuple[IntArray, ...]
+
+    @classmethod
+    def together(cls, engines: Mapping[str, Engine], request: LabelRequest) -> _Teachers:
+        """The teachers, with the classes of the first in front.
+
+        Raises:
+            UsageError: no teacher has a class that was asked for.
+        """
+        names: tuple[str, ...] = ()
+        for engine in engines.values():
+            known = engine.manifest.classes
+            same = map_classes(known, names)
+            names += tuple(name for name in known if name not in same)
+        wanted = names if request.classes is None else parse_classes(request.classes)
+        found = map_classes(wanted, names)
+        for name in wanted:
+            if name not in found:
+                raise UsageError(lacks_class(" and ".join(engines), name, names))
+        kept = {names[place] for place in found.values()}
+        models, lookup = [], []
+        for engine in engines.values():
+            known = engine.manifest.classes
+            index = map_classes(known, names)
+            own = [name for name in known if names[index[name]] in kept]
+            if own:
+                models.append(Model(engine, 0.0, None if request.classes is None else own))
+                lookup.append(np.array([index[name] for name in known], np.int32))
+        return cls(tuple(models), names, tuple(lookup))
+
+    def look(self, image: Image, request: LabelRequest) -> Detections:
+        """What they see together, in the classes of :attr:`names`."""
+        scales = (*((TILE_SCALE,) if request.tiles else ()), *request.scales)
+        views = []
+        for model, index in zip(self.models, self.lookup, strict=True):
+            found = look(model, image, flip=request.flip, scales=scales)
+            knows = np.zeros(len(self.names), bool)
+            knows[index] = True
+            named = replace(found, class_ids=index[found.class_ids], names=self.names, model="")
+            views.append(View(named, knows))
+        return views[0].found if len(views) == 1 else fuse(views)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +215,9 @@ class _Labelling:
 
     request: LabelRequest
     rule: LabelRule
-    teacher: Model
+    teachers: _Teachers
     document: CocoDocument
+    rows: ResultsFile | None
     own: dict[str, int]
     done: Labelled
 
@@ -167,9 +236,12 @@ class _Labelling:
             self.done.problems += [found, *report.notes[:5]]
 
     def _label(self, frame: Frame, path: Path) -> None:
-        found = look(self.teacher, frame.image, flip=self.request.flip, tiles=self.request.tiles)
+        found = self.teachers.look(frame.image, self.request)
         name = path.resolve().relative_to(self.done.folder).as_posix()
         image_id = self.document.find_image(name)
+        if self.rows is not None:
+            self._add_rows(self.rows, found, image_id, frame, path)
+            return
         if image_id is None:
             image_id = self.document.add_image(name, frame.width, frame.height)
             labels = new_labels(found, self.rule)
@@ -178,7 +250,7 @@ class _Labelling:
             self.done.merged += 1
         self.done.images += 1
         for one in labels:
-            class_name = self.teacher.manifest.classes[one.class_id]
+            class_name = self.teachers.names[one.class_id]
             self.document.add_box(
                 image_id, self._category(one.class_id), one.box, ignore=one.ignore, score=one.score
             )
@@ -190,16 +262,35 @@ class _Labelling:
     def _category(self, class_id: int) -> int:
         """The json's own category of that class, or one that is added."""
         names = (name for name, known in self.own.items() if known == class_id)
-        return self.document.category(next(names, self.teacher.manifest.classes[class_id]))
+        return self.document.category(next(names, self.teachers.names[class_id]))
+
+    def _add_rows(
+        self, rows: ResultsFile, found: Detections, image_id: int | None, frame: Frame, path: Path
+    ) -> None:
+        """The rows of one image; images and classes that the json does not name are left out."""
+        if image_id is None:
+            return
+        self._check_size(image_id, frame, path)
+        self.done.images += 1
+        self.done.merged += 1
+        categories = {known: self.document.category(name) for name, known in self.own.items()}
+        for one in new_labels(found, self.rule):
+            if one.class_id in categories:
+                rows.add(image_id, categories[one.class_id], one.box, one.score)
+                self.done.boxes[self.teachers.names[one.class_id]] += 1
+
+    def _check_size(self, image_id: int, frame: Frame, path: Path) -> None:
+        size = self.document.image_size(image_id)
+        if size is not None and size != (frame.width, frame.height):
+            made_for = self.request.merge or self.request.results_for
+            raise DataError(
+                f"{path} is {frame.width}x{frame.height} pixels, but {made_for} says {size[0]}x{size[1]}; "
+                "expected the images that it was made for"
+            )
 
     def _missing(self, found: Detections, image_id: int, frame: Frame, path: Path) -> list[Label]:
         """What the existing labels of an image lack."""
-        size = self.document.image_size(image_id)
-        if size is not None and size != (frame.width, frame.height):
-            raise DataError(
-                f"{path} is {frame.width}x{frame.height} pixels, but {self.request.merge} says "
-                f"{size[0]}x{size[1]}; expected the images that it was made for"
-            )
+        self._check_size(image_id, frame, path)
         boxes, names, ignore = self.document.boxes(image_id)
         class_ids = np.array([self.own.get(name, -1) for name in names], np.int32)
         existing = GroundTruth(boxes.astype(np.float64), class_ids, np.array(ignore, bool))

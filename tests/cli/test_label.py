@@ -19,8 +19,10 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.data.detection.dataset import load_coco
+from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_pair
+from tests.support.manifests import colour_manifest
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import ROOT
 from tests.support.video import number_of, write_clip
@@ -101,6 +103,62 @@ def test_classes(call, tmp_path):
     assert [e["name"] for e in document["categories"]] == ["green"]
     assert len(document["images"]) == 3
     assert [(e["image_id"], e["iscrowd"]) for e in document["annotations"]] == [(2, 0)]
+
+
+def test_two_teachers_are_fused(call, tmp_path):
+    """Both find red; what one calls blue the other calls azure, and each knows its own word only."""
+    write_colour_model(tmp_path / "other.onnx", colour_manifest(classes=("azure", "Green", "red")))
+    photos = write_photos(tmp_path / "photos")
+    cv2.imwrite(str(photos / "c.png"), image_with_block(64, 64, (8, 16, 40, 48), (255, 0, 0)))
+    code, err = call("photos", "--model", "other.onnx", "--out", "labels.json", *THRESHOLDS)
+    assert code == 0, err
+    document = read("labels.json")
+    names = {e["id"]: e["name"] for e in document["categories"]}
+    found = [(e["image_id"], names[e["category_id"]], e["score"]) for e in document["annotations"]]
+    assert found == [
+        (1, "red", 1.0),
+        (2, "green", pytest.approx(0.8431, abs=1e-4)),
+        (3, "blue", 1.0),
+        (3, "azure", 1.0),
+    ]
+
+
+def test_rows_for_a_set_that_people_labelled(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    entries = [{"id": 7, "file_name": "a.png", "width": 64, "height": 64}, {"id": 9, "file_name": "d.png"}]
+    categories = [{"id": 3, "name": "Red"}, {"id": 4, "name": "dog"}]
+    people = {"images": entries, "categories": categories, "annotations": []}
+    Path("people.json").write_text(json.dumps(people))
+    code, err = call("photos", "--results-for", "people.json", "--out", "rows.json", *THRESHOLDS)
+    assert code == 0, err
+    (row,) = read("rows.json")
+    assert (row["image_id"], row["category_id"], row["score"]) == (7, 3, 1.0)
+    assert row["bbox"] == pytest.approx([8, 16, 32, 32])
+    assert "rows.json: 1 boxes in 1 images of people.json" in err
+    assert "warning: 1 images of people.json are not among the sources" in err
+    # What is written is what a training source reads.
+    source = CocoSource("people.json", "photos", labelled=(), detections="rows.json")
+    assert [one.labels.tolist() for one in load_source(source, ["red", "dog"]).images] == [[0], []]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "teacher.onnx"), "--model teacher.onnx is given twice"),
+        (("--scales", "1,x"), "--scales 1,x: expected numbers with commas between"),
+        (("--scales", "9"), "--scales 9 is not possible; expected 0.25 to 4"),
+        (("--classes", "mauve", "--model", "other.onnx"), "mauve"),
+        (("--results-for", "a.json", "--merge", "a.json"), "exclude each other"),
+        (("--results-for", "a.json"), "expected images that a.json names"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_one_line(call, tmp_path, options, words):
+    write_colour_model(tmp_path / "other.onnx")
+    write_photos(tmp_path / "photos")
+    Path("a.json").write_text('{"images": [], "categories": [], "annotations": []}')
+    code, err = call("photos", "--out", "labels.json", *options)
+    assert (code, words in err, err.count("\n")) == (2 if "a.json names" not in words else 1, True, 1), err
+    assert not Path("labels.json").exists()
 
 
 def clip(path: Path, frames: int = 10) -> Path:

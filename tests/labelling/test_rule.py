@@ -11,7 +11,17 @@ from edgevision.engines.fake import FakeEngine, bright_area, fake_manifest
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.labelling.rule import LabelRule, missing_labels, new_labels
-from edgevision.labelling.views import inside_tile, look, merge_views, mirrored, tile_corners, without_repeats
+from edgevision.labelling.views import (
+    TILE_SCALE,
+    check_scales,
+    inside_margin,
+    inside_tile,
+    look,
+    merge_views,
+    mirrored,
+    tile_corners,
+    without_repeats,
+)
 from edgevision.model import Model
 from edgevision.types import Detections
 
@@ -147,6 +157,44 @@ def test_tiles_cover_the_image_and_overlap():
     assert len(list(tile_corners(1, 1))) == 4
 
 
+@pytest.mark.parametrize(
+    ("scale", "rows"), [(1.01, 2), (1.25, 2), (TILE_SCALE, 2), (1.7, 3), (2, 3), (7 / 3, 3), (3, 4), (4, 6)]
+)
+def test_tiles_overlap_by_a_third_at_every_scale(scale: float, rows: int) -> None:
+    tiles = list(tile_corners(1200, 600, scale))
+    assert len(tiles) == rows * rows
+    starts = sorted({left for left, _, _, _ in tiles})
+    assert len(starts) == rows
+    assert (starts[0], max(right for _, _, right, _ in tiles)) == (0, 1200)
+    assert {right - left for left, _, right, _ in tiles} == {round(1200 / scale)}
+    assert np.diff(starts).max() <= 2 / 3 * 1200 / scale + 1
+
+
+def test_what_lies_in_a_margin_alone_is_left_out() -> None:
+    seen = found(([5, 5, 30, 30], 0.9, 0), ([0, 0, 10, 9], 0.8, 1), ([80, 40, 120, 70], 0.7, 0))
+    inner = inside_margin(seen, 20, 10, 80, 40)
+    np.testing.assert_allclose(inner.boxes, [[0, 0, 10, 20], [60, 30, 80, 40]])
+    assert inner.scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+@pytest.mark.parametrize("scale", [0.2, 4.1, -1, float("nan")])
+def test_scales_that_cannot_be_looked_at_are_refused(scale: float) -> None:
+    with pytest.raises(UsageError, match=r"`scales` .* is not possible; expected 0\.25 to 4"):
+        check_scales([1.5, scale])
+
+
+def test_other_scales_are_looked_at_too() -> None:
+    """The engine finds what is bright, at any size: 1 + 9 looks at 2, 1 at 0.5; the box stays where it is."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[80:120, 80:120] = 255
+    engine = FakeEngine()
+    once = look(Model(engine, 0.0), image, flip=False)
+    twice = look(Model(engine, 0.0), image, flip=False, scales=(0.5, 1, 2))
+    assert engine.calls == 1 + 1 + 1 + 9
+    np.testing.assert_allclose(twice.boxes[0], once.boxes[0], atol=4)
+    assert twice.scores[0] == pytest.approx(float(once.scores[0]), abs=0.05)
+
+
 def test_what_a_tile_cuts_is_left_to_the_others():
     """The tile at the top right: its left and lower borders lie inside the image, the others do not."""
     seen = found(
@@ -176,7 +224,7 @@ def test_with_tiles_the_parts_are_looked_at():
         engine = FakeEngine()
         once = look(Model(engine, 0.0), image, flip=False)
         assert engine.calls == 1
-        tiled = look(Model(engine, 0.0), image, flip=False, tiles=True)
+        tiled = look(Model(engine, 0.0), image, flip=False, scales=(TILE_SCALE,))
         assert engine.calls == 6
         np.testing.assert_allclose(tiled.boxes[0], once.boxes[0], atol=2)
         assert tiled.scores[0] == pytest.approx(doubt * once.scores[0], abs=0.03)

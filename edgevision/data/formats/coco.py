@@ -227,6 +227,11 @@ class CocoDocument:
         """The names of all categories, as they are written."""
         return tuple(self._categories)
 
+    @property
+    def image_count(self) -> int:
+        """How many image files are in the set."""
+        return len(self._images)
+
     def category(self, name: str) -> int:
         """Id of the category of exactly that name, which is added where there is none."""
         if name not in self._categories:

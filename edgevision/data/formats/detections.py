@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,30 @@ from edgevision.data.classes import map_classes
 from edgevision.data.formats.coco import CocoIds
 from edgevision.data.formats.raw import RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError
+from edgevision.files import atomic_path
+
+
+class ResultsFile:
+    """A COCO results json to add to, as :func:`add_detections` reads it."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, image_id: int, category_id: int, box: Sequence[float], score: float) -> None:
+        """Adds a box, corners in pixels."""
+        x1, y1, x2, y2 = box
+        corner = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
+        row = {"image_id": image_id, "category_id": category_id, "bbox": corner, "score": score}
+        self._rows.append(row)
+
+    def write(self, path: Path) -> None:
+        """Writes the rows, whole or not at all.
+
+        Raises:
+            SinkError: the file cannot be written.
+        """
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(self._rows, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def add_detections(
