@@ -31,6 +31,7 @@ MODULES = {
     "track": ("trackers",),
     "mqtt": ("paho",),
     "metrics": ("prometheus_client",),
+    "web": ("starlette", "uvicorn", "websockets", "prometheus_client"),
     "gst": ("gi",),
 }
 """The top-level modules that each extra of pyproject.toml brings."""

@@ -26,6 +26,7 @@ from edgevision.cli.parity import parity_command
 from edgevision.cli.run import run_command
 from edgevision.cli.soak import soak_command
 from edgevision.cli.train import train_command
+from edgevision.cli.web_password import web_password_command
 
 program.command("run")(run_command)
 program.command("models")(models_command)
@@ -42,6 +43,7 @@ program.command("inspect")(inspect_command)
 program.command("doctor")(doctor_command)
 program.command("soak")(soak_command)
 program.command("parity")(parity_command)
+program.command("web-password")(web_password_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -41,6 +41,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OnnxOutOption = Annotated[Path, typer.Option("--out", help="The ONNX file to write.")]
 
 
+WebPasswordOption = Annotated[
+    Path | None,
+    typer.Option("--web-password", help="File that 'edgevision web-password' wrote; the page asks for it."),
+]
+WebNameOption = Annotated[
+    list[str] | None,
+    typer.Option("--web-name", help="A further host name of the page, such as a reverse proxy's."),
+]
+WebDataOption = Annotated[
+    Path | None,
+    typer.Option("--web-data", help="Folder where the page keeps events. Default: edgevision-web."),
+]
+WebKeepOption = Annotated[
+    str | None, typer.Option("--web-keep", help="Remove the oldest events beyond this size. Default: 2GB.")
+]
+WebKeepDaysOption = Annotated[
+    float | None, typer.Option("--web-keep-days", help="Remove events after this many days. Default: 30.")
+]
+WebAllowLocalOption = Annotated[
+    bool,
+    typer.Option("--web-allow-local", help="The page may add files, devices and gst:// as sources, too."),
+]
+TlsCertOption = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Certificate of the page (PEM); with --tls-key.")
+]
+TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate (PEM).")]
+
+
 def check_onnx_out(out: Path) -> None:
     """Refuses an output that is not named as an ONNX file.
 

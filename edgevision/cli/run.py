@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgevision.cli.options import EngineOption, OverwriteOption, RebuildOption, TrustOption
+from edgevision.cli.options import (
+    EngineOption,
+    OverwriteOption,
+    RebuildOption,
+    TlsCertOption,
+    TlsKeyOption,
+    TrustOption,
+    WebAllowLocalOption,
+    WebDataOption,
+    WebKeepDaysOption,
+    WebKeepOption,
+    WebNameOption,
+    WebPasswordOption,
+)
 from edgevision.service.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -105,6 +118,21 @@ def run_command(
     metrics_host: str = typer.Option(
         "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 lets other machines connect."
     ),
+    web: str | None = typer.Option(
+        None,
+        "--web",
+        metavar="[HOST:]PORT",
+        help="Serve a page with live video, state, events and zones (docs/web.md); to this machine only, "
+        "unless an address such as 0.0.0.0:8080 and --web-password are given.",
+    ),
+    web_password: WebPasswordOption = None,
+    web_name: WebNameOption = None,
+    web_data: WebDataOption = None,
+    web_keep: WebKeepOption = None,
+    web_keep_days: WebKeepDaysOption = None,
+    web_allow_local: WebAllowLocalOption = False,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     log_format: LogFormat = typer.Option(
         LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."
     ),
@@ -118,9 +146,9 @@ def run_command(
 ) -> None:
     """Run a model on a video, an image, a camera or a stream, or on several at the same time.
 
-    Without any output (--output, --save-json, --save-masks, --events, --record or --display), a file is drawn
-    into <stem>.edgevision.mp4 in the current folder, and a live source opens a window, or shows a status line
-    where there is no display.
+    Without any output (--output, --save-json, --save-masks, --events, --record, --display or --web), a file
+    is drawn into <stem>.edgevision.mp4 in the current folder, and a live source opens a window, or shows a
+    status line where there is no display.
 
     \b
     Examples:
@@ -133,6 +161,7 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --source rtsp://b.local/1 --output recorded/ --track
       edgevision run --source rtsp://a.local/1 --record clips/ --record-on person --keep 20GB
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
+      edgevision run --source rtsp://a.local/1 --track --web 8080
     """
     from edgevision.cli.any_model import open_engine  # these load the runtime, so not for --help
     from edgevision.cli.console import open_console, say
@@ -143,6 +172,7 @@ def run_command(
     from edgevision.session.request import PlanPolicy, RunRequest
     from edgevision.session.run import Session
     from edgevision.session.spec import StreamSpec, listed, read_streams
+    from edgevision.web.settings import web_settings
 
     console, stop = open_console(log_format), StopRequest()
     outputs: dict[str, Any] = _given(output=output, save_json=save_json, save_masks=save_masks)
@@ -185,7 +215,18 @@ def run_command(
         stats=stats,
         overwrite=overwrite,
         append=append and not overwrite,
-        default_outputs=True,
+        default_outputs=web is None,
+        web=web_settings(
+            web,
+            password=web_password,
+            names=web_name,
+            folder=web_data,
+            keep=web_keep,
+            keep_days=web_keep_days,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            allow_local=web_allow_local,
+        ),
         service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
     )
     observer = ConsoleObserver(console, stop)

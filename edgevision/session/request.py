@@ -18,6 +18,7 @@ from edgevision.session.outputs import check_events, check_files, refuse_address
 from edgevision.session.spec import StreamSpec
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
+from edgevision.web.settings import WebSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class RunRequest:
         append: outputs that exist are continued (JSON lines, events, numbered images) or renamed with the
             time of their last change, as a service needs that starts again.
         service: how the run is watched from outside.
+        web: serve a page that shows the run; None for none.
 
     Raises:
         UsageError: a value is not valid, or is given without the one that it belongs to.
@@ -75,6 +77,7 @@ class RunRequest:
     append: bool = False
     default_outputs: bool = False
     service: Service = Service()  # noqa: RUF009  (frozen)
+    web: WebSettings | None = None
 
     def __post_init__(self) -> None:
         if not self.streams:

@@ -20,6 +20,7 @@ from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, is_local
+from edgevision.web.hub import Hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,12 @@ class Session:
             if any(spec.save_masks is not None for spec in specs):
                 models.segmenters()
             shared = Shared(
-                request=request, models=models, budget=budget, several=len(specs) > 1, on_frame=self._on_frame
+                request=request,
+                models=models,
+                budget=budget,
+                several=len(specs) > 1,
+                on_frame=self._on_frame,
+                hub=self._open_page(opened),
             )
             outcomes = self._run_groups(groups, shared)
         if request.stats is not None:
@@ -135,6 +141,18 @@ class Session:
                 set_aside(request.stats)
             write_json(request.stats, reports if shared.several or not reports else reports[0])
         return outcomes
+
+    def _open_page(self, opened: contextlib.ExitStack) -> Hub | None:
+        """Begins to serve the page that was asked for; ``opened`` ends it."""
+        settings = self._request.web
+        if settings is None:
+            return None
+        from edgevision.web.server import WebServer  # needs the extra `web`, which the settings have checked
+
+        hub = Hub()
+        server = opened.enter_context(WebServer(hub, settings))
+        self._observer.note(f"page: {server.url}")
+        return hub
 
     def _run_groups(self, groups: Sequence[Sequence[StreamSpec]], shared: Shared) -> list[StreamOutcome]:
         outcomes: list[StreamOutcome] = []
@@ -173,6 +191,8 @@ class Session:
             for line in models.describe():
                 observer.note(line)
         pipeline = Pipeline([one.stream for one in opened.values()], models.models, fallback=models.fallback)
+        if shared.hub is not None:
+            shared.hub.read = pipeline.statistics
         with (
             observer.while_running(list(opened.values())) as on_statistics,
             self._request.service.watching(pipeline.statistics) as url,

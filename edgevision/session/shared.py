@@ -11,6 +11,7 @@ from edgevision.session.models import RunModels
 from edgevision.session.request import RunRequest
 from edgevision.types import FrameResult, Image
 from edgevision.video import Sink
+from edgevision.web.hub import Hub
 
 
 class OnFrame:
@@ -63,6 +64,7 @@ class Shared:
         budget: threads.
         several: there is more than one stream, together or in turn.
         on_frame: called with each result, as the last of a stream's outputs; None for nothing.
+        hub: what the page knows of the streams; None where there is no page.
     """
 
     request: RunRequest
@@ -70,6 +72,7 @@ class Shared:
     budget: ThreadBudget
     several: bool
     on_frame: OnFrame | None = None
+    hub: Hub | None = None
     _taken: set[str] = field(default_factory=set)
 
     def claim(self, place: str) -> bool:

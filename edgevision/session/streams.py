@@ -102,6 +102,11 @@ def open_stream(
     sinks = _open_sinks(spec, plan, source, shared, opened)
     sinks += open_watchers(spec, info, shared, opened)
     written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
+    if shared.hub is not None:
+        view = shared.hub.open_view(name, info, shared.models.models)
+        view.is_tracked, view.layout = scene is not None, None if scene is None else scene.layout
+        view.tile.is_paced = not sinks and shared.on_frame is None and not info.is_live
+        sinks.append(opened.enter_context(view.tile))
     if shared.on_frame is not None:
         sinks.append(CallbackSink(shared.on_frame))
     is_drawn = bool(plan.images) or spec.record is not None

@@ -1,0 +1,144 @@
+"""What the page knows of a run: its streams, each with what can be done to it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgevision.drawing.overlay import Colour, Overlay
+from edgevision.files import safe_name
+from edgevision.model import Model
+from edgevision.pipeline import RunStatistics
+from edgevision.tracking import ZoneLayout
+from edgevision.video.base import SourceInfo
+from edgevision.web.live import Tile
+
+
+class StreamControl(Protocol):
+    """Changes which streams run; each method returns at once or after seconds, from any thread.
+
+    All raise :class:`~edgevision.errors.EdgeVisionError` where it cannot be done.
+    """
+
+    def add(self, source: str, name: str, settings: dict[str, object]) -> str:
+        """Opens a source as a new stream, and returns the stream's name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Ends a stream; its outputs are finished."""
+        ...
+
+    def pause(self, name: str) -> None:
+        """Ends reading; the stream stays in the list."""
+        ...
+
+    def resume(self, name: str) -> None:
+        """Opens a paused stream again."""
+        ...
+
+    def paused(self) -> Sequence[str]:
+        """Names of the streams that wait to be resumed."""
+        ...
+
+
+@dataclass(kw_only=True)
+class StreamView:
+    """One stream as the page knows it.
+
+    Attributes:
+        name: unique in the run.
+        id: its name as a part of an address, unique too.
+        tile: shows it live.
+        classes: class names, each with its colour as CSS has it.
+        zones_file: where its zones are kept; None where none was named yet.
+        layout: its zones now; None where there are none.
+        set_layout: puts other zones in force; None where nothing can track.
+        recordings: folder of its recordings; None where it is not recorded.
+        stem: what its recordings begin with.
+        is_tracked: its objects have ids, and events.
+    """
+
+    name: str
+    id: str
+    tile: Tile
+    classes: dict[str, str]
+    zones_file: Path | None = None
+    layout: ZoneLayout | None = None
+    set_layout: Callable[[ZoneLayout | None], None] | None = None
+    recordings: Path | None = None
+    stem: str = ""
+    is_tracked: bool = False
+
+
+class Hub:
+    """Where a session and the server meet; safe to use from any thread.
+
+    Attributes:
+        read: the run now, such as ``pipeline.statistics``; None while nothing runs.
+        control: adds and removes streams; None where that is not possible.
+    """
+
+    def __init__(self) -> None:
+        self.read: Callable[[], RunStatistics] | None = None
+        self.control: StreamControl | None = None
+        self._views: dict[str, StreamView] = {}
+        self._lock = threading.Lock()
+
+    def statistics(self) -> RunStatistics | None:
+        """The run now; None while nothing runs."""
+        return None if self.read is None else self.read()
+
+    def open_view(self, name: str, info: SourceInfo, models: Sequence[Model]) -> StreamView:
+        """A stream begins; one of the same name is over."""
+        tile, classes = Tile(name, info), class_colours(models)
+        with self._lock:
+            before = self._views.get(name)
+            view_id = self._free_id(name) if before is None else before.id
+            view = self._views[name] = StreamView(name=name, id=view_id, tile=tile, classes=classes)
+        return view
+
+    def remove_view(self, name: str) -> None:
+        """The stream is not shown any more."""
+        with self._lock:
+            self._views.pop(name, None)
+
+    def view(self, name: str) -> StreamView | None:
+        with self._lock:
+            return self._views.get(name)
+
+    def by_id(self, view_id: str) -> StreamView | None:
+        return next((one for one in self.views() if one.id == view_id), None)
+
+    def views(self) -> list[StreamView]:
+        """All, in the order in which they began."""
+        with self._lock:
+            return list(self._views.values())
+
+    def _free_id(self, name: str) -> str:
+        taken = {one.id for one in self._views.values()}
+        first = safe_name(name)
+        numbers = itertools.count(2)
+        found = first
+        while found in taken:
+            found = f"{first}-{next(numbers)}"
+        return found
+
+
+def class_colours(models: Sequence[Model]) -> dict[str, str]:
+    """The classes of all models, each with the colour that the drawn video gives it, as CSS has it."""
+    found: dict[str, str] = {}
+    for model in models:
+        overlay = Overlay(model.manifest)
+        for name, colour in zip(model.manifest.classes, overlay.colours, strict=True):
+            found.setdefault(name, css_colour(colour))
+    return found
+
+
+def css_colour(colour: Colour) -> str:
+    """``#rrggbb`` of blue, green and red."""
+    blue, green, red = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"

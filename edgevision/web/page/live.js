@@ -1,0 +1,128 @@
+// The grid of all streams, live.
+
+import {h, number, store, stored} from './dom.js';
+import {Player} from './player.js';
+import {ask, streamPath} from './api.js';
+
+export const look = {boxes: true, labels: true, masks: true, zones: true, score: 0, hidden: [], ...stored('look', {})};
+
+/** The view; `update` is called with each new state, `close` when another view is opened. */
+export function liveView(content) {
+  const controls = h('div', {class: 'bar', role: 'group', 'aria-label': 'What is drawn'});
+  const grid = h('div', {class: 'grid'});
+  const empty = h('p', {class: 'faint'}, 'No stream runs.');
+  content.append(controls, empty, grid);
+  const tiles = new Map();
+  let classes = '';
+
+  const changed = () => {
+    store('look', look);
+    for (const tile of tiles.values()) tile.player.redraw();
+  };
+
+  const buildControls = (names) => {
+    const box = (label, isOn, set) => h('label', {}, h('input', {
+      type: 'checkbox', checked: isOn, onchange: (event) => { set(event.target.checked); changed(); },
+    }), label);
+    const output = h('output', {}, look.score.toFixed(2));
+    controls.replaceChildren(
+      ...['boxes', 'labels', 'masks', 'zones'].map((key) => box(key, look[key], (on) => { look[key] = on; })),
+      h('label', {}, 'score from', h('input', {
+        type: 'range', min: '0', max: '1', step: '0.05', value: String(look.score),
+        oninput: (event) => { look.score = Number(event.target.value); output.value = look.score.toFixed(2); changed(); },
+      }), output),
+      names.length ? h('details', {}, h('summary', {}, 'classes'), h('div', {class: 'bar'}, names.map((name) => box(
+        name, !look.hidden.includes(name),
+        (on) => { look.hidden = on ? look.hidden.filter((one) => one !== name) : [...look.hidden, name]; },
+      )))) : null,
+    );
+  };
+
+  buildControls([]);
+  return {
+    update(state) {
+      const shown = state.streams.filter((one) => one.id && one.state !== 'paused');
+      empty.hidden = shown.length > 0;
+      for (const [id, tile] of tiles) {
+        if (!shown.some((one) => one.id === id)) {
+          tile.close();
+          tiles.delete(id);
+        }
+      }
+      for (const stream of shown) {
+        if (!tiles.has(stream.id)) {
+          const tile = makeTile(stream);
+          tiles.set(stream.id, tile);
+          grid.append(tile.element);
+        }
+        tiles.get(stream.id).update(stream);
+      }
+      const names = [...new Set(shown.flatMap((one) => Object.keys(one.classes)))];
+      if (names.join() !== classes) {
+        classes = names.join();
+        buildControls(names);
+      }
+    },
+    close() {
+      for (const tile of tiles.values()) tile.close();
+    },
+  };
+}
+
+function makeTile(stream) {
+  const video = h('video', {playsinline: true, 'aria-label': `live video of ${stream.name}`});
+  video.muted = true;
+  const canvas = h('canvas', {'aria-hidden': 'true'});
+  const words = h('div', {class: 'words', role: 'status'});
+  const play = h('button', {class: 'play main', hidden: true, onclick: () => video.play()}, 'Play');
+  const state = h('span', {class: 'state'});
+  const foot = h('div', {class: 'foot'});
+  const problem = h('span', {});
+  const screen = h('div', {class: 'screen'}, video, canvas, words, play);
+  const element = h('section', {class: 'card tile', 'aria-label': stream.name});
+  const full = h('button', {
+    'aria-pressed': 'false',
+    // Not the browser's own full screen, which on a phone shows the video alone, without the boxes.
+    onclick: () => {
+      const isFull = element.classList.toggle('full');
+      full.setAttribute('aria-pressed', String(isFull));
+      player.redraw();
+    },
+  }, 'Full');
+  element.append(h('div', {class: 'head'}, h('h2', {}, stream.name), state, full), screen, foot);
+  element.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && element.classList.contains('full')) full.click();
+  });
+  const about = {id: stream.id, colours: stream.classes, zones: null};
+  const player = new Player(about, video, canvas, look, (text, wants) => {
+    words.textContent = text;
+    play.hidden = wants !== 'play';
+  });
+  video.addEventListener('playing', () => { play.hidden = true; });
+  let hadZones = null;
+  return {
+    element, player,
+    update(found) {
+      about.colours = found.classes;
+      state.textContent = found.state;
+      state.className = `state ${found.state}`;
+      const worst = found.remarks.find((one) => one.level !== 'note');
+      problem.textContent = worst?.text ?? '';
+      foot.replaceChildren(
+        `${number(found.frames_per_second, 1)} fps`, ` ${number(found.last_latency_ms)} ms`,
+        Object.entries(found.detections).slice(0, 4).map(([name, count]) => ` ${name} ${number(count)}`), problem,
+      );
+      if (found.width && found.height && !element.classList.contains('full')) screen.style.aspectRatio = `${found.width} / ${found.height}`;
+      if (found.state === 'failed' || found.state === 'ended') words.textContent = worst?.text ?? `the stream has ${found.state}`;
+      if (found.has_zones !== hadZones) {
+        hadZones = found.has_zones;
+        if (hadZones) ask(streamPath(stream.id, 'zones')).then((zones) => { about.zones = zones.layout; }, () => {});
+        else about.zones = null;
+      }
+    },
+    close() {
+      player.close();
+      element.remove();
+    },
+  };
+}

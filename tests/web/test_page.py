@@ -1,0 +1,93 @@
+"""The page in a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgevision.web.hub import Hub
+from edgevision.web.passwords import Passwords, hash_password
+from tests.support.pipeline import run_statistics, stream_statistics
+from tests.support.web import BITS, Feeder, browser_page, chromium, open_view, served
+
+pytest.importorskip("playwright", reason="needs Playwright, of the development tools")
+pytestmark = pytest.mark.skipif(chromium() is None, reason="needs Debian's chromium-headless-shell")
+
+# Compares the number in each image that the video shows with the number of the results drawn over it.
+WATCH = """(bits) => {
+  const [player] = edgevision.players;
+  const pen = new OffscreenCanvas(bits, 2).getContext('2d', {willReadFrequently: true});
+  window.seen = [];
+  const show = player.showAt.bind(player);
+  player.showAt = (time, exact) => {
+    show(time, exact);
+    pen.drawImage(player.video, 0, 0, bits, 2);
+    const pixels = pen.getImageData(0, 0, bits, 1).data;
+    let number = 0;
+    for (let bit = 0; bit < bits; bit++) number |= (pixels[4 * bit] > 128) << bit;
+    window.seen.push([number, player.shown.found?.index ?? null]);
+  };
+}"""
+
+
+def running(hub: Hub, rate: float = 25.0) -> Any:
+    view = open_view(hub, "gate", rate)
+    hub.read = lambda: run_statistics(stream_statistics("gate"))
+    return view
+
+
+def test_boxes_are_of_the_frame_that_is_shown_and_nobody_hidden_is_encoded_for() -> None:
+    hub = Hub()
+    view = running(hub, 15.0)
+    with served(hub) as server, Feeder(view.tile, 15.0) as feeder, browser_page() as page:
+        page.goto(server.url)
+        page.wait_for_function("() => [...edgevision.players].some((one) => one.counts.shown > 3)")
+        page.evaluate(WATCH, BITS)
+        page.wait_for_function("() => window.seen.length >= 60", timeout=30_000)
+        seen = page.evaluate("() => window.seen")
+        assert [pair for pair in seen if pair[0] != pair[1]] == []
+        assert len({pair[0] for pair in seen}) > 40
+        assert page.evaluate("() => [...edgevision.players][0].video.playbackRate") == 1
+        # Falls behind, and catches up by seeking.
+        page.evaluate("() => { [...edgevision.players][0].video.pause(); }")
+        page.wait_for_timeout(1500)
+        shown = page.evaluate("() => window.seen.at(-1)[0]")
+        assert feeder.number - shown < 20
+        # A new size, without a new page.
+        feeder.size = (640, 360)
+        page.wait_for_function("() => [...edgevision.players][0].size.width === 640", timeout=5000)
+        page.goto(server.url + "#state")
+        page.get_by_text("frames a second").first.wait_for()
+        assert page.problems == []
+
+
+def test_without_media_source_jpegs_are_shown() -> None:
+    hub = Hub()
+    view = running(hub, 10.0)
+    with served(hub) as server, Feeder(view.tile, 10.0), browser_page() as page:
+        page.add_init_script("delete window.MediaSource; delete window.ManagedMediaSource;")
+        page.goto(server.url)
+        page.wait_for_function("() => [...edgevision.players].some((one) => one.counts.shown > 10)")
+        assert page.evaluate("() => [...edgevision.players][0].kind") == "jpeg"
+        assert view.tile.counts.encoded == 0
+        assert page.problems == []
+
+
+def test_logging_in_and_a_wrong_password() -> None:
+    hub = Hub()
+    running(hub)
+    with (
+        served(hub, passwords=Passwords((hash_password("correct horse"),))) as server,
+        browser_page() as page,
+    ):
+        page.goto(server.url)
+        page.get_by_label("Password").fill("wrong horse")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("the password is not right").wait_for()
+        page.get_by_label("Password").fill("correct horse")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="gate").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Password").wait_for()
+        assert page.problems == []
