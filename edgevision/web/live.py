@@ -46,6 +46,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         index: of the frame.
         boxes: class name, score, left, top, right, bottom, and the track id or None.
+        labels: name and score of what the whole image shows, for models that classify.
         masks: for each model that segments, the class names and a PNG of class ids, at most 320 wide.
         zones: name, and how many are inside, entered and left.
         lines: name, and how many crossed in and out.
@@ -53,6 +54,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     index: int
     boxes: list[tuple[str, float, float, float, float, float, int | None]] = []
+    labels: list[tuple[str, float]] = []
     masks: list[tuple[tuple[str, ...], bytes]] = []
     zones: list[tuple[str, int, int, int]] = []
     lines: list[tuple[str, int, int]] = []
@@ -63,7 +65,7 @@ def drawing(result: FrameResult) -> Drawing:
     frame = result.frame
     scale_x, scale_y = 1 / frame.width, 1 / frame.height
     boxes = []
-    masks = []
+    masks, labels = [], []
     for one in result.results:
         if isinstance(one, Detections):
             for row in one:
@@ -71,12 +73,15 @@ def drawing(result: FrameResult) -> Drawing:
                 place = (x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y)
                 left, top, right, bottom = (round(share, 5) for share in place)
                 boxes.append((row.name, round(row.score, 3), left, top, right, bottom, row.track_id))
-        else:
+        elif isinstance(one, SegmentationMap):
             masks.append((one.names, _mask_png(one)))
+        else:
+            labels += [(label.name, round(label.score, 3)) for label in one.labels()]
     zones = result.zones
     return Drawing(
         index=frame.index,
         boxes=boxes,
+        labels=labels,
         masks=masks,
         zones=[]
         if zones is None

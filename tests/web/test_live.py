@@ -12,7 +12,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from edgevision.types import Frame, FrameResult, LineCount, SegmentationMap, ZoneCount, ZoneReport
+from edgevision.types import (
+    Classification,
+    Frame,
+    FrameResult,
+    LineCount,
+    SegmentationMap,
+    ZoneCount,
+    ZoneReport,
+)
 from edgevision.web.hub import Hub
 from edgevision.web.live import Tile, Viewer, _Piece, drawing
 from edgevision.web.server import WebServer
@@ -177,7 +185,9 @@ def test_a_drawing_holds_shares_of_the_image_masks_and_counts() -> None:
         (ZoneCount("yard", {"red": 2}, {"red": 3}, {"red": 1}),), (LineCount("gate", {"red": 1}, {}),)
     )
     class_map = SegmentationMap(np.zeros((240, 320), np.uint8), ("road",))
-    found = drawing(FrameResult(result.frame, (*result.results, class_map), zones))
+    label = Classification(np.array([0.8, 0.2], np.float32), ("day", "night"))
+    found = drawing(FrameResult(result.frame, (*result.results, class_map, label), zones))
+    assert found.labels == [("day", 0.8)]
     assert found.boxes == [("red", 0.9, 0.03125, 0.54167, 0.1875, 0.83333, 7)]
     assert (found.zones, found.lines) == ([("yard", 2, 3, 1)], [("gate", 1, 0)])
     ((names, png),) = found.masks

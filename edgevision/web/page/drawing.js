@@ -48,6 +48,7 @@ export function draw(canvas, found, look, stream, size, masks, under = null) {
   }
   const x = (share) => place.left + share * place.width, y = (share) => place.top + share * place.height;
   if (look.zones && stream.zones) drawZones(pen, stream.zones, found, x, y, ratio);
+  if (look.labels) drawLabels(pen, found.labels ?? [], stream.colours ?? {}, place, ratio);
   if (look.boxes) drawBoxes(pen, found.boxes ?? [], look, stream.colours ?? {}, x, y, ratio);
   pen.restore();
 }
@@ -69,6 +70,14 @@ function drawBoxes(pen, boxes, look, colours, x, y, ratio) {
     if (look.labels) {
       plate(pen, `${name}${id === null || id === undefined ? '' : ` #${id}`} ${score.toFixed(2)}`, frame[0], frame[1], colour, ratio);
     }
+  }
+}
+
+function drawLabels(pen, labels, colours, place, ratio) {
+  pen.font = `${13 * ratio}px system-ui, sans-serif`;
+  pen.textBaseline = 'top';
+  for (const [i, [name, score]] of labels.entries()) {
+    plate(pen, `${name} ${score.toFixed(2)}`, place.left, place.top + 18 * (i + 1) * ratio, colours[name] ?? '#42d392', ratio);
   }
 }
 
