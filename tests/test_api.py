@@ -318,7 +318,8 @@ def test_a_list_of_one_gives_an_outcome_too(model, material, place):
     (refused,) = ev.run(model, [material / "text.mp4"], stats="stats.json")
     assert isinstance(refused.error, ev.EdgeVisionError)
     assert refused.statistics is None
-    assert json.loads((place / "stats.json").read_text()) == []
+    report = json.loads((place / "stats.json").read_text())
+    assert (report["state"], report["error"]) == ("failed", str(refused.error))
 
     def fail(result):
         raise ZeroDivisionError("a mistake of the caller")

@@ -151,6 +151,38 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of_refused(cls, name: str, source: str, error: str) -> StreamStatistics:
+        """Of a stream that never ran: all counts are 0, and ``error`` says why.
+
+        Args:
+            name: unique in the run.
+            source: its address, without credentials.
+            error: one line.
+        """
+        return cls(
+            name=name,
+            source=source,
+            is_live=False,
+            state=StreamState.FAILED,
+            models={},
+            frames=LedgerEntry(captured=0, inferred=0, dropped={}, failed={}, waiting=0),
+            written=0,
+            skipped=0,
+            time_s=0.0,
+            detections={},
+            class_shares={},
+            seconds=0.0,
+            frames_per_second=0.0,
+            recent_frames_per_second=0.0,
+            latency=Times(),
+            last_latency_ms=0.0,
+            stages={},
+            queues={},
+            stopped="error",
+            error=error,
+        )
+
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """One engine at one moment; all streams share it.

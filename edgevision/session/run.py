@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edgevision.address import display
 from edgevision.errors import EdgeVisionError
 from edgevision.files import set_aside, write_json
-from edgevision.pipeline import OnStatistics, Pipeline, StopRequest, StreamStatistics, ThreadBudget
+from edgevision.pipeline import (
+    OnStatistics,
+    Pipeline,
+    RunStatistics,
+    StopRequest,
+    StreamStatistics,
+    ThreadBudget,
+)
 from edgevision.session.models import OpenEngine, find_models, load_as_it_is, open_models
 from edgevision.session.request import RunRequest
 from edgevision.session.shared import OnFrame, Shared
@@ -21,6 +31,8 @@ from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, is_local
 from edgevision.web.hub import Hub
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +44,20 @@ class StreamOutcome:
         statistics: None where it never ran.
         error: what ended it; None where it ended in good order.
         outputs: names of the files that were written.
+        source: its address, without credentials.
     """
 
     name: str
     statistics: StreamStatistics | None = None
     error: Exception | None = None
     outputs: tuple[str, ...] = ()
+    source: str = ""
+
+    def report(self) -> StreamStatistics:
+        """Its statistics; of a stream that never ran, those that say so."""
+        if self.statistics is not None:
+            return self.statistics
+        return StreamStatistics.of_refused(self.name, self.source or self.name, str(self.error))
 
 
 class SessionObserver:
@@ -135,11 +155,18 @@ class Session:
                 hub=self._open_page(opened),
             )
             outcomes = self._run_groups(groups, shared)
-        if request.stats is not None:
-            reports = [outcome.statistics for outcome in outcomes if outcome.statistics is not None]
-            if request.append:
-                set_aside(request.stats)
-            write_json(request.stats, reports if shared.several or not reports else reports[0])
+        error = next((one.error for one in outcomes if one.error is not None), None)
+        only_error = error if self._raises and not shared.several else None
+        never_ran = only_error is not None and outcomes[0].statistics is None  # as if it was refused before
+        if request.stats is not None and not never_ran:
+            try:
+                self._write_statistics(request.stats, outcomes, shared)
+            except EdgeVisionError as second:
+                if only_error is None:
+                    raise
+                _LOG.warning("%s", second)
+        if only_error is not None:
+            raise only_error
         return outcomes
 
     def _open_page(self, opened: contextlib.ExitStack) -> Hub | None:
@@ -153,6 +180,12 @@ class Session:
         server = opened.enter_context(WebServer(hub, settings))
         self._observer.note(f"page: {server.url}")
         return hub
+
+    def _write_statistics(self, path: Path, outcomes: Sequence[StreamOutcome], shared: Shared) -> None:
+        reports = [outcome.report() for outcome in outcomes]
+        if self._request.append:
+            set_aside(path)
+        write_json(path, reports if shared.several else reports[0])
 
     def _run_groups(self, groups: Sequence[Sequence[StreamSpec]], shared: Shared) -> list[StreamOutcome]:
         outcomes: list[StreamOutcome] = []
@@ -174,17 +207,17 @@ class Session:
                 found = _attempt(spec, source, name, shared, stack)
                 if isinstance(found, OpenedStream):
                     opened[name] = found
-                elif self._raises and not shared.several:
-                    raise found
                 else:
-                    outcomes[name] = StreamOutcome(name, error=found)
+                    outcomes[name] = StreamOutcome(name, error=found, source=display(spec.source))
                     if len(specs) > 1:
                         self._observer.stream_refused(name, found)
             if opened:
-                outcomes |= self._run_opened(opened, shared)
+                outcomes |= self._run_opened(opened, [one.report() for one in outcomes.values()], shared)
         return [outcomes[name] for name in names]
 
-    def _run_opened(self, opened: dict[str, OpenedStream], shared: Shared) -> dict[str, StreamOutcome]:
+    def _run_opened(
+        self, opened: dict[str, OpenedStream], refused: Sequence[StreamStatistics], shared: Shared
+    ) -> dict[str, StreamOutcome]:
         models, observer = shared.models, self._observer
         if not self._has_described_models:
             self._has_described_models = True
@@ -193,9 +226,14 @@ class Session:
         pipeline = Pipeline([one.stream for one in opened.values()], models.models, fallback=models.fallback)
         if shared.hub is not None:
             shared.hub.read = pipeline.statistics
+
+        def with_refused() -> RunStatistics:
+            run = pipeline.statistics()
+            return msgspec.structs.replace(run, streams=(*run.streams, *refused))
+
         with (
             observer.while_running(list(opened.values())) as on_statistics,
-            self._request.service.watching(pipeline.statistics) as url,
+            self._request.service.watching(with_refused) as url,
         ):
             if url is not None:
                 observer.note(f"metrics: {url}")
@@ -203,15 +241,13 @@ class Session:
         if self._on_frame is not None and self._on_frame.exit is not None:
             raise self._on_frame.exit
         errors = pipeline.errors
-        if self._raises and not shared.several:
-            for error in errors.values():
-                raise error
         outcomes = {
-            one.name: StreamOutcome(one.name, one, errors.get(one.name), opened[one.name].outputs)
+            one.name: StreamOutcome(one.name, one, errors.get(one.name), opened[one.name].outputs, one.source)
             for one in run.streams
         }
-        for outcome in outcomes.values():
-            observer.stream_ended(outcome)
+        if not (errors and self._raises and not shared.several):  # its error will be raised
+            for outcome in outcomes.values():
+                observer.stream_ended(outcome)
         return outcomes
 
 

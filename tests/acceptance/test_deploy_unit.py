@@ -122,3 +122,30 @@ def test_a_second_start_loses_nothing_of_the_first(tmp_path, monkeypatch, output
     assert others[0] <= others[1] <= others[2]
     assert len(list(tmp_path.rglob("o*.mp4"))) == (3 if outputs == "into files" else 0)
     assert len(list(tmp_path.rglob("*.jpg"))) == (60 if outputs == "into folders" else 0)
+
+
+def test_what_a_run_does_not_need_is_closed_to_it_and_cameras_and_gpu_are_not():
+    names = {name for name, _ in settings()}
+    assert setting("CapabilityBoundingSet") == ""
+    assert {"NoNewPrivileges", "ProtectSystem", "RestrictNamespaces", "SystemCallFilter"} <= names
+    # each of these takes cameras, GPU or the groups that may use them away, or forbids CUDA to compile
+    taken = {
+        "PrivateDevices",
+        "DevicePolicy",
+        "DeviceAllow",
+        "ProtectClock",
+        "PrivateUsers",
+        "MemoryDenyWriteExecute",
+    }
+    assert not names & taken
+    assert setting("SupplementaryGroups") == "video render"
+
+
+def test_systemd_finds_its_exposure_low():
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze (apt install systemd)")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=40", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "offline" in done.stderr:
+        pytest.skip("needs systemd 250 or later")
+    assert done.returncode == 0, done.stdout  # 40 stands for 4.0

@@ -3,11 +3,16 @@
 Also tests ``edgevision.service.metrics``.
 """
 
+import contextlib
 import json
+import logging
 import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +34,7 @@ from edgevision.service.health import HealthWatch
 from edgevision.video.base import Delivery, Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.pipeline import ledger_entry, run_statistics, stream_statistics
+from tests.support.video import eventually
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs the extra 'metrics'")
 
@@ -222,8 +228,8 @@ def test_a_port_in_use_is_one_clear_line():
     ("port", "host", "message"),
     [
         (70000, "127.0.0.1", "metrics port 70000 is not a valid port; expected 0 to 65535"),
-        (0, "192.0.2.1", "cannot listen on 192.0.2.1:0"),
-        (0, "no.such.host.invalid", "cannot listen on no.such.host.invalid:0"),
+        (0, "192.0.2.1", "cannot listen on 192.0.2.1, port 0"),
+        (0, "no.such.host.invalid", "cannot listen on no.such.host.invalid, port 0"),
     ],
 )
 def test_impossible_addresses_are_refused(port, host, message):
@@ -293,3 +299,91 @@ def test_a_scrape_during_a_run_sees_it_move_and_adds_up():
     assert after["edgevision_latency_seconds_count{stream=clip}"] == 40
     assert during["edgevision_stream_up{stream=clip}"] == 1
     assert after["edgevision_stream_up{stream=clip}"] == 0
+
+
+def served(**settings):
+    return MetricsServer(lambda: run_statistics(stream_statistics("door")), 0, **settings)
+
+
+def open_handles():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("first_bytes", [b"", b"GET /metrics HTTP/1.1\r\nX-"])
+def test_held_connections_take_neither_the_handles_nor_the_answers(first_bytes):
+    with served() as server, contextlib.ExitStack() as held:
+        before = open_handles()
+        for _ in range(200):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+            connection.sendall(first_bytes)
+        assert "edgevision_frames_written_total" in get(server.url)[2]
+        assert eventually(lambda: open_handles() - before <= 200 + 40)
+        assert sum("process_request_thread" in thread.name for thread in threading.enumerate()) <= 40
+        assert "edgevision_frames_written_total" in get(server.url)[2]
+
+
+def test_a_connection_that_sends_a_byte_now_and_then_ends():
+    with (
+        served(patience_s=1.0) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection,
+    ):
+        start = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - start < 20:
+                connection.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - start < 10
+
+
+def test_resets_and_clients_that_leave_are_silent(capfd, caplog):
+    linger = struct.pack("ii", 1, 0)  # close() sends RST
+    with served() as server:
+        for text in (b"", b"GET /met", b"GET /metrics HTTP/1.0\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+                connection.sendall(text)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        assert "edgevision_run_seconds" in get(server.url)[2]
+    assert capfd.readouterr().err == ""
+    assert caplog.records == []
+
+
+def test_what_goes_wrong_here_is_one_line(capfd, caplog):
+    def read():
+        raise ArithmeticError("no figures")
+
+    with MetricsServer(run_statistics, 0, watch=HealthWatch(read)) as server:
+        with pytest.raises(OSError, match="without response"):
+            get(f"http://127.0.0.1:{server.port}/healthz")
+        assert eventually(lambda: len(caplog.records) > 0)
+    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
+        (logging.WARNING, "a request to the metrics port failed: ArithmeticError: no figures")
+    ]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    ("host", "clients"),
+    [
+        ("::1", ["[::1]"]),
+        ("[::1]", ["[::1]"]),
+        ("::", ["[::1]", "127.0.0.1"]),
+        ("localhost", ["127.0.0.1"]),
+        ("", ["127.0.0.1"]),
+    ],
+)
+def test_hosts_of_both_kinds(host, clients):
+    with MetricsServer(lambda: run_statistics(stream_statistics("door")), 0, host) as server:
+        for client in clients:
+            assert "edgevision_run_seconds" in get(f"http://{client}:{server.port}/metrics")[2]
+        if host in ("::1", "[::1]"):
+            assert server.url == f"http://[::1]:{server.port}/metrics"
+            assert "edgevision_run_seconds" in get(server.url)[2]
+
+
+@pytest.mark.parametrize("host", ["[::1]:9100", "127.0.0.1:9100", "localhost:9100"])
+def test_a_host_with_a_port_is_refused(host):
+    with pytest.raises(
+        UsageError, match=r"holds a port; expected an address, and the port in `metrics_port`"
+    ):
+        check_address(9100, host)

@@ -1,5 +1,6 @@
 """A session as a library: outcomes and callbacks, no console, no signals, nothing left behind."""
 
+import contextlib
 import json
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.pipeline import StopRequest
+from edgevision.service.service import Service
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import StreamSpec
@@ -46,10 +48,10 @@ class Followed(SessionObserver):
         self.ended.append(outcome)
 
 
-def session(material, *names, stop=None, observer=None, request=None, **fields):
+def session(material, *names, stop=None, observer=None, request=None, on_frame=None, **fields):
     specs = [StreamSpec(source=str(material / name), **fields) for name in names]
     request = RunRequest(streams=specs, models=[str(material / "colours.onnx")], **(request or {}))
-    return Session(request, observer=observer, stop=stop)
+    return Session(request, observer=observer, stop=stop, on_frame=on_frame)
 
 
 def test_a_session_gives_outcomes_and_tells_its_observer(material, capfd, place):
@@ -99,6 +101,40 @@ def test_one_bad_stream_of_several_is_an_outcome_and_the_only_one_an_error(mater
     assert observer.refused == [(bad.name, bad.error)]
     with pytest.raises(SourceError):
         session(material, "text.mp4").run()
+
+
+def test_a_stream_that_cannot_be_opened_stands_in_the_statistics(material, place):
+    """In the file, and while the others run in what the service reads."""
+
+    class Watched(Service):
+        @contextlib.contextmanager
+        def watching(self, read):
+            yield
+            seen.append({one.name: (one.state, one.error) for one in read().streams})
+
+    seen = []
+    settings = {"stats": place / "s.json", "service": Watched()}
+    good, bad = session(material, "a.mp4", "text.mp4", save_json="out", request=settings).run()
+    first, second = json.loads((place / "s.json").read_text())
+    assert (first["name"], first["state"], first["error"]) == (good.name, "ended", None)
+    assert (second["name"], second["state"], second["error"]) == (bad.name, "failed", str(bad.error))
+    assert second["frames"]["captured"] == second["written"] == 0
+    assert seen == [{good.name: ("ended", None), bad.name: ("failed", str(bad.error))}]
+
+
+def test_an_only_stream_that_dies_leaves_its_statistics_and_one_that_never_ran_no_file(material, place):
+    def fail(result):
+        raise SourceError("enough")
+
+    with pytest.raises(SourceError, match="enough"):
+        session(
+            material, "a.mp4", save_json="a.jsonl", request={"stats": place / "s.json"}, on_frame=fail
+        ).run()
+    report = json.loads((place / "s.json").read_text())
+    assert (report["state"], report["error"], report["stopped"]) == ("failed", "enough", "error")
+    with pytest.raises(SourceError):
+        session(material, "text.mp4", save_json="b.jsonl", request={"stats": place / "t.json"}).run()
+    assert not (place / "t.json").exists()
 
 
 def test_a_stop_request_ends_it_with_its_outputs_finished(material, place):

@@ -57,6 +57,8 @@ def open_audio(info: SourceInfo, output: OutputContainer) -> tuple[AudioTrack | 
     address = info.address if info.path is None else str(info.path)
     if address is None or info.timeline is None:
         return None, []
+    if info.path is not None and not info.path.is_file():
+        return None, ["audio: none, for the source is a pipe, which can be read only once"]
     for probe in _PROBES:
         source = None
         try:

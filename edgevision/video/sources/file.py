@@ -37,6 +37,7 @@ _TEXT_ART = frozenset(
     {"tty", "bin", "xbin", "adf", "idf"}
 )  # FFmpeg would draw any .txt or .bin as a terminal
 _GENERATE_TIMES = 0x1  # AVFMT_FLAG_GENPTS of libavformat/avformat.h
+_CLOSE_S = 0.5  # to decode a frame takes less
 _AHEAD_PACKETS = 60  # read before the first is decoded, to measure the rate
 _AHEAD_BYTES = 8 << 20
 
@@ -107,11 +108,21 @@ class FileSource(Closeable):
             yield frame
             with self._lock:  # Closing a container that another thread decodes crashes FFmpeg.
                 frame = None if self._closed else next(self._frames, None)
+                if self._closed:  # meanwhile, by a thread that did not wait
+                    frame = None
+                    self._container.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._container.close()
+        """Closes the file; one that is being read on another thread is closed there.
+
+        A FIFO or a network disk can keep that thread waiting for ever, and this one does not wait with it.
+        """
+        self._closed = True
+        if self._lock.acquire(timeout=_CLOSE_S):
+            try:
+                self._container.close()
+            finally:
+                self._lock.release()
 
     def _decode(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Frame]:
         decoder = self._decoder
@@ -131,6 +142,8 @@ class FileSource(Closeable):
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
             self.report.problem = f"{printable(str(self._path))}: reading stopped: {_reason(error)}"
         self.report.notes += self._timeline.notes() + decoder.notes()
+        if not self._path.is_file():  # a pipe, which has no end to look at
+            return
         cut = truncation(self._container, self._stream, self._path, self._end_s())
         if cut and not self.report.problem:
             self.report.problem = f"{printable(str(self._path))}: {cut}; all readable frames were used"
@@ -172,7 +185,8 @@ def _open(path: Path, demuxer: str | None) -> InputContainer:
     try:
         container = open_video_file(path, demuxer=demuxer)
     except (av.error.InvalidDataError, av.error.EOFError) as error:
-        raise SourceError(f"{path} {describe_unreadable(path)}") from error
+        found = describe_unreadable(path) if path.is_file() else "holds no video that can be read from a pipe"
+        raise SourceError(f"{path} {found}") from error
     except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
         raise SourceError(f"cannot read {path}: {_reason(error)}") from error
     if container.format.name in _TEXT_ART:

@@ -76,7 +76,9 @@ def is_image_file(path: Path) -> bool:
 
 
 def is_moving(path: Path) -> bool:
-    """Whether a file is an animated PNG or WebP."""
+    """Whether a file is an animated PNG or WebP; not a pipe, of which looking would take the beginning."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as stream:
             return is_animated(stream.read(_HEAD_BYTES))

@@ -3,8 +3,11 @@
 Also tests ``edgevision.video.sources.open``.
 """
 
+import contextlib
 import os
 import struct
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,15 +15,19 @@ import av
 import numpy as np
 import pytest
 
+from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError
 from edgevision.files import read_records
+from edgevision.model import Model
+from edgevision.pipeline import StopRequest, Stream, run_stream
 from edgevision.types import FrameResult
 from edgevision.video import expand_sources, is_local, open_source
 from edgevision.video.sinks.jsonl import SCHEMAS, FrameRecord, JsonlSink
+from edgevision.video.sinks.memory import ListSink
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.file import FileSource
 from tests.support.paths import SHARED
-from tests.support.video import exif_jpeg, number_of, numbered, write_clip
+from tests.support.video import eventually, exif_jpeg, number_of, numbered, write_clip
 
 VIDEOS = SHARED / "data" / "videos"
 CASES = SHARED / "cases"
@@ -499,3 +506,54 @@ def test_real_recordings(name, count, rate):
 )
 def test_what_is_local_can_be_told_from_its_address(uri, expected):
     assert is_local(uri) is expected
+
+
+@pytest.fixture
+def stalled(tmp_path):
+    """A FIFO that gives the first frames of a clip and then nothing; it is never closed."""
+    clip = write_clip(tmp_path / "clip.ts", [40 * number for number in range(300)], size=(320, 192))
+    fifo = tmp_path / "fifo.ts"
+    os.mkfifo(fifo)
+    ended = threading.Event()
+
+    def feed():
+        with contextlib.suppress(BrokenPipeError), fifo.open("wb", buffering=0) as pipe:
+            pipe.write(clip.read_bytes()[: clip.stat().st_size * 3 // 4])
+            ended.wait(60)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    yield fifo
+    ended.set()
+    feeder.join(10)
+
+
+def test_a_pipe_that_stalls_can_be_closed(stalled):
+    source = FileSource(stalled)
+    numbers = []
+    reader = threading.Thread(target=lambda: numbers.extend(number_of(one.image) for one in source))
+    reader.start()
+    start = time.monotonic()
+    source.close()
+    assert time.monotonic() - start < 2
+    source.close()
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_run_on_a_pipe_that_stalls_ends_when_it_is_asked_to(stalled, tmp_path):
+    stop, output, seen = StopRequest(), tmp_path / "o.jsonl", ListSink()
+
+    def ask():
+        eventually(lambda: len(seen.results) > 100, timeout_s=60)
+        time.sleep(0.5)
+        stop.reason = "SIGTERM"
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    start = time.monotonic()
+    with FileSource(stalled) as source, JsonlSink(output) as lines:
+        statistics = run_stream(Stream(source=source, sinks=[lines, seen]), [Model(FakeEngine())], stop=stop)
+    asker.join()
+    assert statistics.stopped == "SIGTERM"
+    assert statistics.written == len(seen.results) == len(output.read_text().splitlines())
+    assert time.monotonic() - start < 50
