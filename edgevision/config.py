@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,12 +81,20 @@ def config_folder() -> Path:
 
 
 def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
-    """A frozen structure from plain values; raises the errors of :func:`load_config`."""
-    _refuse_unknown_keys(document, msgspec.inspect.type_info(kind), origin, ())
+    """A frozen structure from plain values; the errors of :func:`load_config`, all faults in one message."""
+    info = msgspec.inspect.type_info(kind)
+    faults = list(_key_faults(document, info, ()))
     try:
-        return msgspec.convert(document, kind, strict=True)
+        built = msgspec.convert(document, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_plain(str(error))}") from error
+        # msgspec stops at the first; people mend a file once.
+        faults += [fault for fault in _value_faults(document, info, ()) if fault not in faults]
+        faults = faults or [_plain(str(error))]
+    else:
+        if not faults:
+            return built
+    count = f"{len(faults)} faults: " if len(faults) > 1 else ""
+    raise ConfigError(f"{origin}: {count}{'; '.join(faults)}")
 
 
 _WORDS = {
@@ -130,15 +138,15 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise ConfigError(f"'{override}': the value is not valid YAML") from error
 
 
-def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]) -> None:
+def _key_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
     """Walks values and types together: msgspec names an unknown key, but not the nearest valid one."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     if isinstance(value, list):
         items = [option.item_type for option in options if hasattr(option, "item_type")]
         for item in items:
             for position, element in enumerate(value):
-                _refuse_unknown_keys(element, item, origin, (*at, str(position)))
-    _refuse_unknown_choice(value, options, origin, at)
+                yield from _key_faults(element, item, (*at, str(position)))
+    yield from _choice_faults(value, options, at)
     structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
     if not isinstance(value, dict) or not structs:
         return
@@ -148,16 +156,91 @@ def _refuse_unknown_keys(value: Any, info: Any, origin: str, at: tuple[str, ...]
         if key not in fields and key not in tags:
             where = ".".join((*at, Address.parse(str(key)).shown))
             hint = nearest(str(key), fields) or f"; known keys: {', '.join(sorted(fields))}"
-            raise ConfigError(f"{origin}: unknown key '{where}'{hint}")
+            yield f"unknown key '{where}'{hint}"
     for key, inner in fields.items():
         if key in value:
-            _refuse_unknown_keys(value[key], inner, origin, (*at, key))
+            yield from _key_faults(value[key], inner, (*at, key))
+
+
+def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
+    """Every missing field, wrong type, and value that a structure refuses, by msgspec's own words."""
+    options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
+    items = [option.item_type for option in options if hasattr(option, "item_type")]
+    if isinstance(value, list) and len(items) == 1:
+        for position, element in enumerate(value):
+            yield from _value_faults(element, items[0], (*at, str(position)))
+        return
+    if not isinstance(value, dict) or not structs:
+        if not any(_fits(value, option) for option in options):
+            yield _wrong_type(value, options, at)
+        return
+    struct = next(
+        (one for one in structs if one.tag_field and value.get(one.tag_field) == one.tag), structs[0]
+    )
+    found = False
+    for field in struct.fields:
+        if field.encode_name in value:
+            for fault in _value_faults(value[field.encode_name], field.type, (*at, field.encode_name)):
+                found = True
+                yield fault
+        elif field.required:
+            found = True
+            yield f"missing required field `{field.encode_name}`" + (f" in `{_place(at)}`" if at else "")
+    if not found:  # what is left is what the structure checks itself
+        own = {
+            key: inner for key, inner in value.items() if key in {one.encode_name for one in struct.fields}
+        }
+        if struct.tag_field:
+            own[struct.tag_field] = struct.tag
+        try:
+            msgspec.convert(own, struct.cls, strict=True)
+        except msgspec.ValidationError as error:
+            yield _plain(str(error).partition(" - at `$")[0])
+
+
+def _fits(value: Any, option: Any) -> bool:
+    """Whether a plain value can be one of a type; True for types that are not known here."""
+    name = type(option).__name__
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    known = {
+        "IntType": is_number and float(value).is_integer() if is_number else False,
+        "FloatType": is_number,
+        "StrType": isinstance(value, str),
+        "BoolType": isinstance(value, bool),
+        "NoneType": value is None,
+        "StructType": isinstance(value, dict),
+        "DictType": isinstance(value, dict),
+        "ListType": isinstance(value, list),
+        "VarTupleType": isinstance(value, list),
+        "TupleType": isinstance(value, list),
+    }
+    return known.get(name, True)
+
+
+_KINDS = {
+    "IntType": "a whole number", "FloatType": "a number", "StrType": "text", "BoolType": "true or false",
+    "StructType": "keys and values", "DictType": "keys and values", "ListType": "a list",
+    "VarTupleType": "a list", "TupleType": "a list",
+}  # fmt: skip
+
+
+def _place(at: tuple[str, ...]) -> str:
+    """A path as msgspec writes it: ``layers[0].width``."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(at))
+
+
+def _wrong_type(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> str:
+    found = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+    words = dict.fromkeys(_KINDS[name] for one in options if (name := type(one).__name__) in _KINDS)
+    shown = "empty" if value is None else found.get(type(value), "keys and values")
+    return f"`{_place(at) or 'file'}` is {shown}; expected {' or '.join(words)}"
 
 
 _TEXT = (msgspec.inspect.StrType, msgspec.inspect.AnyType)
 
 
-def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: tuple[str, ...]) -> None:
+def _choice_faults(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> Iterator[str]:
     """msgspec reports that a text is not one of the choices, but does not list them."""
     if isinstance(value, str):
         choices, place = [one for option in options for one in _choices(option)], at
@@ -174,7 +257,7 @@ def _refuse_unknown_choice(value: Any, options: Sequence[Any], origin: str, at: 
         listed = ", ".join(str(choice) for choice in choices)
         if any(hasattr(option, "item_type") or hasattr(option, "item_types") for option in options):
             listed += "; or a list"
-        raise ConfigError(f"{origin}: `{'.'.join(place)}` is '{value}'; expected one of: {listed}")
+        yield f"`{'.'.join(place)}` is '{value}'; expected one of: {listed}"
 
 
 def _choices(option: Any) -> list[Any]:

@@ -100,3 +100,40 @@ def test_build_config_from_plain_values():
     assert build_config({"epochs": 2}, Train, "here") == Train(2)
     with pytest.raises(ConfigError, match="here"):
         build_config({}, Train, "here")
+
+
+def test_all_faults_of_a_file_are_told_at_once():
+    class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        size: int
+        name: str = ""
+
+        def __post_init__(self) -> None:
+            if self.size < 1:
+                raise ValueError(f"size is {self.size}; expected 1 or more")
+
+    class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        first: Inner
+        second: Inner
+        several: tuple[Inner, ...]
+        title: str
+        share: float = 0.5
+
+    document = {
+        "first": {"size": 0},
+        "second": {"sise": 2, "name": 3},
+        "several": [{"size": 1}, {"size": "x"}],
+        "share": None,
+    }
+    with pytest.raises(ConfigError) as raised:
+        build_config(document, Outer, "a.yaml")
+    text = str(raised.value)
+    assert text.startswith("a.yaml: 7 faults: unknown key 'second.sise'; did you mean 'size'?; ")
+    for fault in (
+        "size is 0; expected 1 or more",
+        "missing required field `size` in `second`",
+        "`second.name` is a whole number; expected text",
+        "`several[1].size` is text; expected a whole number",
+        "missing required field `title`",
+        "`share` is empty; expected a number",
+    ):
+        assert fault in text

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2, ResNet, ShuffleNetV2, get_model
 
 from edgevision.errors import CheckpointError, ConfigError
-
-BackboneName = Literal["shufflenet_v2_x1_0", "mobilenet_v2", "resnet18", "resnet34", "resnet50"]
+from edgevision.models.settings import BackboneConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which classifier, and what it starts from.
-
-    Attributes:
-        name: a torchvision architecture.
-        weights: ``random``, ``imagenet`` (torchvision's own, downloaded once), or the path of a state
-            dict with torchvision's key names, relative to the working folder.
-        leaky: every ReLU becomes LeakyReLU with this slope; None keeps ReLU. NanoDet's ShuffleNetV2
-            weights need 0.1.
-    """
-
-    name: BackboneName
-    weights: str = "imagenet"
-    leaky: float | None = None
 
 
 class Backbone(nn.Module):

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
 from edgevision.models.anchors import anchor_grid, decode_boxes
-from edgevision.models.retinanet import HeadMaps, RetinaNetConfig, flatten_maps
+from edgevision.models.retinanet import HeadMaps, flatten_maps
+from edgevision.models.settings import DecodeConfig, RetinaNetConfig
 from edgevision.types import Detections
-
-
-class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the decoder keeps.
-
-    Attributes:
-        score_threshold: scores at or below this are dropped.
-        level_candidates: best predictions of each level that are decoded; of the anchors of a cell, only the
-            best for each class is one, for the others are boxes of the same object.
-        candidates: best predictions of all levels that enter NMS.
-        rounds: rounds of the graph's NMS, see :class:`~edgevision.contract.manifest.NmsLimits`.
-        iou_threshold: overlap above which the worse of two boxes of one class goes.
-        max_detections: detections kept for an image.
-    """
-
-    score_threshold: float = 0.05
-    level_candidates: int = 1000
-    candidates: int = 300
-    rounds: int = 16
-    iou_threshold: float = 0.5
-    max_detections: int = 100
 
 
 class DetectionDecoder:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,56 +12,7 @@ from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets,
 from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes, encode_boxes
 from edgevision.models.collective import even_share
 from edgevision.models.retinanet import HeadMaps, flatten_maps
-
-
-class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a teacher is right, by its score: ``1 / (1 + exp(-slope * (score - middle)))``.
-
-    Platt's calibration (1999). Fit it by holding the teacher against people's labels.
-
-    Attributes:
-        middle: the score at which half of its boxes are right.
-        slope: how fast that changes.
-    """
-
-    middle: float
-    slope: float
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Probabilities, of the shape of ``scores``; people's labels, with a score of 1, are certain."""
-        return torch.where(scores >= 1, 1.0, torch.sigmoid(self.slope * (scores - self.middle)))
-
-
-class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights and thresholds of the detector's loss; the defaults are the paper's.
-
-    Attributes:
-        alpha, gamma: of the focal loss.
-        box: ``smooth_l1`` on box offsets, or ``giou`` on decoded boxes (Rezatofighi et al. 2019).
-        box_weight: factor of the box loss.
-        smooth_l1_beta: where the smooth L1 loss turns from quadratic to linear.
-        matching: which anchors learn an object: ``overlap`` as in the paper, or ``adaptive`` (ATSS); see
-            :mod:`edgevision.models.anchor_matching`.
-        foreground_iou: of ``overlap``: an anchor that covers an object by this learns it.
-        background_iou: of ``overlap``: an anchor that covers no object by this is background; for both,
-            where regions to ignore begin.
-        quality: learn the class as the overlap of the predicted box with its object instead of as 1, so
-            that well-placed boxes come first (Li et al. 2020, arXiv:2006.04388).
-        certainty: what the scores of a teacher's boxes are worth: the class is then learnt as a
-            probability (Li et al. 2020, arXiv:2006.04388), and the box with that weight. None takes
-            every box for certain.
-    """
-
-    alpha: float = 0.25
-    gamma: float = 2.0
-    box: Literal["smooth_l1", "giou"] = "giou"
-    box_weight: float = 1.0
-    smooth_l1_beta: float = 1 / 9
-    matching: Literal["overlap", "adaptive"] = "overlap"
-    foreground_iou: float = 0.5
-    background_iou: float = 0.4
-    quality: bool = False
-    certainty: Certainty | None = None
+from edgevision.models.settings import Certainty, DetectionLossConfig
 
 
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -81,6 +29,11 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
     distance = (targets - torch.sigmoid(logits)).abs()
     alpha_t = alpha * targets + (1 - alpha) * (1 - targets)
     return alpha_t * distance**gamma * cross_entropy
+
+
+def certain_share(certainty: Certainty, scores: Tensor) -> Tensor:
+    """Probabilities that boxes are right, of the shape of ``scores``; people's labels, 1, are certain."""
+    return torch.where(scores >= 1, 1.0, torch.sigmoid(certainty.slope * (scores - certainty.middle)))
 
 
 class DetectionLoss(nn.Module):
@@ -143,7 +96,7 @@ class DetectionLoss(nn.Module):
         """Float ``[G]``: how certain it is that each object is one."""
         if self.config.certainty is None or target.scores is None:
             return torch.ones(len(target.boxes), device=target.boxes.device)
-        return self.config.certainty(target.scores)
+        return certain_share(self.config.certainty, target.scores)
 
     def _box_loss(self, deltas: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
         """``[P]``, one for each positive anchor."""

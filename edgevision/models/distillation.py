@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,36 +15,7 @@ from edgevision.errors import ConfigError
 from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes
 from edgevision.models.collective import even_share
 from edgevision.models.retinanet import HeadMaps, flatten_maps
-
-
-class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A teacher that looks at every image of the training, as augmented, beside the student.
-
-    Attributes:
-        teacher: an ONNX file of PicoDet's form, without its postprocessing, relative to the working folder;
-            its input is as large as the student's.
-        classes: ``coco``, ``voc`` or names with commas between, in the order of the teacher's outputs;
-            they are found by name among the run's, and the others teach nothing.
-        class_weight: factor of the class loss.
-        box_weight: factor of the box loss.
-        gamma: the class loss of a cell is weighted by ``|teacher - student|^gamma``, so that cells where
-            both agree do not drown those where they differ (Li et al. 2020, arXiv:2006.04388, equation 6).
-        floor: cells where the teacher's best score is lower teach no box.
-    """
-
-    teacher: str
-    classes: str = "coco"
-    class_weight: float = 1.0
-    box_weight: float = 2.0
-    gamma: float = 2.0
-    floor: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("class_weight", "box_weight", "gamma"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.floor < 1:
-            raise ValueError(f"floor is {self.floor}; expected a score between 0 and 1, such as 0.1")
+from edgevision.models.settings import DistillationConfig
 
 
 class TeacherAnswers(NamedTuple):

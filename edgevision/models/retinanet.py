@@ -8,52 +8,16 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
-from edgevision.models.anchors import AnchorConfig
-from edgevision.models.backbone import BackboneConfig, build_backbone
+from edgevision.models.backbone import build_backbone
 from edgevision.models.fpn import FeaturePyramid
+from edgevision.models.settings import HeadConfig, RetinaNetConfig
 
 PYRAMID_STRIDES = (8, 16, 32, 64, 128)
 """Input pixels a cell of P3 to P7; a detector uses the first four or all."""
-
-
-class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The class tower and the box tower, alike in shape.
-
-    Attributes:
-        layers: convolutions before the prediction.
-        depthwise: depthwise ``kernel`` x ``kernel`` and 1x1 instead of one dense convolution.
-        kernel: side of the convolution.
-        prior: probability that the class head starts from, 0.01 in the paper.
-    """
-
-    layers: int = 4
-    depthwise: bool = False
-    kernel: int = 3
-    prior: float = 0.01
-
-
-class RetinaNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole detector.
-
-    Attributes:
-        input_size: sides of the square input in pixels, a multiple of 32.
-        channels: channels of the pyramid and the towers.
-    """
-
-    backbone: BackboneConfig
-    input_size: int
-    channels: int
-    head: HeadConfig
-    anchors: AnchorConfig
-
-    def __post_init__(self) -> None:
-        if self.input_size <= 0 or self.input_size % 32:
-            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
 
 
 class HeadMaps(NamedTuple):

@@ -7,42 +7,15 @@ Processes that train together divide by what the whole batch holds, and Dice is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
 from edgevision.models.collective import even_share, sum_of_all
+from edgevision.models.settings import SegmentationLossConfig
 from edgevision.types import IGNORE_ID
-
-
-class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights of the segmenter's loss.
-
-    Attributes:
-        cross_entropy: factor of the cross-entropy; 0 leaves it out.
-        dice: factor of the Dice loss; 0 leaves it out.
-        dice_form: ``multiclass`` averages over the classes that the batch has; ``binary`` scores only the
-            second of two classes, as is usual for one kind of object on a background.
-        smooth: added to numerator and denominator of the Dice coefficient.
-        class_weights: of the cross-entropy: ``equal``, ``median_frequency`` (Eigen and Fergus 2015,
-            arXiv:1411.4734, section 6.3.2; counted on the training set), or one number a class.
-    """
-
-    cross_entropy: float = 1.0
-    dice: float = 1.0
-    dice_form: Literal["multiclass", "binary"] = "multiclass"
-    smooth: float = 1.0
-    class_weights: Literal["equal", "median_frequency"] | tuple[float, ...] = "equal"
-
-    def __post_init__(self) -> None:
-        if min(self.cross_entropy, self.dice) < 0 or self.cross_entropy + self.dice == 0:
-            raise ValueError("cross_entropy and dice are factors of 0 or more, of which one is positive")
-        if self.smooth < 0:
-            raise ValueError(f"smooth is {self.smooth}; expected 0 or more")
 
 
 def dice_coefficient(overlap: Tensor, total: Tensor, smooth: float) -> Tensor:

@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
-from edgevision.models.backbone import BackboneConfig, build_backbone
-
-MAX_STAGES = 5
-
-
-class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole segmenter.
-
-    Attributes:
-        backbone: the encoder; its maps at strides 2 to 32 are the skip connections.
-        input_width, input_height: of the input in pixels, multiples of 32.
-        channels: of each decoder stage, deepest first. Every stage doubles the size, from stride 32 on: five
-            stages reach the input's size, fewer leave the rest to one bilinear step on the logits.
-        decoder: ``transposed`` convolutions of 2x2, or ``bilinear`` enlargement after a 1x1 convolution.
-        block: two convolutions a stage, ``plain`` or with a ``residual`` shortcut (He et al. 2016).
-        depthwise: depthwise 3x3 and 1x1 instead of each dense 3x3 convolution.
-        dropout: probability that a channel is dropped before the classifier.
-    """
-
-    backbone: BackboneConfig
-    input_width: int
-    input_height: int
-    channels: tuple[int, ...]
-    decoder: Literal["transposed", "bilinear"] = "bilinear"
-    block: Literal["plain", "residual"] = "plain"
-    depthwise: bool = False
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, size in (("input_width", self.input_width), ("input_height", self.input_height)):
-            if size <= 0 or size % 32:
-                raise ValueError(f"{name} is {size}; expected a positive multiple of 32")
-        if not 1 <= len(self.channels) <= MAX_STAGES or min(self.channels) < 1:
-            raise ValueError(
-                f"channels are {list(self.channels)}; expected 1 to {MAX_STAGES} positive numbers"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; expected 0 or more and less than 1")
+from edgevision.models.backbone import build_backbone
+from edgevision.models.settings import MAX_STAGES, UNetConfig
 
 
 class Block(nn.Module):

@@ -11,17 +11,18 @@ import msgspec
 
 from edgevision.config import build_config, read_document
 from edgevision.contract.manifest import Resize
-from edgevision.data.detection.augment import AugmentConfig
 from edgevision.data.detection.sources import DetectionSource
-from edgevision.data.segmentation.augment import SegmentationAugmentConfig
 from edgevision.data.segmentation.dataset import SegmentationSource
+from edgevision.data.settings import AugmentConfig, SegmentationAugmentConfig
 from edgevision.errors import ConfigError, nearest
-from edgevision.models.decode import DecodeConfig
-from edgevision.models.detection_losses import DetectionLossConfig
-from edgevision.models.distillation import DistillationConfig
-from edgevision.models.retinanet import RetinaNetConfig
-from edgevision.models.segmentation_losses import SegmentationLossConfig
-from edgevision.models.unet import UNetConfig
+from edgevision.models.settings import (
+    DecodeConfig,
+    DetectionLossConfig,
+    DistillationConfig,
+    RetinaNetConfig,
+    SegmentationLossConfig,
+    UNetConfig,
+)
 
 Source = TypeVar("Source")
 
@@ -46,8 +47,8 @@ class DataConfig(msgspec.Struct, Generic[Source], frozen=True, forbid_unknown_fi
 
     train: tuple[Source, ...]
     val: Source
-    description: str
-    licence: str
+    description: str = ""
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if not self.train:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from edgevision.models.anchors import AnchorConfig, anchor_grid
-from edgevision.models.backbone import BackboneConfig
-from edgevision.models.decode import DecodeConfig, DetectionDecoder
-from edgevision.models.retinanet import HeadConfig, HeadMaps, RetinaNetConfig
+from edgevision.models.decode import DetectionDecoder
+from edgevision.models.retinanet import HeadMaps
+from edgevision.models.settings import BackboneConfig, DecodeConfig, HeadConfig, RetinaNetConfig
 
 ANCHORS = AnchorConfig(strides=(32,), base_size=0.5, scales=(1.0, 2.0), ratios=(1.0,))
 MODEL = RetinaNetConfig(BackboneConfig("resnet18", "random"), 64, 32, HeadConfig(), ANCHORS)

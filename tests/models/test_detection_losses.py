@@ -11,8 +11,9 @@ from torchvision.ops import sigmoid_focal_loss
 
 from edgevision.models.anchor_matching import AdaptiveMatcher, DetectionTargets, OverlapMatcher
 from edgevision.models.anchors import AnchorConfig, anchor_grid, encode_boxes
-from edgevision.models.detection_losses import Certainty, DetectionLoss, DetectionLossConfig, focal_loss
+from edgevision.models.detection_losses import DetectionLoss, certain_share, focal_loss
 from edgevision.models.retinanet import HeadMaps, flatten_maps
+from edgevision.models.settings import Certainty, DetectionLossConfig
 
 BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
 
@@ -134,7 +135,7 @@ def test_perfect_boxes_cost_nothing_and_wrong_ones_do(box: str) -> None:
 
 
 def test_certainty_by_hand() -> None:
-    certain = Certainty(middle=0.45, slope=12.0)(torch.tensor([0.45, 0.45 + math.log(3) / 12, 1.0]))
+    certain = certain_share(Certainty(0.45, 12.0), torch.tensor([0.45, 0.45 + math.log(3) / 12, 1.0]))
     torch.testing.assert_close(certain, torch.tensor([0.5, 0.75, 1.0]))
 
 

@@ -10,8 +10,9 @@ import torch
 
 from edgevision.errors import ConfigError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.distillation import DistillationConfig, DistillationLoss, TeacherAnswers
+from edgevision.models.distillation import DistillationLoss, TeacherAnswers
 from edgevision.models.retinanet import HeadMaps
+from edgevision.models.settings import DistillationConfig
 
 ONE = AnchorConfig(strides=(8, 16), base_size=1.0, scales=(1.0,), ratios=(1.0,))
 CONFIG = DistillationConfig("teacher.onnx", box_weight=1.0)

@@ -10,8 +10,9 @@ from torchvision.models import shufflenet_v2_x1_0
 
 from edgevision.errors import CheckpointError, ConfigError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.backbone import BackboneConfig, BackboneName, build_backbone, normalise
-from edgevision.models.retinanet import HeadConfig, RetinaNet, RetinaNetConfig
+from edgevision.models.backbone import build_backbone, normalise
+from edgevision.models.retinanet import RetinaNet
+from edgevision.models.settings import BackboneConfig, BackboneName, HeadConfig, RetinaNetConfig
 from tests.support.training import RunsCode
 
 LIGHT = HeadConfig(layers=2, depthwise=True, kernel=5)

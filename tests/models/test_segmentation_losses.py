@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from edgevision.errors import ConfigError
 from edgevision.models.segmentation_losses import (
     SegmentationLoss,
-    SegmentationLossConfig,
     binary_dice_loss,
     cross_entropy_loss,
     median_frequency_weights,
     multiclass_dice_loss,
 )
+from edgevision.models.settings import SegmentationLossConfig
 from edgevision.types import IGNORE_ID
 
 # Four pixels; the probabilities of class 1, and their labels, the last of which is ignored.

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgevision.errors import ConfigError
-from edgevision.models.backbone import BackboneConfig, BackboneName
-from edgevision.models.unet import Block, DecoderStage, UNet, UNetConfig
+from edgevision.models.settings import BackboneConfig, BackboneName, UNetConfig
+from edgevision.models.unet import Block, DecoderStage, UNet
 
 SMALL = UNetConfig(BackboneConfig("shufflenet_v2_x1_0", "random"), 96, 64, (16, 16, 8, 8, 8))
 

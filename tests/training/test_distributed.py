@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import nn
 
 from edgevision.errors import ConfigError
-from edgevision.models.segmentation_losses import SegmentationLoss, SegmentationLossConfig
+from edgevision.models.segmentation_losses import SegmentationLoss
+from edgevision.models.settings import SegmentationLossConfig
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import TrainingRun
 from edgevision.training.detection import DetectionTask

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ModelError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.distillation import DistillationConfig
+from edgevision.models.settings import DistillationConfig
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import DetectionTask
 from edgevision.training.distributed import World

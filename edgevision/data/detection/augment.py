@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,48 +13,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from edgevision.boxes import iou
+from edgevision.data.settings import AugmentConfig
 from edgevision.types import FloatArray, Image
 
 _BGR_TO_YIQ = np.array([[0.114, 0.587, 0.299], [-0.3213, -0.2744, 0.5957], [0.3111, -0.5226, 0.2115]])
-
-
-class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images are varied while training; zeros switch a step off.
-
-    Attributes:
-        photometric: probability of changed brightness, contrast, saturation and hue.
-        zoom_out: probability that the image is placed on a larger canvas.
-        zoom_out_max: side of the largest canvas, in image sides.
-        iou_crop: probability of a crop that keeps objects (SSD, Liu et al. 2016, section 2.2).
-        crop_min: smallest side of a crop, as a share of the image's.
-        aspect: largest factor by which width over height changes, 1 for none.
-        flip: probability of a mirror image.
-        rotate: probability of a small rotation; boxes become those around the turned boxes.
-        rotate_max: largest angle of it, in degrees.
-        mosaic: probability that four images of one data set share the input
-            (Bochkovskiy et al. 2020, arXiv:2004.10934), so that objects are smaller and context varies.
-        mosaic_until: share of the run after which there are no more mosaics, so that a model ends with
-            images as it will see them (Ge et al. 2021, YOLOX, arXiv:2107.08430, section 2.1).
-    """
-
-    photometric: float = 0.5
-    zoom_out: float = 0.3
-    zoom_out_max: float = 2.0
-    iou_crop: float = 0.7
-    crop_min: float = 0.3
-    aspect: float = 1.33
-    flip: float = 0.5
-    rotate: float = 0.0
-    rotate_max: float = 5.0
-    mosaic: float = 0.0
-    mosaic_until: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
-        if not 0 <= self.mosaic_until <= 1:
-            raise ValueError(f"mosaic_until is {self.mosaic_until}; expected a share of the run, 0 to 1")
 
 
 class AspectJitter(v2.Transform):  # type: ignore[misc]  # torchvision carries no types

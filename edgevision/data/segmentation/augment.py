@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,51 +11,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from edgevision.data.segmentation.weather import Weather, WeatherConfig
+from edgevision.data.segmentation.weather import Weather
+from edgevision.data.settings import SegmentationAugmentConfig
 from edgevision.types import Image
-
-
-class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images are varied while training; zeros switch a step off.
-
-    Attributes:
-        photometric: probability of changed brightness, contrast, saturation and hue.
-        photometric_range: brightness, contrast and saturation are changed by factors of 1 give or take this.
-        rotate: probability of a small rotation.
-        rotate_degrees: largest angle, either way.
-        scale_min, scale_max: range of the image's size relative to the input; then a random part of the
-            input's size is cut out, and what lies outside the image is ignored.
-        flip: probability of a mirror image.
-        crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
-        weather: light, fog, rain and faults of the camera.
-    """
-
-    photometric: float = 0.5
-    photometric_range: float = 0.3
-    rotate: float = 0.3
-    rotate_degrees: float = 8.0
-    scale_min: float = 0.75
-    scale_max: float = 2.0
-    flip: float = 0.5
-    crop_width: int = 0
-    crop_height: int = 0
-    weather: WeatherConfig = WeatherConfig()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.scale_min <= self.scale_max:
-            raise ValueError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max} are not a range of positive "
-                "numbers"
-            )
-        if not 0 <= self.photometric_range < 1:
-            raise ValueError(
-                f"photometric_range is {self.photometric_range}; expected 0 or a share below 1, such as 0.3"
-            )
-        for name, size in (("crop_width", self.crop_width), ("crop_height", self.crop_height)):
-            if size < 0 or size % 32:
-                raise ValueError(
-                    f"{name} is {size}; expected a multiple of 32, or 0 for the input's own size"
-                )
 
 
 class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision carries no types

@@ -9,35 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import cv2
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgevision.data.settings import WeatherConfig
 from edgevision.types import FloatArray, Image
-
-
-class WeatherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often an image gets each effect; zeros switch it off.
-
-    Attributes:
-        light: probability of dusk, glare or a colour cast.
-        shadow: probability of the shadow of something tall.
-        fog: probability of fog, denser towards the horizon.
-        rain: probability of rain streaks on flat contrast.
-        sensor: probability of what a cheap camera adds: noise, motion blur and JPEG blocks.
-    """
-
-    light: float = 0.0
-    shadow: float = 0.0
-    fog: float = 0.0
-    rain: float = 0.0
-    sensor: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
 
 
 class Weather:

@@ -18,10 +18,11 @@ from torchvision import tv_tensors
 
 from edgevision.boxes import iou
 from edgevision.contract.manifest import Resize
-from edgevision.data.detection.augment import AugmentConfig, ColourJitter, DetectionAugment, IoUCrop
+from edgevision.data.detection.augment import ColourJitter, DetectionAugment, IoUCrop
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage, load_coco
 from edgevision.data.detection.loading import DetectionData, detection_loader
 from edgevision.data.memory import ImageReader, free_memory
+from edgevision.data.settings import AugmentConfig
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 

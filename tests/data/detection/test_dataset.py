@@ -14,9 +14,10 @@ import torch
 
 from edgevision.contract.manifest import Resize
 from edgevision.data.classes import VOC_CLASSES, canonical, map_classes
-from edgevision.data.detection.augment import AugmentConfig, DetectionAugment
+from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.dataset import DetectionSet, load_coco
 from edgevision.data.detection.loading import DetectionData, detection_loader
+from edgevision.data.settings import AugmentConfig
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 

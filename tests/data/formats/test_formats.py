@@ -27,8 +27,9 @@ from edgevision.data.images import decode_image, image_size
 from edgevision.errors import ConfigError, DataError
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.detection_losses import DetectionLoss, DetectionLossConfig
+from edgevision.models.detection_losses import DetectionLoss
 from edgevision.models.retinanet import HeadMaps
+from edgevision.models.settings import DetectionLossConfig
 from edgevision.training.config import DataConfig
 from tests.support.paths import SHARED
 

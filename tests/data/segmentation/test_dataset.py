@@ -12,11 +12,12 @@ import torch
 from PIL import Image as PillowImage
 
 from edgevision.contract.manifest import Resize
-from edgevision.data.segmentation.augment import SegmentationAugment, SegmentationAugmentConfig
+from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.check import check_segmentation, class_frequencies
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map, read_pair
 from edgevision.data.segmentation.loading import SegmentationData, segmentation_loader
+from edgevision.data.settings import SegmentationAugmentConfig
 from edgevision.data.stream import StreamSampler
 from edgevision.errors import DataError
 from edgevision.types import IGNORE_ID

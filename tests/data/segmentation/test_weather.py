@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgevision.data.segmentation.augment import SegmentationAugment, SegmentationAugmentConfig
+from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.weather import (
     Weather,
-    WeatherConfig,
     add_fog,
     add_rain,
     add_sensor_faults,
     add_shadow,
     change_light,
 )
+from edgevision.data.settings import SegmentationAugmentConfig, WeatherConfig
 
 EFFECTS = (change_light, add_shadow, add_fog, add_rain, add_sensor_faults)
 NAMES = ("light", "shadow", "fog", "rain", "sensor")

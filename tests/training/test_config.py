@@ -1,0 +1,48 @@
+"""A configuration is read, and its faults are told, before torch is imported.
+
+Also tests ``edgevision.data.settings``, ``edgevision.models.settings``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from edgevision.config import config_folder, read_document
+from edgevision.training.config import DetectorTraining, load_run
+
+CONFIGS = config_folder() / "models"
+
+CODE = """
+import sys
+from edgevision.errors import ConfigError
+from edgevision.training.config import load_run
+try:
+    load_run(sys.argv[1], sys.argv[2:])
+except ConfigError as error:
+    print(error)
+print([name for name in ("torch", "torchvision", "onnx") if name in sys.modules])
+"""
+
+
+def test_every_fault_is_told_without_torch() -> None:
+    overrides = ["loop.imags=3", "optimiser.lr=fast", "model.input_size=100"]
+    command = [sys.executable, "-c", CODE, str(CONFIGS / "retinanet-light.yaml"), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    text, modules = done.stdout.splitlines()
+    assert modules == "[]"
+    for fault in (
+        "3 faults: unknown key 'loop.imags'; did you mean 'images'?",
+        "`optimiser.lr` is text; expected a number",
+        "input_size is 100; expected a positive multiple of 32",
+    ):
+        assert fault in text
+
+
+def test_description_and_licence_are_not_needed_to_train(tmp_path: Path) -> None:
+    document = read_document(CONFIGS / "retinanet-light.yaml")
+    source = document["data"]["val"]
+    run = load_run(CONFIGS / "retinanet-light.yaml", [f"data={{train: [{source}], val: {source}}}"])
+    assert isinstance(run, DetectorTraining)
+    assert (run.data.description, run.data.licence) == ("", "")
