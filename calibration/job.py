@@ -207,4 +207,6 @@ def _yardstick(request: CalibrationRequest, model: FloatModel) -> Yardstick | No
         return None
     labelled.check_task(request.model, model.manifest.task)
     models = {request.model: model.manifest.classes}
-    return labelled.open(lambda names: common_classes(models, names, labelled.data), request.min_boxes)
+    return labelled.open(
+        lambda names: common_classes(models, names, labelled.data), request.min_boxes, model.manifest
+    )

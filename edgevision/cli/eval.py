@@ -29,7 +29,8 @@ def eval_command(
     data: Path = typer.Option(
         ...,
         "--data",
-        help="Detection: a COCO instances json. Segmentation: a folder with images, labels and classes.json.",
+        help="Boxes, masks, poses, several labels: a COCO json. Segmentation: a folder with images, labels "
+        "and classes.json. One label: a folder with a folder of images for each class.",
     ),
     model: str | None = typer.Option(
         None, "--model", help="Name of a model that ships, an ONNX file, a plan, or a checkpoint (.pt)."
@@ -67,9 +68,10 @@ def eval_command(
 ) -> None:
     """Measure a model on labelled images, through the same code that runs it.
 
-    Detection: AP at IoU 0.5 and 0.5:0.95 as COCO and PASCAL count them, recall, per class. Segmentation:
-    IoU and Dice per class, pixel accuracy. Images that cannot be read are skipped, named and counted,
-    and the exit code is then 3.
+    Detection: AP at IoU 0.5 and 0.5:0.95 as COCO and PASCAL count them, recall, per class; the IoU is that of
+    masks or rotated boxes where the model gives them, and OKS for key points. Segmentation: IoU and Dice per
+    class, pixel accuracy. Classification: top 1 and top 5, or mAP of several labels. Images that cannot
+    be read are skipped, named and counted, and the exit code is then 3.
 
     \b
     Examples:
@@ -77,6 +79,8 @@ def eval_command(
       edgevision eval --model runs/mine/best.pt --data val.json --images photos/val --json report.json
       edgevision eval --compare old.onnx new.onnx --data val.json --images photos/val --classes person,car
       edgevision eval --model unet-light --data camvid --split val --plots plots/
+      edgevision eval --model yolo11n-pose.onnx --data person_keypoints_val2017.json --images val2017
+      edgevision eval --model classifier.onnx --data photos/by_class
       edgevision eval --model unet-road --data camvid --split val --group road=road,mark --group rest=*
     """
     from contextlib import ExitStack
@@ -105,7 +109,7 @@ def eval_command(
     if json is not None:
         refuse_existing(json, overwrite)
     if worst is not None and images is None:
-        raise UsageError("--worst draws boxes; it has no effect for segmentation")
+        raise UsageError("--worst draws boxes; it has no effect for segmentation and classification")
     if worst is not None and worst == plots:
         raise UsageError("--plots and --worst name the same folder; choose different ones")
     for folder in (plots, worst):

@@ -11,8 +11,14 @@ from edgevision.cli.console import say
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DetectionFigures
 from edgevision.evaluation.job import Evaluation
+from edgevision.evaluation.label_yardstick import ClassificationMeasurement
 from edgevision.evaluation.segmentation import SegmentationFigures
-from edgevision.evaluation.yardstick import DetectionMeasurement, Measurement, SegmentationMeasurement
+from edgevision.evaluation.yardstick import (
+    LIKENESS,
+    DetectionMeasurement,
+    Measurement,
+    SegmentationMeasurement,
+)
 
 
 def show_figures(evaluation: Evaluation, out: Console) -> None:
@@ -20,7 +26,13 @@ def show_figures(evaluation: Evaluation, out: Console) -> None:
     measured, single = evaluation.measured, len(evaluation.measured) == 1
     detections = [one.evaluation.figures for one in measured if isinstance(one, DetectionMeasurement)]
     segments = [one.figures for one in measured if isinstance(one, SegmentationMeasurement)]
-    out.print(_detection_table(detections) if detections else _segmentation_table(segments))
+    labels = [one for one in measured if isinstance(one, ClassificationMeasurement)]
+    if detections:
+        out.print(_detection_table(detections))
+    elif segments:
+        out.print(_segmentation_table(segments))
+    else:
+        out.print(_label_table(labels))
     interval = evaluation.interval
     ci = f" ({interval.low:.3f} to {interval.high:.3f})" if single and interval is not None else ""
     for letter, model, one in zip("AB", evaluation.models, measured, strict=False):
@@ -49,11 +61,21 @@ def _summary(one: Measurement, ci: str) -> str:
         found = one.evaluation.figures
         counted = sum(figure.boxes >= found.min_boxes for figure in found.per_class.values())
         mean = "none" if found.ap50_mean is None else f"{found.ap50_mean:.3f}"
+        boxes = (
+            ""
+            if one.boxes is None
+            else f"; boxes ap50 {one.boxes.figures.ap50:.3f}, ap {one.boxes.figures.ap:.3f}"
+        )
+        what = "" if one.task == "detection" else f"{LIKENESS[one.task]}: "
         return (
-            f"ap50_mean {mean}{ci} over the {counted} classes with {found.min_boxes} boxes or more; "
-            f"ap50 {found.ap50:.3f}, ap {found.ap:.3f}, ar {found.ar:.3f}, mar {found.mar:.3f}; "
+            f"{what}ap50_mean {mean}{ci} over the {counted} classes with {found.min_boxes} boxes or more; "
+            f"ap50 {found.ap50:.3f}, ap {found.ap:.3f}, ar {found.ar:.3f}, mar {found.mar:.3f}{boxes}; "
             f"{found.images}"
         )
+    if isinstance(one, ClassificationMeasurement):
+        if one.multi_label:
+            return f"map {one.value:.3f}{ci}; {one.figures.images}"
+        return f"top1 {one.value:.3f}{ci}, top5 {one.figures.top5 or 0:.3f}; {one.figures.images}"
     assert isinstance(one, SegmentationMeasurement)
     figures = one.figures
     return (
@@ -83,6 +105,27 @@ def _detection_table(figures: Sequence[DetectionFigures]) -> Table:
         if not single and first.ap50 is not None and last.ap50 is not None:
             cells.append(f"{last.ap50 - first.ap50:+.3f}")
         table.add_row(name, str(last.boxes), *cells)
+    return table
+
+
+def _label_table(measured: Sequence[ClassificationMeasurement]) -> Table:
+    """A row for each class that the data have; two models side by side."""
+    single, several = len(measured) == 1, measured[-1].multi_label
+    columns = ("images", "AP") if several else ("images", "top 1", "top 5")
+    table = _table(columns if single else ("images", "A", "B", "B - A"))
+    for name, last in measured[-1].figures.per_class.items():
+        first = measured[0].figures.per_class[name]
+        if several:
+            values = (last.ap,) if single else (first.ap, last.ap)
+        else:
+            values = (last.top1, last.top5) if single else (first.top1, last.top1)
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            continue
+        cells = [f"{value:.3f}" for value in known]
+        if not single:
+            cells.append(f"{known[1] - known[0]:+.3f}")
+        table.add_row(name, str(last.images), *cells)
     return table
 
 

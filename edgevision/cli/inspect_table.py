@@ -54,6 +54,9 @@ def show(found: Inspection, console: Console) -> None:
         console.print(Text(f"TensorRT would refuse {problem}"), soft_wrap=True)
 
 
+_OVERLAPS = {"iou": "IoU", "probiou": "ProbIoU"}
+
+
 def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "model", f"{manifest.name}, {manifest.task}, {manifest.precision.upper()}"
     names = ", ".join(manifest.classes[:_SHOWN_CLASSES])
@@ -66,19 +69,27 @@ def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
         "input",
         f"{manifest.input_width}x{manifest.input_height}, {resize.rule}{fill}, {resize.interpolation}",
     )
-    if manifest.task == "detection":
+    if manifest.max_detections is not None:
         yield (
             "detections",
             f"{manifest.max_detections} at most, with a score of {manifest.score_threshold} or more",
         )
+    masks, skeleton = manifest.masks, manifest.skeleton
+    if masks is not None:
+        of = f" of {masks.channels} prototypes" if masks.channels else f" over the {masks.form}"
+        yield "masks", f"{masks.width}x{masks.height}{of}, above {masks.threshold:g}"
+    if skeleton is not None:
+        yield "key points", f"{len(skeleton.names)}: {', '.join(skeleton.names)}"
+    if manifest.task == "classification":
+        yield "labels", "several for each image" if manifest.multi_label else "one for each image"
     nms = manifest.nms
     if nms is not None and nms.form == "none":
         yield "NMS", "none: the network's outputs need none"
     elif nms is not None:
         yield (
             "NMS",
-            f"above IoU {nms.iou_threshold}; exact for the best {nms.candidates} boxes and chains of up to "
-            f"{nms.rounds}",
+            f"above {_OVERLAPS[nms.overlap]} {nms.iou_threshold}; exact for the best {nms.candidates} boxes "
+            f"and chains of up to {nms.rounds}",
         )
     if manifest.heads:
         yield "heads", ", ".join(manifest.heads)

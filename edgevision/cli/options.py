@@ -21,7 +21,7 @@ RebuildOption = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 ImagesOption = Annotated[
-    Path | None, typer.Option("--images", help="Detection: the folder of the images of a COCO json.")
+    Path | None, typer.Option("--images", help="The folder of the images of a COCO json.")
 ]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Segmentation: which part of the folder.")]
 MinBoxesOption = Annotated[

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgevision.errors import UsageError
 from edgevision.evaluation.average_precision import RECALL_POINTS, at_hits, sampled_average
+from edgevision.evaluation.classification import average_precisions
 from edgevision.evaluation.detection import DetectionEvaluation
 from edgevision.evaluation.detection_matching import ClassMatches, Float64Array
 
@@ -119,6 +120,47 @@ def compare_miou(
     difference = _miou(_weighted(second, weights)) - _miou(_weighted(first, weights))
     value = _miou(second.sum(axis=0)[None]) - _miou(first.sum(axis=0)[None])
     return _interval(float(value[0]), difference, resamples, seed)
+
+
+def label_interval(
+    hits: NDArray[np.bool_], first: NDArray[np.bool_] | None = None, *, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Share of images that are right, or the gain over another model's, with its interval.
+
+    Args:
+        hits, first: bool ``[I]``, of the same images.
+    """
+    values = hits.astype(np.float64) if first is None else hits.astype(np.float64) - first
+    weights = _draw(len(hits), resamples, seed)
+    return _interval(float(values.mean()), weights @ values / len(hits), resamples, seed)
+
+
+def map_interval(
+    scores: Float64Array,
+    labels: NDArray[np.bool_],
+    first: Float64Array | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Mean average precision of labels, or the gain over another model's, with its interval.
+
+    Args:
+        scores, first: ``[I, C]``, of the same images.
+        labels: ``[I, C]``.
+    """
+    weights = np.concatenate([np.ones((1, len(scores)), np.int64), _draw(len(scores), resamples, seed)])
+    values = _mean_known(average_precisions(scores, labels, weights))
+    if first is not None:
+        values = values - _mean_known(average_precisions(first, labels, weights))
+    return _interval(float(values[0]), values[1:], resamples, seed)
+
+
+def _mean_known(values: Float64Array) -> Float64Array:
+    """Mean over the columns that are known: ``[R, C] -> [R]``."""
+    known = ~np.isnan(values)
+    mean: Float64Array = np.where(known, values, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return mean
 
 
 def weighted_ap50(found: ClassMatches, weights: NDArray[np.int64]) -> Float64Array:

@@ -20,6 +20,7 @@ from edgevision.errors import DataError
 from edgevision.evaluation import average_precision as precision
 from edgevision.evaluation.detection_matching import (
     ClassMatches,
+    Comparison,
     Float64Array,
     GroundTruth,
     MatchOutcome,
@@ -116,6 +117,7 @@ def evaluate_detections(
     truth: Mapping[int, GroundTruth],
     classes: Sequence[str],
     min_boxes: int = DEFAULT_MIN_BOXES,
+    comparison: Comparison | None = None,
 ) -> DetectionEvaluation:
     """Evaluates a detector on a set of images.
 
@@ -125,11 +127,12 @@ def evaluate_detections(
         truth: for each image id, what is there.
         classes: names of the classes that the class ids index.
         min_boxes: objects that a class needs to count in ``ap50_mean``.
+        comparison: what stands for the IoU of boxes, see :mod:`edgevision.evaluation.comparisons`.
 
     Raises:
         DataError: the two name different images, a class id is out of range, or nothing is labelled.
     """
-    matches = match_classes(predictions, truth, classes)
+    matches = match_classes(predictions, truth, classes, comparison)
     per_class = {name: _figures(found) for name, found in zip(classes, matches, strict=True)}
     present = [figures for figures in per_class.values() if figures.boxes]
     if not present:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class GroundTruth:
         boxes: float64 ``[G, 4]``, ``(x1, y1, x2, y2)`` in source pixels.
         class_ids: int32 ``[G]``, indices into the evaluated classes.
         ignore: bool ``[G]``: regions that count neither for nor against, COCO's ``iscrowd``.
+        once: bool ``[G]``: of these, single objects, such as a person without a labelled key point: one
+            detection may be that object, and a second one is a false alarm. None where there are none.
 
     Raises:
         DataError: on a wrong shape or an inverted box.
@@ -46,6 +48,7 @@ class GroundTruth:
     boxes: Float64Array
     class_ids: NDArray[np.int32]
     ignore: BoolArray
+    once: BoolArray | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -98,6 +101,50 @@ class ClassMatches:
     overlaps: Float64Array
 
 
+class Comparison(Protocol):
+    """How much detections and objects of one class in one image are alike.
+
+    Attributes:
+        most: best detections of a class in one image that are looked at.
+    """
+
+    most: int
+
+    def likeness(
+        self, image_id: int, rows: NDArray[np.intp], targets: NDArray[np.intp], ignore: BoolArray
+    ) -> Float64Array:
+        """0..1 for each pair: ``[D, G]``.
+
+        Args:
+            image_id: of the image.
+            rows: ``[D]``, rows of its detections, best first.
+            targets: ``[G]``, rows of its objects.
+            ignore: bool ``[G]``: objects that are regions, of which the share of the detection that lies
+                inside counts.
+        """
+        ...
+
+
+class BoxComparison:
+    """IoU of boxes.
+
+    Args:
+        predictions, truth: as :func:`match_classes` takes them.
+    """
+
+    most = MAX_DETECTIONS
+
+    def __init__(self, predictions: Mapping[int, Detections], truth: Mapping[int, GroundTruth]) -> None:
+        self._predictions, self._truth = predictions, truth
+
+    def likeness(
+        self, image_id: int, rows: NDArray[np.intp], targets: NDArray[np.intp], ignore: BoolArray
+    ) -> Float64Array:
+        """:func:`pairwise_iou` of the boxes."""
+        boxes = self._predictions[image_id].boxes[rows].astype(np.float64)
+        return pairwise_iou(boxes, self._truth[image_id].boxes[targets], ignore)
+
+
 def pairwise_iou(detected: Float64Array, truth: Float64Array, ignore: BoolArray) -> Float64Array:
     """Overlap of each detection with each object, ``[D, 4], [G, 4], [G] -> [D, G]``.
 
@@ -114,16 +161,19 @@ def pairwise_iou(detected: Float64Array, truth: Float64Array, ignore: BoolArray)
     return result
 
 
-def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array) -> MatchOutcome:
+def match_coco(
+    overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Array, once: BoolArray | None = None
+) -> MatchOutcome:
     """COCO's rule for one class in one image.
 
     In order of score, each detection takes the free object that it overlaps most, the threshold reached;
-    failing that, an ignored region. Ignored regions are never used up.
+    failing that, an ignored region. Ignored regions are never used up, except by ``once``.
 
     Args:
         overlaps: ``[D, G]`` from :func:`pairwise_iou`, best detection first.
         ignore: ``[G]``.
         thresholds: ``[T]``.
+        once: ``[G]``, see :class:`GroundTruth`.
 
     Returns:
         Outcomes ``[T, D]``.
@@ -149,7 +199,32 @@ def match_coco(overlaps: Float64Array, ignore: BoolArray, thresholds: Float64Arr
         hits[:, position] = reached
         free[rows[reached], best[reached]] = False
     found[:, real[::-1]] = ~free
+    if once is not None and once.any():
+        ignored = _ignored_once(overlaps[:, ignore], once[ignore], needed, hits)
     return MatchOutcome(hits, ignored & ~hits, found)
+
+
+def _ignored_once(
+    overlaps: Float64Array, once: BoolArray, needed: Float64Array, hits: BoolArray
+) -> BoolArray:
+    """Which detections lie on ignored objects, of which some can be used up: ``[T, D]``.
+
+    Args:
+        overlaps: ``[D, G]`` with the ignored objects.
+        once: ``[G]``: those that one detection uses up.
+        needed: ``[T]``.
+        hits: ``[T, D]``: detections that found an object that counts.
+    """
+    ignored = np.zeros_like(hits)
+    for level, least in enumerate(needed):
+        free = np.ones(len(once), bool)
+        for position in np.flatnonzero(~hits[level]):
+            candidates = np.where(free, overlaps[position], -1.0)
+            best = len(once) - 1 - int(candidates[::-1].argmax())  # of equal ones the later
+            if candidates[best] >= least:
+                ignored[level, position] = True
+                free[best] &= ~once[best]
+    return ignored
 
 
 def match_pascal(overlaps: Float64Array, ignore: BoolArray, covered: BoolArray) -> MatchOutcome:
@@ -194,7 +269,10 @@ def pair_closest(overlaps: Float64Array) -> Float64Array:
 
 
 def match_classes(
-    predictions: Mapping[int, Detections], truth: Mapping[int, GroundTruth], classes: Sequence[str]
+    predictions: Mapping[int, Detections],
+    truth: Mapping[int, GroundTruth],
+    classes: Sequence[str],
+    comparison: Comparison | None = None,
 ) -> tuple[ClassMatches, ...]:
     """Matches every class in every image; images are taken in the order of their ids.
 
@@ -202,42 +280,56 @@ def match_classes(
         predictions: for each image id, what the model found; ``Detections.empty()`` where it found nothing.
         truth: for each image id, what is there.
         classes: names of the classes that the ids index.
+        comparison: how detections and objects are compared; by default by the IoU of their boxes.
 
     Raises:
         DataError: the two name different images, or a class id is out of range.
     """
     _check(predictions, truth, len(classes))
-    order = sorted(truth)
-    return tuple(
-        _match_class([(_of_class(predictions[i], k), _truth_of_class(truth[i], k)) for i in order])
-        for k in range(len(classes))
-    )
+    by = comparison or BoxComparison(predictions, truth)
+    return tuple(_match_class(predictions, truth, k, by) for k in range(len(classes)))
 
 
-Boxes = tuple[Float64Array, NDArray[Any]]
-"""Boxes ``[N, 4]`` and a value for each: a score or an ignore flag."""
-
-
-def _match_class(images: Sequence[tuple[Boxes, Boxes]]) -> ClassMatches:
-    coco, pascal, closest = [], [], []
-    for (boxes, _), (targets, ignore) in images:
-        overlaps = pairwise_iou(boxes, targets, ignore)
-        coco.append(match_coco(overlaps, ignore, COCO_THRESHOLDS))
-        plain = pairwise_iou(boxes, targets, np.zeros_like(ignore)) if ignore.any() else overlaps
+def _match_class(
+    predictions: Mapping[int, Detections],
+    truth: Mapping[int, GroundTruth],
+    class_id: int,
+    by: Comparison,
+) -> ClassMatches:
+    coco, pascal, closest, scores, positives = [], [], [], [], []
+    for image_id in sorted(truth):
+        found, there = predictions[image_id], truth[image_id]
+        rows = _best_rows(found, class_id, by.most)
+        targets = np.flatnonzero(there.class_ids == class_id)
+        ignore = there.ignore[targets]
+        once = None if there.once is None else there.once[targets]
+        overlaps = by.likeness(image_id, rows, targets, ignore)
+        coco.append(match_coco(overlaps, ignore, COCO_THRESHOLDS, once))
+        plain = overlaps
+        if ignore.any():
+            plain = by.likeness(image_id, rows, targets, np.zeros_like(ignore))
         covered: BoolArray = overlaps[:, ignore].max(axis=1, initial=0) >= PASCAL_THRESHOLD
         pascal.append(match_pascal(plain, ignore, covered))
         closest.append(pair_closest(overlaps[:, ~ignore]))
-    scores = np.concatenate([scores for (_, scores), _ in images])
-    image_ids = np.repeat(np.arange(len(images)), [len(scores) for (_, scores), _ in images])
-    best_first = np.argsort(-scores, kind="stable")
+        scores.append(found.scores[rows].astype(np.float64))
+        positives.append(np.count_nonzero(~ignore))
+    every = np.concatenate(scores)
+    image_ids = np.repeat(np.arange(len(scores)), list(map(len, scores)))
+    best_first = np.argsort(-every, kind="stable")
     return ClassMatches(
-        scores=scores[best_first],
+        scores=every[best_first],
         images=image_ids[best_first],
         coco=_join(coco, best_first),
         pascal=_join(pascal, best_first),
-        positives=np.array([np.count_nonzero(~ignore) for _, (_, ignore) in images], np.int64),
+        positives=np.array(positives, np.int64),
         overlaps=np.concatenate(closest),
     )
+
+
+def _best_rows(found: Detections, class_id: int, most: int) -> NDArray[np.intp]:
+    """Rows of one class, best first, at most ``most``."""
+    mine = np.flatnonzero(found.class_ids == class_id)
+    return mine[np.argsort(-found.scores[mine], kind="stable")[:most]]
 
 
 def _join(parts: Sequence[MatchOutcome], order: NDArray[np.int64]) -> MatchOutcome:
@@ -245,18 +337,6 @@ def _join(parts: Sequence[MatchOutcome], order: NDArray[np.int64]) -> MatchOutco
     ignored = np.concatenate([part.ignored for part in parts], axis=1)
     found = np.concatenate([part.found for part in parts], axis=1)
     return MatchOutcome(hits[:, order], ignored[:, order], found)
-
-
-def _of_class(found: Detections, class_id: int) -> Boxes:
-    """Boxes and scores of one class, best first, at most ``MAX_DETECTIONS``."""
-    mine = np.flatnonzero(found.class_ids == class_id)
-    best = mine[np.argsort(-found.scores[mine], kind="stable")[:MAX_DETECTIONS]]
-    return found.boxes[best].astype(np.float64), found.scores[best].astype(np.float64)
-
-
-def _truth_of_class(truth: GroundTruth, class_id: int) -> Boxes:
-    mine = truth.class_ids == class_id
-    return truth.boxes[mine], truth.ignore[mine]
 
 
 def _areas(boxes: Float64Array) -> Float64Array:

@@ -14,7 +14,7 @@ from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
 from edgevision.evaluation.labelled import LabelledData, common_classes, wanted_classes
 from edgevision.evaluation.predict import ground_truth
-from edgevision.evaluation.report import DetectionReport, Provenance, SegmentationReport, hash_files
+from edgevision.evaluation.report import Provenance, Report, hash_files
 from edgevision.evaluation.worst import save_worst
 from edgevision.evaluation.yardstick import (
     DetectionMeasurement,
@@ -65,7 +65,7 @@ class Evaluation:
         """One line for each image that could not be read."""
         return self.measured[-1].skipped
 
-    def report(self, command: str = "") -> DetectionReport | SegmentationReport:
+    def report(self, command: str = "") -> Report:
         """The figures of the last model with where they come from; reads every file to hash it.
 
         Args:
@@ -104,7 +104,7 @@ class Evaluation:
         """Draws the images with the most errors of the last model; see :func:`save_worst`.
 
         Raises:
-            UsageError: it is a segmenter, which has no boxes to draw.
+            UsageError: it is a segmenter or classifier, which has no boxes to draw.
         """
         last = self.measured[-1]
         if not isinstance(last, DetectionMeasurement) or not isinstance(self.yardstick, DetectionYardstick):
@@ -140,6 +140,13 @@ def evaluate(
     """
     for model in models:
         labelled.check_task(model.text, model.engine.manifest.task)
+    first = models[0].engine.manifest
+    for model in models[1:]:
+        if model.engine.manifest.task != first.task:
+            raise UsageError(
+                f"{models[0].text} is a model for {first.task} and {model.text} one for "
+                f"{model.engine.manifest.task}; expected two for the same task"
+            )
     known = {model.text: labelled.groups.names(model.engine.manifest.classes) for model in models}
 
     def choose(names: Sequence[str]) -> tuple[str, ...]:
@@ -147,7 +154,7 @@ def evaluate(
             return wanted_classes(classes, known, names, labelled.data)
         return common_classes(known, names, labelled.data, note)
 
-    yardstick = labelled.open(choose, min_boxes)
+    yardstick = labelled.open(choose, min_boxes, first)
     measured = []
     for model in models:
         with progress(model.text, yardstick.images) as on_image:

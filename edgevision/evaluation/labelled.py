@@ -6,13 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.contract.manifest import BOX_TASKS, Manifest
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes, parse_classes
+from edgevision.data.classification import choose_classes, read_class_folders, read_image_labels
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.errors import DataError, UsageError, nearest
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
-from edgevision.evaluation.yardstick import DetectionYardstick, SegmentationYardstick, Yardstick
+from edgevision.evaluation.label_yardstick import ClassificationYardstick
+from edgevision.evaluation.report import BoxTask
+from edgevision.evaluation.yardstick import (
+    UNITS,
+    DetectionYardstick,
+    SegmentationYardstick,
+    Yardstick,
+)
 from edgevision.progress import Note, no_note
 
 
@@ -21,14 +30,15 @@ class LabelledData:
     """Where labelled data are.
 
     Attributes:
-        data: detection: a COCO instances json. Segmentation: a folder, see
-            :mod:`edgevision.data.segmentation.dataset`.
-        images: detection: the folder of the images.
+        data: boxes, masks, poses and labels of images: a COCO json. Segmentation: a folder, see
+            :mod:`edgevision.data.segmentation.dataset`. One label for each image: a folder of images for each
+            class, in one folder.
+        images: the folder of the images of a COCO json.
         split: segmentation: which part of the folder.
         groups: segmentation: classes, of the data and of the models, that count as one.
 
     Raises:
-        UsageError: both or none of ``images`` and ``split`` are given, or ``groups`` without ``split``.
+        UsageError: both ``images`` and ``split`` are given, or ``groups`` without ``split``.
     """
 
     data: Path
@@ -37,7 +47,7 @@ class LabelledData:
     groups: ClassGroups = NO_GROUPS
 
     def __post_init__(self) -> None:
-        if (self.images is None) == (self.split is None):
+        if self.images is not None and self.split is not None:
             raise UsageError(
                 "expected `images`, a folder, beside a COCO json, or `split`, a name, beside a folder"
             )
@@ -50,30 +60,43 @@ class LabelledData:
         return str(self.data) if self.split is None else f"{self.data}/{self.split}"
 
     def check_task(self, model: str, task: str) -> None:
-        """Refuses a model of the other task.
+        """Refuses a model of another task.
 
         Raises:
             UsageError: the model cannot be measured on these data.
         """
-        if task == "detection" and self.images is None:
-            raise UsageError(f"{model} is a detection model; expected a COCO json as `data`, and `images`")
+        if task in BOX_TASKS and self.images is None:
+            kind = "a detection model" if task == "detection" else f"a model for {task}"
+            raise UsageError(f"{model} is {kind}; expected a COCO json as `data`, and `images`")
         if task == "segmentation" and self.split is None:
             raise UsageError(f"{model} is a segmentation model; expected a folder as `data`, and `split`")
+        if task == "classification" and self.split is not None:
+            raise UsageError(
+                f"{model} is a classification model; expected as `data` a folder that has a folder of images "
+                "for each class, or a COCO json, and `images`"
+            )
 
     def open(
-        self, choose: Callable[[Sequence[str]], tuple[str, ...]], min_boxes: int = DEFAULT_MIN_BOXES
+        self,
+        choose: Callable[[Sequence[str]], tuple[str, ...]],
+        min_boxes: int = DEFAULT_MIN_BOXES,
+        manifest: Manifest | None = None,
     ) -> Yardstick:
         """Reads the labels.
 
         Args:
             choose: from the classes of the data to those that are evaluated.
             min_boxes: labelled boxes that a class of detections needs to count.
+            manifest: of the model to be measured; None for a detector or a segmenter.
 
         Raises:
             DataError: labels or images are missing or malformed: the figures would be those of another set.
         """
+        if manifest is not None and manifest.task == "classification":
+            return self._open_labels(choose, manifest.multi_label)
         if self.images is not None:
-            raw = read_coco(self.data, self.images)
+            task = "detection" if manifest is None else manifest.task
+            raw = read_coco(self.data, self.images, shapes=task != "detection")
             unread = [one.text for one in raw.problems if one.kind in ("malformed", "ambiguous")]
             if unread:
                 raise DataError(
@@ -82,7 +105,7 @@ class LabelledData:
                 )
             self._check_images([image.path for image in raw.images])
             chosen = select_classes(raw, choose(raw.classes))
-            return DetectionYardstick(chosen, self.name, min_boxes, self.data)
+            return DetectionYardstick(chosen, self.name, min_boxes, self.data, _box_task(task))
         split = self.split or ""
         labelled = load_segmentation(self.data, split, groups=self.groups).classes
         data = load_segmentation(self.data, split, choose(labelled), groups=self.groups)
@@ -95,6 +118,20 @@ class LabelledData:
             )
         return SegmentationYardstick(data, self.name, self.data / "classes.json")
 
+    def _open_labels(
+        self, choose: Callable[[Sequence[str]], tuple[str, ...]], multi_label: bool
+    ) -> ClassificationYardstick:
+        if self.images is not None:
+            data, label_file = read_image_labels(self.data, self.images), self.data
+        else:
+            data, label_file = read_class_folders(self.data), None
+        self._check_images(data.paths)
+        chosen = choose_classes(data, choose(data.classes), multi_label=multi_label)
+        if not multi_label and (chosen.labels.sum(axis=1) > 1).any():
+            path = chosen.paths[int((chosen.labels.sum(axis=1) > 1).argmax())]
+            raise DataError(f"{path} has several labels; the model gives an image one")
+        return ClassificationYardstick(chosen, self.name, multi_label, label_file)
+
     def _check_images(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise DataError(f"{self.data}: the set is empty; expected labelled images")
@@ -104,6 +141,13 @@ class LabelledData:
                 f"{len(missing)} of {len(paths)} images of {self.data} are missing, "
                 f"the first: {missing[0]}; check the folder, or the list"
             )
+
+
+def _box_task(task: str) -> BoxTask:
+    for known in UNITS:
+        if known == task:
+            return known
+    raise ValueError(f"{task} has no boxes")
 
 
 def common_classes(

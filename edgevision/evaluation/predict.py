@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
+from edgevision.data.classification import ClassificationSet
 from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.errors import DataError
+from edgevision.evaluation.comparisons import MaskRuns
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.segmentation import confusion_matrix
 from edgevision.model import Model
 from edgevision.progress import OnDone
-from edgevision.types import IGNORE_ID, Detections, Image, SegmentationMap
+from edgevision.types import IGNORE_ID, Classification, Detections, FloatArray, Image, SegmentationMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +32,13 @@ class Predictions:
         found: by image id, in the set's classes; images that could not be read are not in it.
         skipped: one line for each image that could not be read.
         ms_per_image: median time from pixels to boxes, reading the file left out.
+        masks: by image id, of a model that gives masks; ``found`` is without them.
     """
 
     found: dict[int, Detections]
     skipped: tuple[str, ...]
     ms_per_image: float
+    masks: dict[int, MaskRuns] = field(default_factory=dict)
 
 
 def predict_readable(
@@ -54,6 +58,7 @@ def predict_readable(
     """
     target = class_lookup(detector, images.classes)
     found: dict[int, Detections] = {}
+    masks: dict[int, MaskRuns] = {}
     skipped, times_ms = [], []
     for done, entry in enumerate(images.images, start=1):
         try:
@@ -64,10 +69,15 @@ def predict_readable(
             started = time.perf_counter()
             found[entry.image_id] = _detect(detector, image, target)
             times_ms.append((time.perf_counter() - started) * 1e3)
+            of_image = found[entry.image_id].masks
+            if of_image is not None:
+                runs = tuple(of_image.rle(row) for row in range(len(of_image)))
+                masks[entry.image_id] = MaskRuns(of_image.size, runs)
+                found[entry.image_id] = replace(found[entry.image_id], masks=None)
         on_image(done)
     if not found:
         raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
-    return Predictions(found, tuple(skipped), float(np.median(times_ms)))
+    return Predictions(found, tuple(skipped), float(np.median(times_ms)), masks)
 
 
 def predict_set(
@@ -96,6 +106,18 @@ def ground_truth(images: DetectionSet, wanted: Iterable[int] | None = None) -> d
     }
 
 
+def pose_truth(images: DetectionSet, wanted: Iterable[int]) -> dict[int, GroundTruth]:
+    """As :func:`ground_truth`, for poses: an object without a labelled key point counts neither way."""
+    shapes = {one.image_id: one.shapes for one in images.images}
+    truth = {}
+    for image_id, there in ground_truth(images, wanted).items():
+        bare = np.array(
+            [one.keypoints is None or not (one.keypoints[:, 2] > 0).any() for one in shapes[image_id]], bool
+        )
+        truth[image_id] = replace(there, ignore=there.ignore | bare, once=bare & ~there.ignore)
+    return truth
+
+
 def class_lookup(model: Model, classes: Iterable[str], groups: ClassGroups = NO_GROUPS) -> NDArray[np.int32]:
     """For each class of the model the index of the same class in ``classes``, or -1: int32 ``[C]``."""
     known = [groups.name(name) for name in model.manifest.classes]
@@ -109,7 +131,7 @@ def _detect(detector: Model, image: Image, target: NDArray[np.int32]) -> Detecti
         raise DataError(f"{detector.manifest.name} is not a detection model; boxes cannot be evaluated")
     class_ids = target[result.class_ids]
     kept = class_ids >= 0
-    return Detections(result.boxes[kept], result.scores[kept], class_ids[kept])
+    return replace(result[kept], class_ids=class_ids[kept], names=(), model="")
 
 
 OTHER = "(other)"
@@ -160,3 +182,55 @@ def count_pixels(model: Model, data: SegmentationSet, on_image: OnDone = lambda 
     if not matrices:
         raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
     return PixelCounts(np.stack(matrices), classes, tuple(skipped), float(np.median(times_ms)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guesses:
+    """What a classifier said of a set.
+
+    Attributes:
+        probabilities: float64 ``[I, M]``, of all M classes of the model.
+        columns: int64 ``[C]``: for each class of the set the class of the model that is the same.
+        labels: bool ``[I, C]``.
+        skipped: one line for each image that could not be read.
+        ms_per_image: median time from pixels to answer, reading the file left out.
+    """
+
+    probabilities: NDArray[np.float64]
+    columns: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+    skipped: tuple[str, ...]
+    ms_per_image: float
+
+
+def guess_labels(model: Model, data: ClassificationSet, on_image: OnDone = lambda done: None) -> Guesses:
+    """Shows each image to a classifier, one at a time.
+
+    Raises:
+        DataError: no image can be read, the model does not classify, or it lacks a class of the set.
+    """
+    lookup = class_lookup(model, data.classes)
+    lacking = [name for i, name in enumerate(data.classes) if i not in lookup]
+    if lacking:
+        raise DataError(f"{model.manifest.name} has no class '{lacking[0]}'")
+    columns = np.array([int(np.flatnonzero(lookup == i)[0]) for i in range(len(data.classes))], np.int64)
+    rows: list[FloatArray] = []
+    kept, skipped, times_ms = [], [], []
+    for done, path in enumerate(data.paths, start=1):
+        try:
+            image = decode_image(path)
+        except DataError as error:
+            skipped.append(str(error))
+        else:
+            started = time.perf_counter()
+            (result,) = model([image])
+            times_ms.append((time.perf_counter() - started) * 1e3)
+            if not isinstance(result, Classification):
+                raise DataError(f"{model.manifest.name} is not a classification model")
+            rows.append(result.probabilities)
+            kept.append(done - 1)
+        on_image(done)
+    if not rows:
+        raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
+    answers = np.stack(rows).astype(np.float64)
+    return Guesses(answers, columns, data.labels[kept], tuple(skipped), float(np.median(times_ms)))

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 import edgevision
+from edgevision.contract.manifest import Task
 from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval
+from edgevision.evaluation.classification import ClassificationFigures, LabelFigures
 from edgevision.evaluation.detection import ClassFigures, DetectionFigures
 from edgevision.evaluation.segmentation import SegmentationClassFigures, SegmentationFigures
 from edgevision.files import write_json
@@ -46,15 +48,23 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[str, ...] = ()
 
 
+BoxTask = Literal["detection", "instance-segmentation", "pose", "obb"]
+
+
 class DetectionReport(Provenance, frozen=True, kw_only=True):
     """The JSON report of a detector; for the figures see :class:`DetectionFigures`.
 
     Attributes:
+        task: what is compared: boxes, masks (``instance-segmentation``), key points (``pose``, where OKS
+            stands for IoU) or rotated boxes (``obb``).
+        box_ap50, box_ap: of the upright boxes, beside masks, key points and rotated boxes.
         ap50_mean_ci: 95 % interval, of ``ap50_mean`` or, beside ``compared_with``, of the difference.
         compared_with: the model that the difference is taken from.
     """
 
-    task: Literal["detection"] = "detection"
+    task: BoxTask = "detection"
+    box_ap50: float | None = None
+    box_ap: float | None = None
     schema: int = REPORT_SCHEMA
     ap50: float
     ap: float
@@ -90,15 +100,61 @@ class SegmentationReport(Provenance, frozen=True, kw_only=True):
     confusion_matrix: list[list[int]]
 
 
+class ClassificationReport(Provenance, frozen=True, kw_only=True):
+    """The JSON report of a classifier; for the figures see :class:`ClassificationFigures`.
+
+    Attributes:
+        figure: ``top1``, or ``map`` of a model of several labels.
+        ci: 95 % interval, of ``figure`` or, beside ``compared_with``, of the difference.
+        compared_with: the model that the difference is taken from.
+    """
+
+    task: Literal["classification"] = "classification"
+    schema: int = REPORT_SCHEMA
+    figure: Literal["top1", "map"]
+    ci: Interval | None = None
+    compared_with: Provenance | None = None
+    images: int
+    top1: float | None = None
+    top5: float | None = None
+    map: float | None = None
+    per_class: dict[str, LabelFigures]
+
+
+Report = DetectionReport | SegmentationReport | ClassificationReport
+
+
 def detection_report(
     figures: DetectionFigures,
     provenance: Provenance,
     interval: Interval | None = None,
     compared_with: Provenance | None = None,
+    *,
+    task: BoxTask = "detection",
+    boxes: DetectionFigures | None = None,
 ) -> DetectionReport:
-    """Puts a detector's figures and their origin together."""
+    """Puts a detector's figures and their origin together; ``boxes`` are those of its upright boxes."""
     return DetectionReport(
-        **_fields(provenance), **_fields(figures), ap50_mean_ci=interval, compared_with=compared_with
+        **_fields(provenance),
+        **_fields(figures),
+        ap50_mean_ci=interval,
+        compared_with=compared_with,
+        task=task,
+        box_ap50=None if boxes is None else boxes.ap50,
+        box_ap=None if boxes is None else boxes.ap,
+    )
+
+
+def classification_report(
+    figures: ClassificationFigures,
+    provenance: Provenance,
+    figure: Literal["top1", "map"],
+    interval: Interval | None = None,
+    compared_with: Provenance | None = None,
+) -> ClassificationReport:
+    """Puts a classifier's figures and their origin together."""
+    return ClassificationReport(
+        **_fields(provenance), **_fields(figures), figure=figure, ci=interval, compared_with=compared_with
     )
 
 
@@ -121,7 +177,7 @@ def segmentation_report(
     )
 
 
-def write_report(path: str | os.PathLike[str], report: DetectionReport | SegmentationReport) -> None:
+def write_report(path: str | os.PathLike[str], report: Report) -> None:
     """Writes a report as JSON, whole or not at all.
 
     Raises:
@@ -130,7 +186,7 @@ def write_report(path: str | os.PathLike[str], report: DetectionReport | Segment
     write_json(path, report)
 
 
-def read_report(path: str | os.PathLike[str]) -> DetectionReport | SegmentationReport:
+def read_report(path: str | os.PathLike[str]) -> Report:
     """Reads a report back.
 
     Raises:
@@ -142,9 +198,11 @@ def read_report(path: str | os.PathLike[str]) -> DetectionReport | SegmentationR
         kind = msgspec.json.decode(content, type=_Header)
         if kind.schema != REPORT_SCHEMA:
             raise DataError(f"{path}: report schema {kind.schema}; expected {REPORT_SCHEMA}, evaluate again")
-        if kind.task == "detection":
-            return msgspec.json.decode(content, type=DetectionReport)
-        return msgspec.json.decode(content, type=SegmentationReport)
+        if kind.task == "segmentation":
+            return msgspec.json.decode(content, type=SegmentationReport)
+        if kind.task == "classification":
+            return msgspec.json.decode(content, type=ClassificationReport)
+        return msgspec.json.decode(content, type=DetectionReport)
     except OSError as error:
         raise DataError(f"cannot read report {path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
@@ -168,7 +226,7 @@ def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
 
 
 class _Header(msgspec.Struct):
-    task: Literal["detection", "segmentation"]
+    task: Task
     schema: int
 
 

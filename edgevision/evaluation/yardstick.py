@@ -1,4 +1,4 @@
-"""Labelled data with the figure that is measured on them: one interface for detectors and segmenters."""
+"""Labelled data with the figure that is measured on them: one interface for every task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from edgevision.evaluation.bootstrap import (
     compare_miou,
     miou_interval,
 )
+from edgevision.evaluation.comparisons import (
+    MaskComparison,
+    PoseComparison,
+    RotatedComparison,
+    rotated_truth,
+)
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
+from edgevision.evaluation.detection_matching import Comparison, GroundTruth
 from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 from edgevision.evaluation.predict import (
     OTHER,
@@ -31,11 +38,14 @@ from edgevision.evaluation.predict import (
     Predictions,
     count_pixels,
     ground_truth,
+    pose_truth,
     predict_readable,
 )
 from edgevision.evaluation.report import (
+    BoxTask,
     DetectionReport,
     Provenance,
+    Report,
     SegmentationReport,
     detection_report,
     segmentation_report,
@@ -95,7 +105,7 @@ class Measurement(ABC):
     @abstractmethod
     def report(
         self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
-    ) -> DetectionReport | SegmentationReport:
+    ) -> Report:
         """The figures with where they come from, for a file."""
 
     @abstractmethod
@@ -157,6 +167,9 @@ class DetectionMeasurement(Measurement):
 
     predictions: Predictions
     evaluation: DetectionEvaluation
+    task: BoxTask = "detection"
+    boxes: DetectionEvaluation | None = None
+    """The figures of the upright boxes, where something else is compared."""
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -193,7 +206,14 @@ class DetectionMeasurement(Measurement):
     def report(
         self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
     ) -> DetectionReport:
-        return detection_report(self.evaluation.figures, origin, interval, compared_with)
+        return detection_report(
+            self.evaluation.figures,
+            origin,
+            interval,
+            compared_with,
+            task=self.task,
+            boxes=None if self.boxes is None else self.boxes.figures,
+        )
 
     def plot(self, folder: Path, title: str, suffix: str = "") -> None:
         curves = {}
@@ -202,20 +222,38 @@ class DetectionMeasurement(Measurement):
             if ap50 is not None:
                 curves[f"{name} {ap50:.2f}"] = self.evaluation.curve(class_id)
         path = folder / f"precision_recall{suffix}.png"
-        plot_precision_recall(path, curves, f"{title}: precision and recall at IoU 0.5")
+        plot_precision_recall(path, curves, f"{title}: precision and recall at {LIKENESS[self.task]} 0.5")
+
+
+UNITS: dict[BoxTask, str] = {
+    "detection": "box",
+    "instance-segmentation": "mask",
+    "pose": "pose",
+    "obb": "rotated box",
+}
+"""What is labelled and compared."""
+
+LIKENESS: dict[BoxTask, str] = {
+    "detection": "IoU",
+    "instance-segmentation": "mask IoU",
+    "pose": "OKS",
+    "obb": "rotated IoU",
+}
+"""What the thresholds are of."""
 
 
 class DetectionYardstick(Yardstick):
-    """``ap50_mean`` on a labelled set.
+    """``ap50_mean`` on a labelled set, of boxes, masks, poses or rotated boxes.
 
     Args:
-        data: the set, in the classes that are evaluated.
+        data: the set, in the classes that are evaluated; with shapes for other tasks than detection.
         source: what the user called it.
         min_boxes: labelled boxes that a class needs to count.
         label_file: that the set was read from.
+        task: what is compared.
     """
 
-    task, figure, unit = "detection", "ap50_mean", "box"
+    figure = "ap50_mean"
 
     def __init__(
         self,
@@ -223,8 +261,11 @@ class DetectionYardstick(Yardstick):
         source: str,
         min_boxes: int = DEFAULT_MIN_BOXES,
         label_file: Path | None = None,
+        task: BoxTask = "detection",
     ) -> None:
         self.data, self.source, self.min_boxes = data, source, min_boxes
+        self.box_task: BoxTask = task
+        self.task, self.unit = task, UNITS[task]
         self._label_file = label_file
 
     @property
@@ -239,11 +280,34 @@ class DetectionYardstick(Yardstick):
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> DetectionMeasurement:
         predictions = predict_readable(Model(engine, 0.0), self.data, on_image)
         truth = ground_truth(self.data, predictions.found)
-        evaluation = evaluate_detections(predictions.found, truth, self.data.classes, self.min_boxes)
-        return DetectionMeasurement(predictions, evaluation)
+        upright = evaluate_detections(predictions.found, truth, self.data.classes, self.min_boxes)
+        if self.box_task == "detection":
+            return DetectionMeasurement(predictions, upright)
+        compared = truth if self.box_task != "pose" else pose_truth(self.data, predictions.found)
+        comparison = self._comparison(predictions, compared, engine)
+        found = predictions.found
+        evaluation = evaluate_detections(found, compared, self.data.classes, self.min_boxes, comparison)
+        return DetectionMeasurement(predictions, evaluation, self.box_task, upright)
+
+    def _comparison(
+        self, predictions: Predictions, truth: dict[int, GroundTruth], engine: Engine
+    ) -> Comparison:
+        shapes = {one.image_id: one.shapes for one in self.data.images if one.image_id in truth}
+        if self.box_task == "instance-segmentation":
+            return MaskComparison(predictions.masks, truth, shapes)
+        if self.box_task == "obb":
+            there = {
+                one.image_id: rotated_truth(one.boxes, one.shapes)
+                for one in self.data.images
+                if one.image_id in truth
+            }
+            return RotatedComparison(predictions.found, there)
+        skeleton = engine.manifest.skeleton
+        names = () if skeleton is None else skeleton.names
+        return PoseComparison(predictions.found, truth, shapes, names, self.data.keypoints)
 
     def sample(self, count: int) -> list[Image]:
-        return _readable([image.path for image in self.data.images], count)
+        return readable_images([image.path for image in self.data.images], count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -329,7 +393,7 @@ class SegmentationYardstick(Yardstick):
         )
 
     def sample(self, count: int) -> list[Image]:
-        return _readable([image.image for image in self.data.images], count)
+        return readable_images([image.image for image in self.data.images], count)
 
 
 def _padded(matrices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -337,7 +401,8 @@ def _padded(matrices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.pad(matrices, ((0, 0), (0, more), (0, more)))
 
 
-def _readable(paths: Sequence[Path], count: int) -> list[Image]:
+def readable_images(paths: Sequence[Path], count: int) -> list[Image]:
+    """At most ``count`` of the images, spread over all; unreadable ones are left out."""
     images = []
     for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
         with contextlib.suppress(DataError):  # evaluation names what it cannot read

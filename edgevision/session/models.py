@@ -67,7 +67,7 @@ class RunModels:
         found = [one.manifest.name for one in self.models if one.manifest.task == "segmentation"]
         if not found:
             raise UsageError(
-                f"`save_masks` needs a segmentation model; {', '.join(self.names)} only detects boxes"
+                f"`save_masks` needs a segmentation model; {', '.join(self.names)} gives no class map"
             )
         return found
 
@@ -166,7 +166,7 @@ def share_classes(engines: Sequence[Engine], classes: Sequence[str]) -> list[lis
     """
     if len(engines) == 1:
         return [list(classes)]
-    finders = [engine for engine in engines if engine.manifest.task == "detection"]
+    finders = [engine for engine in engines if engine.manifest.task != "segmentation"]
     known = list(dict.fromkeys(name for engine in finders for name in engine.manifest.classes))
     for name in classes:
         if name not in known:

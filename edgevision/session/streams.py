@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.address import redact
+from edgevision.contract.manifest import BOX_TASKS
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.files import make_folder, safe_name, set_aside
@@ -149,9 +150,10 @@ def make_scene(
     """
     if not spec.is_tracked:
         return None
-    if all(one.manifest.task != "detection" for one in models.models):
+    if all(one.manifest.task not in BOX_TASKS for one in models.models):
         raise UsageError(
-            f"`track`, `zones` and `events` need a detection model; {', '.join(models.names)} is none"
+            f"`track`, `zones` and `events` need a model that finds objects; "
+            f"{', '.join(models.names)} finds none"
         )
     layout = None if spec.zones is None else load_zones(spec.zones, models.classes)
     return Scene(len(models.models), conf_threshold, frame_rate, layout)

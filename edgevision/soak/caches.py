@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgevision.contract.manifest import BOX_TASKS
 from edgevision.drawing.overlay import Overlay
 from edgevision.model import KEPT_BUFFERS, Model
 from edgevision.types import Detections
@@ -28,7 +29,7 @@ def fill_caches(info: SourceInfo, models: Sequence[Model], overlays: Sequence[Ov
     for model, overlay in zip(models, overlays, strict=True):
         for batch in [model.prepare([image]) for _ in range(KEPT_BUFFERS)]:
             model.discard(batch)
-        if model.manifest.task == "detection":
+        if model.manifest.task in BOX_TASKS:
             names = model.manifest.classes
             for class_id in range(len(names)):
                 class_ids = np.full(len(scores), class_id, np.int32)

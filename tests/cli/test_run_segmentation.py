@@ -118,7 +118,7 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_made(run: R
             ["--save-masks", "m"],
             ["colours.onnx"],
             2,
-            "needs a segmentation model; colours only detects boxes",
+            "needs a segmentation model; colours gives no class map",
         ),
         (["--save-masks", "absent/m"], ["bright.onnx"], 1, "output folder does not exist: absent"),
         (["--save-masks", "clip.mp4"], ["bright.onnx"], 1, "is not a folder; expected one for masks"),

@@ -29,10 +29,14 @@ def coco(folder: Path, images: int = 2, missing: int = 0) -> LabelledData:
     return LabelledData(data=path, images=folder)
 
 
-@pytest.mark.parametrize("fields", [{}, {"images": Path("photos"), "split": "val"}])
-def test_the_kind_of_data_must_be_clear(fields: dict[str, object]) -> None:
+def test_the_kind_of_data_must_be_clear() -> None:
     with pytest.raises(UsageError, match=r"expected `images`, a folder, .* or `split`"):
-        LabelledData(data=DATA, **fields)  # type: ignore[arg-type]
+        LabelledData(data=DATA, images=Path("photos"), split="val")
+    neither = LabelledData(data=DATA)  # a folder of images for each class
+    neither.check_task("m", "classification")
+    for task in ("detection", "segmentation", "pose"):
+        with pytest.raises(UsageError, match="expected a"):
+            neither.check_task("m", task)
 
 
 def test_a_model_of_the_other_task_is_refused() -> None:

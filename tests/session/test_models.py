@@ -46,7 +46,7 @@ def test_models_are_told_apart_by_their_names():
     assert (found.names, found.classes) == (["a", "b"], ["person"])
     assert found.runs_below(0.5)
     assert not found.runs_below(0.1)
-    with pytest.raises(UsageError, match="`save_masks` needs a segmentation model; a, b only detects boxes"):
+    with pytest.raises(UsageError, match="`save_masks` needs a segmentation model; a, b gives no class map"):
         found.segmenters()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgevision.data.classes import map_classes
 from edgevision.data.formats.coco import read_coco
-from edgevision.data.formats.raw import RawImage, RawSet, large_enough
+from edgevision.data.formats.raw import RawImage, RawSet, Shape, large_enough
 from edgevision.errors import DataError, nearest
 from edgevision.types import FloatArray
 
@@ -27,6 +27,7 @@ class LabelledImage:
         labels: int64 ``[G]``, indices into the set's classes.
         ignore: bool ``[G]``: regions that count neither for nor against (COCO's ``iscrowd``).
         scores: float32 ``[G]``: of the teacher that found the object, 1 for people's labels.
+        shapes: of the G objects, where they were read.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class LabelledImage:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     scores: FloatArray
+    shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +47,13 @@ class DetectionSet:
         images: in the order of the file.
         classes: names that the labels index.
         known: bool ``[C]``: classes that the set labels; nothing is to be learnt about the others.
+        keypoints: names of the key points that the set labels; empty where it labels none.
     """
 
     images: tuple[LabelledImage, ...]
     classes: tuple[str, ...]
     known: NDArray[np.bool_]
+    keypoints: tuple[str, ...] = ()
 
 
 def load_coco(annotations: str | Path, images: str | Path, classes: Sequence[str]) -> DetectionSet:
@@ -95,12 +99,21 @@ def select_classes(
             if name not in chosen:
                 raise DataError(f"{raw.name}: labelled class '{name}' is not wanted{nearest(name, classes)}")
         known[list(chosen.values())] = True
-    return DetectionSet(tuple(_labelled(image, index) for image in raw.images), tuple(classes), known)
+    images = tuple(_labelled(image, index) for image in raw.images)
+    return DetectionSet(images, tuple(classes), known, raw.keypoints)
 
 
 def _labelled(image: RawImage, index: dict[str, int]) -> LabelledImage:
     labels = np.array([index.get(name, -1) for name in image.names], np.int64)
-    kept = (labels >= 0) & large_enough(image.boxes)
+    # To evaluate, every object counts that pycocotools counts.
+    sides = image.boxes[:, 2:] - image.boxes[:, :2]
+    kept = (labels >= 0) & ((sides > 0).all(axis=1) if image.shapes else large_enough(image.boxes))
     return LabelledImage(
-        image.path, image.image_id, image.boxes[kept], labels[kept], image.ignore[kept], image.scores[kept]
+        image.path,
+        image.image_id,
+        image.boxes[kept],
+        labels[kept],
+        image.ignore[kept],
+        image.scores[kept],
+        tuple(image.shapes[i] for i in np.flatnonzero(kept)) if image.shapes else (),
     )

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
-from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, Shape, raw_image
 from edgevision.data.images import image_size
 from edgevision.errors import DataError
 from edgevision.files import atomic_path
 from edgevision.types import FloatArray
 
 
-def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
+def read_coco(annotations: str | Path, images: str | Path, *, shapes: bool = False) -> RawSet:
     """Reads a COCO instances json; crowds (``iscrowd``) are regions to ignore.
 
     A box may carry the ``score`` of the teacher that found it, as ``edgevision label`` writes it. Entries of
@@ -28,6 +28,7 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
     Args:
         annotations: the json file.
         images: folder that its ``file_name`` entries are relative to.
+        shapes: read segmentations and key points too, for an evaluation.
 
     Raises:
         DataError: the file is missing or malformed, the folder is missing, or an id has two meanings.
@@ -41,12 +42,12 @@ def read_coco(annotations: str | Path, images: str | Path) -> RawSet:
         raise DataError(f"cannot read {annotations}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise _malformed(annotations, error) from error
-    parsed = parse_coco(document, annotations)
+    parsed = parse_coco(document, annotations, shapes=shapes)
     if not images.is_dir():
         raise DataError(f"image folder not found: {images}")
     paths = _find(images, [image.file for image in parsed.images])
     loaded = tuple(raw_image(paths[one.file], one.image_id, one.size, one.objects) for one in parsed.images)
-    return RawSet(str(annotations), loaded, parsed.classes, parsed.problems)
+    return RawSet(str(annotations), loaded, parsed.classes, parsed.problems, parsed.keypoints)
 
 
 class CocoImage(NamedTuple):
@@ -65,19 +66,22 @@ class ParsedCoco(NamedTuple):
         images: each file once.
         classes: names of the categories.
         problems: labels that could not be used.
+        keypoints: names of the key points that it labels; empty where it labels none.
     """
 
     images: list[CocoImage]
     classes: tuple[str, ...]
     problems: tuple[LabelProblem, ...]
+    keypoints: tuple[str, ...]
 
 
-def parse_coco(document: Any, path: Path) -> ParsedCoco:
+def parse_coco(document: Any, path: Path, *, shapes: bool = False) -> ParsedCoco:
     """Reads a document that is in memory; see :func:`read_coco`.
 
     Args:
         document: with ``images``, ``annotations`` and ``categories``.
         path: of its file, for messages.
+        shapes: read segmentations and key points too.
 
     Raises:
         DataError: it is malformed, or an id has two meanings.
@@ -86,7 +90,8 @@ def parse_coco(document: Any, path: Path) -> ParsedCoco:
         categories, first, same = _ids(document, path)
         sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
         objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
-        problems = [_collect(label, categories, same, objects) for label in document["annotations"]]
+        problems = [_collect(label, categories, same, objects, shapes) for label in document["annotations"]]
+        keypoints = next(filter(None, (entry.get("keypoints") for entry in document["categories"])), ())
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _malformed(path, error) from error
     found = [problem for problem in problems if problem]
@@ -96,7 +101,8 @@ def parse_coco(document: Any, path: Path) -> ParsedCoco:
             text = f"categories {ids[0]} and {ids[1]} are both '{name}'"
             found.append(LabelProblem("ambiguous", text, 0))
     images = [CocoImage(file, number, sizes[number], objects[number]) for file, number in first.items()]
-    return ParsedCoco(images, tuple(dict.fromkeys(categories.values())), tuple(found))
+    classes = tuple(dict.fromkeys(categories.values()))
+    return ParsedCoco(images, classes, tuple(found), tuple(map(str, keypoints)))
 
 
 def _malformed(path: Path, error: Exception) -> DataError:
@@ -145,7 +151,11 @@ def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, st
 
 
 def _collect(
-    label: Any, categories: dict[int, str], same: dict[int, int], objects: dict[int, list[RawObject]]
+    label: Any,
+    categories: dict[int, str],
+    same: dict[int, int],
+    objects: dict[int, list[RawObject]],
+    shapes: bool,
 ) -> LabelProblem | None:
     """Files one annotation under its image, or says what is wrong with it."""
     if not isinstance(label, dict):
@@ -169,8 +179,36 @@ def _collect(
     corners = [left, top, left + width, top + height]
     if not all(map(math.isfinite, (*corners, score))):
         return LabelProblem("malformed", f"{name}: bbox {label['bbox']} or score is not finite")
-    objects[same[image_id]].append(RawObject(categories[category], corners, ignore, score))
+    shape = None
+    if shapes:
+        try:
+            shape = _shape(label)
+        except (ValueError, TypeError, KeyError) as error:
+            return LabelProblem("malformed", f"{name}: {error}")
+    objects[same[image_id]].append(RawObject(categories[category], corners, ignore, score, shape))
     return None
+
+
+def _shape(label: dict[str, Any]) -> Shape:
+    """Segmentation, key points and area of an annotation.
+
+    Raises:
+        ValueError, TypeError, KeyError: one of them is malformed.
+    """
+    segmentation, points, area = (label.get(key) for key in ("segmentation", "keypoints", "area"))
+    if isinstance(segmentation, list):
+        if any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+            raise ValueError("a polygon of its segmentation has fewer than three points, or half a point")
+        segmentation = [[float(value) for value in polygon] for polygon in segmentation] or None
+    elif segmentation is not None:
+        height, width = (int(value) for value in segmentation["size"])
+        segmentation = {"size": [height, width], "counts": segmentation["counts"]}
+    keypoints = None
+    if points:
+        if len(points) % 3:
+            raise ValueError(f"{len(points)} numbers in keypoints; expected x, y and visibility of each")
+        keypoints = np.array(points, np.float64).reshape(-1, 3)
+    return Shape(segmentation, keypoints, None if area is None else float(area))
 
 
 def _size(entry: Any) -> tuple[int, int] | None:

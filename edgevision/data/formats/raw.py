@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,23 @@ class LabelProblem(NamedTuple):
     boxes: int = 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What COCO says of an object beyond its box.
+
+    Attributes:
+        segmentation: polygons ``[[x, y, x, y, ...], ...]`` in pixels, or run lengths as a dict with ``size``
+            and ``counts``; None where there is none.
+        keypoints: float64 ``[J, 3]``, ``(x, y, visibility)`` in pixels, of which visibility is 0 for a point
+            that is not labelled; None where there are none.
+        area: of the object in square pixels, by which key points are judged; None where it is not stated.
+    """
+
+    segmentation: Any = None
+    keypoints: NDArray[np.float64] | None = None
+    area: float | None = None
+
+
 class RawObject(NamedTuple):
     """One labelled object.
 
@@ -39,12 +56,14 @@ class RawObject(NamedTuple):
         box: four corners in pixels.
         ignore: it is a region that counts neither for nor against.
         score: of the teacher that found it, 0 to 1; 1 for people's labels.
+        shape: where it was asked for.
     """
 
     name: str
     box: list[float]
     ignore: bool
     score: float = 1.0
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +78,9 @@ class RawImage:
         names: G class names.
         ignore: bool ``[G]``.
         scores: float32 ``[G]``, a teacher's, or 1.
-        repeated: labels left out because they repeat one that is here: the same class and box.
+        repeated: labels left out because they repeat one that is here: the same class and box, and shape.
         unlabelled: nobody said what it shows: it has no label file, not even an empty one.
+        shapes: of each object; empty where they were not asked for.
     """
 
     path: Path
@@ -73,6 +93,7 @@ class RawImage:
     scores: FloatArray
     repeated: int = 0
     unlabelled: bool = False
+    shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +105,14 @@ class RawSet:
         images: in the order of the labels.
         classes: class names that the set declares, or that occur where it declares none.
         problems: labels that could not be used.
+        keypoints: names of the key points that the set labels; empty where it labels none.
     """
 
     name: str
     images: tuple[RawImage, ...]
     classes: tuple[str, ...]
     problems: tuple[LabelProblem, ...] = ()
+    keypoints: tuple[str, ...] = ()
 
 
 def raw_image(
@@ -101,7 +124,7 @@ def raw_image(
 ) -> RawImage:
     """An image from ``(width, height)`` and its objects, each once."""
     width, height = size or (None, None)
-    once = list({(one.name, *one.box, one.ignore): one for one in objects}.values())
+    once = list({(one.name, *one.box, one.ignore, _text(one.shape)): one for one in objects}.values())
     boxes = np.array([one.box for one in once], np.float32).reshape(-1, 4)
     return RawImage(
         path,
@@ -114,7 +137,16 @@ def raw_image(
         np.array([one.score for one in once], np.float32),
         len(objects) - len(once),
         unlabelled,
+        tuple(one.shape for one in once if one.shape is not None),
     )
+
+
+def _text(shape: Shape | None) -> str:
+    """Equal for equal shapes."""
+    if shape is None:
+        return ""
+    points = None if shape.keypoints is None else shape.keypoints.tolist()
+    return f"{shape.segmentation} {points}"
 
 
 def large_enough(boxes: FloatArray) -> NDArray[np.bool_]:
