@@ -50,8 +50,8 @@ def to_dict(result: FrameResult | Result) -> dict[str, Any]:
 
 def _row(one: Detection) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(one)
-    for key in ("keypoints", "rotated_box"):  # only where the model gives them
-        if row[key] is None:
+    for key in ("keypoints", "rotated_box", "attributes"):  # only where a model gives them
+        if not row[key]:
             del row[key]
     return row
 

@@ -11,15 +11,16 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, overload
 
 from edgevision.config import build_config
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, UsageError, nearest
 from edgevision.model import DEFAULT_CONF_THRESHOLD, Model
 from edgevision.pipeline import OnStatistics, StopRequest, StreamStatistics
+from edgevision.pipeline.crops import CropReader, SharedModel
 from edgevision.service.service import Service
-from edgevision.session.models import RunModels, refuse_same_name
+from edgevision.session.models import RunModels, check_second, refuse_same_name
 from edgevision.session.pull import pull_results
 from edgevision.session.request import PlanPolicy, RunRequest, check_count
 from edgevision.session.run import Session, SessionObserver, StreamOutcome
@@ -92,6 +93,9 @@ def stream(
     conf: float | None = None,
     every: int = 1,
     max_frames: int | None = None,
+    then: AnyModel | None = None,
+    on: str | Sequence[str] | None = None,
+    every_track: bool = False,
 ) -> Generator[FrameResult, None, None]:
     """Yields the result of each frame of a source, as fast as they are taken.
 
@@ -108,6 +112,10 @@ def stream(
         conf: detections below this score are left out; by default the model's own threshold.
         every: only each frame whose index is a multiple of this.
         max_frames: end after this many results.
+        then: a second model, a classifier or one that finds objects, on what the first found: its answers
+            are the ``attributes`` of detections.
+        on: classes of the first model that the second looks at, as ``["person"]`` or ``"person,car"``.
+        every_track: the second looks at each tracked object once; implies ``track``.
 
     Raises:
         UsageError: a number is out of range, or the models do not go together.
@@ -124,8 +132,21 @@ def stream(
     check_count("max_frames", max_frames)
     opened = None if isinstance(source, (str, os.PathLike, int)) or source is None else source
     address = _address(source) if opened is None else opened.info.name
-    spec = StreamSpec(source=address, track=track, zones=_text(zones))
-    return _results(_listed_models(model), opened, spec, conf, every, max_frames)
+    if then is None and (on is not None or every_track):
+        raise UsageError(f"`{'every_track' if on is None else 'on'}` needs `then`, a second model")
+    if then is not None:
+        _listed_models(then)
+    spec = StreamSpec(source=address, track=track or every_track, zones=_text(zones))
+    second = _Second(then, _names(on), every_track)
+    return _results(_listed_models(model), opened, spec, conf, every, max_frames, second)
+
+
+class _Second(NamedTuple):
+    """The second model, and what it looks at."""
+
+    model: AnyModel | None
+    on: list[str] | None
+    every_track: bool
 
 
 def _results(
@@ -135,6 +156,7 @@ def _results(
     conf: float | None,
     every: int,
     max_frames: int | None,
+    then: _Second,
 ) -> Generator[FrameResult, None, None]:
     with contextlib.ExitStack() as opened:
         given = [one if isinstance(one, Model) else opened.enter_context(load(one)) for one in models]
@@ -142,9 +164,21 @@ def _results(
         wanted = _threshold(given, conf)
         lowest = min(wanted, RECOVER_THRESHOLD) if spec.is_tracked else wanted
         running = RunModels([one.with_threshold(lowest) for one in given], [])
+        crops = None
+        if then.model is not None:
+            second = opened.enter_context(_opened(then.model))
+            check_second(second, running.models, then.on)
+            crops = CropReader(SharedModel(second), then.on, then.every_track)
         frames = opened.enter_context(open_source(spec.source) if source is None else source)
-        scene = make_scene(spec, frames.info.frame_rate, running, wanted)
-        yield from pull_results(frames, running.models, scene=scene, every=every, max_frames=max_frames)
+        scene = make_scene(spec, frames.info.frame_rate, running, wanted) if spec.is_tracked else None
+        yield from pull_results(
+            frames, running.models, scene=scene, crops=crops, every=every, max_frames=max_frames
+        )
+
+
+def _opened(model: AnyModel) -> AbstractContextManager[Model]:
+    """A model to use in a ``with`` block, which closes it where it was opened here."""
+    return contextlib.nullcontext(model) if isinstance(model, Model) else load(model)
 
 
 class RunSettings(TypedDict, total=False):
@@ -173,6 +207,9 @@ class RunSettings(TypedDict, total=False):
     conf: float | None
     classes: str | Sequence[str] | None
     fallback_model: PathLike | None
+    then: AnyModel | None
+    on: str | Sequence[str] | None
+    every_track: bool
     engine: str
     threads: int | None
     trust: bool
@@ -241,12 +278,14 @@ def run(
         streams=_specs(sources, settings),
         models=[one if isinstance(one, Model) else os.fspath(one) for one in models],
         fallback_model=_text(settings.get("fallback_model")),
+        then=_second(settings.get("then")),
+        on=_names(settings.get("on")),
         plans=PlanPolicy(trust=settings.get("trust", False)),
         conf_threshold=_threshold([one for one in models if isinstance(one, Model)], settings.get("conf")),
         classes=_names(settings.get("classes")),
         stats=_path(settings.get("stats")),
         service=Service(metrics_port=settings.get("metrics_port"), **_chosen(settings, "metrics_host")),
-        **_chosen(settings, "engine", "threads", "alpha", "max_frames", "overwrite"),
+        **_chosen(settings, "engine", "threads", "alpha", "max_frames", "overwrite", "every_track"),
     )
     if not is_list and len(request.groups()) > 1:
         raise UsageError(f"{sources[0]} is several videos; give [{str(sources[0])!r}] to run them in turn")
@@ -323,6 +362,13 @@ def _threshold(models: Sequence[Model], conf: float | None) -> float:
         shown = " and ".join(f"{one:g}" for one in sorted(found))
         raise UsageError(f"the models have thresholds of {shown}; say which holds with `conf`")
     return found.pop() if found else DEFAULT_CONF_THRESHOLD
+
+
+def _second(model: AnyModel | None) -> str | Model | None:
+    if model is None or isinstance(model, Model):
+        return model
+    _listed_models(model)
+    return os.fspath(model)
 
 
 def _listed_models(model: object) -> list[AnyModel]:

@@ -74,12 +74,14 @@ class ZoneCount:
         name: of the zone.
         inside: objects in it now.
         entries, exits: since the run began; ``entries - exits == inside`` for each class.
+        attributes: objects in it now by the name of what a second model said of them.
     """
 
     name: str
     inside: Mapping[str, int]
     entries: Mapping[str, int]
     exits: Mapping[str, int]
+    attributes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class ZoneEvent:
         track_id, class_name: of the object.
         time_s: when, on the source's clock; for one that disappeared inside a zone, when it was last seen.
         dwell_s: time spent in the zone, for :attr:`ZoneEventKind.EXIT`; else None.
+        attributes: names of what a second model last said of the object.
     """
 
     kind: ZoneEventKind
@@ -126,6 +129,7 @@ class ZoneEvent:
     class_name: str
     time_s: float
     dwell_s: float | None = None
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,23 @@ class KeyPoint(msgspec.Struct, frozen=True):
     score: float
 
 
+class Attribute(msgspec.Struct, frozen=True):
+    """What a second model said of an object that the first found.
+
+    Attributes:
+        name: of the second model's class.
+        score: 0..1.
+        model: name of the second model.
+        box: where it found that, ``(x1, y1, x2, y2)`` in source pixels; None from a classifier, and in the
+            frames after the one in which it looked.
+    """
+
+    name: str
+    score: float
+    model: str = ""
+    box: tuple[float, float, float, float] | None = None
+
+
 class Detection(msgspec.Struct, frozen=True):
     """One row of :class:`Detections`, in plain Python values.
 
@@ -193,6 +214,7 @@ class Detection(msgspec.Struct, frozen=True):
         model: name of the model that found it.
         keypoints: of a pose, all of them, in the order of the skeleton; else None.
         rotated_box: ``(cx, cy, width, height, angle)`` as :class:`Detections` has it; else None.
+        attributes: what a second model said of it; empty where none looked.
     """
 
     name: str
@@ -203,6 +225,7 @@ class Detection(msgspec.Struct, frozen=True):
     model: str = ""
     keypoints: tuple[KeyPoint, ...] | None = None
     rotated_box: tuple[float, float, float, float, float] | None = None
+    attributes: tuple[Attribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,6 +252,8 @@ class Detections:
             in radians, -pi/2 to pi/2, from the x axis to the side of length ``width``, clockwise as one sees
             the image (x to the right, y down). ``boxes`` are the upright boxes around them, cut to the image.
             None where the model gives upright boxes.
+        attributes: object ``[N]``, for each row a tuple of :class:`Attribute`, best first; None where no
+            second model runs.
 
     Raises:
         ValueError: on a wrong shape, an inverted box, a value that is not finite, a class id without a name,
@@ -251,6 +276,7 @@ class Detections:
     keypoints: FloatArray | None = None
     skeleton: Skeleton | None = None
     rotated_boxes: FloatArray | None = None
+    attributes: ObjectArray | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -260,7 +286,7 @@ class Detections:
         set_field(self, "names", tuple(self.names))
         if self.track_ids is not None:
             set_field(self, "track_ids", _checked_track_ids(self.track_ids))
-        for column in ("scores", "class_ids", "track_ids"):
+        for column in ("scores", "class_ids", "track_ids", "attributes"):
             values = getattr(self, column)
             if values is not None and values.shape != (len(self.boxes),):
                 raise ValueError(
@@ -399,24 +425,27 @@ class Detections:
             itertools.repeat(None) if self.track_ids is None else self.track_ids.tolist(),
             itertools.repeat(None) if self.keypoints is None else map(self._points, self.keypoints.tolist()),
             itertools.repeat(None) if self.rotated_boxes is None else map(tuple, self.rotated_boxes.tolist()),
+            itertools.repeat(()) if self.attributes is None else self.attributes.tolist(),
         )
-        for name, score, box, class_id, track_id, points, rotated in zip(*columns, strict=False):
+        for name, score, box, class_id, track_id, points, rotated, said in zip(*columns, strict=False):
             model = self.models[class_id] if self.models else self.model
-            yield Detection(name, score, tuple(box), class_id, track_id, model, points, rotated)
+            yield Detection(name, score, tuple(box), class_id, track_id, model, points, rotated, said)
 
     def _points(self, row: list[list[float]]) -> tuple[KeyPoint, ...]:
         names = map(str, range(len(row))) if self.skeleton is None else self.skeleton.names
         return tuple(KeyPoint(name, *values) for name, values in zip(names, row, strict=True))
 
 
-_COLUMNS = ("boxes", "scores", "class_ids", "track_ids", "masks", "keypoints", "rotated_boxes")
+_COLUMNS = (
+    "boxes", "scores", "class_ids", "track_ids", "masks", "keypoints", "rotated_boxes", "attributes",
+)  # fmt: skip
 """Fields of :class:`Detections` with an entry for each row, or None."""
 
 
 def _joined_further(
     parts: Sequence[Detections],
-) -> tuple[InstanceMasks | None, FloatArray | None, Skeleton | None, FloatArray | None]:
-    """Masks, key points, their skeleton and rotated boxes of all parts; see :meth:`Detections.join`."""
+) -> tuple[InstanceMasks | None, FloatArray | None, Skeleton | None, FloatArray | None, ObjectArray | None]:
+    """Masks, key points, their skeleton, rotated boxes and attributes; see :meth:`Detections.join`."""
     sizes = [one.masks.size for one in parts if one.masks is not None]
     masks = None
     if sizes:
@@ -435,7 +464,20 @@ def _joined_further(
         rotated = np.concatenate(
             [_upright(one.boxes) if one.rotated_boxes is None else one.rotated_boxes for one in parts]
         )
-    return masks, keypoints, skeleton, rotated
+    attributes = None
+    if any(one.attributes is not None for one in parts):
+        attributes = np.concatenate(
+            [no_attributes(len(one)) if one.attributes is None else one.attributes for one in parts]
+        )
+    return masks, keypoints, skeleton, rotated, attributes
+
+
+def no_attributes(count: int) -> ObjectArray:
+    """An empty tuple for each row."""
+    column = np.empty(count, object)
+    for row in range(count):
+        column[row] = ()
+    return column
 
 
 def _padded_points(found: Detections, count: int) -> FloatArray:

@@ -48,6 +48,18 @@ def run_command(
         "--fallback-model",
         help="A faster model with the same classes, for when --max-latency cannot be held otherwise.",
     ),
+    then: str | None = typer.Option(
+        None,
+        "--then",
+        help="A second model, a classifier or one that finds objects, on what the first found "
+        "(docs/python.md, docs/jsonl.md: attributes).",
+    ),
+    on: str | None = typer.Option(
+        None, "--on", help="Classes that the second model looks at: person,car. Default: all."
+    ),
+    every_track: bool = typer.Option(
+        False, "--every-track", help="The second model looks at each object once; implies --track."
+    ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
@@ -160,6 +172,7 @@ def run_command(
       edgevision run --source rtsp://camera.local/stream --display --max-latency 150ms
       edgevision run --source rtsp://a.local/1 --source rtsp://b.local/1 --output recorded/ --track
       edgevision run --source rtsp://a.local/1 --record clips/ --record-on person --keep 20GB
+      edgevision run --source gate.mp4 --then clothes.onnx --on person --every-track --events seen.jsonl
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
       edgevision run --source rtsp://a.local/1 --track --web 8080
     """
@@ -205,6 +218,9 @@ def run_command(
         streams=specs,
         models=model,
         fallback_model=fallback_model,
+        then=then,
+        on=None if on is None else listed(on),
+        every_track=every_track,
         engine=engine,
         plans=PlanPolicy(trust, rebuild),
         threads=threads,

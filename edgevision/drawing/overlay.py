@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from edgevision.contract.manifest import Manifest
 from edgevision.errors import UsageError
 from edgevision.rotated import corners
-from edgevision.types import Classification, Detections, FrameResult, Image, Result, SegmentationMap
+from edgevision.types import (
+    Attribute,
+    Classification,
+    Detections,
+    FrameResult,
+    Image,
+    Result,
+    SegmentationMap,
+)
 
 Colour = tuple[int, int, int]
 """BGR, 0..255."""
@@ -115,6 +123,8 @@ class Overlay:
                 name if track_id is None else f"{name} #{track_id}"
                 for name, track_id in zip(names, tracks, strict=True)
             ]
+        if found.attributes is not None:
+            names = self._with_attributes(canvas, names, found.attributes[::-1].tolist())
         if found.rotated_boxes is not None:
             shapes = np.rint(corners(found.rotated_boxes)).astype(np.int32)[::-1]
             for shape, class_id in zip(shapes, class_ids, strict=True):
@@ -127,6 +137,18 @@ class Overlay:
             plate = _label_plate(name, f"{score:.2f}", self.colours[class_id], unit)
             above = top - plate.shape[0]
             paste(canvas, plate, left - unit // 2, above if above >= 0 else top)
+
+    def _with_attributes(
+        self, canvas: Image, names: list[str], attributes: Sequence[Sequence[Attribute]]
+    ) -> list[str]:
+        """The names with what a second model said; the boxes that it gave are drawn in a thin line."""
+        for one in (said for row in attributes for said in row if said.box is not None):
+            left, top, right, bottom = (round(value) for value in one.box or ())
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (255, 255, 255), 1)
+        return [
+            f"{name}: {', '.join(dict.fromkeys(said.name for said in row))}" if row else name
+            for name, row in zip(names, attributes, strict=True)
+        ]
 
     def _draw_masks(self, canvas: Image, found: Detections) -> None:
         """Fills the pixels of each object with the colour of its class, the best detections on top."""

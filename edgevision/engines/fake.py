@@ -10,38 +10,40 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.closeable import Closeable
-from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest, Task
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.errors import EngineError
-from edgevision.types import Detections, Image, Result, SegmentationMap
+from edgevision.types import Classification, Detections, Image, Result, SegmentationMap
 
 Answer = Callable[[Image], Result]
 """Maps one model input, uint8 ``[H, W, 3]``, to its result in input pixels."""
 
 
 def fake_manifest(
-    task: Literal["detection", "segmentation"] = "detection",
+    task: Task = "detection",
     classes: Sequence[str] = ("bright",),
     width: int = 320,
     height: int = 320,
     max_detections: int = 100,
+    **further: Any,
 ) -> Manifest:
-    """A manifest for a :class:`FakeEngine`."""
+    """A manifest for a :class:`FakeEngine`; ``further`` are fields of :class:`Manifest`."""
     return Manifest(
         name="fake",
         task=task,
         classes=tuple(classes),
         input_width=width,
         input_height=height,
-        score_threshold=0.05 if task == "detection" else None,
-        max_detections=max_detections if task == "detection" else None,
+        score_threshold=0.05 if task in BOX_TASKS else None,
+        max_detections=max_detections if task in BOX_TASKS else None,
+        **further,
     )
 
 
@@ -74,7 +76,7 @@ def bright_area(image: Image, threshold: int = 128) -> SegmentationMap:
 
 
 class FakeEngine(Closeable):
-    """Implements the engine protocol without a model file.
+    """Implements the engine protocol without a model file. It gives no masks of single objects.
 
     Args:
         answer: computes the result of each image: :func:`bright_objects`, :func:`bright_area`,
@@ -119,22 +121,33 @@ class FakeEngine(Closeable):
         return outputs
 
     def _pack(self, results: list[Result]) -> dict[str, NDArray[Any]]:
+        if self.manifest.task == "classification":
+            answers = [one.probabilities for one in results if isinstance(one, Classification)]
+            return {"probabilities": np.stack(answers)}
         if self.manifest.task == "segmentation":
             maps = [result.class_map for result in results if isinstance(result, SegmentationMap)]
             return {"class_map": np.stack(maps)}
         n, k = len(results), self.manifest.max_detections or 1
-        boxes = np.zeros((n, k, 4), np.float32)
-        scores = np.zeros((n, k), np.float32)
-        labels = np.full((n, k), -1, np.int32)
-        count = np.zeros(n, np.int32)
+        outputs = {
+            spec.name: np.zeros((n, *(size or 0 for size in spec.shape[1:])), spec.dtype)
+            for spec in self.outputs
+        }
+        outputs["labels"][:] = -1
         for i, result in enumerate(results):
             if isinstance(result, Detections):
                 found = result[:k]
-                count[i] = len(found)
-                boxes[i, : len(found)] = found.boxes
-                scores[i, : len(found)] = found.scores
-                labels[i, : len(found)] = found.class_ids
-        return {"boxes": boxes, "scores": scores, "labels": labels, "count": count}
+                outputs["count"][i] = len(found)
+                columns = {
+                    "boxes": found.boxes,
+                    "scores": found.scores,
+                    "labels": found.class_ids,
+                    "keypoints": found.keypoints,
+                    "rotated_boxes": found.rotated_boxes,
+                }
+                for name, values in columns.items():
+                    if name in outputs and values is not None:
+                        outputs[name][i, : len(found)] = values
+        return outputs
 
     def close(self) -> None:
         self._closed = True

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from edgevision.errors import printable
-from edgevision.events.records import SCHEMA, BestFrame, Event, EventKind, ObjectState
+from edgevision.events.records import SCHEMA, AttributeRecord, BestFrame, Event, EventKind, ObjectState
 from edgevision.tracking.sightings import Sighting
 from edgevision.types import Frame, Image, ZoneReport
 
@@ -57,6 +57,7 @@ class _Object:
             zones=list(self.zones),
             visited=list(self.visited),
             best=self.best,
+            attributes=_attributes(self.sighting) or msgspec.UNSET,
         )
 
 
@@ -196,6 +197,13 @@ def _best(frame: Frame, sighting: Sighting) -> BestFrame:
 def _is_whole(frame: Frame, sighting: Sighting) -> bool:
     x1, y1, x2, y2 = sighting.box
     return x1 > 1 and y1 > 1 and x2 < frame.width - 1 and y2 < frame.height - 1
+
+
+def _attributes(sighting: Sighting) -> list[AttributeRecord]:
+    return [
+        AttributeRecord(class_name=one.name, score=round(one.score, 4), model=one.model or msgspec.UNSET)
+        for one in sighting.attributes
+    ]
 
 
 def _rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

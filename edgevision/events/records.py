@@ -36,6 +36,14 @@ class BestFrame(msgspec.Struct, frozen=True, kw_only=True, rename={"image": "pic
     image: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """What a second model said of an object; see docs/events.md."""
+
+    class_name: str
+    score: float
+    model: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class ObjectState(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
     """An object at one moment; see docs/events.md."""
 
@@ -49,6 +57,7 @@ class ObjectState(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name
     zones: list[str]
     visited: list[str]
     best: BestFrame
+    attributes: list[AttributeRecord] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

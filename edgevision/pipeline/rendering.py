@@ -62,7 +62,12 @@ class Rendering:
         scene = stream.scene
         if scene is not None:
             with lane.clock.measure(Stage.TRACK):
-                result = scene.update(result)
+                result = scene.track(result)
+        if stream.crops is not None:
+            with lane.clock.measure(Stage.CROPS):
+                result = stream.crops.update(result)
+        if scene is not None:
+            result = scene.watch(result)
         if stream.overlays:
             with lane.clock.measure(Stage.OVERLAY):
                 image = render(result, stream.overlays, self._status)

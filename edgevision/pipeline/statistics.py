@@ -25,6 +25,8 @@ class Stage(str, Enum):
     INFERENCE = "inference"
     POSTPROCESS = "postprocess"
     TRACK = "track"
+    CROPS = "crops"
+    """The second model, on what was found."""
     OVERLAY = "overlay"
     SINKS = "sinks"
 

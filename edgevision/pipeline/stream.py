@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.model import Batch
+from edgevision.pipeline.crops import CropReader
 from edgevision.pipeline.queue import Policy
 from edgevision.tracking.scene import Scene
 from edgevision.types import Frame, FrameResult, Image
@@ -29,6 +30,7 @@ class Stream:
         name: unique in the run; by default the source's.
         policy: by default files wait and live sources keep the newest.
         scene: the tracker and the zones; every frame that is inferred goes through it, in order.
+        crops: a second model on what was found; each frame goes through it after the tracker.
         min_score: detections below it are left out, where the models give weaker ones for the tracker of
             another stream; None keeps what they give.
         max_frames: frames to infer; None for all.
@@ -42,6 +44,7 @@ class Stream:
     name: str = ""
     policy: Policy | None = None
     scene: Scene | None = None
+    crops: CropReader | None = None
     min_score: float | None = None
     max_frames: int | None = None
     max_latency_ms: float | None = None

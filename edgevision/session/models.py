@@ -11,9 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from edgevision.contract.manifest import BOX_TASKS
 from edgevision.engines import Engine, describe, load_engine
 from edgevision.errors import UsageError, nearest
 from edgevision.model import Model
+from edgevision.pipeline.crops import SharedModel
 from edgevision.session.request import PlanPolicy, RunRequest
 from edgevision.zoo import default_model, find_model
 
@@ -40,10 +42,12 @@ class RunModels:
     Attributes:
         models: every one runs on every frame.
         fallback: runs in their place where latency asks for it; empty where there is none.
+        then: looks at what they found; None where nothing does.
     """
 
     models: list[Model]
     fallback: list[Model]
+    then: SharedModel | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -74,23 +78,30 @@ class RunModels:
     def describe(self) -> list[str]:
         """A line for each model: what runs it, and why."""
         lines = [f"{one.manifest.name}: {describe(one.engine)}" for one in self.models]
-        return lines + [f"{one.manifest.name} (fallback): {describe(one.engine)}" for one in self.fallback]
+        lines += [f"{one.manifest.name} (fallback): {describe(one.engine)}" for one in self.fallback]
+        if self.then is not None:
+            second = self.then.model
+            lines.append(f"{second.name} (on what was found): {describe(second.engine)}")
+        return lines
 
 
-def find_models(request: RunRequest) -> tuple[list[Path | Model], Path | None]:
-    """The files of the models, and of the fallback; a model that is open already as it is.
+def find_models(request: RunRequest) -> tuple[list[Path | Model], Path | None, Path | Model | None]:
+    """The files of the models, the fallback and the second model; a model that is open already as it is.
 
     Raises:
         ModelError: there is no such model.
     """
+    then = request.then
+    second = then if then is None or isinstance(then, Model) else find_model(then)
     models = [one if isinstance(one, Model) else find_model(one) for one in request.models]
     fallback = None if request.fallback_model is None else find_model(request.fallback_model)
-    return models or [default_model("detection").path], fallback
+    return models or [default_model("detection").path], fallback, second
 
 
 def open_models(
     models: Sequence[Path | Model],
     fallback: Path | None,
+    then: Path | Model | None,
     request: RunRequest,
     open_engine: OpenEngine,
     *,
@@ -102,7 +113,7 @@ def open_models(
     """Opens the models.
 
     Args:
-        models, fallback: see :func:`find_models`.
+        models, fallback, then: see :func:`find_models`.
         request: with which engine and which classes.
         open_engine: opens a file.
         threads: of each engine on a CPU; None for all cores.
@@ -125,15 +136,48 @@ def open_models(
     else:
         given = share_classes(engines, request.classes)
     running = [Model(engine, conf_threshold, classes) for engine, classes in zip(engines, given, strict=True)]
-    refuse_same_name(running)
+    second = None
+    if then is not None:
+        opened_then = then.engine if isinstance(then, Model) else open_one(then, 1)
+        second = Model(
+            opened_then,
+            request.conf_threshold if not isinstance(then, Model) else then.conf_threshold,
+            then.classes if isinstance(then, Model) else None,
+        )
+        check_second(second, running, request.on)
+    refuse_same_name(running if second is None else [*running, second])
+    shared = None if second is None else SharedModel(second)
     if fallback is None:
-        return RunModels(running, [])
+        return RunModels(running, [], shared)
     smaller = open_one(fallback, 1)
     _check_fallback(engines, smaller)
     stand_in = Model(smaller, conf_threshold, given[0])
     if stand_in.name == running[0].name:  # an INT8 file is called like its model
         stand_in.manifest = msgspec.structs.replace(stand_in.manifest, name=f"{stand_in.name}-fallback")
-    return RunModels(running, [stand_in])
+    return RunModels(running, [stand_in], shared)
+
+
+def check_second(second: Model, models: Sequence[Model], on: Sequence[str] | None) -> None:
+    """Refuses a second model that cannot look at what the first ones find.
+
+    Raises:
+        UsageError: it gives class maps, the first ones find no objects, or lack a class of ``on``.
+    """
+    if second.task == "segmentation":
+        raise UsageError(
+            f"`then` {second.name} gives class maps; expected a classifier or a model that finds objects"
+        )
+    finders = [one for one in models if one.task in BOX_TASKS]
+    if not finders:
+        raise UsageError(
+            "`then` needs a first model that finds objects; "
+            f"{', '.join(one.name for one in models)} finds none"
+        )
+    known = list(dict.fromkeys(name for one in finders for name in one.names))
+    for name in on or ():
+        if name not in known:
+            hint = nearest(name, known) or f"; there are: {', '.join(known)}"
+            raise UsageError(f"`on` '{name}': no model has this class{hint}")
 
 
 def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 
 from edgevision.model import Model
+from edgevision.pipeline.crops import CropReader
 from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
 from edgevision.tracking.scene import Scene
 from edgevision.types import Frame, FrameResult
@@ -81,6 +82,7 @@ def pull_results(
     models: Sequence[Model],
     *,
     scene: Scene | None = None,
+    crops: CropReader | None = None,
     every: int = 1,
     max_frames: int | None = None,
 ) -> Generator[FrameResult, None, None]:
@@ -90,6 +92,7 @@ def pull_results(
         source: open; read on a thread of its own while the caller works.
         models: every one runs on every frame, on the caller's thread.
         scene: the tracker and the zones.
+        crops: a second model on what was found.
         every: only each frame whose index is a multiple of this.
         max_frames: end after this many; None reads to the end.
 
@@ -101,7 +104,11 @@ def pull_results(
     with ReadAhead(source, every) as frames:
         for frame in frames:
             result = FrameResult(frame, tuple(model(frame.image) for model in models))
-            yield result if scene is None else scene.update(result)
+            if scene is not None:
+                result = scene.track(result)
+            if crops is not None:
+                result = crops.update(result)
+            yield result if scene is None else scene.watch(result)
             taken += 1
             if taken == max_frames:
                 return

@@ -50,6 +50,9 @@ class RunRequest:
             that ships.
         conf_threshold: detections below this score are left out, 0..1.
         classes: only these; None for all, or what an open model was given.
+        then: a second model, a classifier or one that finds objects, on what the first ones found.
+        on: classes of the first models whose detections it looks at; None for all.
+        every_track: it looks at each tracked object once, which makes every stream tracked.
         default_outputs: a stream that names no output gets one: a drawn file, or a window for a live source.
         stats: write the statistics of each stream here as JSON.
         overwrite: outputs that exist are replaced; otherwise they are refused.
@@ -65,6 +68,9 @@ class RunRequest:
     streams: Sequence[StreamSpec]
     models: Sequence[str | Model] = ()
     fallback_model: str | None = None
+    then: str | Model | None = None
+    on: Sequence[str] | None = None
+    every_track: bool = False
     engine: str = "auto"
     plans: PlanPolicy = PlanPolicy()
     threads: int | None = None
@@ -89,8 +95,14 @@ class RunRequest:
             raise UsageError("`overwrite` replaces what exists and `append` keeps it; give one of them")
         check_count("max_frames", self.max_frames)
         check_count("threads", self.threads)
+        if self.then is None and (self.on is not None or self.every_track):
+            raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
         if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
             raise UsageError("`fallback_model` is what `max_latency` may fall back on; give both")
+
+    def tracks(self, spec: StreamSpec) -> bool:
+        """Whether the objects of a stream get numbers."""
+        return spec.is_tracked or self.every_track
 
     def groups(self) -> list[list[StreamSpec]]:
         """The streams that run together; the videos of a folder, alone, are groups that run in turn.

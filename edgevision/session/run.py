@@ -124,17 +124,18 @@ class Session:
         request = self._request
         groups = request.groups()
         specs = [spec for group in groups for spec in group]
-        found, fallback = find_models(request)
-        files = [one for one in (*found, fallback) if isinstance(one, Path)]
+        found, fallback, then = find_models(request)
+        files = [one for one in (*found, fallback, then) if isinstance(one, Path)]
         request.check_outputs(specs, files)
         is_recorded = all(is_local(spec.source) for spec in specs)
         budget = ThreadBudget.of(request.threads, max(map(len, groups)), for_throughput=is_recorded)
-        is_tracked = any(spec.is_tracked for spec in specs)
+        is_tracked = any(map(request.tracks, specs))
         with contextlib.ExitStack() as opened:
             opened.enter_context(budget.applied())
             models = open_models(
                 found,
                 fallback,
+                then,
                 request,
                 self._open_engine,
                 threads=request.threads and budget.engine,

@@ -14,6 +14,7 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.files import make_folder, safe_name, set_aside
 from edgevision.pipeline import Stream, ThreadBudget
+from edgevision.pipeline.crops import CropReader
 from edgevision.plugins import scheme_of
 from edgevision.session.models import RunModels
 from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, plan_outputs
@@ -98,7 +99,11 @@ def open_stream(
         raise UsageError(
             f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
-    scene = make_scene(spec, info.frame_rate, shared.models, request.conf_threshold)
+    scene = None
+    if request.tracks(spec):
+        scene = make_scene(spec, info.frame_rate, shared.models, request.conf_threshold)
+    then = shared.models.then
+    crops = None if then is None else CropReader(then, request.on, request.every_track)
     plan = plan_outputs(spec, info, request.default_outputs)
     sinks = _open_sinks(spec, plan, source, shared, opened)
     sinks += open_watchers(spec, info, shared, opened)
@@ -118,6 +123,7 @@ def open_stream(
         overlays=[Overlay(one.manifest, request.alpha) for one in shared.models.models] if is_drawn else [],
         name=name,
         scene=scene,
+        crops=crops,
         min_score=request.conf_threshold if scene is None and has_weaker else None,
         max_frames=request.max_frames,
         max_latency_ms=spec.max_latency_ms,
@@ -133,10 +139,8 @@ def open_stream(
     )
 
 
-def make_scene(
-    spec: StreamSpec, frame_rate: float | None, models: RunModels, conf_threshold: float
-) -> Scene | None:
-    """The tracker and the zones that a stream asks for; None where it asks for neither.
+def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, conf_threshold: float) -> Scene:
+    """The tracker of a stream, and its zones where it has some.
 
     Args:
         spec: the stream.
@@ -148,11 +152,9 @@ def make_scene(
         UsageError: no model detects, or the tracker library is not installed.
         ConfigError: the file of zones is not valid.
     """
-    if not spec.is_tracked:
-        return None
     if all(one.manifest.task not in BOX_TASKS for one in models.models):
         raise UsageError(
-            f"`track`, `zones` and `events` need a model that finds objects; "
+            "`track`, `zones` and `events` need a model that finds objects; "
             f"{', '.join(models.names)} finds none"
         )
     layout = None if spec.zones is None else load_zones(spec.zones, models.classes)

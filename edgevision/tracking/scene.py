@@ -39,17 +39,25 @@ class Scene:
         self._monitor = None if layout is None else ZoneMonitor(layout)
 
     def update(self, result: FrameResult) -> FrameResult:
-        """The same frame with track ids, and zones where there are some. Class maps pass through.
+        """The same frame with track ids, and zones where there are some: :meth:`track` and :meth:`watch`.
 
         Call it for every frame that was inferred, in order, from one thread.
         """
+        return self.watch(self.track(result))
+
+    def track(self, result: FrameResult) -> FrameResult:
+        """The same frame with track ids. Class maps and labels pass through."""
         frame = result.frame
         tracked: list[Result] = [
             tracker.update(one, frame.time_s) if isinstance(one, Detections) else one
             for tracker, one in zip(self._trackers, result.results, strict=True)
         ]
-        updated = FrameResult(frame, tuple(tracked))
+        return FrameResult(frame, tuple(tracked))
+
+    def watch(self, result: FrameResult) -> FrameResult:
+        """The same frame, which was tracked, with zones where there are some."""
         if self._monitor is None:
-            return updated
-        zones = self._monitor.update(sightings(updated), frame.time_s, (frame.width, frame.height))
-        return FrameResult(frame, updated.results, zones)
+            return result
+        frame = result.frame
+        zones = self._monitor.update(sightings(result), frame.time_s, (frame.width, frame.height))
+        return FrameResult(frame, result.results, zones)

@@ -21,6 +21,8 @@ class _Track:
     """Zones that it is in, and the time of entry."""
     last_clear: dict[str, Point] = field(default_factory=dict)
     """For each line, its last position beyond the margin on either side."""
+    attributes: tuple[str, ...] = ()
+    """Names of what a second model last said of it."""
 
 
 class _PlaceCounts:
@@ -72,12 +74,16 @@ class ZoneMonitor:
         self._scale_to(size)
         self._now_s = max(time_s, self._now_s)
         events: list[ZoneEvent] = []
+        changed = False
         for one in seen:
             track = self._tracks.get(one.track_id)
             is_new = track is None
             if track is None:
                 track = self._tracks[one.track_id] = _Track(one.class_name, self._now_s)
             track.last_s = self._now_s
+            names = tuple(dict.fromkeys(said.name for said in one.attributes))
+            changed = changed or (names != track.attributes and bool(track.entered_s))
+            track.attributes = names
             for zone, polygon in zip(self.layout.zones, self._polygons, strict=True):
                 if _counts(zone, track):
                     events += self._visit(zone, polygon, one, track, is_new)
@@ -85,7 +91,7 @@ class ZoneMonitor:
                 if _counts(line, track):
                     events += self._cross(line, ends, one, track)
         events += self._remove_vanished()
-        if events:
+        if events or changed:
             self._counts = self._snapshot()
         zones, lines = self._counts
         dwell = {
@@ -154,20 +160,29 @@ class ZoneMonitor:
     def _event(
         self, kind: ZoneEventKind, name: str, track_id: int, track: _Track, dwell_s: float | None = None
     ) -> ZoneEvent:
-        return ZoneEvent(kind, name, track_id, track.class_name, track.last_s, dwell_s)
+        return ZoneEvent(kind, name, track_id, track.class_name, track.last_s, dwell_s, track.attributes)
 
     def _snapshot(self) -> tuple[tuple[ZoneCount, ...], tuple[LineCount, ...]]:
         def of(place: Zone | Line) -> _PlaceCounts:
             return self._place_counts[place.name]
 
         zones = tuple(
-            ZoneCount(zone.name, of(zone).inside(), dict(of(zone).gained), dict(of(zone).lost))
+            ZoneCount(
+                zone.name,
+                of(zone).inside(),
+                dict(of(zone).gained),
+                dict(of(zone).lost),
+                dict(Counter(said for one in self._in(zone) for said in one.attributes)),
+            )
             for zone in self.layout.zones
         )
         lines = tuple(
             LineCount(line.name, dict(of(line).gained), dict(of(line).lost)) for line in self.layout.lines
         )
         return zones, lines
+
+    def _in(self, zone: Zone) -> list[_Track]:
+        return [track for track in self._tracks.values() if zone.name in track.entered_s]
 
 
 def _counts(place: Zone | Line, track: _Track) -> bool:

@@ -20,7 +20,15 @@ from edgevision.drawing.overlay import (
 )
 from edgevision.engines.fake import fake_manifest
 from edgevision.masks import InstanceMasks
-from edgevision.types import Classification, Detections, Frame, FrameResult, SegmentationMap, Skeleton
+from edgevision.types import (
+    Attribute,
+    Classification,
+    Detections,
+    Frame,
+    FrameResult,
+    SegmentationMap,
+    Skeleton,
+)
 
 NAMES = ("person", "car", "a very long class name")
 OVERLAY = Overlay(fake_manifest(classes=NAMES))
@@ -167,6 +175,19 @@ def test_labels_of_the_image_stand_below_each_other():
     bottom = changed(grey(), first)[3]
     assert changed(grey(), both)[3] == 2 * bottom
     assert (both[bottom + 1, 2] == OVERLAY.colours[1]).all()
+
+
+def test_what_a_second_model_said_stands_beside_the_class():
+    attributes = np.empty(1, object)
+    attributes[0] = (Attribute("helmet", 0.9, "ppe", (150.0, 120.0, 250.0, 160.0)),)
+    plain = one([50, 100, 350, 200], class_id=1)
+    without = drawing(grey(), [OVERLAY], [plain])
+    drawn = drawing(grey(), [OVERLAY], [dataclasses.replace(plain, attributes=attributes)])
+    assert tuple(drawn[120, 200]) == (255, 255, 255)  # where it was found
+    assert (drawn[:100] != without[:100]).any()  # a longer label
+    attributes[0] = ()
+    same = drawing(grey(), [OVERLAY], [dataclasses.replace(plain, attributes=attributes)])
+    assert (same == without).all()
 
 
 def test_track_ids_are_shown():

@@ -23,9 +23,10 @@ from edgevision.events import (
     ObjectState,
     read_events,
 )
+from edgevision.events.records import encode
 from edgevision.events.sink import jpeg_keeper, open_outlet
 from edgevision.tracking.sightings import Sighting
-from edgevision.types import Detections, Frame, FrameResult, ZoneReport
+from edgevision.types import Attribute, Detections, Frame, FrameResult, ZoneReport
 from tests.support.paths import ROOT
 
 NEW, UPDATE, END = EventKind.NEW, EventKind.UPDATE, EventKind.END
@@ -68,6 +69,20 @@ def test_the_life_of_an_object():
     assert end.before == new.after
     assert (end.after.last_s, end.after.sightings, end.reason) == (0.4, 5, "vanished")
     assert new.reason is msgspec.UNSET
+
+
+def test_events_carry_what_a_second_model_said():
+    told = Attribute("helmet", 0.87654, "workwear")
+    sighting = Sighting(1, "person", 0.5, (50, 20, 70, 60), (told,))
+    watching = observer()
+    found = [event for i in range(3) for event in watching.update(frame_at(i * 0.04), [sighting])]
+    (new,) = found
+    assert msgspec.json.decode(encode(new))["after"]["attributes"] == [
+        {"class": "helmet", "score": 0.8765, "model": "workwear"}
+    ]
+    plain = observer()
+    events = [event for i in range(3) for event in plain.update(frame_at(i * 0.04), [seen()])]
+    assert "attributes" not in msgspec.json.decode(encode(events[0]))["after"]
 
 
 def test_who_is_seen_twice_only_is_never_told_of():

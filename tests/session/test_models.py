@@ -51,15 +51,16 @@ def test_models_are_told_apart_by_their_names():
 
 
 def test_without_a_name_the_first_detector_runs():
-    assert find_models(RunRequest(streams=DEMO)) == ([default_model("detection").path], None)
+    assert find_models(RunRequest(streams=DEMO)) == ([default_model("detection").path], None, None)
 
 
 def opened(request, **settings):
     with contextlib.ExitStack() as stack:
-        found, fallback = find_models(request)
+        found, fallback, then = find_models(request)
         return open_models(
             found,
             fallback,
+            then,
             request,
             load_as_it_is,
             threads=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgevision.tracking import ZoneLayout, ZoneMonitor
 from edgevision.tracking.zones import Line, Units, Zone
-from edgevision.types import ZoneEventKind
+from edgevision.types import Attribute, ZoneEventKind
 from tests.support.zones import DOOR, SIZE, YARD, at, layout_of
 
 ENTER, EXIT, IN, OUT = ZoneEventKind.ENTER, ZoneEventKind.EXIT, ZoneEventKind.IN, ZoneEventKind.OUT
@@ -210,3 +211,22 @@ def test_no_report_is_shared_with_the_next_frame(tmp_path, count):
     monitor = ZoneMonitor(layout_of(tmp_path, YARD))
     report = monitor.update([at(50, 50, i) for i in range(count)], 0.0, SIZE)
     assert len(report.events) == len(report.dwell_s) == count
+
+
+def test_what_a_second_model_said_is_counted_of_those_inside(tmp_path):
+    helmet, vest = Attribute("helmet", 0.9), Attribute("vest", 0.8)
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    first = replace(at(50, 50, 1), attributes=(helmet, vest))
+    second = replace(at(60, 50, 2), attributes=(helmet, helmet))
+    reports = [
+        monitor.update([first, second], 0.0, SIZE),
+        monitor.update([replace(first, attributes=(vest,)), second], 1.0, SIZE),
+        monitor.update([at(5, 5, 1), second], 2.0, SIZE),
+    ]
+    assert [report.zones[0].attributes for report in reports] == [
+        {"helmet": 2, "vest": 1},
+        {"vest": 1, "helmet": 1},
+        {"helmet": 1},
+    ]
+    assert [event.attributes for event in reports[0].events] == [("helmet", "vest"), ("helmet",)]
+    assert reports[2].zones[0].inside == {"person": 1}

@@ -33,6 +33,15 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name
     model: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """What a second model said of a detection; see docs/jsonl.md."""
+
+    class_name: str
+    score: float
+    model: str | msgspec.UnsetType = msgspec.UNSET
+    box: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+
+
 class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
     """One detection of a line; see docs/jsonl.md."""
 
@@ -46,6 +55,7 @@ class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
     mask: MaskRecord | msgspec.UnsetType = msgspec.UNSET
     keypoints: dict[str, tuple[float, float, float]] | msgspec.UnsetType = msgspec.UNSET
     rotated_box: tuple[float, float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+    attributes: list[AttributeRecord] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +64,7 @@ class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
     inside: dict[str, int]
     entries: dict[str, int]
     exits: dict[str, int]
+    attributes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class LineRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"inward": "in", "outward": "out"}):
@@ -72,6 +83,7 @@ class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
     class_name: str
     time_s: float
     dwell_s: float | msgspec.UnsetType = msgspec.UNSET
+    attributes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +136,10 @@ def _zones(report: ZoneReport) -> dict[str, Any]:
     return {
         "zones": {
             zone.name: ZoneRecord(
-                inside=dict(zone.inside), entries=dict(zone.entries), exits=dict(zone.exits)
+                inside=dict(zone.inside),
+                entries=dict(zone.entries),
+                exits=dict(zone.exits),
+                attributes=dict(zone.attributes) or msgspec.UNSET,
             )
             for zone in report.zones
         },
@@ -140,6 +155,7 @@ def _zones(report: ZoneReport) -> dict[str, Any]:
                 class_name=event.class_name,
                 time_s=round(event.time_s, 6),
                 dwell_s=msgspec.UNSET if event.dwell_s is None else round(event.dwell_s, 3),
+                attributes=list(event.attributes) or msgspec.UNSET,
             )
             for event in report.events
         ],
@@ -150,7 +166,6 @@ def _detections(
     found: Detections, zones: ZoneReport | None, model: str | msgspec.UnsetType
 ) -> Iterator[DetectionRecord]:
     for row, one in enumerate(found):
-        x1, y1, x2, y2 = (round(value, 2) for value in one.box)
         dwell_s: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
         if zones is not None:
             stays = {} if one.track_id is None else zones.dwell_s.get(one.track_id, {})
@@ -158,7 +173,7 @@ def _detections(
         yield DetectionRecord(
             class_name=one.name,
             score=round(one.score, 4),
-            box=(x1, y1, x2, y2),
+            box=_rounded(one.box),
             track_id=msgspec.UNSET if one.track_id is None else one.track_id,
             zones=msgspec.UNSET if isinstance(dwell_s, msgspec.UnsetType) else list(dwell_s),
             dwell_s=dwell_s or msgspec.UNSET,
@@ -170,7 +185,8 @@ def _detections(
 def _is_second(result: Result) -> bool:
     """Whether a line needs schema 2 for it."""
     if isinstance(result, Detections):
-        return any(part is not None for part in (result.masks, result.keypoints, result.rotated_boxes))
+        further = (result.masks, result.keypoints, result.rotated_boxes, result.attributes)
+        return any(part is not None for part in further)
     return isinstance(result, Classification)
 
 
@@ -193,7 +209,22 @@ def _further(found: Detections, row: int, one: Detection) -> dict[str, Any]:
     if one.rotated_box is not None:
         *place, angle = one.rotated_box
         fields["rotated_box"] = (*(round(value, 2) for value in place), round(angle, 4))
+    if one.attributes:
+        fields["attributes"] = [
+            AttributeRecord(
+                class_name=said.name,
+                score=round(said.score, 4),
+                model=said.model or msgspec.UNSET,
+                box=msgspec.UNSET if said.box is None else _rounded(said.box),
+            )
+            for said in one.attributes
+        ]
     return fields
+
+
+def _rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(value, 2) for value in box)
+    return x1, y1, x2, y2
 
 
 class JsonlSink(Sink):

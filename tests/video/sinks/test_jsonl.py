@@ -10,6 +10,7 @@ import pytest
 from edgevision.errors import DataError, SinkError
 from edgevision.masks import InstanceMasks
 from edgevision.types import (
+    Attribute,
     Classification,
     Detections,
     Frame,
@@ -22,7 +23,14 @@ from edgevision.types import (
     ZoneEventKind,
     ZoneReport,
 )
-from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, JsonlSink, LabelRecord, read_jsonl
+from edgevision.video.sinks.jsonl import (
+    AttributeRecord,
+    DetectionRecord,
+    FrameRecord,
+    JsonlSink,
+    LabelRecord,
+    read_jsonl,
+)
 from tests.support.paths import ROOT
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)
@@ -156,6 +164,32 @@ def test_masks_poses_and_angles_are_schema_2(tmp_path):
     assert first.detections[0].mask.size == (10, 20)
 
 
+def test_attributes_of_a_second_model(tmp_path):
+    path = tmp_path / "out.jsonl"
+    said = [(Attribute("helmet", 0.87654, "ppe", (1, 2, 3, 4.567)), Attribute("vest", 0.5)), ()]
+    attributes = np.empty(2, object)
+    attributes[:] = said
+    zones = ZoneReport(
+        zones=(ZoneCount("yard", {"car": 1}, {"car": 1}, {}, {"helmet": 1}),),
+        events=(ZoneEvent(ZoneEventKind.ENTER, "yard", 5, "car", 0.08, None, ("helmet", "vest")),),
+    )
+    with JsonlSink(path) as sink:
+        frame = Frame(PICTURE, 0, 0, "clip.mp4")
+        sink.write(FrameResult(frame, (detections(attributes=attributes),), zones), PICTURE)
+    (line,) = lines(path)
+    assert line["schema"] == 2
+    assert [found.get("attributes") for found in line["detections"]] == [
+        [
+            {"class": "helmet", "score": 0.8765, "model": "ppe", "box": [1.0, 2.0, 3.0, 4.57]},
+            {"class": "vest", "score": 0.5},
+        ],
+        None,
+    ]
+    assert line["zones"]["yard"]["attributes"] == {"helmet": 1}
+    assert line["zone_events"][0]["attributes"] == ["helmet", "vest"]
+    assert next(read_jsonl(path)).detections[0].attributes[1].class_name == "vest"
+
+
 def test_labels_of_the_whole_image(tmp_path):
     path = tmp_path / "out.jsonl"
     one = Classification([0.7, 0.2, 0.1], ("cat", "dog", "cow"), "animals", threshold=0.15)
@@ -268,11 +302,11 @@ def test_no_space_left():
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     text = (ROOT / "docs" / "jsonl.md").read_text(encoding="utf-8")
     examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
-    assert len(examples) == 6
+    assert len(examples) == 7
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [7, 0, 52, 0, 1, 0]
-    kinds = (FrameRecord, DetectionRecord, LabelRecord)
+    assert [record.frame for record in read_jsonl(path)] == [7, 0, 9, 52, 0, 1, 0]
+    kinds = (FrameRecord, DetectionRecord, LabelRecord, AttributeRecord)
     fields = [field for kind in kinds for field in kind.__struct_encode_fields__]
     for field in fields:
         assert f"| `{field}` |" in text

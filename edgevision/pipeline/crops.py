@@ -1,0 +1,138 @@
+"""A second model, on what the first found: its answers become attributes of the detections."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from edgevision.model import Model
+from edgevision.types import (
+    Attribute,
+    Classification,
+    Detections,
+    FloatArray,
+    FrameResult,
+    Image,
+    Result,
+    no_attributes,
+)
+
+_AT_ONCE = 8
+"""Crops in one call: an engine keeps buffers for each number, and more hardly make a call faster."""
+
+_REMEMBERED = 4096
+"""Tracks whose answers are kept; the least recently seen are forgotten."""
+
+_SMALLEST_PX = 2
+"""Boxes with a shorter side are left out: nothing can be seen in them."""
+
+
+class SharedModel:
+    """One model that the streams of a run take turns with.
+
+    Args:
+        model: a classifier, or a model that finds objects.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._lock = threading.Lock()
+
+    def __call__(self, images: Sequence[Image]) -> list[Result]:
+        """Infers images of any size, some at a time. For any thread."""
+        found: list[Result] = []
+        for start in range(0, len(images), _AT_ONCE):
+            with self._lock:
+                found += self.model(images[start : start + _AT_ONCE])
+        return found
+
+
+class CropReader:
+    """Runs a second model on the boxes of one stream's detections.
+
+    Args:
+        model: shared with the other streams.
+        on: classes of the first models whose detections are looked at; None for all.
+        every_track: look at each tracked object once, in the first frame in which it has a number, and keep
+            the answer; objects without a number are not looked at. Otherwise every detection of every frame.
+    """
+
+    def __init__(
+        self, model: SharedModel, on: Collection[str] | None = None, every_track: bool = False
+    ) -> None:
+        self._model = model
+        self._on = None if on is None else frozenset(on)
+        self._every_track = every_track
+        self._known: OrderedDict[int, tuple[Attribute, ...]] = OrderedDict()
+
+    def update(self, result: FrameResult) -> FrameResult:
+        """The same frame with the attributes of its detections; everything else passes through.
+
+        Call it for every frame in order, from one thread.
+
+        Raises:
+            EngineError: the second model failed.
+        """
+        image = result.frame.image
+        given: list[Result] = [
+            self._described(image, one) if isinstance(one, Detections) else one for one in result.results
+        ]
+        return dataclasses.replace(result, results=tuple(given))
+
+    def _described(self, image: Image, found: Detections) -> Detections:
+        attributes = no_attributes(len(found))
+        wanted = [row for row, name in enumerate(found.row_names) if self._on is None or name in self._on]
+        tracks: dict[int, int] = {}
+        if self._every_track:
+            tracks = _numbered(found, wanted)
+            for row, track in tracks.items():
+                if track in self._known:
+                    attributes[row] = self._known[track]
+                    self._known.move_to_end(track)
+            wanted = [row for row, track in tracks.items() if track not in self._known]
+        height, width = image.shape[:2]
+        edges = np.concatenate([np.floor(found.boxes[:, :2]), np.ceil(found.boxes[:, 2:])], axis=1)
+        edges = np.clip(edges, 0, [width, height, width, height]).astype(int)
+        wanted = [row for row in wanted if (edges[row, 2:] - edges[row, :2] >= _SMALLEST_PX).all()]
+        crops: list[Image] = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in edges[wanted].tolist()]
+        for row, answer in zip(wanted, self._model(crops), strict=True):
+            attributes[row] = _attributes(answer, edges[row, :2].astype(np.float32))
+            if self._every_track:
+                self._known[tracks[row]] = _without_boxes(attributes[row])
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return dataclasses.replace(found, attributes=attributes)
+
+
+def _numbered(found: Detections, rows: Sequence[int]) -> dict[int, int]:
+    """Of these rows those that have a track id, with it."""
+    if found.track_ids is None:
+        return {}
+    return {row: found.track_ids[row] for row in rows if found.track_ids[row] is not None}
+
+
+def _attributes(answer: Result, origin: FloatArray) -> tuple[Attribute, ...]:
+    """What a model said of a crop, whose first pixel lies at ``origin``, x and y."""
+    if isinstance(answer, Classification):
+        return tuple(Attribute(one.name, one.score, one.model) for one in answer.labels())
+    if isinstance(answer, Detections):
+        x, y = origin.tolist()
+        return tuple(
+            Attribute(
+                one.name,
+                one.score,
+                one.model,
+                (one.box[0] + x, one.box[1] + y, one.box[2] + x, one.box[3] + y),
+            )
+            for one in answer
+        )
+    raise ValueError("a class map says nothing of an object as a whole")
+
+
+def _without_boxes(attributes: Sequence[Attribute]) -> tuple[Attribute, ...]:
+    """As they are kept for later frames, in which the object is elsewhere."""
+    return tuple(Attribute(one.name, one.score, one.model) for one in attributes)
