@@ -305,7 +305,7 @@ def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     assert len(examples) == 7
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [7, 0, 9, 52, 0, 1, 0]
+    assert [record.frame for record in read_jsonl(path)] == [9, 7, 0, 52, 0, 1, 0]
     kinds = (FrameRecord, DetectionRecord, LabelRecord, AttributeRecord)
     fields = [field for kind in kinds for field in kind.__struct_encode_fields__]
     for field in fields:
