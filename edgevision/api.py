@@ -217,6 +217,7 @@ class RunSettings(TypedDict, total=False):
     max_frames: int | None
     stats: PathLike | None
     overwrite: bool
+    append: bool
     metrics_port: int | None
     metrics_host: str
 
@@ -285,7 +286,7 @@ def run(
         classes=_names(settings.get("classes")),
         stats=_path(settings.get("stats")),
         service=Service(metrics_port=settings.get("metrics_port"), **_chosen(settings, "metrics_host")),
-        **_chosen(settings, "engine", "threads", "alpha", "max_frames", "overwrite", "every_track"),
+        **_chosen(settings, "engine", "threads", "alpha", "max_frames", "overwrite", "append", "every_track"),
     )
     if not is_list and len(request.groups()) > 1:
         raise UsageError(f"{sources[0]} is several videos; give [{str(sources[0])!r}] to run them in turn")

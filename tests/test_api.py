@@ -439,3 +439,13 @@ def test_ctrl_c_is_the_callers_and_outputs_are_finished(material, place):
     with ev.open_source("out.mp4") as source:
         assert sum(1 for _ in source) >= 5
     assert len((place / "out.jsonl").read_text().splitlines()) >= 5
+
+
+def test_a_second_run_appends_where_it_is_asked_to(model, material, place):
+    for _ in range(2):
+        ev.run(model, material / "clip.mp4", save_json="o.jsonl", stats="s.json", append=True)
+    frames = [json.loads(line)["frame"] for line in (place / "o.jsonl").read_text().splitlines()]
+    assert frames == [*range(len(frames) // 2)] * 2
+    assert len(list(place.glob("s*.json"))) == 2  # the first was renamed
+    with pytest.raises(ev.EdgeVisionError, match="exists"):
+        ev.run(model, material / "clip.mp4", save_json="o.jsonl")

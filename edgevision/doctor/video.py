@@ -106,12 +106,13 @@ def check_gstreamer(machine: Machine) -> Iterator[Finding]:
     """Needed by csi:// and gst:// sources only; on a Jetson it gives access to the video hardware."""
     version = machine.run("gst-inspect-1.0", "--version")
     if version is None:
-        missing = "not found; csi:// and gst:// sources need it"
-        if machine.l4t is None:
-            yield Finding("gstreamer", "ok", missing)
-        else:
-            fix = "sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-good"
-            yield Finding("gstreamer", "note", missing, fix)
+        yield Finding(
+            "gstreamer",
+            "note",
+            "not found; csi:// and gst:// sources need it, all others do not",
+            "sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
+            "python3-gi gir1.2-gst-plugins-base-1.0",
+        )
         return
     found = (version.splitlines() or ["GStreamer"])[0].replace("gst-inspect-1.0 version", "GStreamer")
     if not machine.has_module("gi"):

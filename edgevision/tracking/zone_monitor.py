@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
+import numpy as np
 
 from edgevision.tracking.sightings import Sighting
 from edgevision.tracking.zones import BoxPoint, Line, Point, Zone, ZoneLayout, segments_intersect, side_of
 from edgevision.types import FloatArray, LineCount, ZoneCount, ZoneEvent, ZoneEventKind, ZoneReport
+
+_LOG = logging.getLogger(__name__)
+_GRID, _REFINEMENTS = 33, 3  # to find the point of a zone that is deepest inside
 
 
 @dataclass(slots=True)
@@ -44,6 +49,9 @@ class ZoneMonitor:
     jitters on a border counts once. Times are the source's. Its class is that of its first frame. An object
     that is not seen for ``vanish_s`` has left its zones; its exit has the time when it was last seen.
 
+    A zone or line that nothing can enter or cross, for its margin or because it lies outside the image, is
+    logged as a warning once the size of the images is known.
+
     Args:
         layout: zones and lines.
 
@@ -62,6 +70,7 @@ class ZoneMonitor:
         self._ends: list[tuple[Point, Point]] = []
         self._margin_px = 0.0
         self._now_s = 0.0
+        self._warned: set[str] = set()
 
     def update(self, seen: Sequence[Sighting], time_s: float, size: tuple[int, int]) -> ZoneReport:
         """Takes one frame; call it for every frame in order, including those without objects.
@@ -112,6 +121,33 @@ class ZoneMonitor:
         self._margin_px = layout.margin_px(*size)
         for track in self._tracks.values():  # positions in another size cannot be compared
             track.last_clear.clear()
+        self._warn_of_dead_places()
+
+    def _warn_of_dead_places(self) -> None:
+        width, height = self._size
+        margin = f"the margin of {self._margin_px:.3g} px at {width}x{height}"
+        found: list[tuple[str, str, str]] = []
+        for zone, polygon in zip(self.layout.zones, self._polygons, strict=True):
+            depth = greatest_depth(polygon, self._size)
+            if depth is None:
+                found.append((zone.name, "zone", f"lies outside the image ({width}x{height})"))
+            elif depth <= self._margin_px:
+                reason = (
+                    f"is too thin: no point of it is further inside than {margin}, so nothing can enter it"
+                )
+                found.append((zone.name, "zone", reason))
+        for line, ends in zip(self.layout.lines, self._ends, strict=True):
+            corners: list[Point] = [(0, 0), (width, 0), (0, height), (width, height)]
+            sides = [side_of(*ends, corner) for corner in corners]
+            if min(sides) >= -self._margin_px or max(sides) <= self._margin_px:
+                reason = f"leaves no room on one of its sides beyond {margin}, so nothing can cross it"
+                found.append((line.name, "line", reason))
+            elif not cv2.clipLine((0, 0, width + 1, height + 1), *[(round(x), round(y)) for x, y in ends])[0]:
+                found.append((line.name, "line", f"lies outside the image ({width}x{height})"))
+        for name, kind, reason in found:
+            if name not in self._warned:
+                self._warned.add(name)
+                _LOG.warning("%s '%s' %s; move it, or set another 'margin' or 'units'", kind, name, reason)
 
     def _visit(
         self, zone: Zone, polygon: FloatArray, one: Sighting, track: _Track, is_new: bool
@@ -183,6 +219,37 @@ class ZoneMonitor:
 
     def _in(self, zone: Zone) -> list[_Track]:
         return [track for track in self._tracks.values() if zone.name in track.entered_s]
+
+
+def greatest_depth(polygon: FloatArray, size: tuple[int, int]) -> float | None:
+    """How far inside a zone an object can be, in pixels, to about a thousandth of its size.
+
+    A grid over the zone's part of the image, refined around its best point; negative for a sliver that the
+    grid misses.
+
+    Args:
+        polygon: float32 ``[P, 2]``, in pixels.
+        size: of the image, ``(width, height)``.
+
+    Returns:
+        The distance from the border of the zone, or None where all of it is outside the image.
+    """
+    low = np.maximum(polygon.min(axis=0), 0)
+    high = np.minimum(polygon.max(axis=0), size)
+    if (low > high).any():
+        return None
+    best = -np.inf
+    bounds = low, high
+    for _ in range(_REFINEMENTS):
+        xs, ys = (np.linspace(low[axis], high[axis], _GRID) for axis in (0, 1))
+        points = [(float(x), float(y)) for y in ys for x in xs]
+        depths = [cv2.pointPolygonTest(polygon, point, measureDist=True) for point in points]
+        place = int(np.argmax(depths))
+        best = max(best, depths[place])
+        step = 1.5 * (high - low) / (_GRID - 1)
+        centre = np.array(points[place], np.float32)
+        low, high = np.maximum(centre - step, bounds[0]), np.minimum(centre + step, bounds[1])
+    return float(best)
 
 
 def _counts(place: Zone | Line, track: _Track) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevision.tracking import ZoneLayout, ZoneMonitor
+from edgevision.tracking.zone_monitor import greatest_depth
 from edgevision.tracking.zones import Line, Units, Zone
 from edgevision.types import Attribute, ZoneEventKind
 from tests.support.zones import DOOR, SIZE, YARD, at, layout_of
@@ -230,3 +233,57 @@ def test_what_a_second_model_said_is_counted_of_those_inside(tmp_path):
     ]
     assert [event.attributes for event in reports[0].events] == [("helmet", "vest"), ("helmet",)]
     assert reports[2].zones[0].inside == {"person": 1}
+
+
+def zone(*corners):
+    return Zone(name="it", polygon=list(corners))
+
+
+def line(start, end):
+    return Line(name="it", start=start, end=end)
+
+
+@pytest.mark.parametrize(
+    ("place", "margin", "reason"),
+    [
+        (zone((0, 50), (100, 50), (100, 53), (0, 53)), 2, "zone 'it' is too thin: no point of it is further"),
+        (zone((0, 50), (100, 50), (100, 53), (0, 53)), 1, None),
+        (zone((10, 10), (60, 60), (58, 62), (8, 12)), 2, "zone 'it' is too thin"),
+        (zone((200, 10), (300, 10), (300, 90)), 1, r"zone 'it' lies outside the image \(100x100\)"),
+        (zone((90, 10), (300, 10), (300, 90), (90, 90)), 4, None),
+        (zone((99, 10), (300, 10), (300, 90), (99, 90)), 4, "zone 'it' is too thin"),
+        (
+            line((0, 100), (100, 100)),
+            2,
+            "line 'it' leaves no room on one of its sides beyond the margin of 2 px",
+        ),
+        (line((0, 95), (100, 95)), 2, None),
+        (line((150, 0), (150, 100)), 2, "line 'it' leaves no room"),
+        (line((120, 60), (180, 60)), 2, r"line 'it' lies outside the image"),
+        (line((50, 0), (50, 100)), 60, "line 'it' leaves no room"),
+    ],
+)
+def test_a_place_that_can_count_nothing_is_said_once(caplog, place, margin, reason):
+    layout = ZoneLayout(
+        units=Units.PIXELS,
+        margin=margin,
+        zones=[place] if isinstance(place, Zone) else [],
+        lines=[place] if isinstance(place, Line) else [],
+    )
+    monitor = ZoneMonitor(layout)
+    for number in range(3):
+        monitor.update([], number, (100, 100))
+    monitor.update([], 3, (100, 101))
+    assert len(caplog.records) == (reason is not None)
+    if reason is not None:
+        assert re.match(reason, caplog.records[0].getMessage())
+        assert "\n" not in caplog.records[0].getMessage()
+
+
+def test_the_depth_of_a_zone_is_that_of_its_largest_circle():
+    square = np.array([(10, 10), (50, 10), (50, 50), (10, 50)], np.float32)
+    assert greatest_depth(square, (100, 100)) == pytest.approx(20, abs=0.1)
+    # an equilateral triangle of side 60: its inner circle has a radius of 60 / (2 sqrt(3)) = 17.32
+    triangle = np.array([(10, 80), (70, 80), (40, 80 - 51.96)], np.float32)
+    assert greatest_depth(triangle, (100, 100)) == pytest.approx(17.32, abs=0.1)
+    assert greatest_depth(square + 100, (100, 100)) is None

@@ -12,6 +12,8 @@ from av.video.stream import VideoStream
 
 _SHORTFALL_S = 1.0  # containers round their durations; a truncated recording lacks more than that
 
+_UNREAD = 0.1  # of a transport stream, whose streams lie side by side to its end
+
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -59,14 +61,17 @@ def _top_level_boxes(path: Path) -> list[str]:
     return names
 
 
-def truncation(container: InputContainer, stream: VideoStream, path: Path, shown_s: float) -> str | None:
-    """One line if the file is shorter than its index or header declares, else None.
+def truncation(
+    container: InputContainer, stream: VideoStream, path: Path, shown_s: float, end_byte: int | None = None
+) -> str | None:
+    """One line if the file is shorter than it declares, or much of it was not read; else None.
 
     Args:
         container: the open file.
         stream: the video stream, read to its end.
         path: the file.
         shown_s: end of the last frame on the stream's own clock, in seconds.
+        end_byte: where its last packet ends in the file; None where unknown.
     """
     if not path.is_file():
         return None
@@ -79,6 +84,11 @@ def truncation(container: InputContainer, stream: VideoStream, path: Path, shown
             return None
         held = sum(entry.pos + entry.size <= size for entry in entries)
         return f"the file is truncated: it contains {held} of {len(entries)} frames"
+    if container.format.name == "mpegts" and end_byte and size - end_byte > _UNREAD * size:
+        return (
+            f"its images end at {end_byte / size:.0%} of the file and go on in another stream or not at all; "
+            "cut it there to run the rest"
+        )
     declared_s = _declared_seconds(container, stream)
     if declared_s - shown_s > max(_SHORTFALL_S, 0.02 * declared_s):
         return f"the file is truncated: it ends after {shown_s:.1f} s of {declared_s:.1f} s"

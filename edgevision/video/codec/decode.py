@@ -153,6 +153,7 @@ class Decoder:
         damaged: number of frames in which the decoder concealed errors.
         last_pts: best time of the newest frame, in the stream's time base.
         end_pts: end of the newest frame where its duration is known, else its own time.
+        end_byte: where the newest packet ends in its file; None where the container does not say.
         orientation: orientation of the newest frame.
     """
 
@@ -166,6 +167,7 @@ class Decoder:
         self.damaged = 0
         self.last_pts: int | None = None
         self.end_pts: int | None = None
+        self.end_byte: int | None = None
         self.orientation = Orientation()
         self._stream = stream
         self._packet: Packet[VideoStream] | None = None
@@ -185,6 +187,8 @@ class Decoder:
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         if packet is not None and packet.size:
             self._packet = packet
+            if packet.pos is not None and packet.pos >= 0:
+                self.end_byte = packet.pos + packet.size
         try:
             found = self._stream.codec_context.decode(packet)
         except av.error.FFmpegError:  # each codec library has errors of its own

@@ -144,7 +144,7 @@ class FileSource(Closeable):
         self.report.notes += self._timeline.notes() + decoder.notes()
         if not self._path.is_file():  # a pipe, which has no end to look at
             return
-        cut = truncation(self._container, self._stream, self._path, self._end_s())
+        cut = truncation(self._container, self._stream, self._path, self._end_s(), decoder.end_byte)
         if cut and not self.report.problem:
             self.report.problem = f"{printable(str(self._path))}: {cut}; all readable frames were used"
 

@@ -4,6 +4,7 @@ import av
 import pytest
 
 from edgevision.video.codec.damage import describe_unreadable, truncation
+from edgevision.video.sources.file import FileSource
 from tests.support.video import write_clip
 
 
@@ -48,3 +49,26 @@ def test_a_truncated_matroska_file_is_measured_by_its_duration(tmp_path):
         assert truncation(container, stream, whole, 1.0) == (
             "the file is truncated: it ends after 1.0 s of 4.0 s"
         )
+
+
+def test_a_transport_stream_whose_images_move_to_another_stream_says_so(tmp_path):
+    """Joined with cat, as recorders do: the packet identifier of the video differs between the parts."""
+    parts = []
+    for number, pid in enumerate(("256", "300")):
+        clip = write_clip(
+            tmp_path / f"{number}.ts",
+            [40 * frame for frame in range(50)],
+            container_options={"mpegts_start_pid": pid},
+        )
+        parts.append(clip.read_bytes())
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(parts))
+    with FileSource(joined) as source:
+        frames = list(source)
+    assert len(frames) == 50
+    assert source.report.problem is not None
+    assert "its images end at 50% of the file and go on in another stream" in source.report.problem
+    joined.write_bytes(parts[0] * 2)
+    with FileSource(joined) as source:
+        assert len(list(source)) == 100
+    assert source.report.problem is None
