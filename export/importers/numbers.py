@@ -93,3 +93,47 @@ def check_finite(answers: NDArray[Any], output: str, origin: str) -> None:
             f"{origin}: its output {output} holds NaN or infinity for a black, a white or a noise image; "
             "export it again, in FP32 if it is FP16"
         )
+
+
+def are_probabilities(values: NDArray[Any]) -> bool:
+    """Whether all numbers lie in 0..1.
+
+    Example:
+        >>> are_probabilities(np.array([0.0, 1.0])), are_probabilities(np.array([0.5, 2.0]))
+        (True, False)
+    """
+    return float(values.min(initial=0)) >= -_SLACK and float(values.max(initial=0)) <= 1 + _SLACK
+
+
+def are_whole(values: NDArray[Any]) -> bool:
+    """Whether all numbers are whole and none is negative, as class numbers are; -1 fills rows of nothing."""
+    return bool((values == np.round(values)).all()) and float(values.min(initial=0)) >= -1
+
+
+def falls(values: NDArray[Any]) -> bool:
+    """Whether each row of ``[P, M]`` is sorted, the greatest first."""
+    return bool((np.diff(values, axis=-1) <= 1e-6).all())
+
+
+def class_scores(values: NDArray[Any]) -> Literal["probabilities", "logits"] | None:
+    """What class columns ``[..., C]`` are; None where they differ from each other, so are not all classes.
+
+    Coefficients of masks and key points stand behind the class columns of other tasks: numbers of another
+    range.
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    probable = (low >= -_SLACK) & (high <= 1 + _SLACK)
+    if probable.all():
+        return "probabilities"
+    return "logits" if (low < -_SLACK).all() else None
+
+
+def inverted_share(boxes: NDArray[Any]) -> float:
+    """Share of boxes ``[..., 4]``, those of all zeros left out, whose second corner lies before the first."""
+    flat = boxes.reshape(-1, 4)
+    real = flat[np.abs(flat).sum(axis=1) > 0]
+    if not len(real):
+        return 0.0
+    slack = 1e-5 * float(np.abs(real).max())  # a box without extent is not inverted by rounding
+    return float((real[:, 2:] < real[:, :2] - slack).any(axis=1).mean())

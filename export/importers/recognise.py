@@ -1,0 +1,113 @@
+"""Which family a file is of: one table of readers, each held against the file's notes, shapes and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgevision.errors import ExportError, UsageError, nearest
+from edgevision.export.importers import notes
+from edgevision.export.importers.core import Core
+from edgevision.export.importers.families import (
+    best_class_rows,
+    box_and_score,
+    corner_rows,
+    darknet,
+    detr,
+    detr_authors,
+    final_rows,
+    nanodet,
+    nms_plugin,
+    objectness,
+    picodet,
+    raw_heads,
+    rtdetr,
+    semantic,
+    torchvision,
+    yolo,
+)
+from edgevision.export.importers.reading import Choices, Reading
+
+Reader = Callable[[Core, Choices], Reading | None]
+
+TABLE: tuple[tuple[tuple[str, ...], Reader], ...] = tuple(
+    (module.KINDS, module.read)
+    for module in (
+        yolo,
+        rtdetr,
+        objectness,
+        raw_heads,
+        final_rows,
+        corner_rows,
+        box_and_score,
+        darknet,
+        detr,
+        detr_authors,
+        torchvision,
+        best_class_rows,
+        nms_plugin,
+        nanodet,
+        picodet,
+        semantic,
+    )
+)
+"""The kinds of each family's module, and its reader. A new family is one module and one line here."""
+
+KINDS = tuple(kind for kinds, _ in TABLE for kind in kinds)
+"""The words that choose a family."""
+
+
+def recognise(core: Core, choices: Choices) -> Reading:
+    """What the file is.
+
+    Args:
+        core: the network and its answers.
+        choices: with ``kind`` set, only that family is asked.
+
+    Raises:
+        UsageError: there is no such kind, or the user has to choose between several.
+        ExportError: it is of no known family, or not of the kind that the user says.
+    """
+    kind = choices.kind
+    if kind is None:
+        readings = [reading for _, read in TABLE if (reading := read(core, choices)) is not None]
+        if len(readings) == 1:
+            return readings[0]
+        if readings:
+            raise UsageError(
+                f"{core.origin} can be read in {len(readings)} ways: "
+                + "; ".join(f"`kind` {one.kind}: {one.title} ({one.why})" for one in readings)
+                + "; pass `kind`"
+            )
+        raise _unknown(core)
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind '{kind}'{nearest(kind, KINDS) or ''}; choose {', '.join(KINDS)}")
+    (read,) = (read for kinds, read in TABLE if kind in kinds)
+    reading = read(core, choices)
+    if reading is None:
+        raise _not_of_kind(core, kind)
+    return reading
+
+
+def _not_of_kind(core: Core, kind: str) -> ExportError:
+    """Why it is not of the kind that the user says, and of which it seems to be."""
+    open_choice = Choices(anchors="yolov5")
+    others = [reading for _, read in TABLE if (reading := read(core, open_choice)) is not None]
+    hint = f"; it reads as `kind` {others[0].kind}: {others[0].title} ({others[0].why})" if others else ""
+    if notes.task(core) != "detect":
+        hint = f"; its notes name the task '{notes.task(core)}'" + hint
+    return core.refuse(kind, "what its numbers on probe images would show", hint or f"; {_advice()}")
+
+
+def _unknown(core: Core) -> ExportError:
+    found = ", ".join(str(output) for output in core.outputs)
+    task = notes.task(core)
+    named = "" if task == "detect" else f" and notes that name the task '{task}'"
+    return ExportError(
+        f"{core.origin} is of no family that edgevision knows: found outputs {found}{named}, whose numbers "
+        "on "
+        f"probe images fit none of {', '.join(KINDS)}; {_advice()}"
+    )
+
+
+def _advice() -> str:
+    return "export it without postprocessing, or name its `kind` if you know it"

@@ -1,0 +1,208 @@
+"""Each family is recognised from its notes, shapes and numbers, and every other kind is refused.
+
+Also tests the readers ``edgevision.export.importers.families.best_class_rows``,
+``edgevision.export.importers.families.box_and_score``, ``edgevision.export.importers.families.corner_rows``,
+``edgevision.export.importers.families.darknet``, ``edgevision.export.importers.families.detr``,
+``edgevision.export.importers.families.detr_authors``, ``edgevision.export.importers.families.final_rows``,
+``edgevision.export.importers.families.libreyolo``, ``edgevision.export.importers.families.nanodet``,
+``edgevision.export.importers.families.nms_plugin``, ``edgevision.export.importers.families.objectness``,
+``edgevision.export.importers.families.picodet``, ``edgevision.export.importers.families.raw_heads``,
+``edgevision.export.importers.families.rtdetr``, ``edgevision.export.importers.families.semantic``,
+``edgevision.export.importers.families.torchvision``, ``edgevision.export.importers.families.yolo``,
+``edgevision.export.importers.ends``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgevision.contract.manifest import Resize
+from edgevision.engines import load_engine
+from edgevision.errors import ExportError, UsageError
+from edgevision.export.importers import Choices, import_model
+from edgevision.export.importers.core import load_core
+from edgevision.export.importers.recognise import KINDS, recognise
+from edgevision.model import Model
+from tests.support import foreign
+
+STRETCH, CENTRE, TOP_LEFT = Resize("stretch"), Resize(), Resize(place="top-left")
+
+FAMILIES: dict[str, tuple[str, Callable[[], foreign.Network], Resize]] = {
+    "raw yolo": ("yolo", foreign.raw_yolo, CENTRE),
+    "final yolo": ("yolo", foreign.final_yolo, CENTRE),
+    "rtdetr": ("rtdetr", foreign.rtdetr, STRETCH),
+    "yolov5": ("yolov5", foreign.yolov5, CENTRE),
+    "yolov6": ("yolov6", foreign.yolov6, CENTRE),
+    "yolox": ("yolox", foreign.yolox, TOP_LEFT),
+    "yolox decoded": ("yolox", foreign.yolox_decoded, TOP_LEFT),
+    "fcos": ("fcos", foreign.fcos, Resize(fill=124, place="top-left")),
+    "yolov7 rows": ("yolov7-end2end", foreign.yolov7_rows, CENTRE),
+    "yolonas rows": ("yolonas-end2end", foreign.yolonas_rows, CENTRE),
+    "yolo9": ("yolo9", foreign.corner_rows, TOP_LEFT),
+    "rtmdet": ("rtmdet", foreign.rtmdet, TOP_LEFT),
+    "yolonas": ("yolonas", foreign.yolonas, CENTRE),
+    "ppyoloe": ("ppyoloe", foreign.ppyoloe, STRETCH),
+    "yolov4": ("yolov4", foreign.yolov4, STRETCH),
+    "detr": ("detr", foreign.detr, STRETCH),
+    "rtdetr logits": ("rtdetr-logits", foreign.rtdetr_logits, STRETCH),
+    "rfdetr": ("rfdetr", foreign.rfdetr, STRETCH),
+    "dfine": ("dfine", foreign.dfine, STRETCH),
+    "torchvision": ("torchvision", foreign.torchvision, CENTRE),
+    "deepstream": ("deepstream", foreign.deepstream, TOP_LEFT),
+    "efficientdet": ("efficientdet", foreign.efficientdet, Resize(fill=124, place="top-left")),
+}
+"""Name, kind, what makes it, and how it is to be resized; each holds one object of class 1."""
+
+
+def best(path: Path, width: int = foreign.SIZE) -> tuple[list[float], float, int]:
+    """Box, score and class of what a model is surest of, in an image of its own size."""
+    frame = np.full((foreign.SIZE, width, 3), 128, np.uint8)
+    with load_engine(path) as engine:
+        (found,) = Model(engine, 0.05)([frame])
+    return found.boxes[0].tolist(), float(found.scores[0]), int(found.class_ids[0])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_found_from_the_file_alone(tmp_path, name):
+    kind, make, resize = FAMILIES[name]
+    file = make().save(tmp_path / "foreign.onnx")
+    imported = import_model(file, None, tmp_path / "model.onnx")
+    assert (imported.kind, imported.manifest.resize) == (kind, resize)
+    assert imported.conclusion
+    box, score, label = best(tmp_path / "model.onnx")
+    np.testing.assert_allclose(box, foreign.OBJECT, atol=0.02)
+    assert (round(score, 3), label) == (foreign.SCORE, foreign.CLASS)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_other_kind_is_refused(tmp_path, name):
+    kind, make, _ = FAMILIES[name]
+    core = load_core(make().save(tmp_path / "foreign.onnx"))
+    for other in sorted(set(KINDS) - {kind}):
+        with pytest.raises((ExportError, UsageError)) as caught:
+            recognise(core, Choices(kind=other))
+        assert "\n" not in str(caught.value)
+        assert f"is not a {other} model" in str(caught.value)
+
+
+def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
+    core = load_core(foreign.yolov6().save(tmp_path / "foreign.onnx"))
+    with pytest.raises(ExportError, match=r"reads as `kind` yolov6: YOLOv6 .its fifth column is 1"):
+        recognise(core, Choices(kind="yolov5"))
+
+
+@pytest.mark.parametrize("make", [foreign.corner_rows, foreign.rtmdet, foreign.deepstream])
+def test_what_no_number_tells_is_asked_for(tmp_path, make):
+    file = make(None).save(tmp_path / "foreign.onnx")
+    with pytest.raises(UsageError, match=r"`colours` .* `scale` .* `resize`"):
+        import_model(file, None, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+    said = Choices(colours="bgr", scale="raw", resize="top-left", fill=7)
+    imported = import_model(file, None, tmp_path / "model.onnx", choices=said)
+    assert imported.manifest.resize == Resize(fill=7, place="top-left")
+    assert imported.pixels.startswith("BGR, 0..255, letterbox at the top left, filled with 7")
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
+
+
+def test_anchors_that_are_not_in_the_file_are_asked_for(tmp_path):
+    file = foreign.raw_heads().save(tmp_path / "foreign.onnx")
+    with pytest.raises(UsageError, match="`anchors` with yolov5, yolov7, yolov7-tiny or the 18 numbers"):
+        import_model(file, None, tmp_path / "model.onnx")
+    with pytest.raises(UsageError, match="18 positive numbers"):
+        import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="1,2,3"))
+    imported = import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="yolov5"))
+    assert imported.kind == "yolo-heads"
+    box, score, label = best(tmp_path / "model.onnx")
+    # All sigmoids are .5: the middle of cell (2, 1) of stride 16, and the anchor's own 62 x 45.
+    np.testing.assert_allclose(box, [40 - 31, 24 - 22.5, 64, 24 + 22.5], atol=0.02)
+    assert (round(score, 3), label) == (0.9, 1)
+
+
+def test_the_plugin_for_nms_is_replaced(tmp_path):
+    onnx.save(foreign.efficientnms(), str(tmp_path / "foreign.onnx"))
+    imported = import_model(tmp_path / "foreign.onnx", None, tmp_path / "model.onnx")
+    assert imported.kind == "efficientnms"
+    assert imported.manifest.nms is not None
+    assert imported.manifest.nms.iou_threshold == pytest.approx(0.65)
+    assert any("replaced by edgevision's NMS" in note for note in imported.notes)
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
+
+
+def test_nanodet_counts_from_the_corner_of_its_cells(tmp_path):
+    file = foreign.nanodet().save(tmp_path / "foreign.onnx")
+    imported = import_model(file, None, tmp_path / "model.onnx")
+    assert (imported.kind, imported.manifest.resize.rule) == ("nanodet", "stretch")
+    assert imported.pixels.startswith("BGR, mean 103.5 116.3 123.7, std 57.38 57.12 58.4 (of 255)")
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], [16, 16, 48, 32], atol=0.02)
+
+
+def test_a_segmenter_becomes_a_class_map(tmp_path):
+    file = foreign.segmenter().save(tmp_path / "foreign.onnx")
+    imported = import_model(file, None, tmp_path / "model.onnx")
+    assert (imported.kind, imported.manifest.task) == ("segmenter", "segmentation")
+    with load_engine(tmp_path / "model.onnx") as engine:
+        (found,) = engine.infer({"frames": np.zeros((1, 64, 64, 3), np.uint8)})["class_map"]
+    assert found[32, 32] == 1
+    assert found[2, 2] == 0
+
+
+def test_choices_are_baked_in(tmp_path):
+    file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
+    chosen = Choices(min_score=0.3, iou=0.55, candidates=40, several=True)
+    imported = import_model(file, None, tmp_path / "model.onnx", choices=chosen)
+    manifest = imported.manifest
+    assert manifest.nms is not None
+    assert (manifest.score_threshold, manifest.nms.iou_threshold, manifest.nms.candidates) == (0.3, 0.55, 40)
+    assert best(tmp_path / "model.onnx")[2] == foreign.CLASS
+
+
+def test_a_box_can_be_several_classes(tmp_path):
+    network = foreign.raw_yolo()
+    network.outputs["output0"][0, 4 + 2, 20] = 0.8
+    file = network.save(tmp_path / "foreign.onnx")
+    for several, labels in ((False, [1]), (True, [1, 2])):
+        out = tmp_path / f"model{several}.onnx"
+        import_model(file, None, out, choices=Choices(several=several))
+        with load_engine(out) as engine:
+            (found,) = Model(engine, 0.05)([np.zeros((64, 64, 3), np.uint8)])
+        assert found.class_ids.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (Choices(colours="grb"), "`colours` 'grb': choose rgb or bgr"),
+        (Choices(scale="1,2"), "`scale` '1,2': expected unit"),
+        (Choices(scale="0,0,0,1,0,1"), "`scale` '0,0,0,1,0,1': expected unit"),
+        (Choices(resize="crop"), "choose letterbox or top-left or stretch"),
+        (Choices(fill=300), "`fill` 300: expected 0 to 255"),
+        (Choices(min_score=2), "`min_score` 2"),
+        (Choices(size=(64, 128)), "its input is fixed to 64x64"),
+        (Choices(size=(1, 128)), "`size` 1"),
+    ],
+)
+def test_choices_that_mean_nothing_are_one_line(tmp_path, choices, words):
+    file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
+    with pytest.raises((UsageError, ExportError), match=words):
+        import_model(file, None, tmp_path / "model.onnx", choices=choices)
+
+
+def test_names_that_are_missing_are_numbers_and_said(tmp_path):
+    file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
+    imported = import_model(file, None, tmp_path / "model.onnx")
+    assert imported.manifest.classes == ("class_0", "class_1", "class_2")
+    assert any("no class names" in note and "`classes`" in note for note in imported.notes)
+
+
+def test_labels_that_begin_with_the_background_follow_the_names(tmp_path):
+    file = foreign.torchvision().save(tmp_path / "foreign.onnx")
+    for names, label in ((("cat", "dog"), 0), (("background", "cat", "dog"), 1)):
+        out = tmp_path / f"{label}.onnx"
+        imported = import_model(file, None, out, classes=names)
+        assert imported.batch == 1
+        assert imported.manifest.classes[best(out)[2]] == "cat"
