@@ -47,7 +47,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
     scores = class_scores(answers) if choices.kind is None else score_kind(answers, core.origin)
     if scores is None:
         return None
-    said = ()
+    said: tuple[str, ...] = ()
     if scores == "logits":
         said = (
             f"its class scores are logits ({answers.min():.3g} to {answers.max():.3g} on the probe "

@@ -139,7 +139,7 @@ def _final(core: Core, kind: str | None) -> Reading | None:
     if not certain and not np.abs(every).any():
         return None  # rows of nothing only: the numbers say nothing
     shares = boxes_are_shares(every[..., :4], (core.height, core.width))
-    said = ()
+    said: tuple[str, ...] = ()
     if shares:
         said = (
             f"its boxes are shares of the input (up to {float(every[..., :4].max()):.3g} on the probe "
