@@ -30,7 +30,7 @@ def test_the_recipes_name_what_they_say_is_there() -> None:
         ("ACCEPTED", "edgevision/video/sinks/open.py"),
         ("EngineName", "edgevision/engines/choose.py"),
         ("_open", "edgevision/engines/__init__.py"),
-        ("KINDS", "export/importers/__init__.py"),
+        ("TABLE", "export/importers/recognise.py"),
         ("TrainingRun", "edgevision/training/config.py"),
         ("LiveSource", "edgevision/video/sources/live.py"),
         ("deliveries", "edgevision/video/base.py"),
