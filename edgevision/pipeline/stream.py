@@ -12,7 +12,7 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.model import Batch
 from edgevision.pipeline.crops import CropReader
 from edgevision.pipeline.queue import Policy
-from edgevision.tracking.scene import Scene
+from edgevision.tracking.scene import LateScene, Scene
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, Source
 
@@ -43,7 +43,7 @@ class Stream:
     overlays: Sequence[Overlay] = ()
     name: str = ""
     policy: Policy | None = None
-    scene: Scene | None = None
+    scene: Scene | LateScene | None = None
     crops: CropReader | None = None
     min_score: float | None = None
     max_frames: int | None = None

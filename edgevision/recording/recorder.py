@@ -61,6 +61,8 @@ class Recorder(Sink):
         retry_s: between attempts to begin again, in seconds.
         reserve: bytes to leave free on the disk.
         room: measures what is free, for tests.
+        on_file: called with each new file, the source's time of its first image, and that image's age, both
+            in seconds.
 
     Attributes:
         alarm: why nothing is recorded at the moment; else None.
@@ -82,6 +84,7 @@ class Recorder(Sink):
         retry_s: float = _RETRY_S,
         reserve: int = RESERVE_BYTES,
         room: Callable[[Path], int] = free_bytes,
+        on_file: Callable[[Path, float, float], None] | None = None,
     ) -> None:
         super().__init__(str(store.folder / f"{store.stem}-*.mp4"))
         self.alarm: str | None = None
@@ -97,7 +100,7 @@ class Recorder(Sink):
         self._ring = PacketRing(round(pre_s / TIME_BASE), ring_bytes)
         self._until = _FOREVER if trigger is None else -1
         self._retry_s, self._retry_at = retry_s, 0.0
-        self._reserve, self._room = reserve, room
+        self._reserve, self._room, self._on_file = reserve, room, on_file
         self._encoder: H264Encoder | None = None
         self._segment: Segment | None = None
         self._next_cut: int | None = None
@@ -234,6 +237,11 @@ class Recorder(Sink):
         except _FAILURES:
             self.missed += len(images) - (0 if self._segment is None else self._segment.images)
             raise
+        if self._on_file is not None:
+            first_pts = images[0].pts
+            self._on_file(
+                self._segment.path, float(first_pts * TIME_BASE), float((self._pts - first_pts) * TIME_BASE)
+            )
         self._next_cut = None if self._limit is None else images[0].pts + self._limit
         self._key_is_due = False
 

@@ -30,6 +30,7 @@ from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, is_local
+from edgevision.web.event_store import EventStore
 from edgevision.web.hub import Hub
 
 _LOG = logging.getLogger(__name__)
@@ -175,10 +176,14 @@ class Session:
         settings = self._request.web
         if settings is None:
             return None
-        from edgevision.web.server import WebServer  # needs the extra `web`, which the settings have checked
+        from edgevision.web.routes import (
+            page_routes,  # needs the extra `web`, which the settings have checked
+        )
+        from edgevision.web.server import WebServer
 
-        hub = Hub()
-        server = opened.enter_context(WebServer(hub, settings))
+        store = opened.enter_context(EventStore(settings.folder, settings.keep_days, settings.keep_bytes))
+        hub = Hub(store, settings.folder / "zones")
+        server = opened.enter_context(WebServer(hub, settings, page_routes(hub)))
         self._observer.note(f"page: {server.url}")
         return hub
 

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edgevision.address import redact
 from edgevision.contract.manifest import BOX_TASKS
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
+from edgevision.events import EventObserver, EventSink
+from edgevision.events.sink import jpeg_keeper
 from edgevision.files import make_folder, safe_name, set_aside
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.pipeline.crops import CropReader
@@ -22,10 +26,12 @@ from edgevision.session.shared import CallbackSink, Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
-from edgevision.tracking.scene import Scene
-from edgevision.video import Sink, Source, open_sink, open_source
+from edgevision.tracking.scene import LateScene, Scene
+from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
+from edgevision.web.hub import StreamView
+from edgevision.web.outlet import StoreOutlet
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,9 @@ def open_stream(
         raise UsageError(
             f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
+    view = None if shared.hub is None else shared.hub.open_view(name, info, shared.models.models)
+    if view is not None and spec.zones is None and view.zones_file is not None and view.zones_file.is_file():
+        spec = msgspec.structs.replace(spec, zones=str(view.zones_file))
     scene = None
     if request.tracks(spec):
         scene = make_scene(spec, info.frame_rate, shared.models, request.conf_threshold)
@@ -106,13 +115,13 @@ def open_stream(
     crops = None if then is None else CropReader(then, request.on, request.every_track)
     plan = plan_outputs(spec, info, request.default_outputs)
     sinks = _open_sinks(spec, plan, source, shared, opened)
-    sinks += open_watchers(spec, info, shared, opened)
+    sinks += open_watchers(spec, info, shared, opened, view)
     written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
-    if shared.hub is not None:
-        view = shared.hub.open_view(name, info, shared.models.models)
-        view.is_tracked, view.layout = scene is not None, None if scene is None else scene.layout
-        view.tile.is_paced = not sinks and shared.on_frame is None and not info.is_live
-        sinks.append(opened.enter_context(view.tile))
+    running: Scene | LateScene | None = scene
+    if view is not None:
+        running = _scene_of_page(spec, view, scene, shared, info)
+        view.tile.is_paced = not written and not plan.images and shared.on_frame is None and not info.is_live
+        sinks += [opened.enter_context(sink) for sink in (*_page_events(view, shared), view.tile)]
     if shared.on_frame is not None:
         sinks.append(CallbackSink(shared.on_frame))
     is_drawn = bool(plan.images) or spec.record is not None
@@ -122,7 +131,7 @@ def open_stream(
         sinks=sinks,
         overlays=[Overlay(one.manifest, request.alpha) for one in shared.models.models] if is_drawn else [],
         name=name,
-        scene=scene,
+        scene=running,
         crops=crops,
         min_score=request.conf_threshold if scene is None and has_weaker else None,
         max_frames=request.max_frames,
@@ -137,6 +146,31 @@ def open_stream(
         has_window=WINDOW in plan.images,
         no_window=plan.no_window,
     )
+
+
+def _scene_of_page(
+    spec: StreamSpec, view: StreamView, scene: Scene | None, shared: Shared, info: SourceInfo
+) -> Scene | LateScene | None:
+    """A scene whose zones the page can change; None where no model detects."""
+    running: Scene | LateScene | None = scene
+    if scene is None and any(one.manifest.task in BOX_TASKS for one in shared.models.models):
+        models, conf_threshold = len(shared.models.models), shared.request.conf_threshold
+        running = LateScene(lambda: Scene(models, conf_threshold, info.frame_rate))
+    view.is_tracked = scene is not None
+    if spec.zones is not None:
+        view.zones_file = Path(spec.zones)
+    if running is not None:
+        view.layout, view.set_layout = running.layout, running.change_layout
+    return running
+
+
+def _page_events(view: StreamView, shared: Shared) -> list[Sink]:
+    """What keeps the stream's events for the page; nothing where no model detects."""
+    store = None if shared.hub is None else shared.hub.store
+    if store is None or view.set_layout is None:
+        return []
+    observer = EventObserver(jpeg_keeper(store.images))
+    return [EventSink([StoreOutlet(store, view.name)], observer)]
 
 
 def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, conf_threshold: float) -> Scene:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,15 @@ from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
+from edgevision.web.hub import StreamView
 
 
 def open_watchers(
-    spec: StreamSpec, info: SourceInfo, shared: Shared, opened: contextlib.ExitStack
+    spec: StreamSpec,
+    info: SourceInfo,
+    shared: Shared,
+    opened: contextlib.ExitStack,
+    view: StreamView | None = None,
 ) -> list[Sink]:
     """The sinks of events and recordings.
 
@@ -29,6 +36,7 @@ def open_watchers(
         info: its source.
         shared: what all streams have in common. Where there are several, each has topics of its own.
         opened: closes the sinks.
+        view: the stream as the page knows it; None where there is no page.
 
     Raises:
         EdgeVisionError: an output cannot be made, or no model has a class that was named.
@@ -57,9 +65,24 @@ def open_watchers(
             pre_s=plan.pre_s,
             post_s=plan.post_s,
             threads=shared.budget.encode,
+            on_file=None if view is None else _file_keeper(view, shared),
         )
+        if view is not None:
+            view.recordings, view.stem = plan.folder, store.stem
         sinks.append(opened.enter_context(recorder))
     return sinks
+
+
+def _file_keeper(view: StreamView, shared: Shared) -> Callable[[Path, float, float], None] | None:
+    """Enters each file of a recording among the events, so that the page finds an event's clip."""
+    store = None if shared.hub is None else shared.hub.store
+    if store is None:
+        return None
+
+    def keep(path: Path, first_s: float, age_s: float) -> None:
+        store.add_file(view.name, path, first_s, round((time.time() - age_s) * 1e3))
+
+    return keep
 
 
 def _own_stem(spec: StreamSpec, info: SourceInfo, shared: Shared) -> str:

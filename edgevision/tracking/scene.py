@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgevision.tracking import ZoneLayout, ZoneMonitor
 from edgevision.tracking.sightings import sightings
 from edgevision.tracking.tracker import Tracker
@@ -37,6 +39,11 @@ class Scene:
             Tracker(frame_rate, conf_threshold, first_id=1 + i, id_step=models) for i in range(models)
         ]
         self._monitor = None if layout is None else ZoneMonitor(layout)
+        self._next: list[ZoneLayout | None] = []
+
+    def change_layout(self, layout: ZoneLayout | None) -> None:
+        """Other zones, from the next frame on; from any thread. None for none."""
+        self._next.append(layout)
 
     def update(self, result: FrameResult) -> FrameResult:
         """The same frame with track ids, and zones where there are some: :meth:`track` and :meth:`watch`.
@@ -48,6 +55,9 @@ class Scene:
     def track(self, result: FrameResult) -> FrameResult:
         """The same frame with track ids. Class maps and labels pass through."""
         frame = result.frame
+        while self._next:
+            self.layout = self._next.pop(0)
+            self._monitor = None if self.layout is None else ZoneMonitor(self.layout, self._monitor)
         tracked: list[Result] = [
             tracker.update(one, frame.time_s) if isinstance(one, Detections) else one
             for tracker, one in zip(self._trackers, result.results, strict=True)
@@ -61,3 +71,44 @@ class Scene:
         frame = result.frame
         zones = self._monitor.update(sightings(result), frame.time_s, (frame.width, frame.height))
         return FrameResult(frame, result.results, zones)
+
+
+class LateScene:
+    """A stream that is not tracked, and can be from a moment on: until it gets zones it changes nothing.
+
+    Args:
+        make: the scene that it becomes.
+
+    Attributes:
+        layout: zones and lines; None until it has some.
+    """
+
+    def __init__(self, make: Callable[[], Scene]) -> None:
+        self._make = make
+        self._scene: Scene | None = None
+
+    @property
+    def layout(self) -> ZoneLayout | None:
+        return None if self._scene is None else self._scene.layout
+
+    def change_layout(self, layout: ZoneLayout | None) -> None:
+        """See :meth:`Scene.change_layout`; the first one begins to track.
+
+        Raises:
+            UsageError: the tracking library is not installed.
+        """
+        scene = self._make() if self._scene is None else self._scene
+        scene.change_layout(layout)
+        self._scene = scene
+
+    def update(self, result: FrameResult) -> FrameResult:
+        """See :meth:`Scene.update`."""
+        return result if self._scene is None else self._scene.update(result)
+
+    def track(self, result: FrameResult) -> FrameResult:
+        """See :meth:`Scene.track`."""
+        return result if self._scene is None else self._scene.track(result)
+
+    def watch(self, result: FrameResult) -> FrameResult:
+        """See :meth:`Scene.watch`."""
+        return result if self._scene is None else self._scene.watch(result)

@@ -54,23 +54,38 @@ class ZoneMonitor:
 
     Args:
         layout: zones and lines.
+        before: the monitor of the layout that this one replaces: places that did not change keep their
+            counts, and objects that are in them stay there.
 
     Attributes:
         layout: as given.
     """
 
-    def __init__(self, layout: ZoneLayout) -> None:
+    def __init__(self, layout: ZoneLayout, before: ZoneMonitor | None = None) -> None:
         self.layout = layout
         self._tracks: dict[int, _Track] = {}
         places: list[Zone | Line] = [*layout.zones, *layout.lines]
         self._place_counts = {place.name: _PlaceCounts() for place in places}
+        if before is not None:
+            self._take_over(before, places)
         self._counts = self._snapshot()
         self._size = (0, 0)
         self._polygons: list[FloatArray] = []
         self._ends: list[tuple[Point, Point]] = []
         self._margin_px = 0.0
-        self._now_s = 0.0
+        self._now_s: float = 0.0 if before is None else before._now_s
         self._warned: set[str] = set()
+
+    def _take_over(self, before: ZoneMonitor, places: Sequence[Zone | Line]) -> None:
+        earlier: list[Zone | Line] = [*before.layout.zones, *before.layout.lines]
+        is_same_scale = before.layout.units is self.layout.units
+        kept = {place.name for place in places if is_same_scale and place in earlier}
+        for name in kept:
+            self._place_counts[name] = before._place_counts[name]
+        for track_id, track in before._tracks.items():
+            entered = {name: since for name, since in track.entered_s.items() if name in kept}
+            clear = {name: point for name, point in track.last_clear.items() if name in kept}
+            self._tracks[track_id] = _Track(track.class_name, track.last_s, entered, clear)
 
     def update(self, seen: Sequence[Sighting], time_s: float, size: tuple[int, int]) -> ZoneReport:
         """Takes one frame; call it for every frame in order, including those without objects.

@@ -15,6 +15,7 @@ from edgevision.model import Model
 from edgevision.pipeline import RunStatistics
 from edgevision.tracking import ZoneLayout
 from edgevision.video.base import SourceInfo
+from edgevision.web.event_store import EventStore
 from edgevision.web.live import Tile
 
 
@@ -54,7 +55,7 @@ class StreamView:
         id: its name as a part of an address, unique too.
         tile: shows it live.
         classes: class names, each with its colour as CSS has it.
-        zones_file: where its zones are kept; None where none was named yet.
+        zones_file: where its zones are kept, if it has any; None where they cannot be.
         layout: its zones now; None where there are none.
         set_layout: puts other zones in force; None where nothing can track.
         recordings: folder of its recordings; None where it is not recorded.
@@ -80,9 +81,12 @@ class Hub:
     Attributes:
         read: the run now, such as ``pipeline.statistics``; None while nothing runs.
         control: adds and removes streams; None where that is not possible.
+        store: keeps events; None where none are kept.
+        zones_folder: zones that are drawn in the page are kept here, unless the stream has a file of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: EventStore | None = None, zones_folder: Path | None = None) -> None:
+        self.store, self.zones_folder = store, zones_folder
         self.read: Callable[[], RunStatistics] | None = None
         self.control: StreamControl | None = None
         self._views: dict[str, StreamView] = {}
@@ -98,7 +102,10 @@ class Hub:
         with self._lock:
             before = self._views.get(name)
             view_id = self._free_id(name) if before is None else before.id
-            view = self._views[name] = StreamView(name=name, id=view_id, tile=tile, classes=classes)
+            view = StreamView(name=name, id=view_id, tile=tile, classes=classes)
+            if self.zones_folder is not None:
+                view.zones_file = self.zones_folder / f"{view_id}.zones.yaml"
+            self._views[name] = view
         return view
 
     def remove_view(self, name: str) -> None:

@@ -23,7 +23,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from edgevision.types import Detections, FrameResult, Image, SegmentationMap
+from edgevision.types import Detections, FrameResult, Image, SegmentationMap, ZoneReport
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE
 from edgevision.web.fragments import FragmentEncoder
@@ -241,6 +241,7 @@ class Tile(Sink):
         info: as given.
         counts: what it did.
         size: width and height of the last frame, in pixels; None before the first.
+        zones: the counts after it; None where there are none.
         is_paced: a recording is shown at its own speed, because nothing else takes its frames.
     """
 
@@ -249,6 +250,7 @@ class Tile(Sink):
         self.info = info
         self.counts = TileCounts()
         self.size: tuple[int, int] | None = None
+        self.zones: ZoneReport | None = None
         self.is_paced = False
         self._began_s: float | None = None
         self._audience = _Audience()
@@ -269,7 +271,7 @@ class Tile(Sink):
     def write(self, result: FrameResult, image: Image) -> None:
         """Hands the frame over where somebody looks; never waits."""
         frame, audience = result.frame, self._audience
-        self.size = (frame.width, frame.height)
+        self.size, self.zones = (frame.width, frame.height), result.zones
         if self.is_paced:
             self._wait_for(frame.time_s)
         if audience.stills:

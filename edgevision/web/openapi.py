@@ -7,7 +7,10 @@ from typing import Any
 import msgspec
 
 from edgevision import __version__
+from edgevision.tracking import ZoneLayout
+from edgevision.web.event_store import Change, StoredObject
 from edgevision.web.state import RunState
+from edgevision.web.zone_editing import ZonesGiven
 
 _REFERENCES = "#/components/schemas/{name}"
 _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -15,7 +18,8 @@ _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": 
 
 def document() -> dict[str, Any]:
     """Every path below ``/api``, with its parameters and answers."""
-    (state,), schemas = msgspec.json.schema_components([RunState], ref_template=_REFERENCES)
+    kinds = [RunState, StoredObject, Change, ZoneLayout, ZonesGiven]
+    found, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
     schemas["Error"] = {
         "type": "object",
         "properties": {"error": {"type": "string"}},
@@ -30,11 +34,11 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
-        "paths": _paths(state),
+        "paths": {**_run(found[0]), **_events(found[1], found[2]), **_zones(found[3], found[4])},
     }
 
 
-def _paths(state: dict[str, Any]) -> dict[str, Any]:
+def _run(state: dict[str, Any]) -> dict[str, Any]:
     login = {"type": "object", "properties": {"password": {"type": "string"}}, "required": ["password"]}
     session = {"type": "object", "properties": {"needs_login": {"type": "boolean"}}}
     curves = {"name": "curves", "in": "query", "schema": {"enum": ["yes", "no"]}}
@@ -61,6 +65,65 @@ def _paths(state: dict[str, Any]) -> dict[str, Any]:
             )
         },
     }
+
+
+def _events(event: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    texts = [_query(name) for name in ("stream", "class", "zone", "before")]
+    numbers = [_query(name, "integer") for name in ("from", "to", "limit")]
+    names = {"type": "array", "items": {"type": "string"}}
+    place = [{"name": "event", "in": "path", "required": True, "schema": {"type": "string"}}]
+    listed = _object(events={"type": "array", "items": event}, streams=names, classes=names)
+    one = _object(event=event, changes={"type": "array", "items": change}, clip={"type": ["object", "null"]})
+    return {
+        "/api/events": {
+            "get": operation(
+                "Objects, the newest first", listed, parameters=[*texts, *numbers], refused=(400,)
+            )
+        },
+        "/api/events/counts": {
+            "get": operation(
+                "How many there were, over equal parts of a time",
+                _object(streams={"type": "object"}),
+                parameters=[*texts, *numbers],
+                refused=(400,),
+            )
+        },
+        "/api/events/{event}": {
+            "get": operation("An object and what happened to it", one, parameters=place, refused=(404,))
+        },
+        "/api/events/{event}/image.jpg": {
+            "get": operation("Its best image", media_type="image/jpeg", parameters=place, refused=(404,))
+        },
+        "/api/events/{event}/clip.mp4": {
+            "get": operation(
+                "The recording of it", media_type="video/mp4", parameters=place, refused=(404, 416)
+            )
+        },
+    }
+
+
+def _zones(layout: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    answer = _object(layout={"anyOf": [layout, {"type": "null"}]}, version={"type": "string"})
+    return {
+        "/api/streams/{stream}/zones": {
+            "get": operation("The zones of a stream", answer, parameters=[_STREAM], refused=(404, 409)),
+            "put": operation(
+                "Replace the zones of a stream; they are in force at once",
+                answer,
+                parameters=[_STREAM],
+                takes=given,
+                refused=(400, 404, 409, 412, 415),
+            ),
+        }
+    }
+
+
+def _query(name: str, kind: str = "string") -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": kind}}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
 
 
 def operation(

@@ -7,6 +7,7 @@ import msgspec
 from edgevision import __version__
 from edgevision.pipeline import LedgerEntry, StreamState, StreamStatistics, Times
 from edgevision.pipeline.ledger import MODEL_FAILED, DropReason
+from edgevision.types import ZoneReport
 from edgevision.video.base import Delivery, FailReason
 from edgevision.web.history import Curves, History
 from edgevision.web.hub import Hub, StreamView
@@ -46,6 +47,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         classes: class names with their colours.
         is_tracked, has_zones, is_recorded: what it has.
         can_have_zones: zones can be drawn.
+        zone_counts: for each zone and line, what it has counted, in words.
         viewers: who looks now.
         remarks: what is wrong, and what was lost.
         curves: the last ten minutes; None where they were not asked for.
@@ -74,6 +76,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     has_zones: bool = False
     can_have_zones: bool = False
     is_recorded: bool = False
+    zone_counts: dict[str, str] = {}
     viewers: int = 0
     remarks: list[Remark] = []
     curves: Curves | None = None
@@ -155,10 +158,22 @@ def summary(stream: StreamStatistics, view: StreamView | None, curves: Curves | 
         has_zones=view is not None and view.layout is not None,
         can_have_zones=view is not None and view.set_layout is not None,
         is_recorded=view is not None and view.recordings is not None,
+        zone_counts={} if view is None else zone_counts(view.tile.zones),
         viewers=0 if view is None else view.tile.viewers,
         remarks=remarks(stream),
         curves=curves,
     )
+
+
+def zone_counts(report: ZoneReport | None) -> dict[str, str]:
+    """For each zone and line, what it has counted."""
+    found = {}
+    for zone in () if report is None else report.zones:
+        inside, entries, exits = (sum(counts.values()) for counts in (zone.inside, zone.entries, zone.exits))
+        found[zone.name] = f"{inside} inside, {entries} entered, {exits} left"
+    for line in () if report is None else report.lines:
+        found[line.name] = f"{sum(line.inward.values())} in, {sum(line.outward.values())} out"
+    return found
 
 
 def _paused(name: str, view: StreamView | None) -> StreamSummary:

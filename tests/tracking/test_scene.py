@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.tracking.scene import Scene
+from edgevision.tracking import ZoneLayout
+from edgevision.tracking.scene import LateScene, Scene
 from edgevision.tracking.sightings import Sighting, sightings
+from edgevision.tracking.zones import Units, Zone
 from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
 from edgevision.video.sinks.jsonl import JsonlSink, read_jsonl
 from tests.support.zones import YARD, layout_of
@@ -88,3 +90,38 @@ def test_two_models_share_numbers_and_zones(tmp_path):
 def test_sightings_name_what_is_tracked_and_leave_out_the_rest():
     found = Detections([[0, 0, 1, 2], [3, 3, 4, 4]], [0.5, 0.25], [1, 0], NAMES, track_ids=[7, None])
     assert sightings(FrameResult(frame_of(0), (found,))) == [Sighting(7, "car", 0.5, (0, 0, 1, 2))]
+
+
+def zone(name, left, right):
+    corners = [(left, 0.0), (right, 0.0), (right, 1.0), (left, 1.0)]
+    return Zone(name=name, polygon=corners)
+
+
+def test_zones_change_while_it_runs_and_places_that_stay_keep_their_counts():
+    scene = Scene(1, 0.35, 25.0, ZoneLayout(units=Units.RELATIVE, zones=[zone("left", 0, 0.5)]))
+    for i in range(10):
+        scene.update(FrameResult(frame_of(i), (person_at(30),)))
+    both = ZoneLayout(units=Units.RELATIVE, zones=[zone("left", 0, 0.5), zone("all", 0, 1)])
+    scene.change_layout(both)
+    first = scene.update(FrameResult(frame_of(10), (person_at(30),))).zones
+    assert [(one.name, dict(one.inside), dict(one.entries)) for one in first.zones] == [
+        ("left", {"person": 1}, {"person": 1}),
+        ("all", {"person": 1}, {"person": 1}),
+    ]
+    assert first.dwell_s[1]["left"] > 0.3
+    scene.change_layout(ZoneLayout(units=Units.RELATIVE, zones=[zone("left", 0, 0.4), zone("all", 0, 1)]))
+    second = scene.update(FrameResult(frame_of(11), (person_at(30),))).zones
+    assert dict(second.zones[1].entries) == {"person": 1}  # it did not enter again
+    scene.change_layout(None)
+    assert scene.update(FrameResult(frame_of(12), (person_at(30),))).zones is None
+
+
+def test_a_stream_that_is_not_tracked_is_from_its_first_zones_on():
+    late = LateScene(lambda: Scene(1, 0.35, 25.0))
+    before = late.update(FrameResult(frame_of(0), (person_at(30),)))
+    assert (before.detections.track_ids, before.zones, late.layout) == (None, None, None)
+    late.change_layout(ZoneLayout(units=Units.RELATIVE, zones=[zone("all", 0, 1)]))
+    for i in range(1, 5):
+        after = late.update(FrameResult(frame_of(i), (person_at(30),)))
+    assert after.detections[0].track_id is not None
+    assert dict(after.zones.zones[0].inside) == {"person": 1}

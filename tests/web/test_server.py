@@ -1,7 +1,7 @@
 """The server: what it answers, over TLS too, and that it ends at once.
 
-Also tests ``edgevision.web.app``, ``edgevision.web.answers``, ``edgevision.web.page_files`` and
-``edgevision.web.openapi``.
+Also tests ``edgevision.web.app``, ``edgevision.web.answers``, ``edgevision.web.page_files``,
+``edgevision.web.routes`` and ``edgevision.web.openapi``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_no_file_of_the_page_asks_another_machine() -> None:
         assert "style=" not in text or path.endswith(".js"), path  # the policy would refuse it
 
 
-def test_the_document_names_every_route_and_its_references_exist() -> None:
+def test_the_document_names_every_route_and_its_references_exist(tmp_path: Path) -> None:
     found = document()
     with served() as server:
         assert ask(server.url + "api/openapi.json").json() == json.loads(json.dumps(found))
@@ -82,11 +82,14 @@ def test_the_document_names_every_route_and_its_references_exist() -> None:
     for name in set(re.findall(r"#/components/schemas/([^\"]+)", text)):
         assert name in found["components"]["schemas"]
     from edgevision.web.app import PageApp
+    from edgevision.web.event_store import EventStore
     from edgevision.web.history import History
+    from edgevision.web.routes import page_routes
     from edgevision.web.settings import WebSettings
 
-    with History(lambda: None) as history:
-        app = PageApp(Hub(), WebSettings(port=0), history, []).app
+    with History(lambda: None) as history, EventStore(tmp_path) as store:
+        hub = Hub(store)
+        app = PageApp(hub, WebSettings(port=0), history, page_routes(hub)).app
     paths = {route.path for route in app.routes if route.path.startswith("/api/")}  # type: ignore[attr-defined]
     assert paths - {"/api/streams/{stream}/live"} == set(found["paths"])
 

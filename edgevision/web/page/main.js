@@ -2,11 +2,13 @@
 
 import {ask} from './api.js';
 import {h, say} from './dom.js';
+import {eventsView} from './events.js';
 import {liveView} from './live.js';
 import {stateView} from './state.js';
 import {players} from './player.js';
+import {zonesView} from './zones.js';
 
-const VIEWS = [['live', 'Live', liveView], ['state', 'State', stateView]];
+const VIEWS = [['live', 'Live', liveView], ['state', 'State', stateView], ['events', 'Events', eventsView], ['zones', 'Zones', zonesView]];
 const STEP_MS = 2000;
 
 const content = document.getElementById('content');

@@ -1,0 +1,203 @@
+"""Events in SQLite: none is lost to locks, kills, damage or time zones, and both bounds hold.
+
+Also tests ``edgevision.web.outlet``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+
+from edgevision.events import BestFrame, Event, EventKind, ObjectState
+from edgevision.web.event_store import EventStore, Query, why
+from edgevision.web.outlet import StoreOutlet
+from tests.support.broker import wait_until
+
+NOON = datetime(2026, 10, 25, 12, 0, tzinfo=timezone.utc)
+
+
+def state(last_s: float = 2.0, zones: tuple[str, ...] = (), score: float = 0.5) -> ObjectState:
+    best = BestFrame(frame=3, time_s=1.0, score=score, box=(0, 0, 9, 9))
+    return ObjectState(
+        track_id=1, class_name="person", score=score, box=(0, 0, 9, 9), first_s=0.5, last_s=last_s,
+        sightings=3, zones=list(zones), visited=list(zones), best=best,
+    )  # fmt: skip
+
+
+def event(
+    number: int = 1, kind: EventKind = EventKind.NEW, at: datetime = NOON, zones: tuple[str, ...] = ()
+) -> Event:
+    text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    before = None if kind is EventKind.NEW else state()
+    return Event(
+        schema=1, kind=kind, id=f"run-{number}", source="gate", at=text, before=before,
+        after=state(zones=zones),
+        reason="vanished" if kind is EventKind.END else msgspec.UNSET,
+    )  # fmt: skip
+
+
+def settled(store: EventStore) -> None:
+    wait_until(lambda: store.delivery().waiting == 0, "everything is written")
+
+
+def test_an_object_has_one_row_and_its_changes(tmp_path: Path) -> None:
+    with EventStore(tmp_path / "page") as store:
+        outlet = StoreOutlet(store, "gate")
+        outlet.publish(event())
+        outlet.publish(event(kind=EventKind.UPDATE, at=NOON + timedelta(seconds=1), zones=("yard",)))
+        outlet.publish(event(kind=EventKind.END, at=NOON + timedelta(seconds=9), zones=("yard",)))
+        settled(store)
+        (one,) = store.listed(Query())
+        first_ms = round(NOON.timestamp() * 1e3) - 1500  # it was first seen 1.5 s before
+        assert (one.stream, one.class_name, one.first_ms) == ("gate", "person", first_ms)
+        assert (one.last_ms, one.is_over, one.zones) == (first_ms + 10_500, True, ["yard"])
+        found = store.find("run-1")
+        assert found is not None
+        assert [change.why for change in found[1]] == [
+            "seen 3 times, last with a score of 0.50", "entered yard", "no longer seen"
+        ]  # fmt: skip
+        assert store.find("other") is None
+        assert (outlet.taken, outlet.lost, outlet.delivery().delivered) == (3, 0, 3)
+
+
+def test_lists_are_filtered_and_go_on_where_they_ended(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        for number in range(30):
+            zones = ("a \"quoted\" 'zone'",) if number % 3 == 0 else ()
+            store.add(
+                "gate" if number % 2 else "yard",
+                event(number, at=NOON + timedelta(minutes=number), zones=zones),
+            )
+        settled(store)
+        first = store.listed(Query(limit=20))
+        rest = store.listed(Query(limit=20, before=(first[-1].first_ms, first[-1].id)))
+        assert [one.id for one in first + rest] == [f"run-{number}" for number in reversed(range(30))]
+        assert len(store.listed(Query(stream="gate"))) == 15
+        assert len(store.listed(Query(zone="a \"quoted\" 'zone'"))) == 10
+        assert store.listed(Query(class_name="' OR 1=1 --")) == []
+        start = round(NOON.timestamp() * 1e3)
+        assert len(store.listed(Query(from_ms=start, to_ms=start + 5 * 60_000))) == 6
+        counts = store.counts(Query(from_ms=start - 60_000, to_ms=start + 30 * 60_000), 31)
+        assert {name: sum(row) for name, row in counts.items()} == {"gate": 15, "yard": 15}
+        assert store.names() == (["gate", "yard"], ["person"])
+
+
+def test_a_day_of_25_hours_neither_loses_nor_doubles(tmp_path: Path) -> None:
+    start = datetime(2026, 10, 24, 22, 0, tzinfo=timezone.utc)  # clocks go back that night in Europe
+    with EventStore(tmp_path) as store:
+        for number in range(100):
+            store.add("gate", event(number, at=start + timedelta(minutes=15 * number)))
+        settled(store)
+        found = store.listed(Query(limit=200))
+        assert len(found) == 100
+        assert [one.first_ms for one in found] == sorted({one.first_ms for one in found}, reverse=True)
+
+
+def test_a_foreign_lock_delays_and_loses_nothing(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        store.add("gate", event(0))
+        settled(store)
+        other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        for number in range(1, 200):
+            store.add("gate", event(number))
+        wait_until(lambda: store.delivery().alarm is not None, "an alarm")
+        assert store.delivery().waiting == 199
+        other.execute("ROLLBACK")
+        other.close()
+        settled(store)
+        assert store.delivery().alarm is None
+        assert len(store.listed(Query(limit=200))) == 200
+
+
+KILLED = """
+import sqlite3, sys, time
+from pathlib import Path
+from edgevision.web.event_store import EventStore
+from tests.web.test_event_store import event
+store = EventStore(Path(sys.argv[1]))
+other = sqlite3.connect(Path(sys.argv[1]) / "events.sqlite", isolation_level=None)
+other.execute("BEGIN EXCLUSIVE")
+for number in range(1000):
+    store.add("gate", event(number))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_kill_while_the_database_is_locked_loses_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.kill(process.pid, signal.SIGKILL)
+    with (tmp_path / "events.pending.jsonl").open("ab") as journal:
+        journal.write(b'{"key": "cut o')
+    with EventStore(tmp_path) as store:
+        settled(store)
+        assert store.delivery().delivered == 1000
+    assert (tmp_path / "events.pending.jsonl").stat().st_size == 0
+    with EventStore(tmp_path) as store, sqlite3.connect(tmp_path / "events.sqlite") as database:
+        assert database.execute("SELECT COUNT(*) FROM objects").fetchone() == (1000,)
+        assert store.delivery().delivered == 0
+
+
+def test_a_damaged_database_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "events.sqlite").write_bytes(b"not a database " * 1000)
+    with EventStore(tmp_path) as store:
+        store.add("gate", event())
+        settled(store)
+        assert len(store.listed(Query())) == 1
+    (kept,) = [path for path in tmp_path.glob("events.*.sqlite") if path.name != "events.sqlite"]
+    assert kept.read_bytes().startswith(b"not a database")
+
+
+def test_old_events_go_and_so_do_the_oldest_beyond_the_size(tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    with EventStore(tmp_path, keep_days=2, keep_bytes=600_000) as store:
+        for number in range(60):
+            at = now - timedelta(days=3) if number < 10 else now - timedelta(minutes=60 - number)
+            store.add("gate", event(number, EventKind.END, at))
+            (store.images / f"run-{number}.jpg").write_bytes(bytes(20_000))
+        settled(store)
+        store.prune()
+        left = store.listed(Query(limit=200))
+        assert left[0].id == "run-59"
+        assert all(one.has_image for one in left)
+        assert {path.stem for path in store.images.iterdir()} == {one.id for one in left}
+        size = sum(path.stat().st_size for path in store.images.iterdir())
+        size += (tmp_path / "events.sqlite").stat().st_size
+        assert 500_000 < size <= 606_000
+
+
+def test_a_clip_begins_before_the_object_and_is_listed_only_while_it_is_there(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.mp4" for name in "abc"]
+    with EventStore(tmp_path) as store:
+        for path, first_s in zip(paths, (0.0, 0.3, 1.9), strict=True):
+            path.write_bytes(b"x")
+            store.add_file("gate", path, first_s, 0)
+        store.add("gate", event())
+        settled(store)
+        clip = store.clip("run-1")
+        assert clip is not None
+        assert (clip.path, round(clip.start_s, 3), round(clip.end_s, 3)) == (paths[1].resolve(), 0.2, 1.7)
+        paths[1].unlink()
+        assert not store.listed(Query())[0].has_clip
+        assert store.clip("run-1") is None
+        assert store.image("run-1") is None
+
+
+def test_why_an_event_was_sent_is_said_in_words() -> None:
+    better = msgspec.structs.replace(event(kind=EventKind.UPDATE), after=state(score=0.9))
+    assert why(better) == "seen better, with a score of 0.90"
+    ended = msgspec.structs.replace(event(kind=EventKind.END), reason="run ended")
+    assert why(ended) == "run ended"
+    left = msgspec.structs.replace(event(kind=EventKind.UPDATE), before=state(zones=("yard",)))
+    assert why(left) == "left yard"
