@@ -13,6 +13,7 @@ docs/python.md has more. A name is loaded when it is first used, so that importi
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classification",
     "Detections",
     "EdgeVisionError",
     "Frame",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edgevision.api import stream as stream
     from edgevision.errors import EdgeVisionError as EdgeVisionError
     from edgevision.model import Model as Model
+    from edgevision.types import Classification as Classification
     from edgevision.types import Detections as Detections
     from edgevision.types import Frame as Frame
     from edgevision.types import FrameResult as FrameResult
@@ -45,6 +47,7 @@ _HOMES = {
     "stream": "edgevision.api",
     "EdgeVisionError": "edgevision.errors",
     "Model": "edgevision.model",
+    "Classification": "edgevision.types",
     "Detections": "edgevision.types",
     "Frame": "edgevision.types",
     "FrameResult": "edgevision.types",

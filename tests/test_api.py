@@ -56,6 +56,7 @@ def model(material):
 
 def test_the_public_names_are_these():
     assert ev.__all__ == [
+        "Classification",
         "Detections",
         "EdgeVisionError",
         "Frame",

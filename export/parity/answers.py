@@ -1,4 +1,4 @@
-"""How far the final answers of two runs are apart: detections in pairs, class maps by pixels."""
+"""How far the final answers of two runs are apart: detections in pairs, class maps by pixels, labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.boxes import iou
+from edgevision.rotated import corners, rotated_iou
 from edgevision.types import FloatArray
 
 SHOWN_SCORE = 0.3
@@ -34,6 +35,11 @@ class AnswerError:
         overlap: sum of ``1 - IoU`` over pairs.
         score: sum of the differences of their scores.
         pixels, wrong_pixels: of class maps, all and those that differ.
+        images, other_labels, probability: images that were classified, those whose best class differs, and
+            the sum of the greatest difference of a probability.
+        points, apart: key points of partners, and the sum of their distances, in sides of the box (the root
+            of its area).
+        masks, mask_error: squares of the grid values of partners' masks, and of their differences, summed.
     """
 
     shown: int = 0
@@ -44,6 +50,13 @@ class AnswerError:
     score: float = 0.0
     pixels: int = 0
     wrong_pixels: int = 0
+    images: int = 0
+    other_labels: int = 0
+    probability: float = 0.0
+    points: int = 0
+    apart: float = 0.0
+    masks: float = 0.0
+    mask_error: float = 0.0
 
     def add(self, reference: Answers, found: Answers) -> None:
         """Counts the contract's outputs of one batch.
@@ -56,11 +69,21 @@ class AnswerError:
             self.pixels += reference["class_map"].size
             self.wrong_pixels += int((reference["class_map"] != found["class_map"]).sum())
             return
+        if "probabilities" in reference:
+            first, second = reference["probabilities"], found["probabilities"]
+            require_same_shape(first, second)
+            self.images += len(first)
+            self.other_labels += int((first.argmax(axis=1) != second.argmax(axis=1)).sum())
+            self.probability += float(np.abs(first - second).max(axis=1).sum())
+            return
         for image in range(len(reference["count"])):
             self._add_image(_rows(reference, image), _rows(found, image))
 
     def _add_image(self, reference: Answers, found: Answers) -> None:
-        overlaps = overlap(reference["boxes"], found["boxes"])
+        if "rotated_boxes" in reference:
+            overlaps = rotated_overlap(reference["rotated_boxes"], found["rotated_boxes"])
+        else:
+            overlaps = overlap(reference["boxes"], found["boxes"])
         pairs = match(overlaps, reference["labels"], found["labels"])
         for side, rows, others in ((0, reference, found), (1, found, reference)):
             paired = {pair[side] for pair in pairs}
@@ -75,18 +98,38 @@ class AnswerError:
             self.labels += int(reference["labels"][i] != found["labels"][j])
             self.overlap += 1 - float(overlaps[i, j])
             self.score += abs(scores[0] - scores[1])
+            if "keypoints" in reference:
+                self._add_pose(reference, found, i, j)
+            expected, other = _mask(reference, i), _mask(found, j)
+            if expected is not None and other is not None:
+                self.masks += float(np.square(expected, dtype=np.float64).sum())
+                self.mask_error += float(np.square(expected - other, dtype=np.float64).sum())
+
+    def _add_pose(self, reference: Answers, found: Answers, i: int, j: int) -> None:
+        sides = reference["boxes"][i, 2:] - reference["boxes"][i, :2]
+        size = max(float(np.sqrt(np.prod(sides, dtype=np.float64))), 1.0)
+        distances = np.hypot(*(reference["keypoints"][i, :, :2] - found["keypoints"][j, :, :2]).T)
+        self.points += len(distances)
+        self.apart += float(distances.sum()) / size
 
     def measures(self) -> dict[str, float]:
         """Shares and means, by the fields of :class:`edgevision.export.parity.compare.Tolerances`."""
         if self.pixels:
             return {"pixels": self.wrong_pixels / self.pixels}
+        if self.images:
+            return {"labels": self.other_labels / self.images, "score": self.probability / self.images}
         pairs = max(self.partners, 1)
-        return {
+        measures = {
             "unmatched": self.unmatched / max(self.shown, 1),
             "labels": self.labels / pairs,
             "overlap": self.overlap / pairs,
             "score": self.score / pairs,
         }
+        if self.points:
+            measures["points"] = self.apart / self.points
+        if self.masks:
+            measures["masks"] = float(np.sqrt(self.mask_error / self.masks))
+        return measures
 
 
 def overlap(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -99,6 +142,13 @@ def overlap(first: FloatArray, second: FloatArray) -> FloatArray:
     """
     apart = np.abs(first[:, None] - second[None]).max(axis=-1, initial=0)
     return np.where(apart <= _SAME_PLACE_PX, np.float32(1), iou(first, second))
+
+
+def rotated_overlap(first: FloatArray, second: FloatArray) -> FloatArray:
+    """As :func:`overlap`, of rotated boxes ``[N, 5]`` and ``[M, 5]``."""
+    places, others = (corners(boxes).reshape(-1, 8) for boxes in (first, second))
+    apart = np.abs(places[:, None] - others[None]).max(axis=-1, initial=0)
+    return np.where(apart <= _SAME_PLACE_PX, 1, rotated_iou(first, second)).astype(np.float32)
 
 
 def match(
@@ -128,8 +178,21 @@ def match(
 
 def _rows(answers: Answers, image: int) -> dict[str, NDArray[Any]]:
     count = int(answers["count"][image])
-    rows = {name: answers[name][image, :count] for name in ("boxes", "scores", "labels")}
+    rows = {name: values[image, :count] for name, values in answers.items() if name in _ROWS}
+    if "prototypes" in answers:
+        rows["prototypes"] = answers["prototypes"][image]
     return {**rows, "full": np.array(count == answers["scores"].shape[1])}
+
+
+_ROWS = ("boxes", "rotated_boxes", "scores", "labels", "keypoints", "coefficients", "masks")
+"""Outputs of the contract with a row for each detection."""
+
+
+def _mask(rows: Answers, row: int) -> FloatArray | None:
+    """The grid of a detection's mask; None where the model gives none."""
+    if "prototypes" in rows:
+        return np.asarray(np.tensordot(rows["coefficients"][row], rows["prototypes"], 1), np.float32)
+    return rows["masks"][row] if "masks" in rows else None
 
 
 def _cut_off(rows: Answers) -> float:

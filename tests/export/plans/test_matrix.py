@@ -15,15 +15,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
+from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange, check_plan
 from edgevision.export.plans.build import BuildOptions
 from edgevision.export.plans.compile import compile_model
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.to_half import export_half
+from edgevision.graph.lint import check_tensorrt
 from edgevision.zoo import find_model
 from tests.support.plans import BARE, convolutions, needs_rtx, write_int8
+from tests.support.task_models import write_task_model
 
 pytestmark = needs_rtx
 
@@ -117,3 +121,15 @@ def test_a_shipped_model_builds_and_runs_in_the_precision_it_says(
     ):
         assert len(notes) == 1, "said where the plan is kept, too"
         assert f"none of the {len(quantised)} INT8 convolutions runs in INT8 on rtx20" in notes[0]
+
+
+@pytest.mark.parametrize("task", ["instance-segmentation", "pose", "obb", "classification"])
+def test_the_ends_of_every_task_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    """Prototypes, key points and the suppression of rotated boxes."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    model = write_task_model(tmp_path / "model.onnx", task)
+    assert check_tensorrt(onnx.load(str(model))) == []
+    plan = tmp_path / "model.engine"
+    compiled = compile_model(model, plan, "rtx30", machine=BARE)
+    check_plan(plan, compiled.info)
+    assert compiled.info.manifest == read_manifest(model)
