@@ -614,7 +614,7 @@ class FrameResult:
         zones: zones and lines after this frame; None where there are none.
 
     Raises:
-        ValueError: a class map has another size than the frame.
+        ValueError: a class map or masks are of another size than the frame.
 
     Example:
         >>> frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0)
@@ -630,6 +630,11 @@ class FrameResult:
     def __post_init__(self) -> None:
         object.__setattr__(self, "results", tuple(self.results))
         size = self.frame.image.shape[:2]
+        for one in self.results:
+            if isinstance(one, Detections) and one.masks is not None and one.masks.size != size:
+                raise ValueError(
+                    f"masks are of an image of {list(one.masks.size)}; expected {list(size)}, the frame's"
+                )
         for class_map in self.class_maps:
             if class_map.class_map.shape != size:
                 raise ValueError(

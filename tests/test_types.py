@@ -3,7 +3,18 @@ import numpy as np
 import pytest
 
 from edgevision.contract.manifest import TensorSpec
-from edgevision.types import Detection, Detections, Frame, FrameResult, SegmentationMap
+from edgevision.masks import InstanceMasks
+from edgevision.types import (
+    Attribute,
+    Classification,
+    Detection,
+    Detections,
+    Frame,
+    FrameResult,
+    KeyPoint,
+    SegmentationMap,
+    Skeleton,
+)
 
 
 def three() -> Detections:
@@ -166,3 +177,82 @@ def test_shares_of_a_class_map():
 
 def test_a_tensor_spec_reads_well():
     assert str(TensorSpec("boxes", np.dtype(np.float32), (None, 300, 4))) == "boxes float32 [N, 300, 4]"
+
+
+NOSE = Skeleton(("nose", "tail"), ((0, 1),))
+
+
+def rich(**changes) -> Detections:
+    """Two rows with everything that a model can give."""
+    attributes = np.empty(2, object)
+    attributes[:] = [(Attribute("wet", 0.5),), ()]
+    fields = {
+        "masks": InstanceMasks((np.ones((1, 1), bool), np.ones((2, 2), bool)), [[0, 0], [1, 0]], (2, 4)),
+        "keypoints": [[[1, 2, 0.5], [3, 4, 0.25]]] * 2,
+        "skeleton": NOSE,
+        "rotated_boxes": [[1, 1, 2, 1, 0.5], [2, 1, 1, 1, 0]],
+        "attributes": attributes,
+    }
+    boxes = [[0, 0, 2, 2], [1, 0, 3, 2]]
+    return Detections(boxes, [0.9, 0.5], [0, 0], ("dog",), "dogs", **{**fields, **changes})
+
+
+def test_masks_points_angles_and_attributes_stay_with_their_rows():
+    chosen = rich()[[1]]
+    assert chosen.masks.areas().tolist() == [4]
+    assert chosen.rotated_boxes.tolist() == [[2, 1, 1, 1, 0]]
+    (row,) = chosen
+    assert row.keypoints == (KeyPoint("nose", 1, 2, 0.5), KeyPoint("tail", 3, 4, 0.25))
+    assert row.rotated_box == (2, 1, 1, 1, 0)
+    assert row.attributes == ()
+    assert rich()[0].attributes == (Attribute("wet", 0.5),)
+    assert rich(skeleton=None)[0].keypoints[1].name == "1"
+
+
+def test_what_only_some_parts_have_is_kept_when_they_are_joined():
+    joined = Detections.join([rich(), trees()])
+    assert joined.masks.areas().tolist() == [1, 4, 0]
+    assert joined.keypoints[2].tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert joined.skeleton == NOSE
+    assert joined.rotated_boxes[2].tolist() == [0.5, 0.5, 1, 1, 0]
+    assert [len(row) for row in joined.attributes] == [1, 0, 0]
+    other = rich(keypoints=[[[5, 6, 1]]] * 2, skeleton=Skeleton(("beak",)))
+    both = Detections.join([rich(), other])
+    assert both.skeleton is None
+    assert both.keypoints[2].tolist() == [[5, 6, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": InstanceMasks.absent(3, (2, 4))}, "3 masks for 2 boxes"),
+        ({"keypoints": [[1, 2, 3]]}, "keypoints are"),
+        ({"keypoints": np.full((2, 2, 3), np.nan)}, "finite"),
+        ({"keypoints": np.zeros((2, 3, 3))}, "3 key points for 2 names"),
+        ({"rotated_boxes": [[1, 1, 2, 1, 0]]}, "rotated_boxes are"),
+        ({"rotated_boxes": [[1, 1, -2, 1, 0]] * 2}, "sides of 0 or more"),
+        ({"attributes": np.empty(3, object)}, "attributes has shape"),
+    ],
+)
+def test_what_does_not_fit_the_rows_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        rich(**changes)
+
+
+def test_masks_of_another_size_than_their_frame_are_refused():
+    assert len(FrameResult(frame(), (rich(),)).detections) == 2
+    with pytest.raises(ValueError, match="masks are of an image"):
+        FrameResult(frame(), (rich(masks=InstanceMasks.absent(2, (4, 2))),))
+
+
+def test_labels_of_one_kind_and_of_several():
+    one = Classification([0.2, 0.5, 0.3], ("a", "b", "c"), "m", threshold=0.25)
+    assert [label.name for label in one.labels()] == ["b"]
+    assert [(label.name, label.class_id) for label in one.top(2)] == [("b", 1), ("c", 2)]
+    several = Classification([0.2, 0.5, 0.5], ("a", "b", "c"), "m", True, 0.25)
+    assert [label.name for label in several.labels()] == ["b", "c"]  # equal ones in the order of the names
+    assert repr(several) == "<Classification: b 0.50, c 0.50>"
+    assert FrameResult(frame(), (one, several)).classifications == (one, several)
+    for wrong, message in (([0.5], "shape"), ([0.5, 2, 0], "from 0 to 1"), ([0.5, np.nan, 0], "from 0 to 1")):
+        with pytest.raises(ValueError, match=message):
+            Classification(wrong, ("a", "b", "c"))

@@ -83,6 +83,10 @@ class Letterbox:
         if out is None:
             out = np.empty((self.height, self.width, 3), np.uint8)
         if self.rule.rule == "crop":
+            middle = self._middle(image)
+            if middle.shape != image.shape:
+                height, width = middle.shape[:2]
+                return Letterbox.fit(width, height, self.width, self.height, self.rule).image(middle, out)
             size = (self.inner_width, self.inner_height)
             whole = cv2.resize(image, size, interpolation=_FILTERS[self.rule.interpolation])
             out[:] = whole[-self.top : self.height - self.top, -self.left : self.width - self.left]
@@ -97,6 +101,18 @@ class Letterbox:
             size = (self.inner_width, self.inner_height)
             inner[:] = cv2.resize(image, size, interpolation=_FILTERS[self.rule.interpolation])
         return out
+
+    def _middle(self, image: Image) -> Image:
+        """The part of a long image that can be seen: resized as a whole, 4000x1 would fill gigabytes."""
+        for axis, (inner, seen) in enumerate(
+            [(self.inner_height, self.height), (self.inner_width, self.width)]
+        ):
+            length = image.shape[axis]
+            needed = -(-4 * seen * length // inner)
+            if inner > 8 * seen and needed < length:
+                start = (length - needed) // 2
+                image = image[start : start + needed] if axis == 0 else image[:, start : start + needed]
+        return image
 
     def boxes(self, boxes: FloatArray) -> FloatArray:
         """Boxes from source pixels to input pixels. ``[N, 4] -> [N, 4]``."""

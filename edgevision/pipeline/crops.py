@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from edgevision.model import Model
+from edgevision.pipeline.meters import EngineMeter
 from edgevision.types import (
     Attribute,
     Classification,
@@ -36,18 +38,26 @@ class SharedModel:
 
     Args:
         model: a classifier, or a model that finds objects.
+
+    Attributes:
+        model: as given.
+        meter: its calls, and the crops in them.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.meter = EngineMeter(model)
         self._lock = threading.Lock()
 
     def __call__(self, images: Sequence[Image]) -> list[Result]:
         """Infers images of any size, some at a time. For any thread."""
         found: list[Result] = []
         for start in range(0, len(images), _AT_ONCE):
+            part = images[start : start + _AT_ONCE]
             with self._lock:
-                found += self.model(images[start : start + _AT_ONCE])
+                begun_ns = time.perf_counter_ns()
+                found += self.model(part)
+                self.meter.add(len(part), time.perf_counter_ns() - begun_ns)
         return found
 
 
@@ -59,12 +69,15 @@ class CropReader:
         on: classes of the first models whose detections are looked at; None for all.
         every_track: look at each tracked object once, in the first frame in which it has a number, and keep
             the answer; objects without a number are not looked at. Otherwise every detection of every frame.
+
+    Attributes:
+        model: as given.
     """
 
     def __init__(
         self, model: SharedModel, on: Collection[str] | None = None, every_track: bool = False
     ) -> None:
-        self._model = model
+        self.model = model
         self._on = None if on is None else frozenset(on)
         self._every_track = every_track
         self._known: OrderedDict[int, tuple[Attribute, ...]] = OrderedDict()
@@ -99,7 +112,7 @@ class CropReader:
         edges = np.clip(edges, 0, [width, height, width, height]).astype(int)
         wanted = [row for row in wanted if (edges[row, 2:] - edges[row, :2] >= _SMALLEST_PX).all()]
         crops: list[Image] = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in edges[wanted].tolist()]
-        for row, answer in zip(wanted, self._model(crops), strict=True):
+        for row, answer in zip(wanted, self.model(crops), strict=True):
             attributes[row] = _attributes(answer, edges[row, :2].astype(np.float32))
             if self._every_track:
                 self._known[tracks[row]] = _without_boxes(attributes[row])

@@ -8,42 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from edgevision.engines.base import describe
 from edgevision.model import Model
 from edgevision.pipeline.intake import Intake, Taken
 from edgevision.pipeline.lane import Lane, common_requests
-from edgevision.pipeline.meters import TimeHistogram
+from edgevision.pipeline.meters import EngineMeter
 from edgevision.pipeline.queue import Policy, QueueEnded
 from edgevision.pipeline.statistics import EngineStatistics, Stage
 from edgevision.pipeline.stream import Answered, Prepared
 
 LaneFrame = tuple[Lane, Prepared]
 """A prepared frame, and the stream that it is of."""
-
-
-class EngineMeter:
-    """Counts and times the calls of one engine; for any thread."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._frames = 0
-        self._times = TimeHistogram()
-        self._lock = threading.Lock()
-
-    def add(self, frames: int, elapsed_ns: int) -> None:
-        with self._lock:
-            self._frames += frames
-            self._times.add(elapsed_ns / 1e6)
-
-    def figures(self) -> EngineStatistics:
-        call = self._times.figures()
-        return EngineStatistics(
-            model=self._model.manifest.name,
-            engine=describe(self._model.engine),
-            calls=call.count,
-            frames=self._frames,
-            call=call,
-        )
 
 
 class InOrder:

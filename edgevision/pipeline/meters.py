@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.pipeline.statistics import BUCKETS_MS, Stage, Times
+from edgevision.engines.base import describe
+from edgevision.model import Model
+from edgevision.pipeline.statistics import BUCKETS_MS, EngineStatistics, Stage, Times
 from edgevision.types import Classification, Detections, FrameResult
 
 _LOWEST_MS, _GROWTH, _COUNT = 0.01, 1.02, 1000
@@ -84,6 +86,31 @@ class StageClock:
         """The stages that ran."""
         found = {stage.value: histogram.figures() for stage, histogram in self._stages.items()}
         return {name: times for name, times in found.items() if times.count}
+
+
+class EngineMeter:
+    """Counts and times the calls of one engine; for any thread."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._frames = 0
+        self._times = TimeHistogram()
+        self._lock = threading.Lock()
+
+    def add(self, frames: int, elapsed_ns: int) -> None:
+        with self._lock:
+            self._frames += frames
+            self._times.add(elapsed_ns / 1e6)
+
+    def figures(self) -> EngineStatistics:
+        call = self._times.figures()
+        return EngineStatistics(
+            model=self._model.manifest.name,
+            engine=describe(self._model.engine),
+            calls=call.count,
+            frames=self._frames,
+            call=call,
+        )
 
 
 class RateMeter:

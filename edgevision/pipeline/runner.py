@@ -21,7 +21,7 @@ from edgevision.pipeline.inference import Inference
 from edgevision.pipeline.intake import Intake
 from edgevision.pipeline.lane import Lane, stream_statistics
 from edgevision.pipeline.rendering import Rendering, Shown
-from edgevision.pipeline.statistics import RunStatistics, StreamStatistics
+from edgevision.pipeline.statistics import EngineStatistics, RunStatistics, StreamStatistics
 from edgevision.pipeline.stream import StopRequest, Stream
 
 _POLL_S = 0.1
@@ -194,8 +194,14 @@ class Pipeline:
                 stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
                 for lane in self._lanes
             ),
-            engines=engines,
+            engines=engines + self._second_engines(),
         )
+
+    def _second_engines(self) -> tuple[EngineStatistics, ...]:
+        """What the streams' second models did, each once."""
+        readers = [lane.stream.crops for lane in self._lanes]
+        shared = dict.fromkeys(reader.model for reader in readers if reader is not None)
+        return tuple(one.meter.figures() for one in shared)
 
     def _elapsed(self) -> float:
         return 0.0 if self._start is None else time.perf_counter() - self._start

@@ -211,7 +211,8 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
         seconds: wall time since it began.
         busy: share of that time in which an engine ran, 0 to 1; of requests in flight, their mean.
         streams: each stream, in the order in which they were named.
-        engines: each engine, the fallback's after the others.
+        engines: each engine, the fallback's after the others, and the second model's last; that one is not
+            in ``busy``, and its frames are crops.
     """
 
     seconds: float

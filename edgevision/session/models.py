@@ -55,6 +55,12 @@ class RunModels:
         return list(dict.fromkeys(name for one in self.models for name in one.manifest.classes))
 
     @property
+    def all_classes(self) -> list[str]:
+        """The class names of all models and of the second one, each once."""
+        second = () if self.then is None else self.then.model.names
+        return list(dict.fromkeys((*self.classes, *second)))
+
+    @property
     def names(self) -> list[str]:
         return [one.manifest.name for one in self.models]
 

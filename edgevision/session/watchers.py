@@ -41,7 +41,7 @@ def open_watchers(
     Raises:
         EdgeVisionError: an output cannot be made, or no model has a class that was named.
     """
-    classes = shared.models.classes
+    classes = shared.models.all_classes
     plan = spec.recording
     trigger = None if plan is None or plan.classes is None else SightTrigger(plan.classes, classes)
     stem = _own_stem(spec, info, shared)

@@ -141,3 +141,38 @@ def test_class_maps_come_back_at_source_size(size):
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match="0x480"):
         Letterbox.fit(0, 480, 320, 320, RULE)
+
+
+def test_a_crop_shows_the_middle_at_the_size_of_the_short_side():
+    """400x200 for 100x100 with a share of 0.5: the short side becomes 200, and the middle 100 are seen."""
+    image = np.zeros((200, 400, 3), np.uint8)
+    image[:, :, 0] = np.arange(400) // 2
+    image[:, :, 1] = np.arange(200)[:, None]
+    rule = Resize(rule="crop", share=0.5)
+    letterbox = Letterbox.fit(400, 200, 100, 100, rule)
+    assert (letterbox.inner_width, letterbox.inner_height) == (400, 200)
+    assert (letterbox.left, letterbox.top) == (-150, -50)
+    seen = letterbox.image(image)
+    assert np.array_equal(seen, image[50:150, 150:250])
+    whole = Letterbox.fit(400, 200, 100, 100, Resize(rule="crop")).image(image)
+    assert whole[:, :, 1].min() <= 1
+    assert whole[:, :, 1].max() >= 198
+    assert abs(int(whole[50, 0, 0]) - 50) <= 1  # the middle half of the long side
+    assert abs(int(whole[50, -1, 0]) - 149) <= 1
+
+
+@given(sides, sides, inputs, st.sampled_from([1.0, 0.875, 0.3]))
+def test_a_crop_fills_the_input_whatever_the_image(width, height, size, share):
+    letterbox = Letterbox.fit(width, height, *size, Resize(rule="crop", share=share))
+    assert letterbox.inner_width + letterbox.left >= size[0]
+    assert letterbox.inner_height + letterbox.top >= size[1]
+    assert max(letterbox.left, letterbox.top) <= 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (4000, 1), (1, 4000), (2000, 30), (33, 900)])
+def test_a_crop_of_a_long_image_costs_no_more_than_what_is_seen(width, height):
+    image = np.full((height, width, 3), 9, np.uint8)
+    image[height // 3 : height - height // 3, width // 3 : width - width // 3] = 77
+    seen = Letterbox.fit(width, height, 224, 224, Resize(rule="crop")).image(image)
+    assert seen.shape == (224, 224, 3)
+    assert (seen[100:124, 100:124] == 77).all()

@@ -23,7 +23,7 @@ from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
 from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment
-from edgevision.types import Detections, Frame, FrameResult
+from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
 from tests.support.paths import ROOT
 from tests.support.video import number_of, numbered
@@ -206,6 +206,18 @@ def test_what_triggers_must_exist():
         SightTrigger(["persn"], NAMES)
     with pytest.raises(UsageError, match="there are: person, car"):
         SightTrigger([], NAMES)
+
+
+def test_labels_and_what_a_second_model_said_are_seen_too():
+    attributes = np.empty(1, object)
+    attributes[0] = (Attribute("helmet", 0.9),)
+    one = Detections([[0, 0, 9, 9]], [0.9], [0], ("person",), attributes=attributes)
+    scene = Classification([0.9, 0.1], ("rain", "sun"), threshold=0.5)
+    image = np.zeros((20, 20, 3), np.uint8)
+    for wanted, expected in (("helmet", True), ("rain", True), ("sun", False), ("vest", False)):
+        trigger = SightTrigger([wanted], ["helmet", "vest", "rain", "sun"])
+        seen = [trigger(FrameResult(Frame(image, i, i * 40_000_000), (one, scene))) for i in range(3)]
+        assert seen == [False, False, expected]
 
 
 def test_the_ring_holds_the_span_and_never_more_than_its_capacity():

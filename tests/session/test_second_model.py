@@ -89,10 +89,12 @@ def test_events_and_zones_know_what_the_second_model_said(material, tmp_path):
         "units: pixels\nmargin: 0\nzones:\n  - name: all\n"
         "    polygon: [[0, 0], [160, 0], [160, 120], [0, 120]]\n"
     )
+    runs = []
     ev.run(
         material / "first.onnx",
         material / "clip.mp4",
         then=material / "label.onnx",
+        on_statistics=runs.append,
         zones=zones,
         events=str(tmp_path / "events.jsonl"),
         save_json=tmp_path / "out.jsonl",
@@ -104,6 +106,7 @@ def test_events_and_zones_know_what_the_second_model_said(material, tmp_path):
     told = lines(tmp_path / "events.jsonl")
     kinds = [(one["kind"], one["after"]["attributes"][0]["class"]) for one in told]
     assert kinds == [("new", "red"), ("end", "red")]
+    assert [one.model for one in runs[-1].engines] == ["colours", "classification"]
 
 
 def test_a_loop_has_the_attributes_too(material):
