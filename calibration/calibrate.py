@@ -63,6 +63,11 @@ def calibrate(
         measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
     before = measured.required()
     note(f"float: {yardstick.figure} {before:.4f}")
+    if before <= 0:
+        raise CalibrationError(
+            f"the float model's {yardstick.figure} on {yardstick.source} is 0: it finds nothing there that "
+            "an int8 model could lose, so no promise can be held; check that the labels are the model's classes"
+        )
     evaluated, most = 0, most_trials(settings.methods)
 
     def attempt(method: Method, count: int) -> tuple[Trial, Measurement]:

@@ -53,7 +53,7 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         )
         raise ConfigError(f"{path}: expected keys and values, found {found}")
     for override in overrides:
-        _apply(document, override)
+        apply_override(document, override)
     return document
 
 
@@ -120,7 +120,8 @@ def _plain(message: str) -> str:
     return message.replace("`$.", "`")
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Sets one value by its dotted key: ``loop.images=3000``; raises ConfigError where that is impossible."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"'{override}': expected KEY=VALUE, for example optimiser.lr=0.001")

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgevision.cli.app import name_options
-from edgevision.cli.options import JsonOption, OverwriteOption
+from edgevision.cli.options import (
+    CROWDS_OPTION,
+    DATA_IMAGES_OPTION,
+    UNLABELLED_OPTION,
+    JsonOption,
+    OverwriteOption,
+)
 from edgevision.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -33,16 +39,6 @@ _Progress = Callable[[str, int], None]
 
 _SHOWN = 8  # classes that the first line counts
 
-IMAGES_OPTION = typer.Option(None, "--images", help="The folder of the images, where it is another one.")
-UNLABELLED_OPTION = typer.Option(
-    "auto",
-    "--unlabelled",
-    help="Images without a label file: empty (they show nothing), leave-out, or auto: what the layout means.",
-)
-CROWDS_OPTION = typer.Option(
-    False, "--crowds-are-objects", help="Take boxes marked as crowds for objects; CVAT marks every mask so."
-)
-
 
 @data_app.callback()
 def _data() -> None:
@@ -55,7 +51,7 @@ def check_command(
         ...,
         help="A training configuration, or labelled data: a folder, a data.yaml, a label file, an archive.",
     ),
-    images: Path | None = IMAGES_OPTION,
+    images: Path | None = DATA_IMAGES_OPTION,
     split: str = typer.Option("", "--split", help="Only this split of a folder."),
     unlabelled: str = UNLABELLED_OPTION,
     crowds_are_objects: bool = CROWDS_OPTION,
@@ -81,7 +77,7 @@ def check_command(
     with needs_extra("train"):
         from edgevision.data.archives import unpacked
 
-    choices = _choices(images, unlabelled, crowds_are_objects)
+    choices = make_choices(images, unlabelled, crowds_are_objects)
     found: FoundData | None = None
     with _progress(Console(stderr=True)) as on_image, unpacked(path) as place:
         accounts: list[Account] = []
@@ -107,7 +103,7 @@ def check_command(
 def convert_command(
     path: Path = typer.Argument(..., help="Labelled data in any layout that 'data check' knows."),
     out: Path = typer.Option(..., "--out", help="The COCO JSON file to write."),
-    images: Path | None = IMAGES_OPTION,
+    images: Path | None = DATA_IMAGES_OPTION,
     split: str = typer.Option("", "--split", help="Only this split of the folder."),
     unlabelled: str = UNLABELLED_OPTION,
     crowds_are_objects: bool = CROWDS_OPTION,
@@ -136,7 +132,7 @@ def convert_command(
         place = out.with_suffix("")
         refuse_existing(place, overwrite=False)
         unpack(path, place)
-    found = replace(recognise(place, _choices(images, unlabelled, crowds_are_objects)), path=path)
+    found = replace(recognise(place, make_choices(images, unlabelled, crowds_are_objects)), path=path)
     found = _chosen(found, split)
     raw = _joined(found)
     folder = _common_folder(raw, found.root)
@@ -149,7 +145,12 @@ def convert_command(
     typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; the images are in {folder}")
 
 
-def _choices(images: Path | None, unlabelled: str, crowds_are_objects: bool) -> Choices:
+def make_choices(images: Path | None, unlabelled: str, crowds_are_objects: bool) -> Choices:
+    """What a user says about labelled data beside its place.
+
+    Raises:
+        UsageError, DataError: a choice is unknown, or the folder of the images is not there.
+    """
     from edgevision.data.layouts.reading import UNLABELLED, Choices
 
     if unlabelled not in UNLABELLED:

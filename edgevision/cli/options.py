@@ -68,6 +68,16 @@ TlsCertOption = Annotated[
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate (PEM).")]
 
+DATA_IMAGES_OPTION = typer.Option(None, "--images", help="The folder of the images, where it is another one.")
+UNLABELLED_OPTION = typer.Option(
+    "auto",
+    "--unlabelled",
+    help="Images without a label file: empty (they show nothing), leave-out, or auto: what the layout means.",
+)
+CROWDS_OPTION = typer.Option(
+    False, "--crowds-are-objects", help="Take boxes marked as crowds for objects; CVAT marks every mask so."
+)
+
 
 def check_onnx_out(out: Path) -> None:
     """Refuses an output that is not named as an ONNX file.

@@ -1,92 +1,349 @@
-"""``edgevision train``: from a configuration to a checkpoint."""
+"""``edgevision train``: from a configuration, or from labelled images alone, to a checkpoint and a model."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgevision.cli.options import SET_OPTION, ConfigArgument, ThreadsOption
+from edgevision.cli.options import (
+    CROWDS_OPTION,
+    DATA_IMAGES_OPTION,
+    SET_OPTION,
+    UNLABELLED_OPTION,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevision.training.loop import Step
+    from edgevision.data.layouts.reading import Choices
+    from edgevision.finetune.prepare import Prepared
+    from edgevision.training.config import TrainingRun
+    from edgevision.training.loop import Step, Task, Trainer
 
 
 def train_command(
-    config: ConfigArgument,
+    config: Path | None = typer.Argument(None, help="A training configuration, as in configs/models."),
+    data: Path | None = typer.Option(
+        None,
+        "--data",
+        help="Labelled images, instead of a configuration: a folder, data.yaml, json or archive.",
+    ),
+    base: str = typer.Option(
+        "", "--from", help="With --data: what to start from: a shipped model, a run's folder, a checkpoint."
+    ),
+    minutes: float | None = typer.Option(
+        None, "--minutes", min=0.1, help="With --data: how long the whole may take; 30 by default."
+    ),
+    epochs: float | None = typer.Option(
+        None, "--epochs", min=0.1, help="With --data: how often each image is seen, instead of a time."
+    ),
+    print_config: bool = typer.Option(
+        False, "--print-config", help="With --data: write the labels, print the configuration, train nothing."
+    ),
     overrides: list[str] = SET_OPTION,
     out: Path | None = typer.Option(None, "--out", help="Folder of the run; runs/<name> by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint."),
     strict: bool = typer.Option(
         False, "--strict", help="Refuse data with single bad labels; they are left out or cut otherwise."
     ),
+    images: Path | None = DATA_IMAGES_OPTION,
+    unlabelled: str = UNLABELLED_OPTION,
+    crowds_are_objects: bool = CROWDS_OPTION,
     threads: ThreadsOption = None,
 ) -> None:
-    """Train a model; can be killed at any moment and resumed.
+    """Train a model; can be stopped at any moment and resumed.
+
+    With --data alone: the layout is recognised, a validation split is made where there is none, the shipped
+    model is fine-tuned, and the folder ends with model.onnx, its card model.md, and report.html.
 
     The folder gets last.pt (to resume), best.pt (by the validation metric), log.jsonl and curves.png.
 
     \b
     Examples:
+      edgevision train --data my-photos --out run
+      edgevision train --data download.zip --from unet-light --minutes 60 --out run
+      edgevision train --resume --out run
       edgevision train configs/models/retinanet-light.yaml
       edgevision train configs/models/retinanet-light.yaml --set loop.images=2000 --out runs/try
-      edgevision train configs/models/retinanet-light.yaml --resume
       torchrun --nproc-per-node 2 -m edgevision train configs/models/retinanet-light.yaml
     """
+    from edgevision.errors import OutputExistsError, UsageError
+
+    request = Request(data, base, minutes, epochs, images, unlabelled, crowds_are_objects)
+    if resume and config is None and data is None and out is not None:
+        request = Request.read(out)
+        data = request.data
+    if (config is None) == (data is None):
+        raise UsageError("expected a configuration, or --data with labelled images")
+    if data is None and (base or minutes is not None or epochs is not None or print_config):
+        raise UsageError("--from, --minutes, --epochs and --print-config need --data")
+    if minutes is not None and epochs is not None:
+        raise UsageError("--minutes and --epochs both say how long; give one of them")
+    if data is not None:
+        _train_on_data(request, out, overrides, resume, strict, threads, print_config)
+        return
+
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        import torch
+        from edgevision.training.config import load_run  # without torch: a fault is told at once
 
-        from edgevision.training.config import load_run
-        from edgevision.training.distributed import open_world
-        from edgevision.training.loop import Trainer, Watcher
-        from edgevision.training.tasks import build_task
-
-    from rich.console import Console
-
-    from edgevision.cli.console import say
-    from edgevision.errors import OutputExistsError
-
+    assert config is not None
     run = load_run(config, overrides)
     folder = out or Path("runs") / run.name
     if (folder / "last.pt").exists() and not resume:
         raise OutputExistsError(
             f"{folder} holds a training run; pass --resume to go on, or --out for another"
         )
+    _train(run, folder, resume, strict, threads)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``--data`` and the options beside it ask for; kept in the run's folder, for --resume."""
+
+    data: Path | None
+    base: str
+    minutes: float | None
+    epochs: float | None
+    images: Path | None
+    unlabelled: str
+    crowds_are_objects: bool
+
+    def write(self, folder: Path) -> None:
+        """Keeps it."""
+        from edgevision.files import write_json
+
+        found = {key: None if value is None else str(value) for key, value in vars(self).items()}
+        write_json(folder / "request.json", found)
+
+    @classmethod
+    def read(cls, folder: Path) -> Request:
+        """What a run was asked for."""
+        import json
+
+        from edgevision.errors import DataError
+
+        try:
+            found = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+            return cls(
+                Path(found["data"]),
+                found["base"],
+                None if found["minutes"] is None else float(found["minutes"]),
+                None if found["epochs"] is None else float(found["epochs"]),
+                None if found["images"] is None else Path(found["images"]),
+                found["unlabelled"],
+                found["crowds_are_objects"] == "True",
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{folder} holds no run of --data to go on with; expected its folder, or a configuration"
+            ) from error
+
+    def choices(self) -> Choices:
+        """As the readers of layouts take them."""
+        from edgevision.cli.data import make_choices
+
+        return make_choices(self.images, self.unlabelled, self.crowds_are_objects)
+
+
+_DEFAULT_MINUTES = 30.0
+
+
+def _train_on_data(
+    request: Request,
+    out: Path | None,
+    overrides: Sequence[str],
+    resume: bool,
+    strict: bool,
+    threads: int | None,
+    print_config: bool,
+) -> None:
+    from rich.console import Console
+
+    from edgevision.cli.console import counting, say
+    from edgevision.errors import OutputExistsError
+    from edgevision.extras import needs_extra
+    from edgevision.files import make_folder, safe_name
+
+    with needs_extra("train"):
+        from edgevision.data.archives import is_archive, unpack
+        from edgevision.data.layouts.recognise import recognise
+        from edgevision.finetune.prepare import prepare
+
+    assert request.data is not None
+    console = Console(stderr=True)
+    folder = out or Path("runs") / safe_name(request.data.stem)
+    if (folder / "last.pt").exists() and not resume:
+        raise OutputExistsError(
+            f"{folder} holds a training run; pass --resume to go on, or --out for another"
+        )
+    make_folder(folder, parents=True)
+    place = request.data
+    if is_archive(place):
+        place = folder / "data" / "images"
+        if not place.is_dir():
+            say(console, f"unpacking {request.data} into {place}")
+            unpack(request.data, place)
+    found = recognise(place, request.choices())
+    with counting(console, "looking at the images", None) as on_image:
+        prepared = prepare(found, folder / "data", on_image=on_image)
+    say(console, prepared.headline)
+    for note in prepared.notes:
+        say(console, f"note: {note}")
+    for account in prepared.accounts:
+        say(console, str(account))
+    with needs_extra("train"):
+        import torch
+
+        from edgevision.finetune.recipe import find_base, make_run, run_yaml
+        from edgevision.training.config import apply_overrides, load_run
     if threads is not None:
         torch.set_num_threads(threads)
+    kept = folder / "config.yaml"
+    if resume and kept.exists():
+        _train(load_run(kept, overrides), folder, True, strict, None, request, prepared)
+        return
+    config, initial, note = find_base(request.base, prepared.task)
+    if note:
+        say(console, f"note: {note}")
+    images = round((request.epochs or 1) * prepared.train_images)
+    run, lines = make_run(prepared, config, initial, safe_name(folder.name or request.data.stem), images)
+    for line in lines:
+        say(console, line)
+    run = apply_overrides(run, overrides)
+    if print_config:
+        head = f"edgevision train --data {request.data}; its labels are in {folder / 'data'}"
+        typer.echo(run_yaml(run, (head,)), nl=False)
+        return
+    request.write(folder)
+    _train(run, folder, False, strict, None, request, prepared)
+
+
+def _train(
+    run: TrainingRun,
+    folder: Path,
+    resume: bool,
+    strict: bool,
+    threads: int | None,
+    request: Request | None = None,
+    prepared: Prepared | None = None,
+) -> None:
+    from edgevision.extras import needs_extra
+
+    with needs_extra("train"):
+        import torch
+
+        from edgevision.training.distributed import open_world
+        from edgevision.training.loop import Trainer, Watcher
+        from edgevision.training.tasks import build_task
+
+    from contextlib import nullcontext
+
+    from rich.console import Console
+
+    from edgevision.cli.console import say
+    from edgevision.cli.signals import signal_exit_code, stop_on_signals
+    from edgevision.files import atomic_path
+    from edgevision.pipeline import StopRequest
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    stop = StopRequest()
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)
         task = build_task(run, strict)
         for note in task.notes:
             say(console, f"note: {note}")
-        with _Bar(console, run.loop.images) as bar:
+        ends = None
+        if request is not None and request.epochs is None and not resume:
+            seconds = 60 * (request.minutes or _DEFAULT_MINUTES)
+            run, ends = _planned(run, task, seconds, console)
+        if request is not None and not resume:
+            from edgevision.finetune.recipe import run_yaml
+
+            with atomic_path(folder / "config.yaml") as partial:
+                partial.write_text(run_yaml(run), encoding="utf-8")
+        say(console, f"training {run.name} ({', '.join(run.classes[:6])}) on {run.loop.images} images seen")
+        with _Bar(console, run.loop.images, task.metric) as bar:
 
             def on_figures(seen: int, figures: dict[str, float]) -> None:
+                bar.figures(figures)
                 text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
                 say(console, f"after {seen} images: {text}")
 
             def on_note(text: str) -> None:
                 say(console, f"skipped: {text}")
 
-            watcher = Watcher(bar.show, on_figures, on_note)
+            def is_over() -> bool:
+                return stop.reason is not None or (ends is not None and time.monotonic() > ends)
+
+            watcher = Watcher(bar.show, on_figures, on_note, is_over)
             trainer = Trainer(run, task, folder, resume, world, watcher)
             if trainer.seen:
                 say(console, f"resuming {folder} after {trainer.seen} images")
             elif resume:
                 say(console, f"no checkpoint in {folder}: training from the start")
             try:
-                trainer.run()
+                with stop_on_signals(stop) if request is not None else nullcontext():
+                    trainer.run()
             except KeyboardInterrupt:
                 say(console, _kept(folder, trainer.seen, trainer.saved))
                 raise
-    best = "" if trainer.best is None else f", best {task.metric} {trainer.best:.4f}"
+    _say_end(console, folder, trainer, task.metric)
+    if stop.reason is not None:
+        say(console, f"stopped; edgevision train --resume --out {folder} goes on, and exports at the end")
+        raise typer.Exit(signal_exit_code(stop.reason) or 1)
+    if prepared is not None and trainer.best is not None:
+        _finish(folder, run, prepared, console)
+
+
+def _planned(run: TrainingRun, task: Task, seconds: float, console: Console) -> tuple[TrainingRun, float]:
+    """The run with as many images as fit, and when it must end by ``time.monotonic``."""
+    from edgevision.cli.console import say
+    from edgevision.finetune.budget import images_within
+    from edgevision.finetune.recipe import with_images
+    from edgevision.training.distributed import World
+
+    begun = time.monotonic()
+    say(console, "measuring how fast this machine trains")
+    images, validations = images_within(run, task, seconds, World())
+    planned = with_images(run, images, validations)
+    task.config = planned
+    return planned, begun + seconds
+
+
+def _say_end(console: Console, folder: Path, trainer: Trainer, metric: str) -> None:
+    from edgevision.cli.console import say
+
+    best = "" if trainer.best is None else f", best {metric} {trainer.best:.4f}"
     passed = f", {len(trainer.unreadable)} images skipped" if trainer.unreadable else ""
     say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
+    if trainer.best == 0:
+        say(
+            console,
+            f"warning: {metric} is 0: the model finds nothing that is labelled; 'edgevision data check' "
+            "looks at the labels, and a longer training may be needed",
+        )
+
+
+def _finish(folder: Path, run: TrainingRun, prepared: Prepared, console: Console) -> None:
+    from edgevision.cli.console import counting, say
+    from edgevision.finetune.finish import finish_run
+
+    with counting(console, "measuring the model", prepared.val_images) as on_image:
+        done = finish_run(folder, run, prepared, on_image)
+    for warning in done.warnings:
+        say(console, f"warning: {warning}")
+    typer.echo(f"{done.model}: {done.figure[0]} {done.figure[1]:.4f} on {prepared.val_images} images")
+    typer.echo(f"{done.report}: curves, figures by class and size, the worst images; {done.card}: its card")
+    typer.echo(f"run it: edgevision run --model {done.model} --source webcam")
 
 
 def _kept(folder: Path, seen: int, saved: int | None) -> str:
@@ -99,21 +356,29 @@ def _kept(folder: Path, seen: int, saved: int | None) -> str:
 class _Bar:
     """Feeds a progress bar, or a plain log where stderr is not a terminal."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def __init__(self, console: Console, total: int, metric: str) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        self._console, self._plain = console, not console.is_terminal
+        self._console, self._plain, self._metric = console, not console.is_terminal, metric
         self._bar = Progress(
             TextColumn("images"),
             BarColumn(),
             MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
             console=console,
             disable=self._plain,
         )
         self._task = self._bar.add_task("images", total=total, text="")
-        self._next_line, self._interval = 0, max(total // 25, 1)
+        self._next_line, self._interval, self._last = 0, max(total // 25, 1), ""
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -122,10 +387,15 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def figures(self, figures: dict[str, float]) -> None:
+        """The last validation, which stands beside the bar."""
+        if self._metric in figures:
+            self._last = f"  {self._metric} {figures[self._metric]:.3f}"
+
     def show(self, step: Step) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
         digits = 0 if step.images_per_second >= 10 else 1
-        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s"
+        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s{self._last}"
         self._bar.update(self._task, completed=step.seen, text=text)
         if self._plain and step.seen >= self._next_line:
             from edgevision.cli.console import say

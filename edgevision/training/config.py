@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from edgevision.config import build_config, read_document
+from edgevision.config import apply_override, build_config, read_document
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
@@ -228,12 +228,29 @@ def load_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Tra
     Raises:
         ConfigError: see :func:`edgevision.config.load_config`; or ``task`` is missing or unknown.
     """
-    document = read_document(path, overrides)
+    return _built(read_document(path, overrides), str(path))
+
+
+def apply_overrides(run: TrainingRun, overrides: Sequence[str]) -> TrainingRun:
+    """A run with single keys changed, as :func:`load_run` does it to a file.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is wrong.
+    """
+    if not overrides:
+        return run
+    document = msgspec.to_builtins(run)
+    for override in overrides:
+        apply_override(document, override)
+    return _built(document, run.name)
+
+
+def _built(document: dict[str, Any], origin: str) -> TrainingRun:
     task = document.get("task")
     kind = _KINDS.get(str(task))
     if kind is None:
         found = "no key 'task'" if task is None else f"unknown task '{task}'"
         raise ConfigError(
-            f"{path}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
+            f"{origin}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
         )
-    return build_config(document, kind, str(path))
+    return build_config(document, kind, origin)

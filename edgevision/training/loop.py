@@ -36,11 +36,13 @@ class Task(Protocol):
     """What the loop needs to know about a model and its data.
 
     Attributes:
+        config: the run; its length may be changed before the first batch.
         model: the network, on the CPU.
         metric: name of the figure that decides which checkpoint is best.
         notes: one line for each thing about the data that users should know.
     """
 
+    config: Any
     model: nn.Module
     metric: str
     notes: Sequence[str]
@@ -79,11 +81,13 @@ class Watcher:
         on_step: called after every step.
         on_figures: called after every validation with the images seen and the figures.
         on_note: called with one line for each image that was skipped.
+        is_over: asked after every step; True ends the training as if all its images had been seen.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
     on_figures: Callable[[int, dict[str, float]], None] = lambda seen, figures: None
     on_note: Callable[[str], None] = lambda text: None
+    is_over: Callable[[], bool] = lambda: False
 
 
 @contextmanager
@@ -206,7 +210,8 @@ class Trainer:
     def _run(self, records: RunRecords | None) -> None:
         loop = self.config.loop
         batches = self.task.batches(self.seen, self.world)
-        while self.seen < loop.images:
+        ended = False
+        while self.seen < loop.images and not ended:
             started = time.perf_counter()
             with torch_errors("reading a batch"):
                 batch = next(batches)
@@ -214,7 +219,7 @@ class Trainer:
             self._watcher.on_step(step)
             if records is not None:
                 self._record(records, step, batch)
-            ended = self.seen >= loop.images
+            ended = self.seen >= loop.images or self._watcher.is_over()
             if ended or self._passed(loop.validate_every):
                 if records is not None:
                     self._validate(records)

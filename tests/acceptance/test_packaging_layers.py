@@ -10,7 +10,17 @@ from typing import Any
 import edgevision
 from tests.support.project import pyproject
 
-WORKSHOP = {"calibration", "data", "evaluation", "export", "graph", "labelling", "models", "training"}
+WORKSHOP = {
+    "calibration",
+    "data",
+    "evaluation",
+    "export",
+    "finetune",
+    "graph",
+    "labelling",
+    "models",
+    "training",
+}
 COMMAND_LINE = {"__main__", "cli"}  # loads the workshop inside commands
 
 # Blocks the modules of the first argument and all below them, then imports those of the second.
