@@ -66,7 +66,7 @@ def calibrate(
     if before <= 0:
         raise CalibrationError(
             f"the float model's {yardstick.figure} on {yardstick.source} is 0: it finds nothing there that "
-            "an int8 model could lose, so no promise can be held; check that the labels are the model's classes"
+            "an int8 model could lose, so no promise can be held; are the labels of its classes?"
         )
     evaluated, most = 0, most_trials(settings.methods)
 

@@ -1,0 +1,96 @@
+"""``edgevision train --data``: labelled images in, a model with its report out; faults before torch.
+
+Also tests ``edgevision.cli.train``, ``edgevision.finetune.finish``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgevision.cli import main
+from edgevision.cli.train import Request
+from edgevision.models.retinanet import RetinaNet
+from edgevision.training.checkpoint import Checkpoint, save_checkpoint
+from edgevision.training.config import DetectorTraining, load_run
+from tests.finetune.test_prepare import folder
+from tests.support.training import small_run
+
+
+def call(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as done:
+        main(["train", *(str(argument) for argument in arguments)])
+    return int(done.value.code or 0)
+
+
+def small_base(place: Path) -> Path:
+    """A checkpoint of a detector of 16 channels with random weights."""
+    place.mkdir()
+    run = small_run(place)
+    weights = RetinaNet(run.model, len(run.classes)).state_dict()
+    save_checkpoint(place / "best.pt", Checkpoint(run, 0, weights, weights, {}, {}, None))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected a configuration, or --data"),
+        (("a.yaml", "--data", "d"), "expected a configuration, or --data"),
+        (("a.yaml", "--minutes", "3"), "--from, --minutes, --epochs and --print-config need --data"),
+        (("--data", "d", "--minutes", "3", "--epochs", "2"), "both say how long"),
+        (("--data", "nowhere", "--out", "run"), "not found: nowhere"),
+        (("--resume", "--out", "nowhere"), "holds no run of --data to go on with"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments) in (1, 2)
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_request_is_kept_for_later(tmp_path: Path) -> None:
+    request = Request(Path("d"), "unet-light", None, 2.5, Path("i"), "empty", True)
+    request.write(tmp_path)
+    assert Request.read(tmp_path) == request
+
+
+def test_images_become_a_model_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = folder(tmp_path / "d"), tmp_path / "run"
+    base = small_base(tmp_path / "base")
+    printed = ("--data", data, "--from", base, "--epochs", 1, "--out", out, "--print-config")
+    assert call(*printed) == 0
+    captured = capsys.readouterr()
+    (tmp_path / "run.yaml").write_text(captured.out)
+    run = load_run(tmp_path / "run.yaml")
+    assert isinstance(run, DetectorTraining)
+    assert run.classes == ("cat", "dog")
+    assert not (out / "last.pt").exists()
+    assert captured.err.splitlines()[0].startswith(f"{data}: YOLO text; train 16 images (cat 16, dog ")
+    settings = ("--set", "loop.workers=0", "--set", "model.input_size=64", "--epochs", 2)
+    assert call("--data", data, "--from", base, "--out", out, *settings) == 0
+    captured = capsys.readouterr()
+    assert f"{out / 'model.onnx'}: ap50 " in captured.out
+    assert "the model finds nothing" in captured.err  # two steps from random weights
+    figures = json.loads((out / "figures.json").read_text())
+    assert set(figures["per_class"]) == {"cat", "dog"}
+    report = (out / "report.html").read_text()
+    for part in ("By class", "By size", "What is taken for what", "What the data lack", "images: 21 on disk"):
+        assert part in report
+    assert "# run" in (out / "model.md").read_text()
+    assert load_run(out / "config.yaml") == msgspec.structs.replace(
+        load_run(out / "config.yaml"), initial=str(base / "best.pt")
+    )
+    assert call("--data", data, "--out", out) == 2  # a run is there
+    assert "--resume to go on" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+
+from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.evaluation.sizes import detection_confusion, figures_by_size
+from edgevision.types import Detections
+
+
+def labels(*rows: tuple[int, int, int, int, int], ignore: tuple[int, ...] = ()) -> GroundTruth:
+    flags = np.array([number in ignore for number in range(len(rows))])
+    return GroundTruth(np.array([row[1:] for row in rows]), np.array([row[0] for row in rows]), flags)
+
+
+def found(*rows: tuple[int, float, int, int, int, int]) -> Detections:
+    return Detections(
+        np.array([row[2:] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[1] for row in rows], np.float32),
+        np.array([row[0] for row in rows], np.int32),
+    )
+
+
+def test_objects_of_another_size_count_neither_way() -> None:
+    truth = {1: labels((0, 0, 0, 20, 20), (0, 100, 100, 150, 150), (0, 200, 0, 400, 200))}
+    # The medium one is found, the small one is not, and a large false alarm stands beside the large one.
+    answers = {
+        1: found((0, 0.9, 100, 100, 150, 150), (0, 0.8, 200, 0, 400, 200), (0, 0.95, 500, 0, 700, 200))
+    }
+    small, medium, large = figures_by_size(answers, truth, ["cat"])
+    assert (small.boxes, small.ap50) == (1, 0.0)
+    assert (medium.boxes, medium.ap50) == (1, 1.0)
+    assert (large.boxes, large.ap50) == (1, 0.5)
+    alone = figures_by_size(answers, {1: labels((0, 0, 0, 20, 20))}, ["cat"])
+    assert alone[2].ap50 is None
+
+
+def test_what_is_taken_for_what() -> None:
+    truth = {
+        1: labels((0, 0, 0, 20, 20), (1, 40, 0, 60, 20), (1, 80, 0, 99, 20), (0, 0, 60, 20, 80), ignore=(3,))
+    }
+    answers = {
+        1: found(
+            (0, 0.9, 0, 0, 20, 20),
+            (0, 0.8, 40, 0, 60, 20),  # a dog taken for a cat
+            (1, 0.7, 0, 30, 20, 50),  # nothing there
+            (0, 0.6, 0, 60, 20, 80),  # on a region to ignore
+            (1, 0.2, 80, 0, 99, 20),  # too weak: missed
+        )
+    }
+    assert detection_confusion(answers, truth, 2).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
