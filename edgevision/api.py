@@ -26,6 +26,7 @@ from edgevision.session.request import PlanPolicy, RunRequest, check_count
 from edgevision.session.run import Session, SessionObserver, StreamOutcome
 from edgevision.session.spec import StreamSpec, listed
 from edgevision.session.streams import OpenedStream, make_scene
+from edgevision.tiling import Tiling
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, open_source
@@ -195,6 +196,9 @@ class RunSettings(TypedDict, total=False):
     track: bool
     zones: PathLike | None
     max_latency: str | None
+    every: str | int | None
+    start: str | None
+    end: str | None
     events: str | Sequence[str]
     event_pictures: PathLike | None
     record: PathLike | None
@@ -210,6 +214,7 @@ class RunSettings(TypedDict, total=False):
     then: AnyModel | None
     on: str | Sequence[str] | None
     every_track: bool
+    tiles: str | None
     engine: str
     threads: int | None
     trust: bool
@@ -284,6 +289,7 @@ def run(
         plans=PlanPolicy(trust=settings.get("trust", False)),
         conf_threshold=_threshold([one for one in models if isinstance(one, Model)], settings.get("conf")),
         classes=_names(settings.get("classes")),
+        tiles=None if settings.get("tiles") is None else Tiling.parse(str(settings["tiles"])),
         stats=_path(settings.get("stats")),
         service=Service(metrics_port=settings.get("metrics_port"), **_chosen(settings, "metrics_host")),
         **_chosen(settings, "engine", "threads", "alpha", "max_frames", "overwrite", "append", "every_track"),

@@ -33,6 +33,7 @@ MODULES = {
     "metrics": ("prometheus_client",),
     "web": ("starlette", "uvicorn", "websockets", "prometheus_client"),
     "gst": ("gi",),
+    "archive": ("pyarrow",),
 }
 """The top-level modules that each extra of pyproject.toml brings."""
 

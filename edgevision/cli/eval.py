@@ -54,6 +54,11 @@ def eval_command(
         "NAME=* takes all others. Can be repeated.",
     ),
     min_boxes: MinBoxesOption = 10,
+    tiles: str | None = typer.Option(
+        None,
+        "--tiles",
+        help="Detection: look at 2x2 overlapping tiles of each image too, or 3x2:0.2 (overlap).",
+    ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
@@ -104,6 +109,7 @@ def eval_command(
         from edgevision.evaluation.labelled import LabelledData
         from edgevision.evaluation.report import write_report
         from edgevision.session.request import PlanPolicy
+        from edgevision.tiling import Tiling
 
     labelled = LabelledData(data=data, images=images, split=split, groups=parse_groups(group))
     if json is not None:
@@ -126,6 +132,7 @@ def eval_command(
             labelled,
             classes=classes,
             min_boxes=min_boxes,
+            tiling=None if tiles is None else Tiling.parse(tiles),
             note=lambda line: say(notes, f"note: {line}"),
             progress=partial(counting, notes),
         )

@@ -84,6 +84,16 @@ def run_command(
         help="Hold the time from capture to output under this, as in 150ms (live sources): frames are "
         "skipped, then the fallback model is used.",
     ),
+    every: str | None = typer.Option(
+        None, "--every", help="One frame of 5, as in 5, or the first of every second, as in 1s."
+    ),
+    start: str | None = typer.Option(None, "--start", help="Of a recording, from here on: 90s or 1:30."),
+    end: str | None = typer.Option(None, "--end", help="Of a recording, up to here."),
+    tiles: str | None = typer.Option(
+        None,
+        "--tiles",
+        help="For small objects: look at 2x2 overlapping tiles of each image too, or 3x2:0.2 (overlap).",
+    ),
     output: str | None = typer.Option(
         None, "--output", help="Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, or a folder."
     ),
@@ -185,6 +195,7 @@ def run_command(
     from edgevision.session.request import PlanPolicy, RunRequest
     from edgevision.session.run import Session
     from edgevision.session.spec import StreamSpec, listed, read_streams
+    from edgevision.tiling import Tiling
     from edgevision.web.settings import web_settings
 
     console, stop = open_console(log_format), StopRequest()
@@ -194,6 +205,9 @@ def run_command(
         track=track,
         zones=zones,
         max_latency=max_latency,
+        every=every,
+        start=start,
+        end=end,
         events=events,
         event_pictures=event_pictures,
         record=record,
@@ -228,6 +242,7 @@ def run_command(
         classes=None if classes is None else listed(classes),
         alpha=alpha,
         max_frames=max_frames,
+        tiles=None if tiles is None else Tiling.parse(tiles),
         stats=stats,
         overwrite=overwrite,
         append=append and not overwrite,

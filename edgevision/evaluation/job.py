@@ -24,6 +24,7 @@ from edgevision.evaluation.yardstick import (
 )
 from edgevision.files import make_folder
 from edgevision.progress import Note, Progress, no_note, no_progress
+from edgevision.tiling import Tiling
 
 
 class NamedModel(Protocol):
@@ -120,6 +121,7 @@ def evaluate(
     *,
     classes: str | None = None,
     min_boxes: int = DEFAULT_MIN_BOXES,
+    tiling: Tiling | None = None,
     note: Note = no_note,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -131,6 +133,7 @@ def evaluate(
         classes: evaluate these only, see :func:`edgevision.data.classes.parse_classes`; None for every
             class that all models and the data have.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
+        tiling: detectors look at tiles of each image too.
         note: called with what the user should know.
         progress: shows how many images are done.
 
@@ -155,6 +158,10 @@ def evaluate(
         return common_classes(known, names, labelled.data, note)
 
     yardstick = labelled.open(choose, min_boxes, first)
+    if tiling is not None:
+        if not isinstance(yardstick, DetectionYardstick) or yardstick.box_task != "detection":
+            raise UsageError(f"`tiles` are for models that give boxes alone; these are for {yardstick.task}")
+        yardstick.tiling = tiling
     measured = []
     for model in models:
         with progress(model.text, yardstick.images) as on_image:

@@ -53,6 +53,7 @@ from edgevision.evaluation.report import (
 from edgevision.evaluation.segmentation import SegmentationFigures, segmentation_figures
 from edgevision.model import Model
 from edgevision.progress import OnDone
+from edgevision.tiling import TiledModel, Tiling
 from edgevision.types import Image
 
 
@@ -251,6 +252,9 @@ class DetectionYardstick(Yardstick):
         min_boxes: labelled boxes that a class needs to count.
         label_file: that the set was read from.
         task: what is compared.
+
+    Attributes:
+        tiling: look at tiles of each image too.
     """
 
     figure = "ap50_mean"
@@ -267,6 +271,7 @@ class DetectionYardstick(Yardstick):
         self.box_task: BoxTask = task
         self.task, self.unit = task, UNITS[task]
         self._label_file = label_file
+        self.tiling: Tiling | None = None
 
     @property
     def images(self) -> int:
@@ -278,7 +283,8 @@ class DetectionYardstick(Yardstick):
         return [*labels, *(image.path for image in self.data.images)]
 
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> DetectionMeasurement:
-        predictions = predict_readable(Model(engine, 0.0), self.data, on_image)
+        model = Model(engine, 0.0) if self.tiling is None else TiledModel(engine, 0.0, tiling=self.tiling)
+        predictions = predict_readable(model, self.data, on_image)
         truth = ground_truth(self.data, predictions.found)
         upright = evaluate_detections(predictions.found, truth, self.data.classes, self.min_boxes)
         if self.box_task == "detection":

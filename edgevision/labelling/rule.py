@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection_matching import GroundTruth, pairwise_iou
-from edgevision.labelling.views import SAME_IOU
+from edgevision.tiling import SAME_IOU
 from edgevision.types import Detection, Detections
 
 

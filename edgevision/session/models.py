@@ -17,6 +17,7 @@ from edgevision.errors import UsageError, nearest
 from edgevision.model import Model
 from edgevision.pipeline.crops import SharedModel
 from edgevision.session.request import PlanPolicy, RunRequest
+from edgevision.tiling import TiledModel, Tiling
 from edgevision.zoo import default_model, find_model
 
 
@@ -141,7 +142,10 @@ def open_models(
         given = [one.classes if isinstance(one, Model) else None for one in models]
     else:
         given = share_classes(engines, request.classes)
-    running = [Model(engine, conf_threshold, classes) for engine, classes in zip(engines, given, strict=True)]
+    running = [
+        make_model(engine, conf_threshold, classes, request.tiles)
+        for engine, classes in zip(engines, given, strict=True)
+    ]
     second = None
     if then is not None:
         opened_then = then.engine if isinstance(then, Model) else open_one(then, 1)
@@ -184,6 +188,19 @@ def check_second(second: Model, models: Sequence[Model], on: Sequence[str] | Non
         if name not in known:
             hint = nearest(name, known) or f"; there are: {', '.join(known)}"
             raise UsageError(f"`on` '{name}': no model has this class{hint}")
+
+
+def make_model(
+    engine: Engine, conf_threshold: float, classes: Sequence[str] | None, tiling: Tiling | None
+) -> Model:
+    """A model on an engine; one that looks at tiles too where ``tiling`` is given and it detects.
+
+    Raises:
+        UsageError: the model lacks a class, or cannot look at tiles.
+    """
+    if tiling is None:
+        return Model(engine, conf_threshold, classes)
+    return TiledModel(engine, conf_threshold, classes, tiling=tiling)
 
 
 def _check_fallback(engines: Sequence[Engine], fallback: Engine) -> None:

@@ -16,6 +16,7 @@ from edgevision.model import DEFAULT_CONF_THRESHOLD, Model, check_conf_threshold
 from edgevision.service.service import Service
 from edgevision.session.outputs import check_events, check_files, refuse_address
 from edgevision.session.spec import StreamSpec
+from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
 from edgevision.web.settings import WebSettings
@@ -54,6 +55,7 @@ class RunRequest:
         on: classes of the first models whose detections it looks at; None for all.
         every_track: it looks at each tracked object once, which makes every stream tracked.
         default_outputs: a stream that names no output gets one: a drawn file, or a window for a live source.
+        tiles: look at tiles of each image too.
         stats: write the statistics of each stream here as JSON.
         overwrite: outputs that exist are replaced; otherwise they are refused.
         append: outputs that exist are continued (JSON lines, events, numbered images) or renamed with the
@@ -78,6 +80,7 @@ class RunRequest:
     classes: Sequence[str] | None = None
     alpha: float = 0.45
     max_frames: int | None = None
+    tiles: Tiling | None = None
     stats: Path | None = None
     overwrite: bool = False
     append: bool = False
@@ -97,6 +100,10 @@ class RunRequest:
         check_count("threads", self.threads)
         if self.then is None and (self.on is not None or self.every_track):
             raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
+        if self.tiles is not None and self.fallback_model is not None:
+            raise UsageError(
+                "`tiles` and `fallback_model` do not go together; tiles take the time for detail"
+            )
         if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
             raise UsageError("`fallback_model` is what `max_latency` may fall back on; give both")
 

@@ -16,6 +16,7 @@ from edgevision.errors import ConfigError, UsageError
 from edgevision.plugins import scheme_of
 from edgevision.recording.limits import Rotation, parse_rotation
 from edgevision.units import duration_s, parse_seconds, parse_size
+from edgevision.video.selection import Selection
 
 _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 
@@ -48,6 +49,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         name: for people, and of default outputs; the source's where empty.
         output: a file, a folder, or an address of a kind that a package brings (:mod:`edgevision.plugins`).
         max_latency: with its unit, as in ``150ms``; a number alone is read, to be refused in plain words.
+        every, start, end: which frames; see :attr:`selection`. ``every`` is a number of frames or, with a
+            unit, a time.
         events: files and brokers that events are sent to.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
 
@@ -64,6 +67,9 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     track: bool = False
     zones: str | None = None
     max_latency: str | int | float | None = None
+    every: str | int | None = None
+    start: str | None = None
+    end: str | None = None
     events: list[str] = []
     event_pictures: str | None = None
     record: str | None = None
@@ -82,6 +88,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
                     raise UsageError(f"`{name}` needs `{owner}`")
         if self.max_latency is not None:
             _latency_ms(self.max_latency)
+        Selection.parse(self.every, self.start, self.end)
         if self.record is not None:
             self._plan_recording(self.record)
 
@@ -98,6 +105,11 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     def recording(self) -> RecordingPlan | None:
         """What ``record`` and the fields around it ask for."""
         return None if self.record is None else self._plan_recording(self.record)
+
+    @property
+    def selection(self) -> Selection:
+        """Which frames are wanted."""
+        return Selection.parse(self.every, self.start, self.end)
 
     @property
     def max_latency_ms(self) -> float | None:

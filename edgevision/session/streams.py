@@ -28,6 +28,7 @@ from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
 from edgevision.tracking.scene import LateScene, Scene
 from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
+from edgevision.video.selection import SelectedSource, Selection
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 from edgevision.web.hub import StreamView
@@ -64,7 +65,8 @@ def open_sources(
 
     def attempt(position: int) -> None:
         try:
-            found[position] = open_source(specs[position].source, threads=budget.decode)
+            source = open_source(specs[position].source, threads=budget.decode)
+            found[position] = _selected(source, specs[position].selection)
         except EdgeVisionError as error:
             found[position] = error
         except Exception as error:  # of a library, at this one source: the other streams run
@@ -83,6 +85,16 @@ def open_sources(
         source if isinstance(source, EdgeVisionError) else opened.enter_context(source)
         for _, source in sorted(found.items())
     ]
+
+
+def _selected(source: Source, selection: Selection) -> Source:
+    if selection.is_everything:
+        return source
+    try:
+        return SelectedSource(source, selection)
+    except EdgeVisionError:
+        source.close()
+        raise
 
 
 def open_stream(

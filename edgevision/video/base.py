@@ -100,6 +100,8 @@ class SourceReport:
     Attributes:
         read: frames delivered.
         failed: what did not become a frame, by reason. ``read + skipped`` is all that the source sent.
+        packets: of a file that was read to its end: what its container holds that should become frames; 0
+            where nobody counts.
         problem: one line when the source ended early or was damaged, else None.
         notes: remarks for the user, one line each; complete once the source is closed.
         connection: of a source that reconnects; None for files and other local sources.
@@ -107,6 +109,7 @@ class SourceReport:
 
     read: int = 0
     failed: Counter[FailReason] = field(default_factory=Counter)
+    packets: int = 0
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
     connection: Connection | None = None

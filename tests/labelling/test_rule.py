@@ -15,14 +15,12 @@ from edgevision.labelling.views import (
     TILE_SCALE,
     check_scales,
     inside_margin,
-    inside_tile,
     look,
-    merge_views,
     mirrored,
     tile_corners,
-    without_repeats,
 )
 from edgevision.model import Model
+from edgevision.tiling import inside_tile, merge_views, without_repeats
 from edgevision.types import Detections
 
 
@@ -90,7 +88,7 @@ def test_what_the_teacher_hardly_believes_is_not_added():
 def test_two_views_agree_or_do_not():
     first = found(([0, 0, 10, 10], 0.9, 0), ([50, 0, 60, 10], 0.5, 0))
     second = found(([0, 0, 10, 13], 0.3, 0), ([0, 0, 10, 10], 0.8, 1), ([80, 0, 90, 10], 0.6, 0))
-    merged = merge_views(first, second)
+    merged = merge_views(first, second, 0.7)
     np.testing.assert_allclose(merged.scores, [0.6, 0.56, 0.42, 0.35], rtol=1e-6)
     assert merged.class_ids.tolist() == [0, 1, 0, 0]
     # The lower side lies at 10 with weight 0.9 and at 13 with weight 0.3.
@@ -101,7 +99,7 @@ def test_two_views_agree_or_do_not():
 def test_a_box_is_taken_once():
     """Two boxes of the first view overlap one of the second: the better one gets it."""
     first = found(([0, 0, 10, 10], 0.9, 0), ([1, 0, 11, 10], 0.8, 0))
-    merged = merge_views(first, found(([0.5, 0, 10.5, 10], 0.7, 0)))
+    merged = merge_views(first, found(([0.5, 0, 10.5, 10], 0.7, 0)), 0.7)
     np.testing.assert_allclose(merged.scores, [0.8, 0.56], rtol=1e-6)
 
 
@@ -117,7 +115,7 @@ detections = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(detections, detections)
 def test_merging_keeps_every_object_and_invents_none(first, second):
-    merged = merge_views(first, second)
+    merged = merge_views(first, second, 0.7)
     assert max(len(first), len(second)) <= len(merged) <= len(first) + len(second)
     assert (np.diff(merged.scores) <= 0).all()
     for class_id in range(3):

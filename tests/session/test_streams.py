@@ -272,3 +272,30 @@ def test_what_a_library_raises_at_one_source_ends_that_stream_alone(run, monkeyp
     (line,) = [line for line in lines if line.startswith("error:")]
     assert "b.mp4" in line
     assert "invalid start byte" in line
+
+
+def test_a_part_of_a_recording_and_every_few_frames(run, material):
+    code, _ = run("--every", "5", "--save-json", "five.jsonl", sources=["b.mp4"])
+    assert code == 0
+    assert [one["frame"] for one in records("five.jsonl")] == [0, 5, 10, 15]
+    code, _ = run("--every", "500ms", "--start", "0.7s", "--end", "1.6s", "--save-json", "part.jsonl",
+                  "--output", "part.mp4", sources=["b.mp4"])  # fmt: skip
+    assert code == 0
+    assert [(one["frame"], one["time_s"]) for one in records("part.jsonl")] == [(10, 1.0), (15, 1.5)]
+    assert frame_count("part.mp4") == 2
+    code, lines = run("--start", "1m", "--save-json", "none.jsonl", sources=["b.mp4"])
+    assert "the last one read is at 1.90 s" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "0"], "--every 0 is not valid"),
+        (["--start", "x"], "--start x is not valid"),
+        (["--start", "2s", "--end", "2s"], "--end 2s is not after --start 2s"),
+    ],
+)
+def test_wrong_parts_are_one_line(run, arguments, message):
+    code, lines = run(*arguments, "--save-json", "x.jsonl", sources=["b.mp4"])
+    assert code == 2
+    assert message in lines[-1]

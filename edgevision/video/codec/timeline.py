@@ -76,6 +76,10 @@ class Timeline:
         self._shift = 0
         self._last = -1
 
+    def anew(self) -> Timeline:
+        """One with the same settings, before its first frame."""
+        return Timeline(self.frame_ns, self._longest_gap_ns)
+
     def next(self, time_ns: int | None) -> int:
         """The time of the next frame, in nanoseconds since the first.
 

@@ -141,6 +141,7 @@ class FileSource(Closeable):
                     self.report.failed[FailReason.UNDECODABLE] += 1
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
             self.report.problem = f"{printable(str(self._path))}: reading stopped: {_reason(error)}"
+        self.report.packets = decoder.sent
         self.report.notes += self._timeline.notes() + decoder.notes()
         if not self._path.is_file():  # a pipe, which has no end to look at
             return

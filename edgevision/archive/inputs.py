@@ -1,0 +1,220 @@
+"""Which files an archive consists of, and what their results are called."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edgevision.errors import SourceError, UsageError, printable
+from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edgevision.video.sources.media import is_pattern
+
+STDIN = "-"
+_KNOWN = frozenset((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, *MAYBE_IMAGE_SUFFIXES))
+_SUFFIXES = ("", ".jsonl", ".json", ".crops")  # of what is written beside each other
+_LONGEST = 200  # bytes of one part of a name, of the 255 that file systems allow; suffixes come after it
+_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file to process.
+
+    Attributes:
+        path: absolute.
+        name: what its results are called: its place below the folder that all have in common, with ``/``,
+            encodable, and unique.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was found.
+
+    Attributes:
+        base: the folder that names are relative to.
+        files: in the natural order of their names.
+        others: how many files of the folders are neither videos nor images, or were left out.
+    """
+
+    base: Path
+    files: tuple[InputFile, ...]
+    others: int
+
+
+def find_inputs(
+    sources: Sequence[str],
+    out: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    lines: Iterable[str] | None = None,
+) -> Inputs:
+    """Finds the files of an archive.
+
+    Args:
+        sources: files, folders (with all below them), patterns, text files with one path a line, and ``-``
+            for such lines from standard input.
+        out: folder of the results, which may not be among the inputs.
+        include: patterns of names or of paths below a folder; only these, where any is given.
+        exclude: likewise; these are left out.
+        lines: stands for standard input.
+
+    Raises:
+        UsageError: the outputs lie inside an input or an input among the outputs, nothing is left, or a
+            source is live.
+        SourceError: a source does not exist or cannot be read.
+    """
+    roots: list[Path] = []
+    found: dict[Path, None] = {}
+    others = 0
+    for source in sources:
+        for text in _expanded(source, lines):
+            path = Path(os.path.abspath(text))  # noqa: PTH100  (links stay as they are)
+            if path.is_dir():
+                _refuse_inside(path, out)
+                roots.append(path)
+                for file in _walk(path):
+                    if file.suffix.lower() in _KNOWN and _is_wanted(file, path, include, exclude):
+                        found[file] = None
+                    else:
+                        others += 1
+            elif source == text and not path.exists():
+                raise SourceError(f"source not found: {path}; expected files, folders, patterns or a list")
+            else:
+                roots.append(path.parent)
+                if _is_wanted(path, path.parent, include, exclude):
+                    found[path] = None
+                else:
+                    others += 1
+    place = out.resolve()
+    for path in found:
+        if place in path.resolve().parents:
+            raise UsageError(f"`out` {out} holds the input {path}; choose a folder for results alone")
+    if not found:
+        raise UsageError(
+            f"no video and no image in {', '.join(map(printable, sources))}"
+            + (f" ({others} other files)" if others else "")
+        )
+    base = Path(os.path.commonpath(roots))
+    return Inputs(base, tuple(_named(sorted(found, key=_natural), base)), others)
+
+
+def _expanded(source: str, lines: Iterable[str] | None) -> Iterator[str]:
+    """The paths that one source stands for."""
+    scheme = _ADDRESS.match(source)
+    if scheme is not None and scheme[1].lower() == "file":
+        source = unquote(urlsplit(source).path)
+    elif scheme is not None:
+        raise UsageError(f"{scheme[1]}:// is not a recording on this machine; expected files and folders")
+    if source == STDIN:
+        yield from _paths(sys.stdin if lines is None else lines)
+    elif is_pattern(source):
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute one)
+        if not matches:
+            raise SourceError(f"nothing matches '{source}'; expected videos or images")
+        yield from (match for match in matches if not Path(match).is_dir())
+    elif Path(source).suffix.lower() == ".txt" and Path(source).is_file():
+        try:
+            text = Path(source).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise SourceError(f"cannot read {source}: {error.strerror}") from error
+        yield from _paths(text.splitlines())
+    else:
+        yield source
+
+
+def _paths(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if text.strip():
+            yield text
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder, also through links, each folder once; hidden ones are left out."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise SourceError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _is_wanted(path: Path, root: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    below = path.relative_to(root).as_posix()
+
+    def matches(patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatch(path.name, one) or fnmatch.fnmatch(below, one) for one in patterns)
+
+    return (not include or matches(include)) and not matches(exclude)
+
+
+def _refuse_inside(folder: Path, out: Path) -> None:
+    place, root = out.resolve(), folder.resolve()
+    if place == root or root in place.parents:
+        raise UsageError(f"`out` {out} lies inside the input {folder}; choose a folder outside of it")
+
+
+def _named(paths: Sequence[Path], base: Path) -> Iterator[InputFile]:
+    """Each file's name: where it lies, and another one where a result of another has that place."""
+    files: set[str] = set()
+    taken: set[str] = set()
+    folders: dict[str, str] = {}
+    for path in paths:
+        parts = [_short(printable(part)) for part in path.relative_to(base).parts]
+        place = ""
+        for depth in range(1, len(parts)):
+            key = "/".join(parts[:depth])
+            if key not in folders:
+                folders[key] = _free(f"{place}{parts[depth - 1]}", "/", files)
+                taken.add(folders[key].rstrip("/"))
+            place = folders[key]
+        name = _free(f"{place}{parts[-1]}", "", taken)
+        own = [f"{name}{suffix}" for suffix in _SUFFIXES]
+        files.update(own)
+        taken.update(own)
+        yield InputFile(path, name)
+
+
+def _free(name: str, end: str, taken: set[str]) -> str:
+    """The name, or with a number the first whose results have a place."""
+    found, number = name, 1
+    while not taken.isdisjoint(f"{found}{suffix}" for suffix in _SUFFIXES):
+        number += 1
+        found = f"{name}~{number}"
+    return found + end
+
+
+def _short(part: str) -> str:
+    """A part of a path that leaves room for suffixes, the same for the same text, another for another."""
+    data = part.encode()
+    if len(data) <= _LONGEST:
+        return part
+    digest = blake2b(data, digest_size=5).hexdigest()
+    return f"{data[: _LONGEST - 12].decode(errors='ignore')}~{digest}"
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """``2.mp4`` before ``10.mp4``; with the path itself behind it, so that no two are equal."""
+    parts = re.split(r"(\d+)", str(path).lower())
+    found = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return [*found, (1, 0, str(path))]

@@ -1,0 +1,156 @@
+"""The results of one file, written aside and put into place when the file is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgevision.archive.inputs import InputFile
+from edgevision.archive.records import HAS_RESULTS, FileFacts, FileSummary, ResultPlaces, Status
+from edgevision.archive.tally import BestCrops, Crop, Tally, write_crops
+from edgevision.closeable import Closeable
+from edgevision.errors import SinkError, SourceError, printable
+from edgevision.types import Detections, FrameResult
+from edgevision.video import Source, SourceInfo
+from edgevision.video.sinks.jsonl import JsonlSink
+
+_MISSING = 0.01  # of the packets
+_FEW = 2  # frames that a decoder holds back at most
+
+
+class ResultWriter(Closeable):
+    """Takes the results of a file; nothing is seen of them until :meth:`finish`.
+
+    Args:
+        places: where results lie.
+        file: of what.
+        facts: of the file before it was read.
+        answers: key of the settings.
+        conf_threshold: crops are of detections from this score on.
+
+    Attributes:
+        decoded, packets, last_s: see :class:`~edgevision.archive.records.FileSummary`.
+        problem: why the file is partial; empty where it is whole.
+        notes: remarks.
+
+    Raises:
+        SinkError: the results cannot be written.
+    """
+
+    def __init__(
+        self, places: ResultPlaces, file: InputFile, facts: FileFacts, answers: str, conf_threshold: float
+    ) -> None:
+        self.decoded = self.packets = 0
+        self.last_s = 0.0
+        self.problem = ""
+        self.notes: list[str] = []
+        self._places, self._file, self._facts, self._answers = places, file, facts, answers
+        self._conf_threshold = conf_threshold
+        self._tally, self._crops = Tally(), BestCrops()
+        self._partial = places.partial / f"{secrets.token_hex(8)}.jsonl"
+        self._sink = JsonlSink(self._partial)
+
+    def see(self, result: FrameResult) -> None:
+        """Looks at the image of a frame, for the crops, before anything connects it with others."""
+        found = without_weak(result.detections, self._conf_threshold)
+        self._crops.add(result.frame, found, round(result.frame.time_s, 6))
+
+    def add_crops(self, crops: Sequence[Crop]) -> None:
+        """Those of a part that another process looked at."""
+        self._crops = BestCrops([*self._crops.crops(), *crops])
+
+    def write(self, result: FrameResult) -> None:
+        """Takes the result of the next frame."""
+        self._sink.write(result, result.frame.image)
+        self._tally.add(result)
+
+    def end_of(self, source: Source) -> None:
+        """Takes over what the source says at its end."""
+        report = source.report
+        self.decoded, self.packets = report.read, report.packets
+        self.notes += report.notes
+        missing = report.packets - report.read - report.skipped
+        has_fields = abs(report.packets - 2 * report.read) <= _FEW
+        if report.problem is not None:
+            self.problem = report.problem
+        elif report.skipped:
+            self.problem = f"{report.skipped} frames could not be decoded"
+        elif missing > max(_FEW, _MISSING * report.packets) and not has_fields:
+            self.problem = f"{missing} of {report.packets} packets gave no frame"
+
+    def finish(self, info: SourceInfo, *, spans: int = 1, in_one_go: str = "") -> FileSummary:
+        """Puts the results into place, unless the file was written to in the meantime.
+
+        The summary that it returns is to be written once everything that is made of the results is.
+
+        Raises:
+            SinkError: they cannot be written.
+            SourceError: the file is gone.
+        """
+        self._sink.close()
+        try:
+            now = FileFacts.of(self._file.path)
+            facts = now.with_digest(self._file.path)
+        except OSError as error:
+            raise SourceError(f"cannot read {self._file.path}: {error.strerror}") from error
+        status, reason = (Status.PARTIAL, self.problem) if self.problem else (Status.DONE, "")
+        if not now.is_same(self._facts):
+            status, reason = Status.CHANGED, f"its size was {self._facts.size} bytes and is {now.size}"
+        places, name = self._places, self._file.name
+        has_results = status in HAS_RESULTS
+        if has_results:
+            records = places.records(name)
+            try:
+                records.parent.mkdir(parents=True, exist_ok=True)
+                with self._partial.open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._partial.replace(records)
+            except OSError as error:
+                raise SinkError(f"cannot write {records}: {error.strerror}") from error
+            write_crops(places.crops(name), self._crops.crops())
+        return FileSummary(
+            name=name,
+            path=printable(str(self._file.path)),
+            answers=self._answers,
+            status=status,
+            reason=reason,
+            facts=facts,
+            frames=self._tally.frames if has_results else 0,
+            decoded=self.decoded,
+            packets=self.packets,
+            width=info.width,
+            height=info.height,
+            frame_rate=None if info.frame_rate is None else round(info.frame_rate, 6),
+            duration_s=round(self.last_s, 6),
+            bin_s=self._tally.bin_s,
+            classes=self._tally.classes() if has_results else {},
+            spans=spans,
+            in_one_go=in_one_go,
+            notes=list(dict.fromkeys(self.notes)),
+        )
+
+    def close(self) -> None:
+        self._sink.close()
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+
+def without_weak(found: Detections, conf_threshold: float) -> Detections:
+    """Without what only a tracker looks at."""
+    return found[found.scores >= conf_threshold]
+
+
+def remove_results(places: ResultPlaces, name: str, suffixes: Sequence[Path] = ()) -> None:
+    """Takes away what is there of a file, the summary first, so that a kill leaves no half of it in force.
+
+    Raises:
+        SinkError: something cannot be removed.
+    """
+    try:
+        for path in (places.summary(name), places.records(name), places.crops(name), *suffixes):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot remove {error.filename}: {error.strerror}") from error

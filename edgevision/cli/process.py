@@ -1,0 +1,187 @@
+"""``edgevision process``: folders of recordings, and long ones, through a model; resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgevision.cli.options import EngineOption, RebuildOption, TrustOption
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from edgevision.archive.driver import ArchiveOutcome, ArchiveProgress
+
+_NAMED = 10  # files that are named one by one
+
+
+def process_command(
+    sources: list[str] = typer.Argument(
+        ...,
+        metavar="SRC...",
+        help="Videos, images, folders, patterns, a .txt with one path a line, or - for stdin.",
+    ),
+    out: Path = typer.Option(..., "--out", help="Folder of the results; continued where it exists."),
+    include: list[str] = typer.Option(
+        [], "--include", help="Only files like this, as in '*.mp4' or 'cam1/*'."
+    ),
+    exclude: list[str] = typer.Option([], "--exclude", help="Leave out files like this."),
+    model: list[str] = typer.Option(
+        [],
+        "--model",
+        help="Name of a model that ships, or path of a model file. Default: the first detector.",
+    ),
+    engine: EngineOption = "auto",
+    trust: TrustOption = False,
+    rebuild: RebuildOption = False,
+    conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
+    classes: str | None = typer.Option(None, "--classes", help="Only these classes: person,car."),
+    track: bool = typer.Option(False, "--track", help="Give each object a number, anew in each file."),
+    zones: Path | None = typer.Option(None, "--zones", help="YAML file of zones and lines; implies --track."),
+    every: str | None = typer.Option(
+        None, "--every", help="One frame of 5, as in 5, or the first of every second, as in 1s."
+    ),
+    start: str | None = typer.Option(None, "--start", help="From here on in each file: 90s or 1:30."),
+    end: str | None = typer.Option(None, "--end", help="Up to here in each file."),
+    tiles: str | None = typer.Option(
+        None,
+        "--tiles",
+        help="For small objects: look at 2x2 overlapping tiles of each image too, or 3x2:0.2 (overlap).",
+    ),
+    formats: str = typer.Option(
+        "jsonl", "--format", help="Some of jsonl, csv, parquet, coco, yolo, mot, megadetector: csv,coco."
+    ),
+    jobs: int | None = typer.Option(None, "--jobs", help="Workers. Default: by cores and memory."),
+    split: str = typer.Option(
+        "60s", "--split", help="Length of the parts in which long files are detected, or off."
+    ),
+    retry: bool = typer.Option(False, "--retry", help="Process again what is partial, failed or crashed."),
+    redo: bool = typer.Option(
+        False, "--redo", help="Process everything again, as after a change of the model."
+    ),
+) -> None:
+    """Process recordings: folders of them, and long ones, on all cores, resumable at any moment.
+
+    Killed and started again, it does only what is missing. A file that is damaged, or ends the process that
+    reads it, is told in the index and does not stop the rest. Results lie in --out under the names of the
+    files: docs/archives.md.
+
+    \b
+    Examples:
+      edgevision process recordings/ --out results/
+      edgevision process 'cam*/2026-11-*.mkv' --out results/ --classes person,car --every 1s
+      edgevision process recordings/ --out results/ --track --zones zones.yaml --format csv,parquet
+      find /archive -name '*.mp4' | edgevision process - --out results/ --jobs 8
+    """
+    from rich.console import Console
+
+    from edgevision.archive.driver import Archive, ArchiveObserver
+    from edgevision.archive.records import Status
+    from edgevision.archive.request import ArchiveRequest
+    from edgevision.cli.any_model import open_engine
+    from edgevision.cli.app import EXIT_DAMAGED
+    from edgevision.cli.console import say
+    from edgevision.cli.signals import signal_exit_code, stop_on_signals
+    from edgevision.pipeline import StopRequest
+    from edgevision.session.request import PlanPolicy
+    from edgevision.session.spec import listed
+    from edgevision.tiling import Tiling
+    from edgevision.units import parse_seconds
+    from edgevision.video.selection import Selection
+
+    console, stop = Console(stderr=True), StopRequest()
+
+    class Observer(ArchiveObserver):
+        def note(self, text: str) -> None:
+            say(console, f"note: {text}")
+
+        def while_running(self) -> AbstractContextManager[Callable[[ArchiveProgress], None]]:
+            return show_archive(console)
+
+    request = ArchiveRequest(
+        sources=sources,
+        out=out,
+        include=include,
+        exclude=exclude,
+        models=model,
+        engine=engine,
+        plans=PlanPolicy(trust, rebuild),
+        conf_threshold=conf,
+        classes=None if classes is None else listed(classes),
+        track=track,
+        zones=None if zones is None else str(zones),
+        tiles=None if tiles is None else Tiling.parse(tiles),
+        selection=Selection.parse(every, start, end),
+        formats=listed(formats),
+        jobs=jobs,
+        span_s=None if split == "off" else parse_seconds(split),
+        retry=retry,
+        redo=redo,
+    )
+    archive = Archive(request, open_engine=open_engine, observer=Observer(), stop=stop)
+    with stop_on_signals(stop):
+        outcome = archive.run()
+    _report(outcome, out, console)
+    told = len(outcome.summaries) - outcome.count(Status.DONE)
+    exit_code = signal_exit_code(outcome.stopped or "") or (EXIT_DAMAGED if told else 0)
+    if exit_code:
+        raise typer.Exit(exit_code)
+
+
+@contextmanager
+def show_archive(console: Console) -> Iterator[Callable[[ArchiveProgress], None]]:
+    """A bar over all files with the time left, and a line for each worker; nothing without a terminal."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        whole = bar.add_task("", total=1.0)
+        workers: list[TaskID] = []
+
+        def show(progress: ArchiveProgress) -> None:
+            bar.update(
+                whole, completed=progress.share, description=f"{progress.files}/{progress.total} files"
+            )
+            while len(workers) < len(progress.workers):
+                workers.append(bar.add_task("", total=None))
+            for task, name in zip(workers, progress.workers, strict=False):
+                bar.update(task, description=f"  {name or 'waiting'}")
+
+        yield show
+
+
+def _report(outcome: ArchiveOutcome, out: Path, console: Console) -> None:
+    """What was done, and which files were not."""
+    from edgevision.archive.driver import count_by_status
+    from edgevision.archive.records import Status
+    from edgevision.cli.console import say
+
+    counts = count_by_status(outcome.summaries)
+    frames = sum(one.frames for one in outcome.summaries)
+    shown = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status]) or "none"
+    say(console, f"{out}: {shown}; {frames} frames, {outcome.processed} files read in this run")
+    found: dict[str, int] = {}
+    for one in outcome.summaries:
+        for name, of_class in one.classes.items():
+            found[name] = found.get(name, 0) + of_class.detections
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(found.items(), key=lambda item: -item[1]))
+    say(console, f"  detections: {listed or 'none'}")
+    told = [one for one in outcome.summaries if one.status is not Status.DONE]
+    for one in told[:_NAMED]:
+        say(console, f"warning: {one.status.value}: {one.name}: {one.reason}")
+    if len(told) > _NAMED:
+        say(console, f"warning: {len(told) - _NAMED} more are in {out / 'index.jsonl'}")
+    if outcome.stopped is not None:
+        say(console, f"ended early by {outcome.stopped}; the same command goes on from here")

@@ -1,0 +1,118 @@
+"""Processes that are killed, and the driver itself, in the middle: what follows is as if nothing had been."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgevision.archive.crew import Answer, Lost, ProcessCrew, Ready, Refusal
+from edgevision.archive.driver import ArchiveObserver
+from edgevision.archive.inputs import InputFile
+from edgevision.archive.work import Job, Task
+from edgevision.errors import UsageError
+from tests.archive.test_driver import write_image
+from tests.support.archive import open_fake, open_or_die, process, results
+from tests.support.models import write_block_clip
+from tests.support.paths import ROOT
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.support.archive import process
+from edgevision.archive.crew import ProcessCrew
+if __name__ == "__main__":
+    process([sys.argv[1]], Path(sys.argv[2]), Path(sys.argv[3]), crew=ProcessCrew, span_s=1.0)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, frames in (("long.mp4", 60), ("short.mp4", 6)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_block_clip(tmp_path / "in" / name, frames)
+    for number in range(6):
+        write_image(tmp_path / "in" / f"{number}.png", left=8 + number)
+    return tmp_path / "in"
+
+
+def until(crew, kind, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for event in crew.wait(0.2):
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+def job(tmp_path, model, **changes):
+    settings = {"out": tmp_path / "out", "answers": "key", "models": [model], "conf_threshold": 0.3}
+    (tmp_path / "out/.work/partial").mkdir(parents=True, exist_ok=True)
+    return Job(**{**settings, "open_engine": open_fake, "open_file": open_or_die, **changes})
+
+
+def test_a_worker_that_dies_is_replaced(folder, tmp_path, model):
+    killer = write_image(tmp_path / "killer.png")
+    with ProcessCrew(job(tmp_path, model), 1) as crew:
+        assert crew.idle == []
+        assert until(crew, Ready).names == ["blue", "green", "red"]
+        task = Task("whole", InputFile(killer, "killer.png"))
+        crew.give(0, task)
+        lost = until(crew, Lost)
+        assert (lost.task, lost.reason) == (task, "its process was ended by SIGKILL")
+        until(crew, Ready)
+        crew.give(0, Task("whole", InputFile(folder / "0.png", "0.png")))
+        assert until(crew, Answer).reply.summary.frames == 1
+
+
+def test_what_no_worker_can_do_is_refused(tmp_path, model):
+    with ProcessCrew(job(tmp_path, model, classes=["zebra"]), 1) as crew:
+        refusal = until(crew, Refusal)
+    assert isinstance(refusal.error, UsageError)
+    assert "no class 'zebra'" in str(refusal.error)
+
+
+def test_a_killed_worker_costs_nothing(folder, tmp_path, model):
+    process([folder], tmp_path / "whole", model, span_s=1.0)
+
+    class Killer(ArchiveObserver):
+        def while_running(self):
+            import contextlib
+            import multiprocessing
+
+            killed = []
+
+            def look(progress):
+                if progress.files >= 2 and not killed:
+                    killed.append(multiprocessing.active_children()[0])
+                    os.kill(killed[0].pid, signal.SIGKILL)
+
+            return contextlib.nullcontext(look)
+
+    outcome = process([folder], tmp_path / "out", model, span_s=1.0, crew=ProcessCrew, observer=Killer())
+    assert outcome.processed == 8
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on_where_it_was(folder, tmp_path, model):
+    process([folder], tmp_path / "whole", model, span_s=1.0)
+    script = tmp_path / "archive.py"
+    script.write_text(PROGRAM)
+    draw, codes = random.Random(7), []
+    for attempt in range(5):
+        command = [sys.executable, str(script), str(folder), str(tmp_path / "out"), str(model)]
+        running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        try:
+            codes.append(running.wait(None if attempt == 4 else draw.uniform(2.0, 7.0)))
+        except subprocess.TimeoutExpired:
+            running.kill()  # its workers end with it
+            codes.append(running.wait())
+        if codes[-1] == 0:
+            break
+    assert codes[-1] == 0
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert not list((tmp_path / "out/.work").glob("partial/*"))

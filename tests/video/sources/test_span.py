@@ -1,0 +1,93 @@
+"""Spans of a file, decoded alone, give what one pass gives, or say that they may not.
+
+``EDGEVISION_SPAN_CLIPS`` sets how many random clips are made; 500 take ten minutes.
+"""
+
+import json
+import os
+
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.video.codec.scan import plan_spans, scan_packets, why_in_one_go
+from edgevision.video.sources.span import NotProvenError, SpanSource
+from tests.support.paths import SHARED
+from tests.support.spans import Recipe, flip_bits, in_one_pass, in_spans
+
+CLIPS = int(os.environ.get("EDGEVISION_SPAN_CLIPS", "40"))
+CASES = SHARED / "cases" / "spans"
+
+
+def test_random_clips_in_spans_are_what_one_pass_gives(tmp_path):
+    split, refused = 0, []
+    for seed in range(CLIPS):
+        recipe = Recipe.draw(seed)
+        path = recipe.write(tmp_path / f"{seed}{recipe.suffix}", seed)
+        found = in_spans(path, max(8, recipe.frames // 5))
+        if isinstance(found, str):
+            refused.append(f"{recipe}: {found}")
+            continue
+        assert found == in_one_pass(path), recipe
+        split += 1
+    assert split >= 0.9 * CLIPS, refused
+
+
+def test_damaged_clips_are_exact_or_refused(tmp_path):
+    accepted = 0
+    for seed in range(CLIPS):
+        recipe = Recipe.draw(seed)
+        path = recipe.write(tmp_path / f"{seed}{recipe.suffix}", seed)
+        flip_bits(path, seed)
+        try:
+            one_pass = in_one_pass(path)
+        except SourceError:
+            one_pass = []
+        try:
+            found = in_spans(path, max(8, recipe.frames // 5))
+        except SourceError:
+            continue
+        if not isinstance(found, str):
+            assert found == one_pass, recipe
+            accepted += 1
+    assert 0 < accepted < CLIPS
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the clips lie beside the checkout, and are absent")
+@pytest.mark.parametrize("name", ["h264_open.mp4", "h264_edit_open.mp4", "h264_vfr.mkv", "vp9_nocues.webm",
+                                  "av1_closed.mp4", "novui_late.ts", "mpeg4_badidx.avi"])  # fmt: skip
+def test_clips_with_known_frames(name):
+    known = json.loads((CASES / "clips.json").read_text())["clips"][name]
+    scan = scan_packets(CASES / name)
+    assert len(scan) == known["packets"]
+    assert scan.pts[scan.keys].tolist() == known["key_pts"]
+    found = in_spans(CASES / name, 30)
+    if known["split"].startswith("in one go"):
+        assert isinstance(found, str)
+    else:
+        assert found == in_one_pass(CASES / name)
+        assert len(found) == known["frames"]
+    # The hashes of MPEG-4 part 2 differ between processors.
+    if isinstance(found, list) and not name.startswith("mpeg4"):
+        for plan in plan_spans(scan, 30):
+            with SpanSource(CASES / name, scan, plan) as span:
+                assert sum(1 for _ in span) == plan.frames
+            first = plan.first_index
+            assert [line.split()[1] for line in span.head] == known["hashes"][first : first + 4]
+
+
+def test_a_file_that_changes_after_the_scan_is_not_proven(tmp_path):
+    first = Recipe(".mkv", "libx264", 10, 0, False, False, False, 60)
+    path = first.write(tmp_path / "a.mkv", 1)
+    scan = scan_packets(path)
+    assert why_in_one_go(scan) is None
+    plans = plan_spans(scan, 20)
+    first.write(path, 2)
+    with SpanSource(path, scan, plans[1]) as span, pytest.raises(NotProvenError, match="differ"):
+        list(span)
+
+
+def test_an_error_in_front_of_a_span_is_not_its_own(tmp_path):
+    """The first frames of an open GOP lack what they refer to where decoding begins there."""
+    recipe = Recipe(".ts", "libx264", 12, 3, True, False, False, 90)
+    path = recipe.write(tmp_path / "open.ts", 3)
+    assert in_spans(path, 12) == in_one_pass(path)
