@@ -77,15 +77,16 @@ def test_hand_worked_merging():
     whole = found((10, 10, 30, 30, 0.6, 0), (100, 50, 120, 70, 0.4, 1))
     tiles = [
         (found((10, 10, 30, 34, 0.9, 0)), (0, 0, 120, 60)),
-        (found((0, 0, 0, 0, 0.1, 0))[:0], (80, 0, 200, 60)),
-        (found((12, 60, 20, 70, 0.5, 1)), (0, 40, 120, 100)),
-        (found(), (80, 40, 200, 100)),
+        (found((60, 20, 80, 40, 0.6, 0)), (80, 0, 200, 60)),
+        (found(), (0, 40, 120, 100)),
+        (found((20, 10, 40, 30, 0.5, 1)), (80, 40, 200, 100)),
     ]
     merged = merge_tiles(whole, iter(tiles), 200, 100)
-    # Both see the first: mean score, and the mean box weighted 0.6 and 0.9. The others: times 0.85.
-    assert merged.scores.tolist() == pytest.approx([0.75, 0.34])
+    # Both see two: mean score, and the mean box weighted by the scores. Only a tile sees the other: times 0.85.
+    assert merged.scores.tolist() == pytest.approx([0.75, 0.51, 0.45])
     assert merged.boxes[0].tolist() == pytest.approx([10, 10, 30, (0.6 * 30 + 0.9 * 34) / 1.5])
-    assert merged.class_ids.tolist() == [0, 1]
+    assert merged.boxes[1].tolist() == [140, 20, 160, 40]
+    assert merged.class_ids.tolist() == [0, 0, 1]
 
 
 def test_suppression_is_that_of_sahi():
@@ -152,7 +153,7 @@ def test_a_pipeline_runs_tiles():
         [scene(), scene()[:, ::-1].copy()],
         ListSink(),
     )
-    Pipeline([Stream(ArraySource(images), [sink])], [model]).run()
+    Pipeline([Stream(source=ArraySource(images), sinks=[sink])], [model]).run()
     for result, image in zip(sink.results, images, strict=True):
         assert np.array_equal(result.detections.boxes, model(image).boxes)
         assert len(result.detections)

@@ -25,6 +25,7 @@ from edgevision.archive.records import (
     Status,
     write_summary,
 )
+from edgevision.archive.report import write_report
 from edgevision.archive.request import (
     Answers,
     ArchiveRequest,
@@ -184,6 +185,7 @@ class Archive:
                     label = ", ".join(read_manifest(path).name for path in models)
                     written = write_archive_formats(request.formats, places, summaries, names or [], label)
                     written += index.export()
+                    written.append(write_report(places, summaries, label))
             if self._stop.reason is None:
                 shutil.rmtree(places.work / "spans", ignore_errors=True)
                 shutil.rmtree(places.partial, ignore_errors=True)

@@ -21,7 +21,7 @@ def archive(tmp_path_factory, model):
     for name, frames in (("in/a/x.mp4", 12), ("in/b/x.mp4", 7)):
         (place / name).parent.mkdir(parents=True)
         write_block_clip(place / name, frames)
-    write_image(place / "in/b/2.png", left=11)
+    write_image(place / "in/b/2.png")
     (place / "in/b/text.mp4").write_text("no video")
     outcome = process([place / "in"], place / "out", model, formats=ALL, track=True)
     return place / "out", outcome
@@ -118,11 +118,12 @@ def test_yolo_is_read_by_our_own_reader(archive, tmp_path):
     for record in records(out, "a/x.mp4"):
         write_image(folder / "images" / f"{record.frame}.png")
         (folder / "labels" / f"{record.frame}.txt").write_text("\n".join(by_frame.get(record.frame, [])))
-    read = {int(image.path.stem): image.objects for image in read_yolo(folder).images}
+    read = {int(image.path.stem): image for image in read_yolo(folder).images}
     for record in records(out, "a/x.mp4"):
-        assert [one.name for one in read[record.frame]] == [one.class_name for one in record.detections]
-        for found, one in zip(read[record.frame], record.detections, strict=True):
-            assert found.box == pytest.approx(list(one.box), abs=0.01)
+        image = read[record.frame]
+        assert list(image.names) == [one.class_name for one in record.detections]
+        for box, one in zip(image.boxes.tolist(), record.detections, strict=True):
+            assert box == pytest.approx(list(one.box), abs=0.01)
 
 
 def test_parquet_keeps_frames_without_detections(archive):

@@ -58,7 +58,7 @@ def process(
     return Archive(request, open_engine=open_fake, crew=crew, **seams).run()
 
 
-def results(out: Path, without: Iterable[str] = (".work", "index.sqlite")) -> dict[str, bytes]:
+def results(out: Path, without: Iterable[str] = (".work", "index.sqlite", "report.html")) -> dict[str, bytes]:
     """The content of every file of an archive by its name, but for what changes from run to run."""
     left_out = set(without)
     return {
