@@ -34,6 +34,7 @@ MODULES = {
     "web": ("starlette", "uvicorn", "websockets", "prometheus_client"),
     "gst": ("gi",),
     "archive": ("pyarrow",),
+    "ray": ("ray",),
 }
 """The top-level modules that each extra of pyproject.toml brings."""
 

@@ -82,7 +82,7 @@ def test_hand_worked_merging():
         (found((20, 10, 40, 30, 0.5, 1)), (80, 40, 200, 100)),
     ]
     merged = merge_tiles(whole, iter(tiles), 200, 100)
-    # Both see two: mean score, and the mean box weighted by the scores. Only a tile sees the other: times 0.85.
+    # Both see two: mean score, mean box weighted by the scores. Only a tile sees the other: times 0.85.
     assert merged.scores.tolist() == pytest.approx([0.75, 0.51, 0.45])
     assert merged.boxes[0].tolist() == pytest.approx([10, 10, 30, (0.6 * 30 + 0.9 * 34) / 1.5])
     assert merged.boxes[1].tolist() == [140, 20, 160, 40]

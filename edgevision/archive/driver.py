@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgevision.archive.crew import Answer, Crew, Event, Far, Lost, ProcessCrew, Ready, Refusal
+from edgevision.archive.footage import has_clips
 from edgevision.archive.formats import missing_formats, write_archive_formats
 from edgevision.archive.index import ArchiveIndex
 from edgevision.archive.inputs import InputFile, Inputs, find_inputs
@@ -132,6 +133,7 @@ class Archive:
         observer: follows it.
         stop: set its reason, from anywhere, to end early; what is finished is kept.
         crew: makes the workers.
+        room: how many workers there is room for, by the model files and the engine.
     """
 
     def __init__(
@@ -143,12 +145,14 @@ class Archive:
         observer: ArchiveObserver | None = None,
         stop: StopRequest | None = None,
         crew: Callable[[Job, int], Crew] = ProcessCrew,
+        room: Callable[[Sequence[Path], str], int] | None = None,
     ) -> None:
         self._request = request
         self._open_engine, self._open_file = open_engine, open_file
         self._observer = observer or ArchiveObserver()
         self._stop = stop or StopRequest()
         self._make_crew = crew
+        self._room = room or default_jobs
         self._places = ResultPlaces(request.out)
         self._queue: deque[Task] = deque()
         self._states: dict[str, _FileState] = {}
@@ -248,11 +252,10 @@ class Archive:
             facts = _facts(file.path)
             size = 0 if facts is None else facts.size
             if summary is not None and not self._is_stale(summary, file, facts, answers, index):
-                if summary.status not in HAS_RESULTS or not missing_formats(
-                    self._request.formats, self._places, file.name
-                ):
+                kind = self._incomplete(summary, file)
+                if not kind:
                     continue
-                found.append(Task("formats", file))
+                found.append(Task(kind, file))
             else:
                 if summary is not None:
                     changed += summary.status is Status.DONE
@@ -263,6 +266,17 @@ class Archive:
         if changed:
             self._observer.note(f"{changed} files have changed since they were processed: again")
         return found
+
+    def _incomplete(self, summary: FileSummary, file: InputFile) -> str:
+        """What a file with results lacks of what is asked for now: the task that makes it, or nothing."""
+        request = self._request
+        if summary.status not in HAS_RESULTS:
+            return ""
+        if request.video and summary.decoded > 1 and not self._places.video(file.name).is_file():
+            return "whole"
+        lacks_clips = bool(request.clips_of) and not has_clips(self._places, file.name, request.clips_of)
+        is_missing = lacks_clips or missing_formats(request.formats, self._places, file.name)
+        return "formats" if is_missing else ""
 
     def _is_stale(
         self,
@@ -305,13 +319,15 @@ class Archive:
         names: Sequence[str] | None,
     ) -> list[str]:
         request = self._request
-        can_split = request.span_s is not None and all(
-            read_manifest(path).task == "detection" for path in models
+        can_split = (
+            request.span_s is not None
+            and not request.video
+            and all(read_manifest(path).task == "detection" for path in models)
         )
         for task in todo:
             state = self._states[task.file.name]
             self._queue += self._first_tasks(task, state) if can_split else [task]
-        jobs = request.jobs or default_jobs(models, request.engine)
+        jobs = request.jobs or self._room(models, request.engine)
         jobs = max(1, min(jobs, len(todo) if not can_split else jobs))
         job = Job(
             out=request.out.absolute(),

@@ -164,6 +164,10 @@ class ResultPlaces:
         """The best crops of a file, for the report."""
         return self.beside("results", name, ".crops")
 
+    def video(self, name: str) -> Path:
+        """The drawn recording of a file."""
+        return self.beside("video", name, ".mp4")
+
     def beside(self, kind: str, name: str, suffix: str) -> Path:
         """A file of one kind of result for a file of the archive."""
         return self.out / kind / f"{name}{suffix}"

@@ -76,6 +76,9 @@ class ArchiveRequest:
         check_count("jobs", self.jobs)
         if self.retry and self.redo:
             raise UsageError("`redo` does everything again, `retry` what went wrong; give one of them")
+        for name in self.clips_of:
+            if self.classes is not None and name not in self.classes:
+                raise UsageError(f"`clips_of` {name} is not among the `classes` {', '.join(self.classes)}")
         for one in self.formats:
             if one not in FORMATS:
                 hint = nearest(one, FORMATS) or f"; there are {', '.join(FORMATS)}"

@@ -13,9 +13,10 @@ from edgevision.archive.records import HAS_RESULTS, FileFacts, FileSummary, Resu
 from edgevision.archive.tally import BestCrops, Crop, Tally, write_crops
 from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, SourceError, printable
-from edgevision.types import Detections, FrameResult
+from edgevision.types import Detections, FrameResult, Image
 from edgevision.video import Source, SourceInfo
 from edgevision.video.sinks.jsonl import JsonlSink
+from edgevision.video.sinks.mp4 import Mp4Sink
 
 _MISSING = 0.01  # of the packets
 _FEW = 2  # frames that a decoder holds back at most
@@ -52,6 +53,17 @@ class ResultWriter(Closeable):
         self._tally, self._crops = Tally(), BestCrops()
         self._partial = places.partial / f"{secrets.token_hex(8)}.jsonl"
         self._sink = JsonlSink(self._partial)
+        self._video: Mp4Sink | None = None
+        self._partial_video = self._partial.with_suffix(".mp4")
+
+    def draw_on(self, info: SourceInfo) -> None:
+        """Takes drawn images too, by :meth:`draw`, into a recording with the sound of the source."""
+        self._video = Mp4Sink(self._partial_video, info, threads=1)
+
+    def draw(self, result: FrameResult, image: Image) -> None:
+        """Takes the drawn image of the next frame."""
+        if self._video is not None:
+            self._video.write(result, image)
 
     def see(self, result: FrameResult) -> None:
         """Looks at the image of a frame, for the crops, before anything connects it with others."""
@@ -111,6 +123,7 @@ class ResultWriter(Closeable):
             except OSError as error:
                 raise SinkError(f"cannot write {records}: {error.strerror}") from error
             write_crops(places.crops(name), self._crops.crops())
+            self._finish_video()
         return FileSummary(
             name=name,
             path=printable(str(self._file.path)),
@@ -132,10 +145,26 @@ class ResultWriter(Closeable):
             notes=list(dict.fromkeys(self.notes)),
         )
 
+    def _finish_video(self) -> None:
+        if self._video is None or not self._tally.frames:
+            return
+        self._video.close()
+        place = self._places.video(self._file.name)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._partial_video.replace(place)
+        except OSError as error:
+            raise SinkError(f"cannot write {place}: {error.strerror}") from error
+        self.notes += self._video.notes
+
     def close(self) -> None:
         self._sink.close()
-        with contextlib.suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+        with contextlib.suppress(SinkError):  # after an error, which counts; else it is closed already
+            if self._video is not None:
+                self._video.close()
+        for path in (self._partial, self._partial_video):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def without_weak(found: Detections, conf_threshold: float) -> Detections:

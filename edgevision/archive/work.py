@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.archive.footage import cut_clips
 from edgevision.archive.formats import write_file_formats
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.parts import PartFolder, PartReport, RawFrame, SplitPlan, raw_results
@@ -27,7 +28,9 @@ from edgevision.archive.records import (
 from edgevision.archive.results import ResultWriter, without_weak
 from edgevision.archive.tally import BestCrops
 from edgevision.closeable import Closeable
-from edgevision.errors import SourceError, printable
+from edgevision.drawing.overlay import Overlay, render
+from edgevision.drawing.zones import draw_zones
+from edgevision.errors import SourceError, UsageError, nearest, printable
 from edgevision.files import make_folder
 from edgevision.session.models import (
     OpenEngine,
@@ -43,7 +46,7 @@ from edgevision.session.streams import make_scene
 from edgevision.tiling import Tiling
 from edgevision.tracking.scene import Scene
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
-from edgevision.types import Frame, FrameResult
+from edgevision.types import Frame, FrameResult, Image
 from edgevision.video import Source, SourceInfo, open_source
 from edgevision.video.codec.scan import (
     PacketScan,
@@ -171,7 +174,12 @@ class Worker(Closeable):
             ]
             refuse_same_name(models)
             self._models = RunModels(models, [])
+            self._overlays = [Overlay(one.manifest) for one in models] if job.video else []
             self._scene(None)  # refuses now what does not fit
+            for name in job.clips_of:
+                if name not in self.names:
+                    hint = nearest(name, self.names) or f"; there are: {', '.join(self.names)}"
+                    raise UsageError(f"`clips_of` '{name}': no model has this class{hint}")
             self._opened = opened.pop_all()
 
     @property
@@ -232,14 +240,25 @@ class Worker(Closeable):
             selection = self.job.selection
             selected = source if selection.is_everything else SelectedSource(source, selection)
             scene, info = self._scene(selected.info.frame_rate), source.info
+            if self.job.video and not info.is_image:
+                results.draw_on(selected.info)
             for count, frame in enumerate(selected, start=1):
                 result = self._infer(frame)
                 results.see(result)
-                results.write(result if scene is None else scene.update(result))
+                result = result if scene is None else scene.update(result)
+                results.write(result)
+                if self.job.video:
+                    results.draw(result, self._drawn(result, scene))
                 results.last_s = frame.time_s
                 on_frames(count)
             results.end_of(source)
         return info
+
+    def _drawn(self, result: FrameResult, scene: Scene | None) -> Image:
+        image = render(result, self._overlays, "")
+        if scene is not None and scene.layout is not None and result.zones is not None:
+            draw_zones(image, scene.layout, result.zones)
+        return image
 
     def _results(self, file: InputFile, facts: FileFacts) -> ResultWriter:
         return ResultWriter(self._places, file, facts, self.job.answers, self.job.conf_threshold)
@@ -423,6 +442,8 @@ class Worker(Closeable):
 
     def _write_formats(self, file: InputFile) -> None:
         write_file_formats(self.job.formats, self._places, file.name, self.names)
+        if self.job.clips_of:
+            cut_clips(self._places, file, self.job.clips_of, self.job.open_file)
 
 
 def _wanted(moments_ns: Sequence[int], selection: Selection) -> NDArray[np.bool_]:

@@ -58,6 +58,13 @@ def process_command(
     formats: str = typer.Option(
         "jsonl", "--format", help="Some of jsonl, csv, parquet, coco, yolo, mot, megadetector: csv,coco."
     ),
+    video: bool = typer.Option(False, "--video", help="Draw each recording, into video/."),
+    clips_of: str | None = typer.Option(
+        None, "--clips-of", help="Cut the stretches that show these classes: person,car."
+    ),
+    ray: str | None = typer.Option(
+        None, "--ray", help="Workers on a Ray cluster: its address, auto, or local to start one here."
+    ),
     jobs: int | None = typer.Option(None, "--jobs", help="Workers. Default: by cores and memory."),
     split: str = typer.Option(
         "60s", "--split", help="Length of the parts in which long files are detected, or off."
@@ -82,7 +89,8 @@ def process_command(
     """
     from rich.console import Console
 
-    from edgevision.archive.driver import Archive, ArchiveObserver
+    from edgevision.archive.crew import ProcessCrew
+    from edgevision.archive.driver import Archive, ArchiveObserver, default_jobs
     from edgevision.archive.records import Status
     from edgevision.archive.request import ArchiveRequest
     from edgevision.cli.any_model import open_engine
@@ -120,12 +128,20 @@ def process_command(
         tiles=None if tiles is None else Tiling.parse(tiles),
         selection=Selection.parse(every, start, end),
         formats=listed(formats),
+        video=video,
+        clips_of=[] if clips_of is None else listed(clips_of),
         jobs=jobs,
         span_s=None if split == "off" else parse_seconds(split),
         retry=retry,
         redo=redo,
     )
-    archive = Archive(request, open_engine=open_engine, observer=Observer(), stop=stop)
+    crew, room = ProcessCrew, default_jobs
+    if ray is not None:
+        from edgevision.archive.ray_crew import connect, crew_at
+
+        cpus = connect(ray)
+        crew, room = crew_at(ray), lambda models, engine: cpus
+    archive = Archive(request, open_engine=open_engine, observer=Observer(), stop=stop, crew=crew, room=room)
     with stop_on_signals(stop):
         outcome = archive.run()
     _report(outcome, out, console)
