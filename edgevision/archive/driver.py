@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from edgevision.archive.crew import Answer, Crew, Event, Far, Lost, ProcessCrew, Ready, Refusal
@@ -35,6 +36,7 @@ from edgevision.archive.request import (
     write_settings,
 )
 from edgevision.archive.results import remove_results
+from edgevision.archive.timeline import read_starts, write_timeline
 from edgevision.archive.work import Job, Task
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import usable_cores
@@ -169,6 +171,7 @@ class Archive:
         request, places = self._request, self._places
         inputs = find_inputs(request.sources, request.out, include=request.include, exclude=request.exclude)
         models, answers = request.model_files(), request.answers()
+        starts = {} if request.starts is None else read_starts(request.starts)
         settings = self._checked_settings(inputs, answers)
         with self._locked():
             if request.redo:
@@ -190,10 +193,21 @@ class Archive:
                     written = write_archive_formats(request.formats, places, summaries, names or [], label)
                     written += index.export()
                     written.append(write_report(places, summaries, label))
+                    if request.timeline_s is not None:
+                        written.append(self._write_timeline(summaries, starts, request.timeline_s))
             if self._stop.reason is None:
                 shutil.rmtree(places.work / "spans", ignore_errors=True)
                 shutil.rmtree(places.partial, ignore_errors=True)
         return ArchiveOutcome(tuple(summaries), self._finished, tuple(written), self._stop.reason)
+
+    def _write_timeline(
+        self, summaries: Sequence[FileSummary], starts: dict[str, datetime], period_s: float
+    ) -> Path:
+        path, unknown = write_timeline(self._places, summaries, period_s, starts)
+        if unknown:
+            rest = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            self._observer.note(f"not in {path.name}, for nobody knows when they begin: {unknown[0]}{rest}")
+        return path
 
     # Before the work.
 

@@ -22,6 +22,7 @@ from edgevision.zoo import default_model, find_model
 
 FORMATS = ("jsonl", "csv", "parquet", "coco", "yolo", "mot", "megadetector")
 DEFAULT_SPAN_S = 60.0
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class ArchiveRequest:
         engine, plans: how they are opened.
         conf_threshold, classes, track, zones, selection, tiles: as of a run.
         formats: some of :data:`FORMATS`; the JSON lines are always there.
+        timeline_s: count over all files of a camera in periods of so many seconds; None for no such table.
+        starts: a table of when files begin; see :mod:`edgevision.archive.timeline`.
         video: draw each file.
         clips_of: cut the stretches that show one of these classes.
         jobs: workers; None for as many as the machine has room for.
@@ -61,6 +64,8 @@ class ArchiveRequest:
     selection: Selection = Selection()  # noqa: RUF009  (frozen)
     tiles: Tiling | None = None
     formats: Sequence[str] = ("jsonl",)
+    timeline_s: float | None = None
+    starts: Path | None = None
     video: bool = False
     clips_of: Sequence[str] = ()
     jobs: int | None = None
@@ -76,6 +81,12 @@ class ArchiveRequest:
         check_count("jobs", self.jobs)
         if self.retry and self.redo:
             raise UsageError("`redo` does everything again, `retry` what went wrong; give one of them")
+        if self.starts is not None and self.timeline_s is None:
+            raise UsageError("`starts` needs `timeline`, whose clock it sets")
+        if self.timeline_s is not None and not 1 <= self.timeline_s <= _DAY_S:
+            raise UsageError(
+                f"`timeline` of {self.timeline_s:g} s is not possible; expected 1s to 24h, such as 5m"
+            )
         for name in self.clips_of:
             if self.classes is not None and name not in self.classes:
                 raise UsageError(f"`clips_of` {name} is not among the `classes` {', '.join(self.classes)}")

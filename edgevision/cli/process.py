@@ -58,6 +58,12 @@ def process_command(
     formats: str = typer.Option(
         "jsonl", "--format", help="Some of jsonl, csv, parquet, coco, yolo, mot, megadetector: csv,coco."
     ),
+    timeline: str | None = typer.Option(
+        None, "--timeline", help="Count over all files of a folder by the clock, in periods of 5m or 15m."
+    ),
+    starts: Path | None = typer.Option(
+        None, "--starts", help="CSV of when files begin, for --timeline; else names and containers say it."
+    ),
     video: bool = typer.Option(False, "--video", help="Draw each recording, into video/."),
     clips_of: str | None = typer.Option(
         None, "--clips-of", help="Cut the stretches that show these classes: person,car."
@@ -128,6 +134,8 @@ def process_command(
         tiles=None if tiles is None else Tiling.parse(tiles),
         selection=Selection.parse(every, start, end),
         formats=listed(formats),
+        timeline_s=None if timeline is None else parse_seconds(timeline),
+        starts=starts,
         video=video,
         clips_of=[] if clips_of is None else listed(clips_of),
         jobs=jobs,

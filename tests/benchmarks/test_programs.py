@@ -72,3 +72,11 @@ def test_soak_parts(run_benchmark):
     result = run_benchmark("soak_parts", "jsonl", "--rounds", "1")
     assert result["frames"] == 125
     assert len(result["parts"]["jsonl"]["mib"]) == 6
+
+
+def test_archive_takes_what_a_thousand_workers_send(tmp_path):
+    benchmark = load_benchmark("archive")
+    assert benchmark.write_clip(tmp_path / "a.mp4", 0.4, 1) == 10
+    found = benchmark.driver_rate(tmp_path / "out", 60)
+    assert found["summaries"] == 60
+    assert found["a_second"] > 0

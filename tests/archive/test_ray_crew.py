@@ -1,0 +1,89 @@
+"""Workers on Ray, in a network namespace that has only the loopback interface."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.archive.test_driver import write_image
+from tests.support.archive import process, results
+from tests.support.models import write_block_clip
+from tests.support.paths import ROOT
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgevision[ray]'")
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4]}
+import ray
+from ray.cluster_utils import Cluster
+from edgevision.archive.driver import ArchiveObserver
+from edgevision.archive.ray_crew import connect, crew_at
+from tests.support.archive import process
+import contextlib
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+second = cluster.add_node(num_cpus=1)
+assert connect(cluster.address) == 2
+
+class KillANode(ArchiveObserver):
+    def while_running(self):
+        killed = []
+        def look(progress):
+            if sys.argv[5] == "kill" and progress.files >= 3 and not killed:
+                killed.append(second)
+                cluster.remove_node(second, allow_graceful=False)
+        return contextlib.nullcontext(look)
+
+process([sys.argv[1]], Path(sys.argv[2]), Path(sys.argv[3]), crew=crew_at(cluster.address), span_s=1.0,
+        observer=KillANode())
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def alone():
+    """A command that runs the rest where no network but the loopback is; None where that is not allowed."""
+    command = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-c",
+        'ip link set lo up && exec "$@"',
+        "sh",
+    ]
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return None
+    return command if subprocess.run([*command, "true"], capture_output=True).returncode == 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fate", ["calm", "kill"])
+def test_two_nodes_give_what_one_process_gives(tmp_path, model, fate):
+    command = alone()
+    if command is None:
+        pytest.skip("no network namespace can be made here, and Ray listens on every interface")
+    (tmp_path / "in").mkdir()
+    write_block_clip(tmp_path / "in/long.mp4", 60)
+    for number in range(8):
+        write_image(tmp_path / "in" / f"{number}.png", left=8 + number)
+    process([tmp_path / "in"], tmp_path / "whole", model, span_s=1.0)
+    (tmp_path / "archive.py").write_text(PROGRAM)
+    place = Path("/tmp") / f"ev-{tmp_path.name[-8:]}"  # Ray's sockets have short names
+    place.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            [*command, sys.executable, str(tmp_path / "archive.py"), str(tmp_path / "in"),
+             str(tmp_path / "out"), str(model), str(place), fate],
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(place), "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=560,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
