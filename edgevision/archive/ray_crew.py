@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import logging
 import os
 import signal
 import time
@@ -47,7 +49,7 @@ def connect(address: str) -> int:
         UsageError: Ray is not installed, or no cluster is there.
     """
     with needs_extra("ray", "`ray`"):
-        import ray
+        ray: Any = importlib.import_module("ray")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with _own_signals():
@@ -56,7 +58,7 @@ def connect(address: str) -> int:
                 address=None if address == LOCAL else address,
                 ignore_reinit_error=True,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 **({"include_dashboard": False} if address == LOCAL else {}),
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -113,10 +115,9 @@ class RayCrew(Closeable):
     """
 
     def __init__(self, job: Job, size: int, address: str = LOCAL) -> None:
-        import ray
-
+        ray: Any = importlib.import_module("ray")
         self._ray = ray
-        self._was_connected = ray.is_initialized()
+        self._was_connected: bool = ray.is_initialized()
         if not self._was_connected:
             connect(address)
         has_gpu = job.engine in ("tensorrt", "onnxruntime-cuda") or any(

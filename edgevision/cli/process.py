@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,10 +95,11 @@ def process_command(
     """
     from rich.console import Console
 
-    from edgevision.archive.crew import ProcessCrew
+    from edgevision.archive.crew import Crew, ProcessCrew
     from edgevision.archive.driver import Archive, ArchiveObserver, default_jobs
     from edgevision.archive.records import Status
     from edgevision.archive.request import ArchiveRequest
+    from edgevision.archive.work import Job
     from edgevision.cli.any_model import open_engine
     from edgevision.cli.app import EXIT_DAMAGED
     from edgevision.cli.console import say
@@ -143,12 +144,19 @@ def process_command(
         retry=retry,
         redo=redo,
     )
-    crew, room = ProcessCrew, default_jobs
+    crew: Callable[[Job, int], Crew] = ProcessCrew
+    room: Callable[[Sequence[Path], str], int] = default_jobs
     if ray is not None:
         from edgevision.archive.ray_crew import connect, crew_at
 
         cpus = connect(ray)
-        crew, room = crew_at(ray), lambda models, engine: cpus
+        crew = crew_at(ray)
+
+        def room_of_cluster(models: Sequence[Path], engine: str) -> int:
+            return cpus
+
+        room = room_of_cluster
+
     archive = Archive(request, open_engine=open_engine, observer=Observer(), stop=stop, crew=crew, room=room)
     with stop_on_signals(stop):
         outcome = archive.run()
