@@ -13,7 +13,6 @@ import numpy as np
 from edgevision.archive.crew import InlineCrew
 from edgevision.archive.driver import Archive, ArchiveOutcome
 from edgevision.archive.request import ArchiveRequest
-from edgevision.engines import Engine
 from edgevision.engines.fake import FakeEngine
 from edgevision.session.request import PlanPolicy
 from edgevision.types import Detections, Image
@@ -37,8 +36,8 @@ def bright_box(image: Image) -> Detections:
 
 def open_fake(
     path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
-) -> Engine:
-    """An engine without ONNX Runtime, quick to open in a new process."""
+) -> Any:
+    """A :class:`FakeEngine`: an engine without ONNX Runtime, quick to open in a new process."""
     return FakeEngine(bright_box, colour_manifest(SIZE))
 
 
