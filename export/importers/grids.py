@@ -93,8 +93,7 @@ def _grid(
 
 
 def share_around(boxes: Array, grid: Grid) -> float:
-    """Share of corners ``[M, 4]`` that hold their cell's middle, or its top left corner; the greater of "
-    "both."""
+    """Share of corners ``[M, 4]`` that hold their cell's middle, or all its top left; the greater one."""
     slack = 1e-3 * grid.stride
 
     def share(points: Array) -> float:

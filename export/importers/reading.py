@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
-from edgevision.contract.manifest import Resize
+from edgevision.contract.manifest import MaskForm, Resize, Task
 from edgevision.errors import UsageError
 from edgevision.export.importers.core import Core, Size
 from edgevision.graph.builder import GraphBuilder
+from edgevision.types import Skeleton
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -76,6 +78,7 @@ class Candidates:
         labels: int64 ``[N, M]``, or empty.
         total: M.
         classes: C where the scores are dense.
+        further: outputs of the contract with a row for each prediction: masks, coefficients, key points.
     """
 
     boxes: str
@@ -83,6 +86,7 @@ class Candidates:
     total: int
     labels: str = ""
     classes: int = 0
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 Decode = Callable[[GraphBuilder, Core], Candidates]
@@ -105,7 +109,7 @@ class Reading:
         size: height and width that the family takes where the graph leaves them open.
         pad: the network's input is a multiple of this, filled with zeros on the right and below.
         notes: what else the user should know, one line each.
-        task: of the contract.
+        task, masks, skeleton, multi_label: as the contract has them.
         coco_numbers: class numbers may be COCO's category numbers, 1 to 90.
         first_class: the number of the first class; 1 where 0 is the background.
         highest: the greatest class number that it answers on the probe images; -1 where scores are dense.
@@ -123,7 +127,10 @@ class Reading:
     size: Size | None = None
     pad: int = 1
     notes: tuple[str, ...] = ()
-    task: str = "detection"
+    task: Task = "detection"
+    masks: MaskForm | None = None
+    skeleton: Skeleton | None = None
+    multi_label: bool = False
     coco_numbers: bool = False
     first_class: int = 0
     highest: int = -1
@@ -139,7 +146,7 @@ class Choices:
         colours: ``rgb`` or ``bgr``.
         scale: ``unit`` (0..1), ``raw`` (0..255), ``imagenet``, or six numbers: mean and standard deviation of
             the channels in the network's order, of values 0..255.
-        resize: ``letterbox``, ``top-left`` or ``stretch``.
+        resize: ``letterbox``, ``top-left``, ``stretch``, or for classifiers ``crop``.
         fill: value of the padding, 0..255.
         anchors: of raw heads: ``yolov5``, ``yolov7``, ``yolov7-tiny`` or 18 numbers, width and height in
         pixels.
@@ -164,7 +171,7 @@ class Choices:
     def check(self) -> None:
         """Raises UsageError for a value that means nothing."""
         _one_of("colours", self.colours, ("rgb", "bgr"))
-        _one_of("resize", self.resize, ("letterbox", "top-left", "stretch"))
+        _one_of("resize", self.resize, ("letterbox", "top-left", "stretch", "crop"))
         _within("fill", self.fill, 0, 255)
         _within("min_score", self.min_score, 0.0001, 0.999)
         _within("iou", self.iou, 0.01, 1)
@@ -176,8 +183,7 @@ class Choices:
             scale_numbers(self.scale)
 
     def pixels(self, known: Pixels | None) -> Pixels | None:
-        """What the network takes, with what the user says in place of what is known; None where that "
-        "leaves gaps."""
+        """What the network takes, the user's word before what is known; None where that leaves gaps."""
         if known is None:
             if self.colours is None or self.scale is None or self.resize is None:
                 return None
@@ -185,7 +191,7 @@ class Choices:
         resize = known.resize
         if self.resize is not None:
             resize = Resize(
-                "stretch" if self.resize == "stretch" else "letterbox",
+                "letterbox" if self.resize in ("letterbox", "top-left") else _rule(self.resize),
                 resize.fill,
                 place="top-left" if self.resize == "top-left" else "centre",
             )
@@ -198,6 +204,10 @@ class Choices:
             mean, std = scale_numbers(self.scale)
             found = replace(found, mean=mean, std=std)
         return found
+
+
+def _rule(text: str) -> Literal["stretch", "crop"]:
+    return "crop" if text == "crop" else "stretch"
 
 
 def scale_numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,6 +10,7 @@ from edgevision.export.importers.core import Core
 from edgevision.export.importers.families import (
     best_class_rows,
     box_and_score,
+    classifier,
     corner_rows,
     darknet,
     detr,
@@ -24,6 +25,7 @@ from edgevision.export.importers.families import (
     semantic,
     torchvision,
     yolo,
+    yolo_tasks,
 )
 from edgevision.export.importers.reading import Choices, Reading
 
@@ -33,6 +35,7 @@ TABLE: tuple[tuple[tuple[str, ...], Reader], ...] = tuple(
     (module.KINDS, module.read)
     for module in (
         yolo,
+        yolo_tasks,
         rtdetr,
         objectness,
         raw_heads,
@@ -48,6 +51,7 @@ TABLE: tuple[tuple[tuple[str, ...], Reader], ...] = tuple(
         nanodet,
         picodet,
         semantic,
+        classifier,
     )
 )
 """The kinds of each family's module, and its reader. A new family is one module and one line here."""

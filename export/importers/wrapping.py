@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
-from edgevision.contract.manifest import INPUT_NAME, Manifest, NmsLimits
+from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest, NmsLimits
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.errors import ExportError, UsageError
 from edgevision.export.importers import notes
@@ -91,19 +91,22 @@ def wrap(
     noted = core.metadata.get("license") or core.metadata.get("licence")
     manifest = Manifest(
         name=name,
-        task="detection" if reading.task == "detection" else "segmentation",
+        task=reading.task,
         classes=found.names,
         input_width=inner[1],
         input_height=inner[0],
         resize=pixels.resize,
         colours=_colours(len(found.names)) if reading.task == "segmentation" else (),
+        masks=reading.masks,
+        skeleton=reading.skeleton,
+        multi_label=reading.multi_label,
         heads=tuple(output.name for output in core.outputs),
         training_data="not stated by the imported file",
         licence=licence or noted or "not stated by the imported file: ask where it came from before use",
         precision=core.precision,
     )
     candidates = reading.decode(after, core)
-    if reading.task == "detection":
+    if reading.task in BOX_TASKS:
         manifest = _add_detections(after, core, reading, choices, candidates, found, manifest, inner)
     return Wrapping(before, after, manifest, found.note)
 
@@ -122,6 +125,7 @@ def _add_detections(
     boxes, scores, labels, total = found.boxes, found.scores, found.labels, found.total
     wanted = choices.candidates or CANDIDATES
     several = reading.several if choices.several is None else choices.several
+    several = several and not found.further and reading.task == "detection"
     if not labels:
         classes = found.classes
         if names.numbers is not None:
@@ -133,21 +137,23 @@ def _add_detections(
             scores = g("ReduceMax", scores, g.ints(2), keepdims=0)
     else:
         scores, labels = _named(g, scores, labels, names)
-    boxes = _cut(g, boxes, inner)
+    rotated = reading.task == "obb"
+    boxes = boxes if rotated else _cut(g, boxes, inner)
     floor = choices.min_score or MIN_SCORE
     iou = choices.iou if choices.iou is not None else reading.iou
     if iou is None:
         kept = min(MAX_DETECTIONS, total)
         nms = NmsLimits("none", 1.0, kept, 0)
     else:
-        nms = NmsLimits("cluster", iou, min(wanted, total), ROUNDS)
+        nms = NmsLimits("cluster", iou, min(wanted, total), ROUNDS, "probiou" if rotated else "iou")
         kept = min(MAX_DETECTIONS, nms.candidates)
     full = _replace(manifest, score_threshold=floor, nms=nms, max_detections=kept)
     if iou is None:
         strong = g("Greater", scores, g.constant(floor, np.float32))
-        add_final_outputs(g, boxes, g("Where", strong, scores, g.constant(-1.0, np.float32)), labels, kept)
+        ranked = g("Where", strong, scores, g.constant(-1.0, np.float32))
+        add_final_outputs(g, boxes, ranked, labels, kept, full, found.further)
     else:
-        add_detection_outputs(g, boxes, scores, labels, total, full)
+        add_detection_outputs(g, boxes, scores, labels, total, full, found.further)
     return full
 
 
@@ -251,8 +257,7 @@ def _class_names(core: Core, reading: Reading, wanted: tuple[str, ...] | None) -
 
 
 def _colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """A colour for each class: those of PASCAL VOC (its development kit's bit pattern), black for the "
-    "first."""
+    """A colour for each class: those of PASCAL VOC (its development kit's bit pattern), black first."""
     found = []
     for number in range(count):
         colour = [0, 0, 0]

@@ -411,3 +411,51 @@ def segmenter() -> Network:
     logits[0, 0] = 1
     logits[0, CLASS, 4:12, 4:12] = 5
     return Network({"logits": logits}, name="pixel_values")
+
+
+def segments() -> Network:
+    """The object's mask is the left half of the input: two prototypes, of which the first counts."""
+    found = raw_yolo()
+    table = found.outputs["output0"]
+    coefficients = np.full((1, 2, table.shape[2]), -0.5)
+    coefficients[0, :, _AT] = [1, 0]
+    prototypes = np.full((1, 2, SIZE // 4, SIZE // 4), -3.0)
+    prototypes[0, 0, :, : SIZE // 8] = 3
+    found.outputs = {"output0": np.concatenate([table, coefficients], axis=1), "output1": prototypes}
+    return found
+
+
+def poses() -> Network:
+    """Two key points a row; the object's are at its upper corners, the second unseen."""
+    found = raw_yolo()
+    table = found.outputs["output0"]
+    points = np.full((1, 6, table.shape[2]), 3.0)
+    points[0, 2::3] = 0.5
+    points[0, :, _AT] = [OBJECT[0], OBJECT[1], 0.75, OBJECT[2], OBJECT[1], 0.25]
+    found.outputs = {"output0": np.concatenate([table, points], axis=1)}
+    found.metadata = {
+        "task": "pose",
+        "names": "['a', 'b', 'c']",
+        "kpt_shape": "[2, 3]",
+        "stride": "32",
+        "imgsz": "[64, 64]",
+    }
+    return found
+
+
+def rotated() -> Network:
+    """The object is turned by half a radian."""
+    found = raw_yolo()
+    table = found.outputs["output0"]
+    angles = np.full((1, 1, table.shape[2]), 0.8)
+    angles[0, 0, _AT] = 0.5
+    table[0, 2:4, _AT] = [40, 16]
+    found.outputs = {"output0": np.concatenate([table, angles], axis=1)}
+    found.metadata = {"task": "obb", "names": "['a', 'b', 'c']", "stride": "32", "imgsz": "[64, 64]"}
+    return found
+
+
+def classes() -> Network:
+    """Class 1 at .7."""
+    notes = {"task": "classify", "names": "['a', 'b', 'c']", "stride": "1", "imgsz": "[64, 64]"}
+    return Network({"output0": np.array([[0.1, 0.7, 0.2]])}, notes)

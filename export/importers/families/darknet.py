@@ -13,8 +13,7 @@ IOU = 0.6
 
 
 def read(core: Core, choices: Choices) -> Reading | None:
-    """The reading of a file in this form, or None. Boxes are corners as shares of the input; the product "
-    "is inside."""
+    """The reading of a file in this form, or None: corners as shares of the input, the product inside."""
     shapes = [output.shape for output in core.outputs]
     if len(shapes) != 2 or len(shapes[0]) != 4 or len(shapes[1]) != 3:
         return None

@@ -9,6 +9,7 @@ while its last column is the largest of most queries on noise.
 
 from __future__ import annotations
 
+from edgevision.contract.manifest import MaskForm
 from edgevision.export.importers import decoding, notes
 from edgevision.export.importers.core import Core
 from edgevision.export.importers.families import libreyolo
@@ -33,7 +34,7 @@ _FAMILIES = ("detr", "rtdetr", "rtdetrv2", "rtdetrv4", "dfine", "deim", "deimv2"
 
 def read(core: Core, choices: Choices) -> Reading | None:
     """The reading of a file in this form, or None; ``choices.kind`` is set where the user says so."""
-    if len(core.outputs) < 2 or notes.task(core) != "detect" or core.end is not None:
+    if len(core.outputs) < 2 or notes.task(core) not in ("detect", "segment") or core.end is not None:
         return None
     first, second = core.outputs[:2]
     if len(first.shape) != 3 or len(second.shape) != 3 or first.shape[1] != second.shape[1]:
@@ -63,6 +64,10 @@ def _read(core: Core, choices: Choices, boxes_at: int, logits_at: int) -> Readin
     if choices.kind not in (None, kind) or (told is not None and (told == "detr") != softmax):
         return None
     classes = width - dropped
+    masks = None
+    if len(core.outputs) == 3 and core.outputs[2].shape[1] == total:
+        rows, columns = core.outputs[2].shape[2:]
+        masks = MaskForm(form="input", width=columns, height=rows)
     coco = classes == _COCO_COLUMNS
 
     def decode(g: GraphBuilder, core: Core) -> Candidates:
@@ -70,7 +75,10 @@ def _read(core: Core, choices: Choices, boxes_at: int, logits_at: int) -> Readin
         scores = g("Softmax", logits, axis=2) if softmax else g("Sigmoid", logits)
         scores = decoding.columns(g, scores, 0, classes) if dropped else scores
         boxes = decoding.corners(g, decoding.as_float(g, core.outputs[boxes_at]))
-        return Candidates(decoding.from_shares(g, core, boxes), scores, total, classes=classes)
+        further = {} if masks is None else {"masks": decoding.as_float(g, core.outputs[2])}
+        return Candidates(
+            decoding.from_shares(g, core, boxes), scores, total, classes=classes, further=further
+        )
 
     why = (
         f"no TopK and no GridSample in its graph, and the last column is the largest in {last:.0%} of the "
@@ -102,6 +110,8 @@ def _read(core: Core, choices: Choices, boxes_at: int, logits_at: int) -> Readin
         size=_SIZE_OF_DETR if softmax else None,
         notes=notes_,
         coco_numbers=coco,
+        task="detection" if masks is None else "instance-segmentation",
+        masks=masks,
     )
 
 

@@ -1,5 +1,4 @@
-"""RT-DETR, D-FINE and DEIM as their authors export them: ``labels, boxes, scores``, with "
-"``orig_target_sizes``."""
+"""RT-DETR, D-FINE, DEIM of their authors: ``labels, boxes, scores``, with ``orig_target_sizes``."""
 
 from __future__ import annotations
 

@@ -193,8 +193,7 @@ def _yolox(rows: _Rows) -> Reading | None:
 
 
 def _decode_yolox(rows: _Rows, grid: Grid) -> Decode:
-    """``(xy + cell) * stride`` and ``exp(wh) * stride`` (Ge et al. 2021, arXiv:2107.08430; YOLOX's own "
-    "demo)."""
+    """``(xy + cell) * stride`` and ``exp(wh) * stride`` (YOLOX, Ge et al. 2021, arXiv:2107.08430)."""
     width, total = rows.width, rows.total
 
     def decode(g: GraphBuilder, core: Core) -> Candidates:

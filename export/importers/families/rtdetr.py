@@ -1,5 +1,4 @@
-"""RT-DETR as ultralytics exports it: ``[1, Q, 6]`` or, older, ``[1, Q, 4 + C]``; centre and size as "
-"shares."""
+"""RT-DETR of ultralytics: ``[1, Q, 6]`` or, older, ``[1, Q, 4 + C]``; centre and size as shares."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ _INVERTED = 0.2
 
 
 def read(core: Core, choices: Choices) -> Reading | None:
-    """The reading of a file in this form, or None. The image is stretched, which ultralytics' other "
-    "models are not."""
+    """The reading of a file in this form, or None. It stretches, as no other model of ultralytics does."""
     if len(core.outputs) != 1 or len(core.outputs[0].shape) != 3 or notes.task(core) != "detect":
         return None
     if notes.maker(core) == "libreyolo":

@@ -1,13 +1,17 @@
-"""torchvision's detectors: an image ``[3, H, W]`` of any size in, ``boxes``, ``labels``, ``scores`` after "
-"NMS out."""
+"""torchvision's detectors: an image ``[3, H, W]`` of any size in; boxes, labels and scores after NMS out."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from onnx import numpy_helper
 
+from edgevision.contract.manifest import MaskForm, Task
 from edgevision.export.importers import decoding
 from edgevision.export.importers.core import Core
+from edgevision.export.importers.families.yolo_tasks import skeleton
 from edgevision.export.importers.numbers import are_probabilities, are_whole, inverted_share
 from edgevision.export.importers.reading import IMAGENET_MEAN, LETTERBOX, Candidates, Choices, Pixels, Reading
 from edgevision.graph.builder import GraphBuilder
@@ -41,6 +45,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
     if inverted_share(core.answers(boxes[0])) > 0.01:
         return None
     inside = _holds_mean(core)
+    further = _Further.of(core)
 
     def decode(g: GraphBuilder, core: Core) -> Candidates:
         return padded(
@@ -48,6 +53,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
             decoding.as_float(g, core.outputs[boxes[0]]),
             decoding.as_float(g, core.outputs[scores[0]]),
             decoding.class_ids(g, core.outputs[labels[0]].name),
+            further=further.rows(g, core),
         )
 
     return Reading(
@@ -62,12 +68,80 @@ def read(core: Core, choices: Choices) -> Reading | None:
         coco_numbers=True,
         first_class=1,
         highest=int(core.answers(labels[0]).max(initial=-1)),
+        task=further.task,
+        masks=further.masks(core),
+        skeleton=skeleton(further.points) if further.points else None,
     )
 
 
-def padded(g: GraphBuilder, boxes: str, scores: str, labels: str, kept: int = _KEPT) -> Candidates:
-    """As many rows as a network finds, to at least ``kept``: ``[n, 4]``, ``[n]`` and ``[n]`` to a batch "
-    "of one."""
+@dataclass(frozen=True, slots=True)
+class _Further:
+    """What stands beside the boxes: masks ``[n, 1, H, W]`` of the whole image, or key points ``[n, J, 3]``.
+
+    Masks are kept at a quarter of the size. The score of a key point is the peak of its heat map through a
+    sigmoid; torchvision itself leaves the peak as it is.
+    """
+
+    mask: int | None
+    point: int | None
+    peak: int | None
+    points: int
+
+    @classmethod
+    def of(cls, core: Core) -> _Further:
+        """What a network's outputs hold."""
+        shapes = [output.shape for output in core.outputs]
+        masks = [i for i, shape in enumerate(shapes) if len(shape) == 4 and shape[1] == 1]
+        points = [i for i, shape in enumerate(shapes) if len(shape) == 3 and shape[2] == 3]
+        known = [shapes[i][1] for i in points]
+        peaks = [i for i, shape in enumerate(shapes) if len(shape) == 2 and shape[1:] == tuple(known[:1])]
+        if not peaks:
+            return cls(masks[0] if masks else None, None, None, 0)
+        return cls(None, points[0], peaks[0], known[0])
+
+    @property
+    def task(self) -> Task:
+        """The contract's task."""
+        if self.points:
+            return "pose"
+        return "detection" if self.mask is None else "instance-segmentation"
+
+    def masks(self, core: Core) -> MaskForm | None:
+        """The contract's form of the masks."""
+        if self.mask is None:
+            return None
+        return MaskForm(form="input", width=core.width // 4, height=core.height // 4, threshold=0.5)
+
+    def rows(self, g: GraphBuilder, core: Core) -> dict[str, str]:
+        """Outputs of the contract, ``[n + kept, ...]``."""
+        if self.point is not None and self.peak is not None:
+            places = g(
+                "Slice", decoding.as_float(g, core.outputs[self.point]), g.ints(0), g.ints(2), g.ints(2)
+            )
+            peaks = g("Sigmoid", decoding.as_float(g, core.outputs[self.peak]))
+            return {"keypoints": _longer(g, g("Concat", places, g("Unsqueeze", peaks, g.ints(2)), axis=2))}
+        if self.mask is None:
+            return {}
+        whole = g("Squeeze", decoding.as_float(g, core.outputs[self.mask]), g.ints(1))
+        height, width = core.height // 4, core.width // 4
+        whole = g("Slice", whole, g.ints(0, 0), g.ints(4 * height, 4 * width), g.ints(1, 2))
+        blocks = g("Reshape", whole, g.ints(-1, height, 4, width, 4))
+        return {"masks": _longer(g, g("ReduceMean", blocks, g.ints(2, 4), keepdims=0))}
+
+
+def _longer(g: GraphBuilder, rows: str) -> str:
+    """``[n, a, b]`` with ``kept`` rows of zeros more, as :func:`padded` adds to the boxes."""
+    return g("Pad", rows, g.ints(0, 0, 0, _KEPT, 0, 0), g.constant(0.0, np.float32))
+
+
+def padded(
+    g: GraphBuilder, boxes: str, scores: str, labels: str, further: Mapping[str, str] | None = None
+) -> Candidates:
+    """As many rows as a network finds, and more: ``[n, 4]``, ``[n]`` and ``[n]`` to a batch of one.
+
+    ``further`` has its rows added already.
+    """
+    kept = _KEPT
     more = g.constant(np.zeros((kept, 4)), np.float32)
     none = g.constant(np.full(kept, -1.0), np.float32)
     zeros = g.constant(np.zeros(kept), np.int64)
@@ -76,6 +150,7 @@ def padded(g: GraphBuilder, boxes: str, scores: str, labels: str, kept: int = _K
         decoding.batched(g, g("Concat", scores, none, axis=0)),
         kept,
         decoding.batched(g, g("Concat", labels, zeros, axis=0)),
+        further={name: decoding.batched(g, rows) for name, rows in (further or {}).items()},
     )
 
 

@@ -9,6 +9,7 @@ Also tests the readers ``edgevision.export.importers.families.best_class_rows``,
 ``edgevision.export.importers.families.picodet``, ``edgevision.export.importers.families.raw_heads``,
 ``edgevision.export.importers.families.rtdetr``, ``edgevision.export.importers.families.semantic``,
 ``edgevision.export.importers.families.torchvision``, ``edgevision.export.importers.families.yolo``,
+``edgevision.export.importers.families.yolo_tasks``, ``edgevision.export.importers.families.classifier``,
 ``edgevision.export.importers.ends``.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -151,6 +153,64 @@ def test_a_segmenter_becomes_a_class_map(tmp_path):
     assert found[2, 2] == 0
 
 
+def see(file: Path, out: Path) -> Any:
+    """What an imported model sees in a grey image of its own size."""
+    import_model(file, None, out)
+    with load_engine(out) as engine:
+        (found,) = Model(engine, 0.05)([np.full((64, 64, 3), 128, np.uint8)])
+    return found
+
+
+def test_masks_come_from_prototypes(tmp_path):
+    file = foreign.segments().save(tmp_path / "foreign.onnx")
+    found = see(file, tmp_path / "model.onnx")
+    assert found.masks is not None
+    mask = found.masks.whole(0)
+    # The box is 32 wide from 16; the prototype ends at 32.
+    assert mask[24, 20]
+    assert not mask[24, 40]
+    assert found.masks.areas()[0] == pytest.approx(16 * 32, rel=0.1)
+
+
+def test_a_detectors_kind_is_refused_where_there_are_masks_points_or_angles(tmp_path):
+    for make in (foreign.segments, foreign.poses, foreign.rotated):
+        core = load_core(make().save(tmp_path / "foreign.onnx"))
+        with pytest.raises(ExportError, match="not a yolo model"):
+            recognise(core, Choices(kind="yolo"))
+
+
+def test_key_points_keep_their_places_and_scores(tmp_path):
+    file = foreign.poses().save(tmp_path / "foreign.onnx")
+    found = see(file, tmp_path / "model.onnx")
+    assert found.skeleton.names == ("point_0", "point_1")
+    np.testing.assert_allclose(found.keypoints[0], [[16, 8, 0.75], [48, 8, 0.25]], atol=0.02)
+
+
+def test_rotated_boxes_keep_their_angle(tmp_path):
+    file = foreign.rotated().save(tmp_path / "foreign.onnx")
+    found = see(file, tmp_path / "model.onnx")
+    np.testing.assert_allclose(found.rotated_boxes[0], [32, 24, 40, 16, 0.5], atol=0.02)
+
+
+def test_a_classifier_gives_probabilities_of_the_middle_of_the_image(tmp_path):
+    file = foreign.classes().save(tmp_path / "foreign.onnx")
+    found = see(file, tmp_path / "model.onnx")
+    np.testing.assert_allclose(found.probabilities, [0.1, 0.7, 0.2], atol=1e-4)
+    assert import_model(file, None, tmp_path / "again.onnx").manifest.resize.rule == "crop"
+
+
+def test_what_a_classifier_without_notes_takes_is_asked_for(tmp_path):
+    network = foreign.classes()
+    network.metadata = {}
+    network.outputs["output0"] = np.array([[-1.0, 3.0, 0.5]])
+    file = network.save(tmp_path / "foreign.onnx")
+    with pytest.raises(UsageError, match="nothing in it tells what it takes"):
+        import_model(file, None, tmp_path / "model.onnx")
+    said = Choices(colours="rgb", scale="imagenet", resize="crop")
+    imported = import_model(file, None, tmp_path / "model.onnx", choices=said)
+    assert "logits: a softmax is applied" in imported.conclusion
+
+
 def test_choices_are_baked_in(tmp_path):
     file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
     chosen = Choices(min_score=0.3, iou=0.55, candidates=40, several=True)
@@ -179,7 +239,8 @@ def test_a_box_can_be_several_classes(tmp_path):
         (Choices(colours="grb"), "`colours` 'grb': choose rgb or bgr"),
         (Choices(scale="1,2"), "`scale` '1,2': expected unit"),
         (Choices(scale="0,0,0,1,0,1"), "`scale` '0,0,0,1,0,1': expected unit"),
-        (Choices(resize="crop"), "choose letterbox or top-left or stretch"),
+        (Choices(resize="tile"), "choose letterbox or top-left or stretch or crop"),
+        (Choices(resize="crop"), "`resize` crop is for classifiers"),
         (Choices(fill=300), "`fill` 300: expected 0 to 255"),
         (Choices(min_score=2), "`min_score` 2"),
         (Choices(size=(64, 128)), "its input is fixed to 64x64"),

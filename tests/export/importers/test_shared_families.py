@@ -34,49 +34,54 @@ NEEDS = {
     },
 }
 
-OTHER_TASKS = ("ultralytics_cls", "ultralytics_obb", "ultralytics_pose", "ultralytics_seg")
-"""Tasks that have no importer yet: refused, never read wrongly."""
-
 
 def expected(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((FOLDER / f"{name}.expected.json").read_text())
     return found
 
 
-def answers(path: Path, threshold: float) -> list[tuple[list[float], float, int]]:
+def answer(path: Path, threshold: float) -> Any:
     with load_engine(path) as engine:
         (found,) = Model(engine, threshold)([FRAME])
-    return [
-        (box.tolist(), float(score), int(label))
-        for box, score, label in zip(found.boxes, found.scores, found.class_ids, strict=True)
-    ]
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason="needs ../shared/cases/families")
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith(OTHER_TASKS)])
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_answers_what_its_own_postprocessing_does(tmp_path, name):
     said, out = expected(name), tmp_path / "model.onnx"
     imported = import_model(FOLDER / f"{name}.onnx", None, out, choices=NEEDS.get(name))
-    own = said.get("own_result")
-    if not isinstance(own, list):
-        assert imported.conclusion
-        return
-    found = answers(out, said.get("thresholds", {}).get("score", 0.0))
+    found = answer(out, said.get("thresholds", {}).get("score", 0.0))
+    assert imported.conclusion
+    if "own_probs" in said:
+        np.testing.assert_allclose(found.probabilities, said["own_probs"], atol=5e-3)
+    if "own_result_xywhr" in said:
+        own = np.array(said["own_result_xywhr"])
+        np.testing.assert_allclose(found.rotated_boxes, own[:, :5], atol=0.02)
+        np.testing.assert_allclose(found.scores, own[:, 5], atol=1e-3)
+    if "own_result" in said and not name.startswith("segmentation"):
+        check_boxes(said, found)
+    if "own_keypoints" in said:
+        np.testing.assert_allclose(found.keypoints, said["own_keypoints"], atol=0.02)
+    if "own_masks" in said:
+        area = said["own_masks"].get("area")
+        assert found.masks is not None
+        if area is not None:
+            np.testing.assert_allclose(found.masks.areas()[: len(area)], area, rtol=0.05)
+
+
+def check_boxes(said: dict[str, Any], found: Any) -> None:
+    """Each box of the family's own answer is among ours, with its score and class, and we have no others."""
+    own = said["own_result"]
     if "count" not in said and len(own) < 5:
         assert len(found) == len(own)
     for *box, score, label in own:
         if box[0] == box[2] or box[1] == box[3]:
             continue  # without area: nothing to draw, and left out
-        near = [
-            (other, other_score)
-            for other, other_score, other_label in found
-            if other_label == label and abs(other_score - score) < 0.01
-        ]
-        overlaps = iou(
-            np.array([box], np.float32), np.array([one for one, _ in near], np.float32).reshape(-1, 4)
-        )
-        assert overlaps.max(initial=0) > 0.95, f"{name}: no answer like {box}, {score}, {label}"
+        near = (found.class_ids == label) & (np.abs(found.scores - score) < 0.01)
+        overlaps = iou(np.array([box], np.float32), found.boxes[near])
+        assert overlaps.max(initial=0) > 0.95, f"no answer like {box}, {score}, {label}"
 
 
 @pytest.mark.slow
