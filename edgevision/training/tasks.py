@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgevision.training.config import DetectorTraining, TrainingRun
 from edgevision.training.detection import DetectionTask
-from edgevision.training.loop import Task
+from edgevision.training.loop import Task, torch_errors
 from edgevision.training.segmentation import SegmentationTask
 
 
@@ -17,7 +17,9 @@ def build_task(run: TrainingRun, strict: bool = False) -> Task:
 
     Raises:
         DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
+        TrainingError: torch cannot build the model.
     """
-    if isinstance(run, DetectorTraining):
-        return DetectionTask(run, strict)
-    return SegmentationTask(run, strict)
+    with torch_errors("building the model"):
+        if isinstance(run, DetectorTraining):
+            return DetectionTask(run, strict)
+        return SegmentationTask(run, strict)

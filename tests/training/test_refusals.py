@@ -222,3 +222,20 @@ def test_what_torch_raises_is_one_line_with_a_remedy() -> None:
         raise RuntimeError("first line\nsecond line")
     with pytest.raises(DataError, match=r"^a label is missing$"), torch_errors("reading a batch"):
         raise DataError("a label is missing\nOriginal traceback of a worker")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("model.channels=0", "groups must be a positive integer"), ("model.channels=-4", "-4")],
+)
+def test_a_model_that_torch_cannot_build_is_one_line(
+    command: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    says: str,
+) -> None:
+    assert code_of(command("--set", setting, "--out", str(tmp_path / "out"))) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: torch failed while building the model: ")
+    assert says in last

@@ -40,18 +40,26 @@ def load_library(flavour: Flavour) -> Any:
 
     Raises:
         EngineError: it is not installed, or cannot be loaded; the message says how to install it.
-        KeyboardInterrupt: Ctrl-C while it was loading, which takes seconds.
+        KeyboardInterrupt, SystemExit: a signal while it was loading, which takes seconds.
     """
     try:
         return importlib.import_module(MODULES[flavour])
     except (ImportError, OSError) as error:  # OSError: a shared library that it needs is missing
-        if isinstance(error.__cause__, KeyboardInterrupt):  # what pybind11 makes of it
-            raise KeyboardInterrupt from error
+        _raise_interrupt(error)
         reason = "is not installed" if not is_installed(flavour) else f"cannot be loaded ({error})"
         raise EngineError(
             f"{flavour_name(flavour)} {reason}; expected the Python module {MODULES[flavour]}; "
             f"install it: {local_command(_INSTALL[flavour])}"
         ) from error
+
+
+def _raise_interrupt(error: BaseException) -> None:
+    """Raises the KeyboardInterrupt or SystemExit of a signal that pybind11 made this error of, if any."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (KeyboardInterrupt, SystemExit)):
+            raise seen
+        seen = seen.__cause__ or seen.__context__
 
 
 def library_version(trt: Any) -> str:
@@ -148,6 +156,7 @@ def one_line_errors(doing: str, log: ErrorLog) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        _raise_interrupt(error)
         reason = str(log) if log.errors else one_line(error) or type(error).__name__
         raise EngineError(f"{doing} ({reason})") from error
 
@@ -161,6 +170,7 @@ def started(make: Callable[[], Any], flavour: Flavour, log: ErrorLog) -> Any:
     try:
         return make()
     except (RuntimeError, TypeError) as error:  # pybind11 raises TypeError where a constructor gave null
+        _raise_interrupt(error)
         if re.search(r"(?i)error:? 35\b|driver version is insufficient", " ".join(log.errors)) is None:
             mend = "run: edgevision doctor"
         elif flavour == "tensorrt" and has_tensorrt_for_cuda_13():

@@ -14,7 +14,9 @@ from edgevision.engines.trt.library import (
     library_version,
     listening,
     load_library,
+    one_line_errors,
     process_logger,
+    started,
 )
 from edgevision.errors import EngineError
 
@@ -85,13 +87,30 @@ def test_an_error_log_is_one_short_line():
     assert len(str(log)) == 300
 
 
-def test_ctrl_c_while_the_library_loads_is_no_missing_library(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_while_the_library_loads_is_no_missing_library(tmp_path, monkeypatch, ended) -> None:
     """pybind11 turns whatever ends a module's loading into an ImportError."""
     (tmp_path / "tensorrt.py").write_text(
-        "try:\n    raise KeyboardInterrupt\n"
-        "except KeyboardInterrupt as error:\n    raise ImportError('initialization failed') from error\n"
+        f"try:\n    raise {ended!r}\n"
+        "except BaseException as error:\n    raise ImportError('initialization failed') from error\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(ended)) as caught:
         load_library("tensorrt")
+    assert caught.value.args == ended.args
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_while_a_builder_starts_is_no_failure_of_it(ended) -> None:
+    def make():
+        try:
+            raise ended
+        except BaseException as error:
+            raise TypeError("pybind11::init(): factory function returned nullptr") from error
+
+    with pytest.raises(type(ended)) as caught:
+        started(make, "tensorrt", ErrorLog())
+    assert caught.value.args == ended.args
+    with pytest.raises(type(ended)), one_line_errors("it cannot build", ErrorLog()):
+        make()
