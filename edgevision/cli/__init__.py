@@ -25,12 +25,14 @@ from edgevision.cli.models import models_command
 from edgevision.cli.parity import parity_command
 from edgevision.cli.process import process_command
 from edgevision.cli.run import run_command
+from edgevision.cli.serve import serve_command
 from edgevision.cli.soak import soak_command
 from edgevision.cli.train import train_command
 from edgevision.cli.web_password import web_password_command
 
 program.command("run")(run_command)
 program.command("process")(process_command)
+program.command("serve")(serve_command)
 program.command("models")(models_command)
 program.add_typer(data_app, name="data")
 program.command("lr-find")(lr_find_command)

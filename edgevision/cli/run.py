@@ -24,6 +24,10 @@ from edgevision.cli.options import (
 from edgevision.service.logs import LogFormat
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgevision.pipeline import StopRequest
+    from edgevision.session.request import RunRequest
     from edgevision.session.run import StreamOutcome
 
 
@@ -186,14 +190,11 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
       edgevision run --source rtsp://a.local/1 --track --web 8080
     """
-    from edgevision.cli.any_model import open_engine  # these load the runtime, so not for --help
-    from edgevision.cli.console import open_console, say
-    from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
+    from edgevision.cli.console import open_console  # these load the runtime, so not for --help
     from edgevision.errors import UsageError
     from edgevision.pipeline import StopRequest
     from edgevision.service.service import Service
     from edgevision.session.request import PlanPolicy, RunRequest
-    from edgevision.session.run import Session
     from edgevision.session.spec import StreamSpec, listed, read_streams
     from edgevision.tiling import Tiling
     from edgevision.web.settings import web_settings
@@ -260,6 +261,16 @@ def run_command(
         ),
         service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
     )
+    run_session(request, console, stop)
+
+
+def run_session(request: RunRequest, console: Console, stop: StopRequest) -> None:
+    """Runs a session, shows how it goes, and ends in the exit code of its outcomes."""
+    from edgevision.cli.any_model import open_engine
+    from edgevision.cli.console import say
+    from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
+    from edgevision.session.run import Session
+
     observer = ConsoleObserver(console, stop)
     with show_log(console):
         outcomes = Session(request, open_engine=open_engine, observer=observer, stop=stop).run()
@@ -268,7 +279,7 @@ def run_command(
             line = with_name(outcome.name, outcome.error)
             say(console, f"error: {line} (exit status {_exit_code(outcome)})")
     # Signals before failures, failures before damaged input.
-    exit_code = max(map(_exit_code, outcomes), key=lambda code: (code > 128, code in (1, 2), code))
+    exit_code = max(map(_exit_code, outcomes), key=lambda code: (code > 128, code in (1, 2), code), default=0)
     if exit_code:
         raise typer.Exit(exit_code)
 

@@ -72,24 +72,33 @@ def show_progress(watched: Sequence[ProgressLine], console: Console) -> Iterator
         TextColumn("{task.fields[figures]}", markup=False),
     )
     with Bar(*columns, console=console, transient=True, refresh_per_second=5) as bar:
-        tasks = [bar.add_task(one.name, total=one.total, figures=_figures(None, one)) for one in watched]
+        known_lines = {one.name: one for one in watched}
+        tasks = {
+            one.name: bar.add_task(one.name, total=one.total, figures=_figures(None, one)) for one in watched
+        }
 
         def report(run: RunStatistics) -> None:
-            for task, stream, one in zip(tasks, run.streams, watched, strict=True):
-                bar.update(task, completed=stream.written, figures=_figures(stream, one))
+            for stream in run.streams:
+                one = known_lines.get(stream.name) or ProgressLine(stream.name, stream.is_live, None)
+                if stream.name not in tasks:  # it was added meanwhile
+                    tasks[stream.name] = bar.add_task(stream.name, total=None, figures="")
+                bar.update(tasks[stream.name], completed=stream.written, figures=_figures(stream, one))
 
         yield report
 
 
 def _plain_lines(watched: Sequence[ProgressLine], console: Console) -> Report:
     """For logs: a line at the start and every ten seconds of a live source, silence for a file."""
-    last = dict.fromkeys(range(len(watched)), float("-inf"))
+    last: dict[str, float] = {}
+    known_lines = {one.name: one for one in watched}
 
     def report(run: RunStatistics) -> None:
         now = time.monotonic()
-        for i, (stream, one) in enumerate(zip(run.streams, watched, strict=True)):
-            if one.is_live and _is_under_way(stream) and now - last[i] >= _PLAIN_EVERY_S:
-                last[i] = now
+        for stream in run.streams:
+            one = known_lines.get(stream.name) or ProgressLine(stream.name, stream.is_live, None)
+            is_due = now - last.get(stream.name, float("-inf")) >= _PLAIN_EVERY_S
+            if one.is_live and _is_under_way(stream) and is_due:
+                last[stream.name] = now
                 frames = _plural("frame", stream.written)
                 line = f"{one.name}: {stream.written} {frames}  {_figures(stream, one)}"
                 say(console, line.rstrip(), **_fields(stream))

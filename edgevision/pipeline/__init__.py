@@ -3,7 +3,7 @@
 from edgevision.pipeline.latency import LatencyController
 from edgevision.pipeline.ledger import FrameLedger, LedgerEntry
 from edgevision.pipeline.queue import Policy
-from edgevision.pipeline.runner import OnStatistics, Pipeline, run_stream
+from edgevision.pipeline.runner import REMOVED, OnStatistics, Pipeline, run_stream
 from edgevision.pipeline.statistics import (
     BUCKETS_MS,
     EngineStatistics,
@@ -19,6 +19,7 @@ from edgevision.pipeline.threads import ThreadBudget
 
 __all__ = [
     "BUCKETS_MS",
+    "REMOVED",
     "EngineStatistics",
     "FrameLedger",
     "LatencyControl",

@@ -50,6 +50,7 @@ class Inference:
 
     Attributes:
         requests: number of threads that call :meth:`run`.
+        is_over: none of them runs any more.
 
     Args:
         intake: where the frames wait.
@@ -64,10 +65,14 @@ class Inference:
         self._meters = [[EngineMeter(model) for model in models] for models in model_sets]
         self._in_order = InOrder()
         self.requests = 1
-        if all(lane.policy is Policy.WAIT for lane in lanes):
+        if lanes and all(lane.policy is Policy.WAIT for lane in lanes):
             self.requests = common_requests(model_sets)
         self._running = self.requests
         self._lock = threading.Lock()
+
+    @property
+    def is_over(self) -> bool:
+        return self._running == 0
 
     def run(self) -> None:
         """Takes and answers, on as many threads as :attr:`requests` says."""

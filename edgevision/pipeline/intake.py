@@ -59,23 +59,47 @@ class Intake(Generic[T]):
     engines never wait for a stream, and no stream waits for another one's outputs.
 
     Args:
-        slots: one for each stream.
+        slots: one for each stream; further ones can be added.
+        is_kept_open: further slots may come after all have ended, until :meth:`close`.
         max_batch: frames to hand out at once.
 
     Raises:
         ValueError: ``max_batch`` is below 1.
     """
 
-    def __init__(self, slots: Sequence[Slot[T]], max_batch: int) -> None:
+    def __init__(self, slots: Sequence[Slot[T]], max_batch: int, is_kept_open: bool = False) -> None:
         if max_batch < 1:
             raise ValueError(f"max_batch must be 1 or more; found {max_batch}")
-        self._slots = slots
+        self._slots = list(slots)
+        self._is_kept_open = is_kept_open
         self._max_batch = max_batch
         self._first = self._number = 0
         self._changed = threading.Condition()
         self._queues: list[BoundedQueue[T]] = [
             BoundedQueue(slot.capacity, slot.policy, changed=self._changed) for slot in slots
         ]
+
+    def add(self, slot: Slot[T], number: int | None = None) -> int:
+        """A further stream; returns its number.
+
+        Args:
+            slot: its place.
+            number: of a stream that is over, which it takes the place of; None for a new one.
+        """
+        queue: BoundedQueue[T] = BoundedQueue(slot.capacity, slot.policy, changed=self._changed)
+        with self._changed:
+            if number is None:
+                self._slots.append(slot)
+                self._queues.append(queue)
+                return len(self._slots) - 1
+            self._slots[number], self._queues[number] = slot, queue
+            return number
+
+    def close(self) -> None:
+        """No further stream is added."""
+        with self._changed:
+            self._is_kept_open = False
+            self._changed.notify_all()
 
     def waiting(self, stream: int) -> int:
         """Frames of a stream that wait."""
@@ -97,7 +121,7 @@ class Intake(Generic[T]):
                 if taken.items or taken.ended:
                     self._number += 1
                     return taken
-                if all(slot.end_reported for slot in self._slots):
+                if not self._is_kept_open and all(slot.end_reported for slot in self._slots):
                     raise QueueEnded
                 self._changed.wait()
 

@@ -12,6 +12,7 @@ import functools
 import gc
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, Queue
 
@@ -32,6 +33,9 @@ _COLLECT_S = 30.0
 """PyAV's containers and streams refer to each other, so that only Python's collector frees a decoder or an
 encoder that is closed; by default it lets tens of them wait, of 50 MB each."""
 
+REMOVED = "removed"
+"""Why a stream ended that was taken out of a run; see :meth:`Pipeline.remove`."""
+
 OnStatistics = Callable[[RunStatistics], None]
 
 
@@ -39,8 +43,9 @@ class Pipeline:
     """Runs streams until each has ended; an error in one does not touch the others.
 
     Args:
-        streams: at least one; their names differ.
+        streams: at least one, unless it is kept open; their names differ.
         models: every one runs on every frame.
+        is_kept_open: it runs on after its streams have ended, until it is asked to stop.
         fallback: in place of ``models``, with the same classes, for streams that hold a latency.
         max_batch: maximum number of frames in a call of an engine; at most one of each stream.
 
@@ -55,13 +60,18 @@ class Pipeline:
         *,
         fallback: Sequence[Model] = (),
         max_batch: int = 8,
+        is_kept_open: bool = False,
     ) -> None:
-        model_sets = (models, fallback) if fallback else (models,)
+        self._model_sets = model_sets = (models, fallback) if fallback else (models,)
+        self._is_kept_open = is_kept_open
+        self._lock = threading.Lock()
+        self._stream_threads: list[threading.Thread] = []
+        self._added: deque[Rendering] = deque()
         self._lanes = [Lane(stream, number, model_sets) for number, stream in enumerate(streams)]
         names = [lane.name for lane in self._lanes]
-        if not names or len(set(names)) < len(names):
+        if (not names and not is_kept_open) or len(set(names)) < len(names):
             raise ValueError(f"a run needs streams with a name each; found {', '.join(names) or 'none'}")
-        intake = Intake([lane.slot for lane in self._lanes], max_batch)
+        self._intake = intake = Intake([lane.slot for lane in self._lanes], max_batch, is_kept_open)
         for lane in self._lanes:
             lane.intake = intake
         # Not SimpleQueue: before Python 3.13 its get waits forever where a signal uses up the timeout.
@@ -90,10 +100,15 @@ class Pipeline:
             on_statistics: called on this thread, at most five times a second.
         """
         self._start = time.perf_counter()
-        threads = self._threads()
+        engines = [
+            threading.Thread(target=self._inference.run, name="inference", daemon=True)
+            for _ in range(self._inference.requests)
+        ]
         try:
-            for thread in threads:
+            for thread in engines:
                 thread.start()
+            for rendering in self._renderings:
+                self._start_threads(rendering)
             self._watch(stop or StopRequest(), on_statistics)
         except BaseException:
             for lane in self._lanes:
@@ -101,7 +116,8 @@ class Pipeline:
                 self._release_source(lane)
             raise
         finally:
-            self._join(threads)
+            self._intake.close()
+            self._join([*self._stream_threads, *engines])
             for rendering in self._renderings:
                 rendering.close_screens()
             for lane in self._lanes:
@@ -109,19 +125,67 @@ class Pipeline:
             self._run_seconds = time.perf_counter() - self._start
         return self.statistics()
 
-    def _threads(self) -> list[threading.Thread]:
+    def add(self, stream: Stream) -> None:
+        """A further stream, while the others run; from any thread. It must not have a window.
+
+        Raises:
+            ValueError: a stream that runs has its name, or nothing runs any more.
+        """
+        with self._lock:
+            if any(lane.name == stream.name and lane not in self._seconds for lane in self._lanes):
+                raise ValueError(f"a stream called '{stream.name}' runs already")
+            if self._run_seconds is not None or self._inference.is_over:
+                raise ValueError("the run is over")
+            lane = Lane(stream, -1, self._model_sets)
+            over = [one for one in self._lanes if one.stopped == REMOVED and one in self._seconds]
+            lane.number = self._intake.add(lane.slot, over[0].number if over else None)
+            lane.intake = self._intake
+            if over:
+                del self._seconds[over[0]]
+                self._lanes[lane.number] = lane
+            else:
+                self._lanes.append(lane)
+            rendering = Rendering(lane, self._shown)
+            self._renderings = [one for one in self._renderings if one.lane in self._lanes] + [rendering]
+            self._added.append(rendering)
+            self._start_threads(rendering)
+
+    def remove(self, name: str, timeout_s: float = 10.0) -> StreamStatistics | None:
+        """Ends a stream, and waits until its outputs are finished; from any thread but the run's own.
+
+        Returns:
+            How it ended; it is in no statistics any more. None where there is no such stream.
+
+        Raises:
+            TimeoutError: its outputs take longer; it is removed once they are finished.
+        """
+        lane = next((one for one in self._lanes if one.name == name and not self._is_gone(one)), None)
+        if lane is None:
+            return None
+        lane.end(REMOVED)
+        lane.stopped = REMOVED
+        deadline = time.monotonic() + timeout_s
+        while lane not in self._seconds:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(0.02)
+        return stream_statistics(lane, self._seconds[lane], True)
+
+    def _is_gone(self, lane: Lane) -> bool:
+        return lane.stopped == REMOVED and lane in self._seconds
+
+    def _start_threads(self, rendering: Rendering) -> None:
+        lane = rendering.lane
         works: list[tuple[str, Callable[[], None]]] = [
-            ("inference", self._inference.run)
-        ] * self._inference.requests
-        for rendering in self._renderings:
-            lane = rendering.lane
-            works += [
-                (f"capture {lane.name}", functools.partial(reading.capture, lane)),
-                (f"prepare {lane.name}", functools.partial(reading.prepare, lane)),
-                (f"draw {lane.name}", rendering.draw),
-                (f"write {lane.name}", rendering.write),
-            ]
-        return [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
+            (f"capture {lane.name}", functools.partial(reading.capture, lane)),
+            (f"prepare {lane.name}", functools.partial(reading.prepare, lane)),
+            (f"draw {lane.name}", rendering.draw),
+            (f"write {lane.name}", rendering.write),
+        ]
+        threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
+        self._stream_threads = [one for one in self._stream_threads if one.is_alive()] + threads
+        for thread in threads:
+            thread.start()
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
         # A camera can block forever in its driver; its thread is a daemon and is abandoned.
@@ -136,7 +200,9 @@ class Pipeline:
         held: list[Rendering] = []  # single images that stay in their window
         next_progress = 0.0
         next_collection = time.perf_counter() + _COLLECT_S
-        while running or held:
+        while running or held or self._added or self._goes_on(stop):
+            while self._added:
+                running[self._added.popleft()] = None
             for rendering in [*running, *held]:
                 self._notice_end(rendering, stop)
             held = [rendering for rendering in held if rendering.lane.stopped is None]
@@ -159,6 +225,10 @@ class Pipeline:
             if on_statistics is not None and now >= next_progress:
                 next_progress = now + _PROGRESS_S
                 on_statistics(self.statistics())
+
+    def _goes_on(self, stop: StopRequest) -> bool:
+        """Whether it waits for further streams."""
+        return self._is_kept_open and stop.reason is None and not self._inference.is_over
 
     def _notice_end(self, rendering: Rendering, stop: StopRequest) -> None:
         lane = rendering.lane
@@ -192,7 +262,8 @@ class Pipeline:
             busy=min(1.0, busy_s / seconds / self._inference.requests) if seconds > 0 else 0.0,
             streams=tuple(
                 stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
-                for lane in self._lanes
+                for lane in list(self._lanes)
+                if not self._is_gone(lane)
             ),
             engines=engines + self._second_engines(),
         )

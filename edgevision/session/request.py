@@ -62,6 +62,9 @@ class RunRequest:
             time of their last change, as a service needs that starts again.
         service: how the run is watched from outside.
         web: serve a page that shows the run; None for none.
+        is_kept_open: the run goes on after its streams have ended, and starts without those that are not
+            there yet: a page adds streams. Needs ``web``.
+        streams_file: where the streams are kept that the page adds; None keeps them for this run only.
 
     Raises:
         UsageError: a value is not valid, or is given without the one that it belongs to.
@@ -87,10 +90,14 @@ class RunRequest:
     default_outputs: bool = False
     service: Service = Service()  # noqa: RUF009  (frozen)
     web: WebSettings | None = None
+    is_kept_open: bool = False
+    streams_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.streams:
             raise UsageError("no source; expected at least one in `streams`")
+        if self.is_kept_open and self.web is None:
+            raise UsageError("`is_kept_open` needs `web`")
         check_conf_threshold(self.conf_threshold)
         check_engine_name(self.engine)
         check_opacity(self.alpha)

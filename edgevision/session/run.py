@@ -22,6 +22,7 @@ from edgevision.pipeline import (
     StreamStatistics,
     ThreadBudget,
 )
+from edgevision.session.control import SessionControl
 from edgevision.session.models import OpenEngine, find_models, load_as_it_is, open_models
 from edgevision.session.request import RunRequest
 from edgevision.session.shared import OnFrame, Shared
@@ -29,7 +30,8 @@ from edgevision.session.spec import StreamSpec, unique_names
 from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
-from edgevision.video import Source, is_local
+from edgevision.video import Source, SourceInfo, is_local
+from edgevision.video.sources.options import SourceOptions
 from edgevision.web.event_store import EventStore
 from edgevision.web.hub import Hub
 
@@ -204,7 +206,8 @@ class Session:
     def _run_group(self, specs: Sequence[StreamSpec], shared: Shared) -> list[StreamOutcome]:
         """Runs some streams at the same time; one that cannot run is an outcome where there are several."""
         with contextlib.ExitStack() as stack:
-            sources = open_sources(specs, shared.budget, stack)
+            options = SourceOptions(wait=self._request.is_kept_open)
+            sources = open_sources(specs, shared.budget, stack, options)
             names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
             stack.enter_context(self._observer.while_open())
             opened: dict[str, OpenedStream] = {}
@@ -215,28 +218,45 @@ class Session:
                     opened[name] = found
                 else:
                     outcomes[name] = StreamOutcome(name, error=found, source=display(spec.source))
+                    if shared.hub is not None:
+                        shown = SourceInfo(display(spec.source), is_live=not is_local(spec.source))
+                        shared.hub.open_view(name, shown, shared.models.models)
                     if len(specs) > 1:
                         self._observer.stream_refused(name, found)
-            if opened:
-                outcomes |= self._run_opened(opened, [one.report() for one in outcomes.values()], shared)
-        return [outcomes[name] for name in names]
+            if opened or self._request.is_kept_open:
+                refused = [one.report() for one in outcomes.values()]
+                outcomes |= self._run_opened(opened, refused, shared, dict(zip(names, specs, strict=True)))
+        known = [name for name in names if name in outcomes]
+        return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
 
     def _run_opened(
-        self, opened: dict[str, OpenedStream], refused: Sequence[StreamStatistics], shared: Shared
+        self,
+        opened: dict[str, OpenedStream],
+        refused: Sequence[StreamStatistics],
+        shared: Shared,
+        specs: dict[str, StreamSpec],
     ) -> dict[str, StreamOutcome]:
         models, observer = shared.models, self._observer
         if not self._has_described_models:
             self._has_described_models = True
             for line in models.describe():
                 observer.note(line)
-        pipeline = Pipeline([one.stream for one in opened.values()], models.models, fallback=models.fallback)
-        if shared.hub is not None:
-            shared.hub.read = pipeline.statistics
+        pipeline = Pipeline(
+            [one.stream for one in opened.values()],
+            models.models,
+            fallback=models.fallback,
+            is_kept_open=self._request.is_kept_open,
+        )
 
         def with_refused() -> RunStatistics:
             run = pipeline.statistics()
-            return msgspec.structs.replace(run, streams=(*run.streams, *refused))
+            running = {one.name for one in run.streams}
+            others = [one for one in refused if one.name in specs and one.name not in running]
+            return msgspec.structs.replace(run, streams=(*run.streams, *others))
 
+        if shared.hub is not None:
+            shared.hub.read = with_refused
+            shared.hub.control = SessionControl(pipeline, opened, specs, shared)
         with (
             observer.while_running(list(opened.values())) as on_statistics,
             self._request.service.watching(with_refused) as url,
@@ -248,13 +268,19 @@ class Session:
             raise self._on_frame.exit
         errors = pipeline.errors
         outcomes = {
-            one.name: StreamOutcome(one.name, one, errors.get(one.name), opened[one.name].outputs, one.source)
+            one.name: StreamOutcome(
+                one.name, one, errors.get(one.name), _outputs(opened, one.name), one.source
+            )
             for one in run.streams
         }
         if not (errors and self._raises and not shared.several):  # its error will be raised
             for outcome in outcomes.values():
                 observer.stream_ended(outcome)
         return outcomes
+
+
+def _outputs(opened: dict[str, OpenedStream], name: str) -> tuple[str, ...]:
+    return opened[name].outputs if name in opened else ()
 
 
 def _name(spec: StreamSpec, source: Source | EdgeVisionError) -> str:

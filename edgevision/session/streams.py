@@ -31,6 +31,7 @@ from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
 from edgevision.video.selection import SelectedSource, Selection
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
+from edgevision.video.sources.options import SourceOptions
 from edgevision.web.hub import StreamView
 from edgevision.web.outlet import StoreOutlet
 
@@ -55,7 +56,10 @@ class OpenedStream:
 
 
 def open_sources(
-    specs: Sequence[StreamSpec], budget: ThreadBudget, opened: contextlib.ExitStack
+    specs: Sequence[StreamSpec],
+    budget: ThreadBudget,
+    opened: contextlib.ExitStack,
+    options: SourceOptions = SourceOptions(),  # noqa: B008  (frozen)
 ) -> list[Source | EdgeVisionError]:
     """Opens all sources at the same time, for one that does not answer must not hold the others up.
 
@@ -65,7 +69,7 @@ def open_sources(
 
     def attempt(position: int) -> None:
         try:
-            source = open_source(specs[position].source, threads=budget.decode)
+            source = open_source(specs[position].source, options, threads=budget.decode)
             found[position] = _selected(source, specs[position].selection)
         except EdgeVisionError as error:
             found[position] = error

@@ -25,8 +25,12 @@ class StreamControl(Protocol):
     All raise :class:`~edgevision.errors.EdgeVisionError` where it cannot be done.
     """
 
-    def add(self, source: str, name: str, settings: dict[str, object]) -> str:
+    def add(self, source: str, name: str, track: bool) -> str:
         """Opens a source as a new stream, and returns the stream's name."""
+        ...
+
+    def change(self, name: str, source: str, track: bool) -> None:
+        """Gives a stream another source."""
         ...
 
     def remove(self, name: str) -> None:

@@ -9,7 +9,9 @@ import msgspec
 from edgevision import __version__
 from edgevision.tracking import ZoneLayout
 from edgevision.web.event_store import Change, StoredObject
+from edgevision.web.recording_routes import RecordedFile
 from edgevision.web.state import RunState
+from edgevision.web.stream_routes import StreamGiven
 from edgevision.web.zone_editing import ZonesGiven
 
 _REFERENCES = "#/components/schemas/{name}"
@@ -18,7 +20,7 @@ _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": 
 
 def document() -> dict[str, Any]:
     """Every path below ``/api``, with its parameters and answers."""
-    kinds = [RunState, StoredObject, Change, ZoneLayout, ZonesGiven]
+    kinds = [RunState, StoredObject, Change, ZoneLayout, ZonesGiven, StreamGiven, RecordedFile]
     found, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
     schemas["Error"] = {
         "type": "object",
@@ -34,7 +36,12 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
-        "paths": {**_run(found[0]), **_events(found[1], found[2]), **_zones(found[3], found[4])},
+        "paths": {
+            **_run(found[0]),
+            **_events(found[1], found[2]),
+            **_zones(found[3], found[4]),
+            **_streams(*found[5:]),
+        },
     }
 
 
@@ -115,6 +122,46 @@ def _zones(layout: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
                 refused=(400, 404, 409, 412, 415),
             ),
         }
+    }
+
+
+def _streams(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    answer = _object(name={"type": "string"}, id={"type": "string"})
+    change: dict[str, Any] = {"parameters": [_STREAM], "refused": (404, 409)}
+    name = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}}
+    added = operation("Add a stream", takes=given, refused=(400, 409, 415))
+    added["responses"]["201"] = added["responses"].pop("200")
+    changed = operation(
+        "Give a stream another source",
+        answer,
+        parameters=[_STREAM],
+        takes=given,
+        refused=(400, 404, 409, 415),
+    )
+    return {
+        "/api/streams": {"post": added},
+        "/api/streams/{stream}": {
+            "put": changed,
+            "delete": operation("Remove a stream", answer, **change),
+        },
+        "/api/streams/{stream}/pause": {"post": operation("Pause a stream", answer, **change)},
+        "/api/streams/{stream}/resume": {"post": operation("Resume a stream", answer, **change)},
+        "/api/streams/{stream}/recordings": {
+            "get": operation(
+                "What was recorded, the newest first",
+                _object(files={"type": "array", "items": file}),
+                parameters=[_STREAM],
+                refused=(404,),
+            )
+        },
+        "/api/streams/{stream}/recordings/{file}": {
+            "get": operation(
+                "A file of the recording, or a range of it",
+                media_type="video/mp4",
+                parameters=[_STREAM, name],
+                refused=(404, 416),
+            )
+        },
     }
 
 

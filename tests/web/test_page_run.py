@@ -31,7 +31,7 @@ NEEDS_BROWSER = pytest.mark.skipif(chromium() is None, reason="needs Debian's ch
 class MovingBlock(Source):
     """A camera of ten frames a second: a red block goes from left to right in four seconds, and again."""
 
-    def __init__(self, uri: str = "camera", **_: Any) -> None:
+    def __init__(self, uri: str = "camera", *_: Any, **__: Any) -> None:
         self.info = SourceInfo(uri, is_live=True, width=320, height=240, frame_rate=10.0)
         self.report = SourceReport()
         self._closed = threading.Event()
@@ -62,8 +62,10 @@ class Notes(SessionObserver):
 
 
 @contextlib.contextmanager
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> Iterator[str]:
-    """A run of the moving block with its page; gives the page's address."""
+def running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_open: Path | bool = False, **spec: Any
+) -> Iterator[str]:
+    """A run of the moving block with its page; gives the page's address. A file keeps the streams."""
     monkeypatch.setattr("edgevision.session.streams.open_source", MovingBlock)
     model = tmp_path / "colours.onnx"
     if not model.exists():
@@ -72,6 +74,9 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> Ite
         streams=[StreamSpec(source="camera", name="gate", **spec)],
         models=[str(model)],
         web=WebSettings(port=0, folder=tmp_path / "page"),
+        is_kept_open=bool(kept_open),
+        append=bool(kept_open),
+        streams_file=kept_open if isinstance(kept_open, Path) else None,
     )
     notes, stop = Notes(), StopRequest()
     outcomes: list[Any] = []

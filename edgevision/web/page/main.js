@@ -4,11 +4,14 @@ import {ask} from './api.js';
 import {h, say} from './dom.js';
 import {eventsView} from './events.js';
 import {liveView} from './live.js';
+import {recordingsView} from './recordings.js';
 import {stateView} from './state.js';
+import {streamsView} from './streams.js';
 import {players} from './player.js';
 import {zonesView} from './zones.js';
 
-const VIEWS = [['live', 'Live', liveView], ['state', 'State', stateView], ['events', 'Events', eventsView], ['zones', 'Zones', zonesView]];
+const VIEWS = [['live', 'Live', liveView], ['state', 'State', stateView], ['events', 'Events', eventsView], ['zones', 'Zones', zonesView],
+  ['recordings', 'Recordings', recordingsView], ['streams', 'Streams', streamsView]];
 const STEP_MS = 2000;
 
 const content = document.getElementById('content');

@@ -1,0 +1,46 @@
+// What was recorded of each stream: play it, or keep a copy.
+
+import {ask, streamPath} from './api.js';
+import {h, moment, number, say} from './dom.js';
+
+export function recordingsView(content) {
+  const choose = h('select', {onchange: () => open(choose.value)});
+  const video = h('video', {controls: true, playsinline: true, hidden: true, 'aria-label': 'recording'});
+  const words = h('p', {class: 'faint', role: 'status'});
+  const body = h('tbody', {});
+  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose)), words, video,
+    h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', ''].map((name) => h('th', {}, name)))), body)));
+  let id = null;
+
+  async function open(name) {
+    id = name;
+    try {
+      const {files} = await ask(streamPath(id, 'recordings'));
+      words.textContent = files.length ? `${number(files.length)} files` : 'Nothing is recorded of this stream.';
+      body.replaceChildren(...files.map((file) => {
+        const address = streamPath(id, `recordings/${encodeURIComponent(file.name)}`);
+        return h('tr', {}, h('td', {}, moment(file.start_ms)), h('td', {}, `${number(file.size / 1e6, 1)} MB`), h('td', {},
+          h('button', {onclick: () => {
+            video.hidden = false;
+            video.src = address;
+            video.play().catch(() => say('The browser cannot play this file yet.'));
+          }}, 'Play'), ' ', h('a', {href: `${address}?download=yes`, download: file.name}, 'Download')));
+      }));
+    } catch (error) {
+      words.textContent = error.message;
+    }
+  }
+
+  return {
+    update(state) {
+      const streams = state.streams.filter((one) => one.id && one.is_recorded);
+      const names = streams.map((one) => one.id).join('\n');
+      if ([...choose.options].map((one) => one.value).join('\n') !== names) {
+        choose.replaceChildren(...streams.map((one) => h('option', {value: one.id, selected: one.id === id}, one.name)));
+      }
+      if (!id && streams.length) open(streams[0].id);
+      else if (!streams.length) words.textContent = 'No stream is recorded; the run has to be started with a folder for recordings.';
+    },
+    close() {},
+  };
+}

@@ -1,0 +1,92 @@
+"""Recordings: which files there are, and their bytes."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from edgevision.web.answers import as_json, find_view, in_thread
+from edgevision.web.event_routes import file_answer
+from edgevision.web.hub import Hub, StreamView
+
+_STAMP = re.compile(r"-(\d{8}T\d{6}\.\d{3})Z(?:-\d+)?\.mp4")
+
+
+class RecordedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a recording.
+
+    Attributes:
+        name: in its folder.
+        start_ms: when it was begun (UTC, milliseconds since 1970).
+        size: in bytes.
+    """
+
+    name: str
+    start_ms: int
+    size: int
+
+
+class RecordingRoutes:
+    """Answers for the streams of a hub that are recorded.
+
+    Args:
+        hub: the run.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/api/streams/{stream}/recordings", self._list),
+            Route("/api/streams/{stream}/recordings/{file}", self._file),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        return as_json({"files": await in_thread(recorded_files, view)})
+
+    async def _file(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        path = await in_thread(_find, view, request.path_params["file"])
+        answer = file_answer(path, "video/mp4")
+        if request.query_params.get("download") == "yes" and path is not None:
+            answer.headers["content-disposition"] = f'attachment; filename="{path.name}"'
+        return answer
+
+
+def recorded_files(view: StreamView) -> list[RecordedFile]:
+    """The files of a stream's recording, the newest first."""
+    if view.recordings is None or not view.recordings.is_dir():
+        return []
+    found = []
+    for path in view.recordings.iterdir():
+        start_ms = _start_ms(view, path.name)
+        if start_ms is not None and path.is_file() and not path.is_symlink():
+            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=path.stat().st_size))
+    return sorted(found, key=lambda one: (one.start_ms, one.name), reverse=True)
+
+
+def _find(view: StreamView, name: str) -> Path | None:
+    if view.recordings is None or _start_ms(view, name) is None:
+        return None
+    path = view.recordings / name
+    return None if path.is_symlink() else path
+
+
+def _start_ms(view: StreamView, name: str) -> int | None:
+    """When a file of the recording was begun; None for what is not one of its files."""
+    match = (
+        _STAMP.fullmatch(name[len(view.stem) :]) if name.startswith(view.stem) and "/" not in name else None
+    )
+    if match is None:
+        return None
+    moment = datetime.strptime(match[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=timezone.utc)
+    return round(moment.timestamp() * 1e3)

@@ -1,0 +1,94 @@
+"""Streams that come and go while others run. Also tests ``edgevision.pipeline.runner``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edgevision.engines.fake import FakeEngine
+from edgevision.model import Model
+from edgevision.pipeline import Pipeline, StopRequest, Stream
+from edgevision.types import Frame
+from edgevision.video.base import Source, SourceInfo, SourceReport
+from edgevision.video.sinks.memory import ListSink
+from tests.support.broker import wait_until
+from tests.support.pipeline import balanced
+
+
+class Camera(Source):
+    """Gives a black frame every five milliseconds until it is closed."""
+
+    def __init__(self, name: str) -> None:
+        self.info = SourceInfo(name, is_live=True, frame_rate=200.0)
+        self.report = SourceReport()
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        number = 0
+        while not self._closed.wait(0.005):
+            yield Frame(np.zeros((32, 32, 3), np.uint8), number, number * 5_000_000)
+            number += 1
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def stream(name: str) -> Stream:
+    return Stream(source=Camera(name), sinks=[ListSink()], name=name)
+
+
+def names(pipeline: Pipeline) -> list[str]:
+    return [one.name for one in pipeline.statistics().streams]
+
+
+def written(pipeline: Pipeline, name: str) -> int:
+    return next(one.written for one in pipeline.statistics().streams if one.name == name)
+
+
+def test_streams_come_and_go_while_others_run_and_every_frame_is_accounted_for() -> None:
+    pipeline = Pipeline([], [Model(FakeEngine())], is_kept_open=True)
+    stop, ended = StopRequest(), []
+    runner = threading.Thread(target=lambda: ended.append(pipeline.run(stop)))
+    runner.start()
+    time.sleep(0.3)
+    assert runner.is_alive()
+    pipeline.add(stream("a"))
+    pipeline.add(stream("b"))
+    wait_until(lambda: written(pipeline, "a") > 5 and written(pipeline, "b") > 5, "frames of both")
+    with pytest.raises(ValueError, match="'a' runs already"):
+        pipeline.add(stream("a"))
+    for number in range(5):  # a place is used again
+        gone = pipeline.remove("b")
+        assert gone is not None
+        assert (gone.stopped, balanced(gone.frames)) == ("removed", True)
+        assert names(pipeline) == ["a"]
+        pipeline.add(stream("b"))
+        wait_until(lambda: written(pipeline, "b") > 2, f"frames of b, time {number}")
+    assert pipeline.remove("nothing") is None
+    before = written(pipeline, "a")
+    wait_until(lambda: written(pipeline, "a") > before + 5, "frames of a")
+    stop.reason = "test"
+    runner.join(10)
+    (run,) = ended
+    assert [(one.name, one.stopped) for one in run.streams] == [("a", "test"), ("b", "test")]
+    assert all(balanced(one.frames) for one in run.streams)
+    assert pipeline.errors == {}
+    with pytest.raises(ValueError, match="the run is over"):
+        pipeline.add(stream("c"))
+
+
+def test_a_run_that_is_not_kept_open_needs_a_stream_and_ends_with_its_last() -> None:
+    with pytest.raises(ValueError, match="found none"):
+        Pipeline([], [Model(FakeEngine())])
+    pipeline = Pipeline([stream("a")], [Model(FakeEngine())])
+    runner = threading.Thread(target=pipeline.run)
+    runner.start()
+    wait_until(lambda: written(pipeline, "a") > 3, "frames")
+    pipeline.remove("a")
+    runner.join(10)
+    assert not runner.is_alive()
+    assert names(pipeline) == []

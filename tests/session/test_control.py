@@ -1,0 +1,105 @@
+"""Streams that are added, changed, paused and removed through the page of a run that is kept open.
+
+Also tests ``edgevision.web.stream_routes`` and ``edgevision.cli.serve``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edgevision.errors import SourceError
+from tests.support.broker import wait_until
+from tests.support.web import ask
+from tests.web.test_page_run import MovingBlock, running
+
+HOSTILE = ["gst://videotestsrc ! appsink", "/etc/passwd", "file:///etc/passwd", "webcam", "0", "/dev/video0",
+           "v4l2://0", "csi://0", "demo", "chaos://rtsp://a/1?drop=1", "ftp://a/b", "concat:a|b", "pipe:0",
+           "rtsp:/a", "rtsp://", "http://", "exec:ls", "*.mp4", "rtsp://a/\n-i", "data://x"]  # fmt: skip
+
+
+def open_named(uri: str, *_: object, **__: object) -> MovingBlock:
+    if "absent" in uri:
+        raise SourceError("cannot open rtsp://absent/1: no answer")
+    return MovingBlock("camera")
+
+
+def states(url: str) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in ask(url + "api/state").json()["streams"]}
+
+
+def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgevision.session.control.open_source", open_named)
+    file = tmp_path / "streams.yaml"
+    file.write_text("streams:\n- source: camera\n  name: gate\n  record: clips\n")
+    with running(tmp_path, monkeypatch, kept_open=file, record=str(tmp_path / "clips")) as url:
+        added = ask(url + "api/streams", {"source": "rtsp://ann:secret@yard/1", "track": True})
+        assert (added.status, added.json()["name"]) == (201, "rtsp://yard/1")
+        yard = added.json()["id"]
+        wait_until(lambda: states(url) == {"gate": "running", "rtsp://yard/1": "running"}, "both run")
+        assert b"secret" not in ask(url + "api/state?curves=yes").data
+        kept = yaml.safe_load(file.read_text())["streams"]
+        assert [one["source"] for one in kept] == ["camera", "rtsp://ann:secret@yard/1"]
+        assert ask(url + "api/streams", {"source": "rtsp://yard/1"}).status == 409  # the name is taken
+        assert ask(f"{url}api/streams/{yard}", {"source": "rtsp://yard/2"}, "PUT").status == 200
+        assert yaml.safe_load(file.read_text())["streams"][1]["source"] == "rtsp://yard/2"
+        assert ask(f"{url}api/streams/gate/pause", {}, "POST").status == 200
+        assert states(url)["gate"] == "paused"
+        assert ask(f"{url}api/streams/gate/pause", {}, "POST").status == 409
+        assert ask(f"{url}api/streams/gate/resume", {}, "POST").status == 200
+        wait_until(lambda: states(url)["gate"] == "running", "it runs again")
+        wait_until(lambda: len(list((tmp_path / "clips").glob("gate-*.mp4"))) == 2, "a second recording")
+        assert len(ask(f"{url}api/streams/gate/recordings").json()["files"]) == 2
+        failed = ask(f"{url}api/streams/{yard}", {"source": "rtsp://absent/1"}, "PUT")
+        assert (failed.status, failed.json()["error"]) == (409, "cannot open rtsp://absent/1: no answer")
+        assert states(url)["rtsp://yard/1"] == "paused"
+        assert ask(f"{url}api/streams/{yard}", method="DELETE").status == 200
+        assert states(url) == {"gate": "running"}
+        assert len(yaml.safe_load(file.read_text())["streams"]) == 1
+        assert file.with_name("streams.yaml.bak").exists()
+        file.write_text(file.read_text() + "# by hand\n")
+        refused = ask(url + "api/streams", {"source": "rtsp://yard/3"})
+        assert (refused.status, "changed by hand" in refused.json()["error"]) == (409, True)
+
+
+def test_no_hostile_source_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("edgevision.session.control.open_source", lambda uri, **_: asked.append(uri))
+    with running(tmp_path, monkeypatch, kept_open=True) as url:
+        for source in HOSTILE:
+            answer = ask(url + "api/streams", {"source": source})
+            assert answer.status == 409, source
+            assert "addresses of cameras only" in answer.json()["error"]
+        assert ask(url + "api/streams", {"source": "rtsp://a/1", "output": "/etc/x"}).status == 400
+        assert ask(url + "api/streams/nothing", method="DELETE").status == 404
+        # From another site's page.
+        foreign = ask(url + "api/streams", {"source": "rtsp://a/1"}, Origin="http://evil.example")
+        assert foreign.status == 403
+    assert asked == []
+
+
+def test_serve_waits_for_what_is_not_there_and_ends_with_a_signal(tmp_path: Path) -> None:
+    (tmp_path / "streams.yaml").write_text("streams:\n- source: absent.mp4\n  name: gate\n")
+    command = [sys.executable, "-m", "edgevision", "serve", "streams.yaml", "--web", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "retinanet" in line:
+                break
+        (url,) = [line.split()[1] for line in lines if line.startswith("page: ")]
+        state = ask(url + "api/state").json()
+        assert (state["can_change_streams"], state["streams"][0]["state"]) == (True, "failed")
+        assert "absent.mp4" in state["streams"][0]["remarks"][0]["text"]
+        os.kill(process.pid, signal.SIGTERM)
+        process.wait(20)
+    assert (tmp_path / "edgevision-web" / "events.sqlite").exists()
