@@ -21,7 +21,7 @@ def told(info, total, terminal, *streams):
     console = Console(file=text, force_terminal=terminal, width=120)
     line = ProgressLine(info.name, info.is_live, total, "(a hint)")
     with show_progress([line], console) as report:
-        report(run_statistics(*streams))
+        report(run_statistics(*(streams or [stream_statistics(info.name, is_live=info.is_live)])))
     return text.getvalue()
 
 
@@ -42,3 +42,10 @@ def test_the_first_frames_show_the_rate_of_the_whole_run():
     """They wait for everything to warm up and come out together: 800 a second would be no rate."""
     first = stream_statistics(written=3, recent_frames_per_second=797.8, frames_per_second=1.5)
     assert "1.5 fps" in told(CAMERA, None, False, first)
+
+
+def test_a_stream_that_comes_later_has_a_line_too():
+    later = stream_statistics("gate")
+    for terminal in (True, False):
+        assert "gate" in told(CAMERA, None, terminal, stream_statistics("webcam"), later)
+        assert "gate" in told(CAMERA, None, terminal, later)
