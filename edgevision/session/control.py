@@ -19,7 +19,7 @@ from edgevision.files import atomic_path
 from edgevision.pipeline import Pipeline
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
-from edgevision.session.streams import OpenedStream, open_stream
+from edgevision.session.streams import OpenedStream, open_stream, selected
 from edgevision.video import open_source
 from edgevision.video.sources.network import SCHEMES
 
@@ -167,7 +167,8 @@ class SessionControl:
         request = dataclasses.replace(shared.request, append=True, overwrite=False)
         own_shared = dataclasses.replace(shared, request=request, _taken=set())
         with contextlib.ExitStack() as own:
-            source = own.enter_context(open_source(spec.source, threads=shared.budget.decode))
+            source = open_source(spec.source, threads=shared.budget.decode)
+            source = own.enter_context(selected(source, spec.selection))
             opened = open_stream(spec, source, name, own_shared, own)
             if opened.has_window:
                 raise UsageError("a stream with a window cannot be added; it lives on the main thread")

@@ -70,7 +70,7 @@ def open_sources(
     def attempt(position: int) -> None:
         try:
             source = open_source(specs[position].source, options, threads=budget.decode)
-            found[position] = _selected(source, specs[position].selection)
+            found[position] = selected(source, specs[position].selection)
         except EdgeVisionError as error:
             found[position] = error
         except Exception as error:  # of a library, at this one source: the other streams run
@@ -91,7 +91,12 @@ def open_sources(
     ]
 
 
-def _selected(source: Source, selection: Selection) -> Source:
+def selected(source: Source, selection: Selection) -> Source:
+    """The frames of a source that a stream asks for; where it cannot have them, the source is closed.
+
+    Raises:
+        EdgeVisionError: the source has none of these frames.
+    """
     if selection.is_everything:
         return source
     try:
