@@ -18,7 +18,7 @@ from typing import Protocol
 from edgevision.archive.work import Job, OnFrames, Reply, Task, Worker
 from edgevision.closeable import Closeable
 from edgevision.engines.base import one_line
-from edgevision.errors import DependencyError, EdgeVisionError
+from edgevision.errors import DependencyError, EdgeVisionError, EngineError
 from edgevision.extras import import_failure
 
 _EVERY_S = 0.3  # between two reports of how far a task is
@@ -240,9 +240,11 @@ def serve(job: Job, channel: Connection) -> None:
 
 
 def _done(worker: Worker, task: Task, on_frames: OnFrames) -> Reply | str:
-    """The reply, or what a library raised at this one file."""
+    """The reply, or what the engine or a library raised at this one file."""
     try:
         return worker.do(task, on_frames)
+    except EngineError as error:
+        return str(error)
     except (EdgeVisionError, EOFError, BrokenPipeError, ImportError):
         raise
     except Exception as error:

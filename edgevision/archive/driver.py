@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgevision.archive.crew import Answer, Crew, Event, Far, Lost, ProcessCrew, Ready, Refusal
 from edgevision.archive.footage import has_clips
-from edgevision.archive.formats import missing_formats, write_archive_formats
+from edgevision.archive.formats import OUTPUTS, missing_formats, present_formats, write_archive_formats
 from edgevision.archive.index import ArchiveIndex
 from edgevision.archive.inputs import InputFile, Inputs, find_inputs
 from edgevision.archive.parts import PartFolder, SplitPlan
@@ -156,6 +156,7 @@ class Archive:
         self._make_crew = crew
         self._room = room or default_jobs
         self._places = ResultPlaces(request.out)
+        self._formats: tuple[str, ...] = tuple(request.formats)
         self._queue: deque[Task] = deque()
         self._states: dict[str, _FileState] = {}
         self._losses = self._finished = 0
@@ -182,7 +183,10 @@ class Archive:
             with ArchiveIndex(places) as index:
                 if index.rebuilt:
                     self._observer.note(f"{index.rebuilt} files were finished and not in the index: entered")
+                self._formats = tuple(dict.fromkeys((*request.formats, *present_formats(places))))
                 todo = self._missing(inputs, index, answers)
+                if todo and request.timeline_s is None:  # of an earlier run; it would lack what is done now
+                    (places.out / "timeline.csv").unlink(missing_ok=True)
                 names = settings.names if settings is not None else None
                 if todo or names is None:
                     names = self._work(todo, models, answers, index, inputs, names)
@@ -190,7 +194,7 @@ class Archive:
                 written: list[Path] = []
                 if self._stop.reason is None:
                     label = ", ".join(read_manifest(path).name for path in models)
-                    written = write_archive_formats(request.formats, places, summaries, names or [], label)
+                    written = write_archive_formats(self._formats, places, summaries, names or [], label)
                     written += index.export()
                     written.append(write_report(places, summaries, label))
                     if request.timeline_s is not None:
@@ -249,10 +253,11 @@ class Archive:
         places = self._places
         try:
             places.settings.unlink(missing_ok=True)
-            places.index.unlink(missing_ok=True)
-            for folder in (places.results, places.work / "spans"):
-                if folder.exists():
-                    shutil.rmtree(folder)
+            for path in (*(places.out / name for name in OUTPUTS), places.work / "spans"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise SinkError(f"cannot remove {error.filename}: {error.strerror}") from error
 
@@ -289,7 +294,7 @@ class Archive:
         if request.video and summary.decoded > 1 and not self._places.video(file.name).is_file():
             return "whole"
         lacks_clips = bool(request.clips_of) and not has_clips(self._places, file.name, request.clips_of)
-        is_missing = lacks_clips or missing_formats(request.formats, self._places, file.name)
+        is_missing = lacks_clips or missing_formats(self._formats, self._places, file.name)
         return "formats" if is_missing else ""
 
     def _is_stale(
@@ -356,7 +361,7 @@ class Archive:
             zones=None if request.zones is None else str(Path(request.zones).absolute()),
             selection=request.selection,
             tiles=request.tiles,
-            formats=request.formats,
+            formats=self._formats,
             video=request.video,
             clips_of=request.clips_of,
             span_s=request.span_s,
@@ -433,6 +438,8 @@ class Archive:
                 rate = reply.summary.frames / state.size
                 self._frames_per_byte = (self._frames_per_byte or rate) * 0.8 + rate * 0.2
         elif task.kind == "formats":
+            if reply.refused:
+                self._observer.note(f"{task.file.name}: {reply.refused}")
             self._end(state)
         elif task.kind in ("span", "join") and not state.is_split:
             pass  # of a file that is read in one go by now
@@ -465,6 +472,10 @@ class Archive:
         state.tries += 1
         if state.tries < TRIES:
             self._queue.appendleft(task)
+            return
+        if task.kind == "formats":  # its results stay
+            self._observer.note(f"{task.file.name}: {event.reason}")
+            self._end(state)
             return
         facts = _facts(task.file.path)
         summary = FileSummary(

@@ -11,7 +11,7 @@ import msgspec
 
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import ResultPlaces
-from edgevision.errors import DataError
+from edgevision.errors import SourceError
 from edgevision.files import atomic_path, make_folder, safe_name, write_json
 from edgevision.types import Frame, FrameResult
 from edgevision.video import Source
@@ -83,7 +83,7 @@ def cut_clips(
 
     Raises:
         SinkError: a clip cannot be written.
-        SourceError: the file cannot be read.
+        SourceError: the file cannot be read, or is not the one that the results are of.
         DataError: the results are not readable.
     """
     wanted = set(classes)
@@ -120,6 +120,6 @@ def cut_clips(
                         count += 1
                         ahead = next(frames, None)
                     if not count:
-                        raise DataError(f"{file.path}: no frame at {start_s:.2f} s, which its results name")
+                        raise SourceError(f"{file.path}: no frame at {start_s:.2f} s, which its results name")
                 clips.append(Clip(file=clip, start_s=round(start_s, 6), end_s=round(end_s, 6), frames=count))
     write_json(folder / "clips.json", ClipList(classes=list(classes), clips=clips))

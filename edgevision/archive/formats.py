@@ -100,6 +100,24 @@ _OF_A_FILE: dict[str, Callable[[IO[str], Iterator[FrameRecord], Sequence[str]], 
 }
 
 
+FILE_FORMATS = tuple(_OF_A_FILE)
+"""Formats that have a file for each file of the archive."""
+
+_OF_THE_ARCHIVE = {"coco": "coco.json", "megadetector": "megadetector.json", "parquet": "detections.parquet"}
+
+OUTPUTS = (
+    "results", "csv", "yolo", "mot", "video", "clips", "coco.json", "megadetector.json", "detections.parquet",
+    "frames.parquet", "index.parquet", "index.jsonl", "index.sqlite", "report.html", "timeline.csv",
+)  # fmt: skip
+"""Everything that an archive writes into its folder, beside its settings."""
+
+
+def present_formats(places: ResultPlaces) -> list[str]:
+    """The formats that an earlier run wrote, to be kept up to date: an old file would say wrong things."""
+    of_files = [kind for kind in FILE_FORMATS if (places.out / kind).is_dir()]
+    return of_files + [kind for kind, name in _OF_THE_ARCHIVE.items() if (places.out / name).is_file()]
+
+
 def _write_sequence(path: Path, name: str, records: Path) -> None:
     """``seqinfo.ini`` of the MOT challenge: of how many frames, and how large."""
     last, size = -1, (0, 0)

@@ -99,6 +99,8 @@ class Actor:
         try:
             self._worker = self._worker or Worker(self._job)
             return self._worker.do(task)
+        except EngineError as error:
+            return str(error)
         except EdgeVisionError as error:
             return error
         except Exception as error:

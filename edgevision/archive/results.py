@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
+from edgevision.archive.footage import clip_folder
+from edgevision.archive.formats import FILE_FORMATS, file_format
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import HAS_RESULTS, FileFacts, FileSummary, ResultPlaces, Status
 from edgevision.archive.tally import BestCrops, Crop, Tally, write_crops
@@ -172,14 +174,19 @@ def without_weak(found: Detections, conf_threshold: float) -> Detections:
     return found[found.scores >= conf_threshold]
 
 
-def remove_results(places: ResultPlaces, name: str, suffixes: Sequence[Path] = ()) -> None:
+def remove_results(places: ResultPlaces, name: str) -> None:
     """Takes away what is there of a file, the summary first, so that a kill leaves no half of it in force.
+
+    What was made of the results goes too: nothing of another content stays beside new results.
 
     Raises:
         SinkError: something cannot be removed.
     """
     try:
-        for path in (places.summary(name), places.records(name), places.crops(name), *suffixes):
+        made = [file_format(places, kind, name) for kind in FILE_FORMATS]
+        own = (places.summary(name), places.records(name), places.crops(name), places.video(name))
+        for path in (*own, *made):
             path.unlink(missing_ok=True)
+        shutil.rmtree(clip_folder(places, name), ignore_errors=True)
     except OSError as error:
         raise SinkError(f"cannot remove {error.filename}: {error.strerror}") from error

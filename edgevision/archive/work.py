@@ -208,7 +208,10 @@ class Worker(Closeable):
         if task.kind == "join":
             return self._join(task, on_frames)
         if task.kind == "formats":
-            self._write_formats(task.file)
+            try:
+                self._write_formats(task.file)
+            except SourceError as error:
+                return Reply(task, refused=printable(str(error)))
             return Reply(task)
         return Reply(task, summary=self._whole(task, on_frames))
 

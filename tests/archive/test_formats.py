@@ -178,6 +178,20 @@ def test_a_format_that_is_asked_for_later_is_made_of_the_results(tmp_path, model
     assert all(now[name] == first[name] for name in first)
 
 
+def test_what_is_there_never_says_what_was(tmp_path, model):
+    image = write_image(tmp_path / "in/1.png")
+    process([tmp_path / "in"], tmp_path / "out", model, formats=["csv", "coco"], timeline_s=60.0)
+    write_image(tmp_path / "in/2.png")
+    write_image(image, left=40)
+    process([tmp_path / "in"], tmp_path / "out", model)
+    now = results(tmp_path / "out")
+    assert {"csv/1.png.csv", "csv/2.png.csv", "coco.json"} <= set(now)
+    assert "timeline.csv" not in now  # nobody asked for it, and it lacked the second
+    assert len(json.loads(now["coco.json"])["images"]) == 2
+    process([tmp_path / "in"], tmp_path / "out", model, redo=True, conf_threshold=0.5)
+    assert not {"coco.json", "csv/1.png.csv"} & set(results(tmp_path / "out"))
+
+
 def test_unknown_formats_are_named(tmp_path, model):
     with pytest.raises(UsageError, match=r"unknown format 'cocoo'; did you mean 'coco'\?"):
         process(["in"], tmp_path / "out", model, formats=["cocoo"])
