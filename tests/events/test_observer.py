@@ -155,12 +155,24 @@ def test_crops_are_copies_of_the_best_sighting_with_a_margin():
     assert told[0].after.best.image == "run-1.jpg"
 
 
-def test_a_box_at_the_edge_gives_a_crop_inside_the_image():
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((50, 0, 70, 40), (0, 45), (48, 73)),  # top: 4 rows of margin below only
+        ((50, 60, 70, 100), (56, 100), (48, 73)),
+        ((0, 20, 20, 60), (16, 65), (0, 23)),
+        ((180, 20, 200, 60), (16, 65), (178, 200)),
+        ((0, 0, 200, 100), (0, 100), (0, 200)),
+        ((0, 0, 0, 0), (0, 1), (0, 1)),
+    ],
+)
+def test_a_box_at_the_edge_gives_a_crop_inside_the_image(box, rows, columns):
     kept = []
     watcher = observer(keep_image=lambda name, crop: kept.append(crop))
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
     for i in range(3):
-        watcher.update(frame_at(i / 10), [seen(box=(190, 90, 200, 100))])
-    assert kept[0].shape == (11, 11, 3)
+        watcher.update(Frame(image, i, i * 100_000_000, "clip.mp4"), [seen(box=box)])
+    assert np.array_equal(kept[0], image[slice(*rows), slice(*columns)])
 
 
 def test_ids_of_two_runs_differ():

@@ -10,7 +10,7 @@ from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, Stream
-from edgevision.pipeline.inference import InOrder
+from edgevision.pipeline.inference import EngineMeter, InOrder
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
 
@@ -140,3 +140,12 @@ def test_the_number_of_frames_that_was_asked_for_is_exact():
     assert boxes(sink) == [(0, i) for i in range(17)]
     assert report.stopped == "max_frames"
     assert balanced(report.frames)
+
+
+def test_the_meter_counts_batches_and_their_time():
+    meter = EngineMeter(detector())
+    meter.add(3, 2_500_000)
+    meter.add(1, 1_500_000)
+    figures = meter.figures()
+    assert (figures.calls, figures.frames, figures.call.count) == (2, 4, 2)
+    assert figures.call.total_s == pytest.approx(0.004)

@@ -77,6 +77,8 @@ def test_every_image_is_recorded_at_its_time(tmp_path):
     numbers, times = play(path)
     assert numbers == list(range(50))
     assert times == pytest.approx([i / RATE for i in range(50)])
+    with av.open(str(path)) as container:  # the last image lasts as long as the others
+        assert container.duration / av.time_base == pytest.approx(50 / RATE, abs=0.01)
     assert recorder.notes == [f"{tmp_path / 'yard-*.mp4'}: 1 file recorded"]
 
 
