@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def printable(name: str) -> str:
@@ -59,6 +60,18 @@ class ModelError(EdgeVisionError):
 
 class ManifestError(ModelError):
     """The metadata of a model file is missing, malformed, or of an unknown version."""
+
+
+class ForeignModelError(ManifestError):
+    """An ONNX file that another project wrote: it has no manifest at all, and can be imported.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EngineError(EdgeVisionError):

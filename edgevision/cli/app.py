@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -14,7 +15,7 @@ import typer.core
 
 from edgevision import __version__
 from edgevision.address import display, redact
-from edgevision.errors import ConfigError, EdgeVisionError, UsageError
+from edgevision.errors import ConfigError, EdgeVisionError, ForeignModelError, UsageError
 from edgevision.service.logs import record
 
 EXIT_DAMAGED = 3
@@ -111,7 +112,24 @@ def name_options(text: str) -> str:
 
 def error_text(error: Exception) -> str:
     """What the error says, with the options of the running command; a file's keys stay as they are."""
+    if isinstance(error, ForeignModelError):
+        return name_options(str(error)) + _import_hint(error.path)
     return str(error) if isinstance(error, ConfigError) else name_options(str(error))
+
+
+def _import_hint(path: Path) -> str:
+    """The import command for a file of another project, with the kind that it would choose."""
+    out = path.with_name(f"{path.stem}.ev.onnx")
+    command = f"edgevision import {shlex.quote(str(path))} --out {shlex.quote(str(out))}"
+    try:
+        from edgevision.export.importers import conclusion
+
+        return f". It reads as kind {conclusion(path)}: {command}"
+    except ImportError:
+        return f". Import it: {command} (needs edgevision[export])"
+    except EdgeVisionError as error:
+        text = re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", str(error))
+        return f". {command} says: {text}"
 
 
 def _is_typers(error: BaseException) -> bool:

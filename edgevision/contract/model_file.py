@@ -13,7 +13,7 @@ import msgspec
 
 from edgevision.contract.manifest import SCHEMA_VERSION, Manifest
 from edgevision.contract.protobuf import Buffer, encode_field, fields
-from edgevision.errors import ManifestError, ModelError
+from edgevision.errors import ForeignModelError, ManifestError, ModelError
 from edgevision.files import atomic_path
 from edgevision.suffixes import CHECKPOINT_SUFFIXES, PLAN_SUFFIXES
 
@@ -88,9 +88,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         return decode_manifest(bytes(document.get("manifest", msgspec.Raw(b"{}"))), str(side))
     entry = read_onnx_metadata(path).get(METADATA_KEY)
     if entry is None:
-        raise ManifestError(
+        raise ForeignModelError(
             f"{path}: an ONNX model without edgevision metadata (no '{METADATA_KEY}' in metadata_props); "
-            "expected one written by 'edgevision export' or 'edgevision import'"
+            "expected one written by 'edgevision export' or 'edgevision import'",
+            path,
         )
     return decode_manifest(entry, str(path))
 

@@ -79,7 +79,8 @@ def import_model(
         raise _ask(core, reading)
     if pixels.resize.rule == "crop" and reading.task != "classification":
         raise UsageError(
-            f"`resize` crop is for classifiers, and {path} is {reading.title}; choose letterbox, top-left or stretch"
+            f"`resize` crop is for classifiers, and {path} is {reading.title}; choose letterbox, top-left or "
+            "stretch"
         )
     wrapping = wrap(core, reading, pixels, choices, inner, name or out.stem, classes, licence)
     model = compose(core.model, wrapping.before, wrapping.after, wrapping.manifest, core.batch)

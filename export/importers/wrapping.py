@@ -12,6 +12,7 @@ from edgevision.data.classes import COCO_CLASSES
 from edgevision.errors import ExportError, UsageError
 from edgevision.export.importers import notes
 from edgevision.export.importers.core import Core, Size
+from edgevision.export.importers.heads import dense_heads
 from edgevision.export.importers.reading import Candidates, Choices, Pixels, Reading
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.preprocessing import add_preprocessing
@@ -100,7 +101,7 @@ def wrap(
         masks=reading.masks,
         skeleton=reading.skeleton,
         multi_label=reading.multi_label,
-        heads=tuple(output.name for output in core.outputs),
+        heads=dense_heads(core.model, [output.name for output in core.outputs]),
         training_data="not stated by the imported file",
         licence=licence or noted or "not stated by the imported file: ask where it came from before use",
         precision=core.precision,

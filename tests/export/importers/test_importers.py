@@ -1,7 +1,8 @@
 """Foreign detectors in the contract: small networks whose answers are worked out by hand.
 
 Also tests ``edgevision.cli.import_model``, ``edgevision.export.importers.core``,
-``edgevision.export.importers.decoding``, ``edgevision.export.importers.notes``,
+``edgevision.export.importers.decoding``,
+``edgevision.export.importers.notes``,
 ``edgevision.export.importers.numbers``, ``edgevision.export.importers.wrapping``.
 """
 
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -26,6 +28,7 @@ from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
 from edgevision.export.importers import import_model
 from edgevision.model import Model
+from tests.support import foreign
 from tests.support.models import write_colour_model
 from tests.support.paths import ROOT, SHARED
 
@@ -495,6 +498,57 @@ def test_the_command(tmp_path, capsys):
         assert code in (1, 2)
         assert word in err
         assert err.count("\n") == 1
+
+
+def run_foreign(capsys, tmp_path, make):
+    file = make().save(tmp_path / "foreign.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "run",
+                "--source",
+                "demo",
+                "--model",
+                str(file),
+                "--max-frames",
+                "1",
+                "--output",
+                str(tmp_path / "o.mp4"),
+            ]
+        )
+    assert ended.value.code == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    return err
+
+
+def test_run_says_the_import_command_and_the_kind_that_it_would_choose(tmp_path, capsys):
+    err = run_foreign(capsys, tmp_path, foreign.yolov6)
+    assert "an ONNX model without edgevision metadata" in err
+    out = tmp_path / "foreign.ev.onnx"
+    assert f"It reads as kind yolov6: edgevision import {tmp_path / 'foreign.onnx'} --out {out}" in err
+
+
+def test_run_says_what_the_import_would_ask_for(tmp_path, capsys):
+    err = run_foreign(capsys, tmp_path, foreign.raw_heads)
+    assert "edgevision import" in err
+    assert "pass --anchors with yolov5" in err
+
+
+def test_a_preview_is_drawn_beside_the_model(tmp_path, capsys):
+    file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), red(200))
+    code, out, _ = call(capsys, file, "--out", tmp_path / "model.onnx", "--preview", photo)
+    assert code == 0
+    drawn = cv2.imread(str(tmp_path / "model.preview.jpg"))
+    assert drawn is not None
+    assert np.ptp(drawn[..., 1]) > 50  # a box is drawn
+    assert "1 detections" in out
+    assert "class_1 0.90" in out
+    code, _, err = call(capsys, file, "--out", tmp_path / "again.onnx", "--preview", tmp_path / "none.jpg")
+    assert code != 0
+    assert err.splitlines()[-1].startswith("error: ")
 
 
 def test_the_real_picodet_keeps_its_answers_in_any_batch(tmp_path):
