@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,8 +36,8 @@ from edgevision.archive.request import (
     write_settings,
 )
 from edgevision.archive.results import remove_results
-from edgevision.archive.timeline import read_starts, write_timeline
-from edgevision.archive.work import Job, Task
+from edgevision.archive.timeline import camera_of, read_starts, start_of, write_timeline
+from edgevision.archive.work import Job, Reply, Task
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import usable_cores
 from edgevision.errors import EngineError, OutputExistsError, SinkError, UsageError, printable
@@ -106,6 +106,27 @@ class ArchiveOutcome:
 
 
 @dataclass(slots=True)
+class _Camera:
+    """Files through which ids run on.
+
+    Attributes:
+        files: in the order of the camera's clock, with nanoseconds from its first.
+        left: names of those that are still to be detected.
+    """
+
+    files: list[tuple[InputFile, int]] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+
+    @property
+    def names(self) -> set[str]:
+        return {file.name for file, _ in self.files}
+
+    def task(self) -> Task:
+        """Joins what was detected of all."""
+        return Task("camera", self.files[0][0], files=tuple(self.files))
+
+
+@dataclass(slots=True)
 class _FileState:
     """A file that is being worked on.
 
@@ -113,6 +134,7 @@ class _FileState:
         left: parts that are still to be detected.
         done: share of the file, 0..1.
         is_over: its summary is there; late replies do not count.
+        camera: whose ids run on through it; None where ids begin anew.
     """
 
     file: InputFile
@@ -123,6 +145,7 @@ class _FileState:
     is_split: bool = False
     done: float = 0.0
     is_over: bool = False
+    camera: _Camera | None = None
 
 
 class Archive:
@@ -173,6 +196,10 @@ class Archive:
         inputs = find_inputs(request.sources, request.out, include=request.include, exclude=request.exclude)
         models, answers = request.model_files(), request.answers()
         starts = {} if request.starts is None else read_starts(request.starts)
+        if request.ids_run_on and any(read_manifest(path).task != "detection" for path in models):
+            raise UsageError(
+                "ids run on from file to file for models that give boxes alone; leave out `timeline`"
+            )
         settings = self._checked_settings(inputs, answers)
         with self._locked():
             if request.redo:
@@ -185,6 +212,8 @@ class Archive:
                     self._observer.note(f"{index.rebuilt} files were finished and not in the index: entered")
                 self._formats = tuple(dict.fromkeys((*request.formats, *present_formats(places))))
                 todo = self._missing(inputs, index, answers)
+                if request.ids_run_on:
+                    todo = self._by_camera(todo, inputs, index, starts)
                 if todo and request.timeline_s is None:  # of an earlier run; it would lack what is done now
                     (places.out / "timeline.csv").unlink(missing_ok=True)
                 names = settings.names if settings is not None else None
@@ -200,14 +229,17 @@ class Archive:
                     if request.timeline_s is not None:
                         written.append(self._write_timeline(summaries, starts, request.timeline_s))
             if self._stop.reason is None:
-                shutil.rmtree(places.work / "spans", ignore_errors=True)
+                if not request.ids_run_on:  # a file that comes later needs those of its camera
+                    shutil.rmtree(places.work / "spans", ignore_errors=True)
                 shutil.rmtree(places.partial, ignore_errors=True)
         return ArchiveOutcome(tuple(summaries), self._finished, tuple(written), self._stop.reason)
 
     def _write_timeline(
         self, summaries: Sequence[FileSummary], starts: dict[str, datetime], period_s: float
     ) -> Path:
-        path, unknown = write_timeline(self._places, summaries, period_s, starts)
+        path, unknown = write_timeline(
+            self._places, summaries, period_s, starts, ids_run_on=self._request.ids_run_on
+        )
         if unknown:
             rest = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             self._observer.note(f"not in {path.name}, for nobody knows when they begin: {unknown[0]}{rest}")
@@ -284,6 +316,48 @@ class Archive:
             self._states[file.name] = _FileState(file, size)
         if changed:
             self._observer.note(f"{changed} files have changed since they were processed: again")
+        return found
+
+    def _by_camera(
+        self,
+        todo: Sequence[Task],
+        inputs: Inputs,
+        index: ArchiveIndex,
+        starts: Mapping[str, datetime],
+    ) -> list[Task]:
+        """All files of each camera that lacks one: what was detected of the others is there, and joined anew.
+
+        Their summaries are taken away first, so that a kill leaves no camera with ids of two joins.
+        """
+        known = {one.name: one for one in index.summaries()}
+        again = {task.file.name for task in todo if task.kind == "whole"}
+        groups: dict[str, list[tuple[datetime, InputFile]]] = {}
+        for file in inputs.files:
+            start = start_of(file.name, file.path, starts)
+            key = f"file {file.name}" if start is None else f"camera {camera_of(file.name)}"
+            groups.setdefault(key, []).append((start or datetime.min, file))
+        found = [task for task in todo if task.kind == "formats"]
+        for group in groups.values():
+            if again.isdisjoint(file.name for _, file in group):
+                continue
+            ordered = sorted(group, key=lambda pair: (pair[0], pair[1].name))
+            camera = _Camera()
+            for start, file in ordered:
+                summary = known.get(file.name)
+                if file.name not in again and summary is not None and summary.status not in HAS_RESULTS:
+                    continue  # told, and not to be tried again
+                facts = _facts(file.path)
+                self._states[file.name] = _FileState(file, 0 if facts is None else facts.size, camera=camera)
+                camera.files.append((file, round((start - ordered[0][0]).total_seconds() * 1e9)))
+                self._places.summary(file.name).unlink(missing_ok=True)
+                index.remove([file.name])
+                source = PartFolder(self._places.spans(file.name)).source()
+                if source is None or facts is None or not facts.is_same(source.facts):
+                    camera.left.add(file.name)
+                    found.append(Task("raw", file))
+            found = [task for task in found if task.kind != "formats" or task.file.name not in camera.names]
+            if not camera.left:
+                found.append(camera.task())
         return found
 
     def _incomplete(self, summary: FileSummary, file: InputFile) -> str:
@@ -431,7 +505,11 @@ class Archive:
         state = self._states[task.file.name]
         if state.is_over:
             return
-        if reply.summary is not None:
+        if task.kind == "camera":
+            self._joined(reply, index)
+        elif task.kind == "raw" and reply.summary is None:
+            self._detected(state)
+        elif reply.summary is not None:
             index.enter(reply.summary)
             self._end(state)
             if reply.summary.frames and state.size:
@@ -454,6 +532,24 @@ class Archive:
             if not state.left:
                 self._queue.appendleft(Task("join", task.file))
 
+    def _joined(self, reply: Reply, index: ArchiveIndex) -> None:
+        if reply.refused:
+            raise SinkError(f"what was detected of {reply.refused} is lost: start again")
+        for summary in reply.summaries:
+            index.enter(summary)
+            self._end(self._states[summary.name])
+
+    def _detected(self, state: _FileState, is_lost: bool = False) -> None:
+        """A file of a camera is detected, or never will be; the last one of them lets it be joined."""
+        camera, state.done = state.camera, 0.9
+        if camera is None or state.file.name not in camera.left:
+            return
+        camera.left.discard(state.file.name)
+        if is_lost:
+            camera.files = [pair for pair in camera.files if pair[0] != state.file]
+        if not camera.left and camera.files:
+            self._queue.appendleft(camera.task())
+
     def _in_one_go(self, state: _FileState, reason: str) -> None:
         state.is_split, state.done = False, 0.0
         self._drop_tasks(state)
@@ -473,6 +569,8 @@ class Archive:
         if state.tries < TRIES:
             self._queue.appendleft(task)
             return
+        if task.kind == "camera":
+            raise EngineError(f"the files of {task.file.name} cannot be joined: {event.reason}")
         if task.kind == "formats":  # its results stay
             self._observer.note(f"{task.file.name}: {event.reason}")
             self._end(state)
@@ -492,14 +590,19 @@ class Archive:
         self._end(state)
 
     def _end(self, state: _FileState) -> None:
+        self._detected(state, is_lost=True)  # where it ends before it was detected
         state.is_over, state.done = True, 1.0
         self._finished += 1
         self._drop_tasks(state)
-        shutil.rmtree(self._places.spans(state.file.name), ignore_errors=True)
+        if state.camera is None:
+            shutil.rmtree(self._places.spans(state.file.name), ignore_errors=True)
 
     def _drop_tasks(self, state: _FileState) -> None:
-        if any(task.file == state.file for task in self._queue):
-            self._queue = deque(task for task in self._queue if task.file != state.file)
+        def is_of_it(task: Task) -> bool:
+            return task.file == state.file and task.kind != "camera"
+
+        if any(map(is_of_it, self._queue)):
+            self._queue = deque(task for task in self._queue if not is_of_it(task))
 
     def _progress(self, total: int, at: dict[int, Task], jobs: int) -> ArchiveProgress:
         weights = [(max(state.size, 1), state.done) for state in self._states.values()]

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from edgevision.archive.records import FileFacts
 from edgevision.archive.tally import Crop
 from edgevision.files import LineFile, write_json
 from edgevision.types import Detections, Frame, FrameResult
@@ -100,6 +101,29 @@ class SplitPlan(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int
 
 
+class RawSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was detected in one go, before anything that connects its frames.
+
+    Attributes:
+        facts: of the file as it was read.
+        selected_rate: frames a second of the frames that are looked at; None where unknown.
+        problem: why it is partial; empty where it is whole.
+        width, height, frame_rate, decoded, packets, last_s, notes: see
+            :class:`edgevision.archive.records.FileSummary`.
+    """
+
+    facts: FileFacts
+    width: int | None
+    height: int | None
+    frame_rate: float | None
+    selected_rate: float | None
+    decoded: int
+    packets: int
+    last_s: float
+    problem: str
+    notes: list[str]
+
+
 class PartFolder:
     """The parts of one file.
 
@@ -111,6 +135,7 @@ class PartFolder:
         self.folder = folder
         self.scan = folder / "scan.npz"
         self._plan = folder / "plan.json"
+        self._source = folder / "source.json"
 
     def plan(self) -> SplitPlan | None:
         """The plan of an earlier start; None where there is none that can be read."""
@@ -118,6 +143,13 @@ class PartFolder:
 
     def write_plan(self, plan: SplitPlan) -> None:
         write_json(self._plan, plan)
+
+    def source(self) -> RawSource | None:
+        """What a file was that was detected in one go; None where that is not done. It commits part 0."""
+        return _read(self._source, RawSource)
+
+    def write_source(self, source: RawSource) -> None:
+        write_json(self._source, source)
 
     def report(self, number: int) -> PartReport | None:
         """How a part went; None where it is not done."""

@@ -81,6 +81,10 @@ class ArchiveRequest:
         check_count("jobs", self.jobs)
         if self.retry and self.redo:
             raise UsageError("`redo` does everything again, `retry` what went wrong; give one of them")
+        if self.ids_run_on and self.video:
+            raise UsageError(
+                "`video` draws files alone, and with `timeline` ids run on through them; leave one out"
+            )
         if self.starts is not None and self.timeline_s is None:
             raise UsageError("`starts` needs `timeline`, whose clock it sets")
         if self.timeline_s is not None and not 1 <= self.timeline_s <= _DAY_S:
@@ -98,6 +102,11 @@ class ArchiveRequest:
     @property
     def is_tracked(self) -> bool:
         return self.track or self.zones is not None
+
+    @property
+    def ids_run_on(self) -> bool:
+        """Whether track ids go on from file to file of a camera."""
+        return self.is_tracked and self.timeline_s is not None
 
     def model_files(self) -> list[Path]:
         """The files of the models.
@@ -132,6 +141,7 @@ class ArchiveRequest:
             start_ns=self.selection.start_ns,
             end_ns=self.selection.end_ns,
             tiles=None if self.tiles is None else str(self.tiles),
+            ids_run_on=self.ids_run_on,
         )
 
 
@@ -150,6 +160,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int
     end_ns: int | None
     tiles: str | None = None
+    ids_run_on: bool = False
 
     @property
     def key(self) -> str:

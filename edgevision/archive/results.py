@@ -16,7 +16,7 @@ from edgevision.archive.tally import BestCrops, Crop, Tally, write_crops
 from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, SourceError, printable
 from edgevision.types import Detections, FrameResult, Image
-from edgevision.video import Source, SourceInfo
+from edgevision.video import Source, SourceInfo, SourceReport
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
 
@@ -86,14 +86,7 @@ class ResultWriter(Closeable):
         report = source.report
         self.decoded, self.packets = report.read, report.packets
         self.notes += report.notes
-        missing = report.packets - report.read - report.skipped
-        has_fields = abs(report.packets - 2 * report.read) <= _FEW
-        if report.problem is not None:
-            self.problem = report.problem
-        elif report.skipped:
-            self.problem = f"{report.skipped} frames could not be decoded"
-        elif missing > max(_FEW, _MISSING * report.packets) and not has_fields:
-            self.problem = f"{missing} of {report.packets} packets gave no frame"
+        self.problem = problem_of(report)
 
     def finish(self, info: SourceInfo, *, spans: int = 1, in_one_go: str = "") -> FileSummary:
         """Puts the results into place, unless the file was written to in the meantime.
@@ -167,6 +160,19 @@ class ResultWriter(Closeable):
         for path in (self._partial, self._partial_video):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def problem_of(report: SourceReport) -> str:
+    """Why a file that was read is not whole; empty where it is. Two packets may make one frame: fields."""
+    missing = report.packets - report.read - report.skipped
+    has_fields = abs(report.packets - 2 * report.read) <= _FEW
+    if report.problem is not None:
+        return report.problem
+    if report.skipped:
+        return f"{report.skipped} frames could not be decoded"
+    if missing > max(_FEW, _MISSING * report.packets) and not has_fields:
+        return f"{missing} of {report.packets} packets gave no frame"
+    return ""
 
 
 def without_weak(found: Detections, conf_threshold: float) -> Detections:

@@ -82,6 +82,11 @@ def read_starts(path: Path) -> dict[str, datetime]:
     return found
 
 
+def start_of(name: str, path: Path, starts: Mapping[str, datetime]) -> datetime | None:
+    """When a file begins: by the table, its name, or its container."""
+    return starts.get(name) or start_by_name(name) or start_by_container(path)
+
+
 def camera_of(name: str) -> str:
     """The camera of a file: the folder that it lies in, empty for none."""
     parent = PurePosixPath(name).parent.as_posix()
@@ -124,7 +129,7 @@ def write_timeline(
     for one in summaries:
         if one.status not in HAS_RESULTS:
             continue
-        start = starts.get(one.name) or start_by_name(one.name) or start_by_container(Path(one.path))
+        start = start_of(one.name, Path(one.path), starts)
         if start is None:
             unknown.append(one.name)
             continue

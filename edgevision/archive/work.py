@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from edgevision.archive.footage import cut_clips
 from edgevision.archive.formats import write_file_formats
 from edgevision.archive.inputs import InputFile
-from edgevision.archive.parts import PartFolder, PartReport, RawFrame, SplitPlan, raw_results
+from edgevision.archive.parts import (
+    PartFolder,
+    PartReport,
+    RawFrame,
+    RawSource,
+    SplitPlan,
+    raw_results,
+)
 from edgevision.archive.records import (
     HAS_RESULTS,
     FileFacts,
@@ -25,7 +32,7 @@ from edgevision.archive.records import (
     Status,
     write_summary,
 )
-from edgevision.archive.results import ResultWriter, without_weak
+from edgevision.archive.results import ResultWriter, problem_of, without_weak
 from edgevision.archive.tally import BestCrops
 from edgevision.closeable import Closeable
 from edgevision.drawing.overlay import Overlay, render
@@ -115,16 +122,19 @@ class Task:
 
     Attributes:
         kind: ``whole`` reads a file in one go, ``plan`` looks whether it can be split, ``span`` detects one
-            part, ``join`` makes the results of the parts, ``formats`` writes those that are missing.
-        file: of what.
+            part, ``join`` makes the results of the parts, ``formats`` writes those that are missing; ``raw``
+            detects a file in one go without results, which ``camera`` makes of all files of a camera.
+        file: of what; of a camera the first.
         span: number of the part.
         in_one_go: why a file is not split, where that is known.
+        files: of a camera, in the order of its clock, with nanoseconds from its first.
     """
 
     kind: str
     file: InputFile
     span: int = 0
     in_one_go: str = ""
+    files: tuple[tuple[InputFile, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ class Reply:
         task: as given.
         summary: of the file, where it is finished and its results are committed.
         plan: the parts of a file that can be split.
+        summaries: of the files of a camera.
         refused: why parts, or a join, are not what one pass gives; the file is to be read in one go.
     """
 
@@ -142,6 +153,7 @@ class Reply:
     summary: FileSummary | None = None
     plan: SplitPlan | None = None
     refused: str = ""
+    summaries: tuple[FileSummary, ...] = ()
 
 
 class Worker(Closeable):
@@ -207,6 +219,10 @@ class Worker(Closeable):
             return self._span(task, on_frames)
         if task.kind == "join":
             return self._join(task, on_frames)
+        if task.kind == "raw":
+            return Reply(task, summary=self._raw(task.file, on_frames))
+        if task.kind == "camera":
+            return self._camera(task, on_frames)
         if task.kind == "formats":
             try:
                 self._write_formats(task.file)
@@ -441,12 +457,104 @@ class Worker(Closeable):
             tuple(one.detections(model.names, model.name) for one, model in pairs),
         )
 
+    # The files of a camera, through which ids run on.
+
+    def _raw(self, file: InputFile, on_frames: OnFrames) -> FileSummary | None:
+        """Detects a file for :meth:`_camera`; gives a summary only where there is nothing to go on with."""
+        facts, crops, encoder = None, BestCrops(), msgspec.json.Encoder()
+        parts = PartFolder(self._places.spans(file.name))
+        shutil.rmtree(parts.folder, ignore_errors=True)
+        make_folder(parts.folder, parents=True)
+        last_s = 0.0
+        try:
+            facts = FileFacts.of(file.path)
+            with (
+                self.job.open_file(str(file.path)) as source,
+                contextlib.closing(parts.open_records(0)) as lines,
+            ):
+                selected = SelectedSource(source, self.job.selection)
+                for count, frame in enumerate(selected, start=1):
+                    result = self._infer(frame)
+                    shown = without_weak(result.detections, self.job.conf_threshold)
+                    crops.add(frame, shown, round(frame.time_s, 6))
+                    raw = RawFrame(
+                        index=frame.index,
+                        time_ns=frame.timestamp_ns,
+                        duration_ns=frame.duration_ns,
+                        size=(frame.width, frame.height),
+                        results=raw_results(result),
+                    )
+                    lines.write(encoder.encode(raw))
+                    last_s = frame.time_s
+                    on_frames(count)
+                info, report = source.info, source.report
+        except OSError as error:
+            return self._failed(file, facts, printable(f"cannot read {file.path}: {error.strerror}"))
+        except SourceError as error:
+            return self._failed(file, facts, str(error))
+        parts.write_report(0, PartReport(crops=crops.crops()))
+        parts.write_source(
+            RawSource(
+                facts=facts,
+                width=info.width,
+                height=info.height,
+                frame_rate=info.frame_rate,
+                selected_rate=selected.info.frame_rate,
+                decoded=report.read,
+                packets=report.packets,
+                last_s=last_s,
+                problem=problem_of(report),
+                notes=report.notes,
+            )
+        )
+        return None
+
+    def _camera(self, task: Task, on_frames: OnFrames) -> Reply:
+        """Tracks through the files of a camera in their order, and makes the results of each."""
+        scene: Scene | None = None
+        summaries: list[FileSummary] = []
+        for file, offset_ns in task.files:
+            parts = PartFolder(self._places.spans(file.name))
+            source, report = parts.source(), parts.report(0)
+            if source is None or report is None:
+                return Reply(task, refused=file.name)
+            scene = scene or self._scene(source.selected_rate)
+            with self._results(file, source.facts) as results:
+                results.add_crops(report.crops)
+                for raw in parts.records(0):
+                    result = self._result(file, raw, raw.time_ns)
+                    results.write(result if scene is None else _tracked(scene, result, offset_ns))
+                    on_frames(raw.index)
+                results.decoded, results.packets = source.decoded, source.packets
+                results.last_s, results.problem = source.last_s, source.problem
+                results.notes += source.notes
+                info = SourceInfo(
+                    file.name, False, source.width, source.height, source.frame_rate, path=file.path
+                )
+                try:
+                    summaries.append(self._commit(results.finish(info), file))
+                except SourceError as error:
+                    summaries.append(self._failed(file, source.facts, str(error)))
+        return Reply(task, summaries=tuple(summaries))
+
     # What is made of results.
 
     def _write_formats(self, file: InputFile) -> None:
         write_file_formats(self.job.formats, self._places, file.name, self.names)
         if self.job.clips_of:
             cut_clips(self._places, file, self.job.clips_of, self.job.open_file)
+
+
+def _tracked(scene: Scene, result: FrameResult, offset_ns: int) -> FrameResult:
+    """A frame of a file on the clock of its camera, and its results on the file's own clock again."""
+    frame = result.frame
+    moved = replace(frame, timestamp_ns=frame.timestamp_ns + offset_ns)
+    found = scene.update(FrameResult(moved, result.results))
+    zones = found.zones
+    if zones is not None:
+        events = tuple(replace(one, time_s=one.time_s - offset_ns / 1e9) for one in zones.events)
+        zones = replace(zones, events=events)
+    return FrameResult(frame, found.results, zones)
 
 
 def _wanted(moments_ns: Sequence[int], selection: Selection) -> NDArray[np.bool_]:

@@ -43,7 +43,9 @@ def process_command(
     rebuild: RebuildOption = False,
     conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
     classes: str | None = typer.Option(None, "--classes", help="Only these classes: person,car."),
-    track: bool = typer.Option(False, "--track", help="Give each object a number, anew in each file."),
+    track: bool = typer.Option(
+        False, "--track", help="Give each object a number: anew in each file, or running on with --timeline."
+    ),
     zones: Path | None = typer.Option(None, "--zones", help="YAML file of zones and lines; implies --track."),
     every: str | None = typer.Option(
         None, "--every", help="One frame of 5, as in 5, or the first of every second, as in 1s."
@@ -59,7 +61,9 @@ def process_command(
         "jsonl", "--format", help="Some of jsonl, csv, parquet, coco, yolo, mot, megadetector: csv,coco."
     ),
     timeline: str | None = typer.Option(
-        None, "--timeline", help="Count over all files of a folder by the clock, in periods of 5m or 15m."
+        None,
+        "--timeline",
+        help="Count over all files of a folder by the clock, in periods of 5m or 15m.",
     ),
     starts: Path | None = typer.Option(
         None, "--starts", help="CSV of when files begin, for --timeline; else names and containers say it."

@@ -5,9 +5,10 @@ import av
 import pytest
 
 from edgevision.archive.timeline import camera_of, read_starts, start_by_container, start_by_name
-from edgevision.errors import ConfigError
-from tests.support.archive import process
-from tests.support.models import write_block_clip
+from edgevision.errors import ConfigError, UsageError
+from edgevision.video.sinks.jsonl import read_jsonl
+from tests.support.archive import process, results
+from tests.support.models import image_with_block, write_block_clip
 
 MOMENT = datetime(2026, 11, 28, 19, 42, 30)
 
@@ -85,3 +86,80 @@ def test_files_of_a_camera_are_one_timeline(tmp_path, model):
     assert sum(gate) == by_file["gate/20261128_095958.mp4"] + by_file["gate/20261128_100002.mp4"]
     assert int(rows[2]["detections"]) == by_file["yard/20261128_100100.mp4"]  # nobody knows of x.mp4
     assert 0 < gate[0] < by_file["gate/20261128_095958.mp4"]  # a file over a border counts on both sides
+
+
+def write_part(path, lefts):
+    """A clip of 10 frames a second with a block at each of these places; None for no block."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "10", "g": "6"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for left in lefts:
+            box = (0, 0, 0, 0) if left is None else (left, 40, left + 30, 80)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image_with_block(160, 120, box), "bgr24")))
+        container.mux(stream.encode(None))
+
+
+PARTS = {
+    "cam_20261128_100000.mp4": [*[60] * 6, *[None] * 12, *[90] * 2],  # one object, and the next one begins
+    "cam_20261128_100002.mp4": [90] * 8,  # which stands on
+    "cam_20261128_100100.mp4": [90] * 8,  # after a minute it is another one
+}
+
+
+def ids(out, name):
+    found = [
+        one.track_id for record in read_jsonl(out / f"results/{name}.jsonl") for one in record.detections
+    ]
+    return sorted({number for number in found if isinstance(number, int)})
+
+
+@pytest.fixture
+def camera(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, lefts in PARTS.items():
+        write_part(folder / name, lefts)
+    return folder
+
+
+def test_ids_run_on_through_the_files_of_a_camera(camera, tmp_path, model):
+    process([camera], tmp_path / "alone", model, track=True)
+    assert [ids(tmp_path / "alone", name) for name in PARTS] == [[1, 2], [1], [1]]
+    (camera / "cam_20261128_100030.mp4").write_text("no video")
+    outcome = process([camera], tmp_path / "out", model, track=True, timeline_s=60.0)
+    assert [ids(tmp_path / "out", name) for name in PARTS] == [[1, 2], [2], [3]]
+    assert [one.status.value for one in outcome.summaries] == ["done", "done", "failed", "done"]
+    with (tmp_path / "out/timeline.csv").open(newline="") as file:
+        assert [(row["start"][-8:], row["tracks"]) for row in csv.DictReader(file)] == [
+            ("10:00:00", "2"), ("10:01:00", "1"),
+        ]  # fmt: skip
+    # Times are those of each file, whatever the camera's clock says.
+    assert next(read_jsonl(tmp_path / "out/results/cam_20261128_100100.mp4.jsonl")).time_s == 0.0
+
+
+def test_a_file_that_comes_later_costs_a_join_alone(camera, tmp_path, model):
+    settings = {"track": True, "timeline_s": 60.0}
+    process([camera], tmp_path / "whole", model, **settings)
+    late = camera / "cam_20261128_100002.mp4"
+    data = late.read_bytes()
+    late.unlink()
+    process([camera], tmp_path / "out", model, **settings)
+    assert ids(tmp_path / "out", "cam_20261128_100100.mp4") == [3]
+    raw = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/.work/spans").rglob("0.jsonl")}
+    assert len(raw) == 2
+    late.write_bytes(data)
+    process([camera], tmp_path / "out", model, **settings)
+    assert {path: path.stat().st_mtime_ns for path in raw} == raw
+    without_times = (".work", "index.sqlite", "report.html", "results")
+    assert results(tmp_path / "out", without_times) == results(tmp_path / "whole", without_times)
+    for name in PARTS:
+        place = f"results/{name}.jsonl"
+        assert (tmp_path / "out" / place).read_bytes() == (tmp_path / "whole" / place).read_bytes()
+    assert process([camera], tmp_path / "out", model, **settings).processed == 0
+
+
+def test_what_does_not_go_with_ids_that_run_on(camera, tmp_path, model):
+    with pytest.raises(UsageError, match="`video` draws files alone"):
+        process([camera], tmp_path / "out", model, track=True, timeline_s=60.0, video=True)
+    with pytest.raises(UsageError, match="`starts` needs `timeline`"):
+        process([camera], tmp_path / "out", model, starts=tmp_path / "starts.csv")
