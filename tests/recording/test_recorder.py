@@ -22,7 +22,7 @@ from edgevision.errors import SinkError, UsageError
 from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
 from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
-from edgevision.recording.segment import Segment
+from edgevision.recording.segment import Segment, _whole_boxes
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
 from tests.support.paths import ROOT
@@ -201,6 +201,36 @@ def test_a_new_size_begins_a_new_file(tmp_path):
     assert [len(play(path)[0]) for path in files] == [20, 20]
     with av.open(str(files[1])) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (322, 182)
+
+
+@pytest.mark.parametrize("size", [(160, 96), (159, 95)])
+def test_the_file_declares_the_size_of_its_images(tmp_path, size):
+    """Players make their window by the visual sample entry (ISO/IEC 14496-12, 12.1.3); sides are even."""
+    with recorder_in(tmp_path) as recorder:
+        for i in range(5):
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), numbered(i, *size))
+    (path,) = segments(tmp_path)
+    content = path.read_bytes()
+    entry = content[content.index(b"avc1", content.index(b"stsd")) :]
+    assert (int.from_bytes(entry[28:30], "big"), int.from_bytes(entry[30:32], "big")) == (160, 96)
+
+
+@pytest.mark.parametrize(
+    ("tail", "whole"),
+    [
+        (b"", 12),
+        (b"\0\0\0\x0cmoof1234", 24),
+        (b"\0\0\0\x0dmoof1234", 12),  # a byte of it is missing
+        (b"\0\0\0\x01mdat" + (20).to_bytes(8, "big") + b"1234", 32),  # its length in 64 bits
+        (b"\0\0\0\x01mdat" + (21).to_bytes(8, "big") + b"1234", 12),
+        (b"\0\0\0\0mdat1234", 12),  # to the end of the file: who knows whether that is all
+        (b"\0\0\0", 12),
+    ],
+)
+def test_a_file_is_cut_behind_its_last_whole_box(tmp_path, tail, whole):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"\0\0\0\x0cftypisom" + tail)
+    assert _whole_boxes(path) == whole
 
 
 def test_what_triggers_must_exist():
