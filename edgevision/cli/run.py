@@ -99,7 +99,10 @@ def run_command(
         help="For small objects: look at 2x2 overlapping tiles of each image too, or 3x2:0.2 (overlap).",
     ),
     output: str | None = typer.Option(
-        None, "--output", help="Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, or a folder."
+        None,
+        "--output",
+        help="Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, a folder, or as a stream to rtsp://, "
+        "rtmp://, udp://, tcp://, live.m3u8 or - (docs/live.md).",
     ),
     save_json: Path | None = typer.Option(
         None, "--save-json", help="Where the results go as JSON lines: .jsonl, or a folder."

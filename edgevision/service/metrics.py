@@ -152,7 +152,7 @@ def _times(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
 
 def _deliveries(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     """Deliveries of recordings and events; a run without either exposes none of these families."""
-    of_kind: dict[str, list[tuple[tuple[str, str], Delivery]]] = {"recording": [], "events": []}
+    of_kind: dict[str, list[tuple[tuple[str, str], Delivery]]] = {"recording": [], "events": [], "stream": []}
     for stream in streams:
         for one in stream.deliveries:
             of_kind[one.kind].append(((stream.name, one.output), one))
@@ -166,7 +166,12 @@ def _deliveries(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
             ("events_lost", "Events that were lost.", lambda one: one.lost),
         ),
     }
+    counted["stream"] = (
+        ("stream_frames_sent", "Frames sent to a stream's server.", lambda one: one.delivered),
+        ("stream_frames_lost", "Frames that could not be sent.", lambda one: one.lost),
+    )
     levels: dict[str, tuple[DeliveryMetric, ...]] = {
+        "stream": (("stream_alarm", "1 while a stream cannot be sent.", _is_alarmed),),
         "recording": (("recording_alarm", "1 while a disk problem stops the recording.", _is_alarmed),),
         "events": (
             ("events_waiting", "Events queued for delivery.", lambda one: one.waiting),

@@ -21,7 +21,7 @@ from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
 from edgevision.session.streams import OpenedStream, open_stream, selected
 from edgevision.video import open_source
-from edgevision.video.sources.network import SCHEMES
+from edgevision.video.sources.network import CAMERA_SCHEMES
 
 _LONGEST_NAME = 100
 
@@ -155,8 +155,8 @@ class SessionControl:
             host = urlsplit(address.text).hostname
         except ValueError:
             host = None
-        if address.scheme not in SCHEMES or not host or not source.isprintable():
-            kinds = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        if address.scheme not in CAMERA_SCHEMES or not host or not source.isprintable():
+            kinds = ", ".join(f"{scheme}://" for scheme in CAMERA_SCHEMES)
             raise UsageError(
                 f"the page adds addresses of cameras only: {kinds}; files, devices and pipelines are named "
                 "at the start, or allowed there by `web_allow_local`"

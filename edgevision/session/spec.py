@@ -17,6 +17,7 @@ from edgevision.plugins import scheme_of
 from edgevision.recording.limits import Rotation, parse_rotation
 from edgevision.units import duration_s, parse_seconds, parse_size
 from edgevision.video.selection import Selection
+from edgevision.video.sinks.network import PIPE
 
 _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 
@@ -126,7 +127,9 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The outputs that may name a file, by their fields; not those that are addresses."""
         named = {"output": self.output, "save_json": self.save_json}
         return {
-            field: Path(path) for field, path in named.items() if path is not None and not scheme_of(path)
+            field: Path(path)
+            for field, path in named.items()
+            if path is not None and path != PIPE and not scheme_of(path)
         }
 
     def _plan_recording(self, folder: str) -> RecordingPlan:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgevision.address import redact
+from edgevision.address import display, redact
 from edgevision.contract.manifest import BOX_TASKS
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
@@ -31,6 +31,7 @@ from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
 from edgevision.video.selection import SelectedSource, Selection
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
+from edgevision.video.sinks.network import PIPE
 from edgevision.video.sources.options import SourceOptions
 from edgevision.web.hub import StreamView
 from edgevision.web.outlet import StoreOutlet
@@ -225,10 +226,11 @@ def _open_sinks(
             make_folder(Path(image).parent)
     addresses = [*plan.images, *filter(None, [plan.records])]
     for address in addresses:
-        place = address if scheme_of(address) else str(Path(address).resolve())
+        place = address if address == PIPE or scheme_of(address) else str(Path(address).resolve())
         if address != WINDOW and not shared.claim(place):
             raise UsageError(
-                f"two streams write {address}; give them outputs of their own, or a name each in `streams`"
+                f"two streams write {display(address)}; give them outputs of their own, "
+                "or a name each in `streams`"
             )
     # Who only watches wants the recording's own speed; who also records wants it done.
     is_only_watched = addresses == [WINDOW] and spec.save_masks is None and not spec.is_watched

@@ -146,7 +146,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         output: its name, without credentials.
-        kind: what it keeps. A recording counts images; with a trigger, those of its clips only.
+        kind: what it keeps. A recording counts images; with a trigger, those of its clips only. A stream
+            counts images, too.
         delivered: how many arrived.
         waiting: how many are kept until they can be delivered.
         lost: how many never will be.
@@ -154,7 +155,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     output: str
-    kind: Literal["recording", "events"]
+    kind: Literal["recording", "events", "stream"]
     delivered: int = 0
     waiting: int = 0
     lost: int = 0

@@ -196,7 +196,7 @@ def remarks(stream: StreamStatistics) -> list[Remark]:
         found.append(Remark("warning", stream.problem))
     for one in stream.deliveries:
         if one.lost:
-            what = ("image", "images") if one.kind == "recording" else ("event", "events")
+            what = ("event", "events") if one.kind == "events" else ("image", "images")
             found.append(Remark("warning", f"{one.output}: {_counted(one.lost, *what)} lost"))
     for reason, count in stream.frames.failed.items():
         if count:

@@ -16,7 +16,9 @@ import av
 from av.container import InputContainer, OutputContainer
 
 _FILE_PROTOCOLS = "file,crypto,data"
-_NETWORK_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,crypto,data"
+_NETWORK_PROTOCOLS = (
+    "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,ffrtmphttp,srt,crypto,data"
+)
 
 
 def open_video_file(

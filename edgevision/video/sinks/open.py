@@ -15,9 +15,13 @@ from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.sinks import images as image_files
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
+from edgevision.video.sinks.network import PIPE, PLAYLIST_SUFFIX, SCHEMES, NetworkSink, target_of
 from edgevision.video.sinks.window import WindowSink
 
-ACCEPTED = ".mp4, .jsonl, an image such as .jpg or .png, frames/%06d.jpg, or window"
+ACCEPTED = (
+    ".mp4, .jsonl, an image such as .jpg or .png, frames/%06d.jpg, window, live.m3u8, rtsp://, rtmp://, "
+    "udp://, tcp://, or - for a pipe"
+)
 
 
 def open_sink(
@@ -51,11 +55,13 @@ def open_sink(
     """
     if uri in ("window", "window://"):
         return WindowSink(f"edgevision: {info.name}", paced=paced)
+    if uri == PIPE or scheme_of(uri) in SCHEMES:
+        return NetworkSink(target_of(uri), info)
     if scheme_of(uri):
         return _open_plugin(uri, scheme_of(uri), info)
     path = Path(uri)
     suffix = path.suffix.lower()
-    if suffix not in (".mp4", ".jsonl", *SAVED_IMAGE_SUFFIXES):
+    if suffix not in (".mp4", ".jsonl", PLAYLIST_SUFFIX, *SAVED_IMAGE_SUFFIXES):
         raise _unknown_kind(uri, suffix)
     _refuse_source(path, info)
     if suffix in SAVED_IMAGE_SUFFIXES and image_files.is_pattern(uri):
@@ -64,6 +70,8 @@ def open_sink(
         return sink
     refuse_existing(path, overwrite or append)
     _refuse_unwritable(path if path.exists() else path.parent)
+    if suffix == PLAYLIST_SUFFIX:
+        return NetworkSink(target_of(uri), info)
     if append and suffix != ".jsonl":
         set_aside(path)
     if suffix == ".mp4":
@@ -81,7 +89,7 @@ def open_sink(
 def _open_plugin(uri: str, scheme: str, info: SourceInfo) -> Sink:
     plugin = find_plugin(SINKS, scheme)
     if plugin is None:
-        hint = nearest(scheme, ("window", *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
+        hint = nearest(scheme, ("window", *SCHEMES, *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
         raise SinkError(f"unknown kind of output: {display(uri)}{hint}")
     return cast("Sink", plugin(uri, info))
 

@@ -1,4 +1,4 @@
-"""Network streams: RTSP, and video over HTTP."""
+"""Network streams: RTSP, RTMP, MPEG-TS over UDP and TCP, and video over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions, Transport
 from edgevision.video.sources.pace import Pacer
 
-SCHEMES = ("rtsp", "rtsps", "http", "https")
+CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps")
+SCHEMES = (*CAMERA_SCHEMES, "udp", "rtp", "tcp", "srt")
 _ADVICE = "check the address and the network"
 _NEAR_END_S = 1.0
 _FASTEST = 1000.0  # frames per second; a higher value is the rate of a clock, not of frames

@@ -33,7 +33,7 @@ from edgevision.video.sources.options import SourceOptions, split_options
 
 ACCEPTED = (
     "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
-    "csi://0, gst://PIPELINE, rtsp://..., http://..., demo, chaos://SOURCE?..."
+    "csi://0, gst://PIPELINE, rtsp://..., http://..., rtmp://..., udp://..., tcp://..., demo, chaos://SOURCE?..."
 )
 
 

@@ -23,7 +23,7 @@ STREAM_HINT = "is not a file; the address of a stream starts with rtsp:// or htt
         ("10.0.0.5:554/user=admin_password=pw12345.sdp", f"source not found: 10.0.0.5:554/... {STREAM_HINT}"),
         (
             "rtps://admin:pw12345@127.0.0.1/x",
-            "unknown type of source: rtps://127.0.0.1/x; did you mean 'rtsps' or 'rtsp'",
+            "unknown type of source: rtps://127.0.0.1/x; did you mean 'rtsps' or ",
         ),
         (
             "rtsp://admin:pw12345#@127.0.0.1/x",

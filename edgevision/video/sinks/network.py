@@ -1,0 +1,387 @@
+"""Streams out: to a server, a multicast group, a folder for browsers, or a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import numpy as np
+
+from edgevision.address import Address
+from edgevision.contract.letterbox import Letterbox
+from edgevision.contract.manifest import Resize
+from edgevision.errors import SinkError
+from edgevision.types import FrameResult, Image
+from edgevision.video.base import Delivery, Sink, SourceInfo
+from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter
+from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, Order
+
+_LOG = logging.getLogger(__name__)
+
+SCHEMES = ("rtsp", "rtmp", "rtmps", "udp", "tcp", "srt", "whip+https")
+PIPE = "-"
+PLAYLIST_SUFFIX = ".m3u8"
+
+_WAITING = 8  # images; then the oldest goes
+_LATE_S = 5.0  # without a sign of the peer, it is given up
+_OPEN_S = 15.0
+_CLOSE_S = 3.0
+_RETRY_S = (0.5, 4.0)
+_POLL_S = 0.1
+_HLS = {
+    "hls_time": "2",
+    "hls_list_size": "6",
+    "hls_delete_threshold": "1",
+    "hls_flags": "delete_segments+independent_segments+program_date_time+temp_file",
+}
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which Python names from 3.10 on where it was built there
+_START = "import sys; sys.path[:] = {path!r}; from edgevision.video.sinks.sender import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a stream goes.
+
+    Attributes:
+        name: as users see it, without credentials.
+        address: for FFmpeg.
+        muxer: FFmpeg's name of the format.
+        options: of the muxer.
+        is_retried: it is tried again where it is lost.
+    """
+
+    name: str
+    address: str
+    muxer: str
+    options: dict[str, str]
+    is_retried: bool = True
+
+
+def target_of(uri: str) -> Target:
+    """Where an output that is an address, a playlist or a pipe goes.
+
+    Raises:
+        SinkError: the address names no host.
+    """
+    if uri == PIPE:
+        return Target("standard output", "pipe:1", "mpegts", {}, is_retried=False)
+    address = Address.parse(uri)
+    if address.scheme not in SCHEMES:
+        path = Path(uri)
+        segments = {"hls_segment_filename": str(path.with_name(f"{path.stem}-%06d.ts"))}
+        return Target(uri, f"file:{path}", "hls", {**_HLS, **segments})
+    if address.text.rstrip("/").endswith(":/") or not address.text.partition("://")[2]:
+        raise SinkError(f"{address.shown} names no host; expected an address such as rtsp://host:8554/name")
+    text = address.text
+    if address.scheme == "rtsp":
+        return Target(address.shown, text, "rtsp", {"rtsp_transport": "tcp", "timeout": "5000000"})
+    if address.scheme in ("rtmp", "rtmps"):
+        return Target(address.shown, text, "flv", {"flvflags": "no_duration_filesize"})
+    if address.scheme == "whip+https":
+        return Target(address.shown, text.removeprefix("whip+"), "whip", {})
+    if address.scheme == "udp" and "pkt_size=" not in text:
+        text += f"{'&' if '?' in text else '?'}pkt_size=1316"
+    return Target(address.shown, text, "mpegts", {})
+
+
+class _Child:
+    """One process that sends, from its start to its end."""
+
+    def __init__(self, order: Order, pipe: int | None) -> None:
+        code = _START.format(path=sys.path)
+        stdin, given = os.pipe()
+        ack_read, ack_write = os.pipe()
+        with contextlib.suppress(OSError):  # fewer turns for an image; a limit of the system may forbid it
+            fcntl.fcntl(given, _SET_PIPE_SIZE, 2**20)
+        # The process's own standard output is the pipe that people read, where there is one.
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=stdin,
+            stdout=ack_write,
+            stderr=subprocess.PIPE,
+            pass_fds=() if pipe is None else (pipe,),
+            start_new_session=True,  # Ctrl-C ends the run, which ends this one in good order
+        )
+        os.close(stdin)
+        os.close(ack_write)
+        self.stdin, self.taken = given, ack_read
+        for end in (self.stdin, self.taken):
+            os.set_blocking(end, False)
+        self.outgoing = memoryview(msgspec.json.encode(order) + b"\n")
+        self.underway = 0
+        self.has_begun = False
+        self.progress_s = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        limit_s = _LATE_S if self.has_begun else _OPEN_S
+        return self.underway > 0 and time.monotonic() - self.progress_s > limit_s
+
+    def end_input(self) -> None:
+        """Nothing more comes."""
+        with contextlib.suppress(OSError):
+            os.close(self.stdin)
+        self.stdin = -1
+
+    def kill(self) -> str:
+        """Ends the process, and says what it said last."""
+        self.process.kill()
+        return self.close()
+
+    def close(self) -> str:
+        """Waits for the process, which is over or about to be, and says what it said last."""
+        self.end_input()
+        stderr: IO[bytes] | None = self.process.stderr
+        said = b"" if stderr is None else stderr.read()
+        self.process.wait()
+        if stderr is not None:
+            stderr.close()
+        os.close(self.taken)
+        lines = said.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+class NetworkSink(Sink):
+    """Sends H.264 without ever delaying the run: what cannot be sent is counted.
+
+    Each output has a process of its own, which is killed when its peer is silent for five seconds, and
+    started again, at most four seconds later, until the stream ends.
+
+    Args:
+        target: see :func:`target_of`.
+        info: the source. A recording is sent at its own speed, unless it goes to a pipe.
+
+    Attributes:
+        made, sent, unsent: images; ``made == sent + unsent`` once it is closed.
+
+    Raises:
+        SinkError: (from ``write``) a pipe's reader is gone, or this build of FFmpeg has no such protocol.
+    """
+
+    def __init__(self, target: Target, info: SourceInfo) -> None:
+        super().__init__(target.name)
+        self.made = self.sent = self.unsent = 0
+        self._target, self._info = target, info
+        self._alarm: str | None = None
+        self._failure: str | None = None
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._changed = threading.Condition()
+        self._size: tuple[int, int] | None = None
+        self._order: Order | None = None
+        self._to_yuv = YuvConverter()
+        self._ticks = -1
+        self._is_over = False
+        self._over_s = 0.0
+        self._began_s: float | None = None
+        self._wake, self._woken = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._woken, False)
+        self._pipe = os.dup(sys.stdout.fileno()) if target.address == "pipe:1" else None
+        self._thread: threading.Thread | None = None
+
+    def write(self, result: FrameResult, image: Image) -> None:
+        if self._failure is not None:
+            raise SinkError(self._failure)
+        frame = result.frame
+        if not self._info.is_live and self._target.is_retried:
+            self._wait_for(frame.time_s)
+        self._ticks = max(round(frame.timestamp_ns * 1e-9 / TIME_BASE), self._ticks + 1)
+        data = np.ascontiguousarray(self._to_yuv(self._fitted(image)).to_ndarray()).tobytes()
+        self.made += 1
+        with self._changed:
+            if not self._target.is_retried:
+                while len(self._queue) >= _WAITING and self._failure is None:
+                    self._changed.wait(1.0)  # a pipe takes every image
+            elif len(self._queue) >= _WAITING:
+                self._queue.popleft()
+                self.unsent += 1
+            self._queue.append((self._ticks, data))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._send, name=f"send {self.name}", daemon=True)
+            self._thread.start()
+        self._notify()
+
+    def close(self) -> None:
+        """Sends what waits, within seconds; the rest is counted."""
+        if self._is_over:
+            return
+        self._over_s = time.monotonic()
+        self._is_over = True
+        self._notify()
+        if self._thread is not None:
+            self._thread.join(_OPEN_S + _CLOSE_S)
+        self.unsent += len(self._queue)
+        self._queue.clear()
+        for end in (self._wake, self._woken, *([] if self._pipe is None else [self._pipe])):
+            os.close(end)
+        lost = f", {self.unsent} not" if self.unsent else ""
+        self.notes.append(f"{self.name}: {self.sent} images sent{lost}")
+        if self._failure is not None and self.made and not self.sent:
+            raise SinkError(self._failure)
+
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The account now; see :meth:`~edgevision.video.base.Sink.deliveries`."""
+        waiting = max(0, self.made - self.sent - self.unsent)
+        return (
+            Delivery(
+                output=self.name,
+                kind="stream",
+                delivered=self.sent,
+                waiting=waiting,
+                lost=self.unsent,
+                alarm=self._failure or self._alarm,
+            ),
+        )
+
+    def _wait_for(self, time_s: float) -> None:
+        now_s = time.monotonic()
+        if self._began_s is None or now_s - self._began_s - time_s > 1.0:
+            self._began_s = now_s - time_s
+        time.sleep(max(0.0, self._began_s + time_s - now_s))
+
+    def _fitted(self, image: Image) -> Image:
+        """The image, in the size of the first one: a stream keeps its size."""
+        height, width = image.shape[:2]
+        if self._size is None:
+            self._size = (width, height)
+            aspect = Fraction(self._info.pixel_aspect)
+            self._order = Order(
+                address=self._target.address,
+                muxer=self._target.muxer,
+                options=self._target.options,
+                width=width + width % 2,
+                height=height + height % 2,
+                rate=self._info.frame_rate or DEFAULT_RATE,
+                aspect=(aspect.numerator, aspect.denominator),
+            )
+        if (width, height) != self._size:
+            return Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
+        return image
+
+    def _notify(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._woken, b"x")
+
+    # On the sink's own thread.
+
+    def _send(self) -> None:
+        wait_s = _RETRY_S[0]
+        while self._failure is None:
+            sent = self.sent
+            self._send_once()
+            if self._is_over and (not self._queue or time.monotonic() - self._over_s > _CLOSE_S):
+                return
+            wait_s = _RETRY_S[0] if self.sent > sent else min(wait_s * 2, _RETRY_S[1])
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until and not self._is_over:
+                time.sleep(_POLL_S)
+
+    def _send_once(self) -> None:
+        """One process, until the stream is over or it is lost."""
+        if self._order is None:
+            return
+        order = self._order
+        if self._pipe is not None:
+            order = msgspec.structs.replace(order, address=f"pipe:{self._pipe}")
+        if order.muxer == "hls":
+            _remove_segments(order)
+        child = _Child(order, self._pipe)
+        reason = "the peer takes nothing"
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(child.taken, selectors.EVENT_READ)
+                selector.register(self._wake, selectors.EVENT_READ)
+                while self._exchange(child, selector):
+                    pass
+        finally:
+            is_dead = child.process.poll() is not None
+            said = child.close() if is_dead else child.kill()
+            self.unsent += child.underway
+        if child.process.returncode == 0 or (self._is_over and not child.underway and not self._queue):
+            return
+        reason = said or reason
+        text = f"cannot send to {self.name}: {reason}"
+        if child.process.returncode == EXIT_IMPOSSIBLE:
+            self._failure = f"{text}; this build of FFmpeg cannot send there"
+        elif not self._target.is_retried:
+            self._failure = f"{text}; its reader is gone"
+        else:
+            if self._alarm != text:
+                _LOG.warning("%s; trying again, the run goes on", text)
+            self._alarm = text
+
+    def _exchange(self, child: _Child, selector: selectors.BaseSelector) -> bool:
+        """Passes on what can be; False where the process is over, or too late."""
+        self._fill(child)
+        if child.outgoing and child.stdin >= 0 and child.stdin not in selector.get_map():
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+        for key, _ in selector.select(_POLL_S):
+            if key.fd == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+            elif key.fd == child.taken:
+                taken = os.read(child.taken, 4096)
+                if not taken:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.process.wait(_CLOSE_S)
+                    return False
+                self._note(child, len(taken))
+            else:
+                try:
+                    child.outgoing = child.outgoing[os.write(child.stdin, child.outgoing) :]
+                except BlockingIOError:
+                    continue
+                except OSError:  # the process is gone
+                    return False
+                if not child.outgoing:
+                    selector.unregister(child.stdin)
+        if self._is_over and not self._queue and not child.outgoing and child.stdin >= 0:
+            if child.stdin in selector.get_map():
+                selector.unregister(child.stdin)
+            child.end_input()
+        is_too_long = self._is_over and time.monotonic() - self._over_s > _CLOSE_S
+        return not (child.is_late or is_too_long)
+
+    def _fill(self, child: _Child) -> None:
+        if child.outgoing or child.stdin < 0:
+            return
+        with self._changed:
+            if not self._queue:
+                return
+            ticks, data = self._queue.popleft()
+            self._changed.notify()
+        if child.underway == 0:
+            child.progress_s = time.monotonic()
+        child.underway += 1
+        child.outgoing = memoryview(HEAD.pack(ticks, len(data)) + data)
+
+    def _note(self, child: _Child, images: int) -> None:
+        child.underway -= images
+        self.sent += images
+        child.has_begun = True
+        child.progress_s = time.monotonic()
+        if self._alarm is not None:
+            _LOG.warning("%s: images are sent again; %d were not", self.name, self.unsent)
+        self._alarm = None
+
+
+def _remove_segments(order: Order) -> None:
+    """What a run that was killed left behind."""
+    pattern = Path(order.options["hls_segment_filename"])
+    stem = pattern.name.partition("%")[0]
+    for path in pattern.parent.glob(f"{stem}[0-9]*.ts*"):
+        with contextlib.suppress(OSError):
+            path.unlink()

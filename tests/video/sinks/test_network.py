@@ -1,0 +1,264 @@
+"""Streams out against real peers: every image and its time, silence, loss, and what is counted.
+
+Also tests ``edgevision.video.sinks.sender``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from edgevision.errors import SinkError
+from edgevision.types import Frame, FrameResult
+from edgevision.video.base import SourceInfo
+from edgevision.video.sinks.network import NetworkSink, target_of
+from edgevision.video.sinks.open import open_sink
+from edgevision.video.sources.open import open_source
+from tests.support.broker import wait_until
+from tests.support.paths import ROOT
+
+BITS = 8
+LIVE = SourceInfo("camera", is_live=True, frame_rate=25.0)
+
+
+def frame(number: int, size: tuple[int, int] = (160, 120)) -> FrameResult:
+    width, height = size
+    image = np.full((height, width, 3), 90, np.uint8)
+    for bit in range(BITS):
+        image[:, bit * width // BITS : (bit + 1) * width // BITS] = 235 if number >> bit & 1 else 16
+    return FrameResult(Frame(image, number, number * 40_000_000), ())
+
+
+def number_in(grey: np.ndarray) -> int:
+    height, width = grey.shape
+    return sum(
+        int(grey[height // 2, (2 * bit + 1) * width // (2 * BITS)] > 128) << bit for bit in range(BITS)
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Reader:
+    """Listens with FFmpeg, and keeps the numbers and times of what it is sent."""
+
+    def __init__(self, address: str, options: dict[str, str] | None = None) -> None:
+        self.frames: list[tuple[int, float]] = []
+        self._address, self._options = address, options or {}
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        ended = contextlib.suppress(av.error.FFmpegError)  # some protocols end so
+        with ended, av.open(self._address, options=self._options, timeout=30) as container:
+            for one in container.decode(video=0):
+                self.frames.append((number_in(one.to_ndarray(format="gray")), float(one.time or 0)))
+
+    def join(self) -> None:
+        self._thread.join(15)
+
+
+def write_all(sink: NetworkSink, count: int, start: int = 0, rate: float = 50.0) -> None:
+    for number in range(start, start + count):
+        result = frame(number % 256)
+        result = FrameResult(Frame(result.frame.image, number, number * 40_000_000), ())
+        sink.write(result, result.frame.image)
+        time.sleep(1 / rate)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "rtmp"])
+def test_every_image_arrives_with_its_time(scheme: str) -> None:
+    port = free_port()
+    address = f"{scheme}://127.0.0.1:{port}" + ("/live/gate" if scheme == "rtmp" else "")
+    listening = f"{address}?listen=1" if scheme == "tcp" else address
+    reader = Reader(listening, {} if scheme == "tcp" else {"listen": "1"})
+    time.sleep(0.3)
+    with NetworkSink(target_of(address), LIVE) as sink:
+        write_all(sink, 4)
+        wait_until(lambda: sink.sent > 0, "the connection", 20)
+        write_all(sink, 40, start=100)
+    reader.join()
+    numbers = [number for number, _ in reader.frames]
+    assert sink.made == sink.sent + sink.unsent == 44
+    assert numbers[-40:] == list(range(100, 140))
+    gaps = np.diff([moment for _, moment in reader.frames[-40:]])
+    assert abs(gaps - 0.04).max() < 0.002
+    assert not any("not" in note for note in sink.notes) or sink.unsent
+
+
+def test_a_silent_peer_never_delays_the_run_and_another_one_gets_the_rest() -> None:
+    port = free_port()
+    silent = socket.create_server(("127.0.0.1", port))
+    sink = NetworkSink(target_of(f"rtmp://127.0.0.1:{port}/live/gate"), LIVE)
+    longest = 0.0
+    start = time.monotonic()
+    number = 0
+    while time.monotonic() - start < 3:  # RTMP's handshake gets no answer
+        before = time.monotonic()
+        result = frame(number % 256)
+        sink.write(result, result.frame.image)
+        longest = max(longest, time.monotonic() - before)
+        number += 1
+        time.sleep(0.02)
+    assert longest < 0.5
+    assert sink.sent == 0
+    assert sink.unsent > 0
+    start = time.monotonic()
+    sink.close()
+    assert time.monotonic() - start < 6
+    assert sink.made == sink.sent + sink.unsent
+    silent.close()
+
+
+def test_a_peer_that_comes_later_is_sent_to() -> None:
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    sink = NetworkSink(target_of(address), LIVE)
+    write_all(sink, 5)
+    wait_until(lambda: sink.deliveries()[0].alarm is not None, "an alarm", 20)
+    (account,) = sink.deliveries()
+    assert (account.kind, account.output) == ("stream", address)
+    assert "Connection refused" in str(account.alarm)
+    reader = Reader(f"{address}?listen=1")
+    deadline = time.monotonic() + 25
+    number = 5
+    while sink.sent < 20 and time.monotonic() < deadline:
+        write_all(sink, 1, start=number)
+        number += 1
+    assert sink.sent >= 20
+    assert sink.deliveries()[0].alarm is None
+    sink.close()
+    reader.join()
+    assert len(reader.frames) >= 20
+    assert sink.made == sink.sent + sink.unsent == number
+
+
+def test_a_playlist_is_bounded_and_what_a_killed_run_left_goes(tmp_path: Path) -> None:
+    left = [tmp_path / f"live-{number:06d}.ts" for number in range(20)]
+    for path in left:
+        path.write_bytes(b"old")
+    other = tmp_path / "live-notes.ts"
+    other.write_bytes(b"mine")
+    with open_sink(str(tmp_path / "live.m3u8"), info=LIVE) as sink:
+        assert isinstance(sink, NetworkSink)
+        write_all(sink, 3)
+        wait_until(lambda: sink.sent > 0, "the first image", 20)
+        write_all(sink, 150, start=3, rate=200.0)
+        wait_until(lambda: len(sink._queue) == 0, "all is sent", 20)
+    text = (tmp_path / "live.m3u8").read_text()
+    assert "#EXT-X-PROGRAM-DATE-TIME" in text
+    assert "#EXT-X-ENDLIST" in text
+    segments = [line for line in text.splitlines() if line.endswith(".ts")]
+    assert 1 <= len(segments) <= 6
+    assert all((tmp_path / name).read_bytes()[:1] == b"G" for name in segments)
+    assert other.read_bytes() == b"mine"
+    assert len(list(tmp_path.glob("*.ts"))) <= len(segments) + 3
+    with av.open(str(tmp_path / "live.m3u8")) as container:
+        assert next(container.decode(video=0)).width == 160
+
+
+PIPED = """
+from edgevision.errors import SinkError
+from edgevision.video.sinks.network import NetworkSink, target_of
+from tests.video.sinks.test_network import LIVE, write_all
+import sys
+sink = NetworkSink(target_of("-"), LIVE)
+try:
+    write_all(sink, int(sys.argv[1]), rate=1000.0)
+    sink.close()
+except SinkError as error:
+    sys.stderr.write(str(error))
+sys.stderr.write(f"{sink.made} {sink.sent} {sink.unsent}")
+"""
+
+
+def test_a_pipe_gets_every_image() -> None:
+    done = subprocess.run([sys.executable, "-c", PIPED, "30"], capture_output=True, cwd=ROOT)
+    assert done.stderr == b"30 30 0"
+    assert done.stdout[0] == 0x47
+    assert len(done.stdout) % 188 == 0
+    with av.open(io.BytesIO(done.stdout), format="mpegts") as container:
+        assert [number_in(one.to_ndarray(format="gray")) for one in container.decode(video=0)] == list(
+            range(30)
+        )
+
+
+def test_a_pipe_whose_reader_leaves_ends_the_stream() -> None:
+    command = [sys.executable, "-c", PIPED, "5000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(188)[0] == 0x47
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert "cannot send to standard output: Broken pipe; its reader is gone" in said
+
+
+def test_what_cannot_be_sent_to_at_all_is_said_once_and_ends_the_stream() -> None:
+    sink = NetworkSink(target_of("srt://127.0.0.1:9999"), LIVE)
+    with pytest.raises(SinkError, match=r"cannot send to srt://127\.0\.0\.1:9999: .*this build of FFmpeg"):
+        write_all(sink, 400, rate=20.0)
+    with pytest.raises(SinkError):
+        sink.close()
+    assert sink.made == sink.sent + sink.unsent
+
+
+def test_passwords_are_not_shown_and_hosts_are_asked_for() -> None:
+    target = target_of("rtsp://ann:secret@host:8554/live")
+    assert target.name == "rtsp://host:8554/live"
+    assert target.address == "rtsp://ann:secret@host:8554/live"
+    assert target_of("udp://239.0.0.1:1234").address.endswith("?pkt_size=1316")
+    assert target_of("whip+https://host/whip").address == "https://host/whip"
+    with pytest.raises(SinkError, match="names no host"):
+        target_of("rtsp://")
+
+
+def test_a_source_reads_mpeg_ts_over_tcp_that_a_sink_sends() -> None:
+    port = free_port()
+    found: list[int] = []
+
+    def read() -> None:
+        with open_source(f"tcp://127.0.0.1:{port}?listen=1") as source:
+            for one in source:
+                found.append(number_in(one.image[..., 1]))
+                if len(found) == 20:
+                    break
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    with NetworkSink(target_of(f"tcp://127.0.0.1:{port}"), LIVE) as sink:
+        deadline = time.monotonic() + 30
+        number = 0
+        while len(found) < 20 and time.monotonic() < deadline:
+            write_all(sink, 1, start=number)
+            number += 1
+    thread.join(10)
+    assert len(found) == 20
+    assert found == list(range(found[0], found[0] + 20))
+
+
+def test_an_rtsp_server_is_published_to() -> None:
+    address = f"rtsp://127.0.0.1:{free_port()}/gate"
+    reader = Reader(address, {"rtsp_flags": "listen", "listen_timeout": "20"})
+    time.sleep(0.5)
+    with NetworkSink(target_of(address), LIVE) as sink:
+        write_all(sink, 4)
+        wait_until(lambda: sink.sent > 0, "the connection", 20)
+        write_all(sink, 60, start=100)
+    reader.join()
+    numbers = [number for number, _ in reader.frames]
+    assert set(range(110, 150)) <= set(numbers)
+    assert sink.made == sink.sent + sink.unsent
