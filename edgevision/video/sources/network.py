@@ -60,7 +60,8 @@ class StreamFeed:
     A stream is live unless it declares a duration or a length (a file on a web server). A live stream has no
     regular end: if the server stops sending, the connection is lost. A recording played in real time over
     RTSP is live too, but has an end. Frames of a live stream in a format without times (JPEG images, raw
-    H.264) have those of their arrival; HLS, which comes in segments, is read at the pace of its own times.
+    H.264) have those of their arrival; what comes in segments or groups over HTTP is read at the pace of its
+    own times.
 
     Args:
         uri: the address.
@@ -109,7 +110,9 @@ class StreamFeed:
             has_end |= self._container.size > 0
         is_live = is_rtsp or not has_end
         self._has_clock = has_clock or not is_live
-        self._pacer = Pacer() if is_live and is_segmented else None
+        # Cameras send RTSP at the moment of a frame; over HTTP it may come in groups.
+        is_paced = is_live and not is_rtsp and has_clock
+        self._pacer = Pacer(is_pushed=not is_segmented) if is_paced else None
         rate = frame_rate(self._stream) if self._has_clock else None
         # Each frame thread holds back a frame, which adds latency.
         self._decoder = Decoder(
@@ -141,10 +144,11 @@ class StreamFeed:
                 continue
             if packet is None:
                 break
+            waited_ns = round((time.monotonic() - start) * 1e9)
             errors = decoder.errors
             frames = decoder.decode(packet)
             key_frame_came |= packet.is_keyframe or bool(frames)
-            yield from self._delivered(frames)
+            yield from self._delivered(frames, waited_ns)
             if not key_frame_came and packet.size:
                 yield FailReason.NO_KEY_FRAME
             elif decoder.errors > errors:
@@ -155,7 +159,9 @@ class StreamFeed:
         if not self._reached_its_end():
             raise SourceError(f"lost {self._name}: the server closed the connection")
 
-    def _delivered(self, frames: Sequence[VideoFrame]) -> Iterator[FeedFrame | FailReason | None]:
+    def _delivered(
+        self, frames: Sequence[VideoFrame], waited_ns: int = 0
+    ) -> Iterator[FeedFrame | FailReason | None]:
         now_ns, decoder = time.monotonic_ns(), self._decoder
         for frame in frames:
             time_ns = decoder.time_ns(frame)
@@ -165,7 +171,7 @@ class StreamFeed:
                 yield FailReason.UNDECODABLE
                 continue
             if self._pacer is not None:
-                due_ns = self._pacer.due_ns(time_ns, time.monotonic_ns())
+                due_ns = self._pacer.due_ns(time_ns, time.monotonic_ns(), waited_ns)
                 while (now_ns := time.monotonic_ns()) < due_ns:
                     time.sleep(min(due_ns - now_ns, _SLICE_NS) / 1e9)
                     yield None

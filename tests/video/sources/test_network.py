@@ -444,3 +444,29 @@ def test_a_name_that_cannot_be_resolved(scheme):
         "check its spelling and the DNS of this machine, or use the IP address"
     )
     assert_no_secret(caught.value)
+
+
+def test_groups_of_frames_that_a_server_pushes_are_spread_over_time(tmp_path):
+    """Half a second of images at a time, as servers of fragments send them."""
+    clip = write_clip(
+        tmp_path / "a.ts", [40 * number for number in range(150)], options={"bf": "0", "g": "25"}
+    )
+    content = clip.read_bytes()
+    size = len(content) // 12 + 1
+
+    def pieces():
+        for start in range(0, len(content), size):
+            time.sleep(0.5)
+            yield content[start : start + size]
+
+    arrivals = []
+    options = SourceOptions(max_attempts=0)
+    with Slow(pieces(), "video/mp2t") as camera, open_source(camera.uri, options) as source:
+        frames = iter(source)
+        with pytest.raises(SourceError, match="lost "):
+            arrivals.extend(time.monotonic() for _ in frames)
+    assert len(arrivals) == 150
+    late = arrivals[90:]
+    # without pacing: 12 frames in an instant, then half a second of nothing
+    assert max(b - a for a, b in itertools.pairwise(late)) < 0.4
+    assert min(b - a for a, b in zip(late, late[11:], strict=False)) > 0.2

@@ -62,3 +62,38 @@ def test_nothing_is_due_before_now_or_long_after(frames):
         now += passed
         due = pacer.due_ns(time, now)
         assert now <= due <= now + 5_000_000_000
+
+
+def pushed(pairs, work_ms=1):
+    """As :func:`deliveries`, of a server that sends by itself; a read waits where nothing is there yet."""
+    pacer, now, found = Pacer(is_pushed=True), 0, []
+    for time, arrived in pairs:
+        waited = max(0, arrived * MS - now)
+        now = pacer.due_ns(time * MS, now + waited, waited) + work_ms * MS
+        found.append(now / MS)
+    return found
+
+
+def test_groups_that_a_server_pushes_are_spread():
+    found = pushed([(40 * i, 1000 * (40 * i // 1000 + 1)) for i in range(500)])
+    steps = [b - a for a, b in pairwise(found[50:])]
+    assert all(38 < step < 45 for step in steps)
+
+
+def test_what_a_server_had_ready_is_not_spread():
+    found = pushed([(40 * i, max(0, 40 * i - 3000)) for i in range(500)])
+    assert found[74] < 200
+    assert all(late - (40 * i - 3000) < 100 for i, late in enumerate(found) if i > 100)
+
+
+def test_after_a_stall_the_newest_is_reached_at_once():
+    found = pushed([(40 * i, max(40 * i, 8000) if i > 100 else 40 * i) for i in range(500)])
+    assert found[199] < 8200
+    assert all(late - 40 * i < 100 for i, late in enumerate(found) if i > 210)
+
+
+def test_a_reader_that_was_held_up_is_not_behind_for_long():
+    """A group came a second late, once."""
+    found = pushed([(40 * i, max(40 * i, 5000) if 100 < i < 126 else 40 * i) for i in range(800)])
+    assert found[130] - 40 * 130 > 500
+    assert all(late - 40 * i < 100 for i, late in enumerate(found) if i > 300)
