@@ -14,6 +14,7 @@ from edgevision.cli.app import run_app
 from edgevision.cli.calibrate import calibrate_command
 from edgevision.cli.compile import compile_command
 from edgevision.cli.data import data_app
+from edgevision.cli.data_write import convert_command, merge_command, split_command
 from edgevision.cli.doctor import doctor_command
 from edgevision.cli.eval import eval_command
 from edgevision.cli.export import export_command
@@ -34,6 +35,9 @@ program.command("run")(run_command)
 program.command("process")(process_command)
 program.command("serve")(serve_command)
 program.command("models")(models_command)
+data_app.command("convert")(convert_command)
+data_app.command("split")(split_command)
+data_app.command("merge")(merge_command)
 program.add_typer(data_app, name="data")
 program.command("lr-find")(lr_find_command)
 program.command("train")(train_command)

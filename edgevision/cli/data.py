@@ -1,4 +1,4 @@
-"""``edgevision data``: checks datasets and converts labels."""
+"""``edgevision data check``: what labelled data are, what they hold, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,13 @@ def check_command(
     split: str = typer.Option("", "--split", help="Only this split of a folder."),
     unlabelled: str = UNLABELLED_OPTION,
     crowds_are_objects: bool = CROWDS_OPTION,
+    page: Path | None = typer.Option(
+        None,
+        "--page",
+        help="Write an HTML page too: images drawn, boxes by class and size, near-equal images.",
+    ),
     as_json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Report missing, unreadable and duplicate images, invalid boxes and labels, and the classes.
 
@@ -68,12 +74,16 @@ def check_command(
       edgevision data check my-folder
       edgevision data check download.zip
       edgevision data check instances.json --images photos
+      edgevision data check my-folder --page my-folder.html
       edgevision data check configs/models/retinanet-light.yaml
     """
     from rich.console import Console
 
     from edgevision.extras import needs_extra
+    from edgevision.files import refuse_existing
 
+    if page is not None:
+        refuse_existing(page, overwrite)
     with needs_extra("train"):
         from edgevision.data.archives import unpacked
 
@@ -88,6 +98,8 @@ def check_command(
         else:
             found, report = _check_found(path, place, choices, split, on_image)
             accounts = _accounts(found)
+        if page is not None:
+            _write_page(page, found, report, accounts)
     if as_json:
         typer.echo(json.dumps(_document(report, found, accounts), indent=2))
     else:
@@ -99,50 +111,14 @@ def check_command(
         raise DataError(f"{path} is broken: {', '.join(faults)}")
 
 
-@data_app.command("convert")
-def convert_command(
-    path: Path = typer.Argument(..., help="Labelled data in any layout that 'data check' knows."),
-    out: Path = typer.Option(..., "--out", help="The COCO JSON file to write."),
-    images: Path | None = DATA_IMAGES_OPTION,
-    split: str = typer.Option("", "--split", help="Only this split of the folder."),
-    unlabelled: str = UNLABELLED_OPTION,
-    crowds_are_objects: bool = CROWDS_OPTION,
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Write labels of any layout as COCO JSON, which 'edgevision eval' reads.
+def _write_page(page: Path, found: FoundData | None, report: DataReport, accounts: Sequence[Account]) -> None:
+    from edgevision.evaluation.data_page import write_data_page
 
-    \b
-    Example:
-      edgevision data convert my-folder --split val --out val.json
-    """
-    from dataclasses import replace
-
-    from edgevision.extras import needs_extra
-    from edgevision.files import refuse_existing
-
-    refuse_existing(out, overwrite)
-    with needs_extra("train"):
-        from edgevision.data.archives import is_archive, unpack
-        from edgevision.data.formats.coco import to_coco
-        from edgevision.data.layouts.ledger import account_boxes, account_images
-        from edgevision.data.layouts.recognise import recognise
-
-    place = path
-    if is_archive(path):
-        place = out.with_suffix("")
-        refuse_existing(place, overwrite=False)
-        unpack(path, place)
-    found = replace(recognise(place, make_choices(images, unlabelled, crowds_are_objects)), path=path)
-    found = _chosen(found, split)
-    raw = _joined(found)
-    folder = _common_folder(raw, found.root)
-    to_coco(raw, folder).write(out)
-    typer.echo(_headline(found))
-    for note in found.notes:
-        typer.echo(name_options(f"note: {note}"))
-    typer.echo(account_images(found))
-    typer.echo(account_boxes([one.raw for one in found.splits]))
-    typer.echo(f"{out}: {len(raw.images)} images, {len(raw.classes)} classes; the images are in {folder}")
+    if found is None or found.masks is not None:
+        raise UsageError(
+            "--page draws boxes; it needs labelled data with boxes, not a configuration or masks"
+        )
+    write_data_page(page, headline(found), found, report, accounts)
 
 
 def make_choices(images: Path | None, unlabelled: str, crowds_are_objects: bool) -> Choices:
@@ -178,7 +154,7 @@ def _check_found(
     found = replace(recognise(place, choices), path=path)
     if found.masks is not None:
         return found, _check_masks(found, on_image)
-    found = _chosen(found, split)
+    found = chosen_split(found, split)
     return found, check_found(found, lambda done: on_image(str(path), done))
 
 
@@ -196,7 +172,7 @@ def _check_masks(found: FoundData, on_image: _Progress) -> DataReport:
         return _check_segmentation(Path(folder), "", on_image)
 
 
-def _chosen(found: FoundData, split: str) -> FoundData:
+def chosen_split(found: FoundData, split: str) -> FoundData:
     """The data with one split alone, by its name or its role; a validation split is made where none is."""
     from dataclasses import replace
 
@@ -218,7 +194,7 @@ def _chosen(found: FoundData, split: str) -> FoundData:
     return replace(found, splits=tuple(ours))
 
 
-def _joined(found: FoundData) -> RawSet:
+def joined_splits(found: FoundData) -> RawSet:
     """All splits as one set; an image that is in two of them comes once."""
     from edgevision.data.formats.raw import RawSet
 
@@ -227,7 +203,7 @@ def _joined(found: FoundData) -> RawSet:
     return RawSet(str(found.path), tuple(images.values()), found.classes, problems)
 
 
-def _common_folder(raw: RawSet, root: Path) -> Path:
+def common_folder(raw: RawSet, root: Path) -> Path:
     """The deepest folder that all images are in, which file names are relative to."""
     import os
 
@@ -239,7 +215,7 @@ def _images(count: int) -> str:
     return f"{count} image{'' if count == 1 else 's'}"
 
 
-def _headline(found: FoundData) -> str:
+def headline(found: FoundData) -> str:
     """The first line: what it is, its splits with classes and boxes, and where the names come from."""
     parts = []
     for one in found.splits:
@@ -341,7 +317,7 @@ def _print(
         console.print(name_options(text), highlight=False, markup=False, soft_wrap=True)
 
     if found is not None:
-        line(_headline(found))
+        line(headline(found))
     else:
         for number, one in enumerate(report.sets, start=1):
             line(f"set {number}: {one.name}")

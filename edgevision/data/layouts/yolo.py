@@ -398,7 +398,7 @@ def _labelled(
             reading.problems.append((split, LabelProblem("malformed", text)))
         else:
             objects.append(RawObject(names[label], [v * size[i % 2] for i, v in enumerate(box)], False))
-    return Labelled(path, split, objects, None, file is None)
+    return Labelled(path, split, objects, size, file is None)
 
 
 def _key_points(document: Mapping[str, Any]) -> int:
