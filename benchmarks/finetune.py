@@ -5,9 +5,9 @@ weights, each for the same time on this machine, and measures both on images tha
 
     python benchmarks/finetune.py [--minutes 2] [--images 20] [--class Ambulance] [--threads N]
 
-The images are those of ``detection/instances_vehicles_*.json`` in the folder of shared data. Prints JSON: AP at IoU
-0.5 before, after each training, and how many images each has seen in its time. On a machine with other load
-both see fewer.
+The images are those of ``detection/instances_vehicles_*.json`` in the folder of shared data. Prints JSON:
+AP at IoU 0.5 before and after each training, and how many images each has seen in its time. On a machine
+with other load both see fewer.
 """
 
 from __future__ import annotations
