@@ -158,6 +158,8 @@ def load_core(path: Path, size: Size | None = None) -> Core:
     model, batch, session = _free_batch(model, layout, declared, (height, width), dtype, path)
     images = _probe_images(layout, (batch or 1, height, width), dtype)
     probes = {key: session(value) for key, value in images.items()}
+    if batch == 1:
+        probes = _squeeze_varying(model, probes)
     for run in probes.values():
         for output, answer in zip(model.graph.output, run, strict=True):
             check_finite(answer, output.name, str(path))
@@ -378,6 +380,26 @@ def _outputs(
 
 _COUNTED = {"NonMaxSuppression", "NonZero"}
 """Operators that answer as many rows as they find."""
+
+
+def _squeeze_varying(
+    model: onnx.ModelProto, probes: Mapping[str, tuple[NDArray[Any], ...]]
+) -> dict[str, tuple[NDArray[Any], ...]]:
+    """Takes the batch of one off outputs ``[1, n, ...]`` whose n depends on the image, in place."""
+    runs = {key: list(run) for key, run in probes.items()}
+    for position, output in enumerate(model.graph.output):
+        shapes = {run[position].shape for run in probes.values()}
+        if len({shape[1:2] for shape in shapes}) < 2 or any(shape[:1] != (1,) for shape in shapes):
+            continue
+        name = f"{output.name}/rows"
+        axis = numpy_helper.from_array(np.array([0]), f"{name}/axis")
+        model.graph.initializer.append(axis)
+        model.graph.node.append(helper.make_node("Squeeze", [output.name, axis.name], [name], name=name))
+        value = helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, None)
+        output.CopyFrom(value)
+        for run in runs.values():
+            run[position] = run[position][0]
+    return {key: tuple(run) for key, run in runs.items()}
 
 
 def _makers(model: onnx.ModelProto) -> list[str]:

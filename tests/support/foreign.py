@@ -413,6 +413,72 @@ def segmenter() -> Network:
     return Network({"logits": logits}, name="pixel_values")
 
 
+def keypoint_rcnn() -> Network:
+    """torchvision's Keypoint R-CNN with two points; a peak of log(3) is .75 through a sigmoid."""
+    found = torchvision()
+    points = np.zeros((2, 2, 3))
+    points[0] = [[16, 8, 1], [48, 8, 1]]
+    peaks = np.array([[np.log(3), -np.log(3)], [0, 0]])
+    found.outputs |= {"keypoints": points, "keypoints_scores": peaks}
+    return found
+
+
+def mask_rcnn() -> Network:
+    """torchvision's Mask R-CNN; the object's mask is the left half of the image."""
+    found = torchvision()
+    masks = np.zeros((2, 1, SIZE, SIZE))
+    masks[0, 0, :, : SIZE // 2] = 1
+    found.outputs |= {"masks": masks}
+    return found
+
+
+def tensorflow() -> Network:
+    """Shares of the image, y first; the object is number 2 of classes that begin at 1."""
+    boxes = np.zeros((1, 10, 4))
+    boxes[0, 0] = np.array([OBJECT[1], OBJECT[0], OBJECT[3], OBJECT[2]]) / SIZE
+    found = np.zeros((1, 10))
+    found[0, 0] = SCORE
+    classes_ = np.ones((1, 10))
+    classes_[0, 0] = CLASS
+    return Network(
+        {
+            "detection_boxes": boxes,
+            "detection_scores": found,
+            "detection_classes": classes_,
+            "num_detections": np.array([10.0]),
+        },
+        layout="NHWC",
+        element=TensorProto.UINT8,
+        name="input_tensor",
+    )
+
+
+def mmdeploy() -> Network:
+    dets = np.zeros((1, 5, 5))
+    dets[0, 0] = [*OBJECT, SCORE]
+    labels = np.zeros((1, 5), np.int64)
+    labels[0, 0] = CLASS
+    return Network({"dets": dets, "labels": labels}, name="input")
+
+
+def effdet_maps(size: int = SIZE) -> Network:
+    """Logits of -7 but for one anchor of stride 16: cell (1, 1), the first octave and ratio, 64 px wide."""
+    outputs = {}
+    for stride in (8, 16, 32, 64, 128):
+        side = -(-size // stride)
+        logits = np.full((1, 9 * CLASSES, side, side), -7.0)
+        if stride == 16:
+            logits[0, CLASS, 1, 1] = np.log(9)
+        outputs[f"class_{stride}"] = logits
+    for stride in (8, 16, 32, 64, 128):
+        side = -(-size // stride)
+        deltas = np.zeros((1, 36, side, side))
+        if stride == 16:
+            deltas[0, :4, 1, 1] = [0, 0.125, np.log(0.5), np.log(0.25)]
+        outputs[f"box_{stride}"] = deltas
+    return Network(outputs)
+
+
 def segments() -> Network:
     """The object's mask is the left half of the input: two prototypes, of which the first counts."""
     found = raw_yolo()

@@ -9,7 +9,10 @@ Also tests the readers ``edgevision.export.importers.families.best_class_rows``,
 ``edgevision.export.importers.families.picodet``, ``edgevision.export.importers.families.raw_heads``,
 ``edgevision.export.importers.families.rtdetr``, ``edgevision.export.importers.families.semantic``,
 ``edgevision.export.importers.families.torchvision``, ``edgevision.export.importers.families.yolo``,
-``edgevision.export.importers.families.yolo_tasks``, ``edgevision.export.importers.families.classifier``,
+``edgevision.export.importers.families.effdet_maps``, ``edgevision.export.importers.families.mmdeploy``,
+``edgevision.export.importers.families.paddle``, ``edgevision.export.importers.families.tensorflow``,
+``edgevision.export.importers.families.zoo_yolov3``, ``edgevision.export.importers.families.yolo_tasks``,
+``edgevision.export.importers.families.classifier``,
 ``edgevision.export.importers.ends``.
 """
 
@@ -55,6 +58,9 @@ FAMILIES: dict[str, tuple[str, Callable[[], foreign.Network], Resize]] = {
     "rfdetr": ("rfdetr", foreign.rfdetr, STRETCH),
     "dfine": ("dfine", foreign.dfine, STRETCH),
     "torchvision": ("torchvision", foreign.torchvision, CENTRE),
+    "keypoint r-cnn": ("torchvision", foreign.keypoint_rcnn, CENTRE),
+    "mask r-cnn": ("torchvision", foreign.mask_rcnn, CENTRE),
+    "tensorflow": ("tensorflow", foreign.tensorflow, CENTRE),
     "deepstream": ("deepstream", foreign.deepstream, TOP_LEFT),
     "efficientdet": ("efficientdet", foreign.efficientdet, Resize(fill=124, place="top-left")),
 }
@@ -98,9 +104,17 @@ def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
         recognise(core, Choices(kind="yolov5"))
 
 
-@pytest.mark.parametrize("make", [foreign.corner_rows, foreign.rtmdet, foreign.deepstream])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: foreign.corner_rows(None),
+        lambda: foreign.rtmdet(None),
+        lambda: foreign.deepstream(None),
+        foreign.mmdeploy,
+    ],
+)
 def test_what_no_number_tells_is_asked_for(tmp_path, make):
-    file = make(None).save(tmp_path / "foreign.onnx")
+    file = make().save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match=r"`colours` .* `scale` .* `resize`"):
         import_model(file, None, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
@@ -159,6 +173,26 @@ def see(file: Path, out: Path) -> Any:
     with load_engine(out) as engine:
         (found,) = Model(engine, 0.05)([np.full((64, 64, 3), 128, np.uint8)])
     return found
+
+
+def test_maps_of_deltas_need_the_kind(tmp_path):
+    file = foreign.effdet_maps().save(tmp_path / "foreign.onnx")
+    with pytest.raises(UsageError, match="pass `kind` effdet-maps"):
+        import_model(file, None, tmp_path / "model.onnx")
+    said = Choices(colours="rgb", scale="imagenet", resize="top-left")
+    import_model(file, "effdet-maps", tmp_path / "model.onnx", choices=said)
+    # Centre 24, 24 moved by .125 of 64 to the right; .25 of 64 wide, .5 of 64 high.
+    box, score, label = best(tmp_path / "model.onnx")
+    np.testing.assert_allclose(box, [24, 8, 40, 40], atol=0.02)
+    assert (round(score, 3), label) == (0.9, 1)
+
+
+def test_points_and_masks_of_torchvision(tmp_path):
+    points = see(foreign.keypoint_rcnn().save(tmp_path / "points.onnx"), tmp_path / "a.onnx")
+    np.testing.assert_allclose(points.keypoints[0], [[16, 8, 0.75], [48, 8, 0.25]], atol=0.02)
+    masks = see(foreign.mask_rcnn().save(tmp_path / "masks.onnx"), tmp_path / "b.onnx").masks
+    # The box is 32 wide from 16, and the mask ends at 32.
+    assert masks.areas()[0] == pytest.approx(16 * 32, rel=0.1)
 
 
 def test_masks_come_from_prototypes(tmp_path):

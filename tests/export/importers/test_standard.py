@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.reference
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -178,3 +180,31 @@ def test_a_branch_is_sorted_behind_what_it_reads_from_outside():
     )
     assert [node.op_type for node in model.graph.node] == ["Relu", "If"]
     onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("opset", [20, 22, 24])
+def test_operators_newer_than_our_opset_are_written_in_older_ones(opset, approximate):
+    """GELU and GridSample, as transformers exported with a new opset hold them."""
+    nodes = [
+        helper.make_node("Gelu", ["x"], ["bent"], approximate=approximate),
+        helper.make_node("GridSample", ["bent", "places"], ["y"], mode="linear", align_corners=0),
+    ]
+    rng = np.random.default_rng(0)
+    places = rng.uniform(-1, 1, (1, 3, 3, 2)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "new",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 3, 3])],
+        [numpy_helper.from_array(places, "places")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    x = rng.normal(0, 2, (1, 2, 4, 4)).astype(np.float32)
+    (wanted,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})
+    made = standard(model, Path("new.onnx"))
+    assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 19)]
+    onnx.checker.check_model(made, full_check=True)
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
