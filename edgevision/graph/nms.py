@@ -90,7 +90,9 @@ def _similar(g: GraphBuilder, boxes: str, threshold: float) -> str:
     A box is taken as the normal distribution with the box's centre and the variances ``w^2 / 12`` and
     ``h^2 / 12`` along its sides; ProbIoU is 1 less the Hellinger distance of two (Llerena et al. 2021,
     arXiv:2106.06072, equations 3 to 9). That distance is ``sqrt(1 - exp(-d))`` for a Bhattacharyya distance
-    d, so it is d that is compared. It has a closed form, unlike the area that two rectangles share.
+    d, so it is d that is compared. It has a closed form, unlike the area that two rectangles share. In FP32
+    the determinant keeps three digits up to sides of 200 to 1. Written in the boxes' own axes it would keep
+    all, but TensorRT for RTX 1.7 then builds for minutes.
     """
     x, y, width, height, angle = (g("Gather", boxes, g.constant(i, np.int64), axis=2) for i in range(5))
     twelfth = g.constant(1 / 12, np.float32)

@@ -29,6 +29,7 @@ from edgevision.zoo import find_model, list_models
 from tests.support.cuda_fake import FakeCuda
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
 from tests.support.plans import write_int8
+from tests.support.task_models import write_task_model
 from tests.support.tensorrt_fake import FakeTensorRt
 
 F = np.float32
@@ -391,3 +392,22 @@ def test_a_model_with_weights_in_another_file_is_shown_without_it(tmp_path: Path
     assert found.graph is not None
     assert found.graph.parameters == 156
     assert found.graph.macs == summarise(model).macs
+
+
+@pytest.mark.parametrize(
+    ("task", "lines"),
+    [
+        ("instance-segmentation", ["3 at most", "16x16 of 2 prototypes, above 0"]),
+        ("pose", ["3: top_left, top_right, middle"]),
+        ("obb", ["above ProbIoU 0.5; exact for the best 4 boxes"]),
+        ("classification", ["one for each image"]),
+    ],
+)
+def test_the_contract_of_every_task_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, lines: list[str]
+) -> None:
+    code, said, _ = inspect(capsys, write_task_model(tmp_path / "model.onnx", task))
+    assert code == 0
+    out = " ".join(said.split())
+    for line in lines:
+        assert line in out

@@ -206,6 +206,9 @@ def test_rotated_boxes_are_suppressed_by_the_likeness_of_their_distributions(see
         [rng.uniform(0, 40, (30, 2)), rng.uniform(10, 40, (30, 2)), rng.uniform(-2, 5, 30)]
     ).astype(np.float32)
     boxes[10:20] = boxes[:10] + rng.normal(0, 1, (10, 5)) * (1, 1, 1, 1, 0.1)
+    if seed % 2:  # long and thin, as ships and roads are
+        boxes[:, 2:4] *= (8, 0.2)
+        boxes[10:20, 4] = boxes[:10, 4] + rng.normal(0, 0.001, 10)
     likeness = probiou(boxes.astype(np.float64))
     expected = np.ones(30, bool)
     for j in range(30):
