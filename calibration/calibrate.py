@@ -42,7 +42,7 @@ def calibrate(
         model: to quantise.
         frames: to calibrate on, two or more.
         settings: see :class:`Settings`.
-        yardstick: labelled data; None leaves the gate out.
+        yardstick: labelled data, or what stands in for them; None leaves the gate out.
         cache: where ranges and sensitivities are kept.
         progress: shows how far each step is.
         note: called with a line for each model that was evaluated.
@@ -97,6 +97,7 @@ def calibrate(
         source=yardstick.source,
         figure=yardstick.figure,
         images=yardstick.images,
+        is_labelled=yardstick.is_labelled,
         before=before,
         after=search.chosen.value,
         difference=difference,
@@ -134,7 +135,7 @@ def _result(
         float_layers=tuple(one.layer.name for one in returned),
     )
     # The float model's figures are not this file's.
-    figures = {} if gate is None else {gate.figure: round(gate.after, 4)}
+    figures = {gate.figure: round(gate.after, 4)} if gate is not None and gate.is_labelled else {}
     used = {layer.data for layer in layers}
     return Quantised(
         graph=graph,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.calibration.agreement import hold_out, open_agreement
 from edgevision.calibration.cache import Cache
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import FloatModel, load_float_model
@@ -40,7 +41,8 @@ class CalibrationRequest:
         method: how ranges are chosen, one of :data:`~edgevision.calibration.outcome.RANGE_CHOICES`.
         percentile: for ``percentile``: share of the magnitudes to hold, in per cent.
         labelled: data to hold the accuracy on; None accepts any drop.
-        max_drop: how far the figure on ``labelled`` may fall.
+        max_drop: how far the figure on ``labelled`` may fall, 0.01 by default. Without labelled data: how far
+            the answers on frames held out may be from the float model's; None then accepts any.
         min_share: share of the convolution work that must stay in int8, 0 to 1.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
         seed: random seed for the draw of frames.
@@ -55,7 +57,7 @@ class CalibrationRequest:
     method: str = "auto"
     percentile: float = PERCENTILE
     labelled: LabelledData | None = None
-    max_drop: float = 0.01
+    max_drop: float | None = None
     min_share: float = 0.8
     min_boxes: int = DEFAULT_MIN_BOXES
     seed: int = 0
@@ -109,6 +111,10 @@ def run_calibration(
     yardstick = _yardstick(request, model)
     with _staging(request.out) as folder:
         frames = _sample(request, model, folder / "frames", progress)
+        held = None
+        if yardstick is None and request.max_drop is not None:
+            frames, held = hold_out(frames)
+            yardstick = open_agreement(model, held, request.min_boxes)
         result = calibrate(model, frames, settings, yardstick, Cache(request.cache), progress, note)
         made = [folder / path.name for path in outputs]
         stored = save_model(result.graph, made[0], result.manifest)
@@ -129,7 +135,7 @@ def run_calibration(
         with atomic_path(made[1]) as unfinished:
             unfinished.write_text(render_markdown(report), encoding="utf-8")
         write_json(made[2], report)
-        frames.write_list(made[3])
+        frames.write_list(made[3], held)
         _publish(made, outputs)
     return Calibrated(report, outputs, (*frames.notes, *result.warnings))
 
@@ -172,12 +178,13 @@ def _settings(request: CalibrationRequest) -> Settings:
         raise UsageError(f"`percentile` {request.percentile:g}: expected 50 to 100")
     if not 0 <= request.min_share <= 1:
         raise UsageError(f"`min_share` {request.min_share:g}: expected 0 to 1")
-    if not 0 <= request.max_drop < 1:
-        raise UsageError(f"`max_drop` {request.max_drop:g}: expected 0 or more and less than 1")
+    max_drop = Settings.max_drop if request.max_drop is None else request.max_drop
+    if not 0 <= max_drop < 1:
+        raise UsageError(f"`max_drop` {max_drop:g}: expected 0 or more and less than 1")
     return Settings(
         method=method,
         percentile=request.percentile,
-        max_drop=request.max_drop,
+        max_drop=max_drop,
         min_share=request.min_share,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgevision.calibration.agreement import PREDICTS
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
 
@@ -38,6 +39,8 @@ def verdict(report: CalibrationReport) -> str:
     work = f"{report.int8_share:.1%} of the convolution work in int8"
     if report.gate is None:
         return f"{work}; accuracy was not measured (no labelled data)"
+    if not report.gate.is_labelled:
+        return f"{work}; {_drop(report.gate)}; measured against the float model, not on labels"
     return f"{work}; {_drop(report.gate)}"
 
 
@@ -87,7 +90,12 @@ def _gate(report: CalibrationReport, gate: GateCard) -> str:
         for i, trial in enumerate(gate.trials)
     ]
     change = gate.difference
-    text = (
+    stand_in = (
+        ""
+        if gate.is_labelled
+        else f"Nothing is labelled: the float model's own answers stand in for labels. {PREDICTS}\n\n"
+    )
+    text = stand_in + (
         f"Measured on {gate.images} images of `{gate.data}` through the runtime's own detector, the int8 "
         "graph computed as written (no kernel of this CPU's that saturates). Interval: paired bootstrap, "
         f"{change.resamples} resamples. Ranges and layers put back were chosen on these images: a set "

@@ -46,6 +46,7 @@ class Gate:
 
     Attributes:
         source, figure, images: the data and what was measured on them.
+        is_labelled: False where the float model's answers stood in for labels.
         before, after: the figure in float and in int8.
         difference: the second less the first, with its interval.
         trials: every quantised model that was evaluated.
@@ -55,6 +56,7 @@ class Gate:
     source: str
     figure: str
     images: int
+    is_labelled: bool
     before: float
     after: float
     difference: Interval
@@ -74,7 +76,7 @@ class Quantised:
         noises: at the heads with all candidates in int8, for each method that was allowed.
         thresholds: the range of each quantised tensor.
         statistics: what the tensors showed.
-        gate: None without labelled data.
+        gate: None where nothing was compared.
         warnings: lines for the user.
     """
 

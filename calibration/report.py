@@ -76,6 +76,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         data: what the figure was measured on.
+        is_labelled: False where the float model's answers on frames held out stood in for labels.
         images: how many there are.
         figure: its name.
         float_value, int8_value: the figure.
@@ -86,6 +87,7 @@ class GateCard(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     data: str
+    is_labelled: bool = True
     images: int
     figure: str
     float_value: float
@@ -111,7 +113,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         percentile: what ``percentile`` held, in per cent; None where it was not compared.
         int8_share: of the convolution work, 0..1.
         convolutions, int8_convolutions: counts.
-        gate: None without labelled data.
+        gate: None where nothing was compared.
         float_layers: convolutions in float, and why.
         ranges: quantised tensors.
         speed: for each engine here.
@@ -166,6 +168,7 @@ def make_report(
     if result.gate is not None:
         gate = GateCard(
             data=result.gate.source,
+            is_labelled=result.gate.is_labelled,
             images=result.gate.images,
             figure=result.gate.figure,
             float_value=result.gate.before,

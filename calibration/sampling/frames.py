@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -81,8 +83,19 @@ class CalibrationSet:
                 self.store.read(slot, out)
             yield batch
 
-    def write_list(self, path: Path) -> None:
+    def part(self, places: Sequence[int]) -> CalibrationSet:
+        """Some of the frames, by their places, as a set of its own on the same store."""
+        frames = tuple(self.frames[place] for place in places)
+        total = content_hash((self.width, self.height), self.resize, [one.digest for one in frames])
+        slots = tuple(self.slots[place] for place in places)
+        return replace(self, frames=frames, hash=total, slots=slots)
+
+    def write_list(self, path: Path, held_out: CalibrationSet | None = None) -> None:
         """Writes which frames these are as JSON: settings, hash, and each frame's origin and digest.
+
+        Args:
+            path: the file.
+            held_out: frames that answers were compared on; they are listed too.
 
         Raises:
             SinkError: it cannot be written.
@@ -95,18 +108,30 @@ class CalibrationSet:
             "seed": self.seed,
             "frames_read": self.read,
             "notes": self.notes,
-            "frames": [
-                {
-                    "source": printable(frame.source),
-                    "index": frame.index,
-                    "perceptual_hash": f"{frame.perceptual_hash:016x}",
-                    "sha256": frame.digest,
-                }
-                for frame in self.frames
-            ],
+            "frames": [_listed(frame) for frame in self.frames],
         }
+        if held_out is not None:
+            content["held_out"] = [_listed(frame) for frame in held_out.frames]
         with atomic_path(path) as partial:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def content_hash(size: tuple[int, int], resize: Resize, digests: Iterable[str]) -> str:
+    """See :attr:`CalibrationSet.hash`; of the digests of the frames, in hexadecimal."""
+    settings: dict[str, Any] = {"size": size, "resize": resize}
+    total = hashlib.sha256(msgspec.json.encode(settings))
+    for digest in digests:
+        total.update(bytes.fromhex(digest))
+    return total.hexdigest()
+
+
+def _listed(frame: SampledFrame) -> dict[str, Any]:
+    return {
+        "source": printable(frame.source),
+        "index": frame.index,
+        "perceptual_hash": f"{frame.perceptual_hash:016x}",
+        "sha256": frame.digest,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from edgevision.address import display
-from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame
+from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame, content_hash
 from edgevision.calibration.sampling.spread import Spread
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
@@ -179,17 +177,15 @@ class _Sampler:
                     f"{display(name)}: found {found} distinct frames in {read}, wanted {share}"
                 )
         ordered = sorted(self.kept.items(), key=lambda item: item[1].order)
-        settings: dict[str, Any] = {"size": self._size, "resize": self._resize}
-        total = hashlib.sha256(msgspec.json.encode(settings))
         frames: list[SampledFrame] = []
         pixels = np.empty((self._size[1], self._size[0], 3), np.uint8)
         for slot, kept in ordered:
             self._store.read(slot, pixels)
-            digest = hashlib.sha256(pixels.tobytes())
-            total.update(digest.digest())
-            frames.append(SampledFrame(kept.source, kept.index, kept.code, digest.hexdigest()))
+            digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+            frames.append(SampledFrame(kept.source, kept.index, kept.code, digest))
+        total = content_hash(self._size, self._resize, [frame.digest for frame in frames])
         return CalibrationSet(
-            tuple(frames), total.hexdigest(), *self._size, self._resize, self._seed, sum(self._read),
+            tuple(frames), total, *self._size, self._resize, self._seed, sum(self._read),
             tuple(self._notes), self._store, tuple(slot for slot, _ in ordered),
         )  # fmt: skip
 

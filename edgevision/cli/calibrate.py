@@ -38,14 +38,15 @@ def calibrate_command(
     max_drop: float | None = typer.Option(
         None,
         "--max-drop",
-        show_default="0.01",
-        help="With --data: how far ap50_mean or the mean IoU may fall.",
+        show_default="0.01 with --data, else any",
+        help="With --data: how far ap50_mean or the mean IoU may fall. Without it: how far the answers on "
+        "frames held out may be from the float model's.",
     ),
     min_share: float | None = typer.Option(
         None,
         "--min-share",
         show_default="0.8",
-        help="With --data: share of the convolution work that must stay in INT8, 0 to 1.",
+        help="With --data or --max-drop: share of the convolution work that must stay in INT8, 0 to 1.",
     ),
     min_boxes: MinBoxesOption = 10,
     seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
@@ -57,7 +58,8 @@ def calibrate_command(
 ) -> None:
     """Quantise a model to INT8, in the form that TensorRT fuses and accepts.
 
-    With --data the INT8 model is compared with the float one. Over the budget, other ranges are tried first,
+    With --data the INT8 model is compared with the float one on labels; with --max-drop alone, its answers
+    are compared with the float model's on frames held out. Over the budget, other ranges are tried first,
     then layers that suffer most go back to float until the drop is inside --max-drop. Where that cannot be
     done, nothing is written. Beside the model are its report (.md and .json) and the list of the frames
     (.frames.json).
@@ -87,11 +89,10 @@ def calibrate_command(
         from edgevision.evaluation.labelled import LabelledData
 
     if data is None:
-        for option, value in (("--max-drop", max_drop), ("--min-share", min_share)):
-            if value is not None:
-                raise UsageError(
-                    f"{option} {value:g} has no effect without --data; name labelled data, or leave it out"
-                )
+        if min_share is not None and max_drop is None:
+            raise UsageError(
+                f"--min-share {min_share:g} has no effect without --data or --max-drop; give one of these"
+            )
         if images is not None or split is not None:
             raise UsageError("--images and --split need --data; name the labelled data with --data")
     request = CalibrationRequest(
@@ -102,7 +103,7 @@ def calibrate_command(
         method=method,
         percentile=percentile,
         labelled=None if data is None else LabelledData(data=data, images=images, split=split),
-        max_drop=0.01 if max_drop is None else max_drop,
+        max_drop=max_drop,
         min_share=0.8 if min_share is None else min_share,
         min_boxes=min_boxes,
         seed=seed,

@@ -132,8 +132,10 @@ class Yardstick(ABC):
         figure: the name of what is measured.
         unit: what is labelled: a box or a pixel.
         source: what the user called the data.
+        is_labelled: False where another model's answers stand in for labels.
     """
 
+    is_labelled = True
     task: str
     figure: str
     unit: str

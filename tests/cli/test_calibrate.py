@@ -288,3 +288,45 @@ def test_a_report_shows_no_password(place: Path) -> None:
             assert secret not in content, name
     assert report_of(place).sources == (f"{shown}?...",)
     assert f"{shown}?..." in report_of(place).command
+
+
+def test_without_labels_the_answers_are_held_to_the_float_models(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_images(place / "many", images(40, seed=4, size=64))
+    options = ["--from", str(place / "many"), "--max-drop", "0.05"]
+    assert run_calibrate(place, *options) == 0
+    assert written(place) == ALL
+    gate = report_of(place).gate
+    assert gate is not None
+    assert (gate.is_labelled, gate.figure, gate.images, gate.float_value) == (False, "miou_of_float", 10, 1.0)
+    assert 0.9 < gate.int8_value < 1.0
+    assert gate.difference.value == pytest.approx(gate.int8_value - 1)
+    listed = json.loads((place / "bright.int8.frames.json").read_text())
+    assert (len(listed["frames"]), len(listed["held_out"])) == (30, 10)
+    seen = {(one["source"], one["index"]) for one in listed["frames"]}
+    assert not seen & {(one["source"], one["index"]) for one in listed["held_out"]}
+    manifest = read_manifest(place / "bright.int8.onnx")
+    assert manifest.figures == {}, "how it agrees with another model is not its accuracy"
+    assert manifest.calibration is not None
+    assert manifest.calibration.frames == 30
+    text = (place / "bright.int8.md").read_text()
+    assert "Nothing is labelled: the float model's own answers stand in for labels." in text
+    out, err = capsys.readouterr()
+    assert "measured against the float model, not on labels" in " ".join(out.split())
+    assert "float: miou_of_float 1.0000" in err
+
+
+def test_a_model_that_int8_cannot_hold_is_refused_without_labels_too(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_segmenter(place / "bright.onnx", wild=True)
+    save_images(place / "many", images(40, seed=4, size=64))
+    options = ["--from", str(place / "many"), "--max-drop", "0.02"]
+    assert run_calibrate(place, *options, "--min-share", "0.95") == 1
+    assert "no int8 model within the budget: miou_of_float fell by" in capsys.readouterr().err
+    assert written(place) == []
+    assert run_calibrate(place, *options, "--min-share", "0.5") == 0
+    gate = report_of(place).gate
+    assert gate is not None
+    assert gate.trials[gate.chosen].float_layers > 0
