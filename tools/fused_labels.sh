@@ -31,5 +31,6 @@ for set in "$@"; do
     [ -e "$out/fused_$set.json" ] && continue
     "$bin/edgevision" label --model "$out/picodet.onnx" --model "$out/nanodet.onnx" --flip \
         --positive 0.1 --ignore 0.1 "$data/detection/images/$set" \
-        --results-for "$data/detection/instances_$set.json" --out "$out/fused_$set.json"
+        --results-for "$data/detection/instances_$set.json" --out "$out/fused_$set.part.json" --overwrite
+    mv "$out/fused_$set.part.json" "$out/fused_$set.json"
 done
