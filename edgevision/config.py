@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,7 @@ _WORDS = {
     "object": "keys and values",
     "null": "empty",
 }
+_SHOWN = 80  # letters of an override in a message
 
 
 def _plain(message: str) -> str:
@@ -136,7 +138,8 @@ def apply_override(document: dict[str, Any], override: str) -> None:
     try:
         place[last] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"'{override}': the value is not valid YAML") from error
+        shown = override if len(override) <= _SHOWN else f"{override[:_SHOWN]}..."
+        raise ConfigError(f"'{shown}': the value is not valid YAML") from error
 
 
 def _key_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
@@ -205,7 +208,7 @@ def _fits(value: Any, option: Any) -> bool:
     name = type(option).__name__
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     known = {
-        "IntType": is_number and float(value).is_integer() if is_number else False,
+        "IntType": is_number and (isinstance(value, int) or value.is_integer()),
         "FloatType": is_number,
         "StrType": isinstance(value, str),
         "BoolType": isinstance(value, bool),
@@ -226,16 +229,27 @@ _KINDS = {
 }  # fmt: skip
 
 
+_UNQUOTED: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    datetime.date: "a date",
+    datetime.datetime: "a date with a time",
+}
+"""What YAML takes text for that is not in quotes, such as yes, 010 and 2024-01-01."""
+
+
 def _place(at: tuple[str, ...]) -> str:
     """A path as msgspec writes it: ``layers[0].width``."""
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(at))
 
 
 def _wrong_type(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> str:
-    found = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+    found = {**_UNQUOTED, str: "text", list: "a list", bytes: "binary data", set: "a set"}
     words = dict.fromkeys(_KINDS[name] for one in options if (name := type(one).__name__) in _KINDS)
     shown = "empty" if value is None else found.get(type(value), "keys and values")
-    return f"`{_place(at) or 'file'}` is {shown}; expected {' or '.join(words)}"
+    quotes = ", in quotes" if "text" in words and type(value) in _UNQUOTED else ""
+    return f"`{_place(at) or 'file'}` is {shown}; expected {' or '.join(words)}{quotes}"
 
 
 _TEXT = (msgspec.inspect.StrType, msgspec.inspect.AnyType)

@@ -131,9 +131,47 @@ def test_all_faults_of_a_file_are_told_at_once():
     for fault in (
         "size is 0; expected 1 or more",
         "missing required field `size` in `second`",
-        "`second.name` is a whole number; expected text",
+        "`second.name` is a whole number; expected text, in quotes",
         "`several[1].size` is text; expected a whole number",
         "missing required field `title`",
         "`share` is empty; expected a number",
     ):
         assert fault in text
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("2024-01-01", "a date"),
+        ("2024-01-01 10:00:00", "a date with a time"),
+        ("2024", "a whole number"),
+        ("1.5", "a number"),
+        ("yes", "true or false"),
+    ],
+)
+def test_text_that_yaml_takes_for_something_else_needs_quotes(tmp_path, value, found):
+    path = tmp_path / "named.yaml"
+    path.write_text(f"name: {value}\n")
+    with pytest.raises(ConfigError, match=f"`name` is {found}; expected text, in quotes"):
+        load_config(path, Named)
+    path.write_text(f'name: "{value}"\n')
+    assert load_config(path, Named).name == value
+
+
+@pytest.mark.parametrize(
+    "text", ["name: 2024-13-45", "name: " + "[" * 3000, "name: " + "[" * 1500 + "]" * 1500]
+)
+def test_dates_that_are_none_and_deep_lists_are_one_line(tmp_path, text):
+    path = tmp_path / "named.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"named\.yaml is not valid YAML") as refused:
+        load_config(path, Named)
+    assert len(str(refused.value)) < 300
+    path.write_text("name: a")
+    with pytest.raises(ConfigError, match="the value is not valid YAML") as refused:
+        load_config(path, Named, [text.replace(": ", "=")])
+    assert len(str(refused.value)) < 300
+
+
+class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str

@@ -239,3 +239,33 @@ def test_a_model_that_torch_cannot_build_is_one_line(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: torch failed while building the model: ")
     assert says in last
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ({"image_id": 0, "category_id": 1, "bbox": [5, 5, 0, 9]}, "0.png: car at 5, 5, 5, 14"),
+        (
+            {"image_id": 0, "category_id": 1, "bbox": [50, 5, 20, 9]},
+            "boxes outside the image: 1 (0.png: car at 50, 5, 70, 14)",
+        ),
+        ({"image_id": 0, "category_id": 1, "bbox": "x"}, "expected numbers"),
+    ],
+)
+def test_single_bad_labels_are_left_out_and_refused_by_strict(
+    tmp_path: Path,
+    command: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    label: dict[str, object],
+    words: str,
+) -> None:
+    labels = json.loads((tmp_path / "set.json").read_text())
+    labels["annotations"].append(label)
+    (tmp_path / "set.json").write_text(json.dumps(labels))
+    assert code_of(command("--out", str(tmp_path / "out"), "--strict")) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: the data are broken: ")
+    assert words in err
+    assert not (tmp_path / "out").exists()
+    assert code_of(command("--out", str(tmp_path / "out"))) == 0
+    assert words in capsys.readouterr().err, "what is left out is told"
