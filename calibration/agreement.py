@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.sampling.frames import CalibrationSet
 from edgevision.calibration.simulate import SimulatedEngine
+from edgevision.contract.manifest import BOX_TASKS
 from edgevision.engines.base import Engine
-from edgevision.errors import DataError
+from edgevision.errors import DataError, UsageError
 from edgevision.evaluation.detection import evaluate_detections
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.predict import PixelCounts, Predictions
@@ -77,9 +78,18 @@ def open_agreement(model: FloatModel, frames: CalibrationSet, min_boxes: int) ->
         model: the float model, whose answers are right by definition.
         frames: to compare on.
         min_boxes: boxes that a class needs to count; fewer where no class has as many.
+
+    Raises:
+        UsageError: there is none for the task.
     """
-    if model.manifest.task == "segmentation":
+    task = model.manifest.task
+    if task == "segmentation":
         return SegmentationAgreement(model, frames)
+    if task not in BOX_TASKS:
+        raise UsageError(
+            f"{model.path} is a {task} model; `max_drop` without labels is for models that find objects or "
+            "segment; name labelled data with `data`"
+        )
     return DetectionAgreement(model, frames, min_boxes)
 
 

@@ -15,7 +15,7 @@ from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, S
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.manifest import Manifest, Resize
 from edgevision.engines.fake import FakeEngine, bright_objects, fake_manifest
-from edgevision.errors import DataError
+from edgevision.errors import DataError, UsageError
 from edgevision.evaluation.yardstick import Yardstick
 from edgevision.types import Image, Result, SegmentationMap
 from tests.support.calibration import SIZE, images, segmenter_graph, segmenter_manifest
@@ -143,3 +143,11 @@ def test_labels_are_drawn_by_score_and_the_same_each_time(
     assert same.required() == pytest.approx(0.8, abs=0.08)  # 128 draws: two deviations
     worse = yardstick.measure(missing(manifest, 2))
     assert worse.required() < 0.6 * same.required()
+
+
+def test_a_classifier_has_none(tmp_path: Path) -> None:
+    manifest = Manifest(name="k", task="classification", classes=("a", "b"), input_width=4, input_height=4)
+    model = FloatModel(tmp_path / "k.onnx", "", manifest, segmenter_graph(), ())
+    frames = frame_set(tmp_path, np.zeros((8, 4, 4, 3), np.uint8))
+    with pytest.raises(UsageError, match="is a classification model; `max_drop` without labels is for"):
+        open_agreement(model, frames, 10)
