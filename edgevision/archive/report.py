@@ -101,7 +101,7 @@ def _classes(
         figures = (
             sum(of_class.detections for _, of_class in with_it),
             len(with_it),
-            sum(of_class.tracks for _, of_class in with_it),
+            sum(of_class.tracks for _, of_class in with_it) or "",
             max(of_class.most for _, of_class in with_it),
         )
         cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)
@@ -143,7 +143,7 @@ def _files(summaries: Sequence[FileSummary], names: Sequence[str], colours: dict
     if len(moving) > len(shown):
         yield f"<p>{len(moving) - len(shown)} files with fewer detections are in index.jsonl.</p>"
     if empty:
-        yield f"<p>{empty} files show nothing.</p>"
+        yield f"<p>{empty} {'file shows' if empty == 1 else 'files show'} nothing.</p>"
 
 
 def _bars(one: FileSummary, names: Sequence[str], colours: dict[str, str]) -> str:

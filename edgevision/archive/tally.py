@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,9 @@ BINS = 120
 
 CROPS = 6
 """Of each class in each file."""
+
+APART_S = 2.0
+"""Seconds of the file's time of which one crop is kept: the next frame shows the same once more."""
 
 _CROP_SIDE = 160  # pixels
 _MARGIN = 0.15  # of a box's sides
@@ -107,12 +109,15 @@ class Tally:
 
 
 class BestCrops:
-    """The crops of the best detections of each class; the same whichever parts they come from."""
+    """The crops of the best detections of each class, one of every :data:`APART_S` seconds of the file.
+
+    They are the same whichever parts they come from: the best of all are among the best of their part.
+    """
 
     def __init__(self, crops: Iterable[Crop] = ()) -> None:
-        self._kept: dict[str, list[tuple[float, int, float, bytes]]] = {}
+        self._kept: dict[str, dict[int, Crop]] = {}
         for one in crops:
-            self._push(one.class_name, (one.score, -one.frame, one.time_s, one.jpeg))
+            self._keep(one)
 
     def add(self, frame: Frame, found: Detections, time_s: float) -> None:
         """Looks at the detections of one frame: the best of each class is a candidate.
@@ -124,26 +129,37 @@ class BestCrops:
         """
         seen: set[str] = set()
         for one in sorted(found, key=lambda one: -one.score):
-            if one.name in seen:
-                continue
-            seen.add(one.name)
-            kept, score = self._kept.get(one.name, []), round(one.score, 4)
-            if len(kept) < CROPS or (score, -frame.index) > kept[0][:2]:
-                self._push(one.name, (score, -frame.index, time_s, _cut(frame, one.box)))
+            if one.name not in seen:
+                seen.add(one.name)
+                crop = Crop(
+                    class_name=one.name, score=round(one.score, 4), frame=frame.index, time_s=time_s, jpeg=b""
+                )
+                if self._is_wanted(crop):
+                    self._keep(msgspec.structs.replace(crop, jpeg=_cut(frame, one.box)))
 
-    def _push(self, name: str, crop: tuple[float, int, float, bytes]) -> None:
-        kept = self._kept.setdefault(name, [])
-        heapq.heappush(kept, crop)
-        if len(kept) > CROPS:
-            heapq.heappop(kept)
+    def _is_wanted(self, crop: Crop) -> bool:
+        kept = self._kept.get(crop.class_name, {})
+        rival = kept.get(int(crop.time_s // APART_S))
+        if rival is None and len(kept) >= CROPS:
+            rival = max(kept.values(), key=_rank)
+        return rival is None or _rank(crop) < _rank(rival)
+
+    def _keep(self, crop: Crop) -> None:
+        if self._is_wanted(crop):
+            kept = self._kept.setdefault(crop.class_name, {})
+            kept[int(crop.time_s // APART_S)] = crop
+            if len(kept) > CROPS:
+                worst = max(kept.values(), key=_rank)
+                del kept[int(worst.time_s // APART_S)]
 
     def crops(self) -> list[Crop]:
         """By class name, the best first."""
-        return [
-            Crop(class_name=name, score=score, frame=-order, time_s=time_s, jpeg=jpeg)
-            for name in sorted(self._kept)
-            for score, order, time_s, jpeg in sorted(self._kept[name], reverse=True)
-        ]
+        return [one for name in sorted(self._kept) for one in sorted(self._kept[name].values(), key=_rank)]
+
+
+def _rank(crop: Crop) -> tuple[float, int]:
+    """The best first; of equals the earliest."""
+    return -crop.score, crop.frame
 
 
 def write_crops(path: Path, crops: list[Crop]) -> None:

@@ -67,7 +67,7 @@ def test_a_page_over_everything(places):
     assert "3 files (2 done, 1 failed), 102 frames, 1:01:06 of recordings" in tags.text
     assert "a/<script>.mp4 1:15, 0.90" in tags.text
     assert "contains <text>" in tags.text
-    assert "1 files show nothing" in tags.text
+    assert "1 file shows nothing" in tags.text
     assert tags.text.index("car") < tags.text.index("dog")  # the most frequent first
 
 

@@ -43,14 +43,16 @@ def test_the_best_crops_are_the_same_in_parts():
     scores = np.random.default_rng(1).integers(30, 60, 200) / 100
     whole, parts = BestCrops(), [BestCrops() for _ in range(4)]
     for index, score in enumerate(scores):
-        one = result(index, index / 10, (index % 2, float(score)))
+        one = result(index, index / 2, (index % 2, float(score)))
         for crops in (whole, parts[index // 50]):
             crops.add(one.frame, one.detections, one.frame.time_s)
     joined = BestCrops(crop for part in parts for crop in part.crops())
     assert joined.crops() == whole.crops()
     assert len(whole.crops()) == 2 * CROPS
     cats = [crop for crop in whole.crops() if crop.class_name == "cat"]
-    assert [crop.score for crop in cats] == sorted(np.round(scores[::2], 4), reverse=True)[:CROPS]
+    of_slots = [max(scores[start : start + 4 : 2]) for start in range(0, 200, 4)]  # a slot is two seconds
+    assert [crop.score for crop in cats] == sorted(np.round(of_slots, 4), reverse=True)[:CROPS]
+    assert len({int(crop.time_s // 2) for crop in cats}) == CROPS
 
 
 def test_a_crop_shows_the_detection_and_is_kept_in_a_file(tmp_path):
