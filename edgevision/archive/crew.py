@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -120,7 +120,8 @@ class ProcessCrew(Closeable):
     def _start(self) -> _Member:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(self._job, theirs), daemon=True)
-        process.start()
+        with _safe_path():
+            process.start()
         theirs.close()
         return _Member(process, ours)
 
@@ -262,6 +263,23 @@ class _Reporter:
         if now_s - self._last_s >= _EVERY_S:
             self._last_s = now_s
             self._channel.send(frames)
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """A new Python looks for modules in the current folder first, where a user may have a ``queue.py``.
+
+    Python 3.10 does not know the variable.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _end_with(sentinel: int) -> None:

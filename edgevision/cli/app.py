@@ -224,6 +224,7 @@ def _options(
     Examples:
       edgevision run --source webcam
       edgevision run --source street.mp4 --output boxes.mp4 --save-json boxes.jsonl
+      edgevision process recordings/ --out results/
       edgevision models
 
     \b

@@ -68,6 +68,16 @@ def test_a_worker_that_dies_is_replaced(folder, tmp_path, model):
         assert until(crew, Answer).reply.summary.frames == 1
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot leave the current folder out")
+def test_files_of_the_current_folder_are_no_libraries_of_a_worker(tmp_path, model, monkeypatch):
+    for name in ("queue", "signal", "struct", "random"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user was executed')")
+    monkeypatch.chdir(tmp_path)
+    with ProcessCrew(job(tmp_path, model), 1) as crew:
+        until(crew, Ready)
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
 def test_what_no_worker_can_do_is_refused(tmp_path, model):
     with ProcessCrew(job(tmp_path, model, classes=["zebra"]), 1) as crew:
         refusal = until(crew, Refusal)
