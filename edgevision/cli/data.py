@@ -98,6 +98,8 @@ def check_command(
         else:
             found, report = _check_found(path, place, choices, split, on_image)
             accounts = _accounts(found)
+        if place != path:
+            report = _inside(report, place)
         if page is not None:
             _write_page(page, found, report, accounts)
     if as_json:
@@ -109,6 +111,20 @@ def check_command(
     if report.broken:
         faults = dict.fromkeys(one.fault.value for one in report.broken)  # each once, over all datasets
         raise DataError(f"{path} is broken: {', '.join(faults)}")
+
+
+def _inside(report: DataReport, place: Path) -> DataReport:
+    """A report of an unpacked archive, whose files are named as they are inside."""
+    from dataclasses import replace
+
+    def named(findings: Sequence[DataFinding]) -> tuple[DataFinding, ...]:
+        return tuple(
+            replace(one, examples=tuple(text.replace(f"{place}/", "") for text in one.examples))
+            for one in findings
+        )
+
+    sets = tuple(replace(one, findings=named(one.findings)) for one in report.sets)
+    return replace(report, sets=sets, between=named(report.between))
 
 
 def _write_page(page: Path, found: FoundData | None, report: DataReport, accounts: Sequence[Account]) -> None:

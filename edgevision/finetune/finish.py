@@ -94,6 +94,9 @@ def finish_run(
     page.section("Images and boxes")
     for account in prepared.accounts:
         page.text(str(account))
+    for note in prepared.notes:
+        if note not in prepared.lacking:
+            page.text(note.replace("`", ""))
     page.write(folder / "report.html")
     card = folder / "model.md"
     with atomic_path(card) as partial:
@@ -173,7 +176,7 @@ def _add_matrix(page: Page, matrix: NDArray[np.int64], columns: Sequence[str], r
 def _say_lacking(page: Page, prepared: Prepared, sizes: Sequence[SizeFigures]) -> None:
     """What the data lack, each with what to do."""
     page.section("What the data lack")
-    lines = list(prepared.notes)
+    lines = list(prepared.lacking)
     counts = prepared.counts or {}
     unsure = [name for name, (_, val) in counts.items() if 0 < val < _FEW_VALIDATION]
     if unsure:

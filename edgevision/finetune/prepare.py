@@ -46,7 +46,8 @@ class Prepared:
         shapes: float32 ``[N, 2]``: width and height of each training image.
         counts: boxes of each class in training and in validation; None for label maps.
         accounts: of images and boxes.
-        notes: what the user should know, also what the data lack.
+        notes: what the user should know, ``lacking`` included.
+        lacking: what cannot be learnt or measured for want of labels.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Prepared:
     counts: dict[str, tuple[int, int]] | None
     accounts: tuple[Account, ...]
     notes: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
 
 
 def prepare(found: FoundData, folder: Path, seed: int = 0, on_image: OnDone = lambda done: None) -> Prepared:
@@ -116,7 +118,8 @@ def _prepare_boxes(found: FoundData, folder: Path) -> Prepared:
             f"{found.path}: the validation split has {len(kept['val'])} images and no box of "
             f"{', '.join(classes)}; expected some, to choose the best model"
         )
-    notes += _lacking(found.classes, classes, counts)
+    lacking = _lacking(found.classes, classes, counts)
+    notes += lacking
     root = Path(os.path.commonpath([str(one.path.parent) for images in kept.values() for one in images]))
     sources = {
         split: _write(folder / f"{split}.json", images, root, classes) for split, images in kept.items()
@@ -137,6 +140,7 @@ def _prepare_boxes(found: FoundData, folder: Path) -> Prepared:
         {name: (counts["train"][name], counts["val"][name]) for name in classes},
         (_images_account(found, lost, others), _boxes_account(usable, others, classes, lost)),
         tuple(notes),
+        tuple(lacking),
     )
 
 

@@ -141,13 +141,22 @@ def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, st
     """Names or files by their ids, each of which has one meaning."""
     found: dict[int, str] = {}
     for entry in entries:
-        number, text = int(entry["id"]), str(entry[key])
+        number, text = _id(entry["id"], what, annotations), str(entry[key])
         if found.setdefault(number, text) != text:
             raise DataError(
                 f"{annotations}: the {what} '{found[number]}' and '{text}' both have id {number}, so their "
                 "labels cannot be told apart; expected an id for each"
             )
     return found
+
+
+def _id(value: Any, what: str, annotations: Path) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise DataError(
+            f"{annotations}: the {what} have ids such as '{value}'; expected whole numbers, as COCO has them"
+        ) from error
 
 
 def _collect(

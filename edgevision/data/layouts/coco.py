@@ -23,7 +23,7 @@ def read_layout(tree: Tree, documents: Documents, choices: Choices) -> Reading |
     if not found:
         return None
     reading = Reading("COCO instances", [], (), "the categories")
-    chosen = _without_repeats(found, reading)
+    chosen = _without_repeats(tree, found, reading)
     names: dict[str, None] = {}
     for path, document in chosen.items():
         _read(tree, path, document, reading, names, choices)
@@ -46,14 +46,24 @@ def _has_boxes(document: dict[str, Any]) -> bool:
     return not annotations or any(isinstance(one, dict) and "bbox" in one for one in annotations)
 
 
-def _without_repeats(found: dict[Path, dict[str, Any]], reading: Reading) -> dict[Path, dict[str, Any]]:
+def _without_repeats(
+    tree: Tree, found: dict[Path, dict[str, Any]], reading: Reading
+) -> dict[Path, dict[str, Any]]:
     """COCO publishes key points of the same images beside the instances: one of them counts."""
     order = sorted(found, key=lambda path: (not path.stem.lower().startswith("instances"), str(path)))
     kept: dict[Path, dict[str, Any]] = {}
     for path in order:
-        files = _files(found[path])
+        files, role = _files(found[path]), _role(tree, path)
         twin = next(
-            (one for one in kept if files and files == _files(kept[one]) and one.parent == path.parent), None
+            (
+                one
+                for one in kept
+                if files
+                and one.parent == path.parent
+                and role == _role(tree, one)
+                and files == _files(kept[one])
+            ),
+            None,
         )
         if twin is not None:
             reading.notes.append(f"{path.name}: the same images as {twin.name}, which is read instead")

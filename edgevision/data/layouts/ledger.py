@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from edgevision.data.detection.check import DataReport, SetReport, check_set, check_sets
+from edgevision.data.detection.check import DataReport, Fault, SetReport, check_set, check_sets
 from edgevision.data.formats.raw import LabelProblem, RawSet, large_enough
 from edgevision.data.layouts.recognise import FoundData
 from edgevision.progress import OnDone
@@ -91,7 +91,11 @@ def check_found(
         def on_done(done: int, before: int = done_before) -> None:
             on_image(before + done)
 
-        reports[split.role] = check_set(split.raw, read_images=read_images, on_image=on_done)
+        report = check_set(split.raw, read_images=read_images, on_image=on_done)
+        if split.role == "test":  # published without labels, and not learnt from
+            kept = tuple(one for one in report.findings if one.fault is not Fault.NOTHING)
+            report = replace(report, findings=kept)
+        reports[split.role] = report
         done_before += len(split.raw.images)
     train = [reports["train"]] if "train" in reports else []
     others = [report for role, report in reports.items() if role != "train"]

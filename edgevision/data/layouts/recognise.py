@@ -28,6 +28,7 @@ from edgevision.data.layouts.reading import Choices, Labelled, Reading
 from edgevision.data.layouts.refused import refuse, unknown_document, unknown_folder
 from edgevision.data.layouts.tree import Tree, role_of
 from edgevision.errors import DataError
+from edgevision.suffixes import IMAGE_SUFFIXES
 
 _ROLES = ("train", "val", "test")
 _EXAMPLES = 3
@@ -136,6 +137,8 @@ def recognise(path: Path, choices: Choices | None = None) -> FoundData:
     root = path
     if path.is_file():
         suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            raise DataError(f"{path} is an image; give the folder of the images and their labels")
         if suffix in (".yaml", ".yml"):
             if not is_data_yaml(path):
                 raise DataError(f"{path} names no classes; expected a data.yaml with names, train and val")

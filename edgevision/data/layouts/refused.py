@@ -167,10 +167,27 @@ def unknown_folder(tree: Tree, documents: Documents, path: Path) -> DataError:
             f"{path}: {len(tree.images)} images and no label file; label them with 'edgevision label', or "
             "with CVAT or Label Studio, and export as YOLO or COCO"
         )
+    unfit = _unfit_text(tree)
+    if unfit:
+        return DataError(f"{path}: {unfit}")
     broken = next(iter(documents.broken.items()), None)
     if broken is not None:
         return DataError(f"{broken[0]} is no JSON ({broken[1]})")
     return DataError(f"{path} is not a known dataset; {_seen(tree)}")
+
+
+def _unfit_text(tree: Tree) -> str:
+    """What the text beside an image holds, where it looks like labels and is not YOLO's."""
+    stems = {one.stem.lower() for one in tree.images}
+    for text in tree.with_suffix(".txt"):
+        line = _first_line(text)
+        words = [word for word in line.replace(",", " ").replace(";", " ").split() if word]
+        if text.stem.lower() in stems and len(words) >= 5 and all(is_number(word) for word in words[1:5]):
+            return (
+                f"{tree.shown(text)} begins with '{line[:60]}'; expected YOLO's lines: a class number, "
+                "then x, y, width and height as shares of the image, with blanks between"
+            )
+    return ""
 
 
 def unknown_document(path: Path, documents: Documents) -> DataError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.data.formats.raw import LabelProblem, RawObject
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import is_number, read_text
 from edgevision.data.formats.yolo import parse_line
 from edgevision.data.images import image_size
 from edgevision.data.layouts.names import ClassNames, find_data_yaml, find_names, read_yaml
@@ -22,6 +22,7 @@ _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "data", "frame
 _LABEL_FOLDERS = ("labels", "label", "annotations", "txt", "yolo")
 _LINE = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?(\s+[-+]?[\d.]+([eE][-+]?\d+)?){4,}\s*")
 _PREFIX = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}[-_]", re.IGNORECASE)
+_PIXELS = 2.0  # a share of the image is 1 at most
 _DOCUMENTS = re.compile(r"readme.*|license.*|licence.*|requirements.*", re.IGNORECASE)
 
 
@@ -80,7 +81,8 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
         problem = LabelProblem("orphan", f"{tree.shown(path)}: {why}", len(found or ()))
         reading.problems.append((tree.role(path), problem))
         reading.used.add(path)
-    reading.notes += _count_from_one(contents.values(), names)
+    labels = [contents[path] for path in labelled]
+    reading.notes += [*_count_from_one(labels, names), *_in_pixels(labels)]
     return reading
 
 
@@ -414,6 +416,19 @@ def _other_count(document: Mapping[str, Any], names: ClassNames) -> list[str]:
     if not stated.isdecimal() or int(stated) == len(names.names):
         return []
     return [f"nc is {stated}, and there are {len(names.names)} names; the names count"]
+
+
+def _in_pixels(contents: Iterable[list[str] | None]) -> list[str]:
+    """Told where most lines hold values that no share can have."""
+    lines = [line.split() for one in contents for line in one or ()]
+    large = sum(any(_is_above(word, _PIXELS) for word in words[1:5]) for words in lines)
+    if 2 * large <= len(lines):
+        return []
+    return [f"{large} of {len(lines)} boxes have values above {_PIXELS:g}: pixels instead of shares?"]
+
+
+def _is_above(word: str, limit: float) -> bool:
+    return is_number(word) and float(word) > limit
 
 
 def _count_from_one(contents: Iterable[list[str] | None], names: ClassNames) -> list[str]:

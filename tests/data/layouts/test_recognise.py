@@ -137,6 +137,12 @@ def published_coco(d: Path) -> None:
     )
 
 
+def equal_names(d: Path) -> None:
+    for split, seeds in (("train", (1, 2, 3, 4)), ("val", (5, 6))):
+        items = [(f"p{i % 4}.jpg", image(d / split / f"p{i % 4}.jpg", i)) for i in seeds]
+        put(d / "annotations" / f"instances_{split}.json", coco(items))
+
+
 def cvat_coco(d: Path) -> None:
     items = [(f"p{i}.jpg", image(d / "images" / "default" / f"p{i}.jpg", i)) for i in range(1, 5)]
     put(d / "annotations" / "instances_default.json", coco(items))
@@ -517,6 +523,46 @@ def test_dark_images_of_16_bits_are_told(tmp_path: Path) -> None:
     )
 
 
+COCO_BY_NAME = json.dumps(
+    {
+        "images": [{"id": "abc", "file_name": "p1.jpg"}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+)
+
+
+def test_equal_names_in_two_splits_stay_apart(tmp_path: Path) -> None:
+    equal_names(tmp_path)
+    found = recognise(tmp_path)
+    assert counts(found) == SPLIT
+    for split, seeds in zip(found.splits, ((1, 2, 3, 4), (5, 6)), strict=True):
+        expected = sorted([x, y, x + w, y + h] for i in seeds for _, x, y, w, h in boxes_of(i))
+        np.testing.assert_allclose(
+            sorted(box for one in split.raw.images for box in one.boxes.tolist()), expected
+        )
+
+
+def test_a_test_split_without_labels_is_no_fault(tmp_path: Path) -> None:
+    equal_names(tmp_path)
+    document = json.loads((tmp_path / "annotations" / "instances_val.json").read_text())
+    put(tmp_path / "annotations" / "test.json", json.dumps(document | {"annotations": []}))
+    (tmp_path / "annotations" / "instances_val.json").unlink()
+    (tmp_path / "val").rename(tmp_path / "test")
+    found = recognise(tmp_path)
+    assert [one.role for one in found.splits] == ["train", "test"]
+    assert check_found(found).broken == ()
+
+
+def test_pixels_where_shares_belong_are_told(tmp_path: Path) -> None:
+    boxes = image(tmp_path / "images" / "p1.jpg", 1)
+    put(tmp_path / "labels" / "p1.txt", "".join(f"{c} {x} {y} {w} {h}\n" for c, x, y, w, h in boxes))
+    put(tmp_path / "classes.txt", "cat\ndog\n")
+    assert any("pixels instead of shares?" in note for note in recognise(tmp_path).notes)
+    with pytest.raises(DataError, match=r"p1\.jpg is an image; give the folder"):
+        recognise(tmp_path / "images" / "p1.jpg")
+
+
 def write_texts(d: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         if name.endswith((".jpg", ".png")):
@@ -542,6 +588,18 @@ def write_texts(d: Path, files: dict[str, str]) -> None:
         (
             {"images/p1.jpg": "", "labels/p1.txt": "0 .5 .5 .2 .2\n"},
             r"no file names its classes; its labels use 0",
+        ),
+        (
+            {"images/p1.jpg": "", "labels/p1.txt": "cat .5 .5 .2 .2\n"},
+            "p1.txt begins with 'cat .5 .5 .2 .2'; exp",
+        ),
+        (
+            {"images/p1.jpg": "", "labels/p1.txt": "0,.5,.5,.2,.2\n"},
+            "p1.txt begins with '0,.5,.5,.2,.2'; expected",
+        ),
+        (
+            {"images/p1.jpg": "", "a.json": COCO_BY_NAME},
+            "the images have ids such as 'abc'; expected whole numbers",
         ),
         ({"images/p1.jpg": "", "notes.xml": "<x/>"}, "is not a known dataset; it holds 1 .xml, 1 .jpg"),
     ],
