@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
+import socket
 import threading
 import time
 import urllib.error
@@ -56,7 +58,7 @@ class Feeder:
     """Writes numbered frames to a tile at a rate, on a thread, until it is stopped."""
 
     def __init__(self, tile: Tile, rate: float = 25.0, size: tuple[int, int] = (320, 240)) -> None:
-        self.size, self.number = size, 0
+        self.size, self.number, self.jump_s = size, 0, 0
         self._tile, self._rate = tile, rate
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -73,6 +75,11 @@ class Feeder:
         start = time.monotonic()
         while not self._stopped.wait(max(0.0, start + self.number / self._rate - time.monotonic())):
             result = numbered_result(self.number, self._rate, self.size)
+            if self.jump_s:
+                moved = result.frame.timestamp_ns + self.jump_s * 10**9
+                result = dataclasses.replace(
+                    result, frame=dataclasses.replace(result.frame, timestamp_ns=moved)
+                )
             self._tile.write(result, result.frame.image)
             self.number += 1
 
@@ -156,3 +163,51 @@ def browser_page(width: int = 1200, height: int = 800, screenshots: Path | None 
             if screenshots is not None:
                 page.screenshot(path=str(screenshots))
             browser.close()
+
+
+class ReverseProxy:
+    """Forwards what is below ``/cameras/`` to a port, under another host name, as a web server does."""
+
+    def __init__(self, port: int, host: str) -> None:
+        self._target, self._host = port, host
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._server.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = client.recv(65_536)
+            if not data:
+                return
+            head += data
+        lines, _, rest = head.partition(b"\r\n\r\n")
+        first, *headers = lines.split(b"\r\n")
+        if b" /cameras/" not in first:
+            client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            client.close()
+            return
+        is_upgrade = any(line.lower().startswith(b"upgrade:") for line in headers)
+        kept = [line for line in headers if not line.lower().startswith((b"host:", b"connection:"))]
+        connection = b"Connection: Upgrade" if is_upgrade else b"Connection: close"
+        changed = [first.replace(b" /cameras/", b" /", 1), b"Host: " + self._host.encode(), connection, *kept]
+        with socket.create_connection(("127.0.0.1", self._target)) as server:
+            server.sendall(b"\r\n".join(changed) + b"\r\n\r\n" + rest)
+            threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
+            _pass_on(server, client)
+        client.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)

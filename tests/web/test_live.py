@@ -14,10 +14,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from edgevision.types import (
     Classification,
+    Detections,
     Frame,
     FrameResult,
     LineCount,
     SegmentationMap,
+    Skeleton,
     ZoneCount,
     ZoneReport,
 )
@@ -216,3 +218,19 @@ def test_a_wide_image_is_made_smaller_and_a_copy_is_kept() -> None:
             view.tile.write(result, frame.image)
         ((head, _),) = messages(socket, 1)
         assert (head["width"], head["height"]) == (1920, 600)
+
+
+def test_rotated_boxes_and_key_points_are_shares_too() -> None:
+    found = Detections(
+        np.array([[100, 100, 140, 120]], np.float32),
+        np.array([0.9], np.float32),
+        np.array([0], np.int32),
+        ("ship",),
+        rotated_boxes=np.array([[120, 110, 40, 20, 0]], np.float32),
+        keypoints=np.array([[[160, 120, 0.9], [32, 24, 0.1]]], np.float32),
+        skeleton=Skeleton(("bow", "stern"), ((0, 1),)),
+    )
+    drawn = drawing(FrameResult(numbered_result(0).frame, (found,)))
+    assert sorted(drawn.outlines[0])[0] == (0.3125, 0.41667)
+    assert drawn.points == {0: [(0.5, 0.5, 0.9), (0.1, 0.1, 0.1)]}
+    assert drawn.limbs == [(0, 1)]

@@ -9,7 +9,7 @@ import pytest
 from edgevision.web.hub import Hub
 from edgevision.web.passwords import Passwords, hash_password
 from tests.support.pipeline import run_statistics, stream_statistics
-from tests.support.web import BITS, Feeder, browser_page, chromium, open_view, served
+from tests.support.web import BITS, Feeder, ReverseProxy, browser_page, chromium, open_view, served
 
 pytest.importorskip("playwright", reason="needs Playwright, of the development tools")
 pytestmark = pytest.mark.skipif(chromium() is None, reason="needs Debian's chromium-headless-shell")
@@ -54,9 +54,11 @@ def test_boxes_are_of_the_frame_that_is_shown_and_nobody_hidden_is_encoded_for()
         page.wait_for_timeout(1500)
         shown = page.evaluate("() => window.seen.at(-1)[0]")
         assert feeder.number - shown < 20
-        # A new size, without a new page.
+        # A new size, and the camera's clock ten hours on: neither needs a new page.
         feeder.size = (640, 360)
         page.wait_for_function("() => [...edgevision.players][0].size.width === 640", timeout=5000)
+        feeder.jump_s = 36_000
+        page.wait_for_function("() => [...edgevision.players][0].video.currentTime > 36000", timeout=6000)
         page.goto(server.url + "#state")
         page.get_by_text("frames a second").first.wait_for()
         assert page.problems == []
@@ -91,3 +93,19 @@ def test_logging_in_and_a_wrong_password() -> None:
         page.get_by_role("button", name="Log out").click()
         page.get_by_label("Password").wait_for()
         assert page.problems == []
+
+
+def test_it_works_below_a_folder_of_another_server() -> None:
+    hub = Hub()
+    view = running(hub, 10.0)
+    names = ("cam.example.org", "127.0.0.1")
+    with served(hub, names=names) as server, Feeder(view.tile, 10.0), browser_page() as page:
+        proxy = ReverseProxy(server.port, "cam.example.org:8443")
+        page.goto(f"http://127.0.0.1:{proxy.port}/cameras/")
+        page.wait_for_function("() => [...edgevision.players].some((one) => one.counts.shown > 5)")
+        page.get_by_role("link", name="State").click()
+        page.get_by_text("frames a second").first.wait_for()
+        page.reload()
+        page.get_by_text("frames a second").first.wait_for()
+        assert page.problems == []
+        proxy.close()

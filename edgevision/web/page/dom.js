@@ -36,6 +36,9 @@ export function say(text, good = false) {
 export const number = (value, digits = 0) =>
   Number(value).toLocaleString('en', {minimumFractionDigits: digits, maximumFractionDigits: digits});
 
+/** A number with its noun: 1 file, 2 files. */
+export const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? '' : 's'}`;
+
 /** Seconds as 1:02:03. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));

@@ -49,28 +49,51 @@ export function draw(canvas, found, look, stream, size, masks, under = null) {
   const x = (share) => place.left + share * place.width, y = (share) => place.top + share * place.height;
   if (look.zones && stream.zones) drawZones(pen, stream.zones, found, x, y, ratio);
   if (look.labels) drawLabels(pen, found.labels ?? [], stream.colours ?? {}, place, ratio);
-  if (look.boxes) drawBoxes(pen, found.boxes ?? [], look, stream.colours ?? {}, x, y, ratio);
+  if (look.boxes) {
+    drawBoxes(pen, found, look, stream.colours ?? {}, x, y, ratio);
+    drawShapes(pen, found, look, stream.colours ?? {}, x, y, ratio);
+  }
   pen.restore();
 }
 
-function drawBoxes(pen, boxes, look, colours, x, y, ratio) {
+function drawBoxes(pen, found, look, colours, x, y, ratio) {
+  const rows = [...(found.boxes ?? []).entries()];
   pen.font = `${13 * ratio}px system-ui, sans-serif`;
   pen.textBaseline = 'top';
-  for (const box of [...boxes].reverse()) {
+  for (const [i, box] of rows.reverse()) {
     if (!isShown(box, look)) continue;
     const [name, score, left, top, right, bottom, id] = box;
     const colour = colours[name] ?? '#42d392';
     const frame = [x(left), y(top), x(right) - x(left), y(bottom) - y(top)];
-    pen.lineWidth = 4 * ratio;
-    pen.strokeStyle = PLATE;
-    pen.strokeRect(...frame);
-    pen.lineWidth = 2 * ratio;
-    pen.strokeStyle = colour;
-    pen.strokeRect(...frame);
+    if (!found.outlines?.[i]) {
+      for (const [style, wide] of [[PLATE, 4], [colour, 2]]) {
+        pen.lineWidth = wide * ratio;
+        pen.strokeStyle = style;
+        pen.strokeRect(...frame);
+      }
+    }
     if (look.labels) {
       plate(pen, `${name}${id === null || id === undefined ? '' : ` #${id}`} ${score.toFixed(2)}`, frame[0], frame[1], colour, ratio);
     }
   }
+}
+
+const SURE = 0.3;  // of a key point that is drawn
+
+function drawShapes(pen, found, look, colours, x, y, ratio) {
+  (found.boxes ?? []).forEach((box, i) => {
+    if (!isShown(box, look)) return;
+    const colour = colours[box[0]] ?? '#42d392';
+    const outline = found.outlines?.[i];
+    if (outline) trace(pen, outline, x, y, colour, ratio, true);
+    const points = found.points?.[i] ?? [];
+    for (const [from, to] of found.limbs ?? []) {
+      const ends = [points[from], points[to]];
+      if (ends.every((end) => end && end[2] >= SURE)) trace(pen, ends, x, y, colour, ratio, false);
+    }
+    pen.fillStyle = colour;
+    for (const [left, top, sure] of points) if (sure >= SURE) pen.fillRect(x(left) - 3 * ratio, y(top) - 3 * ratio, 6 * ratio, 6 * ratio);
+  });
 }
 
 function drawLabels(pen, labels, colours, place, ratio) {
@@ -135,8 +158,9 @@ export async function paintMasks(masks, colours) {
     const pixels = pen.getImageData(0, 0, map.width, map.height);
     const palette = names.map((name) => parseInt((colours[name] ?? '#42d392').slice(1), 16));
     for (let i = 0; i < pixels.data.length; i += 4) {
-      const colour = palette[pixels.data[i]] ?? 0;
-      pixels.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], i);
+      const colour = palette[pixels.data[i]];
+      if (colour === undefined) pixels.data[i + 3] = 0;
+      else pixels.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], i);
     }
     pen.putImageData(pixels, 0, 0);
     painted.push(canvas);

@@ -1,7 +1,7 @@
 // Events: a list and a timeline, filtered, and the clip of each.
 
 import {ask} from './api.js';
-import {duration, h, moment, number, s, say} from './dom.js';
+import {counted, duration, h, moment, s, say} from './dom.js';
 
 const DAY_MS = 86400000;
 const SPANS = [['hour', DAY_MS / 24], ['day', DAY_MS], ['week', 7 * DAY_MS], ['30 days', 30 * DAY_MS]];
@@ -56,7 +56,7 @@ export function eventsView(content) {
         newest = state;
         list.replaceChildren(...events.map(card));
       }
-      words.textContent = events.length ? `${events.length} events` : 'No events in this time. Events come of streams that are tracked.';
+      words.textContent = events.length ? counted(events.length, 'event') : 'No events in this time. Events come of streams that are tracked.';
       if (anew) await drawTimeline();
     } catch (error) {
       words.textContent = error.status === 404 ? 'No events are kept in this run.' : error.message;
@@ -71,7 +71,7 @@ export function eventsView(content) {
     const rows = Object.values(found.streams);
     const sums = rows.length ? rows[0].map((_, i) => rows.reduce((sum, row) => sum + row[i], 0)) : [];
     const highest = Math.max(1, ...sums), total = sums.reduce((a, b) => a + b, 0);
-    const label = `${number(total)} events from ${moment(from)} to ${moment(to)}; drag over a part to look closer`;
+    const label = `${counted(total, 'event')} from ${moment(from)} to ${moment(to)}; drag over a part to look closer`;
     const picture = s('svg', {class: 'timeline', viewBox: '0 0 240 50', preserveAspectRatio: 'none', role: 'img', 'aria-label': label},
       sums.map((count, i) => (count ? s('rect', {x: String(i), y: String(50 - 48 * count / highest), width: '.9', height: String(48 * count / highest), fill: 'currentColor'}) : null)));
     let begin = null;
@@ -100,7 +100,7 @@ export function eventsView(content) {
       ? h('img', {src: `api/events/${encodeURIComponent(one.id)}/image.jpg?${one.last_ms}`, alt: `${one.class_name}, best image`, loading: 'lazy'})
       : h('span', {class: 'none'}),
     h('span', {}, h('strong', {}, one.class_name), ` ${one.score.toFixed(2)}`, h('br'), one.stream, h('br'), moment(one.first_ms), h('br'),
-      h('span', {class: 'faint'}, `${duration((one.last_ms - one.first_ms) / 1000)}${one.is_over ? '' : ', still there'}${one.zones.length ? `, ${one.zones.join(', ')}` : ''}${one.has_clip ? ', clip' : ''}`))));
+      h('span', {class: 'faint'}, `${one.is_over ? duration((one.last_ms - one.first_ms) / 1000) : 'still there'}${one.zones.length ? `, ${one.zones.join(', ')}` : ''}${one.has_clip ? ', clip' : ''}`))));
 
   async function show(id) {
     try {

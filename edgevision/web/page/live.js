@@ -99,7 +99,7 @@ function makeTile(stream) {
     play.hidden = wants !== 'play';
   });
   video.addEventListener('playing', () => { play.hidden = true; });
-  let hadZones = null;
+  let hadZones = null, wasSilent = false;
   return {
     element, player,
     update(found) {
@@ -113,7 +113,10 @@ function makeTile(stream) {
         Object.entries(found.detections).slice(0, 4).map(([name, count]) => ` ${name} ${number(count)}`), problem,
       );
       if (found.width && found.height && !element.classList.contains('full')) screen.style.aspectRatio = `${found.width} / ${found.height}`;
-      if (found.state === 'failed' || found.state === 'ended') words.textContent = worst?.text ?? `the stream has ${found.state}`;
+      const isSilent = ['failed', 'ended', 'reconnecting'].includes(found.state);
+      if (isSilent) words.textContent = worst?.text ?? `the stream has ${found.state}`;
+      else if (wasSilent) words.textContent = '';
+      wasSilent = isSilent;
       if (found.has_zones !== hadZones) {
         hadZones = found.has_zones;
         if (hadZones) ask(streamPath(stream.id, 'zones')).then((zones) => { about.zones = zones.layout; }, () => {});

@@ -1,7 +1,7 @@
 // What was recorded of each stream: play it, or keep a copy.
 
 import {ask, streamPath} from './api.js';
-import {h, moment, number, say} from './dom.js';
+import {counted, h, moment, number, say} from './dom.js';
 
 export function recordingsView(content) {
   const choose = h('select', {onchange: () => open(choose.value)});
@@ -16,7 +16,7 @@ export function recordingsView(content) {
     id = name;
     try {
       const {files} = await ask(streamPath(id, 'recordings'));
-      words.textContent = files.length ? `${number(files.length)} files` : 'Nothing is recorded of this stream.';
+      words.textContent = files.length ? counted(files.length, 'file') : 'Nothing is recorded of this stream.';
       body.replaceChildren(...files.map((file) => {
         const address = streamPath(id, `recordings/${encodeURIComponent(file.name)}`);
         return h('tr', {}, h('td', {}, moment(file.start_ms)), h('td', {}, `${number(file.size / 1e6, 1)} MB`), h('td', {},
