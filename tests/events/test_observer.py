@@ -91,6 +91,17 @@ def test_who_is_seen_twice_only_is_never_told_of():
     assert watcher.finish() == []
 
 
+def test_numbers_of_events_have_as_many_digits_as_mean_something():
+    third = 1 / 3
+    watcher = observer()
+    for i in range(3):
+        watcher.update(frame_at(i / 30), [seen(score=third, box=(50 + third, 20, 70, 60 + third))])
+    (event,) = watcher.finish()
+    for one in (event.after, event.after.best):
+        assert (one.score, one.box) == (0.3333, (50.33, 20, 70, 60.33))
+    assert (event.after.last_s, event.after.best.time_s) == (0.066667, 0.0)
+
+
 def test_a_short_gap_is_one_life():
     told = watch(observer(vanish_s=0.5), [[seen()]] * 3 + [[]] * 4 + [[seen()]] * 3)
     assert [event.kind for event in told] == [NEW]
