@@ -31,7 +31,6 @@ LOCAL = "local"
 _PATIENCE_S = 120.0  # for an actor that is started again, perhaps on another node
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
