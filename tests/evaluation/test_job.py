@@ -12,6 +12,8 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.job import Evaluation, evaluate
 from edgevision.evaluation.labelled import LabelledData
 from edgevision.evaluation.report import DetectionReport
+from edgevision.evaluation.yardstick import DetectionMeasurement
+from edgevision.tiling import Tiling
 from tests.evaluation.test_yardstick import labelled
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
 
@@ -75,6 +77,20 @@ def test_classes_can_be_chosen(tmp_path: Path) -> None:
     path = write_colour_model(tmp_path / "m.onnx")
     report = run(tmp_path, path, classes="red").report()
     assert list(report.per_class) == ["red"]
+
+
+def test_tiles_are_looked_at_too(tmp_path: Path) -> None:
+    path = write_colour_model(tmp_path / "m.onnx")
+    data = LabelledData(data=labelled(tmp_path), images=tmp_path)
+    with load_engine(path, "onnxruntime") as engine:
+        whole = evaluate([Opened("m", "m", engine)], data, min_boxes=1).measured[0]
+        tiled = evaluate([Opened("m", "m", engine)], data, min_boxes=1, tiling=Tiling(2, 2)).measured[0]
+    assert isinstance(whole, DetectionMeasurement)
+    assert isinstance(tiled, DetectionMeasurement)
+    scores = [one.predictions.found[1].scores.tolist() for one in (whole, tiled)]
+    assert scores[0] != scores[1]  # what only one view has counts less
+    assert tiled.value is not None
+    assert tiled.value > 0.5
 
 
 def test_a_model_of_the_other_task_is_refused(tmp_path: Path) -> None:

@@ -293,9 +293,20 @@ def test_a_part_of_a_recording_and_every_few_frames(run, material):
         (["--every", "0"], "--every 0 is not valid"),
         (["--start", "x"], "--start x is not valid"),
         (["--start", "2s", "--end", "2s"], "--end 2s is not after --start 2s"),
+        (["--tiles", "2"], "--tiles 2 is not valid; expected columns x rows"),
     ],
 )
 def test_wrong_parts_are_one_line(run, arguments, message):
     code, lines = run(*arguments, "--save-json", "x.jsonl", sources=["b.mp4"])
     assert code == 2
     assert message in lines[-1]
+
+
+def test_tiles_are_looked_at_too(run):
+    assert run("--save-json", "whole.jsonl", sources=["a.mp4"])[0] == 0
+    assert run("--tiles", "2x2", "--conf", "0.1", "--save-json", "tiles.jsonl", sources=["a.mp4"])[0] == 0
+    whole, tiles = records("whole.jsonl"), records("tiles.jsonl")
+    assert [one["frame"] for one in tiles] == [one["frame"] for one in whole]
+    scores = [[found["score"] for one in lines for found in one["detections"]] for lines in (whole, tiles)]
+    assert scores[0] != scores[1]
+    assert len(scores[1]) >= len(scores[0])
