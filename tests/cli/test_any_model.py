@@ -133,12 +133,12 @@ def test_label_takes_a_plan(machine, tmp_path, capsys):
 
 
 def test_parity_takes_a_plan_beside_its_onnx_file(machine, tmp_path, capsys):
-    """The shipped detector and the stand-in of its contract: neither finds anything in a dark image."""
+    """The shipped detector and the stand-in of its contract: neither shows anything in a grey image."""
     model = default_model("detection")
     facts = {"manifest": msgspec.json.encode(model.manifest).decode()}
     plan = machine.plan(facts, built_here=False, manifest=model.manifest)
-    cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((416, 416, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((416, 416, 3), 114, np.uint8))
     shown = refused_then_trusted(
-        ["parity", str(model.path), str(plan), "--source", str(tmp_path / "dark.png")], capsys
+        ["parity", str(model.path), str(plan), "--source", str(tmp_path / "grey.png")], capsys
     )
     assert "street.engine in TensorRT 10.3.0 (NVIDIA Fake) against retinanet-light.onnx in ONNX" in shown
