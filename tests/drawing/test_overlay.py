@@ -249,11 +249,11 @@ def test_thickness_and_outline_of_a_box():
 
 def test_labels_of_many_scores_share_their_halves():
     """With numbered objects and changing scores, whole labels never repeat."""
-    plates = [_label_plate(f"person #{i}", f"0.{i}", (0, 255, 0), 2) for i in range(10, 30)]
+    plates = [_label_plate(f"lone #{i}", f"7.{i}", (0, 255, 0), 2) for i in range(10, 30)]
     assert len({plate.shape[0] for plate in plates}) == 1
     before = PLATES.rendered
     for i in range(10, 30):
-        _label_plate(f"person #{i}", f"0.{i + 50}", (0, 255, 0), 2)
+        _label_plate(f"lone #{i}", f"7.{i + 50}", (0, 255, 0), 2)
     assert PLATES.rendered - before == 40  # the labels and their scores; the names are known
 
 
