@@ -136,6 +136,21 @@ def test_the_best_frame_has_the_highest_score():
     assert (new.after.best.frame, new.after.best.score, new.after.best.time_s) == (1, 0.9, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("box", "frame"),
+    [
+        ((0.5, 20, 20, 60), 1),  # cut off: the second sighting is better, however weak
+        ((50, 0.5, 70, 40), 1),
+        ((180, 20, 199.5, 60), 1),
+        ((50, 60, 70, 99.5), 1),
+        ((1.5, 1.5, 198.5, 98.5), 0),
+    ],
+)
+def test_a_box_within_a_pixel_of_any_edge_is_cut_off(box, frame):
+    (new,) = watch(observer(), [[seen(0.95, box=box)], [seen(0.6)], [seen(0.5)]])
+    assert new.after.best.frame == frame
+
+
 def test_an_object_that_the_image_cuts_off_is_best_only_while_there_is_no_better():
     """The first box touches the left edge; later ones do not, though their scores are lower."""
     cut = seen(0.95, box=(0, 20, 20, 60))
