@@ -80,3 +80,12 @@ def test_archive_takes_what_a_thousand_workers_send(tmp_path):
     found = benchmark.driver_rate(tmp_path / "out", 60)
     assert found["summaries"] == 60
     assert found["a_second"] > 0
+
+
+def test_web(run_benchmark):
+    result = run_benchmark("web", "--seconds", "0.5", "--size", "160x120", "--rate", "10", "--opens", "5")
+    assert result["none"]["encoded"] == result["viewers_0"]["encoded"] == 0
+    assert result["viewers_8"]["frames"] == 5
+    assert result["viewers_8"]["encoded"] <= 5  # one for all
+    assert result["viewers_left"] == 0
+    assert result["memory"]["opens"] == 5
