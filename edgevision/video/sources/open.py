@@ -30,10 +30,12 @@ from edgevision.video.sources.images import ImagesSource, is_image_file, is_movi
 from edgevision.video.sources.media import find_media, is_pattern
 from edgevision.video.sources.network import SCHEMES, open_stream
 from edgevision.video.sources.options import SourceOptions, split_options
+from edgevision.video.sources.pipe import ADDRESS as PIPE
+from edgevision.video.sources.pipe import PipeSource
 
 ACCEPTED = (
     "a video, an image, a folder or a 'pattern*' of either, webcam, 0, /dev/video0, v4l2://0, "
-    "csi://0, gst://PIPELINE, rtsp://..., http://..., rtmp://..., udp://..., tcp://..., demo, chaos://SOURCE?..."
+    "csi://0, gst://PIPELINE, rtsp://..., http://..., rtmp://..., udp://..., tcp://..., demo, - for a pipe, chaos://SOURCE?..."
 )
 
 
@@ -66,6 +68,8 @@ def open_source(
         PluginError: a package that provides this kind of source cannot be loaded.
     """
     uri = Address.parse(uri).text
+    if uri == PIPE:
+        return PipeSource()
     if uri == "demo" or uri.startswith("demo:"):
         return DemoSource.from_uri(uri)
     if uri.startswith(CHAOS_SCHEME):

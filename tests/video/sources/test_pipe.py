@@ -1,0 +1,46 @@
+"""Video from standard input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+
+from tests.support.models import image_with_block
+from tests.support.paths import ROOT
+
+READ = """
+from edgevision.errors import SourceError
+from edgevision.video import open_source
+try:
+    with open_source("-") as source:
+        print(source.info.name, source.info.path, source.info.is_live, sum(1 for _ in source))
+except SourceError as error:
+    print(error)
+"""
+
+
+def read(data: bytes) -> str:
+    done = subprocess.run([sys.executable, "-c", READ], input=data, capture_output=True, cwd=ROOT)
+    return done.stdout.decode().strip()
+
+
+def test_every_frame_of_a_piped_recording_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "clip.ts"
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(25):
+            image = image_with_block(160, 120, (4 * number, 40, 4 * number + 30, 80))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        container.mux(stream.encode())
+    assert read(path.read_bytes()) == "standard input None False 25"
+
+
+def test_what_is_no_video_is_one_line() -> None:
+    said = read(b"not a video")
+    assert "/dev/stdin" in said
+    assert "\n" not in said
+    assert read(b"") != ""
