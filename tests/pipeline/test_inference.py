@@ -107,11 +107,7 @@ def test_the_slowest_engine_of_several_sets_the_requests():
     names = fake_manifest(width=32, height=32, classes=("other",))
     single = Model(FakeEngine(number_in, names))
     pipeline = Pipeline([stream], [detector(requests=3), single])
-    assert sum(thread.startswith("inference") for thread in thread_names(pipeline)) == 1
-
-
-def thread_names(pipeline):
-    return [thread.name for thread in pipeline._threads()]
+    assert pipeline._inference.requests == 1
 
 
 def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_came_before():
