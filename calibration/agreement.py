@@ -45,7 +45,8 @@ PREDICTS = (
     "`ap50_mean` on 222 labelled photographs fell by 0.003, 0.015, 0.026, 0.046 and 0.027 (each is known to "
     "0.03 or so). So it tells good ranges from bad ones, and is some 0.01 to 0.03 above the drop on labels; "
     "its interval is narrow, since one frame counts in four draws. For a segmenter it is the mean IoU with "
-    "the float model's map, which was not held against labels."
+    "the float model's map, which overstates the loss by far: unet-light, with 48 frames and 16 held out, "
+    "was 0.064 from it where the mean IoU on labels fell by 0.003."
 )
 """How well such a drop predicts that on labels, measured."""
 
