@@ -95,14 +95,19 @@ def _query(request: Request) -> Query:
         stream=given.get("stream") or None,
         class_name=given.get("class") or None,
         zone=given.get("zone") or None,
-        from_ms=_whole(given.get("from"), "from"),
-        to_ms=_whole(given.get("to"), "to"),
-        before=None if not before else (_whole(moment, "before") or 0, last),
-        limit=_whole(given.get("limit"), "limit") or 50,
+        from_ms=whole(given.get("from"), "from"),
+        to_ms=whole(given.get("to"), "to"),
+        before=None if not before else (whole(moment, "before") or 0, last),
+        limit=whole(given.get("limit"), "limit") or 50,
     )
 
 
-def _whole(text: str | None, name: str) -> int | None:
+def whole(text: str | None, name: str) -> int | None:
+    """A whole number of an address; None where it is not given.
+
+    Raises:
+        HTTPException: 400 for what is none.
+    """
     if not text:
         return None
     try:

@@ -154,6 +154,14 @@ def _streams(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
                 refused=(404,),
             )
         },
+        "/api/streams/{stream}/span.mp4": {
+            "get": operation(
+                "What was recorded between two times, as one file",
+                media_type="video/mp4",
+                parameters=[_STREAM, _query("from", "integer"), _query("to", "integer")],
+                refused=(400, 404, 409),
+            )
+        },
         "/api/streams/{stream}/recordings/{file}": {
             "get": operation(
                 "A file of the recording, or a range of it",

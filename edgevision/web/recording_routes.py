@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from edgevision.web.answers import as_json, find_view, in_thread
-from edgevision.web.event_routes import file_answer
+from edgevision.web.event_routes import file_answer, whole
 from edgevision.web.hub import Hub, StreamView
+from edgevision.web.span import cut
 
 _STAMP = re.compile(r"-(\d{8}T\d{6}\.\d{3})Z(?:-\d+)?\.mp4")
 
@@ -46,6 +51,7 @@ class RecordingRoutes:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/api/streams/{stream}/recordings", self._list),
+            Route("/api/streams/{stream}/span.mp4", self._span),
             Route("/api/streams/{stream}/recordings/{file}", self._file),
         ]
 
@@ -60,6 +66,26 @@ class RecordingRoutes:
         if request.query_params.get("download") == "yes" and path is not None:
             answer.headers["content-disposition"] = f'attachment; filename="{path.name}"'
         return answer
+
+    async def _span(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        begin, end = (whole(request.query_params.get(name), name) for name in ("from", "to"))
+        if begin is None or end is None:
+            raise HTTPException(400, "expected 'from' and 'to', in milliseconds since 1970")
+        folder = Path(tempfile.mkdtemp(prefix="edgevision-span-"))
+        remove = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            await in_thread(_cut, view, begin, end, folder / "span.mp4")
+        except HTTPException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        name = f"{view.id}-{datetime.fromtimestamp(begin / 1e3, timezone.utc):%Y%m%dT%H%M%SZ}.mp4"
+        return FileResponse(folder / "span.mp4", media_type="video/mp4", filename=name, background=remove)
+
+
+def _cut(view: StreamView, begin_ms: int, end_ms: int, target: Path) -> None:
+    files = [(_find(view, one.name), one.start_ms) for one in reversed(recorded_files(view))]
+    cut([(path, start_ms) for path, start_ms in files if path is not None], begin_ms, end_ms, target)
 
 
 def recorded_files(view: StreamView) -> list[RecordedFile]:

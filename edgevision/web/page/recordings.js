@@ -8,7 +8,14 @@ export function recordingsView(content) {
   const video = h('video', {controls: true, playsinline: true, hidden: true, 'aria-label': 'recording'});
   const words = h('p', {class: 'faint', role: 'status'});
   const body = h('tbody', {});
-  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose)), words, video,
+  const time = () => h('input', {type: 'datetime-local', step: '1'});
+  const from = time(), to = time();
+  const span = h('button', {onclick: () => {
+    const ends = [from, to].map((one) => new Date(one.value).getTime());
+    if (!id || ends.some(Number.isNaN)) say('Choose when the part begins and ends.');
+    else location.href = streamPath(id, `span.mp4?from=${ends[0]}&to=${ends[1]}`);
+  }}, 'Download this part');
+  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span), words, video,
     h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', ''].map((name) => h('th', {}, name)))), body)));
   let id = null;
 
