@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.export.importers.numbers import inverted_share
+
 Array = NDArray[np.float64]
 
 LEVELS = (
@@ -38,6 +40,10 @@ CORNERS_AROUND = 0.98
 
 CENTRE_NEAR = 1.0
 """Median distance in strides of a centre from its cell's up to which two numbers are centres."""
+
+
+_INVERTED = 0.01
+"""Share of inverted corners above which four numbers are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,14 +140,15 @@ def box_form(boxes: Array, height: int, width: int) -> BoxForm | None:
         return None
     around = max(((share_around(boxes, grid), grid) for grid in found), key=lambda pair: pair[0])
     near = min(((centre_distance(boxes[:, :2], grid), grid) for grid in found), key=lambda pair: pair[0])
-    is_corners = around[0] >= CORNERS_AROUND
+    if around[0] >= CORNERS_AROUND and (near[0] > CENTRE_NEAR or _moves_with_cells(boxes[:, 2:], around[1])):
+        return BoxForm("corners", around[1], around[0])
     is_centre = (
         near[0] <= CENTRE_NEAR
         and float((boxes[:, 2:] >= 0).mean()) > CORNERS_AROUND
         and _moves_with_cells(boxes[:, :2], near[1])
+        # Small boxes begin near their cells too: corners then, whose ends move with the cells.
+        and (inverted_share(boxes) > _INVERTED or not _moves_with_cells(boxes[:, 2:], near[1]))
     )
-    if is_corners and (not is_centre or _moves_with_cells(boxes[:, 2:], around[1])):
-        return BoxForm("corners", around[1], around[0])
     return BoxForm("centre", near[1], near[0]) if is_centre else None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 
 from edgevision.errors import ExportError, UsageError, nearest
 from edgevision.export.importers import notes
@@ -104,24 +105,43 @@ def recognise(core: Core, choices: Choices) -> Reading:
 
 def _not_of_kind(core: Core, kind: str) -> ExportError:
     """Why it is not of the kind that the user says, and of which it seems to be."""
-    open_choice = Choices(anchors="yolov5")
-    others = [reading for _, read in TABLE if (reading := read(core, open_choice)) is not None]
+    others = _others(core, kind)
     hint = f"; it reads as `kind` {others[0].kind}: {others[0].title} ({others[0].why})" if others else ""
     if notes.task(core) != "detect":
         hint = f"; its notes name the task '{notes.task(core)}'" + hint
-    return core.refuse(kind, "what its numbers on probe images would show", hint or f"; {_advice()}")
+    return core.refuse(kind, "what its numbers on probe images would show", hint or f"; {_ADVICE}")
 
 
 def _unknown(core: Core) -> ExportError:
     found = ", ".join(str(output) for output in core.outputs)
     task = notes.task(core)
     named = "" if task == "detect" else f" and notes that name the task '{task}'"
+    others = _others(core, None)
+    said = "; ".join(f"`kind` {one.kind} if it is {one.title}" for one in others)
     return ExportError(
-        f"{core.origin} is of no family that edgevision knows: found outputs {found}{named}, whose numbers "
-        "on "
-        f"probe images fit none of {', '.join(KINDS)}; {_advice()}"
+        f"{core.origin} is of no family that edgevision knows for certain: found outputs {found}{named}; "
+        f"{f'pass {said}' if said else f'its numbers on probe images fit no kind of model here; {_ADVICE}'}"
     )
 
 
-def _advice() -> str:
-    return "export it without postprocessing, or name its `kind` if you know it"
+def _others(core: Core, kind: str | None) -> list[Reading]:
+    """The readings that a file's numbers show, else those that they allow and a word would settle."""
+    shown = _readings(core, [None])
+    return shown or _readings(core, [other for other in KINDS if other != kind])
+
+
+def _readings(core: Core, kinds: Sequence[str | None]) -> list[Reading]:
+    found: dict[str, Reading] = {}
+    for kind in kinds:
+        choices = Choices(kind=kind, anchors="yolov5")
+        for known, read in TABLE:
+            if kind is not None and kind not in known:
+                continue
+            with contextlib.suppress(ExportError, UsageError):
+                reading = read(core, choices)
+                if reading is not None:
+                    found.setdefault(reading.kind, reading)
+    return list(found.values())
+
+
+_ADVICE = "export it without postprocessing, or name its `kind` if you know it"

@@ -18,6 +18,8 @@ from edgevision.graph.builder import GraphBuilder
 
 KINDS = ("deepstream", "efficientdet")
 _MANY = 1000
+_NEED_NONE = ("yolo9_e2e", "detr", "rtdetr", "rtdetrv2", "rtdetrv4", "dfine", "deim", "deimv2", "rfdetr")
+"""Families of libreyolo whose rows need no suppression."""
 
 
 def read(core: Core, choices: Choices) -> Reading | None:
@@ -59,7 +61,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
         decode,
         libreyolo.TOLD_BY if told else "as libreyolo exports it",
         iou=None
-        if told == "yolo9_e2e"
+        if told in _NEED_NONE
         else 0.5
         if kind == "efficientdet" or told
         else 0.7

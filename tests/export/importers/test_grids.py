@@ -66,6 +66,15 @@ def test_boxes_without_extent_are_corners():
     assert form.form == "corners"
 
 
+def test_small_boxes_that_miss_their_cells_are_not_taken_for_centres():
+    """Corners of anchors smaller than a stride: they begin near their cells, and half of them hold the middle."""
+    cells = foreign.cells((16, 32))
+    shift = np.where(np.arange(len(cells)) % 2, 0.3, 0.0)[:, None] * cells[:, 2:]
+    low = cells[:, :2] + shift
+    boxes = np.concatenate([low, low + 4], axis=1)
+    assert box_form(boxes, 64, 64) is None
+
+
 def test_numbers_that_follow_no_cell_have_no_form():
     rng = np.random.default_rng(0)
     assert box_form(rng.uniform(0, 64, (84, 4)), 64, 64) is None

@@ -180,10 +180,22 @@ def test_an_end_to_end_yolo_is_not_suppressed_again(tmp_path):
 def test_half_precision_networks_are_fed_and_read_in_their_own_type(tmp_path, end_to_end):
     rows = [[10, 10, 30, 30, 0.5, 1]] + [[0] * 6] * 9 if end_to_end else RAW
     file = write_yolo(tmp_path / "half.onnx", rows, end_to_end=end_to_end, dtype=np.float16)
-    import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    assert imported.manifest.precision == "fp16"
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = Model(engine, 0.0)([red(255)])
     assert found.scores[0] == pytest.approx(0.5 if end_to_end else 0.9, abs=1e-3)
+
+
+def test_more_classes_than_cells_are_read_by_the_names(tmp_path):
+    names = [f"thing {i}" for i in range(20)]
+    rows = [[20, 20, 20, 20, *[0.01] * 19, 0.9], *[[8, 8, 4, 4, *[0.01] * 20]] * 8]
+    file = write_yolo(tmp_path / "few.onnx", rows, metadata={"names": str(names)})
+    imported = import_model(file, "yolo", tmp_path / "model.onnx")
+    assert (imported.manifest.classes, imported.manifest.precision) == (tuple(names), "fp32")
+    with load_engine(tmp_path / "model.onnx") as engine:
+        (found,) = Model(engine, 0.5)([red(255)])
+    assert found.class_ids.tolist() == [19]
 
 
 @pytest.mark.parametrize(("hidden", "batch"), [(False, None), (True, 1)])

@@ -98,6 +98,19 @@ def test_every_other_kind_is_refused(tmp_path, name):
         assert f"is not a {other} model" in str(caught.value)
 
 
+def test_queries_of_an_older_rtdetr_are_named_and_taken_at_the_users_word(tmp_path):
+    """[1, Q, 4 + C] without notes: nothing says that these rows are queries."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.tile([0.7, 0.6, 0.1, 0.2], (50, 1)), rng.uniform(0, 0.009, (50, 20))], axis=1)
+    rows[0] = [0.5, 0.375, 0.5, 0.5, 0.001, foreign.SCORE, *[0.001] * 18]
+    file = foreign.Network({"output0": rows[None]}).save(tmp_path / "foreign.onnx")
+    for kind in (None, "yolo"):
+        with pytest.raises(ExportError, match="`kind` rtdetr"):
+            import_model(file, kind, tmp_path / "model.onnx")
+    import_model(file, "rtdetr", tmp_path / "model.onnx")
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
+
+
 def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
     core = load_core(foreign.yolov6().save(tmp_path / "foreign.onnx"))
     with pytest.raises(ExportError, match=r"reads as `kind` yolov6: YOLOv6 .its fifth column is 1"):
