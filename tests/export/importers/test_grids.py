@@ -67,7 +67,7 @@ def test_boxes_without_extent_are_corners():
 
 
 def test_small_boxes_that_miss_their_cells_are_not_taken_for_centres():
-    """Corners of anchors smaller than a stride: they begin near their cells, and half of them hold the middle."""
+    """Corners of anchors smaller than a stride begin near their cells, and half of them hold the middle."""
     cells = foreign.cells((16, 32))
     shift = np.where(np.arange(len(cells)) % 2, 0.3, 0.0)[:, None] * cells[:, 2:]
     low = cells[:, :2] + shift
