@@ -52,6 +52,19 @@ def test_damaged_clips_are_exact_or_refused(tmp_path):
     assert 0 < accepted < CLIPS
 
 
+def test_hevc_that_is_damaged_without_a_sign(tmp_path):
+    """Parts of five frames are what an earlier frame left in memory; FFmpeg reports nothing."""
+    seed = 46
+    recipe = Recipe.draw(seed)
+    path = recipe.write(tmp_path / "a.mp4", seed)
+    assert recipe.codec == "libx265"
+    assert in_spans(path, 23) == in_one_pass(path)
+    flip_bits(path, seed)
+    found = in_spans(path, 23)
+    assert isinstance(found, str)
+    assert "decoded twice" in found
+
+
 @pytest.mark.skipif(not CASES.is_dir(), reason="the clips lie beside the checkout, and are absent")
 @pytest.mark.parametrize("name", ["h264_open.mp4", "h264_edit_open.mp4", "h264_vfr.mkv", "vp9_nocues.webm",
                                   "av1_closed.mp4", "novui_late.ts", "mpeg4_badidx.avi"])  # fmt: skip
