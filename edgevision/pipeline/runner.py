@@ -99,7 +99,6 @@ class Pipeline:
             stop: set its reason, from any thread, to end early.
             on_statistics: called on this thread, at most five times a second.
         """
-        self._start = time.perf_counter()
         engines = [
             threading.Thread(target=self._inference.run, name="inference", daemon=True)
             for _ in range(self._inference.requests)
@@ -107,8 +106,10 @@ class Pipeline:
         try:
             for thread in engines:
                 thread.start()
-            for rendering in self._renderings:
-                self._start_threads(rendering)
+            with self._lock:  # who adds a stream from now on starts it
+                self._start = time.perf_counter()
+                for rendering in self._renderings:
+                    self._start_threads(rendering)
             self._watch(stop or StopRequest(), on_statistics)
         except BaseException:
             for lane in self._lanes:
@@ -122,7 +123,7 @@ class Pipeline:
                 rendering.close_screens()
             for lane in self._lanes:
                 lane.ledger.close()
-            self._run_seconds = time.perf_counter() - self._start
+            self._run_seconds = self._elapsed()
         return self.statistics()
 
     def add(self, stream: Stream) -> None:
@@ -147,8 +148,9 @@ class Pipeline:
                 self._lanes.append(lane)
             rendering = Rendering(lane, self._shown)
             self._renderings = [one for one in self._renderings if one.lane in self._lanes] + [rendering]
-            self._added.append(rendering)
-            self._start_threads(rendering)
+            if self._start is not None:
+                self._added.append(rendering)
+                self._start_threads(rendering)
 
     def remove(self, name: str, timeout_s: float = 10.0) -> StreamStatistics | None:
         """Ends a stream, and waits until its outputs are finished; from any thread but the run's own.
@@ -201,8 +203,7 @@ class Pipeline:
         next_progress = 0.0
         next_collection = time.perf_counter() + _COLLECT_S
         while running or held or self._added or self._goes_on(stop):
-            while self._added:
-                running[self._added.popleft()] = None
+            self._take_added(running)
             for rendering in [*running, *held]:
                 self._notice_end(rendering, stop)
             held = [rendering for rendering in held if rendering.lane.stopped is None]
@@ -212,6 +213,7 @@ class Pipeline:
                 for rendering in [*running, *held]:
                     rendering.refresh()
             else:
+                self._take_added(running)  # one that was added meanwhile may be over already
                 if drawn is not None:
                     rendering.show(drawn, elapsed_ns)
                 else:
@@ -225,6 +227,10 @@ class Pipeline:
             if on_statistics is not None and now >= next_progress:
                 next_progress = now + _PROGRESS_S
                 on_statistics(self.statistics())
+
+    def _take_added(self, running: dict[Rendering, None]) -> None:
+        while self._added:
+            running[self._added.popleft()] = None
 
     def _goes_on(self, stop: StopRequest) -> bool:
         """Whether it waits for further streams."""
