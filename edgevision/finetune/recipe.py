@@ -89,10 +89,14 @@ def find_base(name: str, task: str) -> tuple[TrainingRun, str, str]:
     try:
         path = find_checkpoint(wanted)
         config = load_checkpoint(path).config
-    except CheckpointError as error:
+    except CheckpointError:
         if name:
             raise
-        return _shipped(BASES[task]), "", f"{error}; the training starts from ImageNet's weights instead"
+        note = (
+            f"no checkpoint of {BASES[task]} here (a clone holds them in weights/): the training starts from "
+            "ImageNet's weights, which torchvision downloads once; `base` names another checkpoint"
+        )
+        return _shipped(BASES[task]), "", note
     found = "detection" if isinstance(config, DetectorTraining) else "segmentation"
     if found != task:
         raise UsageError(
