@@ -173,7 +173,7 @@ def test_an_impossible_request_is_one_line(run, place, sources, arguments, messa
 def camera(monkeypatch):
     """``webcam`` is a live source of 60 images, one every 10 ms."""
 
-    def open_camera(uri, **options):
+    def open_camera(uri, options=None, **settings):
         images = [image_with_block(160, 120, (40, 40, 80, 80))] * 60
         return ArraySource(images, frame_rate=100, is_live=True, name=uri)
 
