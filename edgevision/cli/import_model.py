@@ -38,7 +38,7 @@ def import_command(
         help="unit (0 to 1), raw (0 to 255), imagenet, or six numbers: mean and standard deviation of the "
         "channels, of values 0 to 255.",
     ),
-    resize: str | None = typer.Option(None, "--resize", help="letterbox, top-left or stretch."),
+    resize: str | None = typer.Option(None, "--resize", help="letterbox, top-left, stretch or crop."),
     fill: int | None = typer.Option(None, "--fill", help="Value of a letterbox's padding, 0 to 255."),
     anchors: str | None = typer.Option(
         None, "--anchors", help="Of raw YOLO heads: yolov5, yolov7, yolov7-tiny, or 18 numbers in pixels."
