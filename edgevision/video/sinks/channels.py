@@ -1,4 +1,4 @@
-"""The order of a QuickTime file's channels, read from the file itself.
+"""The order of the channels of a QuickTime or MP4 file, read from the file itself.
 
 An order that is not FFmpeg's own must not reach PyAV 18: each object that names such a layout frees it, which
 ends the process (PyAV-Org/PyAV#148). So it is looked up here before sound is decoded.
@@ -19,17 +19,25 @@ _FOREIGN_TAGS = frozenset(
     | set(range(148, 180))
 )
 _BY_DESCRIPTIONS = 0
+_ISO_RANKS = {0: 0, 1: 1, 2: 2, 3: 3, 8: 4, 9: 5, 6: 6, 7: 7, 10: 8, 4: 9, 5: 10}
+"""Where a speaker position of ISO/IEC 23001-8 (table 7) stands in FFmpeg's order."""
 _LARGEST = 64 << 20  # bytes of an index that is read
 
 
 def has_foreign_channel_order(path: Path) -> bool:
-    """Whether a QuickTime file's channels are in an order that FFmpeg has no layout for.
+    """Whether the channels of a QuickTime or MP4 file are in an order that FFmpeg has no layout for.
 
     Raises:
         OSError: it cannot be read.
     """
     index = _index(path)
-    return any(_is_foreign(index[at:]) for at in _found(index, b"chan"))
+    if any(_is_foreign(index[at:]) for at in _found(index, b"chan")):
+        return True
+    return any(
+        _is_foreign_iso(int.from_bytes(index[at - 4 : at], "big"), index[at:])
+        for at in _found(index, b"chnl")
+        if at >= 4
+    )
 
 
 def _found(data: bytes, name: bytes) -> Iterator[int]:
@@ -53,6 +61,24 @@ def _is_foreign(box: bytes) -> bool:
         if at + 4 <= len(box)
     ]
     return bool(labels) and (labels != sorted(set(labels)) or labels[0] < 1 or labels[-1] > 18)
+
+
+def _is_foreign_iso(size: int, box: bytes) -> bool:
+    """Whether FFmpeg may lack a layout for a ``chnl`` box of MP4.
+
+    Args:
+        size: of the box in bytes.
+        box: from its name on; then version and flags, structure, defined layout, positions (ISO/IEC
+            14496-12, 12.2.4).
+    """
+    if len(box) < 10 or box[4]:
+        return True
+    if not box[8] & 1:  # objects, no channels
+        return False
+    if box[9]:
+        return box[9] > 2  # mono and stereo
+    ranks = [_ISO_RANKS.get(position, -1) for position in box[10 : size - 4]]
+    return -1 in ranks or ranks != sorted(set(ranks))
 
 
 def _index(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The order of a QuickTime file's channels, and what becomes of sound in an order that PyAV cannot name."""
+"""The order of the channels of a file, and what becomes of sound in an order that PyAV cannot name."""
 
 import struct
 import subprocess
@@ -26,6 +26,24 @@ print(*sink.notes)
 
 def clip(path, layout, tag, descriptions=()):
     """Ten frames with PCM sound, whose ``chan`` box is given another tag, or labels of the channels."""
+    data = written(path, layout)
+    at = data.index(b"chan")
+    data[at + 8 : at + 20] = struct.pack(">III", tag, 0, len(descriptions))
+    path.write_bytes(data)
+    return path
+
+
+def iso_clip(path, defined, positions=()):
+    """The same as MP4 with 7.1 channels, whose ``chnl`` box names a layout, or the positions of speakers."""
+    data = written(path, "7.1")
+    at = data.index(b"chnl")
+    data[at + 9] = defined
+    data[at + 10 : at + 10 + len(positions)] = bytes(positions)
+    path.write_bytes(data)
+    return path
+
+
+def written(path, layout):
     with av.open(path, "w") as container:
         video = container.add_stream("mpeg4", rate=25)
         video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
@@ -40,11 +58,7 @@ def clip(path, layout, tag, descriptions=()):
             container.mux(sound.encode(frame))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
-    data = bytearray(path.read_bytes())
-    at = data.index(b"chan")
-    data[at + 8 : at + 20] = struct.pack(">III", tag, 0, len(descriptions))
-    path.write_bytes(data)
-    return path
+    return bytearray(path.read_bytes())
 
 
 def described(path, labels):
@@ -95,7 +109,29 @@ def test_other_files_have_no_such_order(tmp_path):
 @pytest.mark.parametrize("tag", [107, 122, 128])
 @pytest.mark.parametrize("layout", ["quad", "7.1"])
 def test_a_foreign_order_does_not_end_the_process(tmp_path, layout, tag):
-    path, out = clip(tmp_path / "in.mov", layout, tag << 16), tmp_path / "out.mp4"
+    omits_the_sound(clip(tmp_path / "in.mov", layout, tag << 16), tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("positions", "is_foreign"),
+    [
+        ([0, 1, 2, 3, 8, 9, 4, 5], False),
+        ([0, 1, 2, 3, 8, 9, 6, 7], False),
+        ([2, 1, 0, 3, 9, 10, 4, 5], True),
+        ([0, 0, 2, 3, 8, 9, 4, 5], True),
+        ([0, 1, 2, 3, 8, 9, 4, 99], True),
+    ],
+)
+def test_positions_of_an_mp4(tmp_path, positions, is_foreign):
+    assert has_foreign_channel_order(iso_clip(tmp_path / "in.mp4", 0, positions)) is is_foreign
+
+
+@pytest.mark.parametrize(("defined", "positions"), [(0, [2, 1, 0, 3, 9, 10, 4, 5]), (12, ()), (14, ())])
+def test_a_foreign_order_of_an_mp4_does_not_end_the_process(tmp_path, defined, positions):
+    omits_the_sound(iso_clip(tmp_path / "in.mp4", defined, positions), tmp_path / "out.mp4")
+
+
+def omits_the_sound(path, out):
     command = [sys.executable, "-c", COPY, str(path), str(out), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
