@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ import typer.core
 
 from edgevision import __version__
 from edgevision.address import display, redact
-from edgevision.errors import ConfigError, EdgeVisionError, ForeignModelError, UsageError
+from edgevision.errors import ConfigError, EdgeVisionError, ForeignModelError, UsageError, printable
 from edgevision.service.logs import record
 
 EXIT_DAMAGED = 3
@@ -74,6 +75,10 @@ class Commands(typer.core.TyperGroup):
                 raise
             if isinstance(error, ImportError):
                 self._fail(_missing(error), 1, error)
+            if isinstance(error, MemoryError):
+                self._fail("error: out of memory; use a smaller input or fewer streams", 1, error)
+            if isinstance(error, OSError) and error.strerror:
+                self._fail(_unusable(error), 1, error)
             self._fail(_bug(error), EXIT_BUG, error)
 
     def _refuse(self, error: Any) -> NoReturn:
@@ -183,6 +188,13 @@ def _missing(error: ImportError) -> str:
     """A package that is absent or lacks a library of the system."""
     what = error.name or "a package"
     return f"error: {what} cannot be loaded ({error}); run 'edgevision doctor', which names what is missing"
+
+
+def _unusable(error: OSError) -> str:
+    """What the system refuses wherever a path is first looked at, such as a name that is too long."""
+    name = error.filename
+    place = f" {printable(os.fsdecode(name))}" if isinstance(name, str | bytes) else ""
+    return f"error: cannot use{place}: {error.strerror}; check the name, the permissions and the disk"
 
 
 def _bug(error: Exception) -> str:

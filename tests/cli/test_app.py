@@ -1,7 +1,10 @@
+import errno
 import json
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from edgevision import __version__, zoo
@@ -202,3 +205,70 @@ def test_options_that_take_several_values_and_flags_may_stand_twice(call):
     )
     assert code == 1
     assert "given twice" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            OSError(errno.EACCES, "Permission denied", "a\nb"),
+            "error: cannot use a b: Permission denied; check",
+        ),
+        (
+            OSError(errno.EACCES, "Permission denied", b"\xff"),
+            r"error: cannot use \xff: Permission denied; check",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "error: cannot use: No space left on device; check",
+        ),
+        (MemoryError(), "error: out of memory; use a smaller input or fewer streams"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(call, failing, error, text):
+    failing(error)
+    code, _, err = call("models")
+    assert code == 1
+    assert err.startswith(text)
+    assert err.count("\n") == 1
+
+
+LONG = "n" * 300
+CLIP, MODEL = "in.png", "model.onnx"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"run --source {CLIP} --model {LONG}",
+        f"run --source {CLIP} --model {MODEL} --then {LONG}",
+        f"run --source {CLIP} --model {MODEL} --events {LONG}",
+        f"run --source {CLIP} --model {MODEL} --stats {LONG}",
+        f"run --source {CLIP} --model {MODEL} --save-json {LONG}",
+        f"run --source {CLIP} --model {MODEL} --output {LONG}.mp4",
+        f"inspect {LONG}",
+        f"label {CLIP} --model {LONG} --out out.json",
+        f"process {LONG} --out results",
+        f"import {LONG} --out out.onnx",
+        f"export {LONG} --out out.onnx",
+        f"calibrate {LONG} --from {CLIP} --out out.onnx",
+        f"parity {LONG} --source {CLIP}",
+        f"train --data {LONG}",
+        f"data check {LONG}",
+        f"data check set.json --images {LONG}",
+        "data check set.json --images .",
+        f"data split {LONG} --out split",
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(call, tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    write_colour_model(tmp_path / MODEL)
+    cv2.imwrite(CLIP, np.zeros((64, 64, 3), np.uint8))
+    images = [{"id": 1, "file_name": f"{LONG}.jpg", "width": 64, "height": 64}]
+    document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+    (tmp_path / "set.json").write_text(json.dumps(document))
+    code, _, err = call(*line.split())
+    assert code in (1, 2)
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "nnnn" in err
+    assert "internal error" not in err
