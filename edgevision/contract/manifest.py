@@ -197,6 +197,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return "lacks skeleton, the names of its key points"
         if self.resize.rule == "crop" and (self.task != "classification" or not 0 < self.resize.share <= 1):
             return "has a resize of the rule crop, which is for classification and has a share of 0 to 1"
+        return self._problem_of_ranges()
+
+    def _problem_of_ranges(self) -> str:
+        """A number that no image, score or suppression has; empty where there is none."""
+        width, height = self.input_width, self.input_height
+        if max(width, height) > _LONGEST_SIDE:
+            return f"has an input of {width}x{height} pixels; expected sides of at most {_LONGEST_SIDE}"
+        if not 0 <= self.resize.fill <= 255:
+            return f"has the fill {self.resize.fill}; expected 0 to 255"
+        if not all(0 <= value <= 255 for colour in self.colours for value in colour):
+            return "has colours with values outside 0 to 255"
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            return f"has the score_threshold {self.score_threshold}; expected 0 to 1"
+        nms = self.nms
+        if nms is not None and not (0 <= nms.iou_threshold <= 1 and nms.candidates >= 0 and nms.rounds >= 0):
+            return "has nms limits that are negative, or an iou_threshold outside 0 to 1"
         return ""
 
     def input_spec(self) -> TensorSpec:
@@ -232,6 +248,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return (_float("masks", k, form.height, form.width),)
         return ()
 
+
+_LONGEST_SIDE = 16_384
+"""Of an input, in pixels; a larger one is a damaged or hostile file."""
 
 _FIRST_RESIZES = (("letterbox", "centre", 1.0), ("stretch", "centre", 1.0))
 """What schema 1 could say."""

@@ -134,6 +134,9 @@ def test_a_truncated_file_is_refused(model, cut):
         read_manifest(model)
 
 
+NMS = {"form": "cluster", "iou_threshold": 0.5, "candidates": 4, "rounds": 4}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -144,6 +147,15 @@ def test_a_truncated_file_is_refused(model, cut):
         ({"input_width": "wide"}, "malformed"),
         ({"max_detections": None}, "lacks max_detections"),
         ({"precision": "fp8"}, "malformed"),
+        ({"resize": {"fill": 300}}, "has the fill 300; expected 0 to 255"),
+        ({"resize": {"fill": -1}}, "has the fill -1"),
+        ({"colours": [[0, 0, 10**6]]}, "has colours with values outside 0 to 255"),
+        ({"input_width": 10**9}, "has an input of 1000000000x64 pixels; expected sides of at most 16384"),
+        ({"score_threshold": 1.5}, r"has the score_threshold 1\.5; expected 0 to 1"),
+        ({"score_threshold": -0.5}, r"has the score_threshold -0\.5"),
+        ({"nms": NMS | {"candidates": -1}}, "has nms limits that are negative"),
+        ({"nms": NMS | {"rounds": -1}}, "has nms limits that are negative"),
+        ({"nms": NMS | {"iou_threshold": 2}}, "an iou_threshold outside 0 to 1"),
     ],
 )
 def test_contradictions_are_refused(change, message):
