@@ -91,8 +91,9 @@ def parse_coco(document: Any, path: Path, *, shapes: bool = False) -> ParsedCoco
         sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
         objects: dict[int, list[RawObject]] = {image_id: [] for image_id in first.values()}
         problems = [_collect(label, categories, same, objects, shapes) for label in document["annotations"]]
-        keypoints = next(filter(None, (entry.get("keypoints") for entry in document["categories"])), ())
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        named = next(filter(None, (entry.get("keypoints") for entry in document["categories"])), ())
+        keypoints = tuple(map(str, named))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _malformed(path, error) from error
     found = [problem for problem in problems if problem]
     for name in dict.fromkeys(categories.values()):
@@ -102,7 +103,7 @@ def parse_coco(document: Any, path: Path, *, shapes: bool = False) -> ParsedCoco
             found.append(LabelProblem("ambiguous", text, 0))
     images = [CocoImage(file, number, sizes[number], objects[number]) for file, number in first.items()]
     classes = tuple(dict.fromkeys(categories.values()))
-    return ParsedCoco(images, classes, tuple(found), tuple(map(str, keypoints)))
+    return ParsedCoco(images, classes, tuple(found), keypoints)
 
 
 def _malformed(path: Path, error: Exception) -> DataError:

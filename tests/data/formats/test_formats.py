@@ -286,6 +286,23 @@ def test_deep_json_is_one_line(tmp_path: Path) -> None:
         read_coco(tmp_path / "deep.json", tmp_path)
 
 
+@pytest.mark.parametrize("keypoints", [5, True, 1.5])
+def test_key_points_of_a_category_that_are_no_names_are_one_line(tmp_path: Path, keypoints: object) -> None:
+    path = coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [])
+    document = json.loads(path.read_text())
+    document["categories"][0]["keypoints"] = keypoints
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="is not COCO instances json"):
+        read_coco(path, tmp_path)
+
+
+def test_categories_that_are_no_objects_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps({"images": ["a"], "annotations": [], "categories": [["id", "name"]]}))
+    with pytest.raises(DataError, match="is not COCO instances json"):
+        read_coco(path, tmp_path)
+
+
 def test_folders_in_file_names_are_found(tmp_path: Path) -> None:
     names = ("im/a.jpg", "sub\\b.jpg", "/x/c.jpg", "one/d.jpg", "two/d.jpg", "gone/e.jpg")
     for name in ("a", "sub/b", "c", "d"):
