@@ -13,7 +13,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from edgevision.errors import CheckpointError, ConfigError, DataError, TrainingError
+from edgevision.errors import CheckpointError, ConfigError, DataError, EdgeVisionError, TrainingError
 from edgevision.files import make_folder
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.config import TrainingRun
@@ -92,7 +92,7 @@ class Watcher:
 
 @contextmanager
 def torch_errors(doing: str) -> Iterator[None]:
-    """Turns whatever torch raises inside into one line.
+    """Turns whatever torch, or a worker that loads images, raises inside into one line.
 
     Args:
         doing: what is done, such as ``training``.
@@ -109,8 +109,16 @@ def torch_errors(doing: str) -> Iterator[None]:
         ) from error
     except DataError as error:  # of a worker it comes with the worker's traceback
         raise DataError(_first_line(error)) from error
-    except (RuntimeError, ValueError) as error:
+    except (EdgeVisionError, ImportError):
+        raise
+    except MemoryError as error:
+        raise TrainingError(
+            f"the memory is full while {doing} ({_first_line(error)}); lower loop.batch_size or loop.workers"
+        ) from error
+    except Exception as error:  # a worker's can be of any class: OSError, IndexError, cv2.error
         text = _first_line(error)
+        if not isinstance(error, RuntimeError | ValueError) and type(error).__name__ not in text:
+            text = f"{type(error).__name__}: {text}"
         if "more than 1 value per channel" in text:
             raise TrainingError(
                 "the last maps of the model are one pixel, and BatchNorm cannot learn from one image of "

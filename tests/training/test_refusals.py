@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import msgspec
 import pytest
 import torch
@@ -222,6 +223,34 @@ def test_what_torch_raises_is_one_line_with_a_remedy() -> None:
         raise RuntimeError("first line\nsecond line")
     with pytest.raises(DataError, match=r"^a label is missing$"), torch_errors("reading a batch"):
         raise DataError("a label is missing\nOriginal traceback of a worker")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.EIO, "Input/output error"),
+            r"torch failed while reading a batch: OSError: \[Errno 5\]",
+        ),
+        (IndexError("index 7"), r"torch failed while reading a batch: IndexError: index 7"),
+        (cv2.error("cannot resize"), r"torch failed while reading a batch: .*cannot resize"),
+        (
+            TypeError("Caught\nOriginal Traceback\n  at\nTypeError: a str"),
+            r"reading a batch: TypeError: a str$",
+        ),
+        (MemoryError("Unable to allocate"), r"the memory is full .*lower loop.batch_size"),
+    ],
+)
+def test_what_a_worker_raises_is_one_line(error: Exception, message: str) -> None:
+    with pytest.raises(TrainingError, match=message), torch_errors("reading a batch"):
+        raise error
+
+
+def test_errors_that_say_what_to_do_stay_as_they_are() -> None:
+    for error in (SinkError("the disk is full"), ImportError("no module")):
+        with pytest.raises(type(error)) as caught, torch_errors("training"):
+            raise error
+        assert caught.value is error
 
 
 @pytest.mark.parametrize(
