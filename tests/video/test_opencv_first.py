@@ -1,5 +1,6 @@
 """The order in which OpenCV and PyAV are loaded, and a machine without OpenCV."""
 
+import os
 import subprocess
 import sys
 
@@ -30,3 +31,17 @@ def test_opencv_is_loaded_before_pyav():
 
 def test_without_opencv_the_module_itself_still_loads():
     assert loaded(f"runpy.run_path({opencv_first.__file__!r})", missing=True) == ["cv2"]
+
+
+def test_opencv_decodes_no_image_above_the_limit_whatever_its_format():
+    code = (
+        "from edgevision.video.codec.decode import MAX_PIXELS\n"
+        "import cv2, os, numpy as np\n"
+        "print(os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'] == str(MAX_PIXELS))\n"
+        "try: cv2.imdecode(np.frombuffer(b'P5 16000 16000 255 ' + bytes(64), np.uint8), 0)\n"
+        "except cv2.error as error: print('pixels <=' in str(error))"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["True", "True"]

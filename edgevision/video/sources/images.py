@@ -48,7 +48,8 @@ def read_image(path: Path) -> Image:
     head = data[:_HEAD_BYTES].tobytes()
     if is_heif(head):
         return read_heif(path)
-    size = image_size(data.tobytes() if head[:4] in _TIFF else head)
+    may_come_late = head[:4] in _TIFF or head[:2] == _JPEG  # a JPEG may have megabytes of profiles before it
+    size = image_size(data.tobytes() if may_come_late else head)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise SourceError(
             f"{path} is {size[0]}x{size[1]}; expected at most {MAX_PIXELS // 1_000_000} million pixels: "
@@ -101,11 +102,12 @@ def _first_images(path: Path) -> int:
 
 _EXTRA_SAMPLES = 338  # TIFF 6.0: 1 and 2 are associated and unassociated alpha
 _TIFF = (b"II*\0", b"MM\0*")
+_JPEG = b"\xff\xd8"
 
 
 def _decoded(data: np.ndarray, head: bytes) -> Image | None:
     """Decodes once: what is left to do is done here and not by a second look."""
-    if head[:2] == b"\xff\xd8":  # JPEG has no transparency
+    if head[:2] == _JPEG:  # JPEG has no transparency
         return _as_image(cv2.imdecode(data, cv2.IMREAD_COLOR))
     turned = Orientation()
     raw: np.ndarray | None

@@ -199,6 +199,15 @@ def test_a_png_of_30000_x_30000_is_refused_by_its_header(tmp_path):
         read_image(path)
 
 
+def test_a_size_that_stands_behind_megabytes_of_profiles_is_seen(tmp_path):
+    path = tmp_path / "bomb.jpg"
+    profile = b"\xff\xe2\xff\xff" + bytes(0xFFFD)
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 30_000, 30_000, 1) + b"\1\x11\0"
+    path.write_bytes(b"\xff\xd8" + profile * 3 + frame + bytes(40))
+    with pytest.raises(SourceError, match="is 30000x30000; expected at most 250 million pixels"):
+        read_image(path)
+
+
 def write_still(path, codec, pixels, muxer=None):
     with av.open(path, "w", format=muxer) as container:
         video = container.add_stream(codec, rate=1)
