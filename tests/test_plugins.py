@@ -108,7 +108,9 @@ def test_a_scheme_that_nobody_brings_names_the_nearest():
         open_source("block://x")
     with pytest.raises(SinkError, match="did you mean 'report'"):
         open_sink("reprot://x", info=info)
-    with pytest.raises(SinkError, match=r"unknown kind of output: ftp://host/x; did you mean 'tcp' or 'rtsp'"):
+    with pytest.raises(
+        SinkError, match=r"unknown kind of output: ftp://host/x; did you mean 'tcp' or 'rtsp'"
+    ):
         open_sink("ftp://host/x", info=info)
     with pytest.raises(UsageError, match="is not a valid broker address"):
         open_outlet("ftp://host/x")
