@@ -21,6 +21,8 @@ _FOREIGN_TAGS = frozenset(
 _BY_DESCRIPTIONS = 0
 _ISO_RANKS = {0: 0, 1: 1, 2: 2, 3: 3, 8: 4, 9: 5, 6: 6, 7: 7, 10: 8, 4: 9, 5: 10}
 """Where a speaker position of ISO/IEC 23001-8 (table 7) stands in FFmpeg's order."""
+_ISO_LAYOUTS = frozenset({1, 2, 9, 10})
+"""Defined layouts of ISO/IEC 23001-8 (table 8) in FFmpeg's order: mono, stereo, 2/1 and 2/2."""
 _LARGEST = 64 << 20  # bytes of an index that is read
 
 
@@ -76,7 +78,7 @@ def _is_foreign_iso(size: int, box: bytes) -> bool:
     if not box[8] & 1:  # objects, no channels
         return False
     if box[9]:
-        return box[9] > 2  # mono and stereo
+        return box[9] not in _ISO_LAYOUTS
     ranks = [_ISO_RANKS.get(position, -1) for position in box[10 : size - 4]]
     return -1 in ranks or ranks != sorted(set(ranks))
 

@@ -34,7 +34,7 @@ def clip(path, layout, tag, descriptions=()):
 
 
 def iso_clip(path, defined, positions=()):
-    """The same as MP4 with 7.1 channels, whose ``chnl`` box names a layout, or the positions of speakers."""
+    """The same as MP4 with 7.1 channels, whose ``chnl`` box names a layout or positions."""
     data = written(path, "7.1")
     at = data.index(b"chnl")
     data[at + 9] = defined
@@ -126,7 +126,17 @@ def test_positions_of_an_mp4(tmp_path, positions, is_foreign):
     assert has_foreign_channel_order(iso_clip(tmp_path / "in.mp4", 0, positions)) is is_foreign
 
 
-@pytest.mark.parametrize(("defined", "positions"), [(0, [2, 1, 0, 3, 9, 10, 4, 5]), (12, ()), (14, ())])
+@pytest.mark.parametrize(
+    ("defined", "is_foreign"),
+    [(1, False), (2, False), (3, True), (6, True), (9, False), (10, False), (12, True)],
+)
+def test_defined_layouts_of_an_mp4(tmp_path, defined, is_foreign):
+    assert has_foreign_channel_order(iso_clip(tmp_path / "in.mp4", defined, bytes(8))) is is_foreign
+
+
+@pytest.mark.parametrize(
+    ("defined", "positions"), [(0, [2, 1, 0, 3, 9, 10, 4, 5]), (12, bytes(8)), (14, bytes(8))]
+)
 def test_a_foreign_order_of_an_mp4_does_not_end_the_process(tmp_path, defined, positions):
     omits_the_sound(iso_clip(tmp_path / "in.mp4", defined, positions), tmp_path / "out.mp4")
 
