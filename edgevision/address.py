@@ -12,7 +12,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from edgevision.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -21,6 +21,9 @@ HIDDEN = "..."
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _MISTYPED_SCHEME = re.compile(r"(?:rtsps?|rtmps?|https?|mqtts?)[:;/\\]", re.IGNORECASE)
+_MISTYPED_RTMP = re.compile(r"(rtmps?(?:[:;][/\\]*|[/\\]{2,}))(?=[^:;/\\])", re.IGNORECASE)
+_ENCODED_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*%(?:25)*3a(?:%(?:25)*2f|/){2}", re.IGNORECASE)
+_ENCODED_LOGIN = re.compile(r"%(?:25)*(?:40|3a)", re.IGNORECASE)  # '@' and ':'
 _OWN_SCHEMES = ("demo", "csi", "v4l2")  # cameras and the demo: no network, no secrets
 _OWN = re.compile(r"(?:(?:demo|csi|v4l2)://[^@]*|demo|webcam|\d{1,3}|/dev/(?:video\d+|v4l/[^?#]+))(?=[?#]|$)")
 _OPTIONS = re.compile(r"#[\w-]+=[^#@/?]*$")  # of this program; see split_options
@@ -32,7 +35,7 @@ _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".m3u8", ".mpd", ".sdp")
 _SECRET_WORDS = re.compile(
     r"passw|pwd|passphrase|token|secret|credential|api[-_]?key|signature", re.IGNORECASE
 )
-_SECRET_SEGMENTS = {"user", "username", "usr", "pass", "pw", "key", "auth", "login"}
+_SECRET_SEGMENTS = {"user", "username", "usr", "pass", "pw", "key", "auth", "login", "admin"}
 _TOKEN_LENGTH = 16
 _SHORTEST = 3  # letters; shorter secrets are found in any text
 
@@ -72,6 +75,9 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Takes an address apart; never fails, and hides more where it cannot tell.
 
+        What follows the application in an RTMP address is the stream key, by which anyone can publish: it is
+        a secret.
+
         Args:
             text: an address, or a path, which is shown as it is unless it looks like a mistyped address.
         """
@@ -93,8 +99,11 @@ class Address:
             inner = cls.parse(rest)
             return cls(whole, scheme, f"chaos://{inner.shown}", inner.secrets, inner.reserved)
         credentials, place = _split(rest)
-        shown = HIDDEN if place is None else _show_place(place)
-        secrets = _secrets(credentials, rest if place is None else place)
+        most = _shown_segments(scheme)
+        shown = HIDDEN if place is None else _show_place(place, most)
+        secrets = _secrets(credentials, rest if place is None else place, most)
+        if _ENCODED_LOGIN.search(_authority(rest)):
+            secrets |= cls.parse(f"{scheme}://{_decoded(rest)}").secrets
         reserved = "".join(sign for sign in _ENCODED if sign in credentials)
         return cls(whole, scheme, f"{scheme}://{shown}", secrets, reserved)
 
@@ -199,7 +208,7 @@ def _authority(rest: str) -> str:
 
 def _is_host(text: str) -> bool:
     """Whether it can be a host and a port: no ``user:password`` with letters in the password can."""
-    return _HOST.fullmatch(text) is not None or _is_ip(text)
+    return (_HOST.fullmatch(text) is not None and not _ENCODED_LOGIN.search(text)) or _is_ip(text)
 
 
 def _is_certain_host(authority: str, rest: str) -> bool:
@@ -220,23 +229,39 @@ def _is_ip(text: str) -> bool:
     return False
 
 
-def _show_place(place: str) -> str:
+def _shown_segments(scheme: str) -> int | None:
+    """How many segments of a path are shown: of RTMP, also mistyped, the application alone."""
+    is_rtmp = scheme.startswith("rtmp") or sorted(scheme.removesuffix("s")) == sorted("rtmp")
+    return 1 if is_rtmp else None
+
+
+def _decoded(text: str) -> str:
+    """Without any percent encoding, be it encoded again itself."""
+    while (plain := unquote(text)) != text:
+        text = plain
+    return text
+
+
+def _show_place(place: str, most: int | None = None) -> str:
     """``host:port/path?...``"""
     place = _OPTIONS.sub("", place)
     authority = _authority(place)
     end = re.search(r"[?#]", place)
-    path = _show_path(place[len(authority) : None if end is None else end.start()])
+    path = _show_path(place[len(authority) : None if end is None else end.start()], most)
     is_cut = path.endswith(HIDDEN)
     return f"{authority}{path}{'' if end is None or is_cut else end.group() + HIDDEN}"
 
 
-def _show_path(path: str) -> str:
-    """The path up to the first segment that may be a secret."""
+def _show_path(path: str, most: int | None = None) -> str:
+    """The path up to the first segment that may be a secret, and of ``most`` segments."""
     shown: list[str] = []
+    count = 0
     for segment in re.split(r"(?<=[/\\])", path):
-        if _may_be_secret(unquote(segment).rstrip("/\\")):
+        name = unquote(segment).rstrip("/\\")
+        if (name and count == most) or _may_be_secret(name):
             return "".join(shown) + HIDDEN
         shown.append(segment)
+        count += bool(name)
     return path
 
 
@@ -250,14 +275,16 @@ def _may_be_secret(segment: str) -> bool:
     )
 
 
-def _secrets(credentials: str, place: str) -> frozenset[str]:
+def _secrets(credentials: str, place: str, most: int | None = None) -> frozenset[str]:
     """What may stand alone in the text of others: user and password, hidden path, query, secret values."""
     authority = _authority(place)
     path, _, query = place[len(authority) :].partition("?")
     path = path.partition("#")[0]
-    shown = _show_path(path)
+    shown = _show_path(path, most)
     hidden = path[len(shown) - len(HIDDEN) :] if shown != path else ""
     found = {credentials, credentials.partition(":")[2], query, hidden}
+    if most is not None:  # servers and libraries repeat the key by itself
+        found |= set(re.split(r"[/\\]", hidden))
     found |= {value for key, value in parse_qsl(query) if _may_be_secret(key.lower())}
     return _all_forms(found)
 
@@ -270,6 +297,14 @@ def _parse_without_scheme(text: str) -> Address:
     """A path, unless it looks like an address with a mistake: ``rtsp:/ann:pw@cam``, ``ann:pw@cam/live``."""
     if _OWN.match(text) and "@" not in text:
         return Address(text, "", text)
+    if _ENCODED_SCHEME.match(text.strip()):
+        inner = Address.parse(_decoded(text))
+        encoded = frozenset(quote(secret, safe="") for secret in inner.secrets)
+        return Address(text, "", inner.shown, inner.secrets | encoded)
+    rtmp = _MISTYPED_RTMP.match(text.strip())
+    if rtmp is not None:
+        inner = Address.parse(f"rtmp://{text.strip()[rtmp.end() :]}")
+        return Address(text, "", rtmp[1] + inner.shown.removeprefix("rtmp://"), inner.secrets)
     is_mistyped = _MISTYPED_SCHEME.match(text.strip()) is not None
     before, at, after = text.rpartition("@")
     host = _authority(after)

@@ -28,6 +28,17 @@ HOSTS = (HOST, "camera", "cam.local:554", "[::1]:554", "10.0.0.5")
         ("rtsp://admin:s3cret", "rtsp://..."),  # the host forgotten
         ("rtsp://admin:s3cret%40camera/live", "rtsp://..."),
         ("rtsp:///admin:s3cret@camera/live", "rtsp://..."),
+        ("rtmp://a.b/live2/abcd-1a2b-3c4d", "rtmp://a.b/live2/..."),  # the key by which anyone can publish
+        ("rtmps://ann:s3cret@a.b:443/app/key?s=1", "rtmps://a.b:443/app/..."),
+        ("rtmp://a.b/live2", "rtmp://a.b/live2"),
+        ("rtpm://a.b/live2/abcd", "rtpm://a.b/live2/..."),
+        ("rtmp:/a.b/live2/abcd", "rtmp:/a.b/live2/..."),
+        ("chaos://rtmp://a.b/live2/abcd?drop=0.1", "chaos://rtmp://a.b/live2/..."),
+        ("http://cam/admin/s3cret", "http://cam/..."),
+        ("rtsp://ann%3As3cret%40camera/live", "rtsp://..."),
+        ("rtsp://ann%253As3cret%2540camera/live", "rtsp://..."),
+        ("rtsp%3A%2F%2Fann%3As3cret%40camera%2Flive", "rtsp://camera/live"),
+        ("rtsp://[fe80::1%25eth0]:554/x", "rtsp://[fe80::1%25eth0]:554/x"),
         ("http://admin/s3cret@10.0.0.5/live", "http://10.0.0.5/live"),
         ("http://cam/video.cgi?user=admin&pwd=123", "http://cam/video.cgi?..."),
         ("http://cam/video.cgi?user=admin&pwd=p@ss", "http://..."),
@@ -159,3 +170,16 @@ def test_values_of_properties_go_as_they_are_written_and_as_they_are_meant(value
     uri = f"gst://rtspsrc user-pw = {value} ! decodebin"
     meant = 'my "secret' if r"\"" in value else "my secret"
     assert "secret" not in redact(f"could not set user-pw to {meant}, was {value}", uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("rtmp://a.b/live2/abcd-1a2b", "no such stream: abcd-1a2b"),
+        ("rtmp://a.b/live2/room/abcd-1a2b?x=1", "no such stream: abcd-1a2b"),
+        ("rtsp://ann%3Aabcd-1a2b%40camera/live", "refused: ann, abcd-1a2b"),
+        ("rtsp%3A%2F%2Fann%3Aabcd-1a2b%40camera%2Flive", "refused: ann%3Aabcd-1a2b"),
+    ],
+)
+def test_a_key_or_an_encoded_password_alone_goes_too(uri, said):
+    assert "1a2b" not in redact(said, uri)

@@ -37,7 +37,7 @@ from edgevision.archive.tally import BestCrops
 from edgevision.closeable import Closeable
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.drawing.zones import draw_zones
-from edgevision.errors import SourceError, UsageError, nearest, printable
+from edgevision.errors import EdgeVisionError, SourceError, UsageError, nearest, printable
 from edgevision.files import make_folder
 from edgevision.session.models import (
     OpenEngine,
@@ -252,6 +252,11 @@ class Worker(Closeable):
             reason = f"cannot read {file.path}: {error.strerror}"
         except SourceError as error:
             reason = str(error)
+        except EdgeVisionError:  # of the models or the results: of the run, not of this file
+            raise
+        except Exception as error:  # of a library, at this one file
+            what = " ".join(str(error).split())
+            reason = f"cannot process {file.path}: {type(error).__name__}: {what}"
         return self._failed(file, facts, printable(reason))
 
     def _read(self, file: InputFile, results: ResultWriter, on_frames: OnFrames) -> SourceInfo:

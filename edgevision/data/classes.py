@@ -109,26 +109,38 @@ def _refuse_meeting(found: list[str], wanted: list[str]) -> NoReturn:
 class ClassGroups:
     """Classes that count as one, so that a model and a data set of unlike classes can be compared.
 
+    A name that the user gives means the class of that name; an alias of it only where there is no such
+    class, as in :func:`map_classes`.
+
     Attributes:
-        members: for each class, by its canonical name, the group that it belongs to.
+        members: for each class, as the user writes it, the group that it belongs to.
         rest: the group of every class that is not named; None leaves those as they are.
 
     Example:
         >>> groups = parse_groups(["road=road,mark", "background=*"])
-        >>> [groups.name(one) for one in ("road", "mark", "sky")]
-        ['road', 'road', 'background']
+        >>> groups.mapping(("road", "mark", "sky"))
+        {'road': 'road', 'mark': 'road', 'sky': 'background'}
     """
 
     members: tuple[tuple[str, str], ...] = ()
     rest: str | None = None
 
-    def name(self, class_name: str) -> str:
-        """The group of a class, or the class itself where it is in none."""
-        return dict(self.members).get(canonical(class_name), self.rest or class_name)
+    def mapping(self, class_names: Iterable[str]) -> dict[str, str]:
+        """For each class of one model or one data set its group, or itself where it is in none.
+
+        Raises:
+            DataError: a name that the user gives could mean two of these classes.
+        """
+        own = list(class_names)
+        index = map_classes(own, (name for name, _ in self.members))
+        return {
+            one: self.members[index[one]][1] if one in index else self.rest or one
+            for one in dict.fromkeys(own)
+        }
 
     def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
-        """The groups of several classes, each once, in the order in which they occur."""
-        return tuple(dict.fromkeys(self.name(one) for one in class_names))
+        """The groups of the classes of one model or data set, each once, in the order in which they occur."""
+        return tuple(dict.fromkeys(self.mapping(class_names).values()))
 
 
 NO_GROUPS = ClassGroups()
@@ -158,7 +170,7 @@ def parse_groups(texts: Sequence[str]) -> ClassGroups:
             rest = group
             continue
         for name in names:
-            known = members.setdefault(canonical(name), group)
+            known = members.setdefault(name, group)
             if known != group:
                 raise UsageError(
                     f"the class '{name}' is in two groups, '{known}' and '{group}'; expected one"

@@ -120,7 +120,8 @@ def pose_truth(images: DetectionSet, wanted: Iterable[int]) -> dict[int, GroundT
 
 def class_lookup(model: Model, classes: Iterable[str], groups: ClassGroups = NO_GROUPS) -> NDArray[np.int32]:
     """For each class of the model the index of the same class in ``classes``, or -1: int32 ``[C]``."""
-    known = [groups.name(name) for name in model.manifest.classes]
+    group_of = groups.mapping(model.manifest.classes)
+    known = [group_of[name] for name in model.manifest.classes]
     index = map_classes(known, classes)
     return np.array([index.get(name, -1) for name in known], np.int32)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from edgevision.address import display
-from edgevision.errors import EdgeVisionError
+from edgevision.address import display, redact
+from edgevision.errors import EdgeVisionError, SinkError
 from edgevision.files import set_aside, write_json
 from edgevision.pipeline import (
     OnStatistics,
@@ -304,6 +304,11 @@ def _attempt(
             stream = open_stream(spec, source, name, shared, own)
         except EdgeVisionError as error:
             return error
+        except Exception as error:  # of a library, at this one stream's outputs: the other streams run
+            reason = redact(" ".join(str(error).split()), spec.source)
+            return SinkError(
+                f"cannot open the outputs of {display(spec.source)}: {type(error).__name__}: {reason}"
+            ).with_traceback(error.__traceback__)
         stack.push(own.pop_all())
     return stream
 

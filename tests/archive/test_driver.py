@@ -124,6 +124,22 @@ def test_damaged_files_are_told_and_the_rest_is_done(folder, tmp_path, model):
     assert not (tmp_path / "out/results/text.mp4.jsonl").exists()
 
 
+def raise_at_an_image(uri):
+    from edgevision.video import open_source
+
+    if uri.endswith("2.png"):
+        raise LookupError("no such codec")
+    return open_source(uri)
+
+
+def test_what_a_library_raises_at_one_file_is_told_and_the_rest_is_done(folder, tmp_path, model):
+    outcome = process([folder], tmp_path / "out", model, open_file=raise_at_an_image)
+    assert [(one.name, one.status) for one in outcome.summaries] == [
+        ("a/x.mp4", Status.DONE), ("b/2.png", Status.FAILED), ("b/x.mp4", Status.DONE),
+    ]  # fmt: skip
+    assert outcome.summaries[1].reason == (f"cannot process {folder / 'b/2.png'}: LookupError: no such codec")
+
+
 def refuse_secrets(uri):
     """For whoever runs the tests as root, from whom no file can be hidden."""
     from edgevision.errors import SourceError

@@ -49,7 +49,7 @@ def test_class_lists_that_cannot_be_used(tmp_path):
 def test_groups_of_classes():
     groups = parse_groups(["road = road, lane mark", "background=*"])
     names = ("sky", "Road", "lane_mark", "car")
-    assert [groups.name(one) for one in names] == ["background", "road", "road", "background"]
+    assert list(groups.mapping(names).values()) == ["background", "road", "road", "background"]
     assert groups.names(names) == ("background", "road")
     some = parse_groups(["wheels=car,bicycle"])
     assert some.names(("sky", "bike", "car")) == ("sky", "wheels")
@@ -64,12 +64,25 @@ def test_groups_of_classes():
         (["road="], "not a group"),
         (["road=a,,b"], "not a group"),
         (["a=*", "b=*"], "'a' and 'b' both take every other class"),
-        (["a=person", "b=pedestrian"], "'pedestrian' is in two groups, 'a' and 'b'"),
+        (["a=person", "b=car,person"], "'person' is in two groups, 'a' and 'b'"),
     ],
 )
 def test_groups_that_cannot_be_used(texts, words):
     with pytest.raises(UsageError, match=words):
         parse_groups(texts)
+
+
+def test_groups_never_merge_what_a_set_tells_apart():
+    streets = ("person", "people", "pedestrian", "car")
+    walkers = parse_groups(["walker=pedestrian"])
+    assert walkers.mapping(streets) == {
+        "person": "person", "people": "people", "pedestrian": "walker", "car": "car",
+    }  # fmt: skip
+    assert walkers.names(("person", "car")) == ("walker", "car")  # by its alias, for there is no pedestrian
+    apart = parse_groups(["a=pedestrian", "b=people"])
+    assert apart.names(streets) == ("person", "b", "a", "car")
+    with pytest.raises(DataError, match="'person' and 'people' could both be 'pedestrian'"):
+        walkers.names(("person", "people"))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import signal
 import cv2
 import pytest
 
-from edgevision.errors import SourceError
+from edgevision.errors import SinkError, SourceError
 from edgevision.pipeline import StopRequest
 from edgevision.service.service import Service
+from edgevision.session import run as run_module
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import StreamSpec
@@ -165,3 +166,19 @@ def test_an_engine_is_opened_by_what_is_handed_in(material):
     )
     Session(request, open_engine=open_engine).run()
     assert asked == [("colours.onnx", "auto", False)]
+
+
+def test_what_a_library_raises_at_the_outputs_of_one_stream_ends_that_stream_alone(material, monkeypatch):
+    really_open = run_module.open_stream
+
+    def open_stream(spec, *arguments):
+        if spec.source.endswith("b.mp4"):
+            raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+        return really_open(spec, *arguments)
+
+    monkeypatch.setattr(run_module, "open_stream", open_stream)
+    good, bad = session(material, "a.mp4", "b.mp4", save_json="out").run()
+    assert (good.error, good.statistics.written) == (None, 6)
+    assert isinstance(bad.error, SinkError)
+    assert "cannot open the outputs of" in str(bad.error)
+    assert "surrogates not allowed" in str(bad.error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def addresses(draw: st.DrawFn, hosts: Sequence[str] = (HOST,)) -> str:
     host = draw(st.sampled_from(hosts))
     user = MARKERS[3]
     password = draw(passwords())
+    key = draw(passwords(signs="-_.~"))
     plain = draw(passwords(signs="!$*+-_.,'\" "))
     login = f"{user}:{password}@{host}/live"
     return draw(
@@ -48,6 +50,12 @@ def addresses(draw: st.DrawFn, hosts: Sequence[str] = (HOST,)) -> str:
                 f"rtsp://{host}/user={user}&password={password}&channel=1",
                 f"http://{host}/video.cgi?user={user}&pwd={password}",
                 f"http://{host}/video.cgi?pwd={password}&size=1#timeout=1s",
+                f"rtmp://{login}",
+                f"rtmp://{host}/live/{user}{key}",
+                f"rtmps://{host}/live/room/{user}{key}?{key}=1",
+                f"rtmp:/{host}/live/{user}{key}",
+                f"rtsp://{user}%3A{quote(password, safe='')}%40{host}/live",
+                quote(f"rtsp://{user}:{password}@{host}/live", safe=""),
                 f"{user}:{plain}@{host}/live",
                 f'gst://rtspsrc location="rtsp://{user}:{plain}@{host}/live" ! fakesink',
                 f"gst://rtspsrc user-id={user} user-pw = '{plain}' ! fakesink",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
 from pathlib import Path
 
+from edgevision.data.formats.raw import LabelProblem
 from edgevision.errors import DataError
 
 _MARKS = (
@@ -34,6 +36,27 @@ def read_text(path: Path) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def label_files(files: Iterable[Path], suffix: str) -> tuple[dict[str, Path], list[LabelProblem]]:
+    """Label files by their path without the suffix, of which cameras and Windows write capitals.
+
+    Args:
+        files: any files.
+        suffix: in lower case, such as ``.txt``.
+
+    Returns:
+        The files, where two differ in case alone the one in lower case; and a problem for each such pair.
+    """
+    found: dict[str, Path] = {}
+    problems: list[LabelProblem] = []
+    for path in sorted(files, key=lambda one: (one.suffix != suffix, one)):
+        if path.suffix.lower() != suffix:
+            continue
+        other = found.setdefault(str(path.with_suffix("")), path)
+        if other is not path:
+            problems.append(LabelProblem("ambiguous", f"{other.name} and {path.name}: the first one is used"))
+    return found, problems
 
 
 def is_number(word: str) -> bool:

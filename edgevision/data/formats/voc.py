@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from pathlib import Path
 from xml.etree import ElementTree
 
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.text import label_files
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
 
@@ -25,24 +27,24 @@ def read_voc(folder: str | Path, split: str = "") -> RawSet:
     for part in ("Annotations", "JPEGImages"):
         if not (folder / part).is_dir():
             raise DataError(f"{folder} is not a PASCAL VOC folder: it has no {part} folder")
-    names = (
-        _listed(folder, split) if split else sorted(p.stem for p in (folder / "Annotations").glob("*.xml"))
-    )
+    labels, problems = label_files((folder / "Annotations").iterdir(), ".xml")
+    annotations = {path.stem: path for path in labels.values()}
+    names = _listed(folder, split, annotations) if split else sorted(annotations)
     if not names:
         raise DataError(f"{folder}: {'list ' + split if split else 'Annotations'} is empty")
     files: dict[str, list[Path]] = {}
     for path in sorted((folder / "JPEGImages").iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             files.setdefault(path.stem, []).append(path)
-    problems: list[LabelProblem] = []
     images = tuple(
-        _read(folder, name, position, files, problems) for position, name in enumerate(names, start=1)
+        _read(folder, name, position, annotations.get(name), files, problems)
+        for position, name in enumerate(names, start=1)
     )
     classes = tuple(sorted({name for image in images for name in image.names}))
     return RawSet(f"{folder} {split}".strip(), images, classes, tuple(problems))
 
 
-def _listed(folder: Path, split: str) -> list[str]:
+def _listed(folder: Path, split: str, annotations: Container[str]) -> list[str]:
     lists = folder / "ImageSets" / "Main"
     try:
         lines = (lists / f"{split}.txt").read_text(encoding="utf-8-sig").splitlines()
@@ -52,12 +54,12 @@ def _listed(folder: Path, split: str) -> list[str]:
         known = [path.stem for path in lists.glob("*.txt")]
         hint = nearest(split, known) or f"; lists there: {', '.join(sorted(known)) or 'none'}"
         raise DataError(f"list not found: {lists / split}.txt{hint}") from error
-    return [_name(folder, line.strip()) for line in lines if line.strip()]
+    return [_name(annotations, line.strip()) for line in lines if line.strip()]
 
 
-def _name(folder: Path, line: str) -> str:
+def _name(annotations: Container[str], line: str) -> str:
     """The name of a line; the lists of one class have a second column, -1 for images without that class."""
-    if (folder / "Annotations" / f"{line}.xml").is_file():  # names may hold blanks
+    if line in annotations:  # names may hold blanks
         return line
     name, _, column = line.rpartition(" ")
     return name.strip() if column in ("-1", "0", "1") and name else line
@@ -67,10 +69,11 @@ def _read(
     folder: Path,
     name: str,
     image_id: int,
+    annotation: Path | None,
     files: dict[str, list[Path]],
     problems: list[LabelProblem],
 ) -> RawImage:
-    file = folder / "Annotations" / f"{name}.xml"
+    file = annotation or folder / "Annotations" / f"{name}.xml"
     found, objects = files.get(name, []), []
     try:
         root = ElementTree.parse(file).getroot()

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import label_files, read_text
 from edgevision.data.images import image_size
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
@@ -42,11 +42,15 @@ def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> Ra
     images = sorted(path for path in image_folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise DataError(f"{image_folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    problems: list[LabelProblem] = []
+    labels, problems = label_files(label_folder.rglob("*"), ".txt")
+
+    def label_of(stem: Path) -> Path:
+        return labels.get(str(label_folder / stem), label_folder / f"{stem}.txt")
+
     loaded = tuple(
         _read(
             path,
-            label_folder / path.relative_to(image_folder).with_suffix(".txt"),
+            label_of(path.relative_to(image_folder).with_suffix("")),
             position,
             classes,
             problems,
@@ -59,12 +63,12 @@ def read_yolo(folder: str | Path, split: str = "", names: str | Path = "") -> Ra
     problems += [
         LabelProblem("ambiguous", f"{same[0].name} and {same[1].name} share {same[0].stem}.txt")
         for stem, same in sharing.items()
-        if len(same) > 1 and (label_folder / f"{stem}.txt").is_file()
+        if len(same) > 1 and label_of(stem).is_file()
     ]
     stems = {path.relative_to(image_folder).with_suffix("") for path in images}
     problems += [
         LabelProblem("orphan", f"{file.name}: no image of that name")
-        for file in sorted(label_folder.rglob("*.txt"))
+        for file in sorted(labels.values())
         if file.relative_to(label_folder).with_suffix("") not in stems and file.name not in _NAME_FILES
     ]
     return RawSet(f"{folder} {split}".strip(), loaded, classes, tuple(problems))

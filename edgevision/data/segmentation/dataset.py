@@ -159,8 +159,10 @@ def load_segmentation(
 
 def _grouped(document: _ClassFile, groups: ClassGroups) -> _ClassFile:
     """The class file with each class called by its group; ``ignore_index`` keeps its name."""
+    ignored = document.ignore_index
+    group_of = groups.mapping(one.name for one in document.classes if one.id != ignored)
     classes = [
-        one if one.id == document.ignore_index else msgspec.structs.replace(one, name=groups.name(one.name))
+        one if one.id == ignored else msgspec.structs.replace(one, name=group_of[one.name])
         for one in document.classes
     ]
     return msgspec.structs.replace(document, classes=classes)

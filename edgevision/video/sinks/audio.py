@@ -23,7 +23,7 @@ from edgevision.address import redact
 from edgevision.errors import SourceError
 from edgevision.video.base import SourceInfo
 from edgevision.video.codec.container import open_network_stream, open_video_file
-from edgevision.video.codec.decode import discard_others, video_stream
+from edgevision.video.codec.decode import LIBRARY_ERRORS, discard_others, video_stream
 from edgevision.video.codec.timeline import Timeline
 from edgevision.video.sinks.channels import has_foreign_channel_order
 from edgevision.video.sinks.muxing import MAX_TICKS
@@ -74,7 +74,7 @@ def open_audio(info: SourceInfo, output: OutputContainer) -> tuple[AudioTrack | 
                 source.close()
                 continue
             track = AudioTrack(source, stream, output, info.timeline, info.path)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except LIBRARY_ERRORS as error:
             if source is not None:
                 source.close()
             failure = redact(str(getattr(error, "strerror", None) or error), info.address or "")
@@ -188,10 +188,10 @@ class AudioTrack:
     def finish(self, end_s: float) -> None:
         """Writes the rest: all of it when the images reached their own end, else up to ``end_s``."""
         self._is_last_call = True
-        images = self._source.streams.video[0]
+        images = self._images
         last_s = 0.0
         origin_s = Fraction(self._timeline.origin_ns or 0, 10**9)
-        if images.duration is not None and images.time_base is not None:
+        if images is not None and images.duration is not None and images.time_base is not None:
             last_s = float((images.duration + (images.start_time or 0)) * images.time_base - origin_s)
         elif self._source.duration is not None:
             last_s = float(Fraction(self._source.duration, av.time_base) - origin_s)
@@ -223,7 +223,7 @@ class AudioTrack:
                 if sound.size and has_begun:
                     yield _Heard(sound, beside_s)
         except IndexError:  # PyAV at the end of a transport stream in which another stream has begun
-            return
+            self.notes.append("audio: another stream begins in the file; sound in it is omitted")
         except (av.error.FFmpegError, OSError) as error:
             self.notes.append(f"audio: ends early, cannot be read any further: {error.strerror}")
 

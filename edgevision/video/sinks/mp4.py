@@ -7,7 +7,6 @@ import errno
 from fractions import Fraction
 from pathlib import Path
 
-import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -18,6 +17,7 @@ from edgevision.errors import SinkError
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.codec.container import create_mp4_file
+from edgevision.video.codec.decode import LIBRARY_ERRORS
 from edgevision.video.codec.h264 import DEFAULT_RATE, YuvConverter, add_h264_stream
 from edgevision.video.sinks.audio import AudioTrack, open_audio
 from edgevision.video.sinks.muxing import TrackClock, time_base
@@ -89,7 +89,7 @@ class Mp4Sink(Sink):
                 self._audio.advance(float(encoded.pts * self._time_base))
                 if self._clock.gaps > gaps:
                     self._audio.shorten(self._clock.shortened * self._time_base)
-        except (av.error.FFmpegError, OSError) as error:
+        except LIBRARY_ERRORS as error:
             self._failed = True
             raise self._failure(error) from error
 
@@ -106,8 +106,8 @@ class Mp4Sink(Sink):
             if not self._failed:
                 self._finish(container)
             container.close()
-        except (av.error.FFmpegError, OSError) as error:
-            with contextlib.suppress(av.error.FFmpegError, OSError):
+        except LIBRARY_ERRORS as error:
+            with contextlib.suppress(*LIBRARY_ERRORS):
                 container.close()
             if not self._failed:
                 raise self._failure(error) from error
@@ -169,11 +169,12 @@ class Mp4Sink(Sink):
             image = Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
         return self._to_yuv(image)
 
-    def _failure(self, error: av.error.FFmpegError | OSError) -> SinkError:
+    def _failure(self, error: Exception) -> SinkError:
         hint = (
             "free some space"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             else "check the disk"
         )
         kept = "the file is playable up to here" if self._clock.last > 0 else "nothing was written"
-        return SinkError(f"cannot write {self.name}: {error.strerror}; {hint} ({kept})")
+        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        return SinkError(f"cannot write {self.name}: {what}; {hint} ({kept})")

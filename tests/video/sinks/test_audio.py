@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgevision.video import open_sink, open_source
+from edgevision.video.sinks import audio
 from edgevision.video.sinks.audio import open_audio
 from tests.support.video import audio_seconds, probe, record, write_clip
 
@@ -241,6 +242,60 @@ def test_a_recording_on_a_web_server_keeps_its_sound(tmp_path):
     assert sink.notes == []
     assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.05)
     assert len(probe(tmp_path / "out.mp4")[0]) == 50
+
+
+def behind_a_thumbnail(path, out):
+    """A copy of a clip whose first stream is one image."""
+    still = write_clip(out.with_name("still.mp4"), [0])
+    with av.open(path) as source, av.open(still) as thumbnail, av.open(out, "w") as target:
+        first = target.add_stream_from_template(thumbnail.streams.video[0])
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in thumbnail.demux():
+            if packet.dts is not None:
+                packet.stream = first
+                target.mux(packet)
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return out
+
+
+def test_sound_ends_with_the_images_that_are_shown_and_not_with_a_thumbnail(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", EVEN, audio="aac", audio_s=2.0)
+    path = behind_a_thumbnail(clip, tmp_path / "two.mp4")
+    source = open_source(str(path))
+    out = tmp_path / "out.mp4"
+    frames = record(source, open_sink(str(out), info=source.info), limit=15)
+    assert len(frames) == 15
+    assert audio_seconds(out) == pytest.approx(0.6, abs=0.1)
+
+
+def test_sound_in_a_stream_that_begins_later_is_noted(tmp_path):
+    part = write_clip(tmp_path / "part.ts", EVEN, audio="aac", audio_s=2.0)
+    other = write_clip(
+        tmp_path / "other.ts", EVEN, audio="aac", audio_s=2.0, container_options={"mpegts_start_pid": "300"}
+    )
+    whole = tmp_path / "whole.ts"
+    filler = (b"\x47\x1f\xff\x10" + bytes(184)) * 40_000
+    # FFmpeg looks for streams at the start and, for the duration, at the end: no further than the filler.
+    whole.write_bytes(filler.join([part.read_bytes(), other.read_bytes(), part.read_bytes()]))
+    _, sink = copy(whole, tmp_path / "out.mp4")
+    assert "audio: another stream begins in the file; sound in it is omitted" in sink.notes
+    assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("error", [LookupError, RuntimeError, ValueError, OSError])
+def test_what_a_library_raises_at_the_sound_leaves_the_images(tmp_path, monkeypatch, error):
+    def fail(*arguments):
+        raise error("unknown codec")
+
+    clip = write_clip(tmp_path / "clip.mp4", EVEN, audio="aac", audio_s=2.0)
+    monkeypatch.setattr(audio, "open_video_file", fail)
+    frames, sink = copy(clip, tmp_path / "out.mp4")
+    assert len(frames) == 50
+    assert len(probe(tmp_path / "out.mp4")[1]) == 50
+    assert sink.notes == ["audio: omitted, cannot be copied: unknown codec"]
 
 
 def test_a_source_without_a_file_has_no_sound():

@@ -19,6 +19,7 @@ from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import SourceInfo
+from edgevision.video.sinks import mp4
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.paths import ROOT, SHARED
@@ -370,3 +371,16 @@ def test_a_real_recording_with_sound(tmp_path):
     assert len(frames) == len(times) == 242
     assert times == pytest.approx([frame.time_s for frame in frames], abs=0.001)
     assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(audio_seconds(path), abs=0.001)
+
+
+@pytest.mark.parametrize("error", [LookupError, RuntimeError, ValueError])
+def test_what_a_library_raises_is_one_line(tmp_path, monkeypatch, error):
+    def fail(*arguments, **named):
+        raise error("unknown codec")
+
+    monkeypatch.setattr(mp4, "add_h264_stream", fail)
+    sink = Mp4Sink(tmp_path / "out.mp4", SourceInfo("clip", is_live=False))
+    image = np.zeros((96, 160, 3), np.uint8)
+    with pytest.raises(SinkError, match=r"cannot write .*unknown codec.*nothing was written"):
+        sink.write(FrameResult(Frame(image, 0, 0), ()), image)
+    sink.close()
