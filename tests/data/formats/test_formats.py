@@ -409,3 +409,23 @@ def test_folders_as_other_tools_lay_them_out(tmp_path: Path) -> None:
     (tmp_path / "train" / "labels" / "classes.txt").write_text("dog\n")
     config.unlink()
     assert read_yolo(tmp_path / "train").classes == ("dog",)
+
+
+def test_label_files_in_capitals_are_read(voc: Path) -> None:
+    (voc / "Annotations" / "a.xml").rename(voc / "Annotations" / "a.XML")
+    for split in ("", "train"):
+        assert read_voc(voc, split).images[0].names == ("car", "dog")
+
+
+def test_yolo_labels_in_capitals_are_read_and_pairs_are_told(yolo: Path) -> None:
+    labels = yolo / "labels" / "train"
+    (labels / "a.txt").rename(labels / "a.TXT")
+    found = read_yolo(yolo, "train")
+    assert (found.images[0].names, found.problems) == (("car", "dog"), ())
+    (labels / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (labels / "c.Txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    found = read_yolo(yolo, "train")
+    assert found.images[0].names == ("dog",)
+    assert [problem.text for problem in found.problems] == [
+        "a.txt and a.TXT: the first one is used", "c.Txt: no image of that name",
+    ]  # fmt: skip
