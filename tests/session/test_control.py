@@ -5,7 +5,6 @@ Also tests ``edgevision.web.stream_routes`` and ``edgevision.cli.serve``.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -51,12 +50,14 @@ def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
         assert ask(url + "api/streams", {"source": "rtsp://yard/1"}).status == 409  # the name is taken
         assert ask(f"{url}api/streams/{yard}", {"source": "rtsp://yard/2"}, "PUT").status == 200
         assert yaml.safe_load(file.read_text())["streams"][1]["source"] == "rtsp://yard/2"
+        clips = tmp_path / "clips"
+        wait_until(lambda: len(list(clips.glob("gate-*.mp4"))) == 1, "a first recording")
         assert ask(f"{url}api/streams/gate/pause", {}, "POST").status == 200
         assert states(url)["gate"] == "paused"
         assert ask(f"{url}api/streams/gate/pause", {}, "POST").status == 409
         assert ask(f"{url}api/streams/gate/resume", {}, "POST").status == 200
         wait_until(lambda: states(url)["gate"] == "running", "it runs again")
-        wait_until(lambda: len(list((tmp_path / "clips").glob("gate-*.mp4"))) == 2, "a second recording")
+        wait_until(lambda: len(list(clips.glob("gate-*.mp4"))) == 2, "a second recording")
         assert len(ask(f"{url}api/streams/gate/recordings").json()["files"]) == 2
         failed = ask(f"{url}api/streams/{yard}", {"source": "rtsp://absent/1"}, "PUT")
         assert (failed.status, failed.json()["error"]) == (409, "cannot open rtsp://absent/1: no answer")
@@ -96,10 +97,14 @@ def test_serve_waits_for_what_is_not_there_and_ends_with_a_signal(tmp_path: Path
             lines.append(line)
             if "retinanet" in line:
                 break
-        (url,) = [line.split()[1] for line in lines if line.startswith("page: ")]
-        state = ask(url + "api/state").json()
-        assert (state["can_change_streams"], state["streams"][0]["state"]) == (True, "failed")
-        assert "absent.mp4" in state["streams"][0]["remarks"][0]["text"]
-        os.kill(process.pid, signal.SIGTERM)
-        process.wait(20)
+        try:
+            (url,) = [line.split()[1] for line in lines if line.startswith("page: ")]
+            wait_until(lambda: bool(ask(url + "api/state").json()["streams"]), "the stream to be told")
+            state = ask(url + "api/state").json()
+            assert (state["can_change_streams"], state["streams"][0]["state"]) == (True, "failed")
+            assert "absent.mp4" in state["streams"][0]["remarks"][0]["text"]
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+        finally:
+            process.kill()
     assert (tmp_path / "edgevision-web" / "events.sqlite").exists()
