@@ -266,7 +266,7 @@ def test_unknown_addresses_say_what_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match="did you mean 'webcam'"):
         open_source("webcan")
-    with pytest.raises(SourceError, match="unknown type of source: rstp://h/x; did you mean 'rtsp'"):
+    with pytest.raises(SourceError, match="unknown type of source: rstp://h/x; did you mean 'rtp' or 'rtsp'"):
         open_source("rstp://user:password@h/x")
     with pytest.raises(
         SourceError, match=r"source not found: zzzzzzzz; expected a video, an image, .*rtsp://"
