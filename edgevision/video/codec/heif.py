@@ -12,9 +12,11 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from edgevision.errors import SourceError
 from edgevision.types import Image
+from edgevision.video.codec.colour import over_white
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.decode import FILE_THREADS, LIBRARY_ERRORS, MAX_PIXELS, Decoder, video_stream
 from edgevision.video.codec.orientation import Orientation
@@ -42,16 +44,23 @@ class Grid:
 def read_heif(path: Path) -> Image:
     """The primary image of a HEIC or AVIF file, upright: uint8 ``[H, W, 3]``, BGR.
 
+    Transparent pixels of an image in one piece become white.
+
     Raises:
         SourceError: it cannot be read, or is larger than :data:`MAX_PIXELS`.
     """
     try:
         with path.open("rb") as stream:
-            grid = read_grid(stream.read(1 << 22))
+            head = stream.read(1 << 22)
+        grid = read_grid(head)
         with open_video_file(path) as container:
-            if grid is None:
-                return _first_image(container, video_stream(container, str(path)), path)
-            return _joined(container, grid, path)
+            if grid is not None:
+                return _joined(container, grid, path)
+            image = _first_image(container, video_stream(container, str(path)), path)
+        alpha = None if (item := alpha_item(head)) is None else _alpha(path, item)
+        if alpha is None or alpha.shape != image.shape[:2]:
+            return image
+        return over_white(np.dstack([image, alpha]))
     except LIBRARY_ERRORS as error:
         raise SourceError(
             f"{path} is not an image that FFmpeg can read ({error}); convert it to JPEG"
@@ -65,6 +74,13 @@ def _first_image(container: InputContainer, stream: VideoStream, path: Path) -> 
         for frame in decoder.decode(packet):
             return decoder.image(frame)
     raise SourceError(f"{path} has no image that can be decoded; copy it again")
+
+
+def _alpha(path: Path, item: int) -> NDArray[np.uint8] | None:
+    """The straight alpha of an image, uint8 ``[H, W]``; None where FFmpeg does not give it."""
+    with open_video_file(path) as container:
+        stream = next((one for one in container.streams.video if one.id == item), None)
+        return None if stream is None else _first_image(container, stream, path)[..., 0]
 
 
 def _joined(container: InputContainer, grid: Grid, path: Path) -> Image:
@@ -121,6 +137,44 @@ def read_grid(data: bytes) -> Grid | None:
         return Grid(columns, tiles, size, _orientation(parts[b"iprp"], primary))
     except (KeyError, IndexError, struct.error):
         return None
+
+
+def alpha_item(data: bytes) -> int | None:
+    """The item that holds the alpha of the primary image (ISO/IEC 23008-12, 6.4 and 6.5.8), or None.
+
+    Args:
+        data: the beginning of the file, its ``meta`` box included.
+    """
+    try:
+        meta = dict(_boxes(data)).get(b"meta", b"")[4:]
+        parts = dict(_boxes(meta))
+        primary = _number(parts[b"pitm"], 4, 4 if parts[b"pitm"][0] else 2)
+        wide = 4 if parts[b"iref"][0] else 2
+        for name, entry in _boxes(parts[b"iref"][4:]):
+            count = _number(entry, wide, 2)
+            of = [_number(entry, wide + 2 + i * wide, wide) for i in range(count)]
+            item = _number(entry, 0, wide)
+            if name == b"auxl" and primary in of and _is_alpha(parts[b"iprp"], item):
+                return item
+    except (KeyError, IndexError):
+        pass
+    return None
+
+
+def _is_alpha(iprp: bytes, item: int) -> bool:
+    found = list(_boxes(iprp))
+    properties = list(_boxes(dict(found)[b"ipco"]))
+    own = [
+        properties[index - 1]
+        for name, ipma in found
+        if name == b"ipma"
+        for index in _associations(ipma, item)
+        if index
+    ]
+    return any(kind == b"auxC" and content[4:].rstrip(b"\0") in _ALPHA for kind, content in own)
+
+
+_ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
 
 def _number(data: bytes, place: int, length: int) -> int:

@@ -126,10 +126,10 @@ def _decoded(data: np.ndarray, head: bytes) -> Image | None:
         return _as_image(cv2.imdecode(data, cv2.IMREAD_COLOR))
     image = (raw if raw.dtype == np.uint8 else raw.astype(np.uint16) >> 8).astype(np.uint8, copy=False)
     if channels == 4:
-        # Where a TIFF says what its alpha is, libtiff, as OpenCV calls it, has multiplied the colours by it.
-        is_premultiplied = (
-            head[:4] in _TIFF and raw.dtype == np.uint8 and bool(tiff_value(data.tobytes(), _EXTRA_SAMPLES))
-        )
+        # Where a TIFF of 8 bits says what its alpha is, libtiff, as OpenCV calls it, has multiplied colours
+        # by it; those of 16 bits come as they are stored.
+        extra = tiff_value(data.tobytes(), _EXTRA_SAMPLES) if head[:4] in _TIFF else None
+        is_premultiplied = bool(extra) if raw.dtype == np.uint8 else extra == 1
         image = _premultiplied_over_white(image) if is_premultiplied else over_white(image)
     elif channels == 1:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)

@@ -3,12 +3,13 @@
 import struct
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
 from edgevision.video.codec import heif
-from edgevision.video.codec.heif import Grid, read_grid, read_heif
+from edgevision.video.codec.heif import Grid, alpha_item, read_grid, read_heif
 from edgevision.video.codec.orientation import Orientation
 from tests.support.paths import SHARED
 
@@ -96,3 +97,19 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(av.error.FFmpegError), av.open(path):
         pass
+
+
+def test_half_transparent_pixels_of_an_avif_are_half_white(tmp_path):
+    image = np.zeros((64, 48, 4), np.uint8)
+    image[:32, :, 3], image[32:, :, 3] = 128, 255
+    coded, content = cv2.imencode(".avif", image)
+    assert coded
+    path = tmp_path / "glass.avif"
+    path.write_bytes(content.tobytes())
+    assert alpha_item(path.read_bytes()) == 2
+    found = read_heif(path).astype(int)
+    assert np.abs(found[4:28] - 127).max() <= 3
+    assert found[36:60].max() <= 3
+    opaque = cv2.imencode(".avif", image[..., :3])[1].tobytes()
+    assert alpha_item(opaque) is None
+    assert alpha_item(b"") is None

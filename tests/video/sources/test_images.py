@@ -155,25 +155,26 @@ def test_orientation_of_a_png(tmp_path, halves, channels):
 
 
 def write_tiff(path, bgra, extra):
-    """An uncompressed RGBA TIFF of 8 bits; ``extra`` is ExtraSamples (TIFF 6.0), None for none."""
+    """An uncompressed RGBA TIFF of 8 or 16 bits; ``extra`` is ExtraSamples (TIFF 6.0), None for none."""
     height, width = bgra.shape[:2]
     tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 4, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
-    tags += [(273, 4, 1, 0), (277, 3, 1, 4), (278, 3, 1, height), (279, 4, 1, bgra.size)]
+    tags += [(273, 4, 1, 0), (277, 3, 1, 4), (278, 3, 1, height), (279, 4, 1, bgra.nbytes)]
     tags += [] if extra is None else [(338, 3, 1, extra)]
     bits = 8 + 2 + 12 * len(tags) + 4
     values = {258: bits, 273: bits + 8}
     data = b"II*\0" + struct.pack("<IH", 8, len(tags))
     for tag, kind, count, value in tags:
         data += struct.pack("<HHII", tag, kind, count, values.get(tag, value))
-    data += bytes(4) + struct.pack("<4H", 8, 8, 8, 8) + bgra[..., [2, 1, 0, 3]].tobytes()
+    data += bytes(4) + struct.pack("<4H", *[8 * bgra.itemsize] * 4) + bgra[..., [2, 1, 0, 3]].tobytes()
     path.write_bytes(data)
     return path
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize(("extra", "red"), [(2, 220), (1, 173), (None, 220)])
-def test_alpha_of_a_tiff_is_applied_once(tmp_path, extra, red):
+def test_alpha_of_a_tiff_is_applied_once(tmp_path, extra, red, depth):
     # Associated alpha (1) stores colours that are multiplied already: 220 * 200 / 255 = 173.
-    image = np.full((8, 8, 4), (0, 0, red, 200), np.uint8)
+    image = np.full((8, 8, 4), (0, 0, red, 200), depth) * depth(1 if depth is np.uint8 else 257)
     path = write_tiff(tmp_path / "glass.tif", image, extra)
     # 255 - 200 = 55 of the white; 220 * 200 / 255 + 55 = 227.5
     assert np.abs(read_image(path)[4, 4].astype(int) - (55, 55, 228)).max() <= 1
