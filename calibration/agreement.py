@@ -6,6 +6,7 @@ disagrees with them is not always worse, so such a drop is larger than the one t
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import abstractmethod
 from collections import Counter
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.boxes import iou
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.sampling.frames import CalibrationSet
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.manifest import BOX_TASKS
 from edgevision.engines.base import Engine
-from edgevision.errors import DataError, UsageError
+from edgevision.errors import CalibrationError, DataError, UsageError
 from edgevision.evaluation.detection import evaluate_detections
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.predict import PixelCounts, Predictions
@@ -50,6 +52,13 @@ PREDICTS = (
 )
 """How well such a drop predicts that on labels, measured."""
 
+CERTAIN = 0.5
+"""The score of an object that an int8 model must not lose, with all others like it."""
+
+CHECKED = 24
+"""Frames that are looked at for such objects."""
+
+_CERTAIN_LEAST = 3
 _SHARE = 4  # a frame in this many is held out, where there are few
 _FEWEST = 8
 _DRAWS = 4  # of labels
@@ -92,6 +101,49 @@ def open_agreement(model: FloatModel, frames: CalibrationSet, min_boxes: int) ->
             "segment; name labelled data with `data`"
         )
     return DetectionAgreement(model, frames, min_boxes)
+
+
+def check_keeps_objects(
+    model: FloatModel, found: Engine, frames: CalibrationSet, most: int = CHECKED, least: int = _CERTAIN_LEAST
+) -> None:
+    """Refuses an int8 model that loses every object that the float model is certain of.
+
+    It needs no labels and no budget. An object is kept by a box of its class with an IoU of 0.5 or more and
+    half its score. Models of whole images pass.
+
+    Args:
+        model: the float model.
+        found: the int8 model, as an engine.
+        frames: those of the calibration.
+        most: frames to look at, spread evenly.
+        least: objects that there must be; fewer can be lost by chance.
+
+    Raises:
+        CalibrationError: none is kept.
+    """
+    if model.manifest.task not in BOX_TASKS:
+        return
+    certain = Model(SimulatedEngine(model.graph, model.manifest), CERTAIN)
+    other = Model(found, CERTAIN / 2)
+    places = {int(place) for place in np.linspace(0, len(frames.frames) - 1, most).round()}
+    objects = 0
+    for batch in itertools.compress(frames.batches(1), map(places.__contains__, itertools.count())):
+        wanted, answer = certain(batch[0]), other(batch[0])
+        assert isinstance(wanted, Detections)
+        assert isinstance(answer, Detections)
+        objects += len(wanted)
+        near = iou(wanted.boxes, answer.boxes) >= 0.5
+        alike = wanted.class_ids[:, None] == answer.class_ids[None]
+        strong = answer.scores[None] >= wanted.scores[:, None] / 2
+        if (near & alike & strong).any():
+            return
+    if objects >= least:
+        raise CalibrationError(
+            f"the int8 model loses every one of the {objects} objects that the float model finds with a "
+            f"score of {CERTAIN:g} or more in {len(places)} of the calibration frames, so nothing is "
+            "written; try `method` auto or percentile, more frames of the kind that the model will see, or "
+            "`max_drop`, which gives layers back to float"
+        )
 
 
 class _Agreement(Yardstick):

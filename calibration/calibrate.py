@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from edgevision.calibration.agreement import check_keeps_objects
 from edgevision.calibration.cache import Cache
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
@@ -48,7 +49,8 @@ def calibrate(
         note: called with a line for each model that was evaluated.
 
     Raises:
-        CalibrationError: one frame only, a broken model, or a budget that cannot be met.
+        CalibrationError: one frame only, a broken model, a budget that cannot be met, or an int8 model that
+            loses every object that the float model is certain of.
     """
     if len(frames.frames) < 2:
         raise CalibrationError(
@@ -125,6 +127,7 @@ def _result(
     graph = quantiser.graph(method, layers)
     check_qdq(graph, source.name)
     check(graph, source.name)
+    check_keeps_objects(model, SimulatedEngine(graph, source), frames)
     share = int8_share(layers, model.convolutions)
     facts = CalibrationFacts(
         method=method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgevision.calibration.agreement import HELD_OUT, hold_out, open_agreement
+from edgevision.calibration.agreement import HELD_OUT, check_keeps_objects, hold_out, open_agreement
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.sampling.frames import CalibrationSet, FrameStore, SampledFrame, content_hash
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.manifest import Manifest, Resize
 from edgevision.engines.fake import FakeEngine, bright_objects, fake_manifest
-from edgevision.errors import DataError, UsageError
+from edgevision.errors import CalibrationError, DataError, UsageError
 from edgevision.evaluation.yardstick import Yardstick
 from edgevision.types import Image, Result, SegmentationMap
 from tests.support.calibration import SIZE, images, segmenter_graph, segmenter_manifest
@@ -151,3 +152,20 @@ def test_a_classifier_has_none(tmp_path: Path) -> None:
     frames = frame_set(tmp_path, np.zeros((8, 4, 4, 3), np.uint8))
     with pytest.raises(UsageError, match="is a classification model; `max_drop` without labels is for"):
         open_agreement(model, frames, 10)
+
+
+@pytest.mark.parametrize(("seen", "objects", "is_refused"), [(1, 8, True), (4, 8, False), (1, 2, False)])
+def test_an_int8_model_that_loses_every_certain_object_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: int, objects: int, is_refused: bool
+) -> None:
+    """``seen`` 1 sees nothing at all, 4 misses one in four; two objects can be lost by chance."""
+    manifest = fake_manifest(width=64, height=64)
+    monkeypatch.setattr(
+        "edgevision.calibration.agreement.SimulatedEngine",
+        lambda graph, manifest: FakeEngine(bright_objects, manifest),
+    )
+    model = FloatModel(tmp_path / "m.onnx", "", manifest, segmenter_graph(), ())
+    frames = frame_set(tmp_path, blocks(objects))
+    refusal = pytest.raises(CalibrationError, match=f"loses every one of the {objects} objects")
+    with refusal if is_refused else contextlib.nullcontext():
+        check_keeps_objects(model, missing(manifest, seen), frames)
