@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+
+with contextlib.suppress(ImportError):
+    # Before anything imports distutils: torch's compiler imports setuptools, which insists on its own of it.
+    import setuptools  # noqa: F401
 
 import pytest
 from hypothesis import settings
