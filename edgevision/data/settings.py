@@ -22,6 +22,8 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             (Bochkovskiy et al. 2020, arXiv:2004.10934), so that objects are smaller and context varies.
         mosaic_until: share of the run after which there are no more mosaics, so that a model ends with
             images as it will see them (Ge et al. 2021, YOLOX, arXiv:2107.08430, section 2.1).
+        blank: probability that the image is replaced by one that shows nothing (black, one colour, a
+            gradient, noise), as from a covered lens or at night, without boxes.
     """
 
     photometric: float = 0.5
@@ -35,9 +37,10 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate_max: float = 5.0
     mosaic: float = 0.0
     mosaic_until: float = 1.0
+    blank: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic"):
+        for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic", "blank"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
         if not 0 <= self.mosaic_until <= 1:

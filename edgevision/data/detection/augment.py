@@ -107,10 +107,11 @@ class DetectionAugment:
 
     Attributes:
         mosaic: probability that the caller composes four images.
+        blank: probability that the caller takes :func:`blank_image` instead.
     """
 
     def __init__(self, config: AugmentConfig, fill: int) -> None:
-        self.mosaic = config.mosaic
+        self.mosaic, self.blank = config.mosaic, config.blank
         # Labels are rounded: a box may leave its image by a little, for which the last step would drop it.
         steps: list[v2.Transform] = [v2.ClampBoundingBoxes()]
         if config.zoom_out:
@@ -159,6 +160,34 @@ class DetectionAugment:
             return image
         tensor = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
         return _pixels(self._colours(tensor))
+
+
+def blank_image(size: int) -> Image:
+    """An image that shows nothing, drawn from torch's random numbers.
+
+    Black, one colour, or a gradient between two colours; half of them with the noise of a sensor.
+
+    Args:
+        size: side of the image in pixels.
+
+    Returns:
+        uint8 ``[size, size, 3]``.
+    """
+    ends = torch.rand(2, 3) * 255
+    kind = int(torch.randint(4, (1,)))
+    if kind == 0:
+        ends = torch.zeros(2, 3)
+    elif kind == 1:
+        ends[1] = ends[0]
+    elif kind == 2:  # night: dark, and nearly one colour
+        ends = ends[:1] * 0.1 + torch.rand(2, 3) * 10
+    ramp = torch.linspace(0, 1, size)[:, None]
+    image = (ends[0] + (ends[1] - ends[0]) * ramp)[:, None].repeat(1, size, 1)
+    if float(torch.rand(1)) < 0.5:
+        image = image.transpose(0, 1)
+    if float(torch.rand(1)) < 0.5:
+        image = image + torch.randn(size, size, 3) * float(torch.rand(1)) * 25
+    return np.ascontiguousarray(image.clamp(0, 255).to(torch.uint8).numpy())
 
 
 def _pixels(image: Tensor) -> Image:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
-from edgevision.data.detection.augment import DetectionAugment
+from edgevision.data.detection.augment import DetectionAugment, blank_image
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage
 from edgevision.data.memory import ImageReader, ScaledImage
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
@@ -133,6 +133,9 @@ class DetectionData(Dataset[DetectionSample]):
             used = [self._readable(number, unreadable) for number in indices]
             tiles = [self._varied(number, tile) for number, tile in used]
             image, boxes, columns = self._compose(tiles)
+            blank = 0.0 if self._augment is None else self._augment.blank
+            if blank and float(torch.rand(1)) < blank:
+                image, boxes, columns = blank_image(self._size), boxes[:0], columns[:0]
         return DetectionSample(
             torch.from_numpy(image),
             torch.from_numpy(boxes),

@@ -257,3 +257,24 @@ def test_a_teachers_scores_stay_with_their_boxes(tmp_path: Path) -> None:
     sample = data([loaded], flip=1.0)[(0, 0)]
     found = dict(zip(sample.boxes[:, 0].round().int().tolist(), sample.scores.tolist(), strict=True))
     assert found == {128 - 40: pytest.approx(0.4321), 128 - 90: 1.0}
+
+
+def test_a_blank_image_has_no_boxes_and_shows_nothing(tmp_path: Path) -> None:
+    augment = DetectionAugment(msgspec.structs.replace(NONE, blank=1.0), 114)
+    stream = DetectionData([painted(tmp_path)], 128, Resize(), augment)
+    samples = [stream[position, position % 4] for position in range(40)]
+    assert all(len(sample.boxes) == 0 and sample.image.shape == (128, 128, 3) for sample in samples)
+    blurred = [cv2.blur(sample.image.numpy(), (15, 15)).astype(int) for sample in samples]
+    # No edge: two neighbouring pixels of what is left without its noise are nearly equal.
+    assert all(np.abs(np.diff(image, axis=axis)).max() <= 12 for image in blurred for axis in (0, 1))
+    assert any(image.max() == 0 for image in blurred)  # black
+    assert len({image.tobytes() for image in blurred}) > 30
+    again = stream[7, 3]
+    assert again.image.equal(samples[7].image)
+
+
+def test_few_images_are_blank_where_few_are_asked_for(tmp_path: Path) -> None:
+    augment = DetectionAugment(msgspec.structs.replace(NONE, blank=0.25), 114)
+    stream = DetectionData([painted(tmp_path)], 128, Resize(), augment)
+    blank = sum(len(stream[position, position % 4].boxes) == 0 for position in range(80))
+    assert 8 <= blank <= 35
