@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from edgevision.model import Model
+from numpy.typing import NDArray
+
+from edgevision.engines import Engine
+from edgevision.model import Batch, Model
 from edgevision.pipeline.intake import Intake, Taken
 from edgevision.pipeline.lane import Lane, common_requests
 from edgevision.pipeline.meters import EngineMeter
 from edgevision.pipeline.queue import Policy, QueueEnded
 from edgevision.pipeline.statistics import EngineStatistics, Stage
 from edgevision.pipeline.stream import Answered, Prepared
-
-LaneFrame = tuple[Lane, Prepared]
-"""A prepared frame, and the stream that it is of."""
 
 
 class InOrder:
@@ -42,31 +43,100 @@ class InOrder:
                 ready()
 
 
+class SharedEngine:
+    """One engine, and what it did; no more calls run at a time than it takes, whoever asks.
+
+    Args:
+        model: one of those that run on it.
+
+    Attributes:
+        engine: as the model has it.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.engine: Engine = model.engine
+        self._meter = EngineMeter(model)
+        self._turns = threading.BoundedSemaphore(max(1, model.engine.requests))
+
+    def infer(self, model: Model, parts: Sequence[Batch]) -> list[dict[str, NDArray[Any]]]:
+        """The outputs of prepared batches, run as one.
+
+        Args:
+            model: runs on this engine.
+            parts: of models that run on this engine.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        joined = model.join(parts)
+        with self._turns:
+            begun_ns = time.perf_counter_ns()
+            found = model.infer(joined)
+            self._meter.add(len(parts), time.perf_counter_ns() - begun_ns)
+            return model.split(joined, parts, found)
+
+    def figures(self) -> EngineStatistics:
+        """The engine now."""
+        return self._meter.figures()
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A frame on its way through the engines of its stream.
+
+    Attributes:
+        models: those that it was prepared for.
+        outputs: of the models that have answered, by their position.
+        elapsed_ns: wall time of the batches that it was in.
+        batch: frames in the first of them.
+    """
+
+    lane: Lane
+    prepared: Prepared
+    models: Sequence[Model]
+    outputs: dict[int, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    elapsed_ns: int = 0
+    batch: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        return len(self.outputs) == len(self.models)
+
+    def deliver(self, taken_ns: int) -> None:
+        self.lane.clock.add(Stage.INFERENCE, self.elapsed_ns)
+        outputs = tuple(self.outputs[position] for position in range(len(self.models)))
+        self.lane.answered(Answered(self.prepared, outputs, taken_ns), self.batch)
+
+
 class Inference:
-    """Runs until every stream has ended, or a model fails: then all of them end with its error.
+    """The streams of the same engines, and the threads that feed these until :attr:`intake` is closed.
+
+    A model that fails ends all of its streams with its error; those of other engines run on.
 
     Recordings have as many requests in flight as the engines take, because only the number of
     frames a second counts there. With a live stream there is one request at a time, of the newest frames.
 
-    Attributes:
-        requests: number of threads that call :meth:`run`.
-        is_over: none of them runs any more.
-
     Args:
+        lanes: the streams that begin together.
+        engines: those of the streams, by the ``id`` of each; engines of streams that are added later, too.
+        max_batch: maximum number of frames in a call of an engine.
+
+    Attributes:
         intake: where the frames wait.
-        lanes: the streams, in the order of the intake's slots.
-        model_sets: the main models, and the fallback where there is one.
+        requests: number of threads that feed the engines.
+        is_over: none of them runs any more.
     """
 
-    def __init__(
-        self, intake: Intake[Prepared], lanes: Sequence[Lane], model_sets: Sequence[Sequence[Model]]
-    ) -> None:
-        self._intake, self._lanes, self._model_sets = intake, lanes, model_sets
-        self._meters = [[EngineMeter(model) for model in models] for models in model_sets]
+    def __init__(self, lanes: Sequence[Lane], engines: Mapping[int, SharedEngine], max_batch: int) -> None:
+        self._lanes = list(lanes)
+        self._engines = engines
+        self.intake: Intake[Prepared] = Intake([lane.slot for lane in lanes], max_batch, is_kept_open=True)
+        for number, lane in enumerate(self._lanes):
+            lane.number, lane.intake = number, self.intake
         self._in_order = InOrder()
         self.requests = 1
-        if lanes and all(lane.policy is Policy.WAIT for lane in lanes):
-            self.requests = common_requests(model_sets)
+        if all(lane.policy is Policy.WAIT for lane in lanes):
+            self.requests = min(common_requests(lane.model_sets) for lane in lanes)
         self._running = self.requests
         self._lock = threading.Lock()
 
@@ -74,11 +144,37 @@ class Inference:
     def is_over(self) -> bool:
         return self._running == 0
 
-    def run(self) -> None:
-        """Takes and answers, on as many threads as :attr:`requests` says."""
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        return tuple(self._lanes)
+
+    def start(self) -> list[threading.Thread]:
+        """Begins; returns the threads."""
+        threads = [
+            threading.Thread(target=self._run, name="inference", daemon=True) for _ in range(self.requests)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def add(self, lane: Lane, instead: Lane | None = None) -> None:
+        """A further stream of the same engines.
+
+        Args:
+            lane: the stream.
+            instead: one that is over, whose place it takes; None for a new place.
+        """
+        lane.intake = self.intake
+        lane.number = self.intake.add(lane.slot, None if instead is None else instead.number)
+        if instead is None:
+            self._lanes.append(lane)
+        else:
+            self._lanes[lane.number] = lane
+
+    def _run(self) -> None:
         try:
             while True:
-                taken = self._intake.take()
+                taken = self.intake.take()
                 deliveries: list[Callable[[], None]] = []
                 try:
                     self._answer(taken, deliveries)
@@ -100,39 +196,40 @@ class Inference:
     def _answer(self, taken: Taken[Prepared], deliveries: list[Callable[[], None]]) -> None:
         """Runs the models, and adds to ``deliveries`` what hands their outputs to the streams."""
         taken_ns = time.perf_counter_ns()
-        frames = [(self._lanes[stream], prepared) for stream, prepared in taken.items]
-        for model_set in dict.fromkeys(prepared.model_set for _, prepared in frames):
-            of_set = [frame for frame in frames if frame[1].model_set == model_set]
-            deliveries.append(self._infer(of_set, model_set, taken_ns))
-        deliveries += [self._lanes[stream].answered_all for stream in taken.ended]
-
-    def _infer(self, frames: Sequence[LaneFrame], model_set: int, taken_ns: int) -> Callable[[], None]:
-        start_ns = time.perf_counter_ns()
-        outputs = []
+        asked = []
+        for number, prepared in taken.items:
+            lane = self._lanes[number]
+            asked.append(_Asked(lane, prepared, lane.model_sets[prepared.model_set]))
         try:
-            for position, model in enumerate(self._model_sets[model_set]):
-                parts = [prepared.batches[position] for _, prepared in frames]
-                joined = model.join(parts)
-                call_ns = time.perf_counter_ns()
-                found = model.infer(joined)
-                self._meters[model_set][position].add(len(parts), time.perf_counter_ns() - call_ns)
-                outputs.append(model.split(joined, parts, found))
+            for engine, users in self._by_engine(asked):
+                _infer(engine, users)
         except Exception:
-            for lane, _ in frames:
-                lane.ledger.fail()
+            for one in asked:
+                if not one.is_answered:
+                    one.lane.ledger.fail()
             raise
-        elapsed_ns = time.perf_counter_ns() - start_ns
+        finally:
+            deliveries += [functools.partial(one.deliver, taken_ns) for one in asked if one.is_answered]
+        deliveries += [self._lanes[number].answered_all for number in taken.ended]
 
-        def deliver() -> None:
-            for i, (lane, prepared) in enumerate(frames):
-                lane.clock.add(Stage.INFERENCE, elapsed_ns)
-                lane.answered(Answered(prepared, tuple(parts[i] for parts in outputs), taken_ns), len(frames))
+    def _by_engine(self, asked: Sequence[_Asked]) -> list[tuple[SharedEngine, list[tuple[_Asked, int]]]]:
+        """For each engine the frames that it gets, with the position of the model that runs on it."""
+        users: dict[int, list[tuple[_Asked, int]]] = {}
+        for one in asked:
+            for position, model in enumerate(one.models):
+                users.setdefault(id(model.engine), []).append((one, position))
+        return [(self._engines[key], found) for key, found in users.items()]
 
-        return deliver
 
-    def figures(self) -> tuple[EngineStatistics, ...]:
-        """Each engine now."""
-        return tuple(meter.figures() for meter in itertools.chain.from_iterable(self._meters))
+def _infer(engine: SharedEngine, users: Sequence[tuple[_Asked, int]]) -> None:
+    start_ns = time.perf_counter_ns()
+    first, position = users[0]
+    outputs = engine.infer(first.models[position], [one.prepared.batches[at] for one, at in users])
+    elapsed_ns = time.perf_counter_ns() - start_ns
+    for (one, at), found in zip(users, outputs, strict=True):
+        one.outputs[at] = found
+        one.elapsed_ns += elapsed_ns
+        one.batch = one.batch or len(users)
 
 
 def _call_all(deliveries: Sequence[Callable[[], None]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from edgevision.engines.base import describe
 from edgevision.model import Model
@@ -23,6 +24,29 @@ _FILE_DEPTH = (
 _FILE_QUEUE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class LaneCounts:
+    """What a stream has counted when it is over; the numbers are of all streams of its name before it, too.
+
+    Attributes:
+        ledger, clock, latency, tally, written: see :class:`Lane`.
+        answered: frames with the engines' outputs.
+        batched: sum of the sizes of the batches that they were in.
+        reconnects: how often the source was lost and restored.
+        failed_attempts: attempts to reconnect that failed.
+    """
+
+    ledger: FrameLedger = field(default_factory=FrameLedger)
+    clock: StageClock = field(default_factory=StageClock)
+    latency: TimeHistogram = field(default_factory=TimeHistogram)
+    tally: Tally = field(default_factory=Tally)
+    answered: int = 0
+    batched: int = 0
+    written: int = 0
+    reconnects: int = 0
+    failed_attempts: int = 0
+
+
 class Lane:
     """The queues of a stream, its account, and its end.
 
@@ -33,7 +57,9 @@ class Lane:
     Args:
         stream: what to run.
         number: its place in the intake.
-        model_sets: the main models, and the fallback where there is one.
+        model_sets: the main models, and the fallback where there is one; others on the same engines, with
+            other thresholds or classes, may take their place at any time.
+        before: counts of a stream of this name that is over, which go on.
 
     Attributes:
         ledger, clock, latency, tally, rate, written, time_s, last_latency_ms: what is counted; see
@@ -42,7 +68,13 @@ class Lane:
         stopped: why it ended early, else None.
     """
 
-    def __init__(self, stream: Stream, number: int, model_sets: Sequence[Sequence[Model]]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        number: int,
+        model_sets: Sequence[Sequence[Model]],
+        before: LaneCounts | None = None,
+    ) -> None:
         self.stream, self.number, self.model_sets = stream, number, model_sets
         self.name = stream.name or stream.source.info.name
         self.policy = stream.policy or (Policy.KEEP_NEWEST if stream.source.info.is_live else Policy.WAIT)
@@ -60,16 +92,40 @@ class Lane:
         self.answers: BoundedQueue[Answered] = BoundedQueue(self._depth)
         self.drawn: BoundedQueue[Drawn] = BoundedQueue(self._depth)
 
-        self.ledger = FrameLedger()
-        self.clock = StageClock()
-        self.latency = TimeHistogram()
-        self.tally = Tally()
+        before = LaneCounts() if before is None else before
+        self._before = before
+        self.ledger, self.clock, self.latency, self.tally = (
+            before.ledger,
+            before.clock,
+            before.latency,
+            before.tally,
+        )
         self.rate = RateMeter()
-        self.answered_frames = self.batched = self.written = 0
+        self.answered_frames, self.batched, self.written = before.answered, before.batched, before.written
         self.time_s = self.last_latency_ms = 0.0
         self.error: Exception | None = None
         self.stopped: str | None = None
         self._lock = threading.Lock()
+
+    def counts(self) -> LaneCounts:
+        """What is counted, for a stream that takes this one's place once it is over."""
+        self.ledger.next_source()
+        return LaneCounts(
+            self.ledger,
+            self.clock,
+            self.latency,
+            self.tally,
+            self.answered_frames,
+            self.batched,
+            self.written,
+            *self.reconnects(),
+        )
+
+    def reconnects(self) -> tuple[int, int]:
+        """How often the source came back, and attempts that failed."""
+        connection = self.stream.source.report.connection
+        back, failed = (0, 0) if connection is None else (connection.reconnects, connection.failed_attempts)
+        return self._before.reconnects + back, self._before.failed_attempts + failed
 
     def end(self, reason: str) -> None:
         """Stops reading and preparing; frames that the engines have are still written. For any thread."""
@@ -148,7 +204,8 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         over: True once its outputs are closed.
     """
     source, sinks = lane.stream.source, lane.stream.sinks
-    report, connection = source.report, source.report.connection
+    report = source.report
+    reconnects, failed_attempts = lane.reconnects()
     models = [model for models in lane.model_sets for model in models]
     notes = [note for model in models for note in model.notes]
     notes += report.notes + [note for sink in sinks for note in sink.notes]
@@ -177,8 +234,8 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
             "sinks": len(lane.drawn),
         },
         mean_batch=lane.batched / lane.answered_frames if lane.answered_frames else 0.0,
-        reconnects=connection.reconnects if connection else 0,
-        failed_attempts=connection.failed_attempts if connection else 0,
+        reconnects=reconnects,
+        failed_attempts=failed_attempts,
         latency_control=lane.controller.figures() if lane.controller else None,
         deliveries=tuple(one for sink in sinks for one in sink.deliveries()),
         stopped=(lane.stopped or ("error" if lane.error else "end")) if over else None,

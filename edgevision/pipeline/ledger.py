@@ -43,6 +43,7 @@ class FrameLedger:
         self._captured = self._inferred = self._model_failed = 0
         self._dropped: Counter[DropReason] = Counter()
         self._source_failed: dict[FailReason, int] = {}
+        self._failed_before: Counter[FailReason] = Counter()
         self._closed = False
 
     def capture(self) -> None:
@@ -55,6 +56,12 @@ class FrameLedger:
         with self._lock:
             if not self._closed:
                 self._source_failed = dict(counts)
+
+    def next_source(self) -> None:
+        """Another source follows, whose own counts begin at 0; these go on."""
+        with self._lock:
+            self._failed_before.update(self._source_failed)
+            self._source_failed = {}
 
     def infer(self) -> None:
         with self._lock:
@@ -84,11 +91,12 @@ class FrameLedger:
     def entry(self) -> LedgerEntry:
         """The counts now."""
         with self._lock:
-            failed = {reason.value: count for reason, count in self._source_failed.items() if count}
+            of_sources = self._failed_before + Counter(self._source_failed)
+            failed = {reason.value: count for reason, count in of_sources.items() if count}
             if self._model_failed:
                 failed[MODEL_FAILED] = self._model_failed
             return LedgerEntry(
-                captured=self._captured + sum(self._source_failed.values()),
+                captured=self._captured + of_sources.total(),
                 inferred=self._inferred,
                 dropped={reason.value: count for reason, count in self._dropped.items()},
                 failed=failed,

@@ -1,8 +1,9 @@
-"""The run itself: streams through one set of models, every stage at the same time.
+"""The run itself: streams through models, every stage at the same time.
 
 Each stream has a thread for capture, for the letterbox, for drawing, and for its sinks; one thread feeds the
-engines with frames of all streams. While frame n is inferred, frame n+1 is letterboxed and frame n-1 is
-drawn and encoded. Decoding, letterbox, inference, drawing and encoding release the GIL, so they overlap.
+engines with frames of all streams that use the same ones. While frame n is inferred, frame n+1 is letterboxed
+and frame n-1 is drawn and encoded. Decoding, letterbox, inference, drawing and encoding release the GIL, so
+they overlap.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from queue import Empty, Queue
 
 from edgevision.model import Model
 from edgevision.pipeline import reading
-from edgevision.pipeline.inference import Inference
-from edgevision.pipeline.intake import Intake
-from edgevision.pipeline.lane import Lane, stream_statistics
+from edgevision.pipeline.inference import Inference, SharedEngine
+from edgevision.pipeline.lane import Lane, LaneCounts, stream_statistics
 from edgevision.pipeline.rendering import Rendering, Shown
 from edgevision.pipeline.statistics import EngineStatistics, RunStatistics, StreamStatistics
 from edgevision.pipeline.stream import StopRequest, Stream
@@ -42,15 +42,18 @@ OnStatistics = Callable[[RunStatistics], None]
 class Pipeline:
     """Runs streams until each has ended; an error in one does not touch the others.
 
+    Streams whose models run on the same engines share them and are inferred in batches; streams with other
+    engines have threads of their own, so that a slow model holds nobody else up.
+
     Args:
         streams: at least one, unless it is kept open; their names differ.
-        models: every one runs on every frame.
+        models: every one runs on every frame of the streams that have none of their own.
         is_kept_open: it runs on after its streams have ended, until it is asked to stop.
         fallback: in place of ``models``, with the same classes, for streams that hold a latency.
         max_batch: maximum number of frames in a call of an engine; at most one of each stream.
 
     Raises:
-        ValueError: there is no stream, two have one name, or a stream has overlays for other models.
+        ValueError: there is no stream, two have one name, or one has no model.
     """
 
     def __init__(
@@ -62,25 +65,48 @@ class Pipeline:
         max_batch: int = 8,
         is_kept_open: bool = False,
     ) -> None:
-        self._model_sets = model_sets = (models, fallback) if fallback else (models,)
+        self._models, self._fallback = models, fallback
+        self._max_batch = max_batch
         self._is_kept_open = is_kept_open
+        self._is_over = False
+        self._holds = 0
         self._lock = threading.Lock()
-        self._stream_threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
         self._added: deque[Rendering] = deque()
-        self._lanes = [Lane(stream, number, model_sets) for number, stream in enumerate(streams)]
+        self._engines: dict[int, SharedEngine] = {}
+        self._enter_engines([models, fallback])
+        self._lanes = [Lane(stream, 0, self._model_sets(stream)) for stream in streams]
         names = [lane.name for lane in self._lanes]
         if (not names and not is_kept_open) or len(set(names)) < len(names):
             raise ValueError(f"a run needs streams with a name each; found {', '.join(names) or 'none'}")
-        self._intake = intake = Intake([lane.slot for lane in self._lanes], max_batch, is_kept_open)
+        together: dict[frozenset[int], list[Lane]] = {}
         for lane in self._lanes:
-            lane.intake = intake
+            together.setdefault(_engines_of(lane), []).append(lane)
+        self._inferences = {
+            key: Inference(lanes, self._engines, max_batch) for key, lanes in together.items()
+        }
         # Not SimpleQueue: before Python 3.13 its get waits forever where a signal uses up the timeout.
         self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
-        self._inference = Inference(intake, self._lanes, model_sets)
         self._start: float | None = None
         self._seconds: dict[Lane, float] = {}
+        self._counts: dict[str, LaneCounts] = {}  # of streams that were removed, by name
         self._run_seconds: float | None = None
+
+    def _model_sets(self, stream: Stream) -> list[Sequence[Model]]:
+        models = self._models if stream.models is None else stream.models
+        fallback = self._fallback if stream.models is None else stream.fallback
+        if not models:
+            raise ValueError(f"'{stream.name or stream.source.info.name}' has no model")
+        sets = [models, fallback] if fallback else [models]
+        self._enter_engines(sets)
+        return sets
+
+    def _enter_engines(self, model_sets: Sequence[Sequence[Model]]) -> None:
+        for models in model_sets:
+            for model in models:
+                if id(model.engine) not in self._engines:
+                    self._engines[id(model.engine)] = SharedEngine(model)
 
     @property
     def errors(self) -> dict[str, Exception]:
@@ -99,14 +125,10 @@ class Pipeline:
             stop: set its reason, from any thread, to end early.
             on_statistics: called on this thread, at most five times a second.
         """
-        engines = [
-            threading.Thread(target=self._inference.run, name="inference", daemon=True)
-            for _ in range(self._inference.requests)
-        ]
         try:
-            for thread in engines:
-                thread.start()
             with self._lock:  # who adds a stream from now on starts it
+                for inference in self._inferences.values():
+                    self._threads += inference.start()
                 self._start = time.perf_counter()
                 for rendering in self._renderings:
                     self._start_threads(rendering)
@@ -117,8 +139,10 @@ class Pipeline:
                 self._release_source(lane)
             raise
         finally:
-            self._intake.close()
-            self._join([*self._stream_threads, *engines])
+            self._is_over = True
+            for inference in self._inferences.values():
+                inference.intake.close()
+            self._join(self._threads)
             for rendering in self._renderings:
                 rendering.close_screens()
             for lane in self._lanes:
@@ -129,28 +153,74 @@ class Pipeline:
     def add(self, stream: Stream) -> None:
         """A further stream, while the others run; from any thread. It must not have a window.
 
+        Where a stream of its name was removed, its counts go on.
+
         Raises:
-            ValueError: a stream that runs has its name, or nothing runs any more.
+            ValueError: a stream that runs has its name, it has no model, or nothing runs any more.
         """
         with self._lock:
             if any(lane.name == stream.name and lane not in self._seconds for lane in self._lanes):
                 raise ValueError(f"a stream called '{stream.name}' runs already")
-            if self._run_seconds is not None or self._inference.is_over:
+            if self._is_over:
                 raise ValueError("the run is over")
-            lane = Lane(stream, -1, self._model_sets)
-            over = [one for one in self._lanes if one.stopped == REMOVED and one in self._seconds]
-            lane.number = self._intake.add(lane.slot, over[0].number if over else None)
-            lane.intake = self._intake
-            if over:
-                del self._seconds[over[0]]
-                self._lanes[lane.number] = lane
+            before = self._counts.pop(stream.name, None)
+            lane = Lane(stream, 0, self._model_sets(stream), before)
+            over = next((one for one in self._lanes if self._is_gone(one)), None)
+            if over is not None:
+                del self._seconds[over]
+                self._lanes[self._lanes.index(over)] = lane
             else:
                 self._lanes.append(lane)
+            self._place(lane, over)
             rendering = Rendering(lane, self._shown)
             self._renderings = [one for one in self._renderings if one.lane in self._lanes] + [rendering]
             if self._start is not None:
                 self._added.append(rendering)
                 self._start_threads(rendering)
+
+    def _place(self, lane: Lane, over: Lane | None) -> None:
+        """Lets a stream that was added be inferred with the others of its engines."""
+        key = _engines_of(lane)
+        inference = self._inferences.get(key)
+        if inference is not None and not inference.is_over:
+            inference.add(lane, over if over in inference.lanes else None)
+            return
+        self._inferences[key] = inference = Inference([lane], self._engines, self._max_batch)
+        if self._start is not None:
+            self._threads += inference.start()
+
+    def set_models(self, name: str, models: Sequence[Model], fallback: Sequence[Model] = ()) -> None:
+        """Other thresholds and classes for a stream, from the next frame on; from any thread.
+
+        Args:
+            name: of the stream.
+            models, fallback: on the engines that it has.
+
+        Raises:
+            ValueError: there is no such stream, or it has other engines.
+        """
+        with self._lock:
+            lane = self._running(name)
+            if lane is None:
+                raise ValueError(f"no stream called '{name}' runs")
+            model_sets = [models, fallback] if fallback else [models]
+            if [[one.engine for one in each] for each in lane.model_sets] != [
+                [one.engine for one in each] for each in model_sets
+            ]:
+                raise ValueError(f"'{name}' runs on other engines")
+            lane.model_sets = model_sets
+
+    def release_engines(self) -> None:
+        """Ends the threads of engines that no stream uses any more, so that these can be closed."""
+        with self._lock:
+            for key, inference in list(self._inferences.items()):
+                if all(self._is_gone(lane) for lane in inference.lanes):
+                    del self._inferences[key]
+                    inference.intake.close()
+            used = {id(model.engine) for models in (self._models, self._fallback) for model in models}
+            used = used.union(*self._inferences)
+            for engine in [one for one in self._engines if one not in used]:
+                del self._engines[engine]
 
     def remove(self, name: str, timeout_s: float = 10.0) -> StreamStatistics | None:
         """Ends a stream, and waits until its outputs are finished; from any thread but the run's own.
@@ -161,7 +231,7 @@ class Pipeline:
         Raises:
             TimeoutError: its outputs take longer; it is removed once they are finished.
         """
-        lane = next((one for one in self._lanes if one.name == name and not self._is_gone(one)), None)
+        lane = self._running(name)
         if lane is None:
             return None
         lane.end(REMOVED)
@@ -171,7 +241,12 @@ class Pipeline:
             if time.monotonic() > deadline:
                 raise TimeoutError
             time.sleep(0.02)
-        return stream_statistics(lane, self._seconds[lane], True)
+        figures = stream_statistics(lane, self._seconds[lane], True)
+        self._counts[name] = lane.counts()
+        return figures
+
+    def _running(self, name: str) -> Lane | None:
+        return next((one for one in self._lanes if one.name == name and not self._is_gone(one)), None)
 
     def _is_gone(self, lane: Lane) -> bool:
         return lane.stopped == REMOVED and lane in self._seconds
@@ -185,7 +260,7 @@ class Pipeline:
             (f"write {lane.name}", rendering.write),
         ]
         threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
-        self._stream_threads = [one for one in self._stream_threads if one.is_alive()] + threads
+        self._threads = [one for one in self._threads if one.is_alive()] + threads
         for thread in threads:
             thread.start()
 
@@ -202,7 +277,7 @@ class Pipeline:
         held: list[Rendering] = []  # single images that stay in their window
         next_progress = 0.0
         next_collection = time.perf_counter() + _COLLECT_S
-        while running or held or self._added or self._goes_on(stop):
+        while self._has_more(running, held, stop):
             self._take_added(running)
             for rendering in [*running, *held]:
                 self._notice_end(rendering, stop)
@@ -232,9 +307,29 @@ class Pipeline:
         while self._added:
             running[self._added.popleft()] = None
 
+    def _has_more(
+        self, running: Collection[Rendering], held: Collection[Rendering], stop: StopRequest
+    ) -> bool:
+        """Whether something runs, or further streams may come; otherwise none is taken from now on."""
+        with self._lock:
+            self._is_over = not (running or held or self._added or self._goes_on(stop))
+            return not self._is_over
+
     def _goes_on(self, stop: StopRequest) -> bool:
         """Whether it waits for further streams."""
-        return self._is_kept_open and stop.reason is None and not self._inference.is_over
+        have_failed = bool(self._inferences) and all(one.is_over for one in self._inferences.values())
+        return (self._is_kept_open or self._holds > 0) and stop.reason is None and not have_failed
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts, the run does not end with its last stream: another one takes its place."""
+        with self._lock:
+            self._holds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holds -= 1
 
     def _notice_end(self, rendering: Rendering, stop: StopRequest) -> None:
         lane = rendering.lane
@@ -261,11 +356,12 @@ class Pipeline:
     def statistics(self) -> RunStatistics:
         """The run now, or as it was at its end. From any thread."""
         seconds = self._run_seconds if self._run_seconds is not None else self._elapsed()
-        engines = self._inference.figures()
+        engines = tuple(engine.figures() for engine in list(self._engines.values()))
+        requests = sum(inference.requests for inference in list(self._inferences.values())) or 1
         busy_s = sum(engine.call.total_s for engine in engines)
         return RunStatistics(
             seconds=seconds,
-            busy=min(1.0, busy_s / seconds / self._inference.requests) if seconds > 0 else 0.0,
+            busy=min(1.0, busy_s / seconds / requests) if seconds > 0 else 0.0,
             streams=tuple(
                 stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
                 for lane in list(self._lanes)
@@ -282,6 +378,11 @@ class Pipeline:
 
     def _elapsed(self) -> float:
         return 0.0 if self._start is None else time.perf_counter() - self._start
+
+
+def _engines_of(lane: Lane) -> frozenset[int]:
+    """The ``id`` of each engine that a stream runs on."""
+    return frozenset(id(model.engine) for models in lane.model_sets for model in models)
 
 
 def run_stream(

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgevision.drawing.overlay import Overlay
-from edgevision.model import Batch
+from edgevision.model import Batch, Model
 from edgevision.pipeline.crops import CropReader
 from edgevision.pipeline.queue import Policy
 from edgevision.tracking.scene import LateScene, Scene
@@ -23,6 +23,8 @@ class Stream:
 
     Attributes:
         source: read on a thread of its own, and closed there.
+        models: every one runs on every frame; None for those of the run.
+        fallback: in place of ``models``, with the same classes, to hold a latency.
         sinks: closed at the end, also after an error. A :class:`~edgevision.video.base.Screen` is called on
             the thread that calls ``Pipeline.run``, because windows must live on the main thread; the others
             are called on a thread of the stream.
@@ -39,6 +41,8 @@ class Stream:
     """
 
     source: Source
+    models: Sequence[Model] | None = None
+    fallback: Sequence[Model] = ()
     sinks: Sequence[Sink] = ()
     overlays: Sequence[Overlay] = ()
     name: str = ""

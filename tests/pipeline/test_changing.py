@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edgevision.engines.fake import FakeEngine
+from edgevision.engines.fake import FakeEngine, fake_manifest
+from edgevision.errors import EngineError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream
-from edgevision.types import Frame
+from edgevision.types import Detections, Frame, Image
 from edgevision.video.base import Source, SourceInfo, SourceReport
 from edgevision.video.sinks.memory import ListSink
 from tests.support.broker import wait_until
@@ -92,3 +94,74 @@ def test_a_run_that_is_not_kept_open_needs_a_stream_and_ends_with_its_last() -> 
     runner.join(10)
     assert not runner.is_alive()
     assert names(pipeline) == []
+
+
+def seeing(score: float) -> FakeEngine:
+    return FakeEngine(lambda image: one_box(score), fake_manifest(classes=("red",), width=32, height=32), 5.0)
+
+
+def one_box(score: float) -> Detections:
+    return Detections(np.array([[2, 2, 12, 12]]), np.array([score]), np.array([0]))
+
+
+def test_streams_with_models_of_their_own_share_engines_and_fail_alone() -> None:
+    """Two share an engine at different thresholds, in one batch; the third's engine breaks."""
+
+    def break_down(image: Image) -> Detections:
+        raise EngineError("the accelerator is gone")
+
+    shared = seeing(0.5)
+    broken = FakeEngine(break_down, fake_manifest(width=32, height=32))
+    streams = [
+        replace(stream("low"), models=[Model(shared, 0.4)]),
+        replace(stream("high"), models=[Model(shared, 0.6)]),
+        replace(stream("broken"), models=[Model(broken)]),
+    ]
+    pipeline, stop = Pipeline(streams, []), StopRequest()
+    runner = threading.Thread(target=pipeline.run, args=(stop,))
+    runner.start()
+    wait_until(lambda: written(pipeline, "low") > 5 and written(pipeline, "high") > 5, "frames of both")
+    wait_until(lambda: "broken" in pipeline.errors, "the error")
+    stop.reason = "test"
+    runner.join(10)
+    low, high, gone = pipeline.statistics().streams
+    assert (low.detections["red"], high.detections) == (low.written, {})
+    assert max(low.mean_batch, high.mean_batch) > 1
+    assert (gone.stopped, str(pipeline.errors["broken"])) == ("error", "the accelerator is gone")
+    assert list(pipeline.errors) == ["broken"]
+    seen, _ = pipeline.statistics().engines
+    assert seen.frames == low.frames.inferred + high.frames.inferred
+    assert all(balanced(one.frames) for one in (low, high, gone))
+
+
+def test_thresholds_change_while_a_stream_runs_and_counts_go_on_when_it_comes_back() -> None:
+    engine, stop = seeing(0.5), StopRequest()
+    pipeline = Pipeline([replace(stream("a"), models=[Model(engine, 0.6)])], [])
+    runner = threading.Thread(target=pipeline.run, args=(stop,))
+    runner.start()
+    wait_until(lambda: written(pipeline, "a") > 3, "frames")
+    assert pipeline.statistics().streams[0].detections == {}
+    pipeline.set_models("a", [Model(engine, 0.4)])
+    wait_until(lambda: pipeline.statistics().streams[0].detections.get("red", 0) > 3, "boxes")
+    with pytest.raises(ValueError, match="other engines"):
+        pipeline.set_models("a", [Model(seeing(0.5))])
+    with pytest.raises(ValueError, match="no stream called 'b'"):
+        pipeline.set_models("b", [Model(engine)])
+    with pipeline.held():  # its only stream: the run waits for the next
+        before = pipeline.remove("a")
+        assert before is not None
+        pipeline.release_engines()
+        assert pipeline.statistics().engines == ()
+        other = seeing(0.9)
+        pipeline.add(replace(stream("a"), models=[Model(other)]))
+    wait_until(lambda: written(pipeline, "a") > before.written + 3, "frames of the same name")
+    (now,) = pipeline.statistics().streams
+    assert now.frames.captured > before.frames.captured
+    assert now.detections["red"] > before.detections["red"]
+    stop.reason = "test"
+    runner.join(10)
+    assert not runner.is_alive()
+    assert balanced(pipeline.statistics().streams[0].frames)
+    assert [engine.frames for engine in pipeline.statistics().engines] == [
+        pipeline.statistics().streams[0].frames.inferred - before.frames.inferred
+    ]

@@ -107,7 +107,8 @@ def test_the_slowest_engine_of_several_sets_the_requests():
     names = fake_manifest(width=32, height=32, classes=("other",))
     single = Model(FakeEngine(number_in, names))
     pipeline = Pipeline([stream], [detector(requests=3), single])
-    assert pipeline._inference.requests == 1
+    (inference,) = pipeline._inferences.values()
+    assert inference.requests == 1
 
 
 def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_came_before():
