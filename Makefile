@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone: .venv is made and filled by tools/setup.sh when needed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rtsp train-smoke dev lint types imports unit format constraints clean
+.PHONY: help demo docs test test-rtsp train-smoke dev lint types imports unit format constraints clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -36,6 +36,10 @@ imports: dev ## Who may import whom (import-linter)
 
 unit: dev ## Behaviour (pytest)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: dev ## The site, into build/site (index.html opens from the disk); a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
+	@echo "docs: build/site/index.html"
 
 format: dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix || true

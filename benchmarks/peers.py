@@ -157,8 +157,7 @@ def table(result: Figures) -> str:
         f"`{result['command']}`",
         "",
         f"Load average before: {here['load_before']}. Clip: {result['clip']}; medians of "
-        f"{len(result['rounds'])} rounds. How it is measured stands in "
-        "[benchmarks/peers.py](../../benchmarks/peers.py).",
+        f"{len(result['rounds'])} rounds. How it is measured stands in `benchmarks/peers.py`.",
         "",
         "## The whole run",
         "",

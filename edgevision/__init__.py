@@ -7,7 +7,7 @@
             for found in result.detections:
                 print(result.frame.time_s, found.name, found.track_id)
 
-docs/python.md has more. A name is loaded when it is first used, so that importing the package costs nothing.
+docs/guides/python.md has more. A name is loaded when it is first used: importing the package costs nothing.
 """
 
 __version__ = "0.1.0"

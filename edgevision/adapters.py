@@ -23,9 +23,9 @@ def to_dict(result: FrameResult | Result) -> dict[str, Any]:
     """A result as dicts, lists, texts and numbers, which ``json.dumps`` writes.
 
     Args:
-        result: of a frame, which gives what a line of JSON lines has (docs/jsonl.md); or detections, which
-            give their rows (masks in COCO's compressed run lengths), a class map, which gives the share of
-            the image that each class covers, or a classification, which gives its labels.
+        result: of a frame, which gives what a line of JSON lines has (docs/reference/jsonl.md); or
+            detections, which give their rows (masks in COCO's compressed run lengths), a class map, which
+            gives the share of the image that each class covers, or a classification, which gives its labels.
 
     Example:
         >>> found = Detections([[0, 0, 9, 9]], [0.5], [0], ("dog",))

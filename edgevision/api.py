@@ -1,6 +1,6 @@
 """What ``import edgevision`` offers to programs: a model, a loop over results, and the whole pipeline.
 
-docs/python.md shows each in use.
+docs/guides/python.md shows each in use.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PathLike = str | os.PathLike[str]
 AnyModel = str | os.PathLike[str] | Model
 """A name that ships, a path, or an open model."""
 AnySource = str | os.PathLike[str] | int | StreamSpec
-"""An address (docs/live.md), a path, the number of a camera, or a stream with its own outputs."""
+"""An address (docs/guides/cameras.md), a path, the number of a camera, or a stream with its own outputs."""
 
 
 def load(
@@ -106,10 +106,10 @@ def stream(
 
     Args:
         model: an open model, or a name or path as in :func:`load`; several give a result each.
-        source: an address (docs/live.md), a path, the number of a camera, or an open source.
+        source: an address (docs/guides/cameras.md), a path, the number of a camera, or an open source.
         track: give objects numbers that stay with them. The model then runs down to the threshold that the
             tracker needs; what is yielded keeps to ``conf``.
-        zones: YAML file of zones and lines to watch (docs/tracking.md); implies ``track``.
+        zones: YAML file of zones and lines to watch (docs/guides/zones.md); implies ``track``.
         conf: detections below this score are left out; by default the model's own threshold.
         every: only each frame whose index is a multiple of this.
         max_frames: end after this many results.
@@ -255,7 +255,7 @@ def run(
 
     Args:
         model: a name or path as in :func:`load`, or an open model; several give a result each.
-        source: an address (docs/live.md), a path, the number of a camera, or a
+        source: an address (docs/guides/cameras.md), a path, the number of a camera, or a
             :class:`~edgevision.session.spec.StreamSpec`. Those of a list run at the same time, and the videos
             of a folder in a list (``["clips/"]``) in turn.
         settings: see :class:`RunSettings`. ``on_frame`` is called with the result of each frame on a thread

@@ -149,7 +149,7 @@ class _FileState:
 
 
 class Archive:
-    """One run over an archive; see docs/archives.md.
+    """One run over an archive; see docs/guides/archives.md.
 
     Args:
         request: what to do.

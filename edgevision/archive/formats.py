@@ -1,7 +1,7 @@
 """Results in other programs' formats, made from the JSON lines of each file.
 
 CSV, YOLO and MOT are written for each file as it is finished; COCO, MegaDetector's JSON and Parquet for the
-whole archive at its end. docs/archives.md describes each.
+whole archive at its end. docs/guides/archives.md describes each.
 """
 
 from __future__ import annotations

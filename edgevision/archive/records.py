@@ -153,7 +153,7 @@ class ResultPlaces:
         self.index = out / "index.sqlite"
 
     def records(self, name: str) -> Path:
-        """JSON lines of a file, docs/jsonl.md."""
+        """JSON lines of a file, docs/reference/jsonl.md."""
         return self.beside("results", name, ".jsonl")
 
     def summary(self, name: str) -> Path:

@@ -16,7 +16,7 @@ def import_command(
     kind: str | None = typer.Option(
         None,
         "--kind",
-        help="The family, where the file does not show it (docs/import.md). Default: found from the file.",
+        help="The family, where the file does not show it (docs/guides/import.md). Default: found from it.",
     ),
     classes: str | None = typer.Option(
         None,

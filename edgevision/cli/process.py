@@ -88,7 +88,7 @@ def process_command(
 
     Killed and started again, it does only what is missing. A file that is damaged, or ends the process that
     reads it, is told in the index and does not stop the rest. Results lie in --out under the names of the
-    files: docs/archives.md.
+    files: docs/guides/archives.md.
 
     \b
     Examples:

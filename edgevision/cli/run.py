@@ -36,10 +36,10 @@ def run_command(
         [],
         "--source",
         help="A video, an image, a folder or 'pattern*' of either, webcam, /dev/video0, rtsp:..., or demo. "
-        "Several run at the same time. Options of cameras and streams follow the address: docs/live.md.",
+        "Several run at the same time. Options of cameras follow the address: docs/guides/cameras.md.",
     ),
     streams: Path | None = typer.Option(
-        None, "--streams", help="YAML file of sources, each with its own outputs (docs/pipeline.md)."
+        None, "--streams", help="YAML file of sources, each with its own outputs (docs/guides/streams.md)."
     ),
     model: list[str] = typer.Option(
         [],
@@ -56,7 +56,7 @@ def run_command(
         None,
         "--then",
         help="A second model, a classifier or one that finds objects, on what the first found "
-        "(docs/python.md, docs/jsonl.md: attributes).",
+        "(docs/guides/python.md, docs/reference/jsonl.md: attributes).",
     ),
     on: str | None = typer.Option(
         None, "--on", help="Classes that the second model looks at: person,car. Default: all."
@@ -77,10 +77,10 @@ def run_command(
         None, "--classes", help="Only these classes, separated by commas: person,car."
     ),
     track: bool = typer.Option(
-        False, "--track", help="Give each object a number that stays with it (docs/tracking.md)."
+        False, "--track", help="Give each object a number that stays with it (docs/guides/zones.md)."
     ),
     zones: Path | None = typer.Option(
-        None, "--zones", help="YAML file of zones and lines to watch; implies --track (docs/tracking.md)."
+        None, "--zones", help="YAML file of zones and lines to watch; implies --track (docs/guides/zones.md)."
     ),
     max_latency: str | None = typer.Option(
         None,
@@ -102,7 +102,7 @@ def run_command(
         None,
         "--output",
         help="Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, a folder, or as a stream to rtsp://, "
-        "rtmp://, udp://, tcp://, live.m3u8 or - (docs/live.md).",
+        "rtmp://, udp://, tcp://, live.m3u8 or - (docs/guides/cameras.md).",
     ),
     save_json: Path | None = typer.Option(
         None, "--save-json", help="Where the results go as JSON lines: .jsonl, or a folder."
@@ -116,13 +116,13 @@ def run_command(
         [],
         "--events",
         help="Where events of objects go: a .jsonl file, a folder, or mqtt[s]://user@host/prefix. May be "
-        "given several times; implies --track (docs/events.md).",
+        "given several times; implies --track (docs/reference/events.md).",
     ),
     event_pictures: Path | None = typer.Option(
         None, "--event-pictures", help="Folder for a JPEG of each object in the events."
     ),
     record: Path | None = typer.Option(
-        None, "--record", help="Folder for continuous recording (docs/recording.md)."
+        None, "--record", help="Folder for continuous recording (docs/guides/recording.md)."
     ),
     rotate: str | None = typer.Option(
         None, "--rotate", help="Start a new file every 10m, 1h or 500MB. Default: 10m."
@@ -142,7 +142,9 @@ def run_command(
     max_frames: int | None = typer.Option(None, "--max-frames", help="End after this many frames."),
     stats: Path | None = typer.Option(None, "--stats", help="Write counts and times of the run as JSON."),
     metrics_port: int | None = typer.Option(
-        None, "--metrics-port", help="Serve /metrics (Prometheus) and /healthz here (docs/operations.md)."
+        None,
+        "--metrics-port",
+        help="Port of /metrics (Prometheus) and /healthz (docs/guides/operations.md).",
     ),
     metrics_host: str = typer.Option(
         "127.0.0.1", "--metrics-host", help="Address to serve them at; 0.0.0.0 lets other machines connect."
@@ -151,8 +153,8 @@ def run_command(
         None,
         "--web",
         metavar="[HOST:]PORT",
-        help="Serve a page with live video, state, events and zones (docs/web.md); to this machine only, "
-        "unless an address such as 0.0.0.0:8080 and --web-password are given.",
+        help="Serve a page with live video, state, events and zones (docs/guides/web.md); to this machine "
+        "only, unless an address such as 0.0.0.0:8080 and --web-password are given.",
     ),
     web_password: WebPasswordOption = None,
     web_name: WebNameOption = None,

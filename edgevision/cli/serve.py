@@ -24,7 +24,9 @@ from edgevision.service.logs import LogFormat
 
 
 def serve_command(
-    streams: Path = typer.Argument(help="YAML file of streams (docs/pipeline.md); the page changes it."),
+    streams: Path = typer.Argument(
+        help="YAML file of streams (docs/guides/streams.md); the page changes it."
+    ),
     web: str = typer.Option("8080", "--web", metavar="[HOST:]PORT", help="Where the page is served."),
     web_password: WebPasswordOption = None,
     web_name: WebNameOption = None,

@@ -1,4 +1,4 @@
-"""The contract between export and runtime, stored in the model file itself; docs/contract.md describes it.
+"""The contract between export and runtime, stored in the model file itself: docs/concepts/contract.md.
 
 An exported ONNX file takes frames as OpenCV delivers them and returns final results; its manifest says
 what the numbers mean. It is stored as JSON in one ``metadata_props`` entry of the ONNX file, and as

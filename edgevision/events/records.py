@@ -1,4 +1,4 @@
-"""Events as they are written and sent; docs/events.md has the schema."""
+"""Events as they are written and sent; docs/reference/events.md has the schema."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EventKind(str, Enum):
 
 
 class BestFrame(msgspec.Struct, frozen=True, kw_only=True, rename={"image": "picture"}):
-    """The frame in which an object was seen best so far; see docs/events.md."""
+    """The frame in which an object was seen best so far; see docs/reference/events.md."""
 
     frame: int
     time_s: float
@@ -37,7 +37,7 @@ class BestFrame(msgspec.Struct, frozen=True, kw_only=True, rename={"image": "pic
 
 
 class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """What a second model said of an object; see docs/events.md."""
+    """What a second model said of an object; see docs/reference/events.md."""
 
     class_name: str
     score: float
@@ -45,7 +45,7 @@ class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
 
 
 class ObjectState(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """An object at one moment; see docs/events.md."""
+    """An object at one moment; see docs/reference/events.md."""
 
     track_id: int
     class_name: str
@@ -61,7 +61,7 @@ class ObjectState(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One event; see docs/events.md."""
+    """One event; see docs/reference/events.md."""
 
     schema: int
     kind: EventKind

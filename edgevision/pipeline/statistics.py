@@ -65,7 +65,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencyControl(msgspec.Struct, frozen=True, kw_only=True):
-    """The latency controller of one stream; see docs/pipeline.md.
+    """The latency controller of one stream; see docs/concepts/pipeline.md.
 
     Attributes:
         bound_ms: the latency to hold.

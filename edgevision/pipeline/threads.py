@@ -16,7 +16,7 @@ _MOST_REQUESTS = 4  # each holds the memory of an inference
 
 @dataclass(frozen=True, slots=True)
 class ThreadBudget:
-    """How many threads each part may use; docs/pipeline.md has the measurements.
+    """How many threads each part may use; docs/concepts/pipeline.md has the measurements.
 
     Attributes:
         engine: of the engine on a CPU.

@@ -1,6 +1,6 @@
 """A run as Prometheus metric families.
 
-They are documented in docs/operations.md. Names follow Prometheus's conventions: base units, counters that
+docs/guides/operations.md lists them. Names follow Prometheus's conventions: base units, counters that
 end in ``_total`` (https://prometheus.io/docs/practices/naming/).
 """
 

@@ -24,7 +24,7 @@ _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 
 @dataclass(frozen=True, slots=True)
 class RecordingPlan:
-    """How a stream is recorded; see docs/recording.md.
+    """How a stream is recorded; see docs/guides/recording.md.
 
     Attributes:
         folder: where files go.
@@ -162,7 +162,7 @@ def _latency_ms(text: str | int | float) -> float:
 
 
 class StreamsFile(msgspec.Struct, frozen=True, kw_only=True):
-    """``streams.yaml``; see docs/pipeline.md."""
+    """``streams.yaml``; see docs/guides/streams.md."""
 
     streams: list[StreamSpec]
 

@@ -1,4 +1,4 @@
-"""Track ids, zones and lines: see docs/tracking.md."""
+"""Track ids, zones and lines: see docs/guides/zones.md."""
 
 from edgevision.tracking.zone_monitor import ZoneMonitor
 from edgevision.tracking.zones import BoxPoint, Line, Zone, ZoneLayout, load_zones

@@ -23,7 +23,7 @@ from edgevision.types import Detections, FloatArray, IntArray, ObjectArray
 
 RECOVER_THRESHOLD = 0.15
 """The threshold of a model whose detections are tracked: weak boxes continue tracks, see
-:class:`Tracker`. Lower values gave hardly fewer ids, and boxes around nothing: docs/tracking.md."""
+:class:`Tracker`. Lower values gave hardly fewer ids, and boxes around nothing: docs/guides/zones.md."""
 
 MAX_CANDIDATES = 500
 """The most detections of one frame that are matched. The effort grows faster than their number: 500
@@ -142,7 +142,7 @@ class Tracker:
 
         Returns:
             The detections of ``conf_threshold`` or more in their order, with ``track_ids``, None where there
-            is no track yet. Weaker ones only carry tracks on: most of them are false (docs/tracking.md).
+            is no track yet. Weaker ones only carry tracks on: most of them are false (docs/guides/zones.md).
         """
         candidates = self._candidates(found)
         track_ids = np.full(len(found), None, object)

@@ -106,7 +106,7 @@ def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLa
     """Reads and checks a zones file.
 
     Args:
-        path: the YAML file; docs/tracking.md describes it.
+        path: the YAML file; docs/guides/zones.md describes it.
         classes: class names of the models.
 
     Raises:

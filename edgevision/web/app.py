@@ -1,4 +1,4 @@
-"""The routes of the page and of its interface; docs/web.md and ``api/openapi.json`` describe them."""
+"""The routes of the page and of its interface; docs/guides/web.md and ``api/openapi.json`` describe them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_example_in_the_unit_names_options_that_exist(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     known = capsys.readouterr().out
-    text = UNIT.read_text() + (ROOT / "docs" / "operations.md").read_text()
+    text = UNIT.read_text() + (ROOT / "docs" / "guides" / "operations.md").read_text()
     elsewhere = (
         "--out",
         "--trust",
@@ -74,7 +74,7 @@ def test_the_plans_record_lies_where_the_service_may_write(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", environment["XDG_STATE_HOME"])
     folder = record_path().parent
     assert str(folder) in [f"/var/lib/{name}" for name in setting("StateDirectory").split()]
-    page = (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs" / "guides" / "operations.md").read_text()
     assert f"XDG_STATE_HOME={environment['XDG_STATE_HOME']}" in page
     assert "sudo -u edgevision" in page
 

@@ -9,7 +9,7 @@ import edgevision.session.run
 from edgevision.pipeline.ledger import LedgerEntry
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_every_file_and_folder_of_the_page_exists() -> None:

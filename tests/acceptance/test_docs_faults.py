@@ -1,4 +1,4 @@
-"""docs/faults.md: every test that the table names exists."""
+"""docs/reference/faults.md: every test that the table names exists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "faults.md").read_text(encoding="utf-8")
 
 
 def test_every_row_names_tests_that_exist() -> None:

@@ -12,7 +12,7 @@ from edgevision.cli import main
 from edgevision.doctor.gpu import _JETPACK_PYTHON
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "jetson.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "jetson.md").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "docker" / "jetson.Dockerfile").read_text(encoding="utf-8")
 
 

@@ -3,7 +3,7 @@ import re
 from edgevision.video.sources import chaos, options
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "live.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "cameras.md").read_text()
 
 
 def test_every_fault_is_shown_by_a_test_that_exists():

@@ -1,4 +1,4 @@
-"""Every snippet of docs/python.md, and the README's, runs as it stands, beside a clip and a photo."""
+"""Every snippet of docs/guides/python.md, and the README's, runs as it stands, beside a clip and a photo."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def snippets(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-PYTHON_PAGE = snippets("docs/python.md")
+PYTHON_PAGE = snippets("docs/guides/python.md")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from edgevision.data.detection.sources import CocoSource, YoloSource
 from edgevision.training.config import DetectorTraining, load_run
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "training.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:

@@ -30,7 +30,7 @@ def requirements() -> list[Requirement]:
     """Every requirement on another package: the runtime's, the extras' and those for development."""
     document = pyproject()
     groups = (*document["project"]["optional-dependencies"].values(), *document["dependency-groups"].values())
-    lines = [*document["project"]["dependencies"], *(line for group in groups for line in group)]
+    lines = [*document["project"]["dependencies"], *(line for group in groups for line in group if isinstance(line, str))]
     return [found for found in map(Requirement, lines) if found.name != "edgevision"]
 
 

@@ -291,7 +291,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
 
 
 def test_the_page_names_every_field_and_its_example_reads_back(tmp_path):
-    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
     for kind in (Event, ObjectState):
         for name in kind.__struct_encode_fields__:
             assert f"`{name}`" in text

@@ -1,4 +1,4 @@
-"""Results as JSON lines, one for each frame; docs/jsonl.md has the schema."""
+"""Results as JSON lines, one for each frame; docs/reference/jsonl.md has the schema."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SCHEMAS = (1, 2)
 
 
 class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A mask in COCO's compressed run lengths; see docs/jsonl.md."""
+    """A mask in COCO's compressed run lengths; see docs/reference/jsonl.md."""
 
     size: tuple[int, int]
     counts: str
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """A class that the image as a whole was given; see docs/jsonl.md."""
+    """A class that the image as a whole was given; see docs/reference/jsonl.md."""
 
     class_name: str
     score: float
@@ -34,7 +34,7 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name
 
 
 class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """What a second model said of a detection; see docs/jsonl.md."""
+    """What a second model said of a detection; see docs/reference/jsonl.md."""
 
     class_name: str
     score: float
@@ -43,7 +43,7 @@ class AttributeRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
 
 
 class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """One detection of a line; see docs/jsonl.md."""
+    """One detection of a line; see docs/reference/jsonl.md."""
 
     class_name: str
     score: float
@@ -59,7 +59,7 @@ class DetectionRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
 
 
 class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of a zone by class; see docs/jsonl.md."""
+    """Counts of a zone by class; see docs/reference/jsonl.md."""
 
     inside: dict[str, int]
     entries: dict[str, int]
@@ -68,14 +68,14 @@ class ZoneRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"inward": "in", "outward": "out"}):
-    """Counts of a line by class; see docs/jsonl.md."""
+    """Counts of a line by class; see docs/reference/jsonl.md."""
 
     inward: dict[str, int]
     outward: dict[str, int]
 
 
 class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """An event at a zone or line; see docs/jsonl.md."""
+    """An event at a zone or line; see docs/reference/jsonl.md."""
 
     event: str
     place: str
@@ -87,7 +87,7 @@ class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
 
 
 class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One line; see docs/jsonl.md."""
+    """One line; see docs/reference/jsonl.md."""
 
     schema: int
     frame: int

@@ -300,7 +300,7 @@ def test_no_space_left():
 
 
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
-    text = (ROOT / "docs" / "jsonl.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "jsonl.md").read_text(encoding="utf-8")
     examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
     assert len(examples) == 7
     path = tmp_path / "docs.jsonl"
