@@ -30,7 +30,9 @@ def requirements() -> list[Requirement]:
     """Every requirement on another package: the runtime's, the extras' and those for development."""
     document = pyproject()
     groups = (*document["project"]["optional-dependencies"].values(), *document["dependency-groups"].values())
-    lines = [*document["project"]["dependencies"], *(line for group in groups for line in group if isinstance(line, str))]
+    # A group that takes in another one says so in a table, and the other one is read by itself.
+    listed = [line for group in groups for line in group if isinstance(line, str)]
+    lines = [*document["project"]["dependencies"], *listed]
     return [found for found in map(Requirement, lines) if found.name != "edgevision"]
 
 
