@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class YesOrNo(str, Enum):
+    """Of an option that is on unless one says no."""
+
+    YES = "yes"
+    NO = "no"
+
 
 EngineOption = Annotated[
     str,

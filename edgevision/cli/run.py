@@ -20,6 +20,7 @@ from edgevision.cli.options import (
     WebKeepOption,
     WebNameOption,
     WebPasswordOption,
+    YesOrNo,
 )
 from edgevision.service.logs import LogFormat
 
@@ -135,6 +136,11 @@ def run_command(
     ),
     pre: str | None = typer.Option(None, "--pre", help="Pre-roll of a clip. Default: 5s."),
     post: str | None = typer.Option(None, "--post", help="Post-roll of a clip. Default: 10s."),
+    record_drawn: YesOrNo = typer.Option(
+        YesOrNo.YES,
+        "--record-drawn",
+        help="no: record without drawings, and keep the boxes beside; the page draws them.",
+    ),
     alpha: float = typer.Option(0.45, "--alpha", help="Opacity of class maps, 0 to 1."),
     display: bool = typer.Option(
         False, "--display", help="Show a window, recordings at their own speed; q or Esc ends the run."
@@ -223,6 +229,8 @@ def run_command(
         pre=pre,
         post=post,
     )
+    if record_drawn is YesOrNo.NO:
+        settings["record_drawn"] = False
     if streams is None and not source:
         raise UsageError(
             "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from edgevision.video.sinks.muxing import MAX_TICKS
 # Measured on 200 frames of 768x432 (06, two cores): veryfast 334 kB with B-frames and a look-ahead of 10,
 # 339 kB so, 723 kB with tune=zerolatency; 4.4 ms of CPU a frame each.
 _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0", "rc-lookahead": "5"}
+# Every image leaves at once, for those who look at the same time.
+_AT_ONCE = {"preset": "veryfast", "tune": "zerolatency", "crf": "25", "bf": "0"}
 
 
 LONGEST_GAP = MAX_TICKS // 2
@@ -34,21 +37,31 @@ class EncodedImage:
         data: the bytes.
         pts: when it is shown, in ticks of 1/90000 s of the source's time.
         is_key: decoding can begin here.
+        note: what was found in it; empty where that is drawn on it.
+        at_ms: when it was given to the encoder, in milliseconds since 1970.
     """
 
     data: bytes
     pts: int
     is_key: bool
+    note: bytes = b""
+    at_ms: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """In bytes, with its note."""
+        return len(self.data) + len(self.note)
 
 
 class H264Encoder:
-    """Encodes images of one size. It holds about six images at any time.
+    """Encodes images of one size. It holds about six images at any time, unless each has to leave at once.
 
     Args:
         size: width and height, in pixels.
         rate: nominal frames a second.
         pixel_aspect: width of a pixel over its height.
         threads: to encode with.
+        at_once: each image leaves before the next one comes, at a little less quality for the bytes.
 
     Attributes:
         pending: times of the images that are inside, in ticks.
@@ -58,28 +71,44 @@ class H264Encoder:
     """
 
     def __init__(
-        self, size: tuple[int, int], rate: float, pixel_aspect: Fraction = Fraction(1), threads: int = 2
+        self,
+        size: tuple[int, int],
+        rate: float,
+        pixel_aspect: Fraction = Fraction(1),
+        threads: int = 2,
+        *,
+        at_once: bool = False,
     ) -> None:
         self.size = size
+        self._notes: deque[tuple[bytes, float]] = deque()
         self.pending: deque[int] = deque()
         self._nowhere = av.open(os.devnull, "w", format="null")  # a stream must live in a container
         self._stream = add_h264_stream(
-            self._nowhere, size, rate, options=_OPTIONS, pixel_aspect=pixel_aspect, threads=threads
+            self._nowhere,
+            size,
+            rate,
+            options=_AT_ONCE if at_once else _OPTIONS,
+            pixel_aspect=pixel_aspect,
+            threads=threads,
         )
         self._to_yuv = YuvConverter()
 
-    def encode(self, image: Image, pts: int, *, as_key: bool = False) -> list[EncodedImage]:
+    def encode(
+        self, image: Image, pts: int, *, as_key: bool = False, note: bytes = b""
+    ) -> list[EncodedImage]:
         """Takes one image and returns those that are finished.
 
         Args:
             image: uint8 ``[H, W, 3]``, BGR, of this encoder's size.
             pts: later than the one before.
             as_key: make it a key frame.
+            note: goes with it.
         """
         frame = self._to_yuv(image)
         frame.pts, frame.time_base = pts, TIME_BASE
         frame.pict_type = PictureType.I if as_key else PictureType.NONE
         self.pending.append(pts)
+        self._notes.append((note, time.time() * 1e3))
         return self._read(self._stream.encode(frame))
 
     def finish(self) -> list[EncodedImage]:
@@ -89,7 +118,10 @@ class H264Encoder:
         return done
 
     def _read(self, packets: Iterable[Any]) -> list[EncodedImage]:
-        done = [EncodedImage(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in packets]
+        done = [
+            EncodedImage(bytes(packet), packet.pts or 0, packet.is_keyframe, *self._notes.popleft())
+            for packet in packets
+        ]
         for _ in done:  # in the order in which they came
             self.pending.popleft()
         return done

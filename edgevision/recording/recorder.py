@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 _RETRY_S = 30.0
 _RING_BYTES = 64 * 2**20
 _SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is checked once a second
+_GAP_BEFORE_KEY = round(10 / TIME_BASE)  # who looks begins again after it
 _FOREVER = 2**63
 
 _FAILURES = (OSError, av.error.FFmpegError, SinkError)
@@ -44,6 +45,7 @@ class Recorder(Sink):
 
     Without a trigger everything is recorded. With one, the last ``pre_s`` seconds wait in memory, encoded,
     and a clip begins with them once the trigger is true; it ends ``post_s`` seconds after it was last true.
+    With ``describe`` nothing is drawn on the images: what was found is kept beside them (:func:`notes_path`).
     Files begin with a key frame, so clips begin up to two seconds earlier than asked for, never later.
     After more than three hours without an image a new file begins.
 
@@ -63,6 +65,9 @@ class Recorder(Sink):
         room: measures what is free, for tests.
         on_file: called with each new file, the source's time of its first image, and that image's age, both
             in seconds.
+        describe: what was found in a frame, as JSON; None records the images with their drawings.
+        on_encoded: called with each image and the size of its image once it is encoded, for others who need
+            it so; each image then leaves the encoder at once.
 
     Attributes:
         alarm: why nothing is recorded at the moment; else None.
@@ -85,6 +90,8 @@ class Recorder(Sink):
         reserve: int = RESERVE_BYTES,
         room: Callable[[Path], int] = free_bytes,
         on_file: Callable[[Path, float, float], None] | None = None,
+        describe: Callable[[FrameResult], bytes] | None = None,
+        on_encoded: Callable[[EncodedImage, tuple[int, int]], None] | None = None,
     ) -> None:
         super().__init__(str(store.folder / f"{store.stem}-*.mp4"))
         self.alarm: str | None = None
@@ -101,6 +108,7 @@ class Recorder(Sink):
         self._until = _FOREVER if trigger is None else -1
         self._retry_s, self._retry_at = retry_s, 0.0
         self._reserve, self._room, self._on_file = reserve, room, on_file
+        self._describe, self._on_encoded = describe, on_encoded
         self._encoder: H264Encoder | None = None
         self._segment: Segment | None = None
         self._next_cut: int | None = None
@@ -112,9 +120,9 @@ class Recorder(Sink):
         """Takes one frame; an error of the disk sets ``alarm`` and is not raised."""
         last = self._pts
         self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), last + 1)
-        is_after_gap = last >= 0 and self._pts - last > LONGEST_GAP
-        if is_after_gap:
-            hours = float((self._pts - last) * TIME_BASE) / 3600
+        gap = self._pts - last if last >= 0 else 0
+        if gap > LONGEST_GAP:
+            hours = float(gap * TIME_BASE) / 3600
             _LOG.warning("%s: no image for %.1f hours; a new file begins", self.name, hours)
         if self._trigger is not None and self._trigger(result):
             self._until = self._pts + self._post
@@ -122,6 +130,7 @@ class Recorder(Sink):
             if self._is_wanted(self._pts):
                 self.missed += 1
             return
+        image = image if self._describe is None else result.frame.image
         size = (image.shape[1], image.shape[0])
         if self._encoder is not None and self._encoder.size != size:
             self._guarded(self._end_encoding)
@@ -129,8 +138,16 @@ class Recorder(Sink):
                 self.missed += self._is_wanted(self._pts)
                 return
         if self._encoder is None:
-            self._encoder = H264Encoder(size, self._rate, self._info.pixel_aspect, self._threads)
-        done = self._encoder.encode(image, self._pts, as_key=self._is_key_due() or is_after_gap)
+            at_once = self._on_encoded is not None
+            self._encoder = H264Encoder(
+                size, self._rate, self._info.pixel_aspect, self._threads, at_once=at_once
+            )
+        note = b"" if self._describe is None else self._describe(result)
+        as_key = self._is_key_due() or gap > _GAP_BEFORE_KEY
+        done = self._encoder.encode(image, self._pts, as_key=as_key, note=note)
+        if self._on_encoded is not None:
+            for one in done:
+                self._on_encoded(one, size)
         self._guarded(self._take, done)
 
     def close(self) -> None:
@@ -249,7 +266,7 @@ class Recorder(Sink):
         self._check_room()
         path = self._store.new_path()
         try:
-            return Segment(path, size, self._rate, first)
+            return Segment(path, size, self._rate, first, with_notes=self._describe is not None)
         except _FAILURES:
             self._store.finished(path)
             raise

@@ -36,7 +36,7 @@ class PacketRing:
         if not self._images and not image.is_key:
             return  # it could not be decoded
         self._images.append(image)
-        self.size += len(image.data)
+        self.size += image.size
         if image.is_key:
             self._keys.append(image.pts)
         while len(self._keys) > 1 and self._keys[1] <= now - self._span:
@@ -59,4 +59,4 @@ class PacketRing:
         self._keys.popleft()
         end = self._keys[0] if self._keys else None
         while self._images and (end is None or self._images[0].pts < end):
-            self.size -= len(self._images.popleft().data)
+            self.size -= self._images.popleft().size

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 from av.packet import Packet
 
+from edgevision.files import LineFile
 from edgevision.recording.encoder import LONGEST_GAP, EncodedImage
 from edgevision.video.codec.container import create_mp4_file, open_video_file
 from edgevision.video.codec.h264 import TIME_BASE, nominal_rate
@@ -23,25 +24,35 @@ class Segment:
         size: of the images, in pixels.
         rate: nominal frames a second.
         first: the image that it begins with, a key frame.
+        with_notes: what was found in each image is kept in :func:`notes_path`.
 
     Attributes:
         path: the file.
         first_pts: pts of the first image; it is shown at 0.
         last_pts: pts of the newest image.
-        written: bytes of images so far.
+        written: bytes of images and notes so far.
         images: how many it was given.
 
     Raises:
         OSError, av.error.FFmpegError: (from each method) the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], rate: float, first: EncodedImage) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: float,
+        first: EncodedImage,
+        *,
+        with_notes: bool = False,
+    ) -> None:
         self.path = path
         self.first_pts = self.last_pts = first.pts
         self.written = 0
         self.images = 1
         self._frame_ticks = min(round(1 / rate / TIME_BASE), LONGEST_GAP)
         path.touch(exist_ok=False)  # FFmpeg would overwrite an existing file
+        self._notes = LineFile(notes_path(path)) if with_notes else None
         self._container = create_mp4_file(path, FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
         self._stream = self._container.add_mux_stream(
@@ -61,6 +72,7 @@ class Segment:
         try:
             self._mux(self._waiting, self._frame_ticks)
         finally:
+            self._close_notes()
             self._container.close()
 
     def abandon(self) -> int:
@@ -69,6 +81,7 @@ class Segment:
         Returns:
             How many of the images are in it; a file without any is removed.
         """
+        self._close_notes()
         with contextlib.suppress(OSError, av.error.FFmpegError):
             self._container.close()
         kept = 0
@@ -80,6 +93,7 @@ class Segment:
         if not kept:
             with contextlib.suppress(OSError):
                 self.path.unlink()
+                notes_path(self.path).unlink(missing_ok=True)
         return kept
 
     def _mux(self, image: EncodedImage, duration: int) -> None:
@@ -90,7 +104,18 @@ class Segment:
         packet.duration = duration
         packet.is_keyframe = image.is_key
         self._container.mux(packet)
-        self.written += len(image.data)
+        if self._notes is not None:
+            self._notes.write(b'{"t":%d,"d":%s}' % (packet.pts, image.note))
+        self.written += image.size
+
+    def _close_notes(self) -> None:
+        if self._notes is not None:
+            self._notes.close()
+
+
+def notes_path(path: Path) -> Path:
+    """Where what was found in the images of a recording without drawings is kept: ``NAME.boxes.jsonl``."""
+    return path.with_suffix(".boxes.jsonl")
 
 
 def _whole_boxes(path: Path) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgevision.errors import SinkError
 from edgevision.files import atomic_path
+from edgevision.recording.segment import notes_path
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class SegmentStore:
     Args:
         folder: created if it does not exist.
         stem: begins each name; two streams in one folder need two.
-        keep: bytes that all segments together may take; None for no limit.
+        keep: bytes that all segments together may take, what lies beside them included; None for no limit.
         now: wall clock, for tests.
 
     Attributes:
@@ -108,6 +109,7 @@ class SegmentStore:
             self.made -= 1
             with contextlib.suppress(OSError):  # of a disk that is not available any more
                 path.unlink(missing_ok=True)
+                notes_path(path).unlink(missing_ok=True)
 
     @property
     def total(self) -> int:
@@ -117,6 +119,7 @@ class SegmentStore:
     def _remove(self, names: list[str]) -> None:
         for name in names:
             (self.folder / name).unlink(missing_ok=True)
+            notes_path(self.folder / name).unlink(missing_ok=True)
             del self._sizes[name]
             self.removed += 1
         with atomic_path(self._index) as partial:
@@ -128,7 +131,8 @@ class SegmentStore:
         is_own = name.startswith(f"{self.stem}-") and name.endswith(".mp4") and path.name == name
         if not is_own or path.is_symlink() or not path.is_file():
             return None
-        return path.stat().st_size
+        notes, size = notes_path(path), path.stat().st_size
+        return size + notes.stat().st_size if size and notes.is_file() else size
 
 
 class _Lock:

@@ -32,6 +32,7 @@ class RecordingPlan:
         keep: bytes that all may take; None for no limit.
         classes: record clips around these only; None to record everything.
         pre_s, post_s: of clips, in seconds.
+        is_drawn: what was found is drawn on the images; otherwise it is kept beside them.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class RecordingPlan:
     classes: list[str] | None
     pre_s: float
     post_s: float
+    is_drawn: bool
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             unit, a time.
         events: files and brokers that events are sent to.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
+        record_drawn: False records the images without drawings, and what was found beside them.
 
     Raises:
         UsageError: a value is not valid, or one is given without the one that it belongs to.
@@ -79,6 +82,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     record_on: str | None = None
     pre: str | None = None
     post: str | None = None
+    record_drawn: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.source.strip():
@@ -140,11 +144,12 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             classes=None if self.record_on is None else listed(self.record_on),
             pre_s=parse_seconds(self.pre or _PRE),
             post_s=parse_seconds(self.post or _POST),
+            is_drawn=self.record_drawn is not False,
         )
 
 
 _BELONGS_TO = {
-    "record": ("rotate", "keep", "record_on"),
+    "record": ("rotate", "keep", "record_on", "record_drawn"),
     "record_on": ("pre", "post"),
     "events": ("event_pictures",),
 }

@@ -146,7 +146,7 @@ def open_stream(
         sinks += [opened.enter_context(sink) for sink in (*_page_events(view, shared), view.tile)]
     if shared.on_frame is not None:
         sinks.append(CallbackSink(shared.on_frame))
-    is_drawn = bool(plan.images) or spec.record is not None
+    is_drawn = bool(plan.images) or (spec.recording is not None and spec.recording.is_drawn)
     has_weaker = shared.models.runs_below(request.conf_threshold)
     stream = Stream(
         source=source,
@@ -191,7 +191,7 @@ def _page_events(view: StreamView, shared: Shared) -> list[Sink]:
     store = None if shared.hub is None else shared.hub.store
     if store is None or view.set_layout is None:
         return []
-    observer = EventObserver(jpeg_keeper(store.images))
+    observer = EventObserver(jpeg_keeper(store.database.images))
     return [EventSink([StoreOutlet(store, view.name)], observer)]
 
 

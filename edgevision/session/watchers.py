@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from edgevision.errors import UsageError
 from edgevision.events import EventObserver, EventSink, Outlet, find_outlet_plugin, open_outlet
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
@@ -17,8 +19,10 @@ from edgevision.recording import Recorder, SegmentStore, SightTrigger
 from edgevision.session.outputs import names_folder
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
+from edgevision.types import FrameResult
 from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
+from edgevision.web.drawings import drawing
 from edgevision.web.hub import StreamView
 
 
@@ -66,11 +70,18 @@ def open_watchers(
             post_s=plan.post_s,
             threads=shared.budget.encode,
             on_file=None if view is None else _file_keeper(view, shared),
+            describe=None if plan.is_drawn else _described,
+            on_encoded=None if plan.is_drawn or view is None else view.tile.take,
         )
         if view is not None:
             view.recordings, view.stem = plan.folder, store.stem
         sinks.append(opened.enter_context(recorder))
     return sinks
+
+
+def _described(result: FrameResult) -> bytes:
+    """What was found in a frame, as the page draws it."""
+    return msgspec.json.encode(drawing(result))
 
 
 def _file_keeper(view: StreamView, shared: Shared) -> Callable[[Path, float, float], None] | None:

@@ -26,11 +26,12 @@ from edgevision.web.access import Access, client_of
 from edgevision.web.answers import as_json, body, find_view, http_error
 from edgevision.web.history import History
 from edgevision.web.hub import Hub
-from edgevision.web.live import Tile, Viewer
+from edgevision.web.live import Tile
 from edgevision.web.openapi import document
 from edgevision.web.page_files import page_files
 from edgevision.web.settings import WebSettings
 from edgevision.web.state import run_state
+from edgevision.web.viewer import Viewer
 
 _MAX_VIEWERS = 64  # of one stream
 _BOUNDARY = b"edgevision-frame"

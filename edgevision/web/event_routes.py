@@ -9,8 +9,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from edgevision.recording.segment import notes_path
 from edgevision.web.answers import as_json, in_thread
-from edgevision.web.event_store import Change, Clip, EventStore, Query, StoredObject
+from edgevision.web.boxes import boxes_between
+from edgevision.web.event_records import Change, Clip, Query, StoredObject
+from edgevision.web.event_store import EventStore
 
 _BUCKETS = 240
 _LEAD_S = 3.0  # a clip begins this long before the object was first seen
@@ -34,19 +37,20 @@ class EventRoutes:
             Route("/api/events/{event}", self._one),
             Route("/api/events/{event}/image.jpg", self._image),
             Route("/api/events/{event}/clip.mp4", self._clip),
+            Route("/api/events/{event}/boxes", self._boxes),
         ]
 
     async def _list(self, request: Request) -> Response:
         query = _query(request)
-        found = await in_thread(self._store.listed, query)
-        streams, classes = await in_thread(self._store.names)
+        found = await in_thread(self._store.database.listed, query)
+        streams, classes = await in_thread(self._store.database.names)
         return as_json({"events": found, "streams": streams, "classes": classes})
 
     async def _counts(self, request: Request) -> Response:
         query = _query(request)
         if query.from_ms is None or query.to_ms is None or query.to_ms <= query.from_ms:
             raise HTTPException(400, "expected 'from' and a later 'to', in milliseconds since 1970")
-        counts = await in_thread(self._store.counts, query, _BUCKETS)
+        counts = await in_thread(self._store.database.counts, query, _BUCKETS)
         return as_json({"from": query.from_ms, "to": query.to_ms, "streams": counts})
 
     async def _one(self, request: Request) -> Response:
@@ -54,22 +58,44 @@ class EventRoutes:
         if found is None:
             raise HTTPException(404, "there is no such event; it may be older than what is kept")
         one, changes = found
-        place = None
+        place: dict[str, float | bool] | None = None
         if clip is not None:
             start = max(0.0, clip.start_s - _LEAD_S)
             times = {"start_s": start, "first_s": clip.start_s, "last_s": clip.end_s}
             place = {name: round(seconds, 3) for name, seconds in times.items()}
+            place["has_boxes"] = notes_path(clip.path).is_file()
         return as_json({"event": one, "changes": changes, "clip": place})
 
     def _find(self, event: str) -> tuple[tuple[StoredObject, list[Change]] | None, Clip | None]:
-        return self._store.find(event), self._store.clip(event)
+        return self._store.database.find(event), self._store.database.clip(event)
 
     async def _image(self, request: Request) -> Response:
-        return file_answer(await in_thread(self._store.image, request.path_params["event"]), "image/jpeg")
+        return file_answer(
+            await in_thread(self._store.database.image, request.path_params["event"]), "image/jpeg"
+        )
 
     async def _clip(self, request: Request) -> Response:
-        clip = await in_thread(self._store.clip, request.path_params["event"])
+        clip = await in_thread(self._store.database.clip, request.path_params["event"])
         return file_answer(None if clip is None else clip.path, "video/mp4")
+
+    async def _boxes(self, request: Request) -> Response:
+        clip = await in_thread(self._store.database.clip, request.path_params["event"])
+        return await boxes_answer(None if clip is None else clip.path, request)
+
+
+async def boxes_answer(path: Path | None, request: Request) -> Response:
+    """What was found in a recording without drawings, from one time to another, as JSON lines.
+
+    Raises:
+        HTTPException: 404 where there is no such recording, or it has drawings; 400 without both times.
+    """
+    begin, end = (whole(request.query_params.get(name), name) for name in ("from", "to"))
+    if begin is None or end is None:
+        raise HTTPException(400, "expected 'from' and 'to', in ticks of 1/90000 s since the file's start")
+    if path is None or not notes_path(path).is_file():
+        raise HTTPException(404, "there are no boxes beside this recording")
+    data = await in_thread(boxes_between, notes_path(path), begin, end)
+    return Response(data, media_type="application/x-ndjson")
 
 
 def file_answer(path: Path | None, media_type: str) -> Response:

@@ -13,10 +13,12 @@ from fractions import Fraction
 from types import MappingProxyType
 
 import av
+from av.packet import Packet
 from av.video.frame import PictureType
 
+from edgevision.recording.encoder import EncodedImage
 from edgevision.types import Image
-from edgevision.video.codec.h264 import TIME_BASE, YuvConverter, add_h264_stream
+from edgevision.video.codec.h264 import TIME_BASE, YuvConverter, add_h264_stream, nominal_rate
 
 # No B-frames: in short fragments they make players show images out of order.
 _ENCODER = MappingProxyType({"preset": "veryfast", "tune": "zerolatency", "crf": "25", "bf": "0"})
@@ -85,8 +87,7 @@ class FragmentEncoder:
         self._container.start_encoding()
         self.init = b"".join(self._file.pieces)
         self._file.pieces.clear()
-        place = self.init.index(b"avcC") + 5  # ISO/IEC 14496-15, 5.3.3.1: after the version
-        self.codec = "avc1." + self.init[place : place + 3].hex()
+        self.codec = _codec_of(self.init)
 
     def encode(self, image: Image, ticks: int, *, as_key: bool = False) -> list[Fragment]:
         """Takes one image and returns the fragments that are complete.
@@ -112,3 +113,69 @@ class FragmentEncoder:
     def close(self) -> None:
         """Lets the encoder go; what it holds is not wanted any more."""
         self._container.close()
+
+
+class FragmentMuxer:
+    """Makes fragments of images that are encoded already.
+
+    Args:
+        size: width and height, in pixels.
+        rate: nominal frames a second.
+        pixel_aspect: width of a pixel over its height.
+
+    Attributes:
+        size: as given.
+        init, codec: as of :class:`FragmentEncoder`; empty until the second image has come.
+    """
+
+    def __init__(self, size: tuple[int, int], rate: float, pixel_aspect: Fraction = Fraction(1)) -> None:
+        self.size = size
+        self.init, self.codec = b"", ""
+        self._file = _Pieces()
+        flags = f"{_MUXER['movflags']}+delay_moov"  # the parameter sets come with the first image
+        options = {**_MUXER, "movflags": flags}
+        self._container = av.open(self._file, "w", format="mp4", container_options=options)
+        width, height = (side + side % 2 for side in size)
+        self._stream = self._container.add_mux_stream(
+            "h264", rate=nominal_rate(rate), width=width, height=height
+        )
+        self._stream.time_base = TIME_BASE
+        self._waiting: deque[tuple[int, bool]] = deque()
+
+    def add(self, image: EncodedImage) -> list[Fragment]:
+        """Takes the next image, at first a key frame, and returns the fragments that are complete."""
+        packet = Packet(image.data)
+        packet.stream, packet.time_base = self._stream, TIME_BASE
+        packet.pts = packet.dts = image.pts
+        packet.is_keyframe = image.is_key
+        self._waiting.append((image.pts, image.is_key))
+        self._container.mux(packet)
+        pieces, self._file.pieces = self._file.pieces, []
+        data = b"".join(pieces)
+        if not self.init and b"moof" in data:
+            place = data.index(b"moof") - 4
+            self.init, data = data[:place], data[place:]
+            self.codec = _codec_of(self.init)
+        return [Fragment(one, *self._waiting.popleft()) for one in _split_fragments(data)]
+
+    def close(self) -> None:
+        """Lets the muxer go; what it holds is not wanted any more."""
+        self._container.close()
+
+
+def _split_fragments(data: bytes) -> list[bytes]:
+    """Pairs of ``moof`` and ``mdat`` (ISO/IEC 14496-12, 8.8.4)."""
+    found, begin, place = [], 0, 0
+    while place + 8 <= len(data):
+        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += size
+        if kind == b"mdat":
+            found.append(data[begin:place])
+            begin = place
+    return found
+
+
+def _codec_of(init: bytes) -> str:
+    """Profile, constraints and level of an initialization segment (RFC 6381)."""
+    place = init.index(b"avcC") + 5  # ISO/IEC 14496-15, 5.3.3.1: after the version
+    return "avc1." + init[place : place + 3].hex()

@@ -8,13 +8,16 @@ import msgspec
 
 from edgevision import __version__
 from edgevision.tracking import ZoneLayout
-from edgevision.web.event_store import Change, StoredObject
+from edgevision.web.event_records import Change, StoredObject
 from edgevision.web.recording_routes import RecordedFile
 from edgevision.web.state import RunState
 from edgevision.web.stream_routes import StreamGiven
 from edgevision.web.zone_editing import ZonesGiven
 
 _REFERENCES = "#/components/schemas/{name}"
+_TICKS = [
+    {"name": name, "in": "query", "required": True, "schema": {"type": "integer"}} for name in ("from", "to")
+]
 _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -101,6 +104,14 @@ def _events(event: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         "/api/events/{event}/image.jpg": {
             "get": operation("Its best image", media_type="image/jpeg", parameters=place, refused=(404,))
         },
+        "/api/events/{event}/boxes": {
+            "get": operation(
+                "What was found in that recording, where it has no drawings, as JSON lines",
+                media_type="application/x-ndjson",
+                parameters=[*place, *_TICKS],
+                refused=(400, 404),
+            )
+        },
         "/api/events/{event}/clip.mp4": {
             "get": operation(
                 "The recording of it", media_type="video/mp4", parameters=place, refused=(404, 416)
@@ -160,6 +171,14 @@ def _streams(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
                 media_type="video/mp4",
                 parameters=[_STREAM, _query("from", "integer"), _query("to", "integer")],
                 refused=(400, 404, 409),
+            )
+        },
+        "/api/streams/{stream}/recordings/{file}/boxes": {
+            "get": operation(
+                "What was found in a file without drawings, as JSON lines",
+                media_type="application/x-ndjson",
+                parameters=[_STREAM, name, *_TICKS],
+                refused=(400, 404),
             )
         },
         "/api/streams/{stream}/recordings/{file}": {

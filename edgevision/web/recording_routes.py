@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from edgevision.recording.segment import notes_path
 from edgevision.web.answers import as_json, find_view, in_thread
-from edgevision.web.event_routes import file_answer, whole
+from edgevision.web.event_routes import boxes_answer, file_answer, whole
 from edgevision.web.hub import Hub, StreamView
 from edgevision.web.span import cut
 
@@ -30,11 +31,13 @@ class RecordedFile(msgspec.Struct, frozen=True, kw_only=True):
         name: in its folder.
         start_ms: when it was begun (UTC, milliseconds since 1970).
         size: in bytes.
+        has_boxes: nothing is drawn on it, and what was found lies beside it.
     """
 
     name: str
     start_ms: int
     size: int
+    has_boxes: bool = False
 
 
 class RecordingRoutes:
@@ -53,6 +56,7 @@ class RecordingRoutes:
             Route("/api/streams/{stream}/recordings", self._list),
             Route("/api/streams/{stream}/span.mp4", self._span),
             Route("/api/streams/{stream}/recordings/{file}", self._file),
+            Route("/api/streams/{stream}/recordings/{file}/boxes", self._boxes),
         ]
 
     async def _list(self, request: Request) -> Response:
@@ -66,6 +70,11 @@ class RecordingRoutes:
         if request.query_params.get("download") == "yes" and path is not None:
             answer.headers["content-disposition"] = f'attachment; filename="{path.name}"'
         return answer
+
+    async def _boxes(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        path = await in_thread(_find, view, request.path_params["file"])
+        return await boxes_answer(path, request)
 
     async def _span(self, request: Request) -> Response:
         view = find_view(self._hub, request)
@@ -96,7 +105,8 @@ def recorded_files(view: StreamView) -> list[RecordedFile]:
     for path in view.recordings.iterdir():
         start_ms = _start_ms(view, path.name)
         if start_ms is not None and path.is_file() and not path.is_symlink():
-            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=path.stat().st_size))
+            has_boxes, size = notes_path(path).is_file(), path.stat().st_size
+            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=size, has_boxes=has_boxes))
     return sorted(found, key=lambda one: (one.start_ms, one.name), reverse=True)
 
 

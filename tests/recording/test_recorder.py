@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from edgevision.errors import SinkError, UsageError
 from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
 from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
-from edgevision.recording.segment import Segment, _whole_boxes
+from edgevision.recording.segment import Segment, _whole_boxes, notes_path
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
 from tests.support.paths import ROOT
@@ -499,3 +500,37 @@ for i in range(100_000):
     assert numbers == [i % 256 for i in range(len(numbers))]
     assert written - len(numbers) <= 20 * FRAGMENT_S + LOOK_AHEAD + 1
     assert all(later > earlier for _, times in files for earlier, later in pairwise(times))
+
+
+def described(result):
+    return b'{"index":%d}' % result.frame.index
+
+
+def test_without_drawings_what_was_found_lies_beside_every_file(tmp_path):
+    recorder = recorder_in(tmp_path, Rotation(seconds=4), describe=described)
+    drawn = np.zeros((96, 160, 3), np.uint8)
+    with recorder:
+        for i in range(100):
+            recorder.write(FrameResult(frame_of(i), (NOBODY,)), drawn)
+    paths = segments(tmp_path)
+    assert len(paths) > 1
+    seen = []
+    for path in paths:
+        numbers, times = play(path)
+        lines = [json.loads(line) for line in notes_path(path).read_text().splitlines()]
+        assert [line["d"]["index"] for line in lines] == numbers
+        assert [line["t"] for line in lines] == [round(time_s * 90_000) for time_s in times]
+        seen += numbers
+    assert seen == list(range(100))  # the images of the frames, not the drawn ones
+
+
+def test_what_lies_beside_counts_and_goes_with_its_file(tmp_path):
+    recorder = recorder_in(
+        tmp_path, Rotation(seconds=2), keep=60_000, describe=lambda result: b'"' + b"x" * 1000 + b'"'
+    )
+    record(recorder, 200)
+    left = {path.name.split(".")[0] for path in tmp_path.glob("*.mp4")}
+    assert left == {path.name.split(".")[0] for path in tmp_path.glob("*.boxes.jsonl")}
+    total = sum(path.stat().st_size for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert recorder._store.removed > 0
+    assert total <= 60_000

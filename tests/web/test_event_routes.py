@@ -16,14 +16,19 @@ def test_events_are_listed_and_played(tmp_path: Path) -> None:
     with EventStore(tmp_path / "page") as store, served(routes=EventRoutes(store).routes) as server:
         store.add_file("gate", clip, 0.0, 0)
         store.add("gate", event())
-        (store.images / "run-1.jpg").write_bytes(b"\xff\xd8")
+        (store.database.images / "run-1.jpg").write_bytes(b"\xff\xd8")
         settled(store)
         url = server.url + "api/events"
         found = ask(f"{url}?stream=gate&class=person&limit=5").json()
         assert (found["streams"], found["classes"]) == (["gate"], ["person"])
         assert found["events"][0]["has_clip"]
         one = ask(f"{url}/run-1").json()
-        assert one["clip"] == {"start_s": 0.0, "first_s": 0.5, "last_s": 2.0}
+        assert one["clip"] == {"start_s": 0.0, "first_s": 0.5, "last_s": 2.0, "has_boxes": False}
+        assert ask(f"{url}/run-1/boxes?from=0&to=9").status == 404
+        clip.with_suffix(".boxes.jsonl").write_bytes(b'{"t":0,"d":{"index":0}}\n{"t":9,"d":{"index":1}}\n')
+        assert ask(f"{url}/run-1").json()["clip"]["has_boxes"]
+        assert ask(f"{url}/run-1/boxes?from=1&to=10").data == b'{"t":9,"d":{"index":1}}\n'
+        assert ask(f"{url}/run-1/boxes?from=1").status == 400
         assert one["changes"][0]["kind"] == "new"
         assert ask(f"{url}/run-1/image.jpg").data == b"\xff\xd8"
         part = ask(f"{url}/run-1/clip.mp4", Range="bytes=0-1")

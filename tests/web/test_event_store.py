@@ -1,6 +1,6 @@
 """Events in SQLite: none is lost to locks, kills, damage or time zones, and both bounds hold.
 
-Also tests ``edgevision.web.outlet``.
+Also tests ``edgevision.web.outlet`` and ``edgevision.web.event_database``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from edgevision.events import BestFrame, Event, EventKind, ObjectState
-from edgevision.web.event_store import EventStore, Query, why
+from edgevision.web.event_records import Query, why
+from edgevision.web.event_store import EventStore
 from edgevision.web.outlet import StoreOutlet
 from tests.support.broker import wait_until
 
@@ -54,16 +55,16 @@ def test_an_object_has_one_row_and_its_changes(tmp_path: Path) -> None:
         outlet.publish(event(kind=EventKind.UPDATE, at=NOON + timedelta(seconds=1), zones=("yard",)))
         outlet.publish(event(kind=EventKind.END, at=NOON + timedelta(seconds=9), zones=("yard",)))
         settled(store)
-        (one,) = store.listed(Query())
+        (one,) = store.database.listed(Query())
         first_ms = round(NOON.timestamp() * 1e3) - 1500  # it was first seen 1.5 s before
         assert (one.stream, one.class_name, one.first_ms) == ("gate", "person", first_ms)
         assert (one.last_ms, one.is_over, one.zones) == (first_ms + 10_500, True, ["yard"])
-        found = store.find("run-1")
+        found = store.database.find("run-1")
         assert found is not None
         assert [change.why for change in found[1]] == [
             "seen 3 times, last with a score of 0.50", "entered yard", "no longer seen"
         ]  # fmt: skip
-        assert store.find("other") is None
+        assert store.database.find("other") is None
         assert (outlet.taken, outlet.lost, outlet.delivery().delivered) == (3, 0, 3)
 
 
@@ -76,17 +77,17 @@ def test_lists_are_filtered_and_go_on_where_they_ended(tmp_path: Path) -> None:
                 event(number, at=NOON + timedelta(minutes=number), zones=zones),
             )
         settled(store)
-        first = store.listed(Query(limit=20))
-        rest = store.listed(Query(limit=20, before=(first[-1].first_ms, first[-1].id)))
+        first = store.database.listed(Query(limit=20))
+        rest = store.database.listed(Query(limit=20, before=(first[-1].first_ms, first[-1].id)))
         assert [one.id for one in first + rest] == [f"run-{number}" for number in reversed(range(30))]
-        assert len(store.listed(Query(stream="gate"))) == 15
-        assert len(store.listed(Query(zone="a \"quoted\" 'zone'"))) == 10
-        assert store.listed(Query(class_name="' OR 1=1 --")) == []
+        assert len(store.database.listed(Query(stream="gate"))) == 15
+        assert len(store.database.listed(Query(zone="a \"quoted\" 'zone'"))) == 10
+        assert store.database.listed(Query(class_name="' OR 1=1 --")) == []
         start = round(NOON.timestamp() * 1e3)
-        assert len(store.listed(Query(from_ms=start, to_ms=start + 5 * 60_000))) == 6
-        counts = store.counts(Query(from_ms=start - 60_000, to_ms=start + 30 * 60_000), 31)
+        assert len(store.database.listed(Query(from_ms=start, to_ms=start + 5 * 60_000))) == 6
+        counts = store.database.counts(Query(from_ms=start - 60_000, to_ms=start + 30 * 60_000), 31)
         assert {name: sum(row) for name, row in counts.items()} == {"gate": 15, "yard": 15}
-        assert store.names() == (["gate", "yard"], ["person"])
+        assert store.database.names() == (["gate", "yard"], ["person"])
 
 
 def test_a_day_of_25_hours_neither_loses_nor_doubles(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_day_of_25_hours_neither_loses_nor_doubles(tmp_path: Path) -> None:
         for number in range(100):
             store.add("gate", event(number, at=start + timedelta(minutes=15 * number)))
         settled(store)
-        found = store.listed(Query(limit=200))
+        found = store.database.listed(Query(limit=200))
         assert len(found) == 100
         assert [one.first_ms for one in found] == sorted({one.first_ms for one in found}, reverse=True)
 
@@ -114,7 +115,7 @@ def test_a_foreign_lock_delays_and_loses_nothing(tmp_path: Path) -> None:
         other.close()
         settled(store)
         assert store.delivery().alarm is None
-        assert len(store.listed(Query(limit=200))) == 200
+        assert len(store.database.listed(Query(limit=200))) == 200
 
 
 KILLED = """
@@ -154,7 +155,7 @@ def test_a_damaged_database_is_set_aside(tmp_path: Path) -> None:
     with EventStore(tmp_path) as store:
         store.add("gate", event())
         settled(store)
-        assert len(store.listed(Query())) == 1
+        assert len(store.database.listed(Query())) == 1
     (kept,) = [path for path in tmp_path.glob("events.*.sqlite") if path.name != "events.sqlite"]
     assert kept.read_bytes().startswith(b"not a database")
 
@@ -165,14 +166,14 @@ def test_old_events_go_and_so_do_the_oldest_beyond_the_size(tmp_path: Path) -> N
         for number in range(60):
             at = now - timedelta(days=3) if number < 10 else now - timedelta(minutes=60 - number)
             store.add("gate", event(number, EventKind.END, at))
-            (store.images / f"run-{number}.jpg").write_bytes(bytes(20_000))
+            (store.database.images / f"run-{number}.jpg").write_bytes(bytes(20_000))
         settled(store)
-        store.prune()
-        left = store.listed(Query(limit=200))
+        store.database.prune()
+        left = store.database.listed(Query(limit=200))
         assert left[0].id == "run-59"
         assert all(one.has_image for one in left)
-        assert {path.stem for path in store.images.iterdir()} == {one.id for one in left}
-        size = sum(path.stat().st_size for path in store.images.iterdir())
+        assert {path.stem for path in store.database.images.iterdir()} == {one.id for one in left}
+        size = sum(path.stat().st_size for path in store.database.images.iterdir())
         size += (tmp_path / "events.sqlite").stat().st_size
         assert 500_000 < size <= 606_000
 
@@ -185,13 +186,13 @@ def test_a_clip_begins_before_the_object_and_is_listed_only_while_it_is_there(tm
             store.add_file("gate", path, first_s, 0)
         store.add("gate", event())
         settled(store)
-        clip = store.clip("run-1")
+        clip = store.database.clip("run-1")
         assert clip is not None
         assert (clip.path, round(clip.start_s, 3), round(clip.end_s, 3)) == (paths[1].resolve(), 0.2, 1.7)
         paths[1].unlink()
-        assert not store.listed(Query())[0].has_clip
-        assert store.clip("run-1") is None
-        assert store.image("run-1") is None
+        assert not store.database.listed(Query())[0].has_clip
+        assert store.database.clip("run-1") is None
+        assert store.database.image("run-1") is None
 
 
 def test_why_an_event_was_sent_is_said_in_words() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from typing import Any
@@ -12,19 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from edgevision.types import (
-    Classification,
-    Detections,
-    Frame,
-    FrameResult,
-    LineCount,
-    SegmentationMap,
-    Skeleton,
-    ZoneCount,
-    ZoneReport,
-)
+from edgevision.types import Frame, FrameResult
 from edgevision.web.hub import Hub
-from edgevision.web.live import Tile, Viewer, _Piece, drawing
+from edgevision.web.live import Tile
 from edgevision.web.server import WebServer
 from tests.support.broker import wait_until
 from tests.support.web import Feeder, ask, live_info, numbered_result, open_view, served, split_message
@@ -142,63 +131,6 @@ def test_an_unknown_stream_and_the_end_of_one_close_the_socket() -> None:
                 messages(socket, 10_000)
 
 
-def piece(size: int, is_key: bool = False, is_init: bool = False) -> _Piece:
-    return _Piece(bytes(size), is_key, is_init)
-
-
-def test_a_viewer_that_does_not_read_is_cut_at_key_frames() -> None:
-    async def run() -> None:
-        viewer = Viewer("h264")
-        viewer.offer(piece(100, is_init=True))
-        for number in range(40):
-            viewer.offer(piece(2**18, is_key=number % 10 == 0))
-        assert viewer.lost > 0
-        got = []
-        while viewer._pieces:
-            got.append(await viewer.next())
-        assert len(got[0] or b"") == 100  # it still begins with the description
-        assert sum(len(one or b"") for one in got) <= 4 * 2**20 + 100
-        assert viewer.sent + viewer.lost == 40
-        viewer.end()
-        assert await viewer.next() is None
-
-    asyncio.run(run())
-
-
-def test_a_viewer_of_jpegs_gets_the_newest_and_never_more_than_it_shows() -> None:
-    async def run() -> None:
-        viewer = Viewer("jpeg")
-        for size in (1, 2, 3):
-            viewer.offer(piece(size))
-        assert len(await viewer.next() or b"") == 3
-        viewer.offer(piece(4))
-        assert len(await viewer.next() or b"") == 4
-        viewer.offer(piece(5))
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(viewer.next(), 0.05)
-        viewer.shown()
-        assert len(await viewer.next() or b"") == 5
-        assert viewer.lost == 2
-
-    asyncio.run(run())
-
-
-def test_a_drawing_holds_shares_of_the_image_masks_and_counts() -> None:
-    result = numbered_result(3)
-    zones = ZoneReport(
-        (ZoneCount("yard", {"red": 2}, {"red": 3}, {"red": 1}),), (LineCount("gate", {"red": 1}, {}),)
-    )
-    class_map = SegmentationMap(np.zeros((240, 320), np.uint8), ("road",))
-    label = Classification(np.array([0.8, 0.2], np.float32), ("day", "night"))
-    found = drawing(FrameResult(result.frame, (*result.results, class_map, label), zones))
-    assert found.labels == [("day", 0.8)]
-    assert found.boxes == [("red", 0.9, 0.03125, 0.54167, 0.1875, 0.83333, 7)]
-    assert (found.zones, found.lines) == ([("yard", 2, 3, 1)], [("gate", 1, 0)])
-    ((names, png),) = found.masks
-    assert names == ("road",)
-    assert png[:4] == b"\x89PNG"
-
-
 def test_a_recording_that_only_the_page_shows_runs_at_its_own_speed() -> None:
     tile = Tile("file", live_info())
     tile.is_paced = True
@@ -220,19 +152,3 @@ def test_a_wide_image_is_made_smaller_and_a_copy_is_kept() -> None:
             view.tile.write(result, frame.image)
         ((head, _),) = messages(socket, 1)
         assert (head["width"], head["height"]) == (1920, 600)
-
-
-def test_rotated_boxes_and_key_points_are_shares_too() -> None:
-    found = Detections(
-        np.array([[100, 100, 140, 120]], np.float32),
-        np.array([0.9], np.float32),
-        np.array([0], np.int32),
-        ("ship",),
-        rotated_boxes=np.array([[120, 110, 40, 20, 0]], np.float32),
-        keypoints=np.array([[[160, 120, 0.9], [32, 24, 0.1]]], np.float32),
-        skeleton=Skeleton(("bow", "stern"), ((0, 1),)),
-    )
-    drawn = drawing(FrameResult(numbered_result(0).frame, (found,)))
-    assert sorted(drawn.outlines[0])[0] == (0.3125, 0.41667)
-    assert drawn.points == {0: [(0.5, 0.5, 0.9), (0.1, 0.1, 0.1)]}
-    assert drawn.limbs == [(0, 1)]

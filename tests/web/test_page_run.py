@@ -99,7 +99,15 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
 ) -> None:
     record = tmp_path / "clips"
     with (
-        running(tmp_path, monkeypatch, track=True, record=str(record), record_on="red", pre="1s") as url,
+        running(
+            tmp_path,
+            monkeypatch,
+            track=True,
+            record=str(record),
+            record_on="red",
+            pre="1s",
+            record_drawn=False,
+        ) as url,
         browser_page(1000, 800) as page,
     ):
         page.goto(url + "#zones")
@@ -128,6 +136,14 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         page.wait_for_function(
             "() => document.querySelector('dialog video')?.currentTime > 0.2", timeout=10_000
         )
+        # Nothing is drawn on the recording; the page draws what was found in the image that is shown.
+        matched = "() => { const [one] = edgevision.replays; return one?.counts.matched > 3 && one.shown.found.boxes?.length; }"
+        page.wait_for_function(matched, timeout=10_000)
+        assert page.evaluate("() => [...edgevision.replays][0].shown.found.boxes[0][0]") == "red"
+        page.get_by_role("button", name="Close").click()
+        page.goto(url + "#recordings")
+        page.get_by_role("button", name="Play").last.click()
+        page.wait_for_function(matched, timeout=10_000)
         assert page.problems == []
     state = [path for path in record.iterdir() if path.suffix == ".mp4"]
     assert state

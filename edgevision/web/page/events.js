@@ -1,12 +1,14 @@
 // Events: a list and a timeline, filtered, and the clip of each.
 
 import {ask} from './api.js';
+import {look} from './controls.js';
 import {counted, duration, h, moment, s, say} from './dom.js';
+import {Replay} from './replay.js';
 
 const DAY_MS = 86400000;
 const SPANS = [['hour', DAY_MS / 24], ['day', DAY_MS], ['week', 7 * DAY_MS], ['30 days', 30 * DAY_MS]];
 
-export function eventsView(content) {
+export function eventsView(content, page) {
   const wanted = {stream: '', class: '', zone: '', span: DAY_MS, from: null, to: null};
   const stream = h('select', {onchange: () => change('stream', stream.value)}, h('option', {value: ''}, 'all'));
   const kind = h('select', {onchange: () => change('class', kind.value)}, h('option', {value: ''}, 'all'));
@@ -23,7 +25,7 @@ export function eventsView(content) {
   content.append(
     h('div', {class: 'bar'}, h('label', {}, 'stream', stream), h('label', {}, 'class', kind), h('label', {}, 'zone', zone), h('label', {}, 'time', span)),
     timeline, words, list, more, dialog);
-  let events = [], isClosed = false, isLoading = false, newest = '';
+  let replay = null, events = [], isClosed = false, isLoading = false, newest = '';
 
   const change = (key, value) => {
     wanted[key] = value;
@@ -105,18 +107,26 @@ export function eventsView(content) {
   async function show(id) {
     try {
       const {event, changes, clip} = await ask(`api/events/${encodeURIComponent(id)}`);
-      const video = clip ? h('video', {controls: true, playsinline: true, preload: 'auto', src: `api/events/${encodeURIComponent(id)}/clip.mp4#t=${clip.start_s}`}) : null;
+      const path = `api/events/${encodeURIComponent(id)}`;
+      const video = clip ? h('video', {controls: true, playsinline: true, preload: 'auto', 'aria-label': 'clip of the event'}) : null;
+      const canvas = h('canvas', {'aria-hidden': 'true'});
+      replay?.close();
+      replay = null;
       if (video) {
+        const colours = page.current()?.streams.find((one) => one.name === event.stream)?.classes ?? {};
+        replay = new Replay(video, canvas, {colours}, look);
+        replay.open(`${path}/clip.mp4#t=${clip.start_s}`, clip.has_boxes ? `${path}/boxes` : null);
         video.muted = true;
         video.addEventListener('loadedmetadata', () => {
+          video.parentElement.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
           if (video.currentTime < clip.start_s) video.currentTime = clip.start_s;
           video.play().catch(() => {});
         }, {once: true});
       }
       dialog.replaceChildren(
         h('div', {class: 'bar'}, h('h2', {}, `${event.class_name} at ${event.stream}`), h('button', {onclick: () => dialog.close()}, 'Close')),
-        video ?? h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
-        event.has_image ? h('p', {}, h('img', {src: `api/events/${encodeURIComponent(id)}/image.jpg`, alt: 'best image'})) : null,
+        video ? h('div', {class: 'screen clip'}, video, canvas) : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
+        event.has_image ? h('p', {}, h('img', {src: `${path}/image.jpg`, alt: `best image of the ${event.class_name}`})) : null,
         h('ul', {class: 'remarks'}, changes.map((one) => h('li', {}, `${moment(one.at_ms)}: ${one.why}`))));
       dialog.showModal();
     } catch (error) {
@@ -124,13 +134,20 @@ export function eventsView(content) {
     }
   }
 
-  dialog.addEventListener('close', () => dialog.replaceChildren());
+  dialog.addEventListener('close', () => {
+    replay?.close();
+    replay = null;
+    dialog.replaceChildren();
+  });
   load(true);
   return {
     update() {
       if (wanted.to === null && !dialog.open && events.length <= 60) load(true);
     },
-    close() { isClosed = true; },
+    close() {
+      isClosed = true;
+      replay?.close();
+    },
   };
 }
 

@@ -1,44 +1,19 @@
 // The grid of all streams, live.
 
-import {h, number, store, stored} from './dom.js';
-import {Player} from './player.js';
 import {ask, streamPath} from './api.js';
-
-export const look = {boxes: true, labels: true, masks: true, zones: true, score: 0, hidden: [], ...stored('look', {})};
+import {look, lookControls} from './controls.js';
+import {h, number} from './dom.js';
+import {Player} from './player.js';
 
 /** The view; `update` is called with each new state, `close` when another view is opened. */
 export function liveView(content) {
-  const controls = h('div', {class: 'bar', role: 'group', 'aria-label': 'What is drawn'});
   const grid = h('div', {class: 'grid'});
   const empty = h('p', {class: 'faint'}, 'No stream runs.');
-  content.append(controls, empty, grid);
   const tiles = new Map();
-  let classes = '';
-
-  const changed = () => {
-    store('look', look);
+  const controls = lookControls(() => {
     for (const tile of tiles.values()) tile.player.redraw();
-  };
-
-  const buildControls = (names) => {
-    const box = (label, isOn, set) => h('label', {}, h('input', {
-      type: 'checkbox', checked: isOn, onchange: (event) => { set(event.target.checked); changed(); },
-    }), label);
-    const output = h('output', {}, look.score.toFixed(2));
-    controls.replaceChildren(
-      ...['boxes', 'labels', 'masks', 'zones'].map((key) => box(key, look[key], (on) => { look[key] = on; })),
-      h('label', {}, 'score from', h('input', {
-        type: 'range', min: '0', max: '1', step: '0.05', value: String(look.score),
-        oninput: (event) => { look.score = Number(event.target.value); output.value = look.score.toFixed(2); changed(); },
-      }), output),
-      names.length ? h('details', {}, h('summary', {}, 'classes'), h('div', {class: 'bar'}, names.map((name) => box(
-        name, !look.hidden.includes(name),
-        (on) => { look.hidden = on ? look.hidden.filter((one) => one !== name) : [...look.hidden, name]; },
-      )))) : null,
-    );
-  };
-
-  buildControls([]);
+  });
+  content.append(controls.element, empty, grid);
   return {
     update(state) {
       const shown = state.streams.filter((one) => one.id && one.state !== 'paused');
@@ -57,11 +32,7 @@ export function liveView(content) {
         }
         tiles.get(stream.id).update(stream);
       }
-      const names = [...new Set(shown.flatMap((one) => Object.keys(one.classes)))];
-      if (names.join() !== classes) {
-        classes = names.join();
-        buildControls(names);
-      }
+      controls.setClasses([...new Set(shown.flatMap((one) => Object.keys(one.classes)))]);
     },
     close() {
       for (const tile of tiles.values()) tile.close();

@@ -8,6 +8,7 @@ import {recordingsView} from './recordings.js';
 import {stateView} from './state.js';
 import {streamsView} from './streams.js';
 import {players} from './player.js';
+import {replays} from './replay.js';
 import {zonesView} from './zones.js';
 
 const VIEWS = [['live', 'Live', liveView], ['state', 'State', stateView], ['events', 'Events', eventsView], ['zones', 'Zones', zonesView],
@@ -19,7 +20,7 @@ const links = document.getElementById('views');
 const summary = document.getElementById('summary');
 let view = null, state = null, timer = null, isAsking = false, hasPassword = false;
 
-window.edgevision = {players};  // for tests, and for whoever wants to know why a tile lags
+window.edgevision = {players, replays};  // for tests, and for whoever wants to know why a tile lags
 
 function open() {
   const name = location.hash.slice(1).split('/')[0] || 'live';

@@ -1,11 +1,15 @@
 // What was recorded of each stream: play it, or keep a copy.
 
 import {ask, streamPath} from './api.js';
+import {look, lookControls} from './controls.js';
 import {counted, h, moment, number, say} from './dom.js';
+import {Replay} from './replay.js';
 
 export function recordingsView(content) {
   const choose = h('select', {onchange: () => open(choose.value)});
-  const video = h('video', {controls: true, playsinline: true, hidden: true, 'aria-label': 'recording'});
+  const video = h('video', {controls: true, playsinline: true, 'aria-label': 'recording'});
+  const canvas = h('canvas', {'aria-hidden': 'true'});
+  const screen = h('div', {class: 'screen replay', hidden: true}, video, canvas);
   const words = h('p', {class: 'faint', role: 'status'});
   const body = h('tbody', {});
   const time = () => h('input', {type: 'datetime-local', step: '1'});
@@ -15,23 +19,39 @@ export function recordingsView(content) {
     if (!id || ends.some(Number.isNaN)) say('Choose when the part begins and ends.');
     else location.href = streamPath(id, `span.mp4?from=${ends[0]}&to=${ends[1]}`);
   }}, 'Download this part');
-  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span), words, video,
-    h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', ''].map((name) => h('th', {}, name)))), body)));
-  let id = null;
+  const about = {colours: {}};
+  const replay = new Replay(video, canvas, about, look);
+  const controls = lookControls(() => replay.redraw(), ['boxes', 'labels', 'masks']);
+  controls.element.hidden = true;
+  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span), words,
+    controls.element, screen,
+    h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', 'play or keep'].map((name) => h('th', {scope: 'col'}, name)))), body)));
+  let id = null, streams = [];
+  video.addEventListener('loadedmetadata', () => {
+    screen.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+  });
+
+  function play(file, address) {
+    screen.hidden = false;
+    controls.element.hidden = !file.has_boxes;
+    replay.open(address, file.has_boxes ? `${address}/boxes` : null);
+    video.play().catch(() => say('The browser cannot play this file yet.'));
+    screen.scrollIntoView({block: 'nearest'});
+  }
 
   async function open(name) {
     id = name;
+    about.colours = streams.find((one) => one.id === id)?.classes ?? {};
+    controls.setClasses(Object.keys(about.colours));
     try {
       const {files} = await ask(streamPath(id, 'recordings'));
       words.textContent = files.length ? counted(files.length, 'file') : 'Nothing is recorded of this stream.';
       body.replaceChildren(...files.map((file) => {
         const address = streamPath(id, `recordings/${encodeURIComponent(file.name)}`);
-        return h('tr', {}, h('td', {}, moment(file.start_ms)), h('td', {}, `${number(file.size / 1e6, 1)} MB`), h('td', {},
-          h('button', {onclick: () => {
-            video.hidden = false;
-            video.src = address;
-            video.play().catch(() => say('The browser cannot play this file yet.'));
-          }}, 'Play'), ' ', h('a', {href: `${address}?download=yes`, download: file.name}, 'Download')));
+        const begins = moment(file.start_ms);
+        return h('tr', {}, h('td', {}, begins), h('td', {}, `${number(file.size / 1e6, 1)} MB`), h('td', {},
+          h('button', {'aria-label': `Play ${begins}`, onclick: () => play(file, address)}, 'Play'), ' ',
+          h('a', {href: `${address}?download=yes`, download: file.name, 'aria-label': `Download ${begins}`}, 'Download')));
       }));
     } catch (error) {
       words.textContent = error.message;
@@ -40,7 +60,7 @@ export function recordingsView(content) {
 
   return {
     update(state) {
-      const streams = state.streams.filter((one) => one.id && one.is_recorded);
+      streams = state.streams.filter((one) => one.id && one.is_recorded);
       const names = streams.map((one) => one.id).join('\n');
       if ([...choose.options].map((one) => one.value).join('\n') !== names) {
         choose.replaceChildren(...streams.map((one) => h('option', {value: one.id, selected: one.id === id}, one.name)));
@@ -48,6 +68,8 @@ export function recordingsView(content) {
       if (!id && streams.length) open(streams[0].id);
       else if (!streams.length) words.textContent = 'No stream is recorded; the run has to be started with a folder for recordings.';
     },
-    close() {},
+    close() {
+      replay.close();
+    },
   };
 }

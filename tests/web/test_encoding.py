@@ -1,0 +1,102 @@
+"""Encoding for the page: a recording that is not drawn on is encoded once for both."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+import msgspec
+
+from edgevision.recording import Recorder, Rotation, SegmentStore
+from edgevision.recording.encoder import H264Encoder
+from edgevision.types import FrameResult
+from edgevision.video.base import SourceInfo
+from edgevision.web.drawings import Drawing, drawing
+from edgevision.web.encoding import Audience, EncodingCounts, SharedEncoding
+from edgevision.web.hub import Hub
+from edgevision.web.viewer import Piece
+from tests.support.broker import wait_until
+from tests.support.web import numbered_image, numbered_result, open_view, served, split_message
+from tests.web.test_fragments import shown_number
+from tests.web.test_live import looking, messages
+
+LIVE = SourceInfo("gate", is_live=True, width=320, height=240, frame_rate=25.0)
+
+
+def described(result: FrameResult) -> bytes:
+    return msgspec.json.encode(drawing(result))
+
+
+def test_a_viewer_who_comes_late_begins_with_the_group_that_is_under_way() -> None:
+    audience, got = Audience(), list[Piece]()
+    counts = EncodingCounts()
+    shared = SharedEncoding(LIVE, audience, got.append, counts)
+    encoder = H264Encoder((320, 240), 25.0, at_once=True)
+    for number in range(60):
+        if number == 57:
+            audience.h264, audience.showing = 1, 1
+        note = b'{"index":%d}' % number
+        for image in encoder.encode(numbered_image(number), number * 3600, note=note):
+            assert image.pts == number * 3600  # it leaves at once
+            shared.take(image, (320, 240))
+    heads, data = zip(*(split_message(piece.data) for piece in got), strict=True)
+    assert (heads[0]["kind"], heads[0]["width"]) == ("init", 320)
+    assert heads[0]["codec"].startswith("avc1.64")
+    assert [head["t"] // 3600 for head in heads[1:]] == list(range(50, 59))
+    assert [head["d"]["index"] for head in heads[1:]] == list(range(50, 59))
+    assert [head["key"] for head in heads[1:]] == [True] + [False] * 8
+    assert counts.shared == 9
+    with av.open(io.BytesIO(b"".join(data))) as container:
+        shown = [
+            (round((one.time or 0) * 25), shown_number(one.to_ndarray(format="gray")))
+            for one in container.decode(video=0)
+        ]
+    assert shown == [(number, number) for number in range(50, 59)]
+    audience.h264 = 0
+    shared.take(encoder.encode(numbered_image(60), 60 * 3600)[0], (320, 240))
+    assert counts.shared == 9
+
+
+def test_who_looks_gets_what_the_recording_encoded_and_a_full_disk_ends_only_the_recording(
+    tmp_path: Path,
+) -> None:
+    hub = Hub()
+    tile = open_view(hub).tile
+    room = [10**10]
+    recorder = Recorder(
+        SegmentStore(tmp_path, "gate"), LIVE, Rotation(seconds=600),
+        describe=described, on_encoded=tile.take, room=lambda folder: room[0],
+    )  # fmt: skip
+    number = 0
+
+    def write(count: int) -> None:
+        nonlocal number
+        for _ in range(count):
+            result = numbered_result(number)
+            recorder.write(result, result.frame.image)
+            tile.write(result, result.frame.image)
+            number += 1
+
+    with served(hub) as server, looking(server) as socket:
+        wait_until(lambda: tile.viewers == 1, "a viewer")
+        write(10)
+        heads = [head for head, _ in messages(socket, 10)]
+        assert [head["kind"] for head in heads] == ["init"] + ["frame"] * 9
+        assert [head["d"]["index"] for head in heads[1:]] == list(range(9))
+        assert (tile.counts.encoded, tile.counts.shared) == (0, 9)
+        room[0] = 0  # the disk is full
+        write(30)
+        assert recorder.alarm is not None
+        write(60)
+        wait_until(lambda: tile.counts.encoded > 0, "an encoder of the page's own")
+        recorder.close()
+    (clip,) = tmp_path.glob("*.mp4")
+    lines = [msgspec.json.decode(line) for line in clip.with_suffix(".boxes.jsonl").read_bytes().splitlines()]
+    with av.open(str(clip)) as container:
+        frames = [
+            (round((one.time or 0) * 90_000), shown_number(one.to_ndarray(format="gray")))
+            for one in container.decode(video=0)
+        ]
+    assert [(line["t"], line["d"]["index"]) for line in lines][: len(frames)] == frames
+    assert msgspec.convert(lines[3]["d"], Drawing).boxes[0][0] == "red"
