@@ -137,7 +137,10 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
             "() => document.querySelector('dialog video')?.currentTime > 0.2", timeout=10_000
         )
         # Nothing is drawn on the recording; the page draws what was found in the image that is shown.
-        matched = "() => { const [one] = edgevision.replays; return one?.counts.matched > 3 && one.shown.found.boxes?.length; }"
+        matched = """() => {
+          const [one] = edgevision.replays;
+          return one?.counts.matched > 3 && one.shown.found.boxes?.length;
+        }"""
         page.wait_for_function(matched, timeout=10_000)
         assert page.evaluate("() => [...edgevision.replays][0].shown.found.boxes[0][0]") == "red"
         page.get_by_role("button", name="Close").click()
