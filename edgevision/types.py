@@ -121,6 +121,8 @@ class ZoneEvent:
         time_s: when, on the source's clock; for one that disappeared inside a zone, when it was last seen.
         dwell_s: time spent in the zone, for :attr:`ZoneEventKind.EXIT`; else None.
         attributes: names of what a second model last said of the object.
+        reason: why it left other than across the border: ``vanished``, ``source lost`` or ``zone changed``;
+            else None.
     """
 
     kind: ZoneEventKind
@@ -130,6 +132,7 @@ class ZoneEvent:
     time_s: float
     dwell_s: float | None = None
     attributes: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -612,6 +615,8 @@ class FrameResult:
         frame: the frame, without anything drawn on it.
         results: one for each model that ran, in the order of the models.
         zones: zones and lines after this frame; None where there are none.
+        stream: name of the stream that the frame belongs to; the source's where it has none of its own.
+        objects: tracked objects until now by class, each once; None where nothing is tracked.
 
     Raises:
         ValueError: a class map or masks are of another size than the frame.
@@ -626,6 +631,8 @@ class FrameResult:
     frame: Frame
     results: tuple[Result, ...]
     zones: ZoneReport | None = None
+    stream: str = ""
+    objects: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "results", tuple(self.results))

@@ -559,7 +559,7 @@ def _tracked(scene: Scene, result: FrameResult, offset_ns: int) -> FrameResult:
     if zones is not None:
         events = tuple(replace(one, time_s=one.time_s - offset_ns / 1e9) for one in zones.events)
         zones = replace(zones, events=events)
-    return FrameResult(frame, found.results, zones)
+    return replace(found, frame=frame, zones=zones)
 
 
 def _wanted(moments_ns: Sequence[int], selection: Selection) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -211,9 +211,19 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     if stream.class_shares:
         shares = (f"{name} {share:.1%}" for name, share in stream.class_shares.items())
         say(console, f"  area: {', '.join(shares)}")
+    if stream.objects is not None:
+        say(console, f"  objects: {_by_class(stream.objects)}")
+    for name, zone in stream.zones.items():
+        stay = f"; stay {zone.mean_dwell_s:.1f} s on average, {zone.longest_dwell_s:.1f} s at most"
+        say(
+            console,
+            f"  zone {name}: entered {_by_class(zone.entries)}; left {_by_class(zone.exits)}; "
+            f"inside {_by_class(zone.inside)}{stay if zone.entries else ''}",
+        )
+    for name, line in stream.lines.items():
+        say(console, f"  line {name}: in {_by_class(line.inward)}; out {_by_class(line.outward)}")
     if stream.detections or not stream.class_shares:
-        found = ", ".join(f"{name} {count}" for name, count in stream.detections.items())
-        say(console, f"  detections: {found or 'none'}")
+        say(console, f"  detections in all frames: {_by_class(stream.detections)}")
     times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
     if times:
         say(console, f"  ms per frame by stage (stages overlap): {times}")
@@ -239,6 +249,10 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     if stream.skipped:
         damaged = _plural("undecodable frame", stream.skipped)
         say(console, f"warning: {stream.name}: skipped {stream.skipped} {damaged}")
+
+
+def _by_class(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
 def _show_control(stream: StreamStatistics, console: Console) -> None:

@@ -32,6 +32,7 @@ _CROP_MARGIN = 0.1
 class _Object:
     id: str
     source: str
+    stream: str
     sighting: Sighting
     first_s: float
     last_s: float
@@ -65,9 +66,9 @@ class EventObserver:
     """Follows the objects of one stream and gives their events.
 
     ``new`` comes with an object's third sighting, ``update`` when its zones change or it is seen better than
-    before, ``end`` when it was not seen for ``vanish_s`` or the run ends. Each has the state before (as last
-    reported) and after. The best sighting is the one with the highest score among those that the image does
-    not cut off, or among all as long as it was always cut off.
+    before, ``end`` when it was not seen for ``vanish_s``, its source is lost or the run ends. Each has the
+    state before (as last reported) and after. The best sighting is the one with the highest score among those
+    that the image does not cut off, or among all as long as it was always cut off.
 
     Args:
         keep_image: takes an object's id and the best sighting's crop, uint8 ``[H, W, 3]``, whenever an
@@ -93,20 +94,23 @@ class EventObserver:
         self._objects: dict[int, _Object] = {}
         self._now_s = 0.0
 
-    def update(self, frame: Frame, seen: Sequence[Sighting], zones: ZoneReport | None = None) -> list[Event]:
+    def update(
+        self, frame: Frame, seen: Sequence[Sighting], zones: ZoneReport | None = None, stream: str = ""
+    ) -> list[Event]:
         """Takes one frame; call it for every frame in order, including those without objects.
 
         Args:
             frame: the frame, without anything drawn on it.
             seen: its tracked objects.
             zones: zones and lines after it; None where there are none.
+            stream: name of the stream, which is named beside the source where it is another.
         """
         self._now_s = max(frame.time_s, self._now_s)
         events: list[Event] = []
         for sighting in seen:
             one = self._objects.get(sighting.track_id)
             if one is None:
-                one = self._objects[sighting.track_id] = self._new_object(frame, sighting)
+                one = self._objects[sighting.track_id] = self._new_object(frame, sighting, stream)
             else:
                 self._update_object(one, frame, sighting)
             inside = [] if zones is None else list(zones.dwell_s.get(sighting.track_id, ()))
@@ -117,14 +121,15 @@ class EventObserver:
                 events.append(self._event(one, kind))
         return events + self._end(lambda one: self._now_s - one.last_s > self._vanish_s, "vanished")
 
-    def finish(self) -> list[Event]:
-        """The end events of all objects that are still there when the run ends."""
-        return self._end(lambda one: True, "run ended")
+    def finish(self, reason: str = "run ended") -> list[Event]:
+        """The end events of all objects that are still there when the run ends, or the source is lost."""
+        return self._end(lambda one: True, reason)
 
-    def _new_object(self, frame: Frame, sighting: Sighting) -> _Object:
+    def _new_object(self, frame: Frame, sighting: Sighting, stream: str) -> _Object:
         return _Object(
             id=f"{self._run_id}-{sighting.track_id}",
             source=printable(frame.source),
+            stream=printable(stream) if stream != frame.source else "",
             sighting=sighting,
             first_s=self._now_s,
             last_s=self._now_s,
@@ -171,6 +176,7 @@ class EventObserver:
             before=before,
             after=one.reported,
             reason=msgspec.UNSET if reason is None else reason,
+            stream=one.stream or msgspec.UNSET,
         )
 
     def _crop(self, frame: Frame, sighting: Sighting) -> Image:

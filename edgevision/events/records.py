@@ -67,6 +67,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     kind: EventKind
     id: str
     source: str
+    stream: str | msgspec.UnsetType = msgspec.UNSET
     at: str
     before: ObjectState | None
     after: ObjectState

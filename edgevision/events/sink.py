@@ -102,7 +102,12 @@ class EventSink(Sink):
 
     def write(self, result: FrameResult, image: Image) -> None:
         seen = [one for one in sightings(result) if self._only is None or one.class_name in self._only]
-        for event in self._observer.update(result.frame, seen, result.zones):
+        for event in self._observer.update(result.frame, seen, result.zones, result.stream):
+            self._publish(event)
+
+    def source_lost(self) -> None:
+        """Ends every object."""
+        for event in self._observer.finish("source lost"):
             self._publish(event)
 
     def deliveries(self) -> tuple[Delivery, ...]:

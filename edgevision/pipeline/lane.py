@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from edgevision.engines.base import describe
 from edgevision.model import Model
@@ -14,9 +17,10 @@ from edgevision.pipeline.latency import PACES, LatencyController
 from edgevision.pipeline.ledger import DropReason, FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.queue import BoundedQueue, Policy, QueueEnded
-from edgevision.pipeline.statistics import StreamState, StreamStatistics
-from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, Stream
-from edgevision.video.base import ConnectionState
+from edgevision.pipeline.statistics import Outage, StreamState, StreamStatistics
+from edgevision.pipeline.stream import Answered, Captured, Drawn, Prepared, SourceLost, Stream
+from edgevision.tracking.counts import SceneCounter
+from edgevision.video.base import Connection, ConnectionState, Delivery
 
 _FILE_DEPTH = (
     4  # beyond what the engines hold: drawing and encoding overlap, and one slow frame stops no stage
@@ -34,6 +38,8 @@ class LaneCounts:
         batched: sum of the sizes of the batches that they were in.
         reconnects: how often the source was lost and restored.
         failed_attempts: attempts to reconnect that failed.
+        counter: objects, zones and lines; None where nothing was tracked.
+        deliveries: of the outputs, by name and kind.
     """
 
     ledger: FrameLedger = field(default_factory=FrameLedger)
@@ -45,6 +51,8 @@ class LaneCounts:
     written: int = 0
     reconnects: int = 0
     failed_attempts: int = 0
+    counter: SceneCounter | None = None
+    deliveries: Mapping[tuple[str, str], Delivery] = field(default_factory=dict)
 
 
 class Lane:
@@ -90,7 +98,7 @@ class Lane:
         self.intake: Intake[Prepared] = Intake([self.slot], 1)  # alone, until the run joins all slots
         self.captured: BoundedQueue[Captured] = BoundedQueue(capacity, self.policy)
         self.answers: BoundedQueue[Answered] = BoundedQueue(self._depth)
-        self.drawn: BoundedQueue[Drawn] = BoundedQueue(self._depth)
+        self.drawn: BoundedQueue[Drawn | SourceLost] = BoundedQueue(self._depth)
 
         before = LaneCounts() if before is None else before
         self._before = before
@@ -100,6 +108,8 @@ class Lane:
             before.latency,
             before.tally,
         )
+        if before.counter is not None and stream.scene is not None:
+            stream.scene.counter.take_over(before.counter)
         self.rate = RateMeter()
         self.answered_frames, self.batched, self.written = before.answered, before.batched, before.written
         self.time_s = self.last_latency_ms = 0.0
@@ -110,6 +120,7 @@ class Lane:
     def counts(self) -> LaneCounts:
         """What is counted, for a stream that takes this one's place once it is over."""
         self.ledger.next_source()
+        scene = self.stream.scene
         return LaneCounts(
             self.ledger,
             self.clock,
@@ -119,6 +130,21 @@ class Lane:
             self.batched,
             self.written,
             *self.reconnects(),
+            self._before.counter if scene is None else scene.counter,
+            {**self._before.deliveries, **{(one.output, one.kind): one for one in self.deliveries()}},
+        )
+
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """Of each output, with what the same one had delivered and lost before."""
+        found = [one for sink in self.stream.sinks for one in sink.deliveries()]
+        earlier = self._before.deliveries
+        nothing = Delivery(output="", kind="events")
+        pairs = [(one, earlier.get((one.output, one.kind), nothing)) for one in found]
+        return tuple(
+            msgspec.structs.replace(
+                one, delivered=one.delivered + before.delivered, lost=one.lost + before.lost
+            )
+            for one, before in pairs
         )
 
     def reconnects(self) -> tuple[int, int]:
@@ -204,7 +230,8 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         over: True once its outputs are closed.
     """
     source, sinks = lane.stream.source, lane.stream.sinks
-    report = source.report
+    report, connection = source.report, source.report.connection
+    counts = None if lane.stream.scene is None else lane.stream.scene.counts()
     reconnects, failed_attempts = lane.reconnects()
     models = [model for models in lane.model_sets for model in models]
     notes = [note for model in models for note in model.notes]
@@ -219,7 +246,12 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         written=lane.written,
         skipped=report.skipped,
         time_s=lane.time_s,
+        classes=_wanted_classes(lane.model_sets[0]),
         detections=lane.tally.detections(),
+        objects=None if counts is None else counts.objects,
+        in_view={} if counts is None else counts.in_view,
+        zones={} if counts is None else counts.zones,
+        lines={} if counts is None else counts.lines,
         class_shares=lane.tally.shares(),
         seconds=seconds,
         frames_per_second=lane.written / seconds if seconds > 0 else 0.0,
@@ -236,13 +268,28 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         mean_batch=lane.batched / lane.answered_frames if lane.answered_frames else 0.0,
         reconnects=reconnects,
         failed_attempts=failed_attempts,
+        lost=None if connection is None or over else _outage(connection),
         latency_control=lane.controller.figures() if lane.controller else None,
-        deliveries=tuple(one for sink in sinks for one in sink.deliveries()),
+        deliveries=lane.deliveries(),
         stopped=(lane.stopped or ("error" if lane.error else "end")) if over else None,
         error=str(lane.error) if lane.error else None,
         problem=report.problem,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _wanted_classes(models: Sequence[Model]) -> tuple[str, ...]:
+    """Classes of objects, or of whole images, that the models look for, each once."""
+    found = [model.classes or model.names for model in models if model.task != "segmentation"]
+    return tuple(dict.fromkeys(name for names in found for name in names))
+
+
+def _outage(connection: Connection) -> Outage | None:
+    since_s = connection.since_s
+    if connection.state is not ConnectionState.RECONNECTING or since_s is None:
+        return None
+    reason = connection.error or ""
+    return Outage(seconds=time.monotonic() - since_s, attempts=connection.failed_now, reason=reason)
 
 
 def _state(lane: Lane, over: bool) -> StreamState:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Queue
 
 from edgevision.drawing.overlay import render
 from edgevision.drawing.zones import draw_zones
 from edgevision.pipeline.lane import Lane
-from edgevision.pipeline.queue import QueueEnded
+from edgevision.pipeline.queue import QueueEmpty, QueueEnded
 from edgevision.pipeline.statistics import Stage
-from edgevision.pipeline.stream import Answered, Drawn
+from edgevision.pipeline.stream import Answered, Drawn, SourceLost
 from edgevision.types import Detections, FrameResult, Result
-from edgevision.video.base import Screen, Sink
+from edgevision.video.base import ConnectionState, Screen, Sink
+
+LOST_AFTER_S = 2.0
+"""How long a live source that reconnects has given no frame until what it showed counts as gone."""
+
+_LOOK_S = 0.5
 
 Shown = Queue["tuple[Rendering, Drawn | None, int]"]
 """For the main thread: a frame to show and the nanoseconds that the other sinks took, or None at the end."""
@@ -42,9 +47,18 @@ class Rendering:
     def draw(self) -> None:
         """Reads the engines' outputs, tracks and draws, until the stream ends."""
         lane = self.lane
+        can_be_lost = lane.stream.source.report.connection is not None
+        last_s, is_lost = time.monotonic(), True  # nothing was seen yet
         try:
             while True:
-                answered = lane.answers.get()
+                try:
+                    answered = lane.answers.get(_LOOK_S if can_be_lost and not is_lost else None)
+                except QueueEmpty:
+                    if self._is_away() and time.monotonic() - last_s >= LOST_AFTER_S:
+                        is_lost = True
+                        self._lose()
+                    continue
+                last_s, is_lost = time.monotonic(), False
                 try:
                     drawn = self._drawn(answered)
                 except Exception as error:
@@ -55,10 +69,20 @@ class Rendering:
         except QueueEnded:
             lane.drawn.finish()
 
+    def _is_away(self) -> bool:
+        connection = self.lane.stream.source.report.connection
+        return connection is not None and connection.state is ConnectionState.RECONNECTING
+
+    def _lose(self) -> None:
+        scene = self.lane.stream.scene
+        if scene is not None:
+            scene.lose()
+        self.lane.drawn.put(SourceLost())
+
     def _drawn(self, answered: Answered) -> Drawn:
         lane, stream, prepared = self.lane, self.lane.stream, answered.prepared
         image = prepared.frame.image
-        result = FrameResult(prepared.frame, self._results(answered))
+        result = FrameResult(prepared.frame, self._results(answered), stream=lane.name)
         scene = stream.scene
         if scene is not None:
             with lane.clock.measure(Stage.TRACK):
@@ -97,6 +121,9 @@ class Rendering:
         try:
             while True:
                 drawn = lane.drawn.get()
+                if isinstance(drawn, SourceLost):
+                    self._call(self._others, lambda sink: sink.source_lost())
+                    continue
                 start_ns = time.perf_counter_ns()
                 self._write_to(drawn, self._others)
                 elapsed_ns = time.perf_counter_ns() - start_ns
@@ -117,11 +144,14 @@ class Rendering:
         self._done(drawn, elapsed_ns + time.perf_counter_ns() - start_ns)
 
     def _write_to(self, drawn: Drawn, sinks: Sequence[Sink]) -> None:
+        self._call(sinks, lambda sink: sink.write(drawn.result, drawn.image))
+
+    def _call(self, sinks: Sequence[Sink], function: Callable[[Sink], None]) -> None:
         if self._has_failed:
             return
         try:
             for sink in sinks:
-                sink.write(drawn.result, drawn.image)
+                function(sink)
         except Exception as error:
             self._has_failed = True  # all outputs end at this frame
             self.lane.fail(error)

@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from edgevision.pipeline.ledger import LedgerEntry
+from edgevision.tracking.counts import LineTotals, ZoneTotals
 from edgevision.video.base import Delivery
 
 BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 10e3)
@@ -88,6 +89,20 @@ class LatencyControl(msgspec.Struct, frozen=True, kw_only=True):
     switches: int = 0
 
 
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """A live source that is away.
+
+    Attributes:
+        seconds: since it was lost, or was not there at the start.
+        attempts: to reconnect, that failed since then.
+        reason: of the latest failure, one line without credentials.
+    """
+
+    seconds: float
+    attempts: int
+    reason: str
+
+
 class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """One stream at one moment.
 
@@ -101,7 +116,11 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
         written: frames that every sink took.
         skipped: frames of the source that could not be decoded (the reasons are in ``frames.failed``).
         time_s: presentation time of the last frame written, in seconds since the source's first.
-        detections: how many of each class.
+        classes: those that the models look for in it.
+        detections: how many of each class, summed over the frames.
+        objects: tracked objects by class, each counted once, by its id; None where nothing is tracked.
+        in_view: tracked objects in the last frame, by class; none while the source is away.
+        zones, lines: what each counted, by name.
         class_shares: mean share of the image by class, for segmentation.
         seconds: wall time from the first request for a frame until now, or until the outputs were closed,
             less the time that a single image stood in its window.
@@ -116,6 +135,7 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
         mean_batch: mean number of frames in the batches that this stream's frames were in.
         reconnects: how often the source was lost and restored.
         failed_attempts: attempts to reconnect that failed.
+        lost: of a live source that is away now; else None.
         latency_control: of a stream with a bound on its latency; else None.
         deliveries: of recordings and events, which count what they lose instead of ending the run.
         stopped: why it ended: ``end``, ``max_frames``, ``window``, ``error``, or what the stop request
@@ -134,7 +154,12 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     written: int
     skipped: int
     time_s: float
+    classes: tuple[str, ...] = ()
     detections: dict[str, int]
+    objects: dict[str, int] | None = None
+    in_view: dict[str, int] = {}
+    zones: dict[str, ZoneTotals] = {}
+    lines: dict[str, LineTotals] = {}
     class_shares: dict[str, float]
     seconds: float
     frames_per_second: float
@@ -146,6 +171,7 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
     mean_batch: float = 0.0
     reconnects: int = 0
     failed_attempts: int = 0
+    lost: Outage | None = None
     latency_control: LatencyControl | None = None
     deliveries: tuple[Delivery, ...] = ()
     stopped: str | None = None

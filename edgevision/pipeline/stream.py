@@ -109,6 +109,11 @@ class Drawn:
     model_set: int
 
 
+@dataclass(frozen=True, slots=True)
+class SourceLost:
+    """In place of a frame for the sinks: the source is away."""
+
+
 @dataclass(slots=True)
 class StopRequest:
     """Asks a run to end early and finish its outputs.

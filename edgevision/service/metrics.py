@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -15,12 +16,15 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
 from edgevision import __version__
+from edgevision.files import safe_name
 from edgevision.pipeline import BUCKETS_MS, RunStatistics, StreamState, StreamStatistics, Times
 from edgevision.pipeline.ledger import MODEL_FAILED, DropReason
+from edgevision.tracking.counts import LineTotals, ZoneTotals
 from edgevision.video.base import Delivery, FailReason
 
 _DROPPED = dict.fromkeys((reason.value for reason in DropReason), 0)
@@ -29,6 +33,7 @@ _FAILED = dict.fromkeys([*(reason.value for reason in FailReason), MODEL_FAILED]
 
 Read = Callable[[], RunStatistics]
 Samples = Sequence[tuple[tuple[str, ...], float]]
+Place = TypeVar("Place", ZoneTotals, LineTotals)
 StreamMetric = tuple[str, str, Callable[[StreamStatistics], float]]
 """Name, help text, and the value for a stream."""
 DeliveryMetric = tuple[str, str, Callable[[Delivery], float]]
@@ -53,6 +58,7 @@ class RunCollector(Collector):
         yield _gauge("threads", "Python threads.", (), [((), threading.active_count())])
         yield from _engines(run)
         yield from _frames(run.streams)
+        yield from _objects(run.streams)
         yield from _state(run.streams)
         yield from _times(run.streams)
         yield from _deliveries(run.streams)
@@ -86,7 +92,7 @@ def _frames(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
         ("reconnect_failures", "Failed reconnect attempts.", lambda one: one.failed_attempts),
     )
     for name, help_text, value in counted:
-        yield _counter(name, help_text, ("stream",), [((one.name,), value(one)) for one in streams])
+        yield _counter(name, help_text, ("stream",), [((label(one.name),), value(one)) for one in streams])
     yield _counter(
         "frames_dropped",
         "Frames that never reached the model.",
@@ -103,8 +109,68 @@ def _frames(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
         "detections",
         "Detections, counted per frame.",
         ("stream", "class"),
-        _by_key(streams, lambda one: one.detections),
+        _by_key(streams, lambda one: _from_zero(one.classes, one.detections)),
     )
+
+
+def _objects(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
+    """What is tracked; every class that is looked for stands at 0 from the start."""
+    tracked = [one for one in streams if one.objects is not None]
+    if not tracked:
+        return
+    yield _counter(
+        "objects",
+        "Tracked objects, each counted once.",
+        ("stream", "class"),
+        _by_key(tracked, lambda one: _from_zero(one.classes, one.objects or {})),
+    )
+    yield _gauge(
+        "objects_in_view",
+        "Tracked objects in the last frame; 0 while the source is away.",
+        ("stream", "class"),
+        _by_key(tracked, lambda one: _from_zero(one.classes, one.in_view if _runs(one) else {})),
+    )
+    zones = [(one, name, zone) for one in tracked for name, zone in one.zones.items()]
+    of_zone = ("stream", "zone", "class")
+    if zones:
+        yield _counter(
+            "zone_entries", "Entries of objects.", of_zone, _by_place(zones, lambda _, zone: zone.entries)
+        )
+        yield _counter(
+            "zone_exits", "Exits of objects.", of_zone, _by_place(zones, lambda _, zone: zone.exits)
+        )
+        yield _gauge(
+            "zone_objects",
+            "Objects inside now; 0 while the source is away.",
+            of_zone,
+            _by_place(zones, lambda one, zone: zone.inside if _runs(one) else {}),
+        )
+        dwell = SummaryMetricFamily(
+            "edgevision_zone_dwell_seconds", "Stays that have ended.", labels=("stream", "zone")
+        )
+        for one, name, zone in zones:
+            dwell.add_metric([label(one.name), name], sum(zone.exits.values()), zone.dwell_s)
+        yield dwell
+    lines = [(one, name, line) for one in tracked for name, line in one.lines.items()]
+    if lines:
+        yield _counter(
+            "line_crossings",
+            "Crossings of a line.",
+            ("stream", "line", "class", "direction"),
+            [
+                *_crossings(lines, "in", lambda _, line: line.inward),
+                *_crossings(lines, "out", lambda _, line: line.outward),
+            ],
+        )
+
+
+def _crossings(
+    lines: Iterable[tuple[StreamStatistics, str, LineTotals]],
+    direction: str,
+    values: Callable[[StreamStatistics, LineTotals], Mapping[str, int]],
+) -> Iterator[tuple[tuple[str, ...], float]]:
+    for names, count in _by_place(lines, values):
+        yield (*names, direction), count
 
 
 def _state(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
@@ -114,19 +180,19 @@ def _state(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
         ("frames_waiting", "Frames in progress.", lambda one: one.frames.waiting),
         (
             "frames_per_second",
-            "Recent frame rate.",
-            lambda one: one.recent_frames_per_second,
+            "Recent frame rate; 0 while the source is away.",
+            lambda one: one.recent_frames_per_second if _runs(one) else 0.0,
         ),
     )
     for name, help_text, value in levels:
-        yield _gauge(name, help_text, ("stream",), [((one.name,), value(one)) for one in streams])
+        yield _gauge(name, help_text, ("stream",), [((label(one.name),), value(one)) for one in streams])
     yield _gauge(
         "queue_depth",
         "Frames waiting for a stage.",
         ("stream", "stage"),
         _by_key(streams, lambda one: one.queues),
     )
-    held = [((one.name,), one.latency_control) for one in streams if one.latency_control is not None]
+    held = [((label(one.name),), one.latency_control) for one in streams if one.latency_control is not None]
     if held:
         bounds = [(labels, control.bound_ms / 1e3) for labels, control in held]
         active = [(labels, float(control.on_fallback)) for labels, control in held]
@@ -140,13 +206,13 @@ def _times(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
         "latency_seconds",
         "From delivery of a frame by the source until every output has written it.",
         ("stream",),
-        [((one.name,), one.latency) for one in streams],
+        [((label(one.name),), one.latency) for one in streams],
     )
     yield _histogram(
         "stage_seconds",
         "Wall time of a stage; for a live source, decode includes the wait for the next frame.",
         ("stream", "stage"),
-        [((one.name, stage), times) for one in streams for stage, times in one.stages.items()],
+        [((label(one.name), stage), times) for one in streams for stage, times in one.stages.items()],
     )
 
 
@@ -155,7 +221,7 @@ def _deliveries(streams: Iterable[StreamStatistics]) -> Iterator[Metric]:
     of_kind: dict[str, list[tuple[tuple[str, str], Delivery]]] = {"recording": [], "events": [], "stream": []}
     for stream in streams:
         for one in stream.deliveries:
-            of_kind[one.kind].append(((stream.name, one.output), one))
+            of_kind[one.kind].append(((label(stream.name), label(one.output)), one))
     counted: dict[str, tuple[DeliveryMetric, ...]] = {
         "recording": (
             ("recording_frames", "Frames recorded.", lambda one: one.delivered),
@@ -195,7 +261,32 @@ def _is_alarmed(one: Delivery) -> float:
 def _by_key(
     streams: Iterable[StreamStatistics], values: Callable[[StreamStatistics], Mapping[str, float]]
 ) -> Samples:
-    return [((one.name, key), value) for one in streams for key, value in values(one).items()]
+    return [((label(one.name), key), value) for one in streams for key, value in values(one).items()]
+
+
+def _by_place(
+    places: Iterable[tuple[StreamStatistics, str, Place]],
+    values: Callable[[StreamStatistics, Place], Mapping[str, int]],
+) -> Samples:
+    return [
+        ((label(one.name), name, key), value)
+        for one, name, place in places
+        for key, value in _from_zero(place.classes or one.classes, values(one, place)).items()
+    ]
+
+
+def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts, and 0 for the names that have none."""
+    return {**dict.fromkeys(names, 0), **counts}
+
+
+def _runs(one: StreamStatistics) -> bool:
+    return one.state is StreamState.RUNNING
+
+
+def label(name: str) -> str:
+    """A name as a label: of what is called by its address something that is none."""
+    return safe_name(name) if "://" in name else name
 
 
 def _counter(name: str, help_text: str, labels: tuple[str, ...], samples: Samples) -> Metric:

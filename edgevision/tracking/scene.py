@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from edgevision.tracking import ZoneLayout, ZoneMonitor
+from edgevision.tracking.counts import SceneCounter, SceneCounts
 from edgevision.tracking.sightings import sightings
 from edgevision.tracking.tracker import Tracker
 from edgevision.types import Detections, FrameResult, Result
@@ -22,6 +24,7 @@ class Scene:
 
     Attributes:
         layout: as given.
+        counter: what was counted until now.
 
     Raises:
         UsageError: the tracking library is not installed.
@@ -35,6 +38,7 @@ class Scene:
         layout: ZoneLayout | None = None,
     ) -> None:
         self.layout = layout
+        self.counter = SceneCounter()
         self._trackers = [
             Tracker(frame_rate, conf_threshold, first_id=1 + i, id_step=models) for i in range(models)
         ]
@@ -62,15 +66,26 @@ class Scene:
             tracker.update(one, frame.time_s) if isinstance(one, Detections) else one
             for tracker, one in zip(self._trackers, result.results, strict=True)
         ]
-        return FrameResult(frame, tuple(tracked))
+        return dataclasses.replace(result, results=tuple(tracked))
 
     def watch(self, result: FrameResult) -> FrameResult:
-        """The same frame, which was tracked, with zones where there are some."""
-        if self._monitor is None:
-            return result
-        frame = result.frame
-        zones = self._monitor.update(sightings(result), frame.time_s, (frame.width, frame.height))
-        return FrameResult(frame, result.results, zones)
+        """The same frame, which was tracked, with its objects counted, and zones where there are some."""
+        frame, seen, zones = result.frame, sightings(result), None
+        if self._monitor is not None:
+            zones = self._monitor.update(seen, frame.time_s, (frame.width, frame.height))
+        objects = self.counter.add(seen, zones, frame.time_s)
+        return dataclasses.replace(result, zones=zones, objects=objects)
+
+    def lose(self) -> None:
+        """The source is away: whoever was in a zone has left it. The next frame's report has their exits.
+
+        From the thread that calls :meth:`update`.
+        """
+        self.counter.lose(None if self._monitor is None else self._monitor.lose())
+
+    def counts(self) -> SceneCounts | None:
+        """What was counted until now; from any thread."""
+        return self.counter.counts(self.layout)
 
 
 class LateScene:
@@ -81,10 +96,12 @@ class LateScene:
 
     Attributes:
         layout: zones and lines; None until it has some.
+        counter: what was counted until now.
     """
 
     def __init__(self, make: Callable[[], Scene]) -> None:
         self._make = make
+        self.counter = SceneCounter()
         self._scene: Scene | None = None
 
     @property
@@ -98,6 +115,7 @@ class LateScene:
             UsageError: the tracking library is not installed.
         """
         scene = self._make() if self._scene is None else self._scene
+        scene.counter = self.counter
         scene.change_layout(layout)
         self._scene = scene
 
@@ -112,3 +130,12 @@ class LateScene:
     def watch(self, result: FrameResult) -> FrameResult:
         """See :meth:`Scene.watch`."""
         return result if self._scene is None else self._scene.watch(result)
+
+    def lose(self) -> None:
+        """See :meth:`Scene.lose`."""
+        if self._scene is not None:
+            self._scene.lose()
+
+    def counts(self) -> SceneCounts | None:
+        """See :meth:`Scene.counts`; None until it is tracked."""
+        return None if self._scene is None else self._scene.counts()

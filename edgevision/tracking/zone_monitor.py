@@ -15,6 +15,9 @@ from edgevision.tracking.zones import BoxPoint, Line, Point, Zone, ZoneLayout, s
 from edgevision.types import FloatArray, LineCount, ZoneCount, ZoneEvent, ZoneEventKind, ZoneReport
 
 _LOG = logging.getLogger(__name__)
+VANISHED, SOURCE_LOST, ZONE_CHANGED = "vanished", "source lost", "zone changed"
+"""Why an object left a zone other than across its border."""
+
 _GRID, _REFINEMENTS = 33, 3  # to find the point of a zone that is deepest inside
 
 
@@ -47,7 +50,8 @@ class ZoneMonitor:
     The position of an object is its box point. It enters a zone once that is inside by more than the margin
     (in its first frame: inside at all), and leaves it once outside by more than the margin, so a box that
     jitters on a border counts once. Times are the source's. Its class is that of its first frame. An object
-    that is not seen for ``vanish_s`` has left its zones; its exit has the time when it was last seen.
+    that is not seen for ``vanish_s`` has left its zones; its exit has the time when it was last seen. One in
+    a zone that is changed or removed has left it, too.
 
     A zone or line that nothing can enter or cross, for its margin or because it lies outside the image, is
     logged as a warning once the size of the images is known.
@@ -66,6 +70,7 @@ class ZoneMonitor:
         self._tracks: dict[int, _Track] = {}
         places: list[Zone | Line] = [*layout.zones, *layout.lines]
         self._place_counts = {place.name: _PlaceCounts() for place in places}
+        self._untold: list[ZoneEvent] = []  # for the next report
         if before is not None:
             self._take_over(before, places)
         self._counts = self._snapshot()
@@ -86,6 +91,12 @@ class ZoneMonitor:
             entered = {name: since for name, since in track.entered_s.items() if name in kept}
             clear = {name: point for name, point in track.last_clear.items() if name in kept}
             self._tracks[track_id] = _Track(track.class_name, track.last_s, entered, clear)
+            self._untold += [
+                before._event(ZoneEventKind.EXIT, name, track_id, track, track.last_s - since, ZONE_CHANGED)
+                for name, since in track.entered_s.items()
+                if name not in kept
+            ]
+        self._untold = before._untold + self._untold
 
     def update(self, seen: Sequence[Sighting], time_s: float, size: tuple[int, int]) -> ZoneReport:
         """Takes one frame; call it for every frame in order, including those without objects.
@@ -97,7 +108,7 @@ class ZoneMonitor:
         """
         self._scale_to(size)
         self._now_s = max(time_s, self._now_s)
-        events: list[ZoneEvent] = []
+        events, self._untold = self._untold, []
         changed = False
         for one in seen:
             track = self._tracks.get(one.track_id)
@@ -114,9 +125,23 @@ class ZoneMonitor:
             for line, ends in zip(self.layout.lines, self._ends, strict=True):
                 if _counts(line, track):
                     events += self._cross(line, ends, one, track)
-        events += self._remove_vanished()
+        gone = [
+            track_id
+            for track_id, track in self._tracks.items()
+            if self._now_s - track.last_s > self.layout.vanish_s
+        ]
+        events += self._remove(gone, VANISHED)
         if events or changed:
             self._counts = self._snapshot()
+        return self._report(events)
+
+    def lose(self) -> ZoneReport:
+        """Nothing can be seen any more: every object has left its zones. The next report has their exits."""
+        self._untold += self._remove(list(self._tracks), SOURCE_LOST)
+        self._counts = self._snapshot()
+        return self._report([])
+
+    def _report(self, events: Sequence[ZoneEvent]) -> ZoneReport:
         zones, lines = self._counts
         dwell = {
             track_id: {name: self._now_s - since for name, since in track.entered_s.items()}
@@ -191,27 +216,30 @@ class ZoneMonitor:
         (counts.gained if side > 0 else counts.lost)[track.class_name] += 1
         return [self._event(kind, line.name, one.track_id, track)]
 
-    def _remove_vanished(self) -> list[ZoneEvent]:
-        gone = [
-            (track_id, track)
-            for track_id, track in self._tracks.items()
-            if self._now_s - track.last_s > self.layout.vanish_s
-        ]
+    def _remove(self, track_ids: Sequence[int], reason: str) -> list[ZoneEvent]:
         events = []
-        for track_id, track in gone:
-            events += [self._exit(name, track_id, track) for name in list(track.entered_s)]
-            del self._tracks[track_id]
+        for track_id in track_ids:
+            track = self._tracks.pop(track_id)
+            events += [self._exit(name, track_id, track, reason) for name in list(track.entered_s)]
         return events
 
-    def _exit(self, name: str, track_id: int, track: _Track) -> ZoneEvent:
+    def _exit(self, name: str, track_id: int, track: _Track, reason: str | None = None) -> ZoneEvent:
         self._place_counts[name].lost[track.class_name] += 1
         dwell_s = track.last_s - track.entered_s.pop(name)
-        return self._event(ZoneEventKind.EXIT, name, track_id, track, dwell_s)
+        return self._event(ZoneEventKind.EXIT, name, track_id, track, dwell_s, reason)
 
     def _event(
-        self, kind: ZoneEventKind, name: str, track_id: int, track: _Track, dwell_s: float | None = None
+        self,
+        kind: ZoneEventKind,
+        name: str,
+        track_id: int,
+        track: _Track,
+        dwell_s: float | None = None,
+        reason: str | None = None,
     ) -> ZoneEvent:
-        return ZoneEvent(kind, name, track_id, track.class_name, track.last_s, dwell_s, track.attributes)
+        return ZoneEvent(
+            kind, name, track_id, track.class_name, track.last_s, dwell_s, track.attributes, reason
+        )
 
     def _snapshot(self) -> tuple[tuple[ZoneCount, ...], tuple[LineCount, ...]]:
         def of(place: Zone | Line) -> _PlaceCounts:

@@ -84,6 +84,8 @@ class Connection:
         failed_attempts: attempts to reconnect that failed.
         error: one line, without credentials, on why it was lost or could not be opened the last time.
         lost_s: seconds without a connection, over all outages that have ended.
+        since_s: while it is away: when that began, on ``time.monotonic``'s clock; else None.
+        failed_now: attempts to reconnect that failed since then.
     """
 
     state: ConnectionState = ConnectionState.CONNECTED
@@ -91,6 +93,8 @@ class Connection:
     failed_attempts: int = 0
     error: str | None = None
     lost_s: float = 0.0
+    since_s: float | None = None
+    failed_now: int = 0
 
 
 @dataclass(slots=True)
@@ -194,6 +198,12 @@ class Sink(Closeable):
 
         Raises:
             SinkError: it cannot be written (a full disk, a closed window's device).
+        """
+
+    def source_lost(self) -> None:
+        """A live source is away: nothing of what was in the last frame can be seen any more.
+
+        Called once for each time that it is lost, between two frames.
         """
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ class ZoneEventRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"class_
     class_name: str
     time_s: float
     dwell_s: float | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
     attributes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -93,10 +94,12 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     frame: int
     time_s: float
     source: str
+    stream: str | msgspec.UnsetType = msgspec.UNSET
     size: tuple[int, int]
     detections: list[DetectionRecord]
     segmentation: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     classification: list[LabelRecord] | msgspec.UnsetType = msgspec.UNSET
+    objects: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     zones: dict[str, ZoneRecord] | msgspec.UnsetType = msgspec.UNSET
     lines: dict[str, LineRecord] | msgspec.UnsetType = msgspec.UNSET
     zone_events: list[ZoneEventRecord] | msgspec.UnsetType = msgspec.UNSET
@@ -127,6 +130,8 @@ def frame_record(result: FrameResult) -> FrameRecord:
         detections=detections,
         segmentation=segmentation,
         classification=labels if result.classifications else msgspec.UNSET,
+        stream=printable(result.stream) if result.stream not in ("", frame.source) else msgspec.UNSET,
+        objects=msgspec.UNSET if result.objects is None else dict(result.objects),
         **({} if result.zones is None else _zones(result.zones)),
     )
 
@@ -155,6 +160,7 @@ def _zones(report: ZoneReport) -> dict[str, Any]:
                 class_name=event.class_name,
                 time_s=round(event.time_s, 6),
                 dwell_s=msgspec.UNSET if event.dwell_s is None else round(event.dwell_s, 3),
+                reason=msgspec.UNSET if event.reason is None else event.reason,
                 attributes=list(event.attributes) or msgspec.UNSET,
             )
             for event in report.events

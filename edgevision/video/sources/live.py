@@ -208,6 +208,7 @@ class LiveSource(Closeable):
         if not self.info.is_live or limit == 0:
             raise lost
         since = time.monotonic()
+        self.connection.since_s, self.connection.failed_now = since, 0
         self.connection.state, self.connection.error = ConnectionState.RECONNECTING, str(lost)
         _LOG.warning("%s; reconnecting", lost)
         for attempt, wait_s in enumerate(self._backoff.waits(self._random), start=1):
@@ -219,6 +220,7 @@ class LiveSource(Closeable):
                 item = None if self._open() is None else self._next()
             except SourceError as error:
                 self.connection.failed_attempts += 1
+                self.connection.failed_now = attempt
                 self.connection.error = str(error)
                 _LOG.warning(
                     "reconnect attempt %d failed after %.1f s: %s", attempt, time.monotonic() - since, error
@@ -226,7 +228,7 @@ class LiveSource(Closeable):
                 continue
             if item is not None:
                 lost_s = time.monotonic() - since
-                self.connection.state = ConnectionState.CONNECTED
+                self.connection.state, self.connection.since_s = ConnectionState.CONNECTED, None
                 self.connection.reconnects += 1
                 self.connection.lost_s += lost_s
                 _LOG.warning("%s reconnected after %.1f s (attempt %d)", self.info.name, lost_s, attempt)
