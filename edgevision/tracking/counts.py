@@ -10,7 +10,7 @@ import msgspec
 
 from edgevision.tracking.sightings import Sighting
 from edgevision.tracking.zones import ZoneLayout
-from edgevision.types import ZoneEventKind, ZoneReport
+from edgevision.types import ZoneEvent, ZoneEventKind, ZoneReport
 
 _REMEMBERED_S = 600.0
 """How long an id is remembered after its object was last seen; the tracker gives it up after a second."""
@@ -93,6 +93,7 @@ class SceneCounter:
         self._happened: dict[ZoneEventKind, dict[str, Counter[str]]] = {kind: {} for kind in ZoneEventKind}
         self._stays: dict[str, _Stays] = {}
         self._report = ZoneReport()
+        self._ahead: Sequence[ZoneEvent] = ()  # counted before the frame that tells them
 
     def add(self, seen: Sequence[Sighting], zones: ZoneReport | None, time_s: float) -> Mapping[str, int]:
         """Takes one frame; call it for every frame in order.
@@ -116,22 +117,33 @@ class SceneCounter:
                 oldest_s = time_s - _REMEMBERED_S
                 self._last_s = {one: last_s for one, last_s in self._last_s.items() if last_s >= oldest_s}
             self._report = ZoneReport() if zones is None else zones
-            for event in self._report.events:
-                of_place = self._happened[event.kind].setdefault(event.place, Counter())
-                of_place[event.class_name] += 1
-                if event.dwell_s is not None:
-                    self._stays.setdefault(event.place, _Stays()).add(event.dwell_s)
+            self._count([event for event in self._report.events if event not in self._ahead])
+            self._ahead = ()
             return dict(self._objects)
 
     def lose(self, zones: ZoneReport | None) -> None:
-        """Nothing is in view any more; takes the zones after that."""
+        """Nothing is in view any more.
+
+        Args:
+            zones: zones and lines after that; their events come again with the next frame.
+        """
         with self._lock:
             self._in_view = Counter()
             if zones is not None:
-                self._report = zones
+                self._report, self._ahead = zones, zones.events
+                self._count(zones.events)
+
+    def _count(self, events: Iterable[ZoneEvent]) -> None:
+        for event in events:
+            of_place = self._happened[event.kind].setdefault(event.place, Counter())
+            of_place[event.class_name] += 1
+            if event.dwell_s is not None:
+                self._stays.setdefault(event.place, _Stays()).add(event.dwell_s)
 
     def take_over(self, before: SceneCounter) -> None:
         """Goes on from what a stream of the same name had counted, whose ids are not this one's."""
+        if before is self:
+            return
         with before._lock, self._lock:
             self._objects = Counter(before._objects)
             self._happened = {

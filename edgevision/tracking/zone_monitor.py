@@ -136,10 +136,14 @@ class ZoneMonitor:
         return self._report(events)
 
     def lose(self) -> ZoneReport:
-        """Nothing can be seen any more: every object has left its zones. The next report has their exits."""
-        self._untold += self._remove(list(self._tracks), SOURCE_LOST)
+        """Nothing can be seen any more: every object has left its zones.
+
+        The next report has these exits, too.
+        """
+        gone = self._remove(list(self._tracks), SOURCE_LOST)
+        self._untold += gone
         self._counts = self._snapshot()
-        return self._report([])
+        return self._report(gone)
 
     def _report(self, events: Sequence[ZoneEvent]) -> ZoneReport:
         zones, lines = self._counts

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ import pytest
 from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError
 from edgevision.model import Model
-from edgevision.pipeline import Pipeline, StopRequest, Stream
-from edgevision.types import Detections, Frame, Image
-from edgevision.video.base import Source, SourceInfo, SourceReport
+from edgevision.pipeline import Pipeline, StopRequest, Stream, rendering
+from edgevision.types import Detections, Frame, FrameResult, Image
+from edgevision.video.base import Connection, ConnectionState, Source, SourceInfo, SourceReport
 from edgevision.video.sinks.memory import ListSink
 from tests.support.broker import wait_until
 from tests.support.pipeline import balanced
@@ -28,15 +29,45 @@ class Camera(Source):
         self.info = SourceInfo(name, is_live=True, frame_rate=200.0)
         self.report = SourceReport()
         self._closed = threading.Event()
+        self.is_silent = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
         number = 0
         while not self._closed.wait(0.005):
+            if self.is_silent.is_set():
+                continue
             yield Frame(np.zeros((32, 32, 3), np.uint8), number, number * 5_000_000)
             number += 1
 
     def close(self) -> None:
         self._closed.set()
+
+
+class Losing(ListSink):
+    """Counts how often its source was lost."""
+
+    lost = 0
+
+    def source_lost(self) -> None:
+        self.lost += 1
+
+
+class Scene:
+    """Tracks nothing, and counts how often the source was lost."""
+
+    layout = None
+    lost = 0
+
+    def track(self, result: FrameResult) -> FrameResult:
+        return result
+
+    watch = track
+
+    def lose(self) -> None:
+        self.lost += 1
+
+    def counts(self) -> None:
+        return None
 
 
 def stream(name: str) -> Stream:
@@ -165,3 +196,32 @@ def test_thresholds_change_while_a_stream_runs_and_counts_go_on_when_it_comes_ba
     assert [engine.frames for engine in pipeline.statistics().engines] == [
         pipeline.statistics().streams[0].frames.inferred - before.frames.inferred
     ]
+
+
+def test_a_source_that_is_away_is_told_to_the_outputs_once_each_time(monkeypatch) -> None:
+    """What was in view is gone, in the counts and for every output, although no frame comes."""
+    monkeypatch.setattr(rendering, "LOST_AFTER_S", 0.05)
+    monkeypatch.setattr(rendering, "_LOOK_S", 0.01)
+    camera = Camera("gate")
+    connection = camera.report.connection = Connection()
+    sink = Losing()
+    scene = Scene()
+    pipeline = Pipeline(
+        [Stream(source=camera, sinks=[sink], name="gate", scene=cast("Any", scene))], [Model(FakeEngine())]
+    )
+    stop = StopRequest()
+    runner = threading.Thread(target=pipeline.run, args=[stop])
+    runner.start()
+    for times in (1, 2):
+        before = written(pipeline, "gate")
+        connection.state = ConnectionState.CONNECTED
+        camera.is_silent.clear()
+        wait_until(lambda before=before: written(pipeline, "gate") > before + 3, "frames")
+        camera.is_silent.set()
+        connection.state = ConnectionState.RECONNECTING
+        wait_until(lambda times=times: sink.lost == times, "the loss")
+        time.sleep(0.1)
+        assert (sink.lost, scene.lost) == (times, times)
+    stop.reason = "test"
+    runner.join(10)
+    assert {result.stream for result in sink.results} == {"gate"}

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,6 +32,7 @@ from edgevision.pipeline import (
 )
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.service.health import HealthWatch
+from edgevision.tracking.counts import LineTotals, ZoneTotals
 from edgevision.video.base import Delivery, Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.pipeline import ledger_entry, run_statistics, stream_statistics
@@ -111,6 +113,51 @@ def test_every_figure_of_a_stream_is_exposed():
     assert found["process_open_fds{}"] > 3
 
 
+def test_what_was_counted_is_exposed_from_zero_and_without_addresses():
+    """Every wanted class of each zone and line stands at 0; a source that is away empties the gauges."""
+    zones = {"yard": ZoneTotals(classes=("red",), inside={"red": 1}, entries={"red": 3}, exits={"red": 2})}
+    stream = stream_statistics(
+        "rtsp://camera.local/live",
+        classes=("red", "green"),
+        objects={"red": 4},
+        in_view={"red": 1},
+        zones=zones | {"gate": ZoneTotals()},
+        lines={"door": LineTotals(outward={"green": 5})},
+    )
+    for state, inside in ((StreamState.RUNNING, 1), (StreamState.RECONNECTING, 0)):
+        found = scrape(run_statistics(msgspec.structs.replace(stream, state=state)))
+        told = {
+            name.removeprefix("edgevision_").replace("stream=rtsp___camera.local_live", "S"): value
+            for name, value in found.items()
+            if name.startswith(("edgevision_objects", "edgevision_zone", "edgevision_line"))
+        }
+        assert not [name for name in found if "://" in name]
+        assert told == {
+            "objects_total{class=red,S}": 4,
+            "objects_total{class=green,S}": 0,
+            "objects_in_view{class=red,S}": inside,
+            "objects_in_view{class=green,S}": 0,
+            "zone_entries_total{class=red,S,zone=yard}": 3,
+            "zone_entries_total{class=red,S,zone=gate}": 0,
+            "zone_entries_total{class=green,S,zone=gate}": 0,
+            "zone_exits_total{class=red,S,zone=yard}": 2,
+            "zone_exits_total{class=red,S,zone=gate}": 0,
+            "zone_exits_total{class=green,S,zone=gate}": 0,
+            "zone_objects{class=red,S,zone=yard}": inside,
+            "zone_objects{class=red,S,zone=gate}": 0,
+            "zone_objects{class=green,S,zone=gate}": 0,
+            "zone_dwell_seconds_count{S,zone=yard}": 2,
+            "zone_dwell_seconds_count{S,zone=gate}": 0,
+            "zone_dwell_seconds_sum{S,zone=yard}": 0,
+            "zone_dwell_seconds_sum{S,zone=gate}": 0,
+            "line_crossings_total{class=red,direction=in,line=door,S}": 0,
+            "line_crossings_total{class=red,direction=out,line=door,S}": 0,
+            "line_crossings_total{class=green,direction=in,line=door,S}": 0,
+            "line_crossings_total{class=green,direction=out,line=door,S}": 5,
+        }
+        assert found["edgevision_detections_total{class=green,stream=rtsp___camera.local_live}"] == 0
+
+
 def test_what_recordings_and_events_lost_is_exposed():
     stream = stream_statistics(
         "door",
@@ -130,13 +177,13 @@ def test_what_recordings_and_events_lost_is_exposed():
         "recording_frames_total{output=clips/door-*.mp4,stream=door}": 70,
         "recording_frames_lost_total{output=clips/door-*.mp4,stream=door}": 12,
         "recording_alarm{output=clips/door-*.mp4,stream=door}": 1,
-        "events_delivered_total{output=mqtt://hub/door,stream=door}": 5,
+        "events_delivered_total{output=mqtt___hub_door,stream=door}": 5,
         "events_delivered_total{output=door.jsonl,stream=door}": 10,
-        "events_lost_total{output=mqtt://hub/door,stream=door}": 2,
+        "events_lost_total{output=mqtt___hub_door,stream=door}": 2,
         "events_lost_total{output=door.jsonl,stream=door}": 0,
-        "events_waiting{output=mqtt://hub/door,stream=door}": 3,
+        "events_waiting{output=mqtt___hub_door,stream=door}": 3,
         "events_waiting{output=door.jsonl,stream=door}": 0,
-        "events_alarm{output=mqtt://hub/door,stream=door}": 0,
+        "events_alarm{output=mqtt___hub_door,stream=door}": 0,
         "events_alarm{output=door.jsonl,stream=door}": 1,
     }
 

@@ -287,3 +287,28 @@ def test_the_depth_of_a_zone_is_that_of_its_largest_circle():
     triangle = np.array([(10, 80), (70, 80), (40, 80 - 51.96)], np.float32)
     assert greatest_depth(triangle, (100, 100)) == pytest.approx(17.32, abs=0.1)
     assert greatest_depth(square + 100, (100, 100)) is None
+
+
+def test_who_is_inside_when_the_source_is_lost_has_left(tmp_path):
+    """The exit is told with the next frame, with the time when it was last seen."""
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    walk(monitor, [[at(50, 50)], [at(50, 50)]])
+    report = monitor.lose()
+    assert (report.zones[0].inside, report.zones[0].exits, report.dwell_s) == ({}, {"person": 1}, {})
+    after = monitor.update([at(50, 50, track_id=2)], 60.0, SIZE)
+    assert [(event.kind, event.track_id, event.time_s, event.reason) for event in after.events] == [
+        (EXIT, 1, 1.0, "source lost"),
+        (ENTER, 2, 60.0, None),
+    ]
+    assert after.events[:1] == report.events
+
+
+def test_a_zone_that_is_changed_is_left(tmp_path):
+    monitor = ZoneMonitor(layout_of(tmp_path, YARD))
+    walk(monitor, [[at(50, 50)], [at(50, 50)]])
+    moved = ZoneMonitor(layout_of(tmp_path, YARD.replace("[80, 20]", "[90, 20]")), monitor)
+    report = moved.update([at(50, 50)], 2.0, SIZE)
+    assert [(event.kind, event.dwell_s, event.reason) for event in report.events] == [
+        (EXIT, 1.0, "zone changed"),
+        (ENTER, None, None),
+    ]
