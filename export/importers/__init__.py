@@ -15,6 +15,7 @@ from edgevision.errors import UsageError
 from edgevision.export.importers.core import Core, Size, load_core
 from edgevision.export.importers.reading import Choices, Reading
 from edgevision.export.importers.recognise import KINDS, recognise
+from edgevision.export.importers.suppression import without_suppression
 from edgevision.export.importers.wrapping import wrap
 from edgevision.graph.compose import compose, save_model
 
@@ -117,6 +118,8 @@ def _read(path: Path, choices: Choices) -> tuple[Core, Reading, Size]:
     if (height, width) != (core.height, core.width):
         core = load_core(path, (height, width))
         reading = recognise(core, choices)
+    shape = (core.height, core.width)
+    core, reading = without_suppression(core, reading, lambda ends: load_core(path, shape, ends))
     return core, reading, inner
 
 

@@ -9,7 +9,7 @@ outputs only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
 from edgevision.errors import EdgeVisionError, ExportError, ModelError
-from edgevision.export.importers.ends import NmsEnd, cut_plugin
+from edgevision.export.importers.ends import NmsEnd, cut, cut_plugin, lowered, suppresses
 from edgevision.export.importers.numbers import check_finite
 from edgevision.export.importers.standard import standard
 from edgevision.graph.load import load_onnx
@@ -35,7 +35,8 @@ Size = tuple[int, int]
 ASSUMED_SIZE: Size = (640, 640)
 """What a graph of any size is probed with until its family says better."""
 
-_PREFIX = "core/"
+PREFIX = "core/"
+"""Put before every name of the network."""
 _DYNAMIC = "N"
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
@@ -123,19 +124,23 @@ class Core:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for constant in model.graph.initializer:
-            if constant.name == _PREFIX + name:
+            if constant.name == PREFIX + name:
                 constant.CopyFrom(numpy_helper.from_array(value, constant.name))
-        return _Session(model, Path(self.origin))(
-            _probe_images(self.layout, (self.batch or 1, self.height, self.width), self.dtype)["noise"]
+        model = lowered(model)[0] if suppresses(model) else model
+        return Session(model, Path(self.origin))(
+            probe_images(self.layout, (self.batch or 1, self.height, self.width), self.dtype)["noise"]
         )
 
 
-def load_core(path: Path, size: Size | None = None) -> Core:
+def load_core(path: Path, size: Size | None = None, ends: Sequence[str] = ()) -> Core:
     """Reads, converts and probes an ONNX file that takes one image.
+
+    Where suppression is inside, its limits are lowered for the probe images.
 
     Args:
         path: the file.
         size: height and width, where the graph leaves them open.
+        ends: tensors that become its outputs, in place of its own.
 
     Raises:
         ModelError: the file is missing, damaged, or not an ONNX model.
@@ -146,6 +151,8 @@ def load_core(path: Path, size: Size | None = None) -> Core:
     loaded = load_onnx(path)
     end = cut_plugin(loaded, str(path))
     model = standard(loaded, path)
+    if ends:
+        model = cut(model, ends)
     entry, layout = _image_input(model, path)
     dtype = helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
     dims = [dim.dim_value or None for dim in entry.type.tensor_type.shape.dim]
@@ -156,8 +163,12 @@ def load_core(path: Path, size: Size | None = None) -> Core:
     folded = _fold_inputs(model, name, declared or 1, (height, width), path)
     _fix_input(model, layout, declared, (height, width))
     model, batch, session = _free_batch(model, layout, declared, (height, width), dtype, path)
-    images = _probe_images(layout, (batch or 1, height, width), dtype)
-    probes = {key: session(value) for key, value in images.items()}
+    images = probe_images(layout, (batch or 1, height, width), dtype)
+    asked = Session(lowered(model)[0], path) if suppresses(model) else session
+    probes = {key: asked(value) for key, value in images.items()}
+    for output, answer in zip(model.graph.output, probes["noise"], strict=True):
+        if not output.type.tensor_type.elem_type:
+            output.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(answer.dtype)
     if batch == 1:
         probes = _squeeze_varying(model, probes)
     for run in probes.values():
@@ -170,7 +181,7 @@ def load_core(path: Path, size: Size | None = None) -> Core:
     return Core(
         origin=str(path),
         model=prefixed,
-        input=_PREFIX + name,
+        input=PREFIX + name,
         layout=layout,
         dtype=dtype,
         height=height,
@@ -195,14 +206,14 @@ def _add_prefix(graph: onnx.GraphProto) -> None:
     ``onnx.compose.add_prefix`` leaves what subgraphs read from outside as it was.
     """
     for node in graph.node:
-        node.name = node.name and _PREFIX + node.name
+        node.name = node.name and PREFIX + node.name
         for names in (node.input, node.output):
             for position, name in enumerate(names):
-                names[position] = _PREFIX + name if name else ""
+                names[position] = PREFIX + name if name else ""
         for inner in subgraphs(node):
             _add_prefix(inner)
     for entry in (*graph.input, *graph.output, *graph.initializer):
-        entry.name = _PREFIX + entry.name
+        entry.name = PREFIX + entry.name
     graph.ClearField("value_info")
 
 
@@ -333,10 +344,13 @@ def _image_shape(layout: Layout, batch: int, height: int, width: int) -> tuple[i
     return tuple(sizes[axis] for axis in layout)
 
 
-def _probe_images(
+def probe_images(
     layout: Layout, sizes: tuple[int, int, int], dtype: np.dtype[Any]
 ) -> dict[str, NDArray[Any]]:
-    """Black, white, noise and a third of the noise, each the same for all images of the batch."""
+    """Black, white, noise and a third of the noise, each the same for all images of the batch.
+
+    ``sizes``: of the batch, height and width.
+    """
     batch, height, width = sizes
     noise = np.random.default_rng(0).random((3, height, width))
     peak = 255 if dtype == np.uint8 else 1
@@ -374,7 +388,7 @@ def _outputs(
         counted = bool(_COUNTED & set(_makers(model))) and 0 < noise.ndim < 3
         varies = len(shapes) > 1 or (counted and not (rows and rows[0].dim_value))
         shape = noise.shape if varies or not noise.ndim else (1, *noise.shape[1:])
-        found.append(Tensor(_PREFIX + output.name, output.name, shape, noise.dtype, varies))
+        found.append(Tensor(PREFIX + output.name, output.name, shape, noise.dtype, varies))
     return tuple(found)
 
 
@@ -439,19 +453,19 @@ def _free_batch(
     size: Size,
     dtype: np.dtype[Any],
     path: Path,
-) -> tuple[onnx.ModelProto, int | None, _Session]:
+) -> tuple[onnx.ModelProto, int | None, Session]:
     """The model for any batch size if that gives the same answers, else as it is; its batch; what runs it.
 
     Exporters write the batch size into shapes. What is tried is held against the original, so a graph
     that hides the size elsewhere stays as it was.
     """
     if "N" not in layout or _COUNTED & set(_makers(model)):
-        return model, declared or 1, _Session(model, path)
+        return model, declared or 1, Session(model, path)
     fixed = declared or 1
     shape = _image_shape(layout, 2 * fixed, *size)
     values = np.random.default_rng(0).standard_normal(shape)
     images = (np.abs(values) * 80 if dtype == np.uint8 else values).astype(dtype)
-    original = _Session(model, path)
+    original = Session(model, path)
     wanted = [original(images[i : i + fixed]) for i in (0, fixed)]
     half = dtype == np.float16 or any(
         constant.data_type == TensorProto.FLOAT16 for constant in model.graph.initializer
@@ -461,7 +475,7 @@ def _free_batch(
         tries.insert(0, _with_free_shapes(model, fixed, reshapes=False))
     for freed in tries:
         try:
-            session = _Session(freed, path)
+            session = Session(freed, path)
             found = session(images)
         except EdgeVisionError:
             continue
@@ -510,7 +524,7 @@ def _with_free_shapes(model: onnx.ModelProto, fixed: int, *, reshapes: bool) -> 
     return freed
 
 
-class _Session:
+class Session:
     """ONNX Runtime on one model; ``session(images)`` gives its outputs."""
 
     def __init__(self, model: onnx.ModelProto, path: Path) -> None:

@@ -16,6 +16,9 @@ from edgevision.types import Skeleton
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+MOST_KEPT = 300
+"""Detections that a file may keep; with more, it gets edgevision's own number."""
+
 LETTERBOX = Resize("letterbox", 114)
 TOP_LEFT = Resize("letterbox", 114, place="top-left")
 STRETCH = Resize("stretch")
@@ -106,6 +109,8 @@ class Reading:
         classes: number of classes that the outputs show; None where they do not.
         iou: suppression that the family asks for; None where none is needed.
         several: the family takes several classes a box.
+        most: detections that the file itself keeps; None for edgevision's own number.
+        min_score: the score from which the file itself answers; None for edgevision's own.
         size: height and width that the family takes where the graph leaves them open.
         pad: the network's input is a multiple of this, filled with zeros on the right and below.
         notes: what else the user should know, one line each.
@@ -124,6 +129,8 @@ class Reading:
     classes: int | None = None
     iou: float | None = None
     several: bool = False
+    most: int | None = None
+    min_score: float | None = None
     size: Size | None = None
     pad: int = 1
     notes: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs
 
-MIN_SCORE = 0.01
+MIN_SCORE, LEAST_SCORE = 0.01, 0.0001
 MAX_DETECTIONS = 100
 CANDIDATES = 300
 ROUNDS = 16
@@ -140,14 +140,14 @@ def _add_detections(
         scores, labels = _named(g, scores, labels, names)
     rotated = reading.task == "obb"
     boxes = boxes if rotated else _cut(g, boxes, inner)
-    floor = choices.min_score or MIN_SCORE
+    floor = choices.min_score or max(reading.min_score or MIN_SCORE, LEAST_SCORE)
     iou = choices.iou if choices.iou is not None else reading.iou
     if iou is None:
-        kept = min(MAX_DETECTIONS, total)
+        kept = min(reading.most or MAX_DETECTIONS, total)
         nms = NmsLimits("none", 1.0, kept, 0)
     else:
         nms = NmsLimits("cluster", iou, min(wanted, total), ROUNDS, "probiou" if rotated else "iou")
-        kept = min(MAX_DETECTIONS, nms.candidates)
+        kept = min(reading.most or MAX_DETECTIONS, nms.candidates)
     full = _replace(manifest, score_threshold=floor, nms=nms, max_detections=kept)
     if iou is None:
         strong = g("Greater", scores, g.constant(floor, np.float32))

@@ -6,7 +6,7 @@ from edgevision.export.importers import decoding
 from edgevision.export.importers.core import Core
 from edgevision.export.importers.grids import box_form
 from edgevision.export.importers.numbers import are_probabilities
-from edgevision.export.importers.reading import RGB_UNIT, Candidates, Choices, Reading
+from edgevision.export.importers.reading import MOST_KEPT, RGB_UNIT, Candidates, Choices, Reading
 from edgevision.graph.builder import GraphBuilder
 
 KINDS = ("efficientnms",)
@@ -50,5 +50,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
         "as YOLOv6 and YOLOv7 export",
         classes=len(kept),
         iou=end.iou,
+        min_score=end.score,
+        most=end.most if end.most <= MOST_KEPT else None,
         notes=(f"{end.operator} (IoU {end.iou:.3g}, score {end.score:.3g}) is replaced by edgevision's NMS",),
     )
