@@ -27,7 +27,8 @@ from common import Figures, machine, new_parser, report
 from edgevision.archive.index import ArchiveIndex
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import ClassSummary, FileSummary, ResultPlaces, Status
-from edgevision.archive.work import Job, Task, Worker
+from edgevision.archive.tasks import Job, Task
+from edgevision.archive.work import Worker
 from edgevision.zoo import default_model
 
 _RATE = 25

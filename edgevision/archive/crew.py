@@ -9,13 +9,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from edgevision.archive.work import Job, OnFrames, Reply, Task, Worker
+from edgevision.archive.launch import start_process
+from edgevision.archive.tasks import Job, OnFrames, Reply, Task
+from edgevision.archive.work import Worker
 from edgevision.closeable import Closeable
 from edgevision.engines.base import one_line
 from edgevision.errors import DependencyError, EdgeVisionError, EngineError
@@ -68,11 +70,13 @@ class Lost:
     Attributes:
         task: that it had; None where it had none.
         reason: how it ended.
+        is_suspect: the task may be what ended it; not where it waited behind another, or its machine is gone.
     """
 
     worker: int
     task: Task | None
     reason: str
+    is_suspect: bool = True
 
 
 Event = Ready | Far | Answer | Refusal | Lost
@@ -83,11 +87,16 @@ class Crew(Closeable, Protocol):
 
     @property
     def idle(self) -> list[int]:
-        """Numbers of the workers that can be given a task."""
+        """Numbers of the workers that have nothing to do."""
+        ...
+
+    @property
+    def ahead(self) -> list[int]:
+        """Numbers of the workers that do a task and can be given the next one already."""
         ...
 
     def give(self, worker: int, task: Task) -> None:
-        """Gives a task to an idle worker."""
+        """Gives a task to a worker of ``idle`` or ``ahead``."""
         ...
 
     def wait(self, timeout_s: float) -> list[Event]:
@@ -105,7 +114,7 @@ class _Member:
 
 
 class ProcessCrew(Closeable):
-    """Processes that are started anew, so that nothing of this one is shared but the files.
+    """Processes of this machine; nothing of this one is shared with them but the files.
 
     Args:
         job: what all have in common.
@@ -114,20 +123,18 @@ class ProcessCrew(Closeable):
 
     def __init__(self, job: Job, size: int) -> None:
         self._job = job
-        self._context = multiprocessing.get_context("spawn")
         self._members = [self._start() for _ in range(size)]
 
     def _start(self) -> _Member:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self._job, theirs), daemon=True)
-        with _safe_path():
-            process.start()
-        theirs.close()
-        return _Member(process, ours)
+        return _Member(*start_process(serve, self._job))
 
     @property
     def idle(self) -> list[int]:
         return [i for i, one in enumerate(self._members) if one.is_ready and one.task is None]
+
+    @property
+    def ahead(self) -> list[int]:
+        return []  # an answer and the next task take no time here
 
     def give(self, worker: int, task: Task) -> None:
         member = self._members[worker]
@@ -196,6 +203,10 @@ class InlineCrew(Closeable):
     def idle(self) -> list[int]:
         return [] if self._is_new or self._task is not None else [0]
 
+    @property
+    def ahead(self) -> list[int]:
+        return []
+
     def give(self, worker: int, task: Task) -> None:
         self._task = task
 
@@ -263,23 +274,6 @@ class _Reporter:
         if now_s - self._last_s >= _EVERY_S:
             self._last_s = now_s
             self._channel.send(frames)
-
-
-@contextlib.contextmanager
-def _safe_path() -> Iterator[None]:
-    """A new Python looks for modules in the current folder first, where a user may have a ``queue.py``.
-
-    Python 3.10 does not know the variable.
-    """
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _end_with(sentinel: int) -> None:

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from edgevision.archive.records import FileFacts
 from edgevision.errors import SourceError, UsageError, printable
 from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.sources.media import is_pattern
@@ -36,6 +37,23 @@ class InputFile:
 
     path: Path
     name: str
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, for people."""
+        return printable(str(self.path))
+
+    @property
+    def suffix(self) -> str:
+        """Of its name, in small letters, with the dot."""
+        return self.path.suffix.lower()
+
+    def facts(self) -> FileFacts | None:
+        """Size and time as they are now; None where it cannot be looked at."""
+        try:
+            return FileFacts.of(self.path)
+        except OSError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,17 @@ class RawFrame(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     results: list[RawDetections] | None = None
 
+    @classmethod
+    def of(cls, frame: Frame, results: list[RawDetections] | None) -> RawFrame:
+        """What is kept of a frame, with :func:`raw_results` or without."""
+        return cls(
+            index=frame.index,
+            time_ns=frame.timestamp_ns,
+            duration_ns=frame.duration_ns,
+            size=(frame.width, frame.height),
+            results=results,
+        )
+
     def frame(self, timestamp_ns: int, source: str) -> Frame:
         """The frame without its pixels: the image has its size and takes no memory."""
         width, height = self.size

@@ -18,17 +18,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgevision.archive.crew import Answer, Crew, Event, Lost, Ready, Refusal
-from edgevision.archive.work import Job, Reply, Task, Worker
+from edgevision.archive.room import needs_gpu
+from edgevision.archive.tasks import Job, Reply, Task
+from edgevision.archive.work import Worker
 from edgevision.closeable import Closeable
 from edgevision.engines.base import one_line
 from edgevision.errors import EdgeVisionError, EngineError, UsageError
 from edgevision.extras import needs_extra
-from edgevision.suffixes import PLAN_SUFFIXES
 
 LOCAL = "local"
 """Address that starts Ray on this machine, for as long as the run lasts."""
 
 _PATIENCE_S = 120.0  # for an actor that is started again, perhaps on another node
+_ASK_AGAIN_S = 0.5
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -110,6 +112,9 @@ class Actor:
 class RayCrew(Closeable):
     """Actors on the cluster that this process is connected to, or connects to now.
 
+    Each has two tasks in flight, so that it has the next one when it answers. It does them in turn, so the
+    older one is what ended its process, if a task did.
+
     Args:
         job: what all have in common.
         size: how many actors.
@@ -122,75 +127,110 @@ class RayCrew(Closeable):
         self._was_connected: bool = ray.is_initialized()
         if not self._was_connected:
             connect(address)
-        has_gpu = job.engine in ("tensorrt", "onnxruntime-cuda") or any(
-            path.suffix.lower() in PLAN_SUFFIXES for path in job.models
-        )
         make: Any = ray.remote(Actor).options(
             num_cpus=job.threads or 1,
-            num_gpus=0.5 if has_gpu else 0,
+            num_gpus=0.5 if needs_gpu(job.models, job.engine) else 0,
             max_restarts=-1,
             max_task_retries=0,
         )
-        self._actors = [make.remote(job) for _ in range(size)]
-        self._running: dict[Any, tuple[int, Task | None]] = {}
-        self._idle: list[int] = []
-        self._since_s = dict.fromkeys(range(size), time.monotonic())
-        self._later: dict[int, float] = {}
+        self._members = [_Member(make.remote(job)) for _ in range(size)]
+        self._calls: dict[Any, tuple[int, Task | None]] = {}
         for worker in range(size):
-            self._look(worker)
+            self._ask(worker)
 
     @property
     def idle(self) -> list[int]:
-        return list(self._idle)
+        return [i for i, one in enumerate(self._members) if one.is_ready and not one.in_flight]
+
+    @property
+    def ahead(self) -> list[int]:
+        return [i for i, one in enumerate(self._members) if one.is_ready and len(one.in_flight) == 1]
 
     def give(self, worker: int, task: Task) -> None:
-        self._idle.remove(worker)
-        self._running[self._actors[worker].do.remote(task)] = (worker, task)
+        member = self._members[worker]
+        reference = member.actor.do.remote(task)
+        member.in_flight.append(reference)
+        self._calls[reference] = (worker, task)
 
     def wait(self, timeout_s: float) -> list[Event]:
         now_s = time.monotonic()
-        for worker in [one for one, at_s in self._later.items() if at_s <= now_s]:
-            del self._later[worker]
-            self._look(worker)
-        if not self._running:
+        for worker, one in enumerate(self._members):
+            if one.ask_at_s is not None and one.ask_at_s <= now_s:
+                self._ask(worker)
+        if not self._calls:
             time.sleep(timeout_s)
             return []
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
+        ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
         return [event for event in map(self._received, ready) if event is not None]
 
-    def _look(self, worker: int) -> None:
+    def _ask(self, worker: int) -> None:
         """Asks an actor whether it has its models open; it may be starting again."""
-        self._running[self._actors[worker].names.remote()] = (worker, None)
+        member = self._members[worker]
+        member.ask_at_s = None
+        self._calls[member.actor.names.remote()] = (worker, None)
 
     def _received(self, reference: Any) -> Event | None:
-        worker, task = self._running.pop(reference)
+        worker, task = self._calls.pop(reference)
+        member = self._members[worker]
         try:
             found = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return self._failed(worker, task, error)
+            return self._failed(worker, reference, task, error)
+        if task is not None:
+            member.in_flight.remove(reference)
         if isinstance(found, Exception):
             return Refusal(worker, found)
-        self._idle.append(worker)
-        self._since_s[worker] = time.monotonic()
+        member.suspect, member.since_s = None, time.monotonic()
         if task is None:
+            member.is_ready = True
             return Ready(worker, found)
         return Answer(worker, found) if isinstance(found, Reply) else Lost(worker, task, found)
 
-    def _failed(self, worker: int, task: Task | None, error: Exception) -> Event | None:
+    def _failed(self, worker: int, reference: Any, task: Task | None, error: Exception) -> Event | None:
         """Its process or its node is gone; whether the task was done is not known."""
-        now_s = time.monotonic()
-        if task is None and now_s - self._since_s[worker] > _PATIENCE_S:
+        now_s, member = time.monotonic(), self._members[worker]
+        if task is None and now_s - member.since_s > _PATIENCE_S:
             return Refusal(worker, EngineError(f"an actor of Ray does not start: {one_line(error)}"))
-        self._later[worker] = now_s + 0.5
-        return None if task is None else Lost(worker, task, f"its actor ended: {type(error).__name__}")
+        member.is_ready, member.ask_at_s = False, now_s + _ASK_AGAIN_S
+        if task is None:
+            return None
+        if member.suspect is None:
+            member.suspect = member.in_flight[0]
+        is_suspect = member.suspect == reference and not _is_of_node(error)
+        member.in_flight.remove(reference)
+        return Lost(worker, task, f"its actor ended: {type(error).__name__}", is_suspect)
 
     def close(self) -> None:
-        for one in self._actors:
+        for one in self._members:
             with contextlib.suppress(self._ray.exceptions.RayError):
-                self._ray.kill(one)
+                self._ray.kill(one.actor)
         if not self._was_connected:
             with _own_signals():
                 self._ray.shutdown()
+
+
+class _Member:
+    """One actor.
+
+    Attributes:
+        in_flight: calls with tasks, the oldest first.
+        suspect: the call that it did when it ended; None while it is well.
+        since_s: when it was well last.
+        ask_at_s: when to ask whether it is well again; None where that is not due.
+    """
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.is_ready = False
+        self.in_flight: list[Any] = []
+        self.suspect: Any = None
+        self.since_s = time.monotonic()
+        self.ask_at_s: float | None = None
+
+
+def _is_of_node(error: Exception) -> bool:
+    """Whether a call failed because its machine is gone, as Ray says it."""
+    return "node" in str(error) and ("died" in str(error) or "dead" in str(error))
 
 
 def crew_at(address: str) -> Callable[[Job, int], Crew]:

@@ -34,6 +34,8 @@ class ArchiveRequest:
         out: folder of the results.
         include, exclude: patterns.
         models: names or paths; by default the first detector that ships.
+        then: a second model, on what the first ones find; its answers stand with the detections.
+        on, every_track: as of a run.
         engine, plans: how they are opened.
         conf_threshold, classes, track, zones, selection, tiles: as of a run.
         formats: some of :data:`FORMATS`; the JSON lines are always there.
@@ -55,6 +57,9 @@ class ArchiveRequest:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     models: Sequence[str] = ()
+    then: str | None = None
+    on: Sequence[str] | None = None
+    every_track: bool = False
     engine: str = "auto"
     plans: PlanPolicy = PlanPolicy()  # noqa: RUF009  (frozen)
     conf_threshold: float = DEFAULT_CONF_THRESHOLD
@@ -81,6 +86,12 @@ class ArchiveRequest:
         check_count("jobs", self.jobs)
         if self.retry and self.redo:
             raise UsageError("`redo` does everything again, `retry` what went wrong; give one of them")
+        if self.then is None and (self.on is not None or self.every_track):
+            raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
+        if self.ids_run_on and self.then is not None:
+            raise UsageError(
+                "`then` looks at images, and with `timeline` ids are given when those are gone; leave one out"
+            )
         if self.ids_run_on and self.video:
             raise UsageError(
                 "`video` draws files alone, and with `timeline` ids run on through them; leave one out"
@@ -101,7 +112,8 @@ class ArchiveRequest:
 
     @property
     def is_tracked(self) -> bool:
-        return self.track or self.zones is not None
+        """Whether objects get numbers."""
+        return self.track or self.zones is not None or self.every_track
 
     @property
     def ids_run_on(self) -> bool:
@@ -116,6 +128,26 @@ class ArchiveRequest:
         """
         return [find_model(one) for one in self.models] or [default_model("detection").path]
 
+    def second_model(self) -> Path | None:
+        """The file of the second model; None where there is none.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        return None if self.then is None else find_model(self.then).absolute()
+
+    def can_split(self, models: Sequence[Path]) -> bool:
+        """Whether long files may be detected in parts: what is kept of a part are boxes, and no images.
+
+        Raises:
+            ModelError: a model file is not readable.
+        """
+        return (
+            not self.video
+            and self.then is None
+            and all(read_manifest(path).task == "detection" for path in models)
+        )
+
     def answers(self) -> Answers:
         """What changes the answers; reads the models' manifests and the zones.
 
@@ -129,7 +161,11 @@ class ArchiveRequest:
                 zones = blake2b(Path(self.zones).read_bytes(), digest_size=8).hexdigest()
             except OSError as error:
                 raise ConfigError(f"cannot read {self.zones}: {error.strerror}") from error
+        then = self.second_model()
         return Answers(
+            then=None if then is None else _fingerprint(then),
+            on=None if self.on is None else sorted(self.on),
+            every_track=self.every_track,
             models=[_fingerprint(path) for path in self.model_files()],
             engine=self.engine,
             conf=self.conf_threshold,
@@ -161,6 +197,9 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None
     tiles: str | None = None
     ids_run_on: bool = False
+    then: str | None = None
+    on: list[str] | None = None
+    every_track: bool = False
 
     @property
     def key(self) -> str:

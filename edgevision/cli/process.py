@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from edgevision.archive.driver import ArchiveOutcome, ArchiveProgress
+    from edgevision.archive.progress import ArchiveOutcome, ArchiveProgress
 
 _NAMED = 10  # files that are named one by one
 
@@ -37,6 +37,15 @@ def process_command(
         [],
         "--model",
         help="Name of a model that ships, or path of a model file. Default: the first detector.",
+    ),
+    then: str | None = typer.Option(
+        None,
+        "--then",
+        help="A second model, a classifier or one that finds objects, on what --model finds.",
+    ),
+    on: str | None = typer.Option(None, "--on", help="With --then: only on these classes, as in person,car."),
+    every_track: bool = typer.Option(
+        False, "--every-track", help="With --then: once for each tracked object, not in every frame."
     ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
@@ -97,13 +106,20 @@ def process_command(
       edgevision process recordings/ --out results/ --track --zones zones.yaml --format csv,parquet
       find /archive -name '*.mp4' | edgevision process - --out results/ --jobs 8
     """
+    from edgevision.archive.launch import start_server
+
+    if ray is None:  # the libraries of workers are loaded while those of this process are
+        start_server(["edgevision.cli.any_model"])
+
     from rich.console import Console
 
     from edgevision.archive.crew import Crew, ProcessCrew
-    from edgevision.archive.driver import Archive, ArchiveObserver, default_jobs
+    from edgevision.archive.driver import Archive
+    from edgevision.archive.progress import ArchiveObserver
     from edgevision.archive.records import Status
     from edgevision.archive.request import ArchiveRequest
-    from edgevision.archive.work import Job
+    from edgevision.archive.room import default_jobs
+    from edgevision.archive.tasks import Job
     from edgevision.cli.any_model import open_engine
     from edgevision.cli.app import EXIT_DAMAGED
     from edgevision.cli.console import say
@@ -130,6 +146,9 @@ def process_command(
         include=include,
         exclude=exclude,
         models=model,
+        then=then,
+        on=None if on is None else listed(on),
+        every_track=every_track,
         engine=engine,
         plans=PlanPolicy(trust, rebuild),
         conf_threshold=conf,
@@ -200,7 +219,7 @@ def show_archive(console: Console) -> Iterator[Callable[[ArchiveProgress], None]
 
 def _report(outcome: ArchiveOutcome, out: Path, console: Console) -> None:
     """What was done, and which files were not."""
-    from edgevision.archive.driver import count_by_status
+    from edgevision.archive.progress import count_by_status
     from edgevision.archive.records import Status
     from edgevision.cli.console import say
 

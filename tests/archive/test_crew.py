@@ -1,4 +1,7 @@
-"""Processes that are killed, and the driver itself, in the middle: what follows is as if nothing had been."""
+"""Processes that are killed, and the driver itself, in the middle: what follows is as if nothing had been.
+
+edgevision.archive.launch too, which starts them.
+"""
 
 import os
 import random
@@ -10,9 +13,9 @@ import time
 import pytest
 
 from edgevision.archive.crew import Answer, Lost, ProcessCrew, Ready, Refusal
-from edgevision.archive.driver import ArchiveObserver
 from edgevision.archive.inputs import InputFile
-from edgevision.archive.work import Job, Task
+from edgevision.archive.progress import ArchiveObserver
+from edgevision.archive.tasks import Job, Task
 from edgevision.errors import UsageError
 from tests.archive.test_driver import write_image
 from tests.support.archive import open_fake, open_or_die, process, results
@@ -68,14 +71,32 @@ def test_a_worker_that_dies_is_replaced(folder, tmp_path, model):
         assert until(crew, Answer).reply.summary.frames == 1
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot leave the current folder out")
-def test_files_of_the_current_folder_are_no_libraries_of_a_worker(tmp_path, model, monkeypatch):
-    for name in ("queue", "signal", "struct", "random"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user was executed')")
-    monkeypatch.chdir(tmp_path)
-    with ProcessCrew(job(tmp_path, model), 1) as crew:
+ONE_WORKER = """
+import os, sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", os.getcwd())]
+from pathlib import Path
+from tests.archive.test_crew import Ready, job, until
+from edgevision.archive.crew import ProcessCrew
+if __name__ == "__main__":
+    here = os.getcwd()
+    with ProcessCrew(job(Path(sys.argv[1]), Path(sys.argv[2])), 1) as crew:
         until(crew, Ready)
-    assert "PYTHONSAFEPATH" not in os.environ
+    assert "PYTHONSAFEPATH" not in os.environ and os.getcwd() == here
+    print("a worker was ready")
+"""
+
+
+def test_files_of_the_current_folder_are_no_libraries_of_a_worker(tmp_path, model):
+    user, script = tmp_path / "user", tmp_path / "one_worker.py"
+    user.mkdir()
+    for name in ("queue", "signal", "struct", "random", "cv2"):
+        (user / f"{name}.py").write_text("import os; os._exit(66)  # a file of the user was executed")
+    script.write_text(ONE_WORKER)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(model)],
+        cwd=user, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "a worker was ready\n"), done.stderr
 
 
 def test_what_no_worker_can_do_is_refused(tmp_path, model):

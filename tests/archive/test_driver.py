@@ -1,5 +1,7 @@
-"""Whole runs over archives: edgevision.archive.records, edgevision.archive.results, edgevision.archive.work,
-edgevision.archive.parts and edgevision.archive.request too.
+"""Whole runs over archives.
+
+edgevision.archive.work, edgevision.archive.opened, edgevision.archive.split, edgevision.archive.cameras,
+edgevision.archive.parts, edgevision.archive.records and edgevision.archive.results too.
 """
 
 import contextlib
@@ -13,14 +15,17 @@ import pytest
 
 import edgevision
 from edgevision.archive.crew import ProcessCrew
-from edgevision.archive.driver import ArchiveObserver, default_jobs
+from edgevision.archive.progress import ArchiveObserver
 from edgevision.archive.records import Status, read_summary
+from edgevision.archive.room import default_jobs
 from edgevision.errors import OutputExistsError, UsageError
 from edgevision.pipeline import StopRequest
+from edgevision.session.models import load_as_it_is
 from edgevision.video.selection import Selection
 from edgevision.video.sinks.jsonl import read_jsonl
 from tests.support.archive import open_fake, open_or_die, process, results
 from tests.support.models import image_with_block, write_block_clip
+from tests.support.task_models import write_task_model
 
 YARD = """
 units: pixels
@@ -75,6 +80,32 @@ def test_results_are_those_of_run(folder, tmp_path, model, settings):
             alone = tmp_path / "run.jsonl"
             edgevision.run(opened, folder / name, save_json=alone, overwrite=True, **given)
             assert (tmp_path / "out/results" / f"{name}.jsonl").read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize("settings", [{}, {"on": ["red"], "every_track": True}], ids=["all", "tracks"])
+def test_a_second_model_looks_at_what_the_first_finds(folder, tmp_path, model, settings):
+    label = write_task_model(tmp_path / "label.onnx", "classification")
+    outcome = process(
+        [folder],
+        tmp_path / "out",
+        model,
+        then=str(label),
+        open_engine=open_fake_or_real,
+        span_s=0.2,
+        **settings,
+    )
+    assert {one.spans for one in outcome.summaries} == {1}
+    with edgevision.Model(open_fake(model, "auto", None)) as opened:
+        alone = tmp_path / "run.jsonl"
+        edgevision.run(opened, folder / "b/x.mp4", save_json=alone, then=label, **settings)
+    assert b'"attributes"' in alone.read_bytes()
+    assert (tmp_path / "out/results/b/x.mp4.jsonl").read_bytes() == alone.read_bytes()
+    with pytest.raises(UsageError, match="other settings: .*then"):
+        process([folder], tmp_path / "out", model)
+
+
+def open_fake_or_real(path, *settings):
+    return load_as_it_is(path, *settings) if path.name == "label.onnx" else open_fake(path, *settings)
 
 
 def test_a_second_start_has_nothing_to_do(folder, tmp_path, model):

@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4]}
 import ray
 from ray.cluster_utils import Cluster
-from edgevision.archive.driver import ArchiveObserver
+from edgevision.archive.progress import ArchiveObserver
 from edgevision.archive.ray_crew import connect, crew_at
 from tests.support.archive import process
 import contextlib

@@ -19,6 +19,9 @@ def request(tmp_path, model, **changes):
         ({"jobs": 0}, "`jobs` 0"),
         ({"retry": True, "redo": True}, "give one of them"),
         ({"formats": ["xml"]}, "unknown format 'xml'; there are jsonl"),
+        ({"on": ["person"]}, "`on` needs `then`"),
+        ({"every_track": True}, "`every_track` needs `then`"),
+        ({"then": "x.onnx", "track": True, "timeline_s": 60.0}, "`then` looks at images"),
     ],
 )
 def test_what_is_not_valid(tmp_path, model, changes, message):

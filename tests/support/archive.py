@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgevision.archive.crew import InlineCrew
-from edgevision.archive.driver import Archive, ArchiveOutcome
+from edgevision.archive.driver import Archive
+from edgevision.archive.progress import ArchiveOutcome
 from edgevision.archive.request import ArchiveRequest
 from edgevision.engines.fake import FakeEngine
 from edgevision.session.request import PlanPolicy
@@ -52,10 +53,11 @@ def process(
     sources: Sequence[Path | str], out: Path, model: Path, *, crew: Any = InlineCrew, **settings: Any
 ) -> ArchiveOutcome:
     """Runs over an archive, in this process unless another crew is given."""
-    seams = {name: settings.pop(name) for name in ("open_file", "stop", "observer") if name in settings}
+    names = ("open_file", "open_engine", "stop", "observer")
+    seams = {"open_engine": open_fake} | {name: settings.pop(name) for name in names if name in settings}
     defaults: dict[str, Any] = {"models": [str(model)], "jobs": 2, "span_s": None}
     request = ArchiveRequest(sources=[str(one) for one in sources], out=out, **{**defaults, **settings})
-    return Archive(request, open_engine=open_fake, crew=crew, **seams).run()
+    return Archive(request, crew=crew, **seams).run()
 
 
 def results(out: Path, without: Iterable[str] = (".work", "index.sqlite", "report.html")) -> dict[str, bytes]:
