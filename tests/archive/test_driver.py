@@ -100,7 +100,7 @@ def test_a_second_model_looks_at_what_the_first_finds(folder, tmp_path, model, s
         edgevision.run(opened, folder / "b/x.mp4", save_json=alone, then=label, **settings)
     assert b'"attributes"' in alone.read_bytes()
     assert (tmp_path / "out/results/b/x.mp4.jsonl").read_bytes() == alone.read_bytes()
-    with pytest.raises(UsageError, match="other settings: .*then"):
+    with pytest.raises(UsageError, match=r"other settings: .*then"):
         process([folder], tmp_path / "out", model)
 
 
