@@ -22,9 +22,9 @@ from edgevision.pipeline.crops import CropReader, SharedModel
 from edgevision.service.service import Service
 from edgevision.session.models import RunModels, check_second, refuse_same_name
 from edgevision.session.pull import pull_results
-from edgevision.session.request import PlanPolicy, RunRequest, check_count
+from edgevision.session.request import PlanPolicy, RunRequest
 from edgevision.session.run import Session, SessionObserver, StreamOutcome
-from edgevision.session.spec import StreamSpec, listed
+from edgevision.session.spec import StreamSpec, check_count, listed
 from edgevision.session.streams import OpenedStream, make_scene
 from edgevision.tiling import Tiling
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
@@ -327,10 +327,28 @@ class _Callbacks(SessionObserver):
         return contextlib.nullcontext(self._on_statistics)
 
 
+_OF_THE_RUN = frozenset(
+    {
+        "fallback_model",
+        "then",
+        "on",
+        "every_track",
+        "engine",
+        "conf",
+        "classes",
+        "tiles",
+        "alpha",
+        "max_frames",
+    }
+)
+"""Settings that :func:`run` takes for all sources; a :class:`StreamSpec` that has its own keeps it."""
+
+
 def _specs(sources: Sequence[AnySource], settings: Mapping[str, Any]) -> list[StreamSpec]:
     shared = {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in _chosen(settings, *StreamSpec.__struct_fields__).items()
+        if name not in _OF_THE_RUN
     }
     if isinstance(shared.get("events"), str):
         shared["events"] = [shared["events"]]

@@ -83,19 +83,29 @@ def config_folder() -> Path:
 
 def build_config(document: dict[str, Any], kind: type[T], origin: str) -> T:
     """A frozen structure from plain values; the errors of :func:`load_config`, all faults in one message."""
+    faults = config_faults(document, kind)
+    if faults:
+        raise faulty(origin, faults)
+    return msgspec.convert(document, kind, strict=True)
+
+
+def config_faults(document: dict[str, Any], kind: type[msgspec.Struct]) -> list[str]:
+    """All that is wrong with plain values as a structure: unknown and missing keys, types and values."""
     info = msgspec.inspect.type_info(kind)
     faults = list(_key_faults(document, info, ()))
     try:
-        built = msgspec.convert(document, kind, strict=True)
+        msgspec.convert(document, kind, strict=True)
     except msgspec.ValidationError as error:
         # msgspec stops at the first; people mend a file once.
         faults += [fault for fault in _value_faults(document, info, ()) if fault not in faults]
         faults = faults or [_plain(str(error))]
-    else:
-        if not faults:
-            return built
+    return faults
+
+
+def faulty(origin: str, faults: Sequence[str]) -> ConfigError:
+    """The error of a file with these faults, in one line."""
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
-    raise ConfigError(f"{origin}: {count}{'; '.join(faults)}")
+    return ConfigError(f"{origin}: {count}{'; '.join(faults)}")
 
 
 _WORDS = {

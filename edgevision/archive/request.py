@@ -14,7 +14,8 @@ from edgevision.engines import check_engine_name
 from edgevision.errors import ConfigError, UsageError, nearest
 from edgevision.files import write_json
 from edgevision.model import DEFAULT_CONF_THRESHOLD, check_conf_threshold
-from edgevision.session.request import PlanPolicy, check_count
+from edgevision.session.request import PlanPolicy
+from edgevision.session.spec import check_count
 from edgevision.suffixes import PLAN_SUFFIXES
 from edgevision.tiling import Tiling
 from edgevision.video.selection import Selection

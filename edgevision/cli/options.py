@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edgevision.service.logs import LogFormat
+
 
 class YesOrNo(str, Enum):
     """Of an option that is on unless one says no."""
@@ -27,6 +29,9 @@ TrustOption = Annotated[
 RebuildOption = Annotated[
     bool,
     typer.Option("--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."),
+]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="Format of stderr: text, or json with one object a line.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 ImagesOption = Annotated[
@@ -48,34 +53,6 @@ ThreadsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """For commands that print; others take a file."""
 OnnxOutOption = Annotated[Path, typer.Option("--out", help="The ONNX file to write.")]
-
-
-WebPasswordOption = Annotated[
-    Path | None,
-    typer.Option("--web-password", help="File that 'edgevision web-password' wrote; the page asks for it."),
-]
-WebNameOption = Annotated[
-    list[str] | None,
-    typer.Option("--web-name", help="A further host name of the page, such as a reverse proxy's."),
-]
-WebDataOption = Annotated[
-    Path | None,
-    typer.Option("--web-data", help="Folder where the page keeps events. Default: edgevision-web."),
-]
-WebKeepOption = Annotated[
-    str | None, typer.Option("--web-keep", help="Remove the oldest events beyond this size. Default: 2GB.")
-]
-WebKeepDaysOption = Annotated[
-    float | None, typer.Option("--web-keep-days", help="Remove events after this many days. Default: 30.")
-]
-WebAllowLocalOption = Annotated[
-    bool,
-    typer.Option("--web-allow-local", help="The page may add files, devices and gst:// as sources, too."),
-]
-TlsCertOption = Annotated[
-    Path | None, typer.Option("--tls-cert", help="Certificate of the page (PEM); with --tls-key.")
-]
-TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate (PEM).")]
 
 DATA_IMAGES_OPTION = typer.Option(None, "--images", help="The folder of the images, where it is another one.")
 UNLABELLED_OPTION = typer.Option(

@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from edgevision.cli.options import (
-    EngineOption,
-    RebuildOption,
-    ThreadsOption,
-    TlsCertOption,
-    TlsKeyOption,
-    TrustOption,
-    WebAllowLocalOption,
-    WebDataOption,
-    WebKeepDaysOption,
-    WebKeepOption,
-    WebNameOption,
-    WebPasswordOption,
-)
+from edgevision.cli.options import LogFormatOption, RebuildOption, ThreadsOption, TrustOption
+from edgevision.cli.stream_options import PAGE_OPTIONS, STREAM_OPTIONS, given, page, takes
 from edgevision.service.logs import LogFormat
 
 
+@takes(STREAM_OPTIONS, after="web")
+@takes(PAGE_OPTIONS, after="web")
 def serve_command(
     streams: Path = typer.Argument(
         help="YAML file of streams (docs/guides/streams.md); the page changes it."
     ),
     web: str = typer.Option("8080", "--web", metavar="[HOST:]PORT", help="Where the page is served."),
-    web_password: WebPasswordOption = None,
-    web_name: WebNameOption = None,
-    web_data: WebDataOption = None,
-    web_keep: WebKeepOption = None,
-    web_keep_days: WebKeepDaysOption = None,
-    web_allow_local: WebAllowLocalOption = False,
-    tls_cert: TlsCertOption = None,
-    tls_key: TlsKeyOption = None,
-    model: list[str] = typer.Option(
-        [],
-        "--model",
-        help="Name of a model that ships, or path of an ONNX file. Default: the first detector.",
-    ),
-    engine: EngineOption = "auto",
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
     threads: ThreadsOption = None,
-    conf: float = typer.Option(0.35, "--conf", help="Leave out detections below this score, 0 to 1."),
-    classes: str | None = typer.Option(
-        None, "--classes", help="Only these classes, separated by commas: person,car."
-    ),
-    log_format: LogFormat = typer.Option(
-        LogFormat.TEXT, "--log-format", help="Format of stderr: text, or json with one object a line."
-    ),
+    log_format: LogFormatOption = LogFormat.TEXT,
+    **settings: Any,
 ) -> None:
     """Run the streams of a file and serve the page, until a signal ends it.
 
@@ -69,32 +41,19 @@ def serve_command(
     from edgevision.pipeline import StopRequest
     from edgevision.service.service import Service
     from edgevision.session.request import PlanPolicy, RunRequest
-    from edgevision.session.spec import listed, read_streams
-    from edgevision.web.settings import web_settings
+    from edgevision.session.spec import read_streams
 
     console, stop = open_console(log_format), StopRequest()
+    of_streams = given(settings)
     request = RunRequest(
-        streams=read_streams(streams, {}),
-        models=model,
-        engine=engine,
+        streams=read_streams(streams, of_streams),
+        given=of_streams,
         plans=PlanPolicy(trust, rebuild),
         threads=threads,
-        conf_threshold=conf,
-        classes=None if classes is None else listed(classes),
         append=True,
         is_kept_open=True,
         streams_file=streams,
-        web=web_settings(
-            web,
-            password=web_password,
-            names=web_name,
-            folder=web_data,
-            keep=web_keep,
-            keep_days=web_keep_days,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-            allow_local=web_allow_local,
-        ),
+        web=page(web, settings),
         service=Service(notify=True),
     )
     run_session(request, console, stop)

@@ -38,16 +38,21 @@ class SharedModel:
 
     Args:
         model: a classifier, or a model that finds objects.
+        beside: one on the same engine, whose turns and meter it shares; None for none.
 
     Attributes:
         model: as given.
         meter: its calls, and the crops in them.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, beside: SharedModel | None = None) -> None:
         self.model = model
-        self.meter = EngineMeter(model)
-        self._lock = threading.Lock()
+        self.meter: EngineMeter = EngineMeter(model) if beside is None else beside.meter
+        self._lock: threading.Lock = threading.Lock() if beside is None else beside._lock
+
+    def with_model(self, model: Model) -> SharedModel:
+        """Another threshold or other classes on the same engine."""
+        return SharedModel(model, self)
 
     def __call__(self, images: Sequence[Image]) -> list[Result]:
         """Infers images of any size, some at a time. For any thread."""

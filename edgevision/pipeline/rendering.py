@@ -12,7 +12,7 @@ from edgevision.pipeline.lane import Lane
 from edgevision.pipeline.queue import QueueEmpty, QueueEnded
 from edgevision.pipeline.statistics import Stage
 from edgevision.pipeline.stream import Answered, Drawn, SourceLost
-from edgevision.types import Detections, FrameResult, Result
+from edgevision.types import FrameResult, Result
 from edgevision.video.base import ConnectionState, Screen, Sink
 
 LOST_AFTER_S = 2.0
@@ -112,8 +112,7 @@ class Rendering:
             lane.ledger.fail()
             raise
         lane.ledger.infer()
-        floor = lane.stream.min_score
-        return results if floor is None else tuple(_without_weak(result, floor) for result in results)
+        return results
 
     def write(self) -> None:
         """Gives each frame to the sinks without a screen, and closes them at the end."""
@@ -202,7 +201,3 @@ class Rendering:
             sink.close()
         except Exception as error:
             self.lane.fail(error)
-
-
-def _without_weak(result: Result, floor: float) -> Result:
-    return result[result.scores >= floor] if isinstance(result, Detections) else result

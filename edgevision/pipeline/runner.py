@@ -373,8 +373,8 @@ class Pipeline:
     def _second_engines(self) -> tuple[EngineStatistics, ...]:
         """What the streams' second models did, each once."""
         readers = [lane.stream.crops for lane in self._lanes]
-        shared = dict.fromkeys(reader.model for reader in readers if reader is not None)
-        return tuple(one.meter.figures() for one in shared)
+        meters = dict.fromkeys(reader.model.meter for reader in readers if reader is not None)
+        return tuple(meter.figures() for meter in meters)
 
     def _elapsed(self) -> float:
         return 0.0 if self._start is None else time.perf_counter() - self._start

@@ -33,8 +33,6 @@ class Stream:
         policy: by default files wait and live sources keep the newest.
         scene: the tracker and the zones; every frame that is inferred goes through it, in order.
         crops: a second model on what was found; each frame goes through it after the tracker.
-        min_score: detections below it are left out, where the models give weaker ones for the tracker of
-            another stream; None keeps what they give.
         max_frames: frames to infer; None for all.
         max_latency_ms: hold the latency under this bound; only for :attr:`Policy.KEEP_NEWEST`.
         show_status: write frame rate and latency on the image.
@@ -49,7 +47,6 @@ class Stream:
     policy: Policy | None = None
     scene: Scene | LateScene | None = None
     crops: CropReader | None = None
-    min_score: float | None = None
     max_frames: int | None = None
     max_latency_ms: float | None = None
     show_status: bool = False

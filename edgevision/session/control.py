@@ -8,17 +8,19 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from edgevision.address import Address
+from edgevision.config import read_document
 from edgevision.errors import SourceError, UsageError
 from edgevision.files import atomic_path
 from edgevision.pipeline import Pipeline
 from edgevision.session.shared import Shared
-from edgevision.session.spec import StreamSpec
+from edgevision.session.spec import StreamSpec, understand_streams
 from edgevision.session.streams import OpenedStream, open_stream, selected
 from edgevision.video import open_source
 from edgevision.video.sources.network import CAMERA_SCHEMES
@@ -48,6 +50,7 @@ class SessionControl:
         self._lock = threading.Lock()
         self._file = shared.request.streams_file
         self._version = _version(self._file)
+        self._document, self._entries = _entries_of(self._file, list(specs))
 
     def paused(self) -> Sequence[str]:
         """Names of the streams that wait to be resumed."""
@@ -61,12 +64,18 @@ class SessionControl:
             EdgeVisionError: the source cannot be opened.
         """
         with self._lock:
-            spec = self._checked(source, name, track)
+            name = self._checked(source, name)
             self._refuse_changed_file()
-            found = self._open(spec, spec.name)
-            self._specs[found] = msgspec.structs.replace(spec, name=found)
+            entry: dict[str, Any] = {
+                "source": source.strip(),
+                "name": name,
+                **({"track": True} if track else {}),
+            }
+            spec = self._spec(entry)
+            self._open(spec, name)
+            self._specs[name], self._entries[name] = spec, entry
             self._save()
-            return found
+            return name
 
     def change(self, name: str, source: str, track: bool) -> None:
         """Another source for a stream, which keeps its name and its outputs.
@@ -81,6 +90,10 @@ class SessionControl:
             spec = msgspec.structs.replace(before, source=source.strip(), track=track)
             self._end(name)
             self._specs[name] = self._paused[name] = spec
+            entry = self._entries.setdefault(name, {})
+            entry["source"] = spec.source
+            if track != before.track:
+                entry["track"] = track
             self._open(spec, name)
             del self._paused[name]
             self._save()
@@ -97,6 +110,7 @@ class SessionControl:
             self._end(name)
             self._paused.pop(name, None)
             self._specs.pop(name)
+            self._entries.pop(name, None)
             if self._shared.hub is not None:
                 self._shared.hub.remove_view(name)
             self._save()
@@ -132,14 +146,22 @@ class SessionControl:
             raise UsageError(f"there is no stream '{name}'")
         return self._specs[name]
 
-    def _checked(self, source: str, name: str, track: bool) -> StreamSpec:
+    def _spec(self, entry: dict[str, Any]) -> StreamSpec:
+        """A stream of the file, with what stands at its top and on the command line."""
+        found = understand_streams({**self._document, "streams": [entry]}, self._shared.request.given)
+        if found.faults:
+            raise UsageError("; ".join(found.faults))
+        return found.specs[0]
+
+    def _checked(self, source: str, name: str) -> str:
+        """The name of a stream that may be added."""
         self._check_source(source)
         name = name.strip() or Address.parse(source.strip()).shown
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise UsageError(f"a name has at most {_LONGEST_NAME} letters that can be shown")
         if name in self._specs:
             raise UsageError(f"a stream called '{name}' exists; choose another name")
-        return StreamSpec(source=source.strip(), name=name, track=track)
+        return name
 
     def _check_source(self, source: str) -> None:
         """Refuses what would open a file, a device or a program of this machine.
@@ -194,7 +216,7 @@ class SessionControl:
     def _save(self) -> None:
         if self._file is None:
             return
-        document = {"streams": [_written(spec) for spec in self._specs.values()]}
+        document = {**self._document, "streams": list(self._entries.values())}
         mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o600
         if self._file.exists():
             with atomic_path(self._file.with_name(f"{self._file.name}.bak")) as partial:
@@ -208,11 +230,13 @@ class SessionControl:
         self._version = _version(self._file)
 
 
-def _written(spec: StreamSpec) -> dict[str, object]:
-    """What differs from the defaults."""
-    usual = msgspec.to_builtins(StreamSpec(source="x"))
-    built = msgspec.to_builtins(spec)
-    return {name: value for name, value in built.items() if name == "source" or value != usual[name]}
+def _entries_of(path: Path | None, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What stands at the top of a file of streams, and its entries by the names of their streams."""
+    if path is None or not path.is_file():
+        return {}, {}
+    document = read_document(path)
+    entries = document.pop("streams")
+    return document, dict(zip(names, entries, strict=True))
 
 
 def _version(path: Path | None) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from edgevision.closeable import Closeable
 from edgevision.contract.manifest import BOX_TASKS
 from edgevision.engines import Engine, describe, load_engine
 from edgevision.errors import UsageError, nearest
 from edgevision.model import Model
 from edgevision.pipeline.crops import SharedModel
-from edgevision.session.request import PlanPolicy, RunRequest
+from edgevision.session.request import ModelChoice, PlanPolicy, RunRequest
+from edgevision.session.spec import StreamSpec
 from edgevision.tiling import TiledModel, Tiling
+from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.zoo import default_model, find_model
 
 
@@ -65,9 +68,11 @@ class RunModels:
     def names(self) -> list[str]:
         return [one.manifest.name for one in self.models]
 
-    def runs_below(self, conf_threshold: float) -> bool:
-        """Whether the models give weaker detections than that, for a tracker."""
-        return any(one.conf_threshold < conf_threshold for one in self.models)
+    @property
+    def engines(self) -> list[Engine]:
+        """What the models run on."""
+        second = [] if self.then is None else [self.then.model]
+        return [one.engine for one in (*self.models, *self.fallback, *second)]
 
     def segmenters(self) -> list[str]:
         """Names of the models that give class maps.
@@ -92,79 +97,125 @@ class RunModels:
         return lines
 
 
-def find_models(request: RunRequest) -> tuple[list[Path | Model], Path | None, Path | Model | None]:
+def find_models(choice: ModelChoice) -> tuple[list[Path | Model], Path | None, Path | Model | None]:
     """The files of the models, the fallback and the second model; a model that is open already as it is.
 
     Raises:
         ModelError: there is no such model.
     """
-    then = request.then
+    then = choice.then
     second = then if then is None or isinstance(then, Model) else find_model(then)
-    models = [one if isinstance(one, Model) else find_model(one) for one in request.models]
-    fallback = None if request.fallback_model is None else find_model(request.fallback_model)
+    models = [one if isinstance(one, Model) else find_model(one) for one in choice.models]
+    fallback = None if choice.fallback is None else find_model(choice.fallback)
     return models or [default_model("detection").path], fallback, second
 
 
-def open_models(
-    models: Sequence[Path | Model],
-    fallback: Path | None,
-    then: Path | Model | None,
-    request: RunRequest,
-    open_engine: OpenEngine,
-    *,
-    threads: int | None,
-    requests: int,
-    conf_threshold: float,
-    opened: contextlib.ExitStack,
-) -> RunModels:
-    """Opens the models.
+class ModelPool(Closeable):
+    """The engines of a session, each opened once however many streams name it; a context manager.
 
     Args:
-        models, fallback, then: see :func:`find_models`.
-        request: with which engine and which classes.
+        request: what the run is asked to do; streams that say nothing else have its models.
         open_engine: opens a file.
         threads: of each engine on a CPU; None for all cores.
         requests: inferences in flight at the same time.
-        conf_threshold: the models give nothing weaker.
-        opened: closes what is opened here.
-
-    Raises:
-        UsageError: they do not go together, or lack a class.
-        ModelError, EngineError: one cannot be opened.
     """
 
-    def open_one(path: Path, requests: int) -> Engine:
-        return opened.enter_context(open_engine(path, request.engine, request.plans, threads, requests))
+    def __init__(
+        self, request: RunRequest, open_engine: OpenEngine, *, threads: int | None = None, requests: int = 1
+    ) -> None:
+        self._request, self._open_engine = request, open_engine
+        self._threads, self._requests = threads, requests
+        self._engines: dict[tuple[Path, str, bool], Engine] = {}
+        self._second: dict[int, SharedModel] = {}
+        self._lock = threading.RLock()
 
-    engines = [one.engine if isinstance(one, Model) else open_one(one, requests) for one in models]
-    given: Sequence[Sequence[str] | None]
-    if request.classes is None:
-        given = [one.classes if isinstance(one, Model) else None for one in models]
-    else:
-        given = share_classes(engines, request.classes)
-    running = [
-        make_model(engine, conf_threshold, classes, request.tiles)
-        for engine, classes in zip(engines, given, strict=True)
-    ]
-    second = None
-    if then is not None:
-        opened_then = then.engine if isinstance(then, Model) else open_one(then, 1)
-        second = Model(
-            opened_then,
-            request.conf_threshold if not isinstance(then, Model) else then.conf_threshold,
-            then.classes if isinstance(then, Model) else None,
-        )
-        check_second(second, running, request.on)
-    refuse_same_name(running if second is None else [*running, second])
-    shared = None if second is None else SharedModel(second)
-    if fallback is None:
-        return RunModels(running, [], shared)
-    smaller = open_one(fallback, 1)
-    _check_fallback(engines, smaller)
-    stand_in = Model(smaller, conf_threshold, given[0])
-    if stand_in.name == running[0].name:  # an INT8 file is called like its model
-        stand_in.manifest = msgspec.structs.replace(stand_in.manifest, name=f"{stand_in.name}-fallback")
-    return RunModels(running, [stand_in], shared)
+    def files(self, specs: Iterable[StreamSpec]) -> list[Path]:
+        """The model files of streams.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        found = [find_models(self._request.choice(spec)) for spec in specs]
+        several = (one for models, fallback, then in found for one in (*models, fallback, then))
+        return list(dict.fromkeys(one for one in several if isinstance(one, Path)))
+
+    def of(self, spec: StreamSpec) -> RunModels:
+        """What answers a stream. Streams with the same model files share the engines.
+
+        Raises:
+            UsageError: the models do not go together, or lack a class.
+            ModelError, EngineError: one cannot be opened.
+        """
+        choice = self._request.choice(spec)
+        threshold = choice.conf_threshold
+        if self._request.tracks(spec):
+            threshold = min(threshold, RECOVER_THRESHOLD)
+        with self._lock:
+            return self._models(choice, threshold)
+
+    def _models(self, choice: ModelChoice, conf_threshold: float) -> RunModels:
+        models, fallback, then = find_models(choice)
+        engines = [self._engine_of(one, choice.engine) for one in models]
+        given: Sequence[Sequence[str] | None]
+        if choice.classes is None:
+            given = [one.classes if isinstance(one, Model) else None for one in models]
+        else:
+            given = share_classes(engines, choice.classes)
+        running = [
+            make_model(engine, conf_threshold, classes, choice.tiles)
+            for engine, classes in zip(engines, given, strict=True)
+        ]
+        second = None if then is None else self._second_model(then, choice)
+        if second is not None:
+            check_second(second.model, running, choice.on)
+        refuse_same_name(running if second is None else [*running, second.model])
+        if fallback is None:
+            return RunModels(running, [], second)
+        smaller = self._engine_of(fallback, choice.engine)
+        _check_fallback(engines, smaller)
+        stand_in = Model(smaller, conf_threshold, given[0])
+        if stand_in.name == running[0].name:  # an INT8 file is called like its model
+            stand_in.manifest = msgspec.structs.replace(stand_in.manifest, name=f"{stand_in.name}-fallback")
+        return RunModels(running, [stand_in], second)
+
+    def _engine_of(self, model: Path | Model, engine: str, *, is_second: bool = False) -> Engine:
+        if isinstance(model, Model):
+            return model.engine
+        key = model.resolve(), engine, is_second
+        if key not in self._engines:
+            self._engines[key] = self._open_engine(
+                model, engine, self._request.plans, self._threads, 1 if is_second else self._requests
+            )
+        return self._engines[key]
+
+    def _second_model(self, then: Path | Model, choice: ModelChoice) -> SharedModel:
+        engine = self._engine_of(then, choice.engine, is_second=True)
+        if isinstance(then, Model):
+            model = Model(engine, then.conf_threshold, then.classes)
+        else:
+            model = Model(engine, choice.conf_threshold)
+        first = self._second.get(id(engine))
+        if first is None:
+            first = self._second[id(engine)] = SharedModel(model)
+        return first if first.model.conf_threshold == model.conf_threshold else first.with_model(model)
+
+    def close_unused(self, used: Iterable[RunModels]) -> None:
+        """Closes the engines that no stream has any more.
+
+        Args:
+            used: what the streams have.
+        """
+        kept = {id(engine) for one in used for engine in one.engines}
+        with self._lock:
+            for key, engine in list(self._engines.items()):
+                if id(engine) not in kept:
+                    del self._engines[key]
+                    self._second.pop(id(engine), None)
+                    engine.close()
+
+    def close(self) -> None:
+        """Closes the engines that were opened here; safe to call twice."""
+        self.close_unused(())
 
 
 def check_second(second: Model, models: Sequence[Model], on: Sequence[str] | None) -> None:

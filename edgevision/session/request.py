@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from edgevision.errors import UsageError
 from edgevision.model import DEFAULT_CONF_THRESHOLD, Model, check_conf_threshold
 from edgevision.service.service import Service
 from edgevision.session.outputs import check_events, check_files, refuse_address
-from edgevision.session.spec import StreamSpec
+from edgevision.session.spec import StreamSpec, check_count, listed
 from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
@@ -35,15 +36,46 @@ class PlanPolicy:
     rebuild: bool = False
 
 
-def check_count(setting: str, number: int | None) -> None:
-    """Raises :class:`UsageError` unless ``number`` is a whole number from 1, or None."""
-    if number is not None and (not isinstance(number, int) or number < 1):
-        raise UsageError(f"`{setting}` {number!r} is not valid; expected 1 or more")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which models answer a stream, and how.
+
+    Attributes:
+        models: names or paths, or models that are open already; by default the first detector that ships.
+        fallback: to hold a latency; None for none.
+        then, on, every_track: a second model and what it looks at; see :class:`RunRequest`.
+        engine: one of :data:`edgevision.engines.ENGINES`.
+        conf_threshold, classes, tiles: see :class:`RunRequest`.
+
+    Raises:
+        UsageError: a value is given without the one that it belongs to.
+    """
+
+    models: tuple[str | Model, ...] = ()
+    fallback: str | None = None
+    then: str | Model | None = None
+    on: tuple[str, ...] | None = None
+    every_track: bool = False
+    engine: str = "auto"
+    conf_threshold: float = DEFAULT_CONF_THRESHOLD
+    classes: tuple[str, ...] | None = None
+    tiles: Tiling | None = None
+
+    def __post_init__(self) -> None:
+        if self.then is None and (self.on is not None or self.every_track):
+            raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
+        if self.tiles is not None and self.fallback is not None:
+            raise UsageError(
+                "`tiles` and `fallback_model` do not go together; tiles take the time for detail"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """A run: streams through models; the help of ``edgevision run`` says what each field means.
+
+    What a stream says itself wins over what is said here for all: its models, engine, threshold, classes,
+    second model, tiles, opacity and number of frames.
 
     Attributes:
         streams: what runs together.
@@ -65,6 +97,7 @@ class RunRequest:
         is_kept_open: the run goes on after its streams have ended, and starts without those that are not
             there yet: a page adds streams. Needs ``web``.
         streams_file: where the streams are kept that the page adds; None keeps them for this run only.
+        given: settings of the command line, which hold for every stream of a file.
 
     Raises:
         UsageError: a value is not valid, or is given without the one that it belongs to.
@@ -92,6 +125,7 @@ class RunRequest:
     web: WebSettings | None = None
     is_kept_open: bool = False
     streams_file: Path | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.streams:
@@ -105,18 +139,36 @@ class RunRequest:
             raise UsageError("`overwrite` replaces what exists and `append` keeps it; give one of them")
         check_count("max_frames", self.max_frames)
         check_count("threads", self.threads)
-        if self.then is None and (self.on is not None or self.every_track):
-            raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
-        if self.tiles is not None and self.fallback_model is not None:
-            raise UsageError(
-                "`tiles` and `fallback_model` do not go together; tiles take the time for detail"
-            )
-        if self.fallback_model is not None and all(spec.max_latency is None for spec in self.streams):
+        fallbacks = [self.fallback_model, *(spec.fallback_model for spec in self.streams)]
+        if any(fallbacks) and all(spec.max_latency is None for spec in self.streams):
             raise UsageError("`fallback_model` is what `max_latency` may fall back on; give both")
+        for spec in self.streams:
+            self.choice(spec)
+
+    def choice(self, spec: StreamSpec) -> ModelChoice:
+        """The models of a stream: its own settings, else those of the run.
+
+        Raises:
+            UsageError: they do not go together.
+        """
+        on = self.on if spec.on is None else listed(spec.on)
+        classes = self.classes if spec.classes is None else listed(spec.classes)
+        fallback = spec.fallback_model or self.fallback_model
+        return ModelChoice(
+            models=tuple(spec.models or self.models),
+            fallback=None if spec.max_latency is None else fallback,
+            then=spec.then or self.then,
+            on=None if on is None else tuple(on),
+            every_track=spec.every_track or self.every_track,
+            engine=spec.engine or self.engine,
+            conf_threshold=self.conf_threshold if spec.conf is None else spec.conf,
+            classes=None if classes is None else tuple(classes),
+            tiles=self.tiles if spec.tiles is None else Tiling.parse(spec.tiles),
+        )
 
     def tracks(self, spec: StreamSpec) -> bool:
         """Whether the objects of a stream get numbers."""
-        return spec.is_tracked or self.every_track
+        return spec.is_tracked or self.every_track or spec.every_track
 
     def groups(self) -> list[list[StreamSpec]]:
         """The streams that run together; the videos of a folder, alone, are groups that run in turn.

@@ -23,12 +23,11 @@ from edgevision.pipeline import (
     ThreadBudget,
 )
 from edgevision.session.control import SessionControl
-from edgevision.session.models import OpenEngine, find_models, load_as_it_is, open_models
+from edgevision.session.models import ModelPool, OpenEngine, load_as_it_is
 from edgevision.session.request import RunRequest
 from edgevision.session.shared import OnFrame, Shared
 from edgevision.session.spec import StreamSpec, unique_names
 from edgevision.session.streams import OpenedStream, open_sources, open_stream
-from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import FrameResult
 from edgevision.video import Source, SourceInfo, is_local
 from edgevision.video.sources.options import SourceOptions
@@ -116,7 +115,7 @@ class Session:
         self._stop = stop or StopRequest()
         self._on_frame = None if on_frame is None else OnFrame(on_frame, self._stop)
         self._raises = raises
-        self._has_described_models = False
+        self._described: set[str] = set()
 
     def run(self) -> list[StreamOutcome]:
         """Runs to the end of every stream; what can be refused is refused before any output is made.
@@ -127,29 +126,23 @@ class Session:
         request = self._request
         groups = request.groups()
         specs = [spec for group in groups for spec in group]
-        found, fallback, then = find_models(request)
-        files = [one for one in (*found, fallback, then) if isinstance(one, Path)]
-        request.check_outputs(specs, files)
         is_recorded = all(is_local(spec.source) for spec in specs)
         budget = ThreadBudget.of(request.threads, max(map(len, groups)), for_throughput=is_recorded)
-        is_tracked = any(map(request.tracks, specs))
         with contextlib.ExitStack() as opened:
             opened.enter_context(budget.applied())
-            models = open_models(
-                found,
-                fallback,
-                then,
-                request,
-                self._open_engine,
-                threads=request.threads and budget.engine,
-                requests=budget.requests,
-                conf_threshold=min(request.conf_threshold, RECOVER_THRESHOLD)
-                if is_tracked
-                else request.conf_threshold,
-                opened=opened,
+            models = opened.enter_context(
+                ModelPool(
+                    request,
+                    self._open_engine,
+                    threads=request.threads and budget.engine,
+                    requests=budget.requests,
+                )
             )
-            if any(spec.save_masks is not None for spec in specs):
-                models.segmenters()
+            request.check_outputs(specs, models.files(specs))
+            for spec in specs:
+                found = models.of(spec)
+                if spec.save_masks is not None:
+                    found.segmenters()
             shared = Shared(
                 request=request,
                 models=models,
@@ -220,7 +213,7 @@ class Session:
                     outcomes[name] = StreamOutcome(name, error=found, source=display(spec.source))
                     if shared.hub is not None:
                         shown = SourceInfo(display(spec.source), is_live=not is_local(spec.source))
-                        shared.hub.open_view(name, shown, shared.models.models)
+                        shared.hub.open_view(name, shown, shared.models.of(spec).models)
                     if len(specs) > 1:
                         self._observer.stream_refused(name, found)
             if opened or self._request.is_kept_open:
@@ -236,16 +229,15 @@ class Session:
         shared: Shared,
         specs: dict[str, StreamSpec],
     ) -> dict[str, StreamOutcome]:
-        models, observer = shared.models, self._observer
-        if not self._has_described_models:
-            self._has_described_models = True
-            for line in models.describe():
+        observer = self._observer
+        for line in dict.fromkeys(
+            line for spec in specs.values() for line in shared.models.of(spec).describe()
+        ):
+            if line not in self._described:
+                self._described.add(line)
                 observer.note(line)
         pipeline = Pipeline(
-            [one.stream for one in opened.values()],
-            models.models,
-            fallback=models.fallback,
-            is_kept_open=self._request.is_kept_open,
+            [one.stream for one in opened.values()], [], is_kept_open=self._request.is_kept_open
         )
 
         def with_refused() -> RunStatistics:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgevision.pipeline import StopRequest, ThreadBudget
-from edgevision.session.models import RunModels
+from edgevision.session.models import ModelPool
 from edgevision.session.request import RunRequest
 from edgevision.types import FrameResult, Image
 from edgevision.video import Sink
@@ -58,9 +58,8 @@ class Shared:
     """What holds for every stream of a session.
 
     Attributes:
-        request: as the user made it. Its ``conf_threshold`` is what the user wants to see; the models run
-            lower where somebody tracks.
-        models: what answers.
+        request: as the user made it.
+        models: what answers each stream.
         budget: threads.
         several: there is more than one stream, together or in turn.
         on_frame: called with each result, as the last of a stream's outputs; None for nothing.
@@ -68,7 +67,7 @@ class Shared:
     """
 
     request: RunRequest
-    models: RunModels
+    models: ModelPool
     budget: ThreadBudget
     several: bool
     on_frame: OnFrame | None = None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
 from edgevision.address import display
-from edgevision.config import build_config, read_document
-from edgevision.errors import ConfigError, UsageError
+from edgevision.config import config_faults, faulty, read_document
+from edgevision.drawing.overlay import check_opacity
+from edgevision.engines import check_engine_name
+from edgevision.errors import UsageError
+from edgevision.model import check_conf_threshold
 from edgevision.plugins import scheme_of
 from edgevision.recording.limits import Rotation, parse_rotation
+from edgevision.tiling import Tiling
 from edgevision.units import duration_s, parse_seconds, parse_size
 from edgevision.video.selection import Selection
 from edgevision.video.sinks.network import PIPE
@@ -44,8 +49,61 @@ class RecordingPlan:
     is_drawn: bool
 
 
-class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be set for a stream, and at the top of ``streams.yaml`` for all that do not set it.
+
+    :data:`edgevision.session.settings.STREAM_SETTINGS` says what each field means. Where a list of names is
+    taken, so is ``person,car``.
+    """
+
+    model: str | list[str] | None = None
+    fallback_model: str | None = None
+    then: str | None = None
+    on: str | list[str] | None = None
+    every_track: bool = False
+    engine: str | None = None
+    conf: float | None = None
+    classes: str | list[str] | None = None
+    track: bool = False
+    zones: str | None = None
+    max_latency: str | int | float | None = None
+    every: str | int | None = None
+    start: str | None = None
+    end: str | None = None
+    tiles: str | None = None
+    output: str | None = None
+    save_json: str | None = None
+    save_masks: str | None = None
+    events: list[str] = []
+    event_pictures: str | None = None
+    record: str | None = None
+    rotate: str | None = None
+    keep: str | None = None
+    record_on: str | list[str] | None = None
+    pre: str | None = None
+    post: str | None = None
+    record_drawn: bool | None = None
+    alpha: float | None = None
+    display: bool = False
+    max_frames: int | None = None
+
+
+class StreamEntry(StreamSettings, frozen=True, kw_only=True):
+    """An entry of ``streams`` as it stands in a file.
+
+    Attributes:
+        source: an address; see :func:`edgevision.video.open_source`.
+        name: for people, and of default outputs; the source's where empty.
+    """
+
+    source: str
+    name: str = ""
+
+
+class StreamSpec(StreamEntry, frozen=True, kw_only=True):
     """One stream as the user asks for it; the help of ``edgevision run`` says what each field means.
+
+    What is None is as the run has it: its models, engine, threshold and classes.
 
     Attributes:
         source: an address; see :func:`edgevision.video.open_source`.
@@ -62,28 +120,6 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         UsageError: a value is not valid, or one is given without the one that it belongs to.
     """
 
-    source: str
-    name: str = ""
-    output: str | None = None
-    save_json: str | None = None
-    save_masks: str | None = None
-    display: bool = False
-    track: bool = False
-    zones: str | None = None
-    max_latency: str | int | float | None = None
-    every: str | int | None = None
-    start: str | None = None
-    end: str | None = None
-    events: list[str] = []
-    event_pictures: str | None = None
-    record: str | None = None
-    rotate: str | None = None
-    keep: str | None = None
-    record_on: str | None = None
-    pre: str | None = None
-    post: str | None = None
-    record_drawn: bool | None = None
-
     def __post_init__(self) -> None:
         if not self.source.strip():
             raise UsageError("`source` is empty; expected a file, a folder, webcam, an address or demo")
@@ -96,6 +132,20 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         Selection.parse(self.every, self.start, self.end)
         if self.record is not None:
             self._plan_recording(self.record)
+        if self.conf is not None:
+            check_conf_threshold(self.conf)
+        if self.engine is not None:
+            check_engine_name(self.engine)
+        if self.alpha is not None:
+            check_opacity(self.alpha)
+        check_count("max_frames", self.max_frames)
+        if self.tiles is not None:
+            Tiling.parse(self.tiles)
+
+    @property
+    def models(self) -> list[str]:
+        """Names or paths of its own models; none where it has those of the run."""
+        return [] if self.model is None else [self.model] if isinstance(self.model, str) else self.model
 
     @property
     def is_tracked(self) -> bool:
@@ -141,7 +191,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             folder=Path(folder),
             rotation=parse_rotation(self.rotate or _ROTATE),
             keep=None if self.keep is None else parse_size(self.keep),
-            classes=None if self.record_on is None else listed(self.record_on),
+            classes=listed(self.record_on),
             pre_s=parse_seconds(self.pre or _PRE),
             post_s=parse_seconds(self.post or _POST),
             is_drawn=self.record_drawn is not False,
@@ -166,63 +216,124 @@ def _latency_ms(text: str | int | float) -> float:
     return seconds * 1e3
 
 
-class StreamsFile(msgspec.Struct, frozen=True, kw_only=True):
-    """``streams.yaml``; see docs/guides/streams.md."""
+class StreamsFile(StreamSettings, frozen=True, kw_only=True):
+    """``streams.yaml``; see docs/guides/streams.md.
 
-    streams: list[StreamSpec]
+    Attributes:
+        streams: what runs together; where one sets nothing, what is set beside ``streams`` holds.
+    """
+
+    streams: list[StreamEntry]
 
 
-def read_streams(path: Path, defaults: dict[str, Any]) -> list[StreamSpec]:
+class Origin(str, Enum):
+    """Where the value of a setting comes from, the strongest first."""
+
+    COMMAND_LINE = "command line"
+    STREAM = "stream"
+    FILE = "top of the file"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsDocument:
+    """A file of streams as it was understood.
+
+    Attributes:
+        specs: the streams without a fault, by their position in the file.
+        origins: by position, where the value of each setting comes from that is not the default.
+        faults: what is wrong, a line each.
+    """
+
+    specs: dict[int, StreamSpec]
+    origins: dict[int, dict[str, Origin]]
+    faults: list[str]
+
+
+def read_streams(path: Path, given: Mapping[str, Any]) -> list[StreamSpec]:
     """The streams of a file.
 
     Args:
         path: the YAML file.
-        defaults: fields of :class:`StreamSpec` for the streams that do not set them.
+        given: settings that stand on the command line, by their names; they hold for every stream.
 
     Raises:
-        ConfigError: the file is unreadable, has an unknown key, no stream, a name twice, or a stream that
-            is not valid.
+        ConfigError: the file is unreadable, or has faults; the message has all of them.
     """
-    document = read_document(path)
-    entries = document.get("streams")
-    if isinstance(entries, list):
-        document["streams"] = entries = [_filled(entry, defaults) for entry in entries]
-    try:
-        streams = build_config(document, StreamsFile, str(path)).streams
-    except ConfigError:
-        raise
-    except UsageError as error:
-        raise ConfigError(f"{path}: streams.{_first_refused(entries or [])}: {error}") from None
-    if not streams:
-        raise ConfigError(f"{path}: no stream; expected at least one under 'streams', with its 'source'")
-    for name, count in Counter(spec.name for spec in streams if spec.name).items():
+    document = understand_streams(read_document(path), given)
+    if document.faults:
+        raise faulty(str(path), document.faults)
+    return list(document.specs.values())
+
+
+def understand_streams(document: dict[str, Any], given: Mapping[str, Any]) -> StreamsDocument:
+    """The streams of the plain values of a file, with all that is wrong in them.
+
+    One rule says which value of a setting wins: the command line's, then the stream's own, then that at the
+    top of the file, then the default. An empty value (``zones:``) sets nothing.
+
+    Args:
+        document: the file.
+        given: as of :func:`read_streams`.
+    """
+    top = {key: value for key, value in document.items() if value is not None}
+    raw = top.get("streams")
+    entries = [_without_empty(entry) for entry in raw] if isinstance(raw, list) else []
+    if isinstance(raw, list):
+        top["streams"] = entries
+    faults = config_faults(top, StreamsFile)
+    specs: dict[int, StreamSpec] = {}
+    origins: dict[int, dict[str, Origin]] = {}
+    defaults = {
+        key: value
+        for key, value in top.items()
+        if key in StreamSettings.__struct_fields__ and not config_faults({key: value}, StreamSettings)
+    }
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict) or config_faults(entry, StreamEntry):
+            continue
+        origins[position] = {
+            **dict.fromkeys(defaults, Origin.FILE),
+            **dict.fromkeys(entry, Origin.STREAM),
+            **dict.fromkeys(given, Origin.COMMAND_LINE),
+        }
+        try:
+            specs[position] = msgspec.convert({**defaults, **entry, **given}, StreamSpec, strict=True)
+        except UsageError as error:
+            faults.append(f"streams.{position}: {error}")
+    if isinstance(raw, list) and not raw:
+        faults.append("no stream; expected at least one under 'streams', with its 'source'")
+    for name, count in Counter(spec.name for spec in specs.values() if spec.name).items():
         if count > 1:
-            raise ConfigError(f"{path}: {count} streams are called '{name}'; results could not be told apart")
-    return streams
+            faults.append(f"{count} streams are called '{name}'; results could not be told apart")
+    return StreamsDocument(specs, origins, faults)
 
 
-def _filled(entry: Any, defaults: dict[str, Any]) -> Any:
-    if not isinstance(entry, dict):  # which is refused in a moment
+def _without_empty(entry: Any) -> Any:
+    if not isinstance(entry, dict):  # which is a fault
         return entry
-    return {**defaults, **{name: value for name, value in entry.items() if value is not None}}
+    return {name: value for name, value in entry.items() if value is not None}
 
 
-def _first_refused(entries: Sequence[Any]) -> int:
-    """Position of the first entry that :class:`StreamSpec` refuses; msgspec does not name it."""
-    return next(position for position, entry in enumerate(entries) if _is_refused(entry))
+@overload
+def listed(text: str | Sequence[str]) -> list[str]: ...
 
 
-def _is_refused(entry: Any) -> bool:
-    try:
-        msgspec.convert(entry, StreamSpec)
-    except UsageError:
-        return True
-    return False
+@overload
+def listed(text: str | Sequence[str] | None) -> list[str] | None: ...
 
 
-def listed(text: str) -> list[str]:
-    """``person,car`` as names."""
+def listed(text: str | Sequence[str] | None) -> list[str] | None:
+    """``person,car`` as names; a list as it is, and None for None."""
+    if text is None or not isinstance(text, str):
+        return None if text is None else list(text)
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def check_count(setting: str, number: int | None) -> None:
+    """Raises :class:`UsageError` unless ``number`` is a whole number from 1, or None."""
+    if number is not None and (not isinstance(number, int) or number < 1):
+        raise UsageError(f"`{setting}` {number!r} is not valid; expected 1 or more")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

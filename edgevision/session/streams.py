@@ -43,6 +43,7 @@ class OpenedStream:
 
     Attributes:
         stream: for the pipeline.
+        models: what answers it.
         outputs: names of the files that it writes.
         total: frames to expect, or None where nobody knows.
         has_window: it is shown to a person.
@@ -50,6 +51,7 @@ class OpenedStream:
     """
 
     stream: Stream
+    models: RunModels
     outputs: tuple[str, ...]
     total: int | None
     has_window: bool
@@ -123,61 +125,68 @@ def open_stream(
         EdgeVisionError: an output cannot be made, or the request does not fit the source.
     """
     info, request = source.info, shared.request
+    models, choice = shared.models.of(spec), request.choice(spec)
     if spec.max_latency is not None and not info.is_live:
         raise UsageError(
             f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
-    view = None if shared.hub is None else shared.hub.open_view(name, info, shared.models.models)
+    view = None if shared.hub is None else shared.hub.open_view(name, info, models.models)
     if view is not None and spec.zones is None and view.zones_file is not None and view.zones_file.is_file():
         spec = msgspec.structs.replace(spec, zones=str(view.zones_file))
     scene = None
     if request.tracks(spec):
-        scene = make_scene(spec, info.frame_rate, shared.models, request.conf_threshold)
-    then = shared.models.then
-    crops = None if then is None else CropReader(then, request.on, request.every_track)
+        scene = make_scene(spec, info.frame_rate, models, choice.conf_threshold)
+    crops = None if models.then is None else CropReader(models.then, choice.on, choice.every_track)
     plan = plan_outputs(spec, info, request.default_outputs)
-    sinks = _open_sinks(spec, plan, source, shared, opened)
-    sinks += open_watchers(spec, info, shared, opened, view)
+    sinks = _open_sinks(spec, plan, source, shared, models, opened)
+    sinks += open_watchers(spec, info, shared, models, opened, view)
     written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
     running: Scene | LateScene | None = scene
     if view is not None:
-        running = _scene_of_page(spec, view, scene, shared, info)
+        running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info)
         view.tile.is_paced = not written and not plan.images and shared.on_frame is None and not info.is_live
         sinks += [opened.enter_context(sink) for sink in (*_page_events(view, shared), view.tile)]
     if shared.on_frame is not None:
         sinks.append(CallbackSink(shared.on_frame))
     is_drawn = bool(plan.images) or (spec.recording is not None and spec.recording.is_drawn)
-    has_weaker = shared.models.runs_below(request.conf_threshold)
+    alpha = request.alpha if spec.alpha is None else spec.alpha
+    max_frames = request.max_frames if spec.max_frames is None else spec.max_frames
     stream = Stream(
         source=source,
+        models=models.models,
+        fallback=models.fallback,
         sinks=sinks,
-        overlays=[Overlay(one.manifest, request.alpha) for one in shared.models.models] if is_drawn else [],
+        overlays=[Overlay(one.manifest, alpha) for one in models.models] if is_drawn else [],
         name=name,
         scene=running,
         crops=crops,
-        min_score=request.conf_threshold if scene is None and has_weaker else None,
-        max_frames=request.max_frames,
+        max_frames=max_frames,
         max_latency_ms=spec.max_latency_ms,
         show_status=info.is_live,
     )
-    expected = [count for count in (info.frame_count, request.max_frames) if count is not None]
+    expected = [count for count in (info.frame_count, max_frames) if count is not None]
     return OpenedStream(
         stream,
+        models,
         outputs=written,
-        total=min(expected) if expected and not (info.is_live and request.max_frames is None) else None,
+        total=min(expected) if expected and not (info.is_live and max_frames is None) else None,
         has_window=WINDOW in plan.images,
         no_window=plan.no_window,
     )
 
 
 def _scene_of_page(
-    spec: StreamSpec, view: StreamView, scene: Scene | None, shared: Shared, info: SourceInfo
+    spec: StreamSpec,
+    view: StreamView,
+    scene: Scene | None,
+    models: RunModels,
+    conf_threshold: float,
+    info: SourceInfo,
 ) -> Scene | LateScene | None:
     """A scene whose zones the page can change; None where no model detects."""
     running: Scene | LateScene | None = scene
-    if scene is None and any(one.manifest.task in BOX_TASKS for one in shared.models.models):
-        models, conf_threshold = len(shared.models.models), shared.request.conf_threshold
-        running = LateScene(lambda: Scene(models, conf_threshold, info.frame_rate))
+    if scene is None and any(one.manifest.task in BOX_TASKS for one in models.models):
+        running = LateScene(lambda: Scene(len(models.models), conf_threshold, info.frame_rate))
     view.is_tracked = scene is not None
     if spec.zones is not None:
         view.zones_file = Path(spec.zones)
@@ -218,9 +227,14 @@ def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, co
 
 
 def _open_sinks(
-    spec: StreamSpec, plan: OutputPlan, source: Source, shared: Shared, opened: contextlib.ExitStack
+    spec: StreamSpec,
+    plan: OutputPlan,
+    source: Source,
+    shared: Shared,
+    models: RunModels,
+    opened: contextlib.ExitStack,
 ) -> list[Sink]:
-    info, models = source.info, shared.models
+    info = source.info
     for image in plan.images:
         if is_pattern(image) and not scheme_of(image):
             make_folder(Path(image).parent)

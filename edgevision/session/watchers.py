@@ -16,6 +16,7 @@ from edgevision.events.mqtt import BrokerAddress, MqttOutlet
 from edgevision.events.sink import jpeg_keeper
 from edgevision.files import make_folder, safe_name
 from edgevision.recording import Recorder, SegmentStore, SightTrigger
+from edgevision.session.models import RunModels
 from edgevision.session.outputs import names_folder
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec
@@ -30,6 +31,7 @@ def open_watchers(
     spec: StreamSpec,
     info: SourceInfo,
     shared: Shared,
+    models: RunModels,
     opened: contextlib.ExitStack,
     view: StreamView | None = None,
 ) -> list[Sink]:
@@ -39,13 +41,14 @@ def open_watchers(
         spec: what the user wants of the stream.
         info: its source.
         shared: what all streams have in common. Where there are several, each has topics of its own.
+        models: what answers the stream.
         opened: closes the sinks.
         view: the stream as the page knows it; None where there is no page.
 
     Raises:
         EdgeVisionError: an output cannot be made, or no model has a class that was named.
     """
-    classes = shared.models.all_classes
+    classes = models.all_classes
     plan = spec.recording
     trigger = None if plan is None or plan.classes is None else SightTrigger(plan.classes, classes)
     stem = _own_stem(spec, info, shared)

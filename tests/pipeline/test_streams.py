@@ -3,14 +3,12 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 
 from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, StreamState
-from edgevision.types import Detections
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.models import image_with_block
 from tests.support.pipeline import FaultySink, balanced, frame_indices, identified, number_in
@@ -180,15 +178,6 @@ def test_names_tell_streams_apart():
         Pipeline([stream("s1"), stream("s1")], [detector()])
     with pytest.raises(ValueError, match="found none"):
         Pipeline([], [detector()])
-
-
-def test_weak_detections_of_a_shared_model_can_be_left_out():
-    def answer(image):
-        return Detections(np.tile([[0, 0, 9, 9]], (2, 1)), [0.9, 0.2], [0, 0])
-
-    streams = [stream("s1", count=3, min_score=0.5), stream("s2", count=3)]
-    run(streams, Model(FakeEngine(answer), 0.1))
-    assert [len(one.sinks[0].results[0].detections) for one in streams] == [1, 2]
 
 
 def live(name, count, frame_rate=100.0, **options):

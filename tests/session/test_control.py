@@ -38,15 +38,19 @@ def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
 ) -> None:
     monkeypatch.setattr("edgevision.session.control.open_source", open_named)
     file = tmp_path / "streams.yaml"
-    file.write_text("streams:\n- source: camera\n  name: gate\n  record: clips\n")
+    file.write_text("conf: 0.4\nstreams:\n- source: camera\n  name: gate\n  record: clips\n")
     with running(tmp_path, monkeypatch, kept_open=file, record=str(tmp_path / "clips")) as url:
         added = ask(url + "api/streams", {"source": "rtsp://ann:secret@yard/1", "track": True})
         assert (added.status, added.json()["name"]) == (201, "rtsp://yard/1")
         yard = added.json()["id"]
         wait_until(lambda: states(url) == {"gate": "running", "rtsp://yard/1": "running"}, "both run")
         assert b"secret" not in ask(url + "api/state?curves=yes").data
-        kept = yaml.safe_load(file.read_text())["streams"]
-        assert [one["source"] for one in kept] == ["camera", "rtsp://ann:secret@yard/1"]
+        kept = yaml.safe_load(file.read_text())
+        assert kept["conf"] == 0.4  # what stands at the top, or on the command line, stays there
+        assert kept["streams"] == [
+            {"source": "camera", "name": "gate", "record": "clips"},
+            {"source": "rtsp://ann:secret@yard/1", "name": "rtsp://yard/1", "track": True},
+        ]
         assert ask(url + "api/streams", {"source": "rtsp://yard/1"}).status == 409  # the name is taken
         assert ask(f"{url}api/streams/{yard}", {"source": "rtsp://yard/2"}, "PUT").status == 200
         assert yaml.safe_load(file.read_text())["streams"][1]["source"] == "rtsp://yard/2"

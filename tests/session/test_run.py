@@ -14,7 +14,7 @@ from edgevision.session import run as run_module
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import StreamSpec
-from tests.support.models import write_block_clip, write_colour_model
+from tests.support.models import write_block_clip, write_bright_segmenter, write_colour_model
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -182,3 +182,25 @@ def test_what_a_library_raises_at_the_outputs_of_one_stream_ends_that_stream_alo
     assert isinstance(bad.error, SinkError)
     assert "cannot open the outputs of" in str(bad.error)
     assert "surrogates not allowed" in str(bad.error)
+
+
+def test_streams_of_one_run_have_their_own_models_thresholds_and_classes(material, place):
+    """Two on one engine; the third on another: each gives what it would give alone."""
+    write_bright_segmenter(place / "bright.onnx")
+    clip = str(material / "a.mp4")
+    specs = [
+        StreamSpec(source=clip, name="all", save_json="all.jsonl"),
+        StreamSpec(source=clip, name="none", conf=1.0, save_json="none.jsonl", max_frames=4),
+        StreamSpec(source=clip, name="area", model=str(place / "bright.onnx"), save_json="area.jsonl"),
+        StreamSpec(source=clip, name="blue", classes=["blue"], save_json="blue.jsonl"),
+    ]
+    observer = Followed()
+    request = RunRequest(streams=specs, models=[str(material / "colours.onnx")])
+    outcomes = {one.name: one.statistics for one in Session(request, observer=observer).run()}
+    written = {name: one.written for name, one in outcomes.items()}
+    assert written == {"all": 6, "none": 4, "area": 6, "blue": 6}
+    assert outcomes["all"].detections["red"] >= 6
+    assert (outcomes["none"].detections, "red" in outcomes["blue"].detections) == ({}, False)
+    assert outcomes["area"].class_shares
+    assert len(observer.notes) == 2
+    assert observer.notes[1].startswith(*outcomes["area"].models)

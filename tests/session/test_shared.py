@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edgevision.pipeline import StopRequest, ThreadBudget
-from edgevision.session.models import RunModels
+from edgevision.session.models import ModelPool, load_as_it_is
 from edgevision.session.request import RunRequest
 from edgevision.session.shared import CallbackSink, OnFrame, Shared
 from edgevision.session.spec import StreamSpec
@@ -16,7 +16,9 @@ RESULT = FrameResult(Frame(np.zeros((4, 4, 3), np.uint8), 0, 0), ())
 
 def test_an_output_belongs_to_the_first_that_claims_it():
     request = RunRequest(streams=[StreamSpec(source="demo")])
-    shared = Shared(request=request, models=RunModels([], []), budget=ThreadBudget.of(1), several=False)
+    shared = Shared(
+        request=request, models=ModelPool(request, load_as_it_is), budget=ThreadBudget.of(1), several=False
+    )
     assert [shared.claim("a.mp4"), shared.claim("b.mp4"), shared.claim("a.mp4")] == [True, True, False]
 
 

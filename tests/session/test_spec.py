@@ -1,9 +1,18 @@
 import msgspec
 import pytest
 
+from edgevision.config import read_document
 from edgevision.errors import ConfigError, UsageError
 from edgevision.recording.limits import Rotation
-from edgevision.session.spec import StreamSpec, read_streams, unique_names
+from edgevision.session.settings import STREAM_SETTINGS
+from edgevision.session.spec import (
+    Origin,
+    StreamSettings,
+    StreamSpec,
+    read_streams,
+    understand_streams,
+    unique_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +62,71 @@ def write(folder, text):
     return path
 
 
-def test_a_stream_of_a_file_takes_what_it_leaves_open(tmp_path):
+def test_the_command_line_wins_then_the_stream_then_the_top_of_the_file(tmp_path):
     path = write(
         tmp_path,
+        "conf: 0.5\nrecord: all\nmodel: unet-light\n"
         "streams:\n"
-        "- {source: a, record_on: car}\n"
-        "- {source: b, track: false, record: own}\n"
-        "- {source: c, record: null}\n",
+        "- {source: a, record_on: [car, person], conf: 0.3}\n"
+        "- {source: b, track: false, record: own, model: [x.onnx, y.onnx]}\n"
+        "- {source: c, record: null, classes: [red]}\n",
     )
-    first, second, third = read_streams(path, {"track": True, "record": "all"})
-    assert (first.track, first.record, first.record_on) == (True, "all", "car")
-    assert (second.track, second.record) == (False, "own")
-    assert third.record == "all"
+    first, second, third = read_streams(path, {})
+    assert (first.conf, first.record, first.recording.classes, first.models) == (
+        0.3,
+        "all",
+        ["car", "person"],
+        ["unet-light"],
+    )
+    assert (second.conf, second.track, second.record, second.models) == (
+        0.5,
+        False,
+        "own",
+        ["x.onnx", "y.onnx"],
+    )
+    assert (third.record, third.classes) == ("all", ["red"])
+    given = {"track": True, "conf": 0.6}
+    assert [(one.track, one.conf) for one in read_streams(path, given)] == [(True, 0.6)] * 3
+    found = understand_streams(read_document(path), given)
+    assert found.origins[0]["conf"] is Origin.COMMAND_LINE
+    assert (found.origins[1]["record"], found.origins[2]["record"]) == (Origin.STREAM, Origin.FILE)
+    # B3 of the reports: a blank line turns nothing back.
+    before = read_streams(path, given)
+    path.write_text(path.read_text() + "\n")
+    assert read_streams(path, given) == before
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    path = write(
+        tmp_path,
+        "cnof: 0.5\nalpha: high\n"
+        "streams:\n"
+        "- {source: a, name: gate, conf: 3}\n"
+        "- {source: b, name: yard, rekord: clips}\n"
+        "- {name: yard}\n"
+        "- {source: d, keep: 1GB}\n",
+    )
+    with pytest.raises(ConfigError) as refused:
+        read_streams(path, {})
+    text = str(refused.value)
+    assert "6 faults" in text
+    for part in (
+        "unknown key 'cnof'; did you mean 'conf'",
+        "`alpha` is text; expected a number",
+        "unknown key 'streams.1.rekord'; did you mean 'record'",
+        "missing required field `source` in `streams[2]`",
+        "streams.0: confidence threshold 3.0 is not valid",
+        "streams.3: `keep` needs `record`",
+    ):
+        assert part in text
+    (tmp_path / "streams.yaml").write_text("streams:\n- {source: a, conf: 3}\n- {source: d, keep: 1GB}\n")
+    with pytest.raises(ConfigError, match=r"2 faults: streams.0: .*3\.0.*; streams.1: `keep` needs `record`"):
+        read_streams(path, {})
+
+
+def test_every_setting_is_a_field_and_an_option_with_help():
+    assert [setting.name for setting in STREAM_SETTINGS] == list(StreamSettings.__struct_fields__)
+    assert all(setting.help.endswith(".") for setting in STREAM_SETTINGS)
 
 
 def test_a_stream_that_is_not_valid_is_named_by_its_position(tmp_path):

@@ -151,7 +151,6 @@ def test_a_wrong_streams_file_is_one_line(run, content, message):
     [
         ([], [], "no source; name one with --source"),
         (["a.mp4"], ["--streams", "s.yaml"], "--streams and --source do not go together"),
-        ([], ["--streams", "s.yaml", "--output", "x.mp4"], "--streams and --output do not go together"),
         (["a.mp4", "clips"], [], "clips is 2 videos; run a folder of videos by itself"),
         (["a.mp4", "b.mp4"], ["--output", "x.mp4"], "2 sources need a folder"),
         (["a.mp4"], ["--max-latency", "150"], "--max-latency 150: expected"),
