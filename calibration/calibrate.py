@@ -7,10 +7,11 @@ import numpy as np
 
 from edgevision.calibration.agreement import check_keeps_objects
 from edgevision.calibration.cache import Cache
+from edgevision.calibration.equalise import equalise_if_quieter
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
 from edgevision.calibration.likeness import domain_warnings, image_warnings, shift_warnings
-from edgevision.calibration.outcome import Gate, Quantised, Settings
+from edgevision.calibration.outcome import Equalisation, Gate, Quantised, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import Method, measure_ranges
@@ -57,9 +58,11 @@ def calibrate(
             "found one distinct frame, which cannot show how far activations reach; name more sources with "
             "`sources` (300 frames or more are recommended)"
         )
-    quantiser = Quantiser(model, frames, settings, cache, progress)
+    ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
+    quantiser = Quantiser(ready, frames, settings, cache, progress)
     if yardstick is None:
-        return _result(quantiser, frames, settings, order_methods(quantiser.noises())[0], 0, None, [])
+        method = order_methods(quantiser.noises())[0]
+        return _result(quantiser, frames, settings, method, 0, None, equalisation, [])
     warnings = _compare_domain(quantiser, frames, yardstick, progress)
     with progress("evaluating the float model", yardstick.images) as on_done:
         measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
@@ -106,9 +109,8 @@ def calibrate(
         trials=tuple(search.trials),
         chosen=search.chosen,
     )
-    return _result(
-        quantiser, frames, settings, search.chosen.method, search.chosen.float_layers, gate, warnings
-    )
+    method, returned = search.chosen.method, search.chosen.float_layers
+    return _result(quantiser, frames, settings, method, returned, gate, equalisation, warnings)
 
 
 def _result(
@@ -118,6 +120,7 @@ def _result(
     method: Method,
     count: int,
     gate: Gate | None,
+    equalisation: Equalisation | None,
     warnings: list[str],
 ) -> Quantised:
     """The finished model, checked, with the worst ``count`` layers in float."""
@@ -150,6 +153,7 @@ def _result(
         thresholds={name: limit for name, limit in limits.items() if name in used},
         statistics=quantiser.extremes(),
         gate=gate,
+        equalisation=equalisation,
         warnings=(
             *image_warnings(frames.batches(8)),
             *warnings,

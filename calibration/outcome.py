@@ -41,6 +41,23 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Equalisation:
+    """What equalising the channels of tensors did, see :mod:`edgevision.calibration.equalise`.
+
+    Attributes:
+        tensors: how many have channels that can be scaled.
+        before_db, after_db: signal over noise at the heads with all candidates in int8, in decibels, on a few
+            of the frames, without it and with it.
+        is_taken: the model was quantised with it.
+    """
+
+    tensors: int
+    before_db: float
+    after_db: float
+    is_taken: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """What the accuracy gate found.
 
@@ -77,6 +94,7 @@ class Quantised:
         thresholds: the range of each quantised tensor.
         statistics: what the tensors showed.
         gate: None where nothing was compared.
+        equalisation: None where no channels can be equalised.
         warnings: lines for the user.
     """
 
@@ -89,4 +107,5 @@ class Quantised:
     thresholds: dict[str, float]
     statistics: dict[str, TensorStatistics]
     gate: Gate | None
+    equalisation: Equalisation | None
     warnings: tuple[str, ...]

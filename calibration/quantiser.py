@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ from edgevision.errors import printable
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import OnDone, Progress
 
-_RULES = 2  # goes up when the same inputs come to give other numbers, so that no old result is taken up
+_RULES = 3  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
 
 
@@ -55,7 +56,7 @@ class Quantiser:
         self._cache, self._progress = cache, progress
         self._key = {
             "rules": _RULES,
-            "model": model.sha256,
+            "graph": sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
             "frames": frames.hash,
             "onnxruntime": onnxruntime.__version__,
             "bins": BINS,

@@ -10,7 +10,7 @@ import edgevision
 from edgevision.address import display
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
-from edgevision.calibration.outcome import Quantised, RangeChoice, Settings
+from edgevision.calibration.outcome import Equalisation, Quantised, RangeChoice, Settings
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import decibels, int8_share
@@ -114,6 +114,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         int8_share: of the convolution work, 0..1.
         convolutions, int8_convolutions: counts.
         gate: None where nothing was compared.
+        equalisation: None where no channels can be equalised.
         float_layers: convolutions in float, and why.
         ranges: quantised tensors.
         speed: for each engine here.
@@ -141,6 +142,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     convolutions: int
     int8_convolutions: int
     gate: GateCard | None
+    equalisation: Equalisation | None = None
     float_layers: tuple[LayerCard, ...]
     ranges: tuple[RangeCard, ...]
     speed: tuple[Speed, ...]
@@ -207,6 +209,7 @@ def make_report(
         convolutions=len(model.convolutions),
         int8_convolutions=len(result.layers),
         gate=gate,
+        equalisation=result.equalisation,
         float_layers=_float_layers(model, result),
         ranges=ranges,
         speed=tuple(speed),

@@ -68,9 +68,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
 def quantised(model: FloatModel) -> Quantised:
     stages = Stages()
     found = calibrate(model, FakeFrames(frames(12, seed=0)), Settings(), None, Cache(None), stages)  # type: ignore[arg-type]
-    assert stages.opened == ["measuring ranges", "counting magnitudes", "comparing ranges"], (
-        "without labelled data nothing is evaluated or ranked"
+    assert stages.opened[0] == "equalising channels"
+    assert stages.opened[-3:] == ["measuring ranges", "counting magnitudes", "comparing ranges"]
+    assert not any(label.startswith(("evaluating", "ranking")) for label in stages.opened), (
+        "nothing is labelled"
     )
+    assert found.equalisation is not None
     return found
 
 

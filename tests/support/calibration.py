@@ -146,6 +146,9 @@ class FakeFrames:
         for start in range(0, len(self.array), batch_size):
             yield self.array[start : start + batch_size]
 
+    def part(self, places: list[int]) -> FakeFrames:
+        return FakeFrames(self.array[places])
+
 
 class Stages:
     """A progress display that writes down what it was told."""

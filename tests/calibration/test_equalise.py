@@ -1,0 +1,146 @@
+"""Equalised channels: the same answers in float, like ranges, and only where nothing else sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgevision.calibration.equalise import channel_reach, equalise, find_links
+from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.ranges import measure_ranges, thresholds
+from edgevision.calibration.sensitivity import decibels, measure_noise
+from edgevision.calibration.simulate import Simulation
+from edgevision.graph.convolutions import find_convolutions
+
+GAINS = np.array([1.0, 0.03, 0.3, 0.01], np.float32)
+"""How unlike the channels of the network below are."""
+
+
+def network(extra: Sequence[onnx.NodeProto] = (), outputs: Sequence[str] = ("logits",)) -> onnx.ModelProto:
+    """Convolution to four unlike channels, LeakyReLU, pooling; depthwise and 1x1 convolutions read them."""
+    random = np.random.default_rng(4)
+
+    def constant(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+
+    first = random.normal(size=(4, 3, 3, 3)).astype(np.float32) * GAINS.reshape(4, 1, 1, 1)
+    constants = [
+        numpy_helper.from_array(first, "first.weight"),
+        numpy_helper.from_array(GAINS * np.float32(0.1), "first.bias"),
+        constant("depth.weight", 4, 1, 3, 3),
+        constant("depth.bias", 4),
+        numpy_helper.from_array(
+            (random.normal(size=(5, 4, 1, 1)) / GAINS.reshape(1, 4, 1, 1)).astype(np.float32), "point.weight"
+        ),
+        constant("last.weight", 2, 5, 1, 1),
+        constant("other.weight", 5, 4, 1, 1),
+        numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["small"]),
+        helper.make_node("Transpose", ["small"], ["images"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["images", "first.weight", "first.bias"], ["first"], pads=[1] * 4),
+        helper.make_node("LeakyRelu", ["first"], ["active"], alpha=0.1),
+        helper.make_node("MaxPool", ["active"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["pooled", "depth.weight", "depth.bias"], ["deep"], group=4, pads=[1] * 4),
+        helper.make_node("Conv", ["deep", "other.weight"], ["second"]),
+        helper.make_node("Conv", ["pooled", "point.weight"], ["third"]),
+        helper.make_node("Add", ["second", "third"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["positive"]),
+        helper.make_node("Conv", ["positive", "last.weight"], ["logits"]),
+        *extra,
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "unlike channels",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", 16, 16, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def frames(count: int = 8) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, 16, 16, 3), np.uint8)
+
+
+def equalised(model: onnx.ModelProto) -> onnx.ModelProto:
+    links = find_links(model)
+    return equalise(model, links, channel_reach(model, [one.tensor for one in links], frames()[:, None]))
+
+
+def test_links_are_found_through_activations_and_pools_and_not_through_sums() -> None:
+    first, second = find_links(network())
+    assert (first.maker, first.bias) == ("first.weight", "first.bias")
+    assert sorted(first.readers) == [("depth.weight", True), ("point.weight", False)]
+    assert first.tensor == "pooled"
+    assert (second.maker, second.readers) == ("depth.weight", (("other.weight", False),))
+
+
+@pytest.mark.parametrize(
+    ("extra", "outputs"),
+    [
+        ([], ["logits", "pooled"]),  # somebody sees the channels
+        ([helper.make_node("Sigmoid", ["active"], ["seen"])], ["logits", "seen"]),
+        ([helper.make_node("Clip", ["first"], ["seen"])], ["logits", "seen"]),  # ReLU6 does not commute
+        ([helper.make_node("Conv", ["images", "first.weight"], ["seen"])], ["logits", "seen"]),  # shared
+        ([helper.make_node("Mul", ["depth.weight", "scale"], ["seen"])], ["logits", "seen"]),
+    ],
+)
+def test_channels_that_something_else_depends_on_are_left_alone(
+    extra: list[onnx.NodeProto], outputs: list[str]
+) -> None:
+    assert "first.weight" not in [one.maker for one in find_links(network(extra, outputs))]
+
+
+def test_answers_stay_and_ranges_come_together() -> None:
+    model = network()
+    other = equalised(model)
+    wanted, seen = (Simulation(one, ["logits"])(frames())[0] for one in (model, other))
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4)
+    before, after = (channel_reach(one, ["pooled"], frames()[:, None])["pooled"] for one in (model, other))
+    assert before.max() / before.min() > 30
+    assert after.max() / after.min() < 12
+
+
+def test_what_one_depthwise_convolution_reads_gets_equal_ranges() -> None:
+    model = network()
+    nodes = [node for node in model.graph.node if node.output[0] not in ("third", "sum")]
+    next(node for node in nodes if node.output[0] == "positive").input[0] = "second"
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    reach = channel_reach(equalised(model), ["pooled"], frames()[:, None])["pooled"]
+    # 1, 0.03, 0.3, 0.01 of the greatest at first; the factors go no further than 8.
+    assert reach[2] == pytest.approx(reach[0], rel=0.01)
+    assert reach.max() / reach.min() < 15
+
+
+def test_int8_changes_the_heads_less() -> None:
+    model = network()
+
+    def noise(one: onnx.ModelProto) -> float:
+        layers = [layer for layer in find_convolutions(one, ["logits"]) if not layer.feeds_head]
+        seen = measure_ranges(one, [layer.data for layer in layers], lambda: frames()[:, None], False)
+        ranges = {"minmax": thresholds(seen, "minmax")}
+        return decibels(measure_noise(one, layers, ranges, ["logits"], frames())["minmax"])  # type: ignore[arg-type]
+
+    assert noise(equalised(model)) > noise(model) + 3
+
+
+def test_a_channel_that_is_always_zero_is_no_division_by_zero() -> None:
+    model = network()
+    for constant in model.graph.initializer:
+        if constant.name.startswith("first"):
+            values = numpy_helper.to_array(constant).copy()
+            values[1] = 0
+            constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+    other = equalised(model)
+    assert all(np.isfinite(numpy_helper.to_array(one)).all() for one in other.graph.initializer)
+    layers = [layer for layer in find_convolutions(other, ["logits"]) if not layer.feeds_head]
+    seen = measure_ranges(other, [layer.data for layer in layers], lambda: frames()[:, None], False)
+    insert_qdq(other, layers, thresholds(seen, "minmax"))
