@@ -37,7 +37,7 @@ imports: dev ## Who may import whom (import-linter)
 unit: dev ## Behaviour (pytest)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-docs: dev ## The site, into build/site (index.html opens from the disk); a broken link fails
+docs: dev ## The site, into build/site; a broken link fails (its search needs a server: python -m http.server)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
 	@echo "docs: build/site/index.html"
 
