@@ -219,3 +219,27 @@ def read_records(path: str | os.PathLike[str], kind: type[T], schemas: Collectio
                 expected = " or ".join(map(str, schemas))
                 raise DataError(f"{path}, line {number}: found schema {found}, expected {expected}")
             yield record
+
+
+class FileSpan:
+    """The first and the last of the files that an output wrote, and how many there are.
+
+    Args:
+        noun: what each is.
+    """
+
+    def __init__(self, noun: str) -> None:
+        self._noun = noun
+        self._count = 0
+        self._first = self._last = Path()
+
+    def add(self, path: Path) -> None:
+        self._first = self._first if self._count else path
+        self._last = path
+        self._count += 1
+
+    def describe(self) -> str:
+        """``a.jpg``, or ``a.jpg to z.jpg (26 images)``; empty where there is none."""
+        if self._count < 2:
+            return str(self._first) if self._count else ""
+        return f"{self._first} to {self._last.name} ({self._count} {self._noun}s)"

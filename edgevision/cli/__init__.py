@@ -27,13 +27,17 @@ from edgevision.cli.parity import parity_command
 from edgevision.cli.process import process_command
 from edgevision.cli.run import run_command
 from edgevision.cli.serve import serve_command
+from edgevision.cli.snapshot import snapshot_command
 from edgevision.cli.soak import soak_command
 from edgevision.cli.train import train_command
 from edgevision.cli.web_password import web_password_command
+from edgevision.cli.zones import zones_app
 
 program.command("run")(run_command)
 program.command("process")(process_command)
 program.command("serve")(serve_command)
+program.command("snapshot")(snapshot_command)
+program.add_typer(zones_app, name="zones")
 program.command("models")(models_command)
 data_app.command("convert")(convert_command)
 data_app.command("split")(split_command)

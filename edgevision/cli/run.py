@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgevision.pipeline import StopRequest
     from edgevision.session.request import RunRequest
-    from edgevision.session.run import StreamOutcome
+    from edgevision.session.run import SessionObserver, StreamOutcome
 
 
 @takes(STREAM_OPTIONS, after="streams")
@@ -120,14 +120,23 @@ def run_command(
     run_session(request, console, stop)
 
 
-def run_session(request: RunRequest, console: Console, stop: StopRequest) -> None:
-    """Runs a session, shows how it goes, and ends in the exit code of its outcomes."""
+def run_session(
+    request: RunRequest, console: Console, stop: StopRequest, observer: SessionObserver | None = None
+) -> None:
+    """Runs a session, shows how it goes, and ends in the exit code of its outcomes.
+
+    Args:
+        request: what to run.
+        console: where errors go.
+        stop: set by a signal.
+        observer: shows how it goes; by default with progress and a summary.
+    """
     from edgevision.cli.any_model import open_engine
     from edgevision.cli.console import say
     from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
     from edgevision.session.run import Session
 
-    observer = ConsoleObserver(console, stop)
+    observer = observer or ConsoleObserver(console, stop)
     with show_log(console):
         outcomes = Session(request, open_engine=open_engine, observer=observer, stop=stop).run()
     for outcome in outcomes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -181,6 +182,20 @@ class ConsoleObserver(SessionObserver):
         statistics = outcome.statistics
         if statistics is not None and (outcome.error is None or statistics.written):
             show_summary(statistics, outcome.outputs, self._console)
+
+
+class BriefObserver(ConsoleObserver):
+    """Says of each stream only what was written, and what went wrong."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def while_running(self, streams: Sequence[OpenedStream]) -> AbstractContextManager[Report]:
+        return contextlib.nullcontext(lambda run: None)
+
+    def stream_ended(self, outcome: StreamOutcome) -> None:
+        if outcome.statistics is not None and outcome.statistics.written:
+            say(self._console, f"{outcome.name}: written: {', '.join(outcome.outputs)}")
 
 
 def _progress_line(opened: OpenedStream) -> ProgressLine:

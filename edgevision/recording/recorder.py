@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 
 from edgevision.errors import SinkError
+from edgevision.files import FileSpan
 from edgevision.recording.encoder import LONGEST_GAP, EncodedImage, H264Encoder
 from edgevision.recording.limits import Rotation
 from edgevision.recording.ring import PacketRing
@@ -107,6 +108,7 @@ class Recorder(Sink):
         self._ring = PacketRing(round(pre_s / TIME_BASE), ring_bytes)
         self._until = _FOREVER if trigger is None else -1
         self._retry_s, self._retry_at = retry_s, 0.0
+        self._files = FileSpan("file")
         self._reserve, self._room, self._on_file = reserve, room, on_file
         self._describe, self._on_encoded = describe, on_encoded
         self._encoder: H264Encoder | None = None
@@ -175,6 +177,10 @@ class Recorder(Sink):
             self.notes.append(
                 f"{self.name}: {self.missed} {images} not recorded: {self.alarm or 'see the log'}"
             )
+
+    def written(self) -> str:
+        """See :meth:`~edgevision.video.base.Sink.written`; files that were removed since are counted."""
+        return self._files.describe() or self.name
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """The account of the recording; see :meth:`~edgevision.video.base.Sink.deliveries`."""
@@ -266,10 +272,12 @@ class Recorder(Sink):
         self._check_room()
         path = self._store.new_path()
         try:
-            return Segment(path, size, self._rate, first, with_notes=self._describe is not None)
+            segment = Segment(path, size, self._rate, first, with_notes=self._describe is not None)
         except _FAILURES:
             self._store.finished(path)
             raise
+        self._files.add(path)
+        return segment
 
     def _end_segment(self) -> None:
         segment = self._segment

@@ -96,6 +96,7 @@ class RunRequest:
         web: serve a page that shows the run; None for none.
         is_kept_open: the run goes on after its streams have ended, and starts without those that are not
             there yet: a page adds streams. Needs ``web``.
+        snapshots: one image of each stream goes into this folder, instead of all other outputs.
         streams_file: where the streams are kept that the page adds; None keeps them for this run only.
         given: settings of the command line, which hold for every stream of a file.
 
@@ -126,6 +127,7 @@ class RunRequest:
     is_kept_open: bool = False
     streams_file: Path | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    snapshots: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.streams:
@@ -168,6 +170,8 @@ class RunRequest:
 
     def tracks(self, spec: StreamSpec) -> bool:
         """Whether the objects of a stream get numbers."""
+        if self.snapshots is not None:
+            return False
         return spec.is_tracked or self.every_track or spec.every_track
 
     def groups(self) -> list[list[StreamSpec]]:

@@ -45,7 +45,7 @@ class StreamOutcome:
         name: of the stream, unique among those that ran together.
         statistics: None where it never ran.
         error: what ended it; None where it ended in good order.
-        outputs: names of the files that were written.
+        outputs: what was written, and where, for people.
         source: its address, without credentials.
     """
 
@@ -199,7 +199,8 @@ class Session:
     def _run_group(self, specs: Sequence[StreamSpec], shared: Shared) -> list[StreamOutcome]:
         """Runs some streams at the same time; one that cannot run is an outcome where there are several."""
         with contextlib.ExitStack() as stack:
-            options = SourceOptions(wait=self._request.is_kept_open)
+            is_once = self._request.snapshots is not None  # a camera that is not there is told at once
+            options = SourceOptions(wait=self._request.is_kept_open, max_attempts=0 if is_once else None)
             sources = open_sources(specs, shared.budget, stack, options)
             names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
             stack.enter_context(self._observer.while_open())

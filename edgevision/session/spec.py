@@ -177,6 +177,11 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
         files = (self.output, self.save_json, self.save_masks)
         return self.display or self.is_watched or any(path is not None for path in files)
 
+    def without_outputs(self) -> StreamSpec:
+        """The same stream for a single image: nothing else is written or sent, and nothing is tracked."""
+        usual = StreamSpec(source=self.source)
+        return msgspec.structs.replace(self, **{name: getattr(usual, name) for name in _OUTPUTS})
+
     def files(self) -> dict[str, Path]:
         """The outputs that may name a file, by their fields; not those that are addresses."""
         named = {"output": self.output, "save_json": self.save_json}
@@ -197,6 +202,30 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
             is_drawn=self.record_drawn is not False,
         )
 
+
+_OUTPUTS = (
+    "output",
+    "save_json",
+    "save_masks",
+    "display",
+    "events",
+    "event_pictures",
+    "record",
+    "rotate",
+    "keep",
+    "record_on",
+    "pre",
+    "post",
+    "record_drawn",
+    "max_latency",
+    "max_frames",
+    "fallback_model",
+    "then",
+    "on",
+    "every_track",
+    "track",
+)
+"""Fields that a single image of a stream does without."""
 
 _BELONGS_TO = {
     "record": ("rotate", "keep", "record_on", "record_drawn"),

@@ -23,6 +23,7 @@ from edgevision.plugins import scheme_of
 from edgevision.session.models import RunModels
 from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, plan_outputs
 from edgevision.session.shared import CallbackSink, Shared
+from edgevision.session.snapshots import snapshot_stream
 from edgevision.session.spec import StreamSpec
 from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
@@ -44,7 +45,7 @@ class OpenedStream:
     Attributes:
         stream: for the pipeline.
         models: what answers it.
-        outputs: names of the files that it writes.
+        sinks: those of its sinks that write or send something.
         total: frames to expect, or None where nobody knows.
         has_window: it is shown to a person.
         no_window: why it is not, where it would be by default; else empty.
@@ -52,10 +53,15 @@ class OpenedStream:
 
     stream: Stream
     models: RunModels
-    outputs: tuple[str, ...]
+    sinks: tuple[Sink, ...]
     total: int | None
     has_window: bool
     no_window: str
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What was written until now, and where, for people."""
+        return tuple(sink.written() for sink in self.sinks)
 
 
 def open_sources(
@@ -130,6 +136,10 @@ def open_stream(
         raise UsageError(
             f"`max_latency` is for live sources, of which frames may be left out; {info.name} is a recording"
         )
+    if request.snapshots is not None:
+        stream = snapshot_stream(spec, source, name, request.snapshots, models, shared)
+        opened.enter_context(stream.sinks[0])
+        return OpenedStream(stream, models, tuple(stream.sinks), None, has_window=False, no_window="")
     view = None if shared.hub is None else shared.hub.open_view(name, info, models.models)
     if view is not None and spec.zones is None and view.zones_file is not None and view.zones_file.is_file():
         spec = msgspec.structs.replace(spec, zones=str(view.zones_file))
@@ -140,7 +150,7 @@ def open_stream(
     plan = plan_outputs(spec, info, request.default_outputs)
     sinks = _open_sinks(spec, plan, source, shared, models, opened)
     sinks += open_watchers(spec, info, shared, models, opened, view)
-    written = tuple(sink.name for sink in sinks if sink.name != WINDOW)
+    written = tuple(sink for sink in sinks if sink.name != WINDOW)
     running: Scene | LateScene | None = scene
     if view is not None:
         running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info)
@@ -168,7 +178,7 @@ def open_stream(
     return OpenedStream(
         stream,
         models,
-        outputs=written,
+        sinks=written,
         total=min(expected) if expected and not (info.is_live and max_frames is None) else None,
         has_window=WINDOW in plan.images,
         no_window=plan.no_window,
@@ -256,6 +266,7 @@ def _open_sinks(
                 overwrite=shared.request.overwrite,
                 append=shared.request.append,
                 encoder_threads=shared.budget.encode,
+                single=1 in (spec.max_frames, shared.request.max_frames),
                 paced=is_only_watched and not shared.several and not info.is_live,
             )
         )

@@ -200,6 +200,10 @@ class Sink(Closeable):
             SinkError: it cannot be written (a full disk, a closed window's device).
         """
 
+    def written(self) -> str:
+        """What was written until now, for people: the file, or the first and the last of several."""
+        return self.name
+
     def source_lost(self) -> None:
         """A live source is away: nothing of what was in the last frame can be seen any more.
 

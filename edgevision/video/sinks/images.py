@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import atomic_path, refuse_existing
+from edgevision.files import FileSpan, atomic_path, refuse_existing
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Sink
 
@@ -93,6 +93,13 @@ class ImagePatternSink(ImageSink):
             found = pattern.parent / next(iter(numbers.values()))
             raise OutputExistsError(f"output exists: {found}; choose another folder or pass `overwrite`")
         self._first = max(numbers, default=-1) + 1 if append else 0
+        self._files = FileSpan("image")
 
     def write(self, result: FrameResult, image: Image) -> None:
-        save_image(self._path.with_name(self._path.name % (self._first + result.frame.index)), image)
+        path = self._path.with_name(self._path.name % (self._first + result.frame.index))
+        save_image(path, image)
+        self._files.add(path)
+
+    def written(self) -> str:
+        """See :meth:`~edgevision.video.base.Sink.written`."""
+        return self._files.describe() or self.name

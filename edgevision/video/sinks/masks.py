@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import make_folder, safe_name
+from edgevision.files import FileSpan, make_folder, safe_name
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
@@ -43,6 +43,7 @@ class MaskSink(Sink):
         self._by_file = info.is_image or (info.path is not None and info.path.is_dir()) or info.width is None
         self._written: set[str] = set()
         self._folder = folder
+        self._files = FileSpan("mask")
         self._has_several = len(models) > 1
         if len({safe_name(model) for model in models}) < len(models):
             raise SinkError(f"{folder}: two segmentation models have the same name; run one at a time")
@@ -56,7 +57,13 @@ class MaskSink(Sink):
             folder = self._folder_of(segmentation.model)
             if self._by_file and folder.samefile(Path(frame.source).parent):
                 raise SinkError(f"masks in {folder} would overwrite the source; choose another folder")
-            save_image(folder / f"{name}.png", segmentation.class_map)
+            path = folder / f"{name}.png"
+            save_image(path, segmentation.class_map)
+            self._files.add(path)
+
+    def written(self) -> str:
+        """See :meth:`~edgevision.video.base.Sink.written`."""
+        return self._files.describe() or self.name
 
     def _folder_of(self, model: str) -> Path:
         return self._folder / safe_name(model) if self._has_several else self._folder

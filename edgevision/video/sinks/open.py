@@ -32,6 +32,7 @@ def open_sink(
     append: bool = False,
     encoder_threads: int = 2,
     paced: bool = False,
+    single: bool = False,
 ) -> Sink:
     """Opens the output that an address names, and refuses early what cannot work.
 
@@ -46,6 +47,7 @@ def open_sink(
             (:func:`edgevision.files.set_aside`).
         encoder_threads: for H.264.
         paced: a window shows a recording at its own speed.
+        single: no more than one frame will come, which an image file can take.
 
     Raises:
         OutputExistsError: the output exists and ``overwrite`` is False.
@@ -78,10 +80,10 @@ def open_sink(
         return Mp4Sink(path, info, threads=encoder_threads)
     if suffix == ".jsonl":
         return JsonlSink(path, append)
-    if not info.is_image:
+    if not (info.is_image or single):
         raise SinkError(
             f"{uri} is a single image, but {info.name} has many frames; "
-            f"write to {path.parent / ('%06d' + suffix)} or an .mp4"
+            f"write to {path.parent / ('%06d' + suffix)} or an .mp4, or end with the first (`max_frames` 1)"
         )
     return image_files.ImageSink(path)
 
