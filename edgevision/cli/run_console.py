@@ -238,7 +238,7 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     for name, line in stream.lines.items():
         say(console, f"  line {name}: in {_by_class(line.inward)}; out {_by_class(line.outward)}")
     if stream.detections or not stream.class_shares:
-        say(console, f"  detections in all frames: {_by_class(stream.detections)}")
+        say(console, f"  detections: {_by_class(stream.detections)}")
     times = ", ".join(f"{stage} {figures.mean_ms:.1f}" for stage, figures in stream.stages.items())
     if times:
         say(console, f"  ms per frame by stage (stages overlap): {times}")
