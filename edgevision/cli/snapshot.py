@@ -11,7 +11,6 @@ from edgevision.cli.options import OverwriteOption, RebuildOption, TrustOption
 from edgevision.cli.stream_options import STREAM_OPTIONS, given, takes
 from edgevision.session.settings import STREAM_SETTINGS
 
-
 _SETTINGS = ("model", "engine", "conf", "classes", "zones", "start", "tiles", "alpha")
 
 
@@ -51,8 +50,6 @@ def snapshot_command(
         specs = [spec.without_outputs() for spec in read_streams(Path(what), of_streams)]
     else:
         specs = [StreamSpec(source=what, **of_streams)]
-    request = RunRequest(
-        streams=specs, plans=PlanPolicy(trust, rebuild), overwrite=overwrite, snapshots=out
-    )
+    request = RunRequest(streams=specs, plans=PlanPolicy(trust, rebuild), overwrite=overwrite, snapshots=out)
     console, stop = open_console(LogFormat.TEXT), StopRequest()
     run_session(request, console, stop, BriefObserver(console, stop))
