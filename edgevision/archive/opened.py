@@ -26,10 +26,9 @@ from edgevision.drawing.overlay import Overlay, render
 from edgevision.drawing.zones import draw_zones
 from edgevision.errors import UsageError, nearest, printable
 from edgevision.pipeline.crops import CropReader
-from edgevision.session.models import open_models
+from edgevision.session.models import ModelPool
 from edgevision.session.streams import make_scene
 from edgevision.tracking.scene import Scene
-from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.sources.span import NotProvenError
 
@@ -53,19 +52,10 @@ class OpenedJob(Closeable):
         cv2.setNumThreads(1)
         self.job = job
         self.places = ResultPlaces(job.out)
-        threshold = min(job.conf_threshold, RECOVER_THRESHOLD) if job.track else job.conf_threshold
+        run = job.run
         with contextlib.ExitStack() as opened:
-            self.models = open_models(
-                list(job.models),
-                None,
-                job.then,
-                job.run,
-                job.open_engine,
-                threads=job.threads,
-                requests=1,
-                conf_threshold=threshold,
-                opened=opened,
-            )
+            pool = opened.enter_context(ModelPool(run, job.open_engine, threads=job.threads))
+            self.models = pool.of(run.streams[0])
             self._overlays = [Overlay(one.manifest) for one in self.models.models] if job.video else []
             self.scene(None)  # refuses now what does not fit
             for name in job.clips_of:

@@ -69,6 +69,7 @@ class Job:
         """The settings of the models, as of a run."""
         return RunRequest(
             streams=[self.stream],
+            models=[str(model) for model in self.models],
             then=None if self.then is None else str(self.then),
             on=self.on,
             every_track=self.every_track,
