@@ -11,7 +11,7 @@ from typing import Any
 
 import typer.main
 
-from edgevision.cli import program
+from edgevision.cli.app import app as program
 from tests.support.paths import ROOT
 
 PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
