@@ -86,6 +86,25 @@ def write_clip(
     return path
 
 
+def flv_with_wrong_times(
+    path: Path, places: set[int], wrong_ms: int, audio: str | None = None, start_ms: int = 0
+) -> Path:
+    """An FLV of 50 frames at 25 a second, of which those at ``places`` are ``wrong_ms`` late (Adobe's Flash
+    Video File Format Specification 10.1, E.4.1)."""
+    times = range(0, 2000, 40)
+    write_clip(path, times, codec="flv", audio=audio, audio_s=2.0 if audio else None)
+    data, place, count = bytearray(path.read_bytes()), 13, 0
+    while place < len(data):
+        if data[place] in (8, 9):
+            time_ms = int.from_bytes(data[place + 4 : place + 7], "big") | data[place + 7] << 24
+            time_ms += start_ms + (wrong_ms if data[place] == 9 and count in places else 0)
+            count += data[place] == 9
+            data[place + 4 : place + 8] = (time_ms & 0xFFFFFF).to_bytes(3, "big") + bytes([time_ms >> 24])
+        place += 11 + int.from_bytes(data[place + 1 : place + 4], "big") + 4
+    path.write_bytes(data)
+    return path
+
+
 def _tone(stream: AudioStream, seconds: float, start_s: float) -> Iterable[Packet[AudioStream]]:
     rate = 48_000
     stream.codec_context.open()

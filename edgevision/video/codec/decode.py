@@ -122,6 +122,16 @@ def recorded_timeline(container: av.container.InputContainer, rate: float | None
     return Timeline(round(1e9 / (rate or DEFAULT_RATE)), _LONGEST_GAP_NS if may_begin_anew else None)
 
 
+def declared_end_ns(container: av.container.InputContainer) -> int | None:
+    """Where a recording says that it ends, on its own clock, in nanoseconds; None where nothing else than its
+    last frame would say so."""
+    if container.format.name != "flv" and "matroska" not in container.format.name:
+        return None
+    if not container.duration:
+        return None
+    return ((container.start_time or 0) + container.duration) * (1_000_000_000 // av.time_base)
+
+
 def packets_of(container: av.container.InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The packets of a stream, and at its end an empty one that flushes the decoder."""
     packets = container.demux(stream)

@@ -24,10 +24,15 @@ from edgevision.errors import SourceError
 from edgevision.files import atomic_path
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.decode import LIBRARY_ERRORS, packets_of, video_stream
+from edgevision.video.codec.timeline import LAST_GAP_NS
 
 GENERATE_TIMES = 0x1  # AVFMT_FLAG_GENPTS of libavformat/avformat.h
 NO_TIME = -(1 << 63)  # AV_NOPTS_VALUE
 KEY, HIDDEN, CORRUPT = 1, 2, 4
+
+_REORDERED = 16  # frames: the most by which H.264 and HEVC reorder
+_BACK_NS = 500_000_000
+_LAST = 6  # frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +193,21 @@ def why_in_one_go(scan: PacketScan) -> str | None:
         return "the times of the key frames do not rise"
     if (np.diff(decoding) < 0).any():
         return "the decoding times go back"
+    if _may_have_wrong_times(scan):
+        return "some of the times may be wrong"
     return None
+
+
+def _may_have_wrong_times(scan: PacketScan) -> bool:
+    """Whether a pass over the file might find times that :class:`WrongTimes` corrects."""
+    times, unit_ns = scan.pts[scan.visible], float(scan.time_base) * 1e9
+    rising = np.sort(times)
+    reordered = _REORDERED * float(np.median(np.diff(rising)))
+    back = (np.maximum.accumulate(times) - times).max()
+    return bool(
+        back * unit_ns > _BACK_NS + reordered * unit_ns
+        or (np.diff(rising[-_LAST:]) * unit_ns > LAST_GAP_NS).any()
+    )
 
 
 def plan_spans(scan: PacketScan, frames: int) -> list[SpanPlan]:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 _REORDER_FRAMES = 5  # reordering by decoders stays within fewer frames
 _STEP_NS = 1_000_000  # the smallest step that every container can represent
+_ODD_NS = 500_000_000  # a step within this is never looked into
+_AHEAD = 4  # frames that are looked at to tell a wrong time from a gap
+LAST_GAP_NS = 10_000_000_000
+"""A last frame this far beyond the declared end of its file has a wrong time."""
 
 # Of live sources. Bursts and stalls are shorter than the windows together.
 _WINDOW_NS, _WINDOWS = 2_000_000_000, 5
@@ -62,7 +71,7 @@ class Timeline:
 
     Attributes:
         origin_ns: time of the first frame on the stream's own clock; None before it.
-        missing, repeated, jumps: corrections so far.
+        missing, repeated, jumps, wrong: corrections so far.
         parts: where a clock begins, with the first frame and after each jump: the time of its first frame,
             and what is to be subtracted from its times, in nanoseconds. Sound follows them.
     """
@@ -70,7 +79,7 @@ class Timeline:
     def __init__(self, frame_ns: int, longest_gap_ns: int | None = None) -> None:
         self.frame_ns = max(frame_ns, 2)
         self.origin_ns: int | None = None
-        self.missing = self.repeated = self.jumps = 0
+        self.missing = self.repeated = self.jumps = self.wrong = 0
         self.parts: list[tuple[int, int]] = []
         self._longest_gap_ns = longest_gap_ns
         self._shift = 0
@@ -116,8 +125,131 @@ class Timeline:
             (self.missing, "without a time: set one frame after the previous one"),
             (self.repeated, "with a time that did not increase: set half a frame after the previous one"),
             (self.jumps, "where the clock jumped: the times continue without a gap"),
+            (self.wrong, "with a wrong time: set between its neighbours"),
         )
         return [f"{count} {'frame' if count == 1 else 'frames'} {what}" for count, what in found if count]
+
+
+class WrongTimes(Generic[T]):
+    """Corrects single wrong times of a recording before its :class:`Timeline` takes them for a gap.
+
+    A time that is far from the one before is wrong where one of the next frames is near that one again: up to
+    four in a row, at the start of a recording too. A last time far beyond the declared end of the file is
+    wrong as well. What lasts is a gap or another clock, and is kept. Frames are held back only
+    while a time is in doubt.
+
+    Args:
+        timeline: of the recording; its ``wrong`` counts the corrections.
+        declared_end_ns: where the file says that it ends, on its own clock; None where it does not.
+        first_ns: the times of its first packets. Where none is far from the next, its start is not in doubt.
+
+    Attributes:
+        latest_ns: the highest wrong time; 0 before one was found.
+    """
+
+    def __init__(
+        self, timeline: Timeline, declared_end_ns: int | None = None, first_ns: Sequence[int] = ()
+    ) -> None:
+        self.latest_ns = 0
+        self._timeline = timeline
+        self._declared_end_ns = declared_end_ns
+        self._limit_ns = max(_REORDER_FRAMES * timeline.frame_ns, _ODD_NS)
+        self._is_start_sure = all(abs(b - a) <= self._limit_ns for a, b in pairwise(first_ns[: 2 * _AHEAD]))
+        self._held: deque[tuple[T, int | None]] = deque()
+        self._last: int | None = None
+
+    def push(self, item: T, time_ns: int | None) -> list[tuple[T, int | None]]:
+        """Takes a frame and its time; gives those whose times are settled, in order."""
+        self._held.append((item, time_ns))
+        return self._settled(is_end=False)
+
+    def flush(self) -> list[tuple[T, int | None]]:
+        """The frames that were held back, after the last one was taken."""
+        return self._settled(is_end=True)
+
+    def _settled(self, *, is_end: bool) -> list[tuple[T, int | None]]:
+        ready: list[tuple[T, int | None]] = []
+        while self._held:
+            count = self._wrong_ones(is_end)
+            if count is None:
+                break
+            ready += self._corrected(count)
+            if self._held and (count == 0 or self._last is None):
+                item, time = self._held.popleft()
+                if time is not None:
+                    self._last = time
+                elif self._last is not None:
+                    self._last += self._timeline.frame_ns
+                ready.append((item, time))
+        return ready
+
+    def _wrong_ones(self, is_end: bool) -> int | None:
+        """How many of the held frames, from the first on, have a wrong time; None while that is open."""
+        times = [time for _, time in self._held]
+        is_enough = is_end or len(times) > _AHEAD
+        if self._last is None:
+            if times[0] is None or self._is_start_sure:
+                return 0
+            return self._wrong_at_start(times) if is_enough else None
+        if times[0] is None or abs(times[0] - self._last) <= self._limit_ns:
+            return 0
+        far = times[0]
+        for number, time in enumerate(times[1:], start=1):
+            if time is None:
+                continue
+            room = self._limit_ns + (number + 1) * self._timeline.frame_ns
+            if 0 < time - self._last <= room and abs(time - far) > self._limit_ns:
+                return number
+            far = time
+        if not is_enough:
+            return None
+        is_beyond = self._declared_end_ns is not None and all(
+            time is None or time > max(self._declared_end_ns, self._last) + LAST_GAP_NS for time in times
+        )
+        return len(times) if is_end and is_beyond else 0
+
+    def _wrong_at_start(self, times: list[int | None]) -> int:
+        """How many of a recording's first times are far behind the ones after them, which go on evenly.
+
+        FFmpeg adds a turn of the clock (32 bits in FLV) to times that are far before the first, which shows
+        in times beyond the declared end.
+        """
+        known = [(number, time) for number, time in enumerate(times) if time is not None]
+        far = [
+            (later[0], later[1] - time)
+            for (_, time), later in pairwise(known)
+            if abs(later[1] - time) > self._limit_ns
+        ]
+        if len(far) != 1 or 2 * far[0][0] >= len(times):
+            return 0
+        number, step = far[0]
+        end_ns = self._declared_end_ns
+        is_beyond = end_ns is not None and all(
+            (time > end_ns + LAST_GAP_NS) == (place >= number) for place, time in known
+        )
+        return number if step < 0 or is_beyond else 0
+
+    def _corrected(self, count: int) -> list[tuple[T, int | None]]:
+        """The first ``count`` held frames, at even times before the one that follows them."""
+        if count == 0:
+            return []
+        frame_ns = self._timeline.frame_ns
+        found = [self._held.popleft() for _ in range(count)]
+        self.latest_ns = max(self.latest_ns, *(time for _, time in found if time is not None))
+        self._timeline.wrong += count
+        following = self._held[0][1] if self._held else None
+        if self._last is None:
+            first, step = (following or 0) - count * frame_ns, frame_ns
+        elif following is None:
+            first, step = self._last + frame_ns, frame_ns
+        else:
+            step = (following - self._last) // (count + 1)
+            first = self._last + step
+        corrected: list[tuple[T, int | None]] = [
+            (item, first + number * step) for number, (item, _) in enumerate(found)
+        ]
+        self._last = corrected[-1][1]
+        return corrected
 
 
 class LiveTimeline:

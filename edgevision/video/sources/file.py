@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from edgevision.closeable import Closeable
 from edgevision.errors import SourceError, printable
-from edgevision.types import Frame
+from edgevision.types import Frame, Image
 from edgevision.video.base import FailReason, SourceInfo, SourceReport
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.damage import describe_unreadable, truncation
@@ -25,6 +25,7 @@ from edgevision.video.codec.decode import (
     LIBRARY_ERRORS,
     MAX_PIXELS,
     Decoder,
+    declared_end_ns,
     discard_others,
     packets_of,
     real_rate,
@@ -32,6 +33,7 @@ from edgevision.video.codec.decode import (
     stream_notes,
     video_stream,
 )
+from edgevision.video.codec.timeline import WrongTimes
 
 _TEXT_ART = frozenset(
     {"tty", "bin", "xbin", "adf", "idf"}
@@ -74,6 +76,9 @@ class FileSource(Closeable):
             packets, ahead = _read_ahead(packets_of(self._container, self._stream))
             rate = real_rate(self._stream, ahead)
             self._timeline = recorded_timeline(self._container, rate)
+            self._times: WrongTimes[tuple[Image | None, int]] = WrongTimes(
+                self._timeline, declared_end_ns(self._container), _times_ns(ahead)
+            )
             self._decoder = Decoder(self._stream, threads=threads)
             self._frames = self._decode(packets)
             self._first = next(self._frames, None)
@@ -134,13 +139,13 @@ class FileSource(Closeable):
                     continue
                 errors = decoder.errors
                 for decoded in decoder.decode(packet):
-                    frame = self._frame(decoded)
-                    if frame is not None:
-                        yield frame
+                    time_ns = decoder.time_ns(decoded)
+                    yield from self._timed(self._times.push(self._converted(decoded), time_ns))
                 if decoder.errors > errors:
                     self.report.failed[FailReason.UNDECODABLE] += 1
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
             self.report.problem = f"{printable(str(self._path))}: reading stopped: {_reason(error)}"
+        yield from self._timed(self._times.flush())
         self.report.packets = decoder.sent
         self.report.notes += self._timeline.notes() + decoder.notes()
         if not self._path.is_file():  # a pipe, which has no end to look at
@@ -155,19 +160,23 @@ class FileSource(Closeable):
         if decoder.last_pts is None or decoder.end_pts is None or base is None:
             return 0.0
         nominal_s = float(decoder.last_pts * base) + self._timeline.frame_ns / 1e9
-        return max(nominal_s, float(decoder.end_pts * base))
+        return max(nominal_s, float(decoder.end_pts * base), self._times.latest_ns / 1e9)
 
-    def _frame(self, decoded: VideoFrame) -> Frame | None:
-        """The frame, or None, counted, where its pixels cannot be converted."""
-        moment = self._timeline.next(self._decoder.time_ns(decoded))
+    def _converted(self, decoded: VideoFrame) -> tuple[Image | None, int]:
+        """The image, or None, counted, where its pixels cannot be converted; and how long it stays, in ns."""
+        duration_ns = self._decoder.duration_ns(decoded)
         try:
-            image = self._decoder.image(decoded)
+            return self._decoder.image(decoded), duration_ns
         except (av.error.FFmpegError, ValueError):
             self.report.failed[FailReason.UNDECODABLE] += 1
-            return None
-        frame = Frame(image, self._index, moment, str(self._path), self._decoder.duration_ns(decoded))
-        self._index += 1
-        return frame
+            return None, duration_ns
+
+    def _timed(self, settled: list[tuple[tuple[Image | None, int], int | None]]) -> Iterator[Frame]:
+        for (image, duration_ns), time_ns in settled:
+            moment = self._timeline.next(time_ns)
+            if image is not None:
+                yield Frame(image, self._index, moment, str(self._path), duration_ns)
+                self._index += 1
 
     @property
     def _has_index(self) -> bool:
@@ -220,6 +229,12 @@ def _read_ahead(
         ahead.append(packet)
         size += packet.size
     return itertools.chain(ahead, packets), ahead
+
+
+def _times_ns(packets: list[Packet[VideoStream]]) -> list[int]:
+    return [
+        round(packet.pts * packet.time_base * 1_000_000_000) for packet in packets if packet.pts is not None
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ import errno
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from urllib.parse import urlsplit
@@ -21,12 +22,14 @@ from edgevision.video.codec.decode import (
     FILE_THREADS,
     LIBRARY_ERRORS,
     Decoder,
+    declared_end_ns,
     discard_others,
     frame_rate,
     has_no_times,
     recorded_timeline,
     video_stream,
 )
+from edgevision.video.codec.timeline import WrongTimes
 from edgevision.video.sources.feed import FeedFrame
 from edgevision.video.sources.live import LiveSource
 from edgevision.video.sources.options import SourceOptions, Transport
@@ -118,6 +121,10 @@ class StreamFeed:
         self._decoder = Decoder(
             self._stream, threads=threads if is_live else FILE_THREADS, frame_threads=not is_live
         )
+        timeline = None if is_live else recorded_timeline(self._container, rate)
+        self._times: WrongTimes[FeedFrame] | None = None
+        if timeline is not None:
+            self._times = WrongTimes(timeline, declared_end_ns(self._container))
         self.info = SourceInfo(
             name=self._name,
             is_live=is_live,
@@ -126,7 +133,7 @@ class StreamFeed:
             frame_rate=None if rate is None or rate > _FASTEST else rate,
             frame_count=self._stream.frames or None,
             address=None if is_live else uri,
-            timeline=None if is_live else recorded_timeline(self._container, rate),
+            timeline=timeline,
             pixel_aspect=context.sample_aspect_ratio or Fraction(1),
         )
 
@@ -155,6 +162,9 @@ class StreamFeed:
                 yield FailReason.UNDECODABLE
         if failure is not None:
             yield from self._delivered(decoder.flush())
+        if self._times is not None:
+            yield from self._settled(self._times.flush())
+        if failure is not None:
             raise failure
         if not self._reached_its_end():
             raise SourceError(f"lost {self._name}: the server closed the connection")
@@ -175,7 +185,16 @@ class StreamFeed:
                 while (now_ns := time.monotonic_ns()) < due_ns:
                     time.sleep(min(due_ns - now_ns, _SLICE_NS) / 1e9)
                     yield None
-            yield FeedFrame(image, time_ns if self._has_clock else None, now_ns, frame.is_corrupt)
+            item = FeedFrame(image, time_ns if self._has_clock else None, now_ns, frame.is_corrupt)
+            if self._times is None:
+                yield item
+            else:
+                yield from self._settled(self._times.push(item, item.time_ns))
+
+    @staticmethod
+    def _settled(items: Sequence[tuple[FeedFrame, int | None]]) -> Iterator[FeedFrame]:
+        for item, time_ns in items:
+            yield replace(item, time_ns=time_ns)
 
     def _reached_its_end(self) -> bool:
         if not self._length_s:

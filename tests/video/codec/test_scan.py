@@ -43,6 +43,8 @@ REORDERED = [0, 2, 1, 3, 5, 4]
         ({"pts": [4, 2, 1, 3, 5, 0]}, "key frames do not rise"),
         ({"dts": [0, 1, 2, 1, 4, 5]}, "decoding times go back"),
         ({"dts": [0, 1, NO_TIME, 3, 4, 5]}, None),
+        ({"pts": [0, 2, 1, 3, 900, 4]}, "times may be wrong"),
+        ({"pts": [0, 2, 1, 3, 4, 900]}, "times may be wrong"),
         ({"corrupt": (5,)}, "incomplete"),
         ({"problem": "reading stopped: Input/output error"}, "Input/output"),
     ],

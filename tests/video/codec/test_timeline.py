@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.video.codec.timeline import BestEffortTimes, LiveTimeline, Timeline
+from edgevision.video.codec.timeline import BestEffortTimes, LiveTimeline, Timeline, WrongTimes
 
 MS = 1_000_000
 
@@ -29,6 +29,79 @@ def test_hand_worked(times_ms, expected_ms, repairs):
     assert found == [time * MS for time in expected_ms]
     assert (timeline.missing, timeline.repeated, timeline.jumps) == repairs
     assert len(timeline.notes()) == sum(count > 0 for count in repairs)
+
+
+FAR = 68_400_000  # 19 h in ms
+
+
+def corrected(times_ms, declared_end_ms=None):
+    """The times, in ms since the first, after single wrong ones were corrected, and how many were."""
+    timeline = Timeline(40 * MS)
+    end_ns = None if declared_end_ms is None else declared_end_ms * MS
+    filtered = WrongTimes(timeline, end_ns, [time * MS for time in times_ms if time is not None])
+    settled = []
+    for number, time in enumerate(times_ms):
+        settled += filtered.push(number, None if time is None else time * MS)
+    settled += filtered.flush()
+    assert [number for number, _ in settled] == list(range(len(times_ms)))
+    return [timeline.next(time) / MS for _, time in settled], timeline.wrong
+
+
+@pytest.mark.parametrize("start", [0, 100_000])
+@pytest.mark.parametrize(
+    ("places", "wrong"),
+    [
+        ([5], FAR), ([5], -FAR), ([5], 700), ([5], -700), ([5, 6], FAR), ([5, 6, 7, 8], FAR), ([0], FAR),
+        ([0, 1], FAR), ([5, 7], FAR), ([4, 5, 9], -FAR), ([10], FAR), ([10], -FAR),
+    ],
+)  # fmt: skip
+def test_single_wrong_times_are_corrected(start, places, wrong):
+    times = [start + 40 * number + (wrong if number in places else 0) for number in range(12)]
+    assert corrected(times) == ([40 * number for number in range(12)], len(places))
+
+
+def test_several_wrong_times_of_different_size():
+    times = [40 * number for number in range(12)]
+    times[4], times[5], times[6] = FAR, -FAR, 5 * FAR
+    assert corrected(times) == ([40 * number for number in range(12)], 3)
+
+
+def test_a_last_time_beyond_the_declared_end_is_wrong():
+    times = [*range(0, 400, 40), FAR]
+    assert corrected(times, 440) == ([40 * number for number in range(11)], 1)
+    assert corrected(times, FAR + 40) == (times, 0)
+    assert corrected(times) == (times, 0)
+    assert corrected([*range(0, 400, 40), 5000], 440)[1] == 0  # declared lengths are not exact
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0, 40, 80, 60_000, 60_040, 60_080, 60_120, 60_160],
+        [0, FAR, FAR + 40, FAR + 80, FAR + 120, FAR + 160, FAR + 200],
+        [0, 40, 80, 60_000, 120_000, 180_000, 240_000],
+        [0, 40, None, 80, 60_000, None, 60_080],
+        [0, 400, 40, 80, 120],
+    ],
+)
+def test_what_lasts_is_no_wrong_time(times):
+    plain = Timeline(40 * MS)
+    expected = [plain.next(None if time is None else time * MS) / MS for time in times]
+    assert corrected(times) == (expected, 0)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(10**6), 10**6)), min_size=1), st.booleans())
+def test_every_frame_comes_out_once_and_in_order(times, is_declared):
+    found, _ = corrected(times, 1000 if is_declared else None)
+    assert found[0] == 0
+    assert all(later > earlier for earlier, later in pairwise(found))
+
+
+def test_frames_are_held_back_only_in_doubt():
+    filtered = WrongTimes(Timeline(40 * MS))
+    assert all(filtered.push(number, 40 * MS * number) for number in range(3))
+    assert all(filtered.push(number, None) for number in range(3))
+    assert [len(filtered.push(number, (FAR + 40 * number) * MS)) for number in range(5)] == [0, 0, 0, 0, 5]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-(10**12), 10**12)), min_size=1), st.integers(0, 10**9))

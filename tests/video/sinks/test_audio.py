@@ -12,7 +12,7 @@ import pytest
 from edgevision.video import open_sink, open_source
 from edgevision.video.sinks import audio
 from edgevision.video.sinks.audio import open_audio
-from tests.support.video import audio_seconds, probe, record, write_clip
+from tests.support.video import audio_seconds, flv_with_wrong_times, probe, record, write_clip
 
 EVEN = [40 * number for number in range(50)]
 HOUR = 3600
@@ -226,6 +226,7 @@ def test_a_recording_on_a_web_server_keeps_its_sound(tmp_path):
     folder = tmp_path / "web"
     folder.mkdir()
     write_clip(folder / "clip.mp4", EVEN, audio="aac", audio_s=2.0)
+    flv_with_wrong_times(folder / "wrong.flv", {25}, 19 * HOUR * 1000)
     handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -236,12 +237,16 @@ def test_a_recording_on_a_web_server_keeps_its_sound(tmp_path):
             assert "hidden" not in repr(source.info)
             sink = open_sink(str(tmp_path / "out.mp4"), info=source.info)
             record(source, sink)
+            with open_source(address.replace("clip.mp4", "wrong.flv")) as wrong:
+                times = [round(frame.timestamp_ns / 1e6) for frame in wrong]
         finally:
             server.shutdown()
             thread.join()
     assert sink.notes == []
     assert audio_seconds(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.05)
     assert len(probe(tmp_path / "out.mp4")[0]) == 50
+    assert times == EVEN
+    assert wrong.report.notes == ["1 frame with a wrong time: set between its neighbours"]
 
 
 def behind_a_thumbnail(path, out):

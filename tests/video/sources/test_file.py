@@ -25,9 +25,20 @@ from edgevision.video import expand_sources, is_local, open_source
 from edgevision.video.sinks.jsonl import SCHEMAS, FrameRecord, JsonlSink
 from edgevision.video.sinks.memory import ListSink
 from edgevision.video.sinks.mp4 import Mp4Sink
+from edgevision.video.sources import file as file_module
 from edgevision.video.sources.file import FileSource
 from tests.support.paths import SHARED
-from tests.support.video import eventually, exif_jpeg, number_of, numbered, write_clip
+from tests.support.video import (
+    audio_seconds,
+    eventually,
+    exif_jpeg,
+    flv_with_wrong_times,
+    number_of,
+    numbered,
+    probe,
+    record,
+    write_clip,
+)
 
 VIDEOS = SHARED / "data" / "videos"
 CASES = SHARED / "cases"
@@ -405,6 +416,74 @@ def test_sound_that_outlasts_the_images_is_no_cut(tmp_path):
         path = write_clip(tmp_path / name, EVEN, audio="aac", audio_s=8, options={"bf": "0"})
         source, frames = read(path)
         assert (len(frames), source.report.problem) == (50, None), name
+
+
+@pytest.mark.parametrize("audio", [None, "mp3"])
+@pytest.mark.parametrize("places", [{25}, {0}, {49}, {25, 26}])
+def test_one_wrong_time_of_an_image_costs_nothing(tmp_path, places, audio):
+    path = flv_with_wrong_times(tmp_path / "a.flv", places, 19 * 3_600_000, audio)
+    source = open_source(str(path))
+    frames = record(source, Mp4Sink(tmp_path / "o.mp4", source.info))
+    assert [round(frame.timestamp_ns / 1e6) for frame in frames] == EVEN
+    assert source.report.problem is None
+    frames_are = "1 frame" if len(places) == 1 else "2 frames"
+    assert source.report.notes == [f"{frames_are} with a wrong time: set between its neighbours"]
+    times, numbers = probe(tmp_path / "o.mp4")
+    assert numbers == list(range(50))
+    assert times == pytest.approx([time / 1000 for time in EVEN], abs=0.002)
+    if audio:
+        assert audio_seconds(tmp_path / "o.mp4") == pytest.approx(2.0, abs=0.15)
+
+
+def test_a_time_that_goes_back_once_costs_nothing(tmp_path):
+    path = flv_with_wrong_times(tmp_path / "a.flv", {25}, -100_000, "mp3", start_ms=200_000)
+    source, frames = read(path)
+    assert [round(frame.timestamp_ns / 1e6) for frame in frames] == EVEN
+    assert source.report.notes == ["1 frame with a wrong time: set between its neighbours"]
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+def test_one_wrong_time_in_other_containers(tmp_path, monkeypatch, name):
+    path = write_clip(tmp_path / name, EVEN, options={"bf": "0"})
+    real, count = file_module.packets_of, []
+
+    def changed(container, stream):
+        for packet in real(container, stream):
+            count.append(packet)
+            if len(count) == 25:
+                packet.pts = packet.dts = packet.pts + round(68_400 / packet.time_base)
+            yield packet
+
+    monkeypatch.setattr(file_module, "packets_of", changed)
+    source, frames = read(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(50))
+    assert [round(frame.timestamp_ns / 1e6) for frame in frames] == EVEN
+    assert source.report.notes == ["1 frame with a wrong time: set between its neighbours"]
+
+
+def test_one_wrong_offset_in_the_index_of_an_mp4(tmp_path):
+    """Its times of decoding are sums of lengths, so only the offset of presentation (ctts) can be wrong."""
+    path = write_clip(
+        tmp_path / "a.mp4", EVEN, options={"bf": "2", "b-adapt": "0"},
+        container_options={"use_editlist": "0"},
+    )  # fmt: skip
+    data = bytearray(path.read_bytes())
+    entries_at = data.index(b"ctts") + 12
+    places = (entries_at + 8 * number for number in range(10, 50))
+    entry = next(place for place in places if data[place : place + 4] == b"\0\0\0\1")
+    data[entry + 4 : entry + 8] = struct.pack(">I", 2**30)
+    path.write_bytes(data)
+    source, frames = read(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(50))
+    assert frames[-1].timestamp_ns / 1e6 == pytest.approx(1960, abs=90)
+    assert source.report.problem is None
+
+
+def test_a_gap_that_lasts_is_kept(tmp_path):
+    path = flv_with_wrong_times(tmp_path / "a.flv", set(range(25, 50)), 3_600_000)
+    source, frames = read(path)
+    assert frames[-1].timestamp_ns / 1e9 == pytest.approx(3601.96)
+    assert source.report.notes == []
 
 
 def test_a_title_that_is_not_utf8(tmp_path):
