@@ -71,7 +71,7 @@ def truncation(
         stream: the video stream, read to its end.
         path: the file.
         shown_s: end of the last frame on the stream's own clock, in seconds.
-        end_byte: where its last packet ends in the file; None where unknown.
+        end_byte: where its last packet that gave a frame ends in the file; None where unknown.
     """
     if not path.is_file():
         return None

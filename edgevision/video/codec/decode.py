@@ -163,7 +163,8 @@ class Decoder:
         damaged: number of frames in which the decoder concealed errors.
         last_pts: best time of the newest frame, in the stream's time base.
         end_pts: end of the newest frame where its duration is known, else its own time.
-        end_byte: where the newest packet ends in its file; None where the container does not say.
+        end_byte: where the newest packet that gave a frame ends in its file; None where the container does not
+            say.
         orientation: orientation of the newest frame.
     """
 
@@ -197,14 +198,14 @@ class Decoder:
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         if packet is not None and packet.size:
             self._packet = packet
-            if packet.pos is not None and packet.pos >= 0:
-                self.end_byte = packet.pos + packet.size
         try:
             found = self._stream.codec_context.decode(packet)
         except av.error.FFmpegError:  # each codec library has errors of its own
             self.errors += 1
             return []
         self.decoded += len(found)
+        if found and packet is not None and packet.size and packet.pos is not None and packet.pos >= 0:
+            self.end_byte = packet.pos + packet.size
         return found
 
     def time_ns(self, frame: VideoFrame) -> int | None:

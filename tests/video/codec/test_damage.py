@@ -72,3 +72,50 @@ def test_a_transport_stream_whose_images_move_to_another_stream_says_so(tmp_path
     with FileSource(joined) as source:
         assert len(list(source)) == 100
     assert source.report.problem is None
+
+
+def swapped(data, one=0x100, other=0x101):
+    """A transport stream whose two streams have each other's identifiers (ISO/IEC 13818-1, 2.4.3 and 2.4.4)."""
+    out, swap = bytearray(data), {one: other, other: one}
+
+    def change(place):
+        pid = (out[place] & 0x1F) << 8 | out[place + 1]
+        pid = swap.get(pid, pid)
+        out[place : place + 2] = bytes([out[place] & 0xE0 | pid >> 8, pid & 255])
+        return pid
+
+    for start in range(0, len(out), 188):
+        if change(start + 1) != 0x1000 or not out[start + 1] & 0x40:
+            continue
+        table = start + 5 + out[start + 4]
+        end = table + 3 + ((out[table + 1] & 15) << 8 | out[table + 2]) - 4
+        change(table + 8)
+        place = table + 12 + ((out[table + 10] & 15) << 8 | out[table + 11])
+        while place < end:
+            change(place + 1)
+            place += 5 + ((out[place + 3] & 15) << 8 | out[place + 4])
+        out[table + 5] ^= 2  # the version
+        checksum = 0xFFFFFFFF
+        for byte in out[table:end]:
+            checksum ^= byte << 24
+            for _ in range(8):
+                checksum = checksum << 1 ^ (0x104C11DB7 if checksum >> 31 else 0)
+        out[end : end + 4] = checksum.to_bytes(4, "big")
+    return bytes(out)
+
+
+def test_a_transport_stream_whose_images_and_sound_change_places_says_so(tmp_path):
+    clip = write_clip(tmp_path / "a.ts", [40 * frame for frame in range(50)], audio="aac", audio_s=2.0)
+    part = clip.read_bytes()
+    clip.write_bytes(swapped(part))
+    with FileSource(clip) as source:
+        assert len(list(source)) == 50
+    assert source.report.problem is None
+    clip.write_bytes(part + swapped(part))
+    with FileSource(clip) as source:
+        frames = list(source)
+    assert 48 <= len(frames) <= 50
+    assert source.report.problem is not None
+    assert "of the file and go on in another stream or not at all; cut it there" in source.report.problem
+    place = int(source.report.problem.split("images end at ")[1].split("%")[0])
+    assert 45 <= place <= 52
