@@ -163,8 +163,7 @@ class Decoder:
         damaged: number of frames in which the decoder concealed errors.
         last_pts: best time of the newest frame, in the stream's time base.
         end_pts: end of the newest frame where its duration is known, else its own time.
-        end_byte: where the newest packet that gave a frame ends in its file; None where the container does not
-            say.
+        end_byte: where the newest packet that gave a frame ends in its file; None where that is not known.
         orientation: orientation of the newest frame.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -41,10 +42,23 @@ class Grid:
     orientation: Orientation
 
 
+@dataclass(frozen=True, slots=True)
+class Alpha:
+    """The transparency of an image.
+
+    Attributes:
+        item: that holds it.
+        is_premultiplied: the colours have been multiplied by it.
+    """
+
+    item: int
+    is_premultiplied: bool
+
+
 def read_heif(path: Path) -> Image:
     """The primary image of a HEIC or AVIF file, upright: uint8 ``[H, W, 3]``, BGR.
 
-    Transparent pixels of an image in one piece become white.
+    Transparent pixels become white, in images of one piece and of tiles.
 
     Raises:
         SourceError: it cannot be read, or is larger than :data:`MAX_PIXELS`.
@@ -55,12 +69,19 @@ def read_heif(path: Path) -> Image:
         grid = read_grid(head)
         with open_video_file(path) as container:
             if grid is not None:
-                return _joined(container, grid, path)
-            image = _first_image(container, video_stream(container, str(path)), path)
-        alpha = None if (item := alpha_item(head)) is None else _alpha(path, item)
-        if alpha is None or alpha.shape != image.shape[:2]:
+                image = _joined(container, grid, path)
+            else:
+                image = _first_image(container, video_stream(container, str(path)), path)
+        alpha = read_alpha(head)
+        layer = None if alpha is None else _layer(path, alpha.item, read_grid(head, alpha.item))
+        if alpha is None or layer is None:
             return image
-        return over_white(np.dstack([image, alpha]))
+        height, width = image.shape[:2]
+        if layer.shape != (height, width):
+            layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        if alpha.is_premultiplied:
+            return cv2.add(image, cv2.cvtColor(255 - layer, cv2.COLOR_GRAY2BGR)).astype(np.uint8)
+        return over_white(np.dstack([image, layer]))
     except LIBRARY_ERRORS as error:
         raise SourceError(
             f"{path} is not an image that FFmpeg can read ({error}); convert it to JPEG"
@@ -76,11 +97,13 @@ def _first_image(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise SourceError(f"{path} has no image that can be decoded; copy it again")
 
 
-def _alpha(path: Path, item: int) -> NDArray[np.uint8] | None:
-    """The straight alpha of an image, uint8 ``[H, W]``; None where FFmpeg does not give it."""
+def _layer(path: Path, item: int, grid: Grid | None) -> NDArray[np.uint8] | None:
+    """An auxiliary image, uint8 ``[H, W]``; None where FFmpeg does not give it."""
     with open_video_file(path) as container:
-        stream = next((one for one in container.streams.video if one.id == item), None)
-        return None if stream is None else _first_image(container, stream, path)[..., 0]
+        held = {stream.id: stream for stream in container.streams.video}
+        if grid is not None:
+            return _joined(container, grid, path)[..., 0] if held.keys() >= set(grid.tiles) else None
+        return _first_image(container, held[item], path)[..., 0] if item in held else None
 
 
 def _joined(container: InputContainer, grid: Grid, path: Path) -> Image:
@@ -92,10 +115,11 @@ def _joined(container: InputContainer, grid: Grid, path: Path) -> Image:
     image = np.zeros((height, width, 3), np.uint8)
     done = 0
     for packet in container.demux(*streams.values()):
-        decoder = decoders[packet.stream_index]
+        index = packet.stream.index  # that of the packet itself is 0 at the end
+        decoder = decoders[index]
         for frame in decoder.decode(cast("Packet[VideoStream]", packet)):
             tile = decoder.image(frame)
-            row, column = places[streams[packet.stream_index].id]
+            row, column = places[streams[index].id]
             top, left = row * tile.shape[0], column * tile.shape[1]
             part = image[top : top + tile.shape[0], left : left + tile.shape[1]]
             part[...] = tile[: part.shape[0], : part.shape[1]]
@@ -115,50 +139,50 @@ def _check_size(width: int, height: int, path: Path) -> None:
         )
 
 
-def read_grid(data: bytes) -> Grid | None:
-    """The grid of the primary image, or None where that is stored in one piece.
+def read_grid(data: bytes, item: int | None = None) -> Grid | None:
+    """The grid that an image is stored as, or None where that is stored in one piece.
 
     Args:
         data: the beginning of the file, its ``meta`` box included (ISO/IEC 14496-12, 8.11).
+        item: the image; by default the primary one.
     """
     try:
-        meta = dict(_boxes(data)).get(b"meta", b"")[4:]
-        parts = dict(_boxes(meta))
-        primary = _number(parts[b"pitm"], 4, 4 if parts[b"pitm"][0] else 2)
-        if _item_type(parts[b"iinf"], primary) != b"grid":
+        parts, primary = _meta(data)
+        item = primary if item is None else item
+        if _item_type(parts[b"iinf"], item) != b"grid":
             return None
-        payload = _item_data(parts, primary, data)
+        payload = _item_data(parts, item, data)
         wide = 4 if payload[1] & 1 else 2
         rows, columns = payload[2] + 1, payload[3] + 1
-        tiles = _references(parts[b"iref"], primary)[: rows * columns]
+        tiles = _references(parts[b"iref"], b"dimg", item)[: rows * columns]
         if len(tiles) != rows * columns or len(tiles) > _MOST_TILES:
             return None
         size = _number(payload, 4, wide), _number(payload, 4 + wide, wide)
-        return Grid(columns, tiles, size, _orientation(parts[b"iprp"], primary))
+        return Grid(columns, tiles, size, _orientation(parts[b"iprp"], item))
     except (KeyError, IndexError, struct.error):
         return None
 
 
-def alpha_item(data: bytes) -> int | None:
-    """The item that holds the alpha of the primary image (ISO/IEC 23008-12, 6.4 and 6.5.8), or None.
+def read_alpha(data: bytes) -> Alpha | None:
+    """The alpha of the primary image (ISO/IEC 23008-12, 6.4 and 6.5.8), or None where there is none.
 
     Args:
         data: the beginning of the file, its ``meta`` box included.
     """
     try:
-        meta = dict(_boxes(data)).get(b"meta", b"")[4:]
-        parts = dict(_boxes(meta))
-        primary = _number(parts[b"pitm"], 4, 4 if parts[b"pitm"][0] else 2)
-        wide = 4 if parts[b"iref"][0] else 2
-        for name, entry in _boxes(parts[b"iref"][4:]):
-            count = _number(entry, wide, 2)
-            of = [_number(entry, wide + 2 + i * wide, wide) for i in range(count)]
-            item = _number(entry, 0, wide)
+        parts, primary = _meta(data)
+        for name, item, of in _all_references(parts[b"iref"]):
             if name == b"auxl" and primary in of and _is_alpha(parts[b"iprp"], item):
-                return item
+                return Alpha(item, item in _references(parts[b"iref"], b"prem", primary))
     except (KeyError, IndexError):
         pass
     return None
+
+
+def _meta(data: bytes) -> tuple[dict[bytes, bytes], int]:
+    """The boxes in ``meta``, and the primary item."""
+    parts = dict(_boxes(dict(_boxes(data)).get(b"meta", b"")[4:]))
+    return parts, _number(parts[b"pitm"], 4, 4 if parts[b"pitm"][0] else 2)
 
 
 def _is_alpha(iprp: bytes, item: int) -> bool:
@@ -205,14 +229,18 @@ def _item_type(iinf: bytes, item: int) -> bytes:
     return b""
 
 
-def _references(iref: bytes, item: int) -> tuple[int, ...]:
-    """The items that an item is derived from."""
+def _references(iref: bytes, kind: bytes, item: int) -> tuple[int, ...]:
+    """The items that an item refers to in one way; none where it does not."""
+    return next((to for name, of, to in _all_references(iref) if (name, of) == (kind, item)), ())
+
+
+def _all_references(iref: bytes) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
+    """Kind, item and the items that it refers to (14496-12, 8.11.12)."""
     wide = 4 if iref[0] else 2
     for name, entry in _boxes(iref[4:]):
-        if name == b"dimg" and _number(entry, 0, wide) == item:
-            count = _number(entry, wide, 2)
-            return tuple(_number(entry, wide + 2 + i * wide, wide) for i in range(count))
-    return ()
+        count = _number(entry, wide, 2)
+        to = tuple(_number(entry, wide + 2 + i * wide, wide) for i in range(count))
+        yield name, _number(entry, 0, wide), to
 
 
 def _item_data(parts: dict[bytes, bytes], item: int, data: bytes) -> bytes:

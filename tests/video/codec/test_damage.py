@@ -75,7 +75,7 @@ def test_a_transport_stream_whose_images_move_to_another_stream_says_so(tmp_path
 
 
 def swapped(data, one=0x100, other=0x101):
-    """A transport stream whose two streams have each other's identifiers (ISO/IEC 13818-1, 2.4.3 and 2.4.4)."""
+    """A transport stream whose two streams have each other's identifiers (ISO/IEC 13818-1, 2.4.4)."""
     out, swap = bytearray(data), {one: other, other: one}
 
     def change(place):
