@@ -91,7 +91,12 @@ class Quantiser:
         """For each method that the settings allow, the noise at the heads with all candidates in int8."""
         if self._noises is None:
             limits = {method: self.limits(method) for method in self._settings.methods}
-            key = {**self._key, "kind": "noise of all", "frames_used": _NOISE_FRAMES, "thresholds": limits}
+            key = {
+                **self._key,
+                "kind": "noise of all, by unit",
+                "frames_used": _NOISE_FRAMES,
+                "thresholds": limits,
+            }
             self._noises = self._cache.load(key, dict[Method, float])
             if self._noises is None:
                 frames = self._spread(_NOISE_FRAMES)
@@ -155,7 +160,7 @@ class Quantiser:
     def _sensitivities(self, method: Method) -> tuple[Sensitivity, ...]:
         layers, limits = self.model.candidates, self.limits(method)
         count = sensitivity_frames(self.model.convolutions)
-        key = {**self._key, "kind": "noise", "frames_used": count, "thresholds": limits}
+        key = {**self._key, "kind": "noise by unit", "frames_used": count, "thresholds": limits}
         kept = self._cache.load(key, dict[str, float])
         if kept is not None and set(kept) == {layer.name for layer in layers}:
             return tuple(Sensitivity(layer, kept[layer.name]) for layer in layers)

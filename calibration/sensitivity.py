@@ -1,7 +1,8 @@
 """How much each layer suffers from int8, and in which order layers go back to float.
 
 A layer's noise is what its quantisation alone does to the head maps: the mean squared error there over the
-variance of the map, averaged over the heads. Noise of several layers adds up, nearly.
+variance of the map, averaged over the heads. Boxes and scores in one map count as two. Noise of several
+layers adds up, nearly.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import Convolution, cut_model
+from edgevision.graph.units import units_apart
 from edgevision.types import FloatArray
 
 _ISLAND = 0.005  # share of the work that a float layer between int8 ones costs in conversions: an estimate
@@ -64,11 +66,12 @@ def measure_sensitivity(
     """
     part = cut_model(model, heads)
     wanted = Simulation(part, heads)(frames)
-    power = [max(float(np.var(one, dtype=np.float64)), 1e-30) for one in wanted]
+    parts = _Parts(wanted)
+    power = [max(float(np.var(one, dtype=np.float64)), 1e-30) for one in parts(wanted)]
     found = []
     for done, layer in enumerate(layers, start=1):
         seen = Simulation(insert_qdq(part, [layer], thresholds), heads)(frames)
-        errors = [_squared_error(a, b) / p for a, b, p in zip(wanted, seen, power, strict=True)]
+        errors = [_squared_error(a, b) / p for a, b, p in zip(parts(wanted), parts(seen), power, strict=True)]
         found.append(Sensitivity(layer, float(np.mean(errors))))
         on_layer(done)
     return tuple(found)
@@ -96,14 +99,15 @@ def measure_noise(
     quantised = {
         method: Simulation(insert_qdq(part, layers, thresholds[method]), heads) for method in thresholds
     }
-    power = np.zeros(len(heads))
-    errors = {method: np.zeros(len(heads)) for method in thresholds}
+    parts = _Parts(as_float(frames[:1]))
+    power = np.zeros(len(parts))
+    errors = {method: np.zeros(len(parts)) for method in thresholds}
     done = 0
     for frame in frames:
-        wanted = as_float(frame[None])
+        wanted = parts(as_float(frame[None]))
         power += [np.var(one, dtype=np.float64) for one in wanted]
         for method, simulation in quantised.items():
-            seen = simulation(frame[None])
+            seen = parts(simulation(frame[None]))
             errors[method] += [_squared_error(a, b) for a, b in zip(wanted, seen, strict=True)]
             done += 1
             on_frame(done)
@@ -142,6 +146,27 @@ def float_order(
 def int8_share(quantised: Collection[Convolution], convolutions: Collection[Convolution]) -> float:
     """The share of the core's convolution work that is done in int8, 0..1."""
     return sum(layer.macs for layer in quantised) / sum(layer.macs for layer in convolutions)
+
+
+class _Parts:
+    """Cuts heads into the parts that have a unit of their own; see :mod:`edgevision.graph.units`.
+
+    Args:
+        heads: of the float model, which decide where.
+    """
+
+    def __init__(self, heads: Sequence[FloatArray]) -> None:
+        self._units = [units_apart(one) for one in heads]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._units))
+
+    def __call__(self, heads: Sequence[FloatArray]) -> list[FloatArray]:
+        return [
+            one if len(units) == 1 else np.take(one, places, axis)
+            for one, units in zip(heads, self._units, strict=True)
+            for axis, places in units
+        ]
 
 
 def _squared_error(wanted: FloatArray, seen: FloatArray) -> float:

@@ -13,8 +13,13 @@ from pathlib import Path
 
 
 def printable(name: str) -> str:
-    """A name of a file as text that can be encoded: bytes that are not UTF-8 become ``\\xff``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A name as text that can be encoded: bytes that are not UTF-8 become ``\\xff``, and what JSON can write
+    that is no text ``\\ud800``."""
+    try:
+        encoded = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        encoded = name.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")
 
 
 class EdgeVisionError(Exception):

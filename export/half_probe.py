@@ -21,6 +21,7 @@ from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.engines.base import one_line, usable_cores
 from edgevision.errors import ExportError
 from edgevision.graph.network import core_nodes, element_types, set_output_type
+from edgevision.graph.units import units_apart
 from edgevision.types import FloatArray
 
 _SEED = 0
@@ -148,6 +149,8 @@ def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
 def agreement_db(wanted: Mapping[str, FloatArray], found: Mapping[str, FloatArray]) -> float:
     """Power of each tensor over that of its error, in dB, for the worst of them; ``inf`` where all are equal.
 
+    Boxes and scores in one tensor count as two: see :mod:`edgevision.graph.units`.
+
     Raises:
         ExportError: a value that was found is not finite.
     """
@@ -157,8 +160,10 @@ def agreement_db(wanted: Mapping[str, FloatArray], found: Mapping[str, FloatArra
             raise ExportError(
                 f"head {name} is not finite at the new precision; keep the model at its present one"
             )
-        error = np.square(np.subtract(found[name], reference, dtype=np.float64)).sum()
-        if error > 0:
-            power = np.square(reference, dtype=np.float64).sum()
-            worst = min(worst, 10 * np.log10(max(power, np.finfo(np.float64).tiny) / error))
+        for axis, places in units_apart(reference):
+            wanted_part, part = (np.take(one, places, axis) for one in (reference, found[name]))
+            error = np.square(np.subtract(part, wanted_part, dtype=np.float64)).sum()
+            if error > 0:
+                power = np.square(wanted_part, dtype=np.float64).sum()
+                worst = min(worst, 10 * np.log10(max(power, np.finfo(np.float64).tiny) / error))
     return float(worst)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,13 @@ from edgevision.types import Image
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the image by a quarter
 _DARK = 65536 // 8  # 16-bit values below this use no more than 31 of 255 levels
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file; one whose name is too long or impossible is not."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
@@ -38,7 +46,7 @@ def decode_image(path: Path) -> Image:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # ValueError: no file can have that name
         raise DataError(f"image not found: {path}") from error
     except OSError as error:
         raise DataError(f"image cannot be read: {path} ({error.strerror})") from error

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.cache import Cache, cache_folder
 from edgevision.calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
@@ -18,9 +20,11 @@ from edgevision.calibration.sensitivity import (
     Sensitivity,
     float_order,
     int8_share,
+    measure_noise,
     measure_sensitivity,
     sensitivity_frames,
 )
+from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.convolutions import Convolution, find_convolutions
 from tests.support.calibration import images, segmenter_graph
 
@@ -174,6 +178,50 @@ def test_the_layer_that_int8_cannot_hold_is_found() -> None:
     assert max(by_name, key=lambda name: by_name[name]) == "deep"
     assert by_name["deep"] > 10 * by_name["stem"]
     assert done == [1, 2, 3, 4]
+
+
+def merged_graph() -> onnx.ModelProto:
+    """Boxes in pixels and scores, from three convolutions each, in one output ``rows [N, 5, 1024]``."""
+    rng = np.random.default_rng(0)
+    g = GraphBuilder("core/")
+    pixels = g("Transpose", g("Cast", "frames", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    image = g("Div", pixels, g.constant(255.0, np.float32))
+    ends = {}
+    for name, channels in (("boxes", 4), ("scores", 1)):
+        g.constants += [
+            numpy_helper.from_array(rng.normal(0, 0.5, (8, 3, 3, 3)).astype(np.float32), f"{name}.weight"),
+            numpy_helper.from_array(
+                rng.normal(0, 0.5, (channels, 8, 1, 1)).astype(np.float32), f"{name}.last"
+            ),
+        ]
+        inner = g("Relu", g("Conv", image, f"{name}.weight", out=name, pads=[1] * 4))
+        ends[name] = g(
+            "Conv", inner, g.constant(np.eye(8)[:, :, None, None] * 2, np.float32), out=f"{name}.mid"
+        )
+        ends[name] = g("Conv", g("Relu", ends[name]), f"{name}.last")
+    boxes = g("Mul", ends["boxes"], g.constant(300.0, np.float32))
+    both = g("Concat", boxes, g("Sigmoid", ends["scores"]), axis=1)
+    g("Reshape", both, g.ints(0, 5, 1024), out="rows")
+    frames = helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", 32, 32, 3])
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", 5, 1024])
+    graph = helper.make_graph(g.nodes, "merged", [frames], [rows], g.constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def test_scores_count_beside_boxes_in_one_output() -> None:
+    """Ranges that cut the scores' activations to nothing are no smaller fault than those of the boxes."""
+    model = merged_graph()
+    layers = [one for one in find_convolutions(model, ["rows"]) if not one.feeds_head]
+    assert len(layers) == 4
+    frames = images(3)
+    wide = thresholds(measure_ranges(model, [one.data for one in layers], lambda: [frames], False), "minmax")
+    for one in layers:
+        cut = {**wide, one.data: wide[one.data] / 500}
+        found = measure_noise(model, layers, {"minmax": wide, "entropy": cut}, ["rows"], frames)
+        assert found["minmax"] < 0.02, one.name
+        assert found["entropy"] > 0.2, one.name
+        (alone,) = measure_sensitivity(model, [one], cut, ["rows"], frames)
+        assert alone.noise > 0.2, one.name
 
 
 @pytest.mark.parametrize(("work", "frames"), [(1_000_000, 4), (2_000_000_000, 3), (50_000_000_000, 2)])

@@ -13,8 +13,8 @@ import numpy as np
 from edgevision.data.classes import map_classes
 from edgevision.data.copies import find_copies, find_shared
 from edgevision.data.formats.raw import RawImage, RawSet, large_enough
-from edgevision.data.images import dark_peak, decode_image, image_size
-from edgevision.errors import DataError
+from edgevision.data.images import dark_peak, decode_image, image_size, is_there
+from edgevision.errors import DataError, printable
 
 EXAMPLES = 3
 """How many places a finding names."""
@@ -172,7 +172,7 @@ def check_set(
         usable += int((~image.ignore & large_enough(image.boxes)).sum())
         if not image.names:
             found[Fault.UNLABELLED if image.unlabelled else Fault.BARE].append(image.path.name)
-        if not image.path.is_file():
+        if not is_there(image.path):
             found[Fault.MISSING].append(str(image.path))
         found[Fault.REPEATED] += [image.path.name] * image.repeated
         size = (_decoded_size if read_images else _header_size)(image, found)
@@ -191,7 +191,7 @@ def check_set(
     if raw.images and not usable:
         found[Fault.NOTHING].append(f"{len(raw.images)} images, {sum(crowds.values())} boxes to ignore")
     found[Fault.CORNERS] = _maybe_corners(raw)
-    there = tuple(image.path for image in raw.images if image.path.is_file())
+    there = tuple(image.path for image in raw.images if is_there(image.path))
     if read_images:
         found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
     if classes is not None:
@@ -248,7 +248,7 @@ def require_sound(report: DataReport, strict: bool = False) -> None:
 
 def _decoded_size(image: RawImage, found: dict[Fault, list[str]]) -> tuple[int, int] | None:
     """Decodes an image; its true size, or the stated one where it cannot be read."""
-    if not image.path.is_file():
+    if not is_there(image.path):
         return _stated_size(image)
     try:
         pixels = decode_image(image.path)
@@ -311,7 +311,7 @@ def _maybe_corners(raw: RawSet) -> list[str]:
 
 def _findings(found: Mapping[Fault, list[str]]) -> tuple[DataFinding, ...]:
     return tuple(
-        DataFinding(fault, len(texts), tuple(dict.fromkeys(texts))[:EXAMPLES])
+        DataFinding(fault, len(texts), tuple(map(printable, dict.fromkeys(texts)))[:EXAMPLES])
         for fault, texts in found.items()
         if texts
     )

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
 from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, Shape, raw_image
-from edgevision.data.images import image_size
-from edgevision.errors import DataError
+from edgevision.data.images import image_size, is_there
+from edgevision.errors import DataError, printable
 from edgevision.files import atomic_path
 from edgevision.types import FloatArray
 
@@ -143,6 +143,10 @@ def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, st
     found: dict[int, str] = {}
     for entry in entries:
         number, text = _id(entry["id"], what, annotations), str(entry[key])
+        if what == "categories" and printable(text) != text:
+            raise DataError(
+                f"{annotations}: category {number} is named '{printable(text)}', which is no text; rename it"
+            )
         if found.setdefault(number, text) != text:
             raise DataError(
                 f"{annotations}: the {what} '{found[number]}' and '{text}' both have id {number}, so their "
@@ -230,7 +234,7 @@ def _size(entry: Any) -> tuple[int, int] | None:
 def _find(folder: Path, files: list[str]) -> dict[str, Path]:
     """Where each file lies: as written, or without leading folders where that finds a file of its own."""
     paths = {file: folder / file for file in files}
-    taken = {path for path in paths.values() if path.is_file()}
+    taken = {path for path in paths.values() if is_there(path)}
     guesses = {file: _without_folders(folder, file) for file in files if paths[file] not in taken}
     often = Counter(guesses.values())
     free = {file: path for file, path in guesses.items() if path not in taken and often[path] == 1}
@@ -240,7 +244,7 @@ def _find(folder: Path, files: list[str]) -> dict[str, Path]:
 def _without_folders(folder: Path, file: str) -> Path | None:
     parts = file.replace("\\", "/").split("/")
     found = (folder.joinpath(*parts[start:]) for start in range(len(parts)) if parts[start])
-    return next((path for path in found if path.is_file()), None)
+    return next((path for path in found if is_there(path)), None)
 
 
 class CocoDocument:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.data.formats.text import label_files
+from edgevision.data.images import is_there
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
 
@@ -102,7 +103,7 @@ def _image(
 ) -> Path:
     """The image of that name, or the one that the XML names."""
     stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
-    if stated and len(found) != 1 and (folder / stated).is_file():
+    if stated and len(found) != 1 and is_there(folder / stated):
         return folder / stated
     if len(found) > 1:
         text = f"{name}.xml: {found[0].name} and {found[1].name}, and <filename> names neither"

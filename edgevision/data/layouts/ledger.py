@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from edgevision.data.detection.check import DataReport, Fault, SetReport, check_set, check_sets
 from edgevision.data.formats.raw import LabelProblem, RawSet, large_enough
+from edgevision.data.images import is_there
 from edgevision.data.layouts.recognise import FoundData
 from edgevision.progress import OnDone
 
@@ -63,7 +64,7 @@ def account_boxes(sets: Sequence[RawSet]) -> Account:
     for raw in sets:
         for image in raw.images:
             large = large_enough(image.boxes)
-            if not image.path.is_file():
+            if not is_there(image.path):
                 left["of images that are not there"] += len(image.names)
                 continue
             used += int((large & ~image.ignore).sum())

@@ -13,7 +13,7 @@ from edgevision.data.copies import find_copies
 from edgevision.data.detection.check import EXAMPLES, DataFinding, Fault, SetReport
 from edgevision.data.segmentation.dataset import LabelledImage, SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
-from edgevision.errors import DataError
+from edgevision.errors import DataError, printable
 from edgevision.types import IGNORE_ID
 
 
@@ -98,7 +98,9 @@ def report_segmentation(
         Fault.BOXLESS: list(check.absent),
     }
     findings = tuple(
-        DataFinding(fault, len(texts), tuple(texts[:EXAMPLES])) for fault, texts in found.items() if texts
+        DataFinding(fault, len(texts), tuple(map(printable, texts[:EXAMPLES])))
+        for fault, texts in found.items()
+        if texts
     )
     counts = {name: int(count) for name, count in zip(data.classes, check.pixels, strict=True)}
     return SetReport(data.name, len(data.images), counts, findings, images)

@@ -207,6 +207,33 @@ def test_the_command_takes_a_training_and_its_splits(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("x" * 300 + ".png", "x" * 40), ("a\0b.png", "b.png"), ("\ud800.png", "\\ud800.png"), ("/", "/")],
+)
+def test_a_name_that_no_file_can_have_is_one_missing_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, shown: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    files = ["a.png", name]
+    document = {
+        "images": [{"id": number, "file_name": file} for number, file in enumerate(files)],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": 1, "bbox": [4, 4, 20, 20]} for number in (0, 1)
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps(document))
+    code, out, err = run(capsys, "data", "check", path, "--images", tmp_path)
+    assert code == 1
+    assert err.strip() == f"error: {path} is broken: missing images"
+    row = next(line for line in out.splitlines() if "missing images" in line)
+    assert row.split()[3] == "1"
+    assert shown in out.replace("\n", "")
+
+
 def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()

@@ -296,6 +296,15 @@ def test_key_points_of_a_category_that_are_no_names_are_one_line(tmp_path: Path,
         read_coco(path, tmp_path)
 
 
+def test_a_category_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    path = coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [])
+    document = json.loads(path.read_text())
+    document["categories"][0]["name"] = "c\ud800t"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"category 1 is named 'c\\ud800t', which is no text; rename it"):
+        read_coco(path, tmp_path)
+
+
 def test_categories_that_are_no_objects_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "set.json"
     path.write_text(json.dumps({"images": ["a"], "annotations": [], "categories": [["id", "name"]]}))
