@@ -38,6 +38,8 @@ _SECRET_WORDS = re.compile(
 _SECRET_SEGMENTS = {"user", "username", "usr", "pass", "pw", "key", "auth", "login", "admin"}
 _TOKEN_LENGTH = 16
 _SHORTEST = 3  # letters; shorter secrets are found in any text
+_LONG = 8  # letters from which on a secret is hidden within a word too
+_SIGNS = r"""[/\\:;@?&=#%'"`<>()\[\]{},|]"""  # beside a part of an address
 
 # GStreamer's grammar of a property: name=value, blanks allowed around '=', quotes with backslashes.
 _PROPERTY = re.compile(
@@ -57,6 +59,7 @@ class Address:
         shown: what may be printed, logged and written: no user, password, query or token.
         secrets: what must not appear elsewhere either, such as in a library's error; encoded and decoded.
         reserved: the signs in user or password that end the host for a server, and must be encoded.
+        keys: those of the secrets that are segments of an RTMP path, and may be words such as ``cam``.
 
     Example:
         >>> Address.parse("RTSP://ann:secret@10.0.0.5:554/live?token=1").shown
@@ -70,6 +73,7 @@ class Address:
     shown: str
     secrets: frozenset[str] = field(repr=False, default=frozenset())
     reserved: str = ""
+    keys: frozenset[str] = field(repr=False, default=frozenset())
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -97,15 +101,16 @@ class Address:
             if _OWN.fullmatch(held) and "@" not in faults:
                 return cls(whole, scheme, whole)
             inner = cls.parse(rest)
-            return cls(whole, scheme, f"chaos://{inner.shown}", inner.secrets, inner.reserved)
+            return cls(whole, scheme, f"chaos://{inner.shown}", inner.secrets, inner.reserved, inner.keys)
         credentials, place = _split(rest)
         most = _shown_segments(scheme)
         shown = HIDDEN if place is None else _show_place(place, most)
         secrets = _secrets(credentials, rest if place is None else place, most)
+        keys: frozenset[str] = frozenset() if most is None else secrets - _all_forms(_login(credentials))
         if _ENCODED_LOGIN.search(_authority(rest)):
             secrets |= cls.parse(f"{scheme}://{_decoded(rest)}").secrets
         reserved = "".join(sign for sign in _ENCODED if sign in credentials)
-        return cls(whole, scheme, f"{scheme}://{shown}", secrets, reserved)
+        return cls(whole, scheme, f"{scheme}://{shown}", secrets, reserved, keys)
 
     @property
     def is_hidden(self) -> bool:
@@ -162,15 +167,33 @@ def redact(text: str, *uris: str) -> str:
     if not uris:
         return _redact_unknown(text)
     instead: dict[str, str] = {}
+    keys: set[str] = set()
     for uri in uris:
         address = Address.parse(uri)
         instead |= {secret: HIDDEN for secret in address.secrets if len(secret) >= _SHORTEST}
+        keys |= address.keys
         if address.is_hidden:
             instead |= {uri: address.shown, address.text: address.shown}
     quoted = {repr(secret)[1:-1]: shown for secret, shown in instead.items()}  # as messages quote it
     for secret, shown in sorted({**quoted, **instead}.items(), key=lambda pair: len(pair[0]), reverse=True):
-        text = text.replace(secret, shown)
+        text = shown.join(re.split(_places(secret, secret in keys), text))
     return text
+
+
+def _places(secret: str, is_key: bool) -> str:
+    """A pattern of where a secret stands: a short one not within a word, and a key that may be a word (``cam``)
+    only beside a sign as addresses have them, or alone in the text."""
+    pattern = re.escape(secret)
+    if len(secret) >= _LONG:
+        return pattern
+    before, after = (
+        (r"(?<![^\W_])" if secret[0].isalnum() else ""),
+        r"(?![^\W_])" if secret[-1].isalnum() else "",
+    )
+    pattern = f"{before}{pattern}{after}"
+    if is_key and secret.isalpha():
+        return rf"(?:(?<={_SIGNS})|^){pattern}|{pattern}(?={_SIGNS}|$)"
+    return pattern
 
 
 def _redact_unknown(text: str) -> str:
@@ -282,11 +305,16 @@ def _secrets(credentials: str, place: str, most: int | None = None) -> frozenset
     path = path.partition("#")[0]
     shown = _show_path(path, most)
     hidden = path[len(shown) - len(HIDDEN) :] if shown != path else ""
-    found = {credentials, credentials.partition(":")[2], query, hidden}
+    found = {*_login(credentials), query, hidden}
     if most is not None:  # servers and libraries repeat the key by itself
         found |= set(re.split(r"[/\\]", hidden))
     found |= {value for key, value in parse_qsl(query) if _may_be_secret(key.lower())}
     return _all_forms(found)
+
+
+def _login(credentials: str) -> set[str]:
+    """User and password together, and the password."""
+    return {credentials, credentials.partition(":")[2]}
 
 
 def _all_forms(secrets: set[str]) -> frozenset[str]:
@@ -304,7 +332,8 @@ def _parse_without_scheme(text: str) -> Address:
     rtmp = _MISTYPED_RTMP.match(text.strip())
     if rtmp is not None:
         inner = Address.parse(f"rtmp://{text.strip()[rtmp.end() :]}")
-        return Address(text, "", rtmp[1] + inner.shown.removeprefix("rtmp://"), inner.secrets)
+        shown = rtmp[1] + inner.shown.removeprefix("rtmp://")
+        return Address(text, "", shown, inner.secrets, keys=inner.keys)
     is_mistyped = _MISTYPED_SCHEME.match(text.strip()) is not None
     before, at, after = text.rpartition("@")
     host = _authority(after)

@@ -173,6 +173,24 @@ def test_values_of_properties_go_as_they_are_written_and_as_they_are_meant(value
 
 
 @pytest.mark.parametrize(
+    ("uri", "said", "shown"),
+    [
+        ("rtmp://a.b/app/cam", "cannot open camera /app/cam", "cannot open camera /app/..."),
+        ("rtmp://a.b/app/live", "the live stream 'live' is not alive", "the live stream '...' is not alive"),
+        ("rtmp://a.b/app/cam", "cam", "..."),
+        ("rtmp://a.b/app/cam?x=1", "no cam: rtmp://a.b/app/cam?x=1", "no ...: rtmp://a.b/app/..."),
+        ("rtmp://a.b/app/c4m", "key c4m of c4me", "key ... of c4me"),
+        ("rtmp://a.b/app/camera-of-mine", "xcamera-of-minex", "x...x"),
+        ("rtmp://ann:cam@a.b/app", "password cam of camera", "password ... of camera"),
+        ("rtsp://ann:open@a.b/x", "cannot open opener: open", "cannot ... opener: ..."),
+        ("rtsp://ann:p.w+@a.b/x", "p.w+ pxw p.w+q", "... pxw ...q"),
+    ],
+)
+def test_a_short_secret_is_hidden_where_it_stands_alone(uri, said, shown):
+    assert redact(said, uri) == shown
+
+
+@pytest.mark.parametrize(
     ("uri", "said"),
     [
         ("rtmp://a.b/live2/abcd-1a2b", "no such stream: abcd-1a2b"),

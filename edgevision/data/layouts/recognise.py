@@ -27,6 +27,7 @@ from edgevision.data.layouts.names import is_data_yaml
 from edgevision.data.layouts.reading import Choices, Labelled, Reading
 from edgevision.data.layouts.refused import refuse, unknown_document, unknown_folder
 from edgevision.data.layouts.tree import Tree, role_of
+from edgevision.data.images import is_there
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
 
@@ -249,7 +250,7 @@ def _found(path: Path, tree: Tree, reading: Reading, choices: Choices) -> FoundD
         classes,
         tuple(splits),
         None,
-        len({one for one in used if one.is_file()}) + sum(one.count for one in left),
+        len({one for one in used if is_there(one)}) + sum(one.count for one in left),
         left,
         (*reading.notes, *notes, *_unlabelled_note(reading), *unread),
         missing,

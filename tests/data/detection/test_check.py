@@ -226,12 +226,11 @@ def test_a_name_that_no_file_can_have_is_one_missing_image(
     }
     path = tmp_path / "set.json"
     path.write_text(json.dumps(document))
-    code, out, err = run(capsys, "data", "check", path, "--images", tmp_path)
-    assert code == 1
-    assert err.strip() == f"error: {path} is broken: missing images"
-    row = next(line for line in out.splitlines() if "missing images" in line)
-    assert row.split()[3] == "1"
-    assert shown in out.replace("\n", "")
+    code, out, err = run(capsys, "data", "check", path, "--images", tmp_path, "--json")
+    assert (code, err) == (1, f"error: {path} is broken: missing images\n")
+    (finding,) = json.loads(out)["sets"][0]["findings"]
+    assert (finding["fault"], finding["count"]) == ("missing images", 1)
+    assert shown in finding["examples"][0]
 
 
 def test_the_command_tells_folders_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
