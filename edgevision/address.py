@@ -181,8 +181,9 @@ def redact(text: str, *uris: str) -> str:
 
 
 def _places(secret: str, is_key: bool) -> str:
-    """A pattern of where a secret stands: a short one not within a word, and a key that may be a word (``cam``)
-    only beside a sign as addresses have them, or alone in the text."""
+    """A pattern of where a secret stands: a short one not within a word, and a key that may be a word
+    (``cam``) only beside a sign of addresses, or alone in the text.
+    """
     pattern = re.escape(secret)
     if len(secret) >= _LONG:
         return pattern

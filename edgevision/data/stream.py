@@ -83,7 +83,9 @@ def fit_workers(wanted: int, batch_bytes: int, folder: Path = SHARED_MEMORY) -> 
     """The processes whose batches fit into shared memory, and one line where they are fewer than wanted.
 
     A process that cannot share a batch drops it, and the training would wait for it for ever. Docker gives a
-    container 64 MB.
+    container 64 MB. PyTorch's other way to share (``file_system``) is no way out: its files lie in /dev/shm
+    too (``shm_open``), and stay there when a process is killed. So what does not fit is read in the training
+    process.
 
     Args:
         wanted: processes that the configuration asks for.

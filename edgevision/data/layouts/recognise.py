@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgevision.data.formats.raw import RawSet, raw_image
+from edgevision.data.images import is_there
 from edgevision.data.layouts import (
     coco,
     corners,
@@ -27,7 +28,6 @@ from edgevision.data.layouts.names import is_data_yaml
 from edgevision.data.layouts.reading import Choices, Labelled, Reading
 from edgevision.data.layouts.refused import refuse, unknown_document, unknown_folder
 from edgevision.data.layouts.tree import Tree, role_of
-from edgevision.data.images import is_there
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
 
