@@ -8,6 +8,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,11 +33,13 @@ class Commands(typer.core.TyperGroup):
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
         line: the command as typed, but for the secrets of addresses; reports keep it.
         addresses: those among the arguments that hold secrets.
+        has_times: write the time of day before the line; set by a command whose log has it.
         json_errors: write the line as a JSON record; set by a command that logs so.
         running: the command that runs.
     """
 
     debug = False
+    has_times = False
     json_errors = False
     line = ""
     addresses: Sequence[str] = ()
@@ -90,7 +93,11 @@ class Commands(typer.core.TyperGroup):
             print(_without_secrets(trace), file=sys.stderr, end="")  # noqa: T201
         # An error is one line, also where it quotes a library that uses several.
         text = " ".join(_without_secrets(line).split())
-        print(record(text) if Commands.json_errors else text, file=sys.stderr)  # noqa: T201
+        if Commands.json_errors:
+            text = record(text)
+        elif Commands.has_times:
+            text = f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}"
+        print(text, file=sys.stderr)  # noqa: T201
         raise typer.Exit(exit_code) from None
 
 
@@ -250,7 +257,7 @@ def run_app(arguments: list[str]) -> None:
     # Typer knows --debug only before the command; people type it at the end.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     Commands.debug = "--debug" in arguments[:end]
-    Commands.json_errors = False
+    Commands.has_times = Commands.json_errors = False
     Commands.running = None
     values = [_value(argument) for argument in arguments]
     Commands.addresses = [value for value in values if display(value) != value]

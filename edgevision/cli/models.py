@@ -40,21 +40,27 @@ def models_command(
         typer.echo("no models ship with this installation; run your own with 'edgevision run --model PATH'")
         return
 
-    from rich.console import Console
-    from rich.table import Table
+    import shutil
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "task", "classes", "input", "size", "figures", "licence"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "task", "size"))
-    for model in models:
-        manifest = model.manifest
-        table.add_row(
+    from edgevision.cli.console import wrapped
+
+    width = shutil.get_terminal_size().columns
+    table = [
+        (
             model.name,
-            manifest.task,
-            str(len(manifest.classes)),
-            f"{manifest.input_width}x{manifest.input_height}",
+            model.manifest.task,
+            str(len(model.manifest.classes)),
+            f"{model.manifest.input_width}x{model.manifest.input_height}",
             f"{model.size / 1e6:.1f} MB",
-            ", ".join(f"{name} {value:.3g}" for name, value in manifest.figures.items()),
-            manifest.licence,
         )
-    Console().print(table)
+        for model in models
+    ]
+    head = ("name", "task", "classes", "input", "size")
+    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
+    for row, model in zip((head, *table), (None, *models), strict=True):
+        typer.echo("  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip())
+        if model is not None:
+            figures = ", ".join(f"{name} {value:.3g}" for name, value in model.manifest.figures.items())
+            for what, text in (("figures", figures), ("licence", model.manifest.licence)):
+                if text:
+                    typer.echo(wrapped(f"  {what}: {text}", width))

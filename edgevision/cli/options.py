@@ -33,6 +33,7 @@ RebuildOption = Annotated[
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Format of stderr: text, or json with one object a line.")
 ]
+LogJsonOption = Annotated[bool, typer.Option("--log-json", help="Short for --log-format json.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="The folder of the images of a COCO json.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgevision.cli.options import LogFormatOption, OverwriteOption, RebuildOption, TrustOption
+from edgevision.cli.options import LogFormatOption, LogJsonOption, OverwriteOption, RebuildOption, TrustOption
 from edgevision.cli.stream_options import PAGE_OPTIONS, STREAM_OPTIONS, given, page, takes
 from edgevision.service.logs import LogFormat
 
@@ -58,6 +58,7 @@ def run_command(
         "only, unless an address such as 0.0.0.0:8080 and --web-password are given.",
     ),
     log_format: LogFormatOption = LogFormat.TEXT,
+    log_json: LogJsonOption = False,
     overwrite: OverwriteOption = False,
     append: bool = typer.Option(
         False,
@@ -94,7 +95,7 @@ def run_command(
     from edgevision.session.request import PlanPolicy, RunRequest
     from edgevision.session.spec import StreamSpec, read_streams
 
-    console, stop = open_console(log_format), StopRequest()
+    console, stop = open_console(LogFormat.JSON if log_json else log_format), StopRequest()
     of_streams = given(settings)
     if streams is None and not source:
         raise UsageError(

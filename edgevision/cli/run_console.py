@@ -10,26 +10,23 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.progress import Progress as Bar
+from rich.progress import ProgressColumn, Task
+from rich.text import Text
 
-from edgevision.cli.app import error_text
-from edgevision.cli.console import say
+from edgevision.cli.app import Commands, error_text
+from edgevision.cli.console import LogConsole, fitted, say
 from edgevision.cli.signals import stop_on_signals
 from edgevision.errors import EdgeVisionError
 from edgevision.pipeline import RunStatistics, StopRequest, StreamState, StreamStatistics
 from edgevision.pipeline.ledger import DropReason
+from edgevision.pipeline.statistics import Outage
 from edgevision.session.run import SessionObserver, StreamOutcome
 from edgevision.session.streams import OpenedStream
 
 Report = Callable[[RunStatistics], None]
-_PLAIN_EVERY_S = 10.0
+_PLAIN_EVERY_S, _PLAIN_LONGEST_S = 10.0, 600.0
+_NAME, _BAR = 24, 12  # columns
 _SETTLED = 10  # frames
 _DROPS = {
     DropReason.NEWER_FRAME.value: "replaced by a newer frame",
@@ -66,68 +63,113 @@ def show_progress(watched: Sequence[ProgressLine], console: Console) -> Iterator
     if not console.is_terminal:
         yield _plain_lines(watched, console)
         return
-    known = all(one.total is not None for one in watched)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        *((BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if known else (SpinnerColumn(),)),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with Bar(*columns, console=console, transient=True, refresh_per_second=5) as bar:
-        known_lines = {one.name: one for one in watched}
+    known_lines = {one.name: one for one in watched}
+    with Bar(_StreamColumn(console), console=console, transient=True, refresh_per_second=5) as bar:
         tasks = {
-            one.name: bar.add_task(one.name, total=one.total, figures=_figures(None, one)) for one in watched
+            one.name: bar.add_task(_short(one.name), total=one.total, parts=_parts(None, one))
+            for one in watched
         }
 
         def report(run: RunStatistics) -> None:
             for stream in run.streams:
                 one = known_lines.get(stream.name) or ProgressLine(stream.name, stream.is_live, None)
                 if stream.name not in tasks:  # it was added meanwhile
-                    tasks[stream.name] = bar.add_task(stream.name, total=None, figures="")
-                bar.update(tasks[stream.name], completed=stream.written, figures=_figures(stream, one))
+                    tasks[stream.name] = bar.add_task(_short(stream.name), total=None, parts=())
+                bar.update(tasks[stream.name], completed=stream.written, parts=_parts(stream, one))
 
         yield report
 
 
+class _StreamColumn(ProgressColumn):
+    """The whole line of a stream, as much of it as the terminal is wide."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        parts = [task.description]
+        if task.total is not None:
+            done = round(_BAR * min(task.completed / max(task.total, 1), 1))
+            left = task.time_remaining
+            parts += ["━" * done + "─" * (_BAR - done), f"{task.completed:.0f}/{task.total:.0f}"]
+            parts += [] if left is None else [f"{clock(left)} left"]
+        return Text(fitted([*parts, *task.fields["parts"]], self._console.width - 1), no_wrap=True)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what is said of the stream: of a path its end."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
+
+
+def clock(seconds: float) -> str:
+    """``0:01:12``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 def _plain_lines(watched: Sequence[ProgressLine], console: Console) -> Report:
-    """For logs: a line at the start and every ten seconds of a live source, silence for a file."""
-    last: dict[str, float] = {}
+    """For logs: a line at the start and every ten seconds of a live source, silence for a file.
+
+    Of a source that is away they become rarer, down to one in ten minutes.
+    """
+    due_s: dict[str, float] = {}
+    away: set[str] = set()
     known_lines = {one.name: one for one in watched}
 
     def report(run: RunStatistics) -> None:
+        nonlocal away
         now = time.monotonic()
         for stream in run.streams:
             one = known_lines.get(stream.name) or ProgressLine(stream.name, stream.is_live, None)
-            is_due = now - last.get(stream.name, float("-inf")) >= _PLAIN_EVERY_S
-            if one.is_live and _is_under_way(stream) and is_due:
-                last[stream.name] = now
-                frames = _plural("frame", stream.written)
-                line = f"{one.name}: {stream.written} {frames}  {_figures(stream, one)}"
-                say(console, line.rstrip(), **_fields(stream))
+            if (stream.name in away) != (stream.lost is not None):  # which is worth a line at once
+                away ^= {stream.name}
+                due_s.pop(stream.name, None)
+            if one.is_live and _is_under_way(stream) and now >= due_s.get(stream.name, 0.0):
+                parts, wait_s = _parts(stream, one), _PLAIN_EVERY_S
+                if stream.lost is None:
+                    parts.insert(0, f"{stream.written} {_plural('frame', stream.written)}")
+                else:
+                    wait_s = min(max(_PLAIN_EVERY_S, stream.lost.seconds), _PLAIN_LONGEST_S)
+                due_s[stream.name] = now + wait_s
+                say(console, f"{one.name}: {'  '.join(parts)}".rstrip(), **_fields(stream))
 
     return report
 
 
 def _is_under_way(stream: StreamStatistics) -> bool:
     is_over = stream.state in (StreamState.ENDED, StreamState.FAILED)
-    return not is_over and (stream.written > 0 or stream.state is StreamState.RECONNECTING)
+    return not is_over and (stream.written > 0 or stream.lost is not None)
 
 
-def _figures(stream: StreamStatistics | None, watched: ProgressLine) -> str:
+def _parts(stream: StreamStatistics | None, watched: ProgressLine) -> list[str]:
+    """What is said of a stream, the most important first."""
+    if stream is not None and stream.lost is not None:
+        return [f"away for {clock(stream.lost.seconds)}", *_attempts(stream.lost)]
     if stream is None or (stream.written == 0 and stream.state is StreamState.RUNNING):
-        return f"waiting for the first frame  {watched.hint}"
+        return ["waiting for the first frame", watched.hint]
     # The first frames come out together, after the first has waited for everything to warm up.
     is_settled = stream.written >= _SETTLED
     rate = stream.recent_frames_per_second if is_settled else stream.frames_per_second
-    text = f"{rate:.1f} fps"
+    parts = [f"{rate:.1f} fps"]
     if watched.is_live:
-        text += f"  {stream.last_latency_ms:.0f} ms"
-        dropped = sum(stream.frames.dropped.values())
-        text += f"  {dropped} dropped" if dropped else ""
-    if stream.latency_control is not None and stream.latency_control.on_fallback:
-        text += "  fallback model"
+        parts.append(f"{stream.last_latency_ms:.0f} ms")
     if stream.state is not StreamState.RUNNING:
-        text += f"  {stream.state.value}"
-    return f"{text}  {watched.hint}"
+        parts.append(stream.state.value)
+    parts += [_by_class(stream.in_view)] if stream.in_view else []
+    parts += [f"recording {one.output}" for one in stream.deliveries if one.kind == "recording"]
+    parts += [f"alarm: {one.output}: {one.alarm}" for one in stream.deliveries if one.alarm is not None]
+    if stream.latency_control is not None and stream.latency_control.on_fallback:
+        parts.append("fallback model")
+    dropped = sum(stream.frames.dropped.values())
+    if watched.is_live and dropped:
+        parts.append(f"{dropped} dropped")
+    return [*parts, watched.hint]
+
+
+def _attempts(lost: Outage) -> list[str]:
+    attempts = [f"{lost.attempts} {_plural('attempt', lost.attempts)} failed"] if lost.attempts else []
+    return [*attempts, lost.reason]
 
 
 @contextmanager
@@ -176,6 +218,7 @@ class ConsoleObserver(SessionObserver):
         return stop_on_signals(self._stop)
 
     def while_running(self, streams: Sequence[OpenedStream]) -> AbstractContextManager[Report]:
+        Commands.has_times = isinstance(self._console, LogConsole) and not self._console.is_terminal
         return show_progress([_progress_line(stream) for stream in streams], self._console)
 
     def stream_ended(self, outcome: StreamOutcome) -> None:
@@ -290,6 +333,9 @@ def _fields(stream: StreamStatistics) -> dict[str, object]:
         "frames_per_second": round(stream.recent_frames_per_second, 2),
         "latency_ms": round(stream.last_latency_ms, 1),
         "frames": stream.frames,
+        "in_view": stream.in_view,
+        **({} if stream.objects is None else {"objects": stream.objects}),
+        **({} if stream.lost is None else {"lost": stream.lost}),
     }
 
 

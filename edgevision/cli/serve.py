@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from edgevision.cli.options import LogFormatOption, RebuildOption, ThreadsOption, TrustOption
+from edgevision.cli.options import LogFormatOption, LogJsonOption, RebuildOption, ThreadsOption, TrustOption
 from edgevision.cli.stream_options import PAGE_OPTIONS, STREAM_OPTIONS, given, page, takes
 from edgevision.service.logs import LogFormat
 
@@ -23,6 +23,7 @@ def serve_command(
     rebuild: RebuildOption = False,
     threads: ThreadsOption = None,
     log_format: LogFormatOption = LogFormat.TEXT,
+    log_json: LogJsonOption = False,
     **settings: Any,
 ) -> None:
     """Run the streams of a file and serve the page, until a signal ends it.
@@ -43,7 +44,7 @@ def serve_command(
     from edgevision.session.request import PlanPolicy, RunRequest
     from edgevision.session.spec import read_streams
 
-    console, stop = open_console(log_format), StopRequest()
+    console, stop = open_console(LogFormat.JSON if log_json else log_format), StopRequest()
     of_streams = given(settings)
     request = RunRequest(
         streams=read_streams(streams, of_streams),

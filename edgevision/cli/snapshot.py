@@ -37,11 +37,11 @@ def snapshot_command(
       edgevision snapshot rtsp://camera.local/live --zones zones.yaml
       edgevision snapshot street.mp4 --start 1:30 --overwrite
     """
-    from edgevision.cli.console import open_console  # these load the runtime, so not for --help
+    from rich.console import Console  # these load the runtime, so not for --help
+
     from edgevision.cli.run import run_session
     from edgevision.cli.run_console import BriefObserver
     from edgevision.pipeline import StopRequest
-    from edgevision.service.logs import LogFormat
     from edgevision.session.request import PlanPolicy, RunRequest
     from edgevision.session.spec import StreamSpec, read_streams
 
@@ -51,5 +51,5 @@ def snapshot_command(
     else:
         specs = [StreamSpec(source=what, **of_streams)]
     request = RunRequest(streams=specs, plans=PlanPolicy(trust, rebuild), overwrite=overwrite, snapshots=out)
-    console, stop = open_console(LogFormat.TEXT), StopRequest()
+    console, stop = Console(stderr=True), StopRequest()
     run_session(request, console, stop, BriefObserver(console, stop))

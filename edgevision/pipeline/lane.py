@@ -233,6 +233,7 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
     report, connection = source.report, source.report.connection
     counts = None if lane.stream.scene is None else lane.stream.scene.counts()
     reconnects, failed_attempts = lane.reconnects()
+    outage = None if connection is None or over else _outage(connection)
     models = [model for models in lane.model_sets for model in models]
     notes = [note for model in models for note in model.notes]
     notes += report.notes + [note for sink in sinks for note in sink.notes]
@@ -249,7 +250,7 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         classes=_wanted_classes(lane.model_sets[0]),
         detections=lane.tally.detections(),
         objects=None if counts is None else counts.objects,
-        in_view={} if counts is None else counts.in_view,
+        in_view={} if outage is not None else lane.tally.last() if counts is None else counts.in_view,
         zones={} if counts is None else counts.zones,
         lines={} if counts is None else counts.lines,
         class_shares=lane.tally.shares(),
@@ -268,7 +269,7 @@ def stream_statistics(lane: Lane, seconds: float, over: bool) -> StreamStatistic
         mean_batch=lane.batched / lane.answered_frames if lane.answered_frames else 0.0,
         reconnects=reconnects,
         failed_attempts=failed_attempts,
-        lost=None if connection is None or over else _outage(connection),
+        lost=outage,
         latency_control=lane.controller.figures() if lane.controller else None,
         deliveries=lane.deliveries(),
         stopped=(lane.stopped or ("error" if lane.error else "end")) if over else None,

@@ -141,12 +141,15 @@ class Tally:
         self._detections: Counter[str] = Counter()
         self._shares: dict[str, float] = {}
         self._maps: Counter[str] = Counter()
+        self._last: Counter[str] = Counter()
 
     def add(self, result: FrameResult) -> None:
         """Counts one frame."""
         with self._lock:
+            self._last = Counter()
             for one in result.results:
                 if isinstance(one, Detections):
+                    self._last.update(one.row_names)
                     self._detections.update(one.row_names)
                 elif isinstance(one, Classification):
                     self._detections.update(label.name for label in one.labels())
@@ -159,6 +162,11 @@ class Tally:
         """How many of each class, most frequent first; of a label, how many images."""
         with self._lock:
             return dict(self._detections.most_common())
+
+    def last(self) -> dict[str, int]:
+        """Detections of the last frame by class, most frequent first."""
+        with self._lock:
+            return dict(self._last.most_common())
 
     def shares(self) -> dict[str, float]:
         """Mean share of the image for each class that was seen, largest first."""

@@ -119,7 +119,8 @@ class StreamStatistics(msgspec.Struct, frozen=True, kw_only=True):
         classes: those that the models look for in it.
         detections: how many of each class, summed over the frames.
         objects: tracked objects by class, each counted once, by its id; None where nothing is tracked.
-        in_view: tracked objects in the last frame, by class; none while the source is away.
+        in_view: objects in the last frame, by class: tracked ones, or detections where nothing is tracked;
+            none while the source is away.
         zones, lines: what each counted, by name.
         class_shares: mean share of the image by class, for segmentation.
         seconds: wall time from the first request for a frame until now, or until the outputs were closed,

@@ -23,6 +23,16 @@ def test_the_table_lists_every_model(capsys):
         assert any(line.startswith(model.name) for line in lines)
 
 
+def test_eighty_columns_break_no_word(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run() == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    words = set(shown.split())
+    for model in list_models():
+        assert {*model.manifest.licence.split(), *model.manifest.figures} <= words
+
+
 def test_json_has_what_the_files_say(capsys):
     assert run("--json") == 0
     rows = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ import pytest
 from edgevision import zoo
 from edgevision.cli import main
 from edgevision.session import streams as run_streams
+from tests.support.console import without_times
 from tests.support.models import (
     image_with_block,
     write_block_clip,
@@ -48,7 +49,7 @@ def run(material, capsys):
             main(["run", "--source", str(material / source), *options, *map(str, arguments)])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.err.splitlines()
+        return ended.value.code or 0, without_times(captured.err).splitlines()
 
     return call
 
@@ -179,7 +180,7 @@ def test_a_webcam_alone_shows_a_status_line_where_there_is_no_display(material, 
     )
     with pytest.raises(SystemExit) as ended:
         main(["run", "--source", "webcam", "--model", str(material / "colours.onnx"), "--max-frames", "40"])
-    lines = capsys.readouterr().err.splitlines()
+    lines = without_times(capsys.readouterr().err).splitlines()
     assert not ended.value.code
     assert lines[0].startswith("colours: ONNX Runtime")
     assert re.match(r"camera 0: \d+ frames  \d", lines[1])

@@ -102,7 +102,7 @@ def test_serve_waits_for_what_is_not_there_and_ends_with_a_signal(tmp_path: Path
             if "retinanet" in line:
                 break
         try:
-            (url,) = [line.split()[1] for line in lines if line.startswith("page: ")]
+            (url,) = [line.split()[-1] for line in lines if " page: " in line]
             wait_until(lambda: bool(ask(url + "api/state").json()["streams"]), "the stream to be told")
             state = ask(url + "api/state").json()
             assert (state["can_change_streams"], state["streams"][0]["state"]) == (True, "failed")

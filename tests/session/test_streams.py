@@ -9,6 +9,7 @@ import pytest
 from edgevision.cli import main
 from edgevision.session import streams as run_streams
 from edgevision.video.sources.arrays import ArraySource
+from tests.support.console import without_times
 from tests.support.models import colour_manifest, image_with_block, write_block_clip, write_colour_model
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -40,7 +41,7 @@ def run(material, capsys):
             main(["run", *named, "--model", str(material / model), *map(str, arguments)])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.err.splitlines()
+        return ended.value.code or 0, without_times(captured.err).splitlines()
 
     return call
 
@@ -191,7 +192,7 @@ def test_a_latency_that_is_held_is_in_the_statistics(material, capsys, fallback,
     stream = json.loads(Path("s.json").read_text())
     assert list(stream["models"]) == ["colours", name]
     assert stream["latency_control"]["bound_ms"] == 60_000
-    lines = capsys.readouterr().err.splitlines()
+    lines = without_times(capsys.readouterr().err).splitlines()
     assert any(line.startswith(f"{name} (fallback): ONNX Runtime") for line in lines)
     assert any(line.startswith("  held 60000 ms except for 0 of ") for line in lines)
 
@@ -202,7 +203,7 @@ def test_a_latency_that_cannot_be_held_is_said_so(material, capsys, bound, said)
     arguments = ["--max-latency", bound, "--save-json", "o.jsonl", "--model", str(material / "colours.onnx")]
     with pytest.raises(SystemExit) as ended:
         main(["run", "--source", "webcam", *arguments])
-    lines = capsys.readouterr().err.splitlines()
+    lines = without_times(capsys.readouterr().err).splitlines()
     assert (ended.value.code or 0) == (0 if said else 2)
     assert any(line.startswith(said or "error: --max-latency 1us: expected a number") for line in lines)
 

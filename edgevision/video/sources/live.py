@@ -60,8 +60,8 @@ class Backoff:
 class LiveSource(Closeable):
     """Reads a feed, and reconnects when it is lost: silent, frozen or disconnected.
 
-    Each loss and each attempt to reconnect, with its outcome, is one line in the log. Frame numbers and
-    times continue across an outage, which is visible as a gap in the times.
+    Each loss is one line in the log, and so is its end; attempts that fail are counted, and logged for
+    debugging. Frame numbers and times continue across an outage, which is visible as a gap in the times.
 
     Args:
         name: display name, without credentials.
@@ -222,7 +222,7 @@ class LiveSource(Closeable):
                 self.connection.failed_attempts += 1
                 self.connection.failed_now = attempt
                 self.connection.error = str(error)
-                _LOG.warning(
+                _LOG.debug(  # the status of the stream counts them
                     "reconnect attempt %d failed after %.1f s: %s", attempt, time.monotonic() - since, error
                 )
                 continue

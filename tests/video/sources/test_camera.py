@@ -1,4 +1,5 @@
 import threading
+import logging
 import time
 
 import cv2
@@ -176,6 +177,7 @@ class Usb:
 
 
 def test_a_camera_that_is_unplugged_and_plugged_in_again(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG, "edgevision")
     monkeypatch.setattr(camera, "list_cameras", list)
     usb = Usb(tmp_path / "video5", [PICTURE] * 3, [PICTURE] * 2)
     options = SourceOptions(read_timeout_s=30)

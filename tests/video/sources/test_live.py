@@ -87,6 +87,7 @@ def values(frames):
 
 
 def test_it_comes_back_and_goes_on_counting(caplog):
+    caplog.set_level(logging.DEBUG, "edgevision")
     camera = Camera([image(1), image(2), LOST], REFUSED, REFUSED, [image(3), LOST], [image(4)])
     with live(camera) as source:
         assert source.connection.state is ConnectionState.CONNECTED
@@ -113,6 +114,7 @@ def test_it_comes_back_and_goes_on_counting(caplog):
         "cam reconnected",
     ]
     assert lines[1].endswith(": cannot open cam: Connection refused")
+    assert sum(record.levelno >= logging.INFO for record in caplog.records) == 4  # two for each loss
     assert lines[3].endswith("(attempt 3)")
 
 
