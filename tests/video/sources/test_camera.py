@@ -1,5 +1,5 @@
-import threading
 import logging
+import threading
 import time
 
 import cv2
