@@ -15,6 +15,7 @@ import av
 import pytest
 
 from edgevision.errors import SourceError
+from edgevision.files import safe_name
 from edgevision.video import open_source
 from edgevision.video.sources.options import SourceOptions, Transport
 from tests.support.models import write_colour_model
@@ -196,7 +197,7 @@ def test_three_deaths_and_a_new_size_in_one_run(server, model, tmp_path):
     run.says("reconnected after", 3)
     run.says("the frame size is now 320x192, was 160x96")
     served = run.metrics()
-    assert f'edgevision_reconnects_total{{stream="{server.address("")}"}} 3.0' in served
+    assert f'edgevision_reconnects_total{{stream="{safe_name(server.address(""))}"}} 3.0' in served
     run.interrupt()
 
     assert run.process.returncode == 130
