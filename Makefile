@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone: .venv is made and filled by tools/setup.sh when needed.
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-rtsp train-smoke dev lint types imports unit format constraints clean
+.PHONY: help demo docs packages test test-rtsp train-smoke dev lint types imports unit format constraints clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -40,6 +40,9 @@ unit: dev ## Behaviour (pytest)
 docs: dev ## The site, into build/site; a broken link fails (its search needs a server: python -m http.server)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
 	@echo "docs: build/site/index.html"
+
+packages: dev ## Wheel and sdist in dist, used in empty environments on each Python that is here
+	@tools/packages.sh
 
 format: dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix || true
