@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import edgevision as ev
 from edgevision.cli import program
 from tests.support.paths import ROOT
 
@@ -87,3 +88,9 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
     assert len(names) > 15
     for name in names:
         assert f'id="edgevision-{name}"' in page
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    for name in set(ev.__all__) - {"__version__"}:
+        assert re.search(rf'id="?edgevision\.[\w.]*\.{name}"', page), name
