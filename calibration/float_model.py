@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from edgevision.calibration.qdq import is_quantised
+from edgevision.calibration.simulate import Simulation
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import content_sha256, read_manifest
 from edgevision.errors import ModelError, UsageError
 from edgevision.graph.constants import MOVES, fold_constants
-from edgevision.graph.convolutions import Convolution, find_convolutions
+from edgevision.graph.convolutions import Convolution, Shapes, cut_model, find_convolutions
 from edgevision.graph.load import load_onnx
 from edgevision.suffixes import PLAN_SUFFIXES
 
@@ -73,7 +76,9 @@ def load_float_model(path: Path) -> FloatModel:
             f"{path}: its content differs from the checksum in its metadata, so it is damaged or was edited; "
             "copy or export it again"
         )
-    convolutions = find_convolutions(graph, manifest.heads, str(path))
+    convolutions = find_convolutions(
+        graph, manifest.heads, str(path), lambda names: _measured(graph, manifest, names)
+    )
     types = {constant.name: constant.data_type for constant in graph.graph.initializer}
     half = any(types[layer.weight] != onnx.TensorProto.FLOAT for layer in convolutions if layer.constant)
     if half or manifest.precision != "fp32":
@@ -85,3 +90,11 @@ def load_float_model(path: Path) -> FloatModel:
             "weights that are computed as it runs"
         )
     return model
+
+
+def _measured(graph: onnx.ModelProto, manifest: Manifest, names: Sequence[str]) -> Shapes:
+    """Shapes of float tensors on a black frame."""
+    batch = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
+    black = np.zeros((batch, manifest.input_height, manifest.input_width, 3), np.uint8)
+    values = Simulation(cut_model(graph, names), names)(black)
+    return {name: one.shape for name, one in zip(names, values, strict=True)}

@@ -164,12 +164,14 @@ def _results(
         refuse_same_name(given)
         wanted = _threshold(given, conf)
         lowest = min(wanted, RECOVER_THRESHOLD) if spec.is_tracked else wanted
-        running = RunModels([one.with_threshold(lowest) for one in given], [])
-        crops = None
+        models_below = [one.with_threshold(lowest) for one in given]
+        shared_second, crops = None, None
         if then.model is not None:
             second = opened.enter_context(_opened(then.model))
-            check_second(second, running.models, then.on)
-            crops = CropReader(SharedModel(second), then.on, then.every_track)
+            check_second(second, models_below, then.on)
+            shared_second = SharedModel(second)
+            crops = CropReader(shared_second, then.on, then.every_track)
+        running = RunModels(models_below, [], shared_second)
         frames = opened.enter_context(open_source(spec.source) if source is None else source)
         scene = make_scene(spec, frames.info.frame_rate, running, wanted) if spec.is_tracked else None
         yield from pull_results(
@@ -200,6 +202,7 @@ class RunSettings(TypedDict, total=False):
     start: str | None
     end: str | None
     events: str | Sequence[str]
+    event_classes: str | Sequence[str] | None
     event_pictures: PathLike | None
     record: PathLike | None
     rotate: str | None
@@ -352,8 +355,9 @@ def _specs(sources: Sequence[AnySource], settings: Mapping[str, Any]) -> list[St
     }
     if isinstance(shared.get("events"), str):
         shared["events"] = [shared["events"]]
-    if isinstance(shared.get("record_on"), (list, tuple)):
-        shared["record_on"] = ",".join(shared["record_on"])
+    for name in ("record_on", "event_classes"):
+        if isinstance(shared.get(name), (list, tuple)):
+            shared[name] = ",".join(shared[name])
     specs = []
     for one in sources:
         if not isinstance(one, StreamSpec):

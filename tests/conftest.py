@@ -38,3 +38,10 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def slow_on_demand(request):
+    """Leaves slow tests out where nobody asked for them with ``-m slow``: others hold the same rule."""
+    if request.node.get_closest_marker("slow") and "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("slow, and a faster test holds the same; 'pytest -m slow' runs it")

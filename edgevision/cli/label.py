@@ -12,6 +12,7 @@ from edgevision.cli.options import EngineOption, OverwriteOption, RebuildOption,
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgevision.labelling.image_labels import ImageLabelRequest, LabelledImages
     from edgevision.labelling.job import Labelled, LabelRequest
     from edgevision.labelling.label_maps import LabelledMaps, LabelMapRequest
 
@@ -28,10 +29,13 @@ def label_command(
     out: Path = typer.Option(
         ...,
         "--out",
-        help="Detection: the COCO instances json to write. Segmentation: the folder of the data set.",
+        help="Models that find objects: the COCO instances json to write. Segmentation: the folder of the "
+        "data set. Classification: a json, or a folder for a folder of images for each class.",
     ),
     images_out: Path | None = typer.Option(
-        None, "--images-out", help="Detection: folder for the frames of videos, which are written as JPEG."
+        None,
+        "--images-out",
+        help="Folder for the frames of videos, as JPEG; not for segmentation.",
     ),
     merge: Path | None = typer.Option(
         None,
@@ -44,7 +48,9 @@ def label_command(
         help="Detection: a COCO json of the images: write what is seen in them, from --ignore up, as COCO "
         "results json, for 'detections' of a training source.",
     ),
-    positive: float = typer.Option(0.42, "--positive", help="Detection: from this score on it is a box."),
+    positive: float = typer.Option(
+        0.42, "--positive", help="From this score on it is a box, or a label of the image; not segmentation."
+    ),
     ignore: float = typer.Option(
         0.25,
         "--ignore",
@@ -94,9 +100,11 @@ def label_command(
 ) -> None:
     """Label images and videos with a model, for training another one.
 
-    A detector writes COCO json. Scores are kept with the boxes. 'file_name' entries are relative to the
-    folder that the command names when it is done: give that folder to train and eval as the folder of the
-    images. A segmenter writes a data set: copies of the images, a label map for each, and classes.json.
+    A detector writes COCO json; a model of masks, poses or rotated boxes adds these (run lengths, key points,
+    four corners), and a classifier writes its labels. Scores are kept with the boxes. 'file_name' entries are
+    relative to the folder that the command names when it is done: give that folder to train and eval as the
+    folder of the images. A segmenter writes a data set: copies of the images, a label map for each, and
+    classes.json.
 
     \b
     Examples:
@@ -104,6 +112,7 @@ def label_command(
       edgevision label --model teacher.onnx a.mp4 b.mp4 --every 30 --images-out frames --out labels.json
       edgevision label --model one.onnx --model two.onnx --flip photos/ --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
+      edgevision label --model yolo11n-pose.ev.onnx photos/ --out poses.json
       edgevision label --model unet-road drive.mp4 --every 10 --flip --max-ignored 0.2 --out roads
     """
     from contextlib import ExitStack
@@ -121,6 +130,7 @@ def label_command(
 
     with needs_extra("train"):
         from edgevision.cli.any_model import open_model
+        from edgevision.labelling.image_labels import ImageLabelRequest, write_image_labels
         from edgevision.labelling.job import LabellingJob, LabelRequest
         from edgevision.labelling.label_maps import LabelMapRequest, write_label_maps
 
@@ -144,24 +154,26 @@ def label_command(
     )
     if len(set(model)) < len(model):
         raise UsageError(f"--model {next(one for one in model if model.count(one) > 1)} is given twice")
-    done: Labelled | LabelledMaps
+    done: Labelled | LabelledMaps | LabelledImages
     with ExitStack() as opened:
         policy = PlanPolicy(trust, rebuild)
         teachers = {one: opened.enter_context(open_model(one, engine, policy)).engine for one in model}
         first = teachers[model[0]]
-        if first.manifest.task == "segmentation":
-            only_boxes = {
-                "--merge": merge is not None,
-                "--images-out": images_out is not None,
-                "--classes": classes is not None,
-                "--results-for": results_for is not None,
-                "--tiles": tiles,
-                "--scales": scales is not None,
-                "a second --model": len(model) > 1,
-            }
-            for option, given in only_boxes.items():
-                if given:
-                    raise UsageError(f"{model[0]} is a segmentation model; {option} is for detectors")
+        task = first.manifest.task
+        only_boxes = {
+            "--merge": merge is not None,
+            "--classes": classes is not None,
+            "--results-for": results_for is not None,
+            "--tiles": tiles,
+            "--scales": scales is not None,
+            "--images-out": images_out is not None and task == "segmentation",
+            "--flip": flip and task == "classification",
+            "a second --model": len(model) > 1,
+        }
+        for option, given in only_boxes.items():
+            if given and task in ("segmentation", "classification"):
+                raise UsageError(f"{model[0]} is a {task} model; {option} is for detectors")
+        if task == "segmentation":
             maps = LabelMapRequest(
                 sources=sources,
                 out=out,
@@ -175,6 +187,19 @@ def label_command(
             with stop_on_signals(stop):
                 done = write_label_maps(first, model[0], maps, stop=stop, progress=progress)
             _report_maps(maps, done, console)
+        elif task == "classification":
+            wanted = ImageLabelRequest(
+                sources=sources,
+                out=out,
+                images_out=images_out,
+                positive=positive,
+                every=every,
+                seed=seed,
+                overwrite=overwrite,
+            )
+            with stop_on_signals(stop):
+                done = write_image_labels(first, model[0], wanted, stop=stop, progress=progress)
+            _report_images(wanted, done, console)
         else:
             job = LabellingJob(request)
             with stop_on_signals(stop):
@@ -215,7 +240,7 @@ def _report(request: LabelRequest, done: Labelled, console: Console) -> None:
         return
     found = ", ".join(f"{name} {count}" for name, count in done.boxes.most_common()) or "none"
     say(console, f"{request.out}: {done.images} images labelled, in {done.folder}")
-    say(console, f"  boxes: {found}")
+    say(console, f"  {done.unit}: {found}")
     say(console, f"  regions to ignore: {done.ignored}")
     if request.merge is not None:
         say(console, f"  {done.merged} of the images were in {request.merge}; its boxes are kept")
@@ -235,3 +260,14 @@ def _report_maps(request: LabelMapRequest, done: LabelledMaps, console: Console)
     say(console, f"  pixels: {shares}, ignored {done.ignored / total:.1%}")
     if done.left_out:
         say(console, f"  {done.left_out} images left out: more than {request.max_ignored:.0%} ignored")
+
+
+def _report_images(request: ImageLabelRequest, done: LabelledImages, console: Console) -> None:
+    """What was done."""
+    from edgevision.cli.console import say
+
+    found = ", ".join(f"{name} {count}" for name, count in done.labels.most_common()) or "none"
+    say(console, f"{request.out}: {done.images} images labelled, in {done.folder}")
+    say(console, f"  labels: {found}")
+    if done.left_out:
+        say(console, f"  {done.left_out} images left out: no label of {request.positive:g} or more")

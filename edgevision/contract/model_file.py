@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from edgevision.contract.foreign import export_advice
 from edgevision.contract.manifest import SCHEMA_VERSION, Manifest
 from edgevision.contract.protobuf import Buffer, encode_field, fields
 from edgevision.errors import ForeignModelError, ManifestError, ModelError
 from edgevision.files import atomic_path
-from edgevision.suffixes import CHECKPOINT_SUFFIXES, PLAN_SUFFIXES
+from edgevision.suffixes import PLAN_SUFFIXES
 
 METADATA_KEY = "edgevision"
 # Field numbers in onnx.proto.
@@ -73,6 +74,8 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         ManifestError: it is an ONNX model without a valid manifest.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder{_advice(path) or '; expected an ONNX file'}")
     if not path.is_file():
         raise ModelError(
             f"model file not found: {path}; check the path or list models with 'edgevision models'"
@@ -80,7 +83,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     if path.suffix.lower() in PLAN_SUFFIXES:
         side = path.with_name(path.name + ".json")
         if not side.is_file():
-            raise ManifestError(f"{path}: its contract file {side.name} is missing; compile the model again")
+            raise ManifestError(
+                f"{path}: its contract file {side.name} is missing, so it was copied without it, or another "
+                "project built it; compile the model again, or take the ONNX file that it was built from"
+            )
         try:
             document = msgspec.json.decode(side.read_bytes(), type=dict[str, msgspec.Raw])
         except msgspec.MsgspecError as error:
@@ -230,12 +236,17 @@ def _onnx_fields(data: Buffer, path: Path) -> list[tuple[int, int, int, int]]:
     try:
         found = list(fields(data, 0, len(data)))
     except (IndexError, ValueError) as error:
-        is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
-        made = "; export a checkpoint with 'edgevision export'" if is_checkpoint else ""
-        raise ModelError(f"{path}: not an ONNX model (its bytes are not a protobuf message){made}") from error
+        what = "its bytes are not a protobuf message"
+        raise ModelError(f"{path}: not an ONNX model ({what}){_advice(path)}") from error
     if not any(field == _GRAPH for field, *_ in found):
-        raise ModelError(f"{path}: not an ONNX model (no graph in it)")
+        raise ModelError(f"{path}: not an ONNX model (no graph in it){_advice(path)}")
     return found
+
+
+def _advice(path: Path) -> str:
+    """How to make an ONNX model of it, for the end of a message."""
+    advice = export_advice(path)
+    return f"; it is {advice}" if advice else ""
 
 
 def _encode_entry(key: str, value: str) -> bytes:

@@ -15,6 +15,7 @@ from edgevision.events.outlets import EventFile, Outlet
 from edgevision.events.records import Event, EventKind
 from edgevision.files import atomic_path, refuse_existing
 from edgevision.plugins import OUTLETS, find_plugin, scheme_of
+from edgevision.tracking.naming import chooses
 from edgevision.tracking.sightings import sightings
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Delivery, Sink
@@ -81,7 +82,7 @@ class EventSink(Sink):
     Args:
         outlets: where events go; closed with the sink.
         observer: follows the objects.
-        only: class names to report; None for all.
+        only: names of what to report, see :mod:`edgevision.tracking.naming`; None for all.
 
     Attributes:
         counts: events so far, by kind.
@@ -101,7 +102,10 @@ class EventSink(Sink):
         self._is_finished = False
 
     def write(self, result: FrameResult, image: Image) -> None:
-        seen = [one for one in sightings(result) if self._only is None or one.class_name in self._only]
+        seen = sightings(result)
+        if self._only is not None:
+            only = self._only
+            seen = [one for one in seen if chooses(only, one.class_name, (a.name for a in one.attributes))]
         for event in self._observer.update(result.frame, seen, result.zones, result.stream):
             self._publish(event)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -66,8 +66,15 @@ def cut_model(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto
     return part
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of tensors by name; 0 for sizes that are not fixed, such as the batch."""
+
+
 def find_convolutions(
-    model: onnx.ModelProto, heads: Sequence[str], origin: str = "the model"
+    model: onnx.ModelProto,
+    heads: Sequence[str],
+    origin: str = "the model",
+    measure: Callable[[Sequence[str]], Shapes] | None = None,
 ) -> tuple[Convolution, ...]:
     """Every convolution that the heads are computed from, in the graph's order.
 
@@ -75,6 +82,8 @@ def find_convolutions(
         model: a whole model of the contract.
         heads: its head tensors, as its manifest names them.
         origin: the file it came from, for messages.
+        measure: gives the shapes of float tensors that ONNX cannot infer, as where a size is computed in the
+            graph; None refuses such a model.
 
     Raises:
         ModelError: the graph has no such tensors, no convolution above them, or one whose size is unknown.
@@ -85,7 +94,9 @@ def find_convolutions(
         what = f"head tensors {', '.join(missing)}" if missing else "the names of its head tensors"
         raise ModelError(f"{origin} lacks {what}; export it again")
     weights = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
-    shapes = _shapes(model)
+    shapes: Shapes = _shapes(model)
+    if measure is not None:
+        shapes = _completed(model.graph, heads, weights, shapes, measure)
     last = _last_convolutions(model.graph, heads)
     found = []
     for node in upstream(model.graph, heads):
@@ -153,6 +164,23 @@ def _last_convolutions(graph: onnx.GraphProto, heads: Sequence[str]) -> set[str]
         else:
             waiting += node.input
     return last
+
+
+def _completed(
+    graph: onnx.GraphProto,
+    heads: Sequence[str],
+    weights: Shapes,
+    shapes: Shapes,
+    measure: Callable[[Sequence[str]], Shapes],
+) -> Shapes:
+    """``shapes`` with those of convolutions and computed weights that are not known."""
+    wanted = []
+    for node in upstream(graph, heads):
+        if node.op_type in CONVOLUTIONS:
+            wanted += [node.output[0], node.input[0]]
+            wanted += [] if node.input[1] in weights else [node.input[1]]
+    lacking = [name for name in dict.fromkeys(wanted) if not all(shapes.get(name, (0, 0))[1:])]
+    return {**shapes, **measure(lacking)} if lacking else shapes
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

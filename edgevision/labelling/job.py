@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgevision.contract.manifest import BOX_TASKS
 from edgevision.data.classes import map_classes, parse_classes
 from edgevision.data.formats.coco import CocoDocument
 from edgevision.data.formats.detections import ResultsFile
@@ -20,6 +21,7 @@ from edgevision.files import refuse_existing
 from edgevision.labelling.footage import Footage, find_footage, folder_of_all
 from edgevision.labelling.fusion import View, fuse
 from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labels
+from edgevision.labelling.shapes import UNITS, pose_fields, shape_of
 from edgevision.labelling.views import TILE_SCALE, check_scales, look
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
@@ -74,6 +76,7 @@ class Labelled:
         images: how many.
         merged: of them, those that the json to merge, or to give results for, had already.
         ignored: regions to ignore.
+        unit: what is labelled, in the plural.
         unseen: images of the json to give results for that were not among the sources.
         boxes: of each class.
         problems: one line for each input that was damaged.
@@ -86,6 +89,7 @@ class Labelled:
     unseen: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    unit: str = "boxes"
 
 
 class LabellingJob:
@@ -118,8 +122,9 @@ class LabellingJob:
         Everything that can be refused is refused before any image is written.
 
         Args:
-            models: the teachers, all detectors, by what the user calls them. The answers of several are
-                fused, see :func:`edgevision.labelling.fusion.fuse`; classes of one name are one.
+            models: the teachers, by what the user calls them: detectors, whose answers are fused where there
+                are several (:func:`edgevision.labelling.fusion.fuse`; classes of one name are one), or one
+                that finds masks, poses or rotated boxes.
             stop: ends it early; the labels are complete up to there.
             progress: shows how far each source is.
 
@@ -128,12 +133,12 @@ class LabellingJob:
         """
         request = self.request
         for name, engine in models.items():
-            if engine.manifest.task != "detection":
-                raise UsageError(f"{name} is a {engine.manifest.task} model; expected a detector")
+            _check_task(name, engine.manifest.task, request, len(models))
         teachers = _Teachers.together(models, request)
         footage = find_footage(self._uris, request.images_out, request.overwrite)
         own = map_classes(self._document.categories, teachers.names)
-        done = Labelled(folder_of_all(footage))
+        manifest = next(iter(models.values())).manifest
+        done = Labelled(folder_of_all(footage), unit=UNITS.get(manifest.task, "boxes"))
         rows = None if request.results_for is None else ResultsFile()
         work = _Labelling(request, self._rule, teachers, self._document, rows, own, done)
         for one in footage:
@@ -152,6 +157,28 @@ class LabellingJob:
             done.unseen = self._document.image_count - done.images
             rows.write(request.out)
         return done
+
+
+def _check_task(name: str, task: str, request: LabelRequest, models: int) -> None:
+    """Refuses a teacher that cannot do what is asked for.
+
+    Raises:
+        UsageError: it gives no boxes, or more than boxes where answers are to be fused.
+    """
+    if task not in BOX_TASKS:
+        raise UsageError(f"{name} is a {task} model; expected one that finds objects")
+    if task == "detection":
+        return
+    fused = {
+        "flip": request.flip,
+        "tiles": request.tiles,
+        "scales": bool(request.scales),
+        "results_for": request.results_for is not None,
+    }
+    wrong = [f"`{setting}`" for setting, is_given in fused.items() if is_given]
+    wrong += ["a second model"] if models > 1 else []
+    if wrong:
+        raise UsageError(f"{name} is a {task} model, whose answers cannot be fused; leave {wrong[0]} out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +278,15 @@ class _Labelling:
         self.done.images += 1
         for one in labels:
             class_name = self.teachers.names[one.class_id]
-            self.document.add_box(
-                image_id, self._category(one.class_id), one.box, ignore=one.ignore, score=one.score
-            )
-            if one.ignore:
+            shape = shape_of(found, one.row) if one.row >= 0 else {}
+            # An object of whose mask no pixel is left teaches a box at most, and not that there is none.
+            ignore = one.ignore or (found.masks is not None and not shape["area"])
+            if ignore:
+                shape = {}
+            category = self._category(one.class_id)
+            self.document.add_box(image_id, category, one.box, ignore=ignore, score=one.score, shape=shape)
+            self.document.describe_category(category, pose_fields(found.skeleton))
+            if ignore:
                 self.done.ignored += 1
             else:
                 self.done.boxes[class_name] += 1

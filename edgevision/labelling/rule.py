@@ -6,7 +6,7 @@ it would teach that nothing is there. As a region to ignore (COCO's ``iscrowd``)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,17 +41,26 @@ class LabelRule:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label: corners in pixels, an index into the teacher's classes, and the teacher's score."""
+    """One label.
+
+    Attributes:
+        box: corners in pixels.
+        class_id: index into the teacher's classes.
+        score: the teacher's.
+        ignore: a region to ignore.
+        row: of the detection that it comes from.
+    """
 
     box: tuple[float, float, float, float]
     class_id: int
     score: float
     ignore: bool
+    row: int = field(default=-1, compare=False)
 
 
 def new_labels(found: Detections, rule: LabelRule) -> list[Label]:
     """Labels of an image that has none yet."""
-    labels = [_label(one) for one in found]
+    labels = [replace(_label(one), row=row) for row, one in enumerate(found)]
     return [replace(one, ignore=one.score < rule.positive) for one in labels if one.score >= rule.ignore]
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
 from edgevision.errors import UsageError, nearest
+from edgevision.tracking.naming import names_of, problem_of
 from edgevision.types import Classification, Detections, FrameResult
 
 _SIGHTINGS = 3
@@ -15,22 +16,30 @@ _WITHIN_NS = 1_000_000_000
 class SightTrigger:
     """True while something of given classes is seen: in at least three frames of the last second.
 
-    An object, the whole image by its labels, or an object by what a second model says of it.
+    An object, the whole image by its labels, or an object by what a second model says of it: by the name of
+    that alone, or as in ``person:helmet`` (:mod:`edgevision.tracking.naming`).
 
     Args:
         wanted: names of the classes.
         known: class names of the models.
+        attributes: those of a second model.
 
     Raises:
         UsageError: no class, or one that no model has.
     """
 
-    def __init__(self, wanted: Sequence[str], known: Collection[str]) -> None:
+    def __init__(
+        self, wanted: Sequence[str], known: Collection[str], attributes: Collection[str] = ()
+    ) -> None:
+        every = dict.fromkeys((*known, *attributes))
         if not wanted:
-            raise UsageError(f"no class to record was given; there are: {', '.join(dict.fromkeys(known))}")
+            raise UsageError(f"no class to record was given; there are: {', '.join(every)}")
         for name in wanted:
-            if name not in known:
-                raise UsageError(f"cannot record on '{name}': no model has this class{nearest(name, known)}")
+            if name in every or not problem_of(name, known, attributes):
+                continue
+            if ":" in name:
+                raise UsageError(f"cannot record on '{name}': {problem_of(name, known, attributes)}")
+            raise UsageError(f"cannot record on '{name}': no model has this class{nearest(name, every)}")
         self._wanted = frozenset(wanted)
         self._seen_ns: deque[int] = deque(maxlen=_SIGHTINGS)
 
@@ -51,4 +60,6 @@ def _names(result: FrameResult) -> Iterator[str]:
         elif isinstance(one, Detections):
             yield from one.row_names
             if one.attributes is not None:
-                yield from (said.name for row in one.attributes for said in row)
+                for name, row in zip(one.row_names, one.attributes, strict=True):
+                    said = [attribute.name for attribute in row]
+                    yield from (*names_of(name, said), *said)

@@ -59,10 +59,9 @@ class RunModels:
         return list(dict.fromkeys(name for one in self.models for name in one.manifest.classes))
 
     @property
-    def all_classes(self) -> list[str]:
-        """The class names of all models and of the second one, each once."""
-        second = () if self.then is None else self.then.model.names
-        return list(dict.fromkeys((*self.classes, *second)))
+    def attributes(self) -> tuple[str, ...]:
+        """What the second model can say of an object; empty where there is none."""
+        return () if self.then is None else self.then.model.names
 
     @property
     def names(self) -> list[str]:

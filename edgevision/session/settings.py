@@ -96,6 +96,12 @@ STREAM_SETTINGS: tuple[Setting, ...] = (
         "Where events of objects go: a .jsonl file, a folder, or mqtt[s]://user@host/prefix. May be "
         "given several times; implies `track` (docs/reference/events.md).",
     ),
+    Setting(
+        "event_classes",
+        "text",
+        "Events of these classes only: person,car. With `then` also person:helmet (docs/reference/events.md).",
+        "all",
+    ),
     Setting("event_pictures", "path", "Folder for a JPEG of each object in the events."),
     Setting("record", "path", "Folder for continuous recording (docs/guides/recording.md)."),
     Setting("rotate", "text", "Start a new file every 10m, 1h or 500MB.", "10m"),

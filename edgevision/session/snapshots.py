@@ -47,7 +47,7 @@ def snapshot_stream(
         folder,
         stem,
         [Overlay(one.manifest, request.alpha if spec.alpha is None else spec.alpha) for one in models.models],
-        None if spec.zones is None else load_zones(spec.zones, models.classes),
+        None if spec.zones is None else load_zones(spec.zones, models.classes, models.attributes),
         is_live=info.is_live,
         overwrite=request.overwrite,
     )

@@ -75,6 +75,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     save_json: str | None = None
     save_masks: str | None = None
     events: list[str] = []
+    event_classes: str | list[str] | None = None
     event_pictures: str | None = None
     record: str | None = None
     rotate: str | None = None
@@ -113,6 +114,7 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
         every, start, end: which frames; see :attr:`selection`. ``every`` is a number of frames or, with a
             unit, a time.
         events: files and brokers that events are sent to.
+        event_classes: what has events, see :mod:`edgevision.tracking.naming`.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
         record_drawn: False records the images without drawings, and what was found beside them.
 
@@ -209,6 +211,7 @@ _OUTPUTS = (
     "save_masks",
     "display",
     "events",
+    "event_classes",
     "event_pictures",
     "record",
     "rotate",
@@ -230,7 +233,7 @@ _OUTPUTS = (
 _BELONGS_TO = {
     "record": ("rotate", "keep", "record_on", "record_drawn"),
     "record_on": ("pre", "post"),
-    "events": ("event_pictures",),
+    "events": ("event_classes", "event_pictures"),
 }
 """Fields that mean something only where the first is given."""
 

@@ -24,9 +24,10 @@ from edgevision.session.models import RunModels
 from edgevision.session.outputs import WINDOW, OutputPlan, default_stem, plan_outputs
 from edgevision.session.shared import CallbackSink, Shared
 from edgevision.session.snapshots import snapshot_stream
-from edgevision.session.spec import StreamSpec
+from edgevision.session.spec import StreamSpec, listed
 from edgevision.session.watchers import open_watchers
 from edgevision.tracking import load_zones
+from edgevision.tracking.naming import problem_of
 from edgevision.tracking.scene import LateScene, Scene
 from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
 from edgevision.video.selection import SelectedSource, Selection
@@ -141,6 +142,8 @@ def open_stream(
         opened.enter_context(stream.sinks[0])
         return OpenedStream(stream, models, tuple(stream.sinks), None, has_window=False, no_window="")
     view = None if shared.hub is None else shared.hub.open_view(name, info, models.models)
+    if view is not None:
+        view.attributes = models.attributes
     if view is not None and spec.zones is None and view.zones_file is not None and view.zones_file.is_file():
         spec = msgspec.structs.replace(spec, zones=str(view.zones_file))
     scene = None
@@ -224,7 +227,8 @@ def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, co
         conf_threshold: what the user wants to see.
 
     Raises:
-        UsageError: no model detects, or the tracker library is not installed.
+        UsageError: no model detects, a class of ``event_classes`` does not exist, or the tracker library is
+            not installed.
         ConfigError: the file of zones is not valid.
     """
     if all(one.manifest.task not in BOX_TASKS for one in models.models):
@@ -232,8 +236,20 @@ def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, co
             "`track`, `zones` and `events` need a model that finds objects; "
             f"{', '.join(models.names)} finds none"
         )
-    layout = None if spec.zones is None else load_zones(spec.zones, models.classes)
+    if spec.event_classes is not None:
+        _check_event_classes(listed(spec.event_classes), models)
+    layout = None if spec.zones is None else load_zones(spec.zones, models.classes, models.attributes)
     return Scene(len(models.models), conf_threshold, frame_rate, layout)
+
+
+def _check_event_classes(names: Sequence[str], models: RunModels) -> None:
+    """Raises :class:`UsageError` where there is no name, or one can choose nothing."""
+    if not names:
+        raise UsageError("`event_classes` names no class; leave it out for events of all")
+    for name in names:
+        problem = problem_of(name, models.classes, models.attributes)
+        if problem:
+            raise UsageError(f"`event_classes`: {problem}")
 
 
 def _open_sinks(

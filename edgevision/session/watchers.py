@@ -19,7 +19,7 @@ from edgevision.recording import Recorder, SegmentStore, SightTrigger
 from edgevision.session.models import RunModels
 from edgevision.session.outputs import names_folder
 from edgevision.session.shared import Shared
-from edgevision.session.spec import StreamSpec
+from edgevision.session.spec import StreamSpec, listed
 from edgevision.types import FrameResult
 from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
@@ -48,9 +48,9 @@ def open_watchers(
     Raises:
         EdgeVisionError: an output cannot be made, or no model has a class that was named.
     """
-    classes = models.all_classes
-    plan = spec.recording
-    trigger = None if plan is None or plan.classes is None else SightTrigger(plan.classes, classes)
+    plan, trigger = spec.recording, None
+    if plan is not None and plan.classes is not None:
+        trigger = SightTrigger(plan.classes, models.classes, models.attributes)
     stem = _own_stem(spec, info, shared)
     sinks: list[Sink] = []
     if spec.events:
@@ -59,8 +59,8 @@ def open_watchers(
             make_folder(Path(spec.event_pictures))
             keeper = jpeg_keeper(Path(spec.event_pictures))
         outlets = [_open_outlet(address, stem, shared, opened) for address in spec.events]
-        observer = EventObserver(keeper)
-        sinks.append(opened.enter_context(EventSink(outlets, observer)))
+        only = listed(spec.event_classes)
+        sinks.append(opened.enter_context(EventSink(outlets, EventObserver(keeper), only)))
     if plan is not None:
         make_folder(plan.folder)
         store = SegmentStore(plan.folder, stem, plan.keep)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from edgevision.tracking.naming import chooses, may_choose
 from edgevision.tracking.sightings import Sighting
 from edgevision.tracking.zones import BoxPoint, Line, Point, Zone, ZoneLayout, segments_intersect, side_of
 from edgevision.types import FloatArray, LineCount, ZoneCount, ZoneEvent, ZoneEventKind, ZoneReport
@@ -52,6 +53,9 @@ class ZoneMonitor:
     jitters on a border counts once. Times are the source's. Its class is that of its first frame. An object
     that is not seen for ``vanish_s`` has left its zones; its exit has the time when it was last seen. One in
     a zone that is changed or removed has left it, too.
+
+    Where a place counts by what a second model says, an object enters a zone once it is inside and that was
+    said of it, and then stays until it leaves; it crosses a line if that was said last.
 
     A zone or line that nothing can enter or cross, for its margin or because it lies outside the image, is
     logged as a warning once the size of the images is known.
@@ -120,10 +124,11 @@ class ZoneMonitor:
             changed = changed or (names != track.attributes and bool(track.entered_s))
             track.attributes = names
             for zone, polygon in zip(self.layout.zones, self._polygons, strict=True):
-                if _counts(zone, track):
+                # Who counted once stays until it leaves, whatever is said of it later: exits follow entries.
+                if zone.name in track.entered_s or _counts(zone, track):
                     events += self._visit(zone, polygon, one, track, is_new)
             for line, ends in zip(self.layout.lines, self._ends, strict=True):
-                if _counts(line, track):
+                if line.classes is None or may_choose(line.classes, track.class_name):
                     events += self._cross(line, ends, one, track)
         gone = [
             track_id
@@ -215,6 +220,8 @@ class ZoneMonitor:
         track.last_clear[line.name] = here
         if before is None or side_of(*ends, before) * side > 0 or not segments_intersect(*ends, before, here):
             return []
+        if not _counts(line, track):
+            return []
         counts = self._place_counts[line.name]
         kind = ZoneEventKind.IN if side > 0 else ZoneEventKind.OUT
         (counts.gained if side > 0 else counts.lost)[track.class_name] += 1
@@ -300,7 +307,7 @@ def greatest_depth(polygon: FloatArray, size: tuple[int, int]) -> float | None:
 
 
 def _counts(place: Zone | Line, track: _Track) -> bool:
-    return place.classes is None or track.class_name in place.classes
+    return place.classes is None or chooses(place.classes, track.class_name, track.attributes)
 
 
 def _position(place: Zone | Line, one: Sighting) -> Point:

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from edgevision.config import load_config
-from edgevision.errors import ConfigError, nearest
+from edgevision.errors import ConfigError
+from edgevision.tracking.naming import problem_of
 from edgevision.types import FloatArray
 
 Point = tuple[float, float]
@@ -45,7 +46,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: unique among zones and lines.
         polygon: three corners or more, in the file's units.
-        classes: class names that count; None for all.
+        classes: classes that count, as :mod:`edgevision.tracking.naming` reads them; None for all.
         anchor: the point of a box that counts.
     """
 
@@ -61,7 +62,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "
     Attributes:
         name: unique among zones and lines.
         start, end: ``from`` and ``to``, in the file's units.
-        classes: class names that count; None for all.
+        classes: classes that count, as :mod:`edgevision.tracking.naming` reads them; None for all.
         anchor: the point of a box that counts.
     """
 
@@ -102,12 +103,15 @@ class ZoneLayout(msgspec.Struct, frozen=True, kw_only=True):
         return (DEFAULT_MARGIN if self.margin is None else self.margin) * min(width, height)
 
 
-def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLayout:
+def load_zones(
+    path: str | os.PathLike[str], classes: Collection[str], attributes: Collection[str] = ()
+) -> ZoneLayout:
     """Reads and checks a zones file.
 
     Args:
         path: the YAML file; docs/guides/zones.md describes it.
         classes: class names of the models.
+        attributes: those of a second model, which looks at what the others find.
 
     Raises:
         ConfigError: the file is unreadable, has an unknown key or class, neither zones nor lines,
@@ -126,7 +130,11 @@ def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLa
             )
     names = [place.name for place in places]
     for place in places:
-        _check_place(place, layout.units, classes, f"{path}: '{place.name}'")
+        _check_place(place, layout.units, f"{path}: '{place.name}'")
+        for name in place.classes or ():
+            problem = problem_of(name, classes, attributes)
+            if problem:
+                raise ConfigError(f"{path}: '{place.name}': {problem}")
         if names.count(place.name) > 1:
             raise ConfigError(
                 f"{path}: the name '{place.name}' is used twice; each zone and line needs its own"
@@ -136,7 +144,7 @@ def load_zones(path: str | os.PathLike[str], classes: Collection[str]) -> ZoneLa
     return layout
 
 
-def _check_place(place: Zone | Line, units: Units, classes: Collection[str], where: str) -> None:
+def _check_place(place: Zone | Line, units: Units, where: str) -> None:
     if not place.name.strip():
         raise ConfigError(f"{where}: the name is empty; each zone and line needs one")
     for point in place.polygon if isinstance(place, Zone) else (place.start, place.end):
@@ -153,10 +161,6 @@ def _check_place(place: Zone | Line, units: Units, classes: Collection[str], whe
         raise ConfigError(
             f"{where}: classes is empty, so no object would count; leave it out to count all classes"
         )
-    for name in place.classes or ():
-        if name not in classes:
-            hint = nearest(name, classes) or f"; there are: {', '.join(classes)}"
-            raise ConfigError(f"{where}: no model has the class '{name}'{hint}")
 
 
 def _check_polygon(zone: Zone, where: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import torch
 from torch import nn
 
+from edgevision.contract.foreign import export_advice
 from edgevision.errors import CheckpointError, SinkError, nearest
 from edgevision.files import atomic_path
 from edgevision.training.config import TrainingRun
@@ -80,11 +81,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many unrelated types for a damaged or foreign file
-        raise CheckpointError(f"{path} is not an edgevision checkpoint, or it is damaged") from error
+        raise CheckpointError(
+            f"{path} is not an edgevision checkpoint, or it is damaged{_advice(path)}"
+        ) from error
     if not isinstance(content, dict) or content.get("format") not in _READABLE:
         raise CheckpointError(
             f"{path} is a PyTorch file, but not an edgevision checkpoint of format "
             f"{' or '.join(map(str, _READABLE))}; expected a best.pt or last.pt of 'edgevision train'"
+            f"{_advice(path)}"
         )
     try:
         document = msgspec.json.decode(content["config"])
@@ -95,6 +99,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
     fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}
     return Checkpoint(config=config, **fields)
+
+
+def _advice(path: Path) -> str:
+    """Whose weights they may be, for the end of a message."""
+    return f"; if it is another project's, it is {export_advice(path)}" if path.stat().st_size else ""
 
 
 def find_checkpoint(name_or_path: str) -> Path:

@@ -59,6 +59,7 @@ class StreamView:
         id: its name as a part of an address, unique too.
         tile: shows it live.
         classes: class names, each with its colour as CSS has it.
+        attributes: what a second model can say of an object.
         zones_file: where its zones are kept, if it has any; None where they cannot be.
         layout: its zones now; None where there are none.
         set_layout: puts other zones in force; None where nothing can track.
@@ -71,6 +72,7 @@ class StreamView:
     id: str
     tile: Tile
     classes: dict[str, str]
+    attributes: tuple[str, ...] = ()
     zones_file: Path | None = None
     layout: ZoneLayout | None = None
     set_layout: Callable[[ZoneLayout | None], None] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class ZoneRoutes:
         make_folder(path.parent)
         if version_of(path) != given.version:
             if path.is_file():  # what was changed by hand is in force from now on, and not lost
-                view.layout = load_zones(path, view.classes)
+                view.layout = load_zones(path, view.classes, view.attributes)
                 self._put_in_force(view)
             raise HTTPException(412, "the zones were changed meanwhile; look at them again, and repeat yours")
         before = view.layout
@@ -94,7 +95,7 @@ class ZoneRoutes:
             margin=None if before is None else _relative_margin(before, view.tile.size),
             vanish_s=2.0 if before is None else before.vanish_s,
         )
-        view.layout = save_zones(path, layout, view.classes)
+        view.layout = save_zones(path, layout, view.classes, view.attributes)
         self._put_in_force(view)
         return self._answer(view)
 
@@ -114,7 +115,9 @@ def version_of(path: Path) -> str:
         raise SinkError(f"cannot read {path}: {error.strerror}") from error
 
 
-def save_zones(path: Path, layout: ZoneLayout, classes: dict[str, str]) -> ZoneLayout | None:
+def save_zones(
+    path: Path, layout: ZoneLayout, classes: Collection[str], attributes: Collection[str] = ()
+) -> ZoneLayout | None:
     """Writes a zones file, and keeps the one before as ``NAME.bak``; without any zone it removes the file.
 
     Returns:
@@ -134,7 +137,7 @@ def save_zones(path: Path, layout: ZoneLayout, classes: dict[str, str]) -> ZoneL
             text = yaml.safe_dump(_document(layout), sort_keys=False, allow_unicode=True)
             partial.write_text(_HEAD + text, encoding="utf-8")
             try:
-                read = load_zones(partial, classes)
+                read = load_zones(partial, classes, attributes)
             except ConfigError as error:
                 raise ConfigError(str(error).replace(str(partial), path.name)) from error
             if path.exists():

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.contract.foreign import export_advice
 from edgevision.contract.manifest import TASKS, Manifest
 from edgevision.contract.model_file import read_manifest
 from edgevision.errors import ModelError, nearest
@@ -75,6 +76,8 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(text)
     if path.is_file():
         return path
+    if path.is_dir() and export_advice(path):
+        raise ModelError(f"{text} is {export_advice(path)}")
     known = {model.name: model.path for model in list_models()}
     if text in known:
         return known[text]

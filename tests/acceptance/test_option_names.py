@@ -9,8 +9,13 @@ from typer.main import get_command
 from edgevision.cli.app import app
 from tests.acceptance.test_mirror import MODULES
 
-OTHER_PROGRAMS = {("edgevision.doctor.video", "--version")}
-"""Options of other programs (here gst-inspect-1.0) that edgevision has too."""
+OTHER_PROGRAMS = {
+    ("edgevision.doctor.video", "--version"),
+    ("edgevision.contract.foreign", "--model"),
+    ("edgevision.contract.foreign", "--output"),
+    ("edgevision.contract.foreign", "--weights"),
+}
+"""Options of other programs (here gst-inspect-1.0, paddle2onnx and tf2onnx) that edgevision has too."""
 
 
 def options(command):

@@ -1,6 +1,7 @@
 """'edgevision label' with a teacher that finds what is bright: its score is the brightness, 1 for 255.
 
-Also tests ``edgevision.labelling.footage``, ``edgevision.labelling.job``.
+Also tests ``edgevision.labelling.footage``, ``edgevision.labelling.image_labels``,
+``edgevision.labelling.job``, ``edgevision.labelling.shapes``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ import numpy as np
 import pytest
 
 from edgevision.cli import main
+from edgevision.data.classification import read_class_folders, read_image_labels
 from edgevision.data.detection.dataset import load_coco
 from edgevision.data.detection.sources import CocoSource, load_source
+from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_pair
+from edgevision.labelling.shapes import UNITS
 from tests.support.manifests import colour_manifest
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import ROOT
+from tests.support.task_models import ANGLE, SKELETON, write_task_model
 from tests.support.video import number_of, write_clip
 
 THRESHOLDS = ("--positive", "0.9", "--ignore", "0.8")
@@ -365,6 +370,83 @@ def test_what_a_segmenter_cannot_do_is_one_line_and_writes_nothing(call, tmp_pat
     for word in words:
         assert word in err
     assert not Path("x").exists()
+
+
+def annotations(path: str) -> list[dict]:
+    return read(path)["annotations"]
+
+
+def test_masks_poses_and_rotated_boxes_are_written_as_coco_has_them(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    shapes = {}
+    for task in ("instance-segmentation", "pose", "obb"):
+        write_task_model(tmp_path / f"{task}.onnx", task)
+        code, err = call("photos", "--out", f"{task}.json", model=f"{task}.onnx")
+        assert code == 0, err
+        found = [one for one in annotations(f"{task}.json") if not one["iscrowd"]]
+        raw = read_coco(tmp_path / f"{task}.json", tmp_path / "photos", shapes=True)
+        assert not raw.problems
+        shapes[task] = found[0]
+        assert f"  {UNITS[task]}: " in err
+    mask = shapes["instance-segmentation"]
+    assert mask["segmentation"]["size"] == [64, 64]
+    assert mask["area"] == pytest.approx(32 * 32, rel=0.1)
+    pose = shapes["pose"]
+    assert pose["keypoints"][2::3] == [2, 0, 2]  # scores 0.9, 0.2 and 0.8
+    assert pose["num_keypoints"] == 2
+    assert pose["keypoints"][:2] == pytest.approx([8, 16], abs=1)
+    (category,) = [one for one in read("pose.json")["categories"] if one["name"] == "red"]
+    assert category["keypoints"] == list(SKELETON.names)
+    assert category["skeleton"] == [[1, 3], [2, 3]]
+    (polygon,) = shapes["obb"]["segmentation"]
+    x1, y1, *_ = polygon
+    assert len(polygon) == 8
+    # The corner of a square of 32 around (24, 32), turned by 30 degrees.
+    turned = (24 + 16 * (-np.cos(ANGLE) + np.sin(ANGLE)), 32 - 16 * (np.sin(ANGLE) + np.cos(ANGLE)))
+    assert (x1, y1) == pytest.approx(turned, abs=1)
+
+
+def test_a_classifier_labels_images(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    write_task_model(tmp_path / "kind.onnx", "classification")
+    code, err = call("photos", "--positive", "0.5", "--out", "labels.json", model="kind.onnx")
+    assert code == 0, err
+    assert "2 images labelled" in err
+    assert "labels: red 1, green 1" in err or "labels: green 1, red 1" in err
+    assert "1 images left out: no label of 0.5 or more" in err
+    found = read_image_labels(tmp_path / "labels.json", tmp_path / "photos")
+    named = zip([path.name for path in found.paths], found.labels.argmax(axis=1), strict=True)
+    assert {name: found.classes[which] for name, which in named} == {"a.png": "red", "b.png": "green"}
+    code, err = call("photos", "--positive", "0.5", "--out", "sorted", model="kind.onnx")
+    assert code == 0, err
+    assert read_class_folders(tmp_path / "sorted").classes == ("green", "red")
+    assert (tmp_path / "sorted/red/a.png").read_bytes() == (tmp_path / "photos/a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "words"),
+    [
+        ("pose", ["--out", "x.json", "--flip"], ["a pose model", "leave --flip out"]),
+        ("obb", ["--out", "x.json", "--tiles"], ["leave --tiles out"]),
+        ("classification", ["--out", "x", "--classes", "red"], ["--classes is for detectors"]),
+        ("classification", ["--out", "x", "--flip"], ["--flip is for detectors"]),
+        ("classification", ["--out", "x", "--images-out", "y"], ["--images-out belongs to a json"]),
+        ("classification", ["--out", "x", "--positive", "0"], ["--positive 0 is not possible"]),
+        ("several", ["--out", "x"], ["several labels", "choose a json as --out"]),
+    ],
+)
+def test_what_other_tasks_cannot_do_is_one_line_and_writes_nothing(call, tmp_path, task, arguments, words):
+    write_photos(tmp_path / "photos")
+    if task == "several":
+        write_task_model(tmp_path / "m.onnx", "classification", multi_label=True)
+    else:
+        write_task_model(tmp_path / "m.onnx", task)
+    code, err = call("photos", *arguments, model="m.onnx")
+    assert code == 2
+    assert err.count("\n") == 1, err
+    for word in words:
+        assert word in err
+    assert not Path(arguments[1]).exists()
 
 
 def test_an_interrupted_run_keeps_what_it_has(call, tmp_path):

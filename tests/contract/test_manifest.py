@@ -121,9 +121,10 @@ def test_files_that_are_no_model(tmp_path, content, message):
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
-    for path in (tmp_path / "absent.onnx", tmp_path):
-        with pytest.raises(ModelError, match="model file not found"):
-            read_manifest(path)
+    with pytest.raises(ModelError, match="model file not found"):
+        read_manifest(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="is a folder; expected an ONNX file"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.999])
@@ -251,7 +252,7 @@ def test_the_precision_is_kept_and_files_from_before_it_are_fp32(model):
 def test_a_checkpoint_in_place_of_a_model_is_told_what_to_do(tmp_path):
     path = tmp_path / "best.pt"
     path.write_bytes(b"PK\x03\x04" + b"\xff" * 60)
-    with pytest.raises(ModelError, match=r"not an ONNX model.*export a checkpoint with 'edgevision export'$"):
+    with pytest.raises(ModelError, match=r"not an ONNX model.*; it is weights of PyTorch; .*"):
         read_manifest(path)
 
 

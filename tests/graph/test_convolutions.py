@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -83,3 +86,32 @@ def test_a_cut_model_computes_the_same_tensors() -> None:
     (ours,) = onnxruntime.InferenceSession(part.SerializeToString()).run(["deep"], feed)
     (theirs,) = onnxruntime.InferenceSession(whole.SerializeToString()).run(["deep"], feed)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_sizes_that_onnx_cannot_infer_are_measured() -> None:
+    """The size of what a convolution reads is computed in the graph, as in many transformers."""
+    model = segmenter_graph()
+    stem = next(node for node in model.graph.node if node.output[0] == "stem")
+    stem.input[0] = "resized"
+    nodes = [
+        helper.make_node("Shape", ["images"], ["shape"]),
+        helper.make_node("Mul", ["shape", "once"], ["wanted"]),
+        helper.make_node("Expand", ["images", "wanted"], ["resized"]),
+        *model.graph.node,
+    ]
+    made = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    order = [node for node in made[3:] if "images" in node.output] + made[:3]
+    order += [node for node in made[3:] if "images" not in node.output]
+    del model.graph.node[:]
+    model.graph.node.extend(order)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 1, 1]), "once"))
+    asked: list[str] = []
+
+    def measure(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        asked.extend(names)
+        return dict.fromkeys(names, (1, 8, SIZE, SIZE))
+
+    with pytest.raises(ModelError, match="size of tensor stem cannot be inferred"):
+        find_convolutions(model, ["logits"])
+    assert find_convolutions(model, ["logits"], measure=measure)[0].macs == 8 * 3 * 9 * SIZE * SIZE
+    assert "stem" in asked

@@ -248,7 +248,7 @@ def test_labels_and_what_a_second_model_said_are_seen_too():
     scene = Classification([0.9, 0.1], ("rain", "sun"), threshold=0.5)
     image = np.zeros((20, 20, 3), np.uint8)
     for wanted, expected in (("helmet", True), ("rain", True), ("sun", False), ("vest", False)):
-        trigger = SightTrigger([wanted], ["helmet", "vest", "rain", "sun"])
+        trigger = SightTrigger([wanted], ["person", "rain", "sun"], ["helmet", "vest"])
         seen = [trigger(FrameResult(Frame(image, i, i * 40_000_000), (one, scene))) for i in range(3)]
         assert seen == [False, False, expected]
 

@@ -37,15 +37,21 @@ def lines(path):
     [("instance-segmentation", "mask"), ("pose", "keypoints"), ("obb", "rotated_box")],
 )
 def test_a_model_of_each_task_is_run_tracked_written_and_drawn(material, tmp_path, model, field, engine):
+    zones = tmp_path / "zones.yaml"
+    zones.write_text(
+        "units: pixels\nmargin: 0\nzones:\n  - name: all\n"
+        "    polygon: [[0, 0], [160, 0], [160, 120], [0, 120]]\n"
+    )
     statistics = ev.run(
         material / f"{model}.onnx",
         material / "clip.mp4",
         engine=engine,
-        track=True,
+        zones=zones,
         output=tmp_path / "drawn.mp4",
         save_json=tmp_path / "out.jsonl",
     )
     assert statistics.detections == {"red": 8}
+    assert lines(tmp_path / "out.jsonl")[-1]["zones"]["all"]["inside"] == {"red": 1}
     rows = [found for line in lines(tmp_path / "out.jsonl") for found in line["detections"]]
     assert all(field in row for row in rows)
     assert [row.get("track_id") for row in rows] == [None] + [1] * 7
@@ -109,6 +115,29 @@ def test_events_and_zones_know_what_the_second_model_said(material, tmp_path):
     assert [one.model for one in runs[-1].engines] == ["colours", "classification"]
 
 
+@pytest.mark.parametrize(("wanted", "kinds"), [("blue:red,:red", ["new", "end"]), ("red:blue", [])])
+def test_events_and_zones_of_what_the_second_model_said(material, tmp_path, wanted, kinds):
+    zones = tmp_path / "zones.yaml"
+    zones.write_text(
+        "units: pixels\nmargin: 0\nzones:\n  - name: all\n    classes: ['red:red']\n"
+        "    polygon: [[0, 0], [160, 0], [160, 120], [0, 120]]\n"
+        "  - name: none\n    classes: [':blue']\n    polygon: [[0, 0], [160, 0], [160, 120], [0, 120]]\n"
+    )
+    ev.run(
+        material / "first.onnx",
+        material / "clip.mp4",
+        then=material / "label.onnx",
+        zones=zones,
+        events=str(tmp_path / "events.jsonl"),
+        event_classes=wanted.split(","),
+        save_json=tmp_path / "out.jsonl",
+    )
+    told = lines(tmp_path / "events.jsonl") if (tmp_path / "events.jsonl").exists() else []
+    assert [one["kind"] for one in told] == kinds
+    last = lines(tmp_path / "out.jsonl")[-1]
+    assert [last["zones"][name]["inside"] for name in ("all", "none")] == [{"red": 1}, {}]
+
+
 def test_a_loop_has_the_attributes_too(material):
     with ev.load(material / "label.onnx") as second:
         found = [
@@ -129,6 +158,7 @@ def test_a_loop_has_the_attributes_too(material):
             "`on` 'rde': no model has this class",
         ),
         (["first"], {"then": "bright"}, "`then` brightness gives class maps"),
+        (["first"], {"events": "e.jsonl", "event_classes": "red:x"}, "`event_classes`: 'red:x' asks what"),
         (
             ["bright"],
             {"then": "label"},

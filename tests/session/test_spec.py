@@ -22,6 +22,7 @@ from edgevision.session.spec import (
         ({"rotate": "10m"}, "`rotate` needs `record`"),
         ({"keep": "1GB"}, "`keep` needs `record`"),
         ({"record_on": "person"}, "`record_on` needs `record`"),
+        ({"event_classes": "person"}, "`event_classes` needs `events`"),
         ({"record": "r", "post": "5s"}, "`post` needs `record_on`"),
         ({"record": "r", "rotate": "ten"}, "cannot rotate at 'ten'"),
         ({"record": "r", "keep": "20"}, "'20'"),

@@ -64,6 +64,7 @@ class Network:
         counted: outputs have as many rows as NonZero finds.
         scaled_by_sizes: boxes are multiplied by a second input, ``orig_target_sizes``.
         mean_inside: ImageNet's mean is subtracted in the graph.
+        convolved: two convolutions look at the image, and what they find moves every number by a little.
     """
 
     outputs: dict[str, NDArray[Any]]
@@ -77,6 +78,7 @@ class Network:
     counted: bool = False
     scaled_by_sizes: bool = False
     mean_inside: bool = False
+    convolved: bool = False
 
     def save(self, path: Path) -> Path:
         """Writes it."""
@@ -100,6 +102,19 @@ class Network:
             constants["kernel"] = np.full((4, 3, 16, 16), 1e-3, np.float32)
             nodes.append(helper.make_node("Conv", [image, "kernel"], ["patches"], strides=[16, 16]))
             image = "patches"
+        if self.convolved:
+            rng = np.random.default_rng(0)
+            for name, inside in (("stem", 3), ("deep", 8)):
+                constants[name] = rng.normal(0, 0.3, (8, inside, 3, 3)).astype(np.float32)
+                nodes += [
+                    helper.make_node("Conv", [image, name], [f"{name}_map"], strides=[2, 2]),
+                    helper.make_node("Relu", [f"{name}_map"], [f"{name}_seen"]),
+                ]
+                image = f"{name}_seen"
+            constants["last"] = rng.normal(0, 0.3, (1, 8, 1, 1)).astype(np.float32)
+            nodes.append(helper.make_node("Conv", [image, "last"], ["last_map"]))
+            image = "last_map"
+            constants["zero"] = np.array(1e-3, np.float32)
         axes = [axis for axis, letter in enumerate(self.layout) if letter != "N"]
         nodes.append(helper.make_node("ReduceMean", [image], ["average"], axes=axes, keepdims=0))
         if self.top_k:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.tracking import ZoneLayout, ZoneMonitor
+from edgevision.tracking import ZoneLayout, ZoneMonitor, load_zones
 from edgevision.tracking.zone_monitor import greatest_depth
 from edgevision.tracking.zones import Line, Units, Zone
 from edgevision.types import Attribute, ZoneEventKind
@@ -55,6 +55,35 @@ def test_counts_are_by_class(tmp_path):
     assert reports[0].zones[0].inside == {"person": 2, "car": 1}
     assert reports[1].zones[0].inside == {"person": 2}  # the third is only out of sight
     assert reports[1].zones[0].exits == {"car": 1}
+
+
+def said(sighting, *names):
+    return replace(sighting, attributes=tuple(Attribute(name, 0.9) for name in names))
+
+
+def layout_by(folder, text, classes):
+    path = folder / "zones.yaml"
+    path.write_text(f"{text}    classes: {classes}\n")
+    return load_zones(path, ["person", "car"], ["helmet"])
+
+
+def test_a_zone_counts_by_what_a_second_model_says(tmp_path):
+    """It enters once that is said, and stays whatever is said later, until it leaves."""
+    monitor = ZoneMonitor(layout_by(tmp_path, YARD, '["person:helmet"]'))
+    steps = [said(at(50, 50)), said(at(50, 50), "helmet"), said(at(50, 50)), said(at(0, 50))]
+    other = said(at(60, 50, 2, "car"), "helmet")
+    reports = walk(monitor, [[one, other] for one in steps])
+    assert events(reports) == [(ENTER, "yard", 1.0), (EXIT, "yard", 3.0)]
+    assert [report.zones[0].inside for report in reports] == [{}, {"person": 1}, {"person": 1}, {}]
+    assert reports[1].zones[0].attributes == {"helmet": 1}
+
+
+def test_a_line_counts_who_it_was_said_of_when_it_crosses(tmp_path):
+    monitor = ZoneMonitor(layout_by(tmp_path, DOOR, '[":helmet"]'))
+    steps = [(40, []), (60, []), (40, ["helmet"]), (60, ["helmet"])]
+    reports = walk(monitor, [[said(at(50, y), *names)] for y, names in steps])
+    assert events(reports) == [(OUT, "door", 2.0), (IN, "door", 3.0)]
+    assert reports[3].lines[0].inward == {"person": 1}
 
 
 def test_only_the_named_classes_count(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -292,6 +292,12 @@ class CocoDocument:
             self._document["categories"].append({"id": number, "name": name})
         return self._categories[name]
 
+    def describe_category(self, category_id: int, fields: Mapping[str, Any]) -> None:
+        """Gives a category further fields, such as the names of key points; those that it has are kept."""
+        for entry in self._document["categories"]:
+            if int(entry["id"]) == category_id:
+                entry.update({name: value for name, value in fields.items() if name not in entry})
+
     def find_image(self, file_name: str) -> int | None:
         """Id of an image, or None where it is not in the set."""
         return self._images.get(file_name)
@@ -319,9 +325,25 @@ class CocoDocument:
         return corners, [names.get(int(one["category_id"]), "") for one in found], crowds
 
     def add_box(
-        self, image_id: int, category_id: int, box: Sequence[float], *, ignore: bool, score: float
+        self,
+        image_id: int,
+        category_id: int,
+        box: Sequence[float],
+        *,
+        ignore: bool,
+        score: float,
+        shape: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds a box, corners in pixels, with the score of the teacher that found it."""
+        """Adds a box, corners in pixels, with the score of the teacher that found it.
+
+        Args:
+            image_id, category_id: of this document.
+            box: ``(x1, y1, x2, y2)``.
+            ignore: a region to ignore, COCO's crowd.
+            score: 0..1.
+            shape: further fields, such as ``segmentation`` or ``keypoints``, and ``area`` where it is not the
+                box's.
+        """
         x1, y1, x2, y2 = box
         annotation = {
             "id": self._next_annotation,
@@ -331,6 +353,7 @@ class CocoDocument:
             "area": round((x2 - x1) * (y2 - y1), 2),
             "iscrowd": int(ignore),
             "score": score,
+            **(shape or {}),
         }
         self._next_annotation += 1
         self._document["annotations"].append(annotation)

@@ -43,10 +43,27 @@ def test_what_is_sorted_at_the_end_has_its_heads_before():
     assert dense_heads(model, ["chosen"]) == ("boxes", "scores")
 
 
-def test_a_network_that_goes_on_after_sorting_keeps_its_outputs():
-    """As a transformer that chooses its queries: most of its weights come after that."""
+def test_a_network_that_goes_on_after_sorting_has_them_before_too():
+    """As a transformer that chooses its queries: near the last place FP16 chooses others."""
     model = network([helper.make_node("MatMul", ["best", "weights"], ["answers"])], "answers")
-    assert dense_heads(model, ["answers"]) == ("answers",)
+    assert dense_heads(model, ["answers"]) == ("scores",)
+
+
+def test_what_follows_from_the_size_of_the_image_is_no_head():
+    nodes = [
+        helper.make_node("Shape", ["images"], ["shape"], start=2),
+        helper.make_node("Cast", ["shape"], ["size"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["size"], ["side"], keepdims=0),
+        helper.make_node("Mul", ["best", "side"], ["answers"]),
+    ]
+    assert dense_heads(network(nodes, "answers"), ["answers"]) == ("scores",)
+
+
+def test_of_the_outputs_the_float_ones_are_heads():
+    model = network([], "scores")
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("Cast", ["scores"], ["labels"], to=TensorProto.INT64))
+    assert dense_heads(model, ["labels", "scores"]) == ("scores",)
 
 
 def test_a_network_that_does_not_sort_keeps_its_outputs():

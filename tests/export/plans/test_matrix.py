@@ -52,13 +52,6 @@ def cells() -> list[Any]:
     return found
 
 
-@pytest.fixture
-def its_turn(request: pytest.FixtureRequest) -> None:
-    """Leaves the slow cells out where nobody asked for them."""
-    if request.node.get_closest_marker("slow") and "slow" not in request.config.getoption("markexpr"):
-        pytest.skip("the other half of the table; its pairs are built above; 'pytest -m slow' builds it")
-
-
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
     """A shipped model at a precision, and the convolutions that stay in float; each is made once."""
@@ -87,7 +80,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
     return once
 
 
-@pytest.mark.usefixtures("its_turn")
+@pytest.mark.usefixtures("slow_on_demand")
 @pytest.mark.parametrize(("name", "precision", "target"), cells())
 def test_a_shipped_model_builds_and_runs_in_the_precision_it_says(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str, target: str

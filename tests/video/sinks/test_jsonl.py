@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevision.contract.manifest import TASKS
 from edgevision.errors import DataError, SinkError
 from edgevision.masks import InstanceMasks
 from edgevision.types import (
@@ -299,13 +300,63 @@ def test_no_space_left():
         sink.write(result(detections()), PICTURE)
 
 
+def a_frame(source, index=0, time_ns=0, size=(480, 640)):
+    return Frame(np.zeros((*size, 3), np.uint8), index, time_ns, source)
+
+
+def one_box(names, score=0.9127, box=(10, 20, 60.5, 120), **further):
+    return Detections([box], [score], [0], names, **further)
+
+
+def lines_of_each_task():
+    """A frame of each task, and of a second model."""
+    half = SegmentationMap(np.repeat([[0], [1], [1], [1]], 6, axis=1).astype(np.uint8), ("sky", "road"))
+    mask = np.array([[0, 1, 1], [1, 1, 0]], bool)
+    points = [[[33.1, 28.45, 0.9712], [12.2, 80, 0.31]]]
+    skeleton = Skeleton(("nose", "left_wrist"), ((0, 1),))
+    said = np.empty(1, object)
+    said[0] = (Attribute("helmet", 0.93123, "workwear"),)
+    sure = Classification([0.8801, 0.1199], ("training", "rest"), threshold=0.35)
+    return {
+        "detection": FrameResult(a_frame("street.mp4", 12, 480_000_000), (one_box(("person",)),)),
+        "segmentation": FrameResult(a_frame("road.png", size=(4, 6)), (half,)),
+        "instance-segmentation": FrameResult(
+            a_frame("ships.png", size=(6, 5)),
+            (one_box(("ship",), 0.75, (1, 2, 4, 4), masks=InstanceMasks((mask,), [[1, 2]], (6, 5))),),
+        ),
+        "pose": FrameResult(
+            a_frame("gym.mp4", 7, 280_000_000),
+            (one_box(("person",), keypoints=points, skeleton=skeleton),),
+        ),
+        "obb": FrameResult(
+            a_frame("harbour.jpg"),
+            (one_box(("ship",), 0.5, (100, 80, 180, 130), rotated_boxes=[[140, 105, 76, 28, 0.5236]]),),
+        ),
+        "classification": FrameResult(a_frame("gym.mp4", 8, 320_000_000), (sure,)),
+        "a second model": FrameResult(
+            a_frame("site.mp4", 9, 360_000_000),
+            (one_box(("person",), track_ids=[3], attributes=said),),
+        ),
+    }
+
+
+def test_the_docs_have_a_line_of_each_task(tmp_path):
+    text = (ROOT / "docs" / "reference" / "jsonl.md").read_text(encoding="utf-8")
+    for task, frame in lines_of_each_task().items():
+        path = tmp_path / "one.jsonl"
+        with JsonlSink(path) as sink:
+            sink.write(frame, frame.frame.image)
+        assert path.read_text().strip() in text.splitlines(), task
+    assert set(TASKS) < set(lines_of_each_task())
+
+
 def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     text = (ROOT / "docs" / "reference" / "jsonl.md").read_text(encoding="utf-8")
     examples = [line for line in text.splitlines() if line.startswith('{"schema"')]
-    assert len(examples) == 7
+    assert len(examples) == 11
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [9, 7, 0, 52, 0, 1, 0]
+    assert [record.frame for record in read_jsonl(path)] == [12, 0, 0, 7, 0, 8, 9, 52, 0, 1, 0]
     kinds = (FrameRecord, DetectionRecord, LabelRecord, AttributeRecord)
     fields = [field for kind in kinds for field in kind.__struct_encode_fields__]
     for field in fields:
