@@ -37,6 +37,11 @@ def check_zones_command(
         "--model",
         help="The models that will run, whose classes the file may name. Default: the first detector.",
     ),
+    then: str | None = typer.Option(
+        None,
+        "--then",
+        help="The second model that will run: the file may name what it says, as person:helmet.",
+    ),
     overwrite: OverwriteOption = False,
 ) -> None:
     """Check a file of zones and lines, and draw them on an image of a source.
@@ -62,7 +67,7 @@ def check_zones_command(
 
     if source is None and (out is not None or start is not None):
         raise UsageError(f"`{'out' if out is not None else 'start'}` needs `on`, a source to draw on")
-    layout = load_zones(path, _class_names(model))
+    layout = load_zones(path, _class_names(model), () if then is None else _class_names([then]))
     place = Path(f"{path.stem}.jpg") if out is None else out
     if source is not None:
         if place.suffix.lower() not in SAVED_IMAGE_SUFFIXES:

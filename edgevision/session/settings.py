@@ -99,7 +99,7 @@ STREAM_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "event_classes",
         "text",
-        "Events of these classes only: person,car. With `then` also person:helmet (docs/reference/events.md).",
+        "Events of these only: person,car. With `then` also person:helmet (docs/reference/events.md).",
         "all",
     ),
     Setting("event_pictures", "path", "Folder for a JPEG of each object in the events."),
