@@ -32,6 +32,7 @@ MODULES = {
     "mqtt": ("paho",),
     "metrics": ("prometheus_client",),
     "web": ("starlette", "uvicorn", "websockets", "prometheus_client"),
+    "whip": ("cryptography",),
     "gst": ("gi",),
     "archive": ("pyarrow",),
     "ray": ("ray",),

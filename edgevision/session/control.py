@@ -46,7 +46,7 @@ class SessionControl:
         shared: Shared,
     ) -> None:
         self._pipeline, self._opened, self._specs, self._shared = pipeline, opened, specs, shared
-        self._paused: dict[str, StreamSpec] = {}
+        self._paused = {name: spec for name, spec in specs.items() if spec.paused}
         self._lock = threading.Lock()
         self._file = shared.request.streams_file
         self._version = _version(self._file)
@@ -77,17 +77,28 @@ class SessionControl:
             self._save()
             return name
 
-    def change(self, name: str, source: str, track: bool) -> None:
-        """Another source for a stream, which keeps its name and its outputs.
+    def change(self, name: str, source: str | None, track: bool | None) -> None:
+        """Another source for a stream, which keeps its name and its outputs; it then runs.
+
+        Args:
+            name: of the stream.
+            source: None keeps the one that it has.
+            track: whether its objects get numbers; None keeps it as it is.
 
         Raises:
             EdgeVisionError: see :meth:`add`; where it cannot be opened, the stream is paused.
         """
         with self._lock:
             before = self._known(name)
-            self._check_source(source)
+            if source is not None:
+                self._check_source(source)
             self._refuse_changed_file()
-            spec = msgspec.structs.replace(before, source=source.strip(), track=track)
+            spec = msgspec.structs.replace(
+                before,
+                source=before.source if source is None else source.strip(),
+                track=before.track if track is None else track,
+                paused=False,
+            )
             self._end(name)
             self._specs[name] = self._paused[name] = spec
             entry = self._entries.setdefault(name, {})
@@ -116,7 +127,7 @@ class SessionControl:
             self._save()
 
     def pause(self, name: str) -> None:
-        """Ends reading; the stream stays in the list until it is resumed.
+        """Ends reading; the stream stays in the list, over a restart too, until it is resumed.
 
         Raises:
             UsageError: there is no such stream, or it is paused.
@@ -125,8 +136,10 @@ class SessionControl:
             spec = self._known(name)
             if name in self._paused:
                 raise UsageError(f"'{name}' is paused already")
+            self._refuse_changed_file()
             self._end(name)
-            self._paused[name] = spec
+            self._specs[name] = self._paused[name] = msgspec.structs.replace(spec, paused=True)
+            self._save()
 
     def resume(self, name: str) -> None:
         """Opens a paused stream again; outputs that exist are continued or renamed.
@@ -138,8 +151,12 @@ class SessionControl:
         with self._lock:
             if name not in self._paused:
                 raise UsageError(f"'{name}' is not paused")
-            self._open(self._paused[name], name)
+            self._refuse_changed_file()
+            spec = msgspec.structs.replace(self._paused[name], paused=False)
+            self._open(spec, name)
             del self._paused[name]
+            self._specs[name] = spec
+            self._save()
 
     def _known(self, name: str) -> StreamSpec:
         if name not in self._specs:

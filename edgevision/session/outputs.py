@@ -16,6 +16,7 @@ from edgevision.session.spec import StreamSpec
 from edgevision.suffixes import SAVED_IMAGE_SUFFIXES
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.images import is_pattern
+from edgevision.video.sinks.network import PLAYLIST_SUFFIX
 from edgevision.video.sinks.window import why_no_display
 
 WINDOW = "window"
@@ -43,6 +44,7 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True)
     Without any output named, and ``with_defaults``, a file is drawn into ``<stem>.edgevision.mp4`` in the
     current folder (an image into an image, a folder of images into a folder), and a live source is shown in a
     window where there is a display. An output that is a folder, or has no suffix, takes files of those names.
+    One called ``hls`` or ``NAME.hls`` takes playlists with their segments.
     A stream that the user gave a name is called that instead of its stem. Masks, events and recordings are
     outputs too, but not opened by their addresses.
     """
@@ -56,7 +58,8 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True)
     if spec.display or (by_default and info.is_live and not no_window):
         images.append(WINDOW)
     if output is not None:
-        images.append(str(output / default_name if names_folder(output) else output))
+        name = f"{_stem_of(default_name)}{PLAYLIST_SUFFIX}" if is_hls(output) else default_name
+        images.append(str(output / name if names_folder(output) else output))
     elif spec.output is not None:
         images.append(spec.output)
     elif by_default and not info.is_live:
@@ -70,13 +73,25 @@ def plan_outputs(spec: StreamSpec, info: SourceInfo, with_defaults: bool = True)
 
 
 def names_folder(path: Path) -> bool:
-    """Whether an output means a folder: it is one, or its name has no suffix and nothing of it exists yet."""
-    return path.is_dir() or (not path.suffix and not path.exists())
+    """Whether an output means a folder: it is one, or its name has no suffix and nothing of it exists yet.
+
+    One whose name ends in ``.hls`` does, too.
+    """
+    return path.is_dir() or ((not path.suffix or is_hls(path)) and not path.exists())
+
+
+def is_hls(path: Path) -> bool:
+    """Whether a folder takes playlists and segments for browsers: ``hls``, or ``NAME.hls``."""
+    return path.name == "hls" or path.suffix == ".hls"
 
 
 def default_stem(info: SourceInfo) -> str:
     """What an output of this source is called, without a suffix: ``street.edgevision``."""
-    return Path(_default_name(info)).parts[0].rsplit(".", 1)[0]
+    return _stem_of(_default_name(info))
+
+
+def _stem_of(default_name: str) -> str:
+    return Path(default_name).parts[0].rsplit(".", 1)[0]
 
 
 def _default_name(info: SourceInfo) -> str:

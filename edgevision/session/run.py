@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edgevision.address import display, redact
-from edgevision.errors import EdgeVisionError, SinkError
+from edgevision.errors import EdgeVisionError, SinkError, UsageError
 from edgevision.files import set_aside, write_json
 from edgevision.pipeline import (
     OnStatistics,
@@ -198,11 +198,18 @@ class Session:
 
     def _run_group(self, specs: Sequence[StreamSpec], shared: Shared) -> list[StreamOutcome]:
         """Runs some streams at the same time; one that cannot run is an outcome where there are several."""
+        paused, specs = [one for one in specs if one.paused], [one for one in specs if not one.paused]
+        if not specs and not self._request.is_kept_open:
+            raise UsageError("every stream is paused (`paused`); take that out, or resume them in the page")
         with contextlib.ExitStack() as stack:
             is_once = self._request.snapshots is not None  # a camera that is not there is told at once
             options = SourceOptions(wait=self._request.is_kept_open, max_attempts=0 if is_once else None)
             sources = open_sources(specs, shared.budget, stack, options)
-            names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
+            given = [_name(*pair) for pair in zip(specs, sources, strict=True)]
+            all_names = unique_names([*given, *(one.name or display(one.source) for one in paused)])
+            names = all_names[: len(specs)]
+            asleep = dict(zip(all_names[len(specs) :], paused, strict=True))
+            self._tell_paused(asleep, shared)
             stack.enter_context(self._observer.while_open())
             opened: dict[str, OpenedStream] = {}
             outcomes: dict[str, StreamOutcome] = {}
@@ -212,16 +219,20 @@ class Session:
                     opened[name] = found
                 else:
                     outcomes[name] = StreamOutcome(name, error=found, source=display(spec.source))
-                    if shared.hub is not None:
-                        shown = SourceInfo(display(spec.source), is_live=not is_local(spec.source))
-                        shared.hub.open_view(name, shown, shared.models.of(spec).models)
+                    _show_source(name, spec, shared)
                     if len(specs) > 1:
                         self._observer.stream_refused(name, found)
             if opened or self._request.is_kept_open:
                 refused = [one.report() for one in outcomes.values()]
-                outcomes |= self._run_opened(opened, refused, shared, dict(zip(names, specs, strict=True)))
+                asked = dict(zip(names, specs, strict=True)) | asleep
+                outcomes |= self._run_opened(opened, refused, shared, asked)
         known = [name for name in names if name in outcomes]
         return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
+
+    def _tell_paused(self, asleep: dict[str, StreamSpec], shared: Shared) -> None:
+        for name, spec in asleep.items():
+            _show_source(name, spec, shared)
+            self._observer.note(f"{name} is paused, and not read until the page resumes it")
 
     def _run_opened(
         self,
@@ -270,6 +281,13 @@ class Session:
             for outcome in outcomes.values():
                 observer.stream_ended(outcome)
         return outcomes
+
+
+def _show_source(name: str, spec: StreamSpec, shared: Shared) -> None:
+    """A stream that does not run, as the page shows it."""
+    if shared.hub is not None:
+        info = SourceInfo(display(spec.source), is_live=not is_local(spec.source))
+        shared.hub.open_view(name, info, shared.models.of(spec).models)
 
 
 def _outputs(opened: dict[str, OpenedStream], name: str) -> tuple[str, ...]:

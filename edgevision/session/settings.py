@@ -82,7 +82,7 @@ STREAM_SETTINGS: tuple[Setting, ...] = (
         "output",
         "text",
         "Where the drawn images go: .mp4, .jpg, frames/%06d.jpg, a folder, or as a stream to rtsp://, "
-        "rtmp://, udp://, tcp://, live.m3u8 or - (docs/guides/cameras.md).",
+        "rtmp://, udp://, tcp://, whip+https://, live.m3u8, hls/, - or -.mjpg (docs/guides/cameras.md).",
     ),
     Setting("save_json", "path", "Where the results go as JSON lines: .jsonl, or a folder."),
     Setting(

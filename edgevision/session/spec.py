@@ -22,7 +22,7 @@ from edgevision.recording.limits import Rotation, parse_rotation
 from edgevision.tiling import Tiling
 from edgevision.units import duration_s, parse_seconds, parse_size
 from edgevision.video.selection import Selection
-from edgevision.video.sinks.network import PIPE
+from edgevision.video.sinks.network import PIPES
 
 _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 
@@ -95,10 +95,12 @@ class StreamEntry(StreamSettings, frozen=True, kw_only=True):
     Attributes:
         source: an address; see :func:`edgevision.video.open_source`.
         name: for people, and of default outputs; the source's where empty.
+        paused: it is not read until the page resumes it.
     """
 
     source: str
     name: str = ""
+    paused: bool = False
 
 
 class StreamSpec(StreamEntry, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
     Attributes:
         source: an address; see :func:`edgevision.video.open_source`.
         name: for people, and of default outputs; the source's where empty.
+        paused: it is not read until the page resumes it.
         output: a file, a folder, or an address of a kind that a package brings (:mod:`edgevision.plugins`).
         max_latency: with its unit, as in ``150ms``; a number alone is read, to be refused in plain words.
         every, start, end: which frames; see :attr:`selection`. ``every`` is a number of frames or, with a
@@ -116,6 +119,7 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
         events: files and brokers that events are sent to.
         event_classes: what has events, see :mod:`edgevision.tracking.naming`.
         record, rotate, keep, record_on, pre, post: see :attr:`recording`.
+        paused: it is not read until the page resumes it.
         record_drawn: False records the images without drawings, and what was found beside them.
 
     Raises:
@@ -190,7 +194,7 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
         return {
             field: Path(path)
             for field, path in named.items()
-            if path is not None and path != PIPE and not scheme_of(path)
+            if path is not None and path not in PIPES and not scheme_of(path)
         }
 
     def _plan_recording(self, folder: str) -> RecordingPlan:

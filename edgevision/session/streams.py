@@ -33,7 +33,7 @@ from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
 from edgevision.video.selection import SelectedSource, Selection
 from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
-from edgevision.video.sinks.network import PIPE
+from edgevision.video.sinks.network import PIPES
 from edgevision.video.sources.options import SourceOptions
 from edgevision.web.hub import StreamView
 from edgevision.web.outlet import StoreOutlet
@@ -266,7 +266,7 @@ def _open_sinks(
             make_folder(Path(image).parent)
     addresses = [*plan.images, *filter(None, [plan.records])]
     for address in addresses:
-        place = address if address == PIPE or scheme_of(address) else str(Path(address).resolve())
+        place = address if address in PIPES or scheme_of(address) else str(Path(address).resolve())
         if address != WINDOW and not shared.claim(place):
             raise UsageError(
                 f"two streams write {display(address)}; give them outputs of their own, "

@@ -29,8 +29,8 @@ class StreamControl(Protocol):
         """Opens a source as a new stream, and returns the stream's name."""
         ...
 
-    def change(self, name: str, source: str, track: bool) -> None:
-        """Gives a stream another source."""
+    def change(self, name: str, source: str | None, track: bool | None) -> None:
+        """Gives a stream another source; None keeps what it has."""
         ...
 
     def remove(self, name: str) -> None:

@@ -11,7 +11,7 @@ from edgevision.tracking import ZoneLayout
 from edgevision.web.event_records import Change, StoredObject
 from edgevision.web.recording_routes import RecordedFile
 from edgevision.web.state import RunState
-from edgevision.web.stream_routes import StreamGiven
+from edgevision.web.stream_routes import StreamChange, StreamGiven
 from edgevision.web.zone_editing import ZonesGiven
 
 _REFERENCES = "#/components/schemas/{name}"
@@ -23,7 +23,7 @@ _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": 
 
 def document() -> dict[str, Any]:
     """Every path below ``/api``, with its parameters and answers."""
-    kinds = [RunState, StoredObject, Change, ZoneLayout, ZonesGiven, StreamGiven, RecordedFile]
+    kinds = [RunState, StoredObject, Change, ZoneLayout, ZonesGiven, StreamGiven, StreamChange, RecordedFile]
     found, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
     schemas["Error"] = {
         "type": "object",
@@ -136,7 +136,7 @@ def _zones(layout: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _streams(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+def _streams(given: dict[str, Any], patch: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
     answer = _object(name={"type": "string"}, id={"type": "string"})
     change: dict[str, Any] = {"parameters": [_STREAM], "refused": (404, 409)}
     name = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -153,6 +153,13 @@ def _streams(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
         "/api/streams": {"post": added},
         "/api/streams/{stream}": {
             "put": changed,
+            "patch": operation(
+                "Change what is given of a stream",
+                answer,
+                parameters=[_STREAM],
+                takes=patch,
+                refused=(400, 404, 409, 415),
+            ),
             "delete": operation("Remove a stream", answer, **change),
         },
         "/api/streams/{stream}/pause": {"post": operation("Pause a stream", answer, **change)},

@@ -26,6 +26,20 @@ class StreamGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     track: bool = False
 
 
+class StreamChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What should be different; what is not given stays.
+
+    Attributes:
+        source: another address, with its password.
+        track: whether its objects get numbers.
+        paused: whether it is read. Another source begins at once unless this is true.
+    """
+
+    source: str | None = None
+    track: bool | None = None
+    paused: bool | None = None
+
+
 class StreamRoutes:
     """Answers for a hub whose run can change.
 
@@ -42,6 +56,7 @@ class StreamRoutes:
             Route("/api/streams", self._add, methods=["POST"]),
             Route("/api/streams/{stream}", self._remove, methods=["DELETE"]),
             Route("/api/streams/{stream}", self._change, methods=["PUT"]),
+            Route("/api/streams/{stream}", self._patch, methods=["PATCH"]),
             Route("/api/streams/{stream}/pause", self._pause, methods=["POST"]),
             Route("/api/streams/{stream}/resume", self._resume, methods=["POST"]),
         ]
@@ -64,6 +79,16 @@ class StreamRoutes:
         if given.name not in ("", view.name):
             raise HTTPException(400, "a stream keeps its name; add another one")
         await in_thread(self._control.change, view.name, given.source, given.track)
+        return as_json({"name": view.name, "id": view.id})
+
+    async def _patch(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        given = await body(request, StreamChange)
+        if given.source is not None or given.track is not None:
+            await in_thread(self._control.change, view.name, given.source, given.track)
+        if given.paused is not None and given.paused != (view.name in self._control.paused()):
+            act = self._control.pause if given.paused else self._control.resume
+            await in_thread(act, view.name)
         return as_json({"name": view.name, "id": view.id})
 
     async def _remove(self, request: Request) -> Response:

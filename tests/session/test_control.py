@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgevision.errors import SourceError
+from edgevision.errors import SourceError, UsageError
+from edgevision.session.request import RunRequest
+from edgevision.session.run import Session
+from edgevision.session.spec import StreamSpec
 from tests.support.broker import wait_until
 from tests.support.web import ask
 from tests.web.test_page_run import MovingBlock, running
@@ -54,6 +57,14 @@ def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
         assert ask(url + "api/streams", {"source": "rtsp://yard/1"}).status == 409  # the name is taken
         assert ask(f"{url}api/streams/{yard}", {"source": "rtsp://yard/2"}, "PUT").status == 200
         assert yaml.safe_load(file.read_text())["streams"][1]["source"] == "rtsp://yard/2"
+        changed = ask(f"{url}api/streams/{yard}", {"track": False, "paused": True}, "PATCH")
+        assert (changed.status, states(url)["rtsp://yard/1"]) == (200, "paused")
+        (yard_kept,) = yaml.safe_load(file.read_text())["streams"][1:]
+        assert yard_kept == {"source": "rtsp://yard/2", "name": "rtsp://yard/1", "paused": True}
+        assert ask(f"{url}api/streams/{yard}", {"paused": True}, "PATCH").status == 200
+        assert ask(f"{url}api/streams/{yard}", {"paused": False, "name": "x"}, "PATCH").status == 400
+        assert ask(f"{url}api/streams/{yard}", {"paused": False}, "PATCH").status == 200
+        wait_until(lambda: states(url)["rtsp://yard/1"] == "running", "it is read again")
         clips = tmp_path / "clips"
         wait_until(lambda: len(list(clips.glob("gate-*.mp4"))) == 1, "a first recording")
         assert ask(f"{url}api/streams/gate/pause", {}, "POST").status == 200
@@ -73,6 +84,31 @@ def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
         file.write_text(file.read_text() + "# by hand\n")
         refused = ask(url + "api/streams", {"source": "rtsp://yard/3"})
         assert (refused.status, "changed by hand" in refused.json()["error"]) == (409, True)
+
+
+def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def opened(uri: str, *_: object, **__: object) -> MovingBlock:
+        asked.append(uri)
+        return MovingBlock("camera")
+
+    monkeypatch.setattr("edgevision.session.control.open_source", opened)
+    file = tmp_path / "streams.yaml"
+    file.write_text("streams:\n- source: camera\n  name: gate\n  paused: true\n")
+    with running(tmp_path, monkeypatch, kept_open=file, paused=True) as url:
+        assert states(url) == {"gate": "paused"}
+        assert ask(url + "api/streams/gate/resume", {}, "POST").status == 200
+        wait_until(lambda: states(url) == {"gate": "running"}, "it is read")
+        assert yaml.safe_load(file.read_text()) == {"streams": [{"source": "camera", "name": "gate"}]}
+    assert asked == ["camera"]
+    with pytest.raises(UsageError, match="every stream is paused"):
+        Session(
+            RunRequest(
+                streams=[StreamSpec(source="rtsp://a/1", paused=True)],
+                models=[str(tmp_path / "colours.onnx")],
+            )
+        ).run()
 
 
 def test_no_hostile_source_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 import msgspec
@@ -27,12 +28,14 @@ from edgevision.errors import SinkError
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Delivery, Sink, SourceInfo
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter
-from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, Order
+from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, Codec, Order
+from edgevision.video.sinks.whip import whip_target, write_certificate
 
 _LOG = logging.getLogger(__name__)
 
-SCHEMES = ("rtsp", "rtmp", "rtmps", "udp", "tcp", "srt", "whip+https")
-PIPE = "-"
+SCHEMES = ("rtsp", "rtmp", "rtmps", "udp", "tcp", "srt", "whip+https", "whip+http")
+PIPES = {"-": "mpegts", "-.ts": "mpegts", "-.mjpg": "mjpeg", "-.mjpeg": "mjpeg"}
+"""Standard output, by what goes there."""
 PLAYLIST_SUFFIX = ".m3u8"
 
 _WAITING = 8  # images; then the oldest goes
@@ -61,6 +64,8 @@ class Target:
         muxer: FFmpeg's name of the format.
         options: of the muxer.
         is_retried: it is tried again where it is lost.
+        codec: see :class:`~edgevision.video.sinks.sender.Order`.
+        encoder: further options of the encoder.
     """
 
     name: str
@@ -68,6 +73,8 @@ class Target:
     muxer: str
     options: dict[str, str]
     is_retried: bool = True
+    codec: Codec = "h264"
+    encoder: dict[str, str] = field(default_factory=dict)
 
 
 def target_of(uri: str) -> Target:
@@ -75,9 +82,11 @@ def target_of(uri: str) -> Target:
 
     Raises:
         SinkError: the address names no host.
+        UsageError, DependencyError: a library is missing.
     """
-    if uri == PIPE:
-        return Target("standard output", "pipe:1", "mpegts", {}, is_retried=False)
+    if uri in PIPES:
+        codec: Codec = "mjpeg" if PIPES[uri] == "mjpeg" else "h264"
+        return Target("standard output", "pipe:1", PIPES[uri], {}, is_retried=False, codec=codec)
     address = Address.parse(uri)
     if address.scheme not in SCHEMES:
         path = Path(uri)
@@ -90,8 +99,9 @@ def target_of(uri: str) -> Target:
         return Target(address.shown, text, "rtsp", {"rtsp_transport": "tcp", "timeout": "5000000"})
     if address.scheme in ("rtmp", "rtmps"):
         return Target(address.shown, text, "flv", {"flvflags": "no_duration_filesize"})
-    if address.scheme == "whip+https":
-        return Target(address.shown, text.removeprefix("whip+"), "whip", {})
+    if address.scheme in ("whip+https", "whip+http"):
+        place, options = whip_target(text)
+        return Target(address.shown, place, "whip", options, encoder={"profile": "baseline"})
     if address.scheme == "udp" and "pkt_size=" not in text:
         text += f"{'&' if '?' in text else '?'}pkt_size=1316"
     return Target(address.shown, text, "mpegts", {})
@@ -189,6 +199,7 @@ class NetworkSink(Sink):
         self._wake, self._woken = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
+        self._folder = TemporaryDirectory(prefix="edgevision-whip-") if target.muxer == "whip" else None
         self._pipe = os.dup(sys.stdout.fileno()) if target.address == "pipe:1" else None
         self._thread: threading.Thread | None = None
 
@@ -225,6 +236,8 @@ class NetworkSink(Sink):
             self._thread.join(_OPEN_S + _CLOSE_S)
         self.unsent += len(self._queue)
         self._queue.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
         for end in (self._wake, self._woken, *([] if self._pipe is None else [self._pipe])):
             os.close(end)
         lost = f", {self.unsent} not" if self.unsent else ""
@@ -261,7 +274,11 @@ class NetworkSink(Sink):
             self._order = Order(
                 address=self._target.address,
                 muxer=self._target.muxer,
-                options=self._target.options,
+                options=self._target.options
+                if self._folder is None
+                else self._with_certificate(self._folder),
+                codec=self._target.codec,
+                encoder=self._target.encoder,
                 width=width + width % 2,
                 height=height + height % 2,
                 rate=self._info.frame_rate or DEFAULT_RATE,
@@ -270,6 +287,9 @@ class NetworkSink(Sink):
         if (width, height) != self._size:
             return Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
         return image
+
+    def _with_certificate(self, folder: TemporaryDirectory[str]) -> dict[str, str]:
+        return {**self._target.options, **write_certificate(Path(folder.name))}
 
     def _notify(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -15,12 +15,12 @@ from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.sinks import images as image_files
 from edgevision.video.sinks.jsonl import JsonlSink
 from edgevision.video.sinks.mp4 import Mp4Sink
-from edgevision.video.sinks.network import PIPE, PLAYLIST_SUFFIX, SCHEMES, NetworkSink, target_of
+from edgevision.video.sinks.network import PIPES, PLAYLIST_SUFFIX, SCHEMES, NetworkSink, target_of
 from edgevision.video.sinks.window import WindowSink
 
 ACCEPTED = (
     ".mp4, .jsonl, an image such as .jpg or .png, frames/%06d.jpg, window, live.m3u8, rtsp://, rtmp://, "
-    "udp://, tcp://, or - for a pipe"
+    "udp://, tcp://, whip+https://, or - (MPEG-TS) and -.mjpg for a pipe"
 )
 
 
@@ -57,7 +57,7 @@ def open_sink(
     """
     if uri in ("window", "window://"):
         return WindowSink(f"edgevision: {info.name}", paced=paced)
-    if uri == PIPE or scheme_of(uri) in SCHEMES:
+    if uri in PIPES or scheme_of(uri) in SCHEMES:
         return NetworkSink(target_of(uri), info)
     if scheme_of(uri):
         return _open_plugin(uri, scheme_of(uri), info)

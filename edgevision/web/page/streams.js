@@ -19,7 +19,8 @@ export function streamsView(content, page) {
   h('p', {}, h('label', {class: 'row'}, track, 'follow objects, and keep events')), submit);
   const body = h('tbody', {});
   const words = h('p', {class: 'faint'});
-  content.append(words, h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['stream', 'source', 'state', ''].map((text) => h('th', {}, text)))), body)), form);
+  const dialog = h('dialog', {'aria-label': 'Change a stream'});
+  content.append(words, h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['stream', 'source', 'state', 'change'].map((text) => h('th', {scope: 'col'}, text)))), body)), form, dialog);
   let newest = '';
 
   async function act(button, action) {
@@ -35,6 +36,28 @@ export function streamsView(content, page) {
     }
   }
 
+  function change(stream) {
+    const address = h('input', {name: 'source', placeholder: stream.source, autocomplete: 'off', spellcheck: 'false'});
+    const follow = h('input', {type: 'checkbox', checked: stream.is_tracked});
+    const save = h('button', {class: 'main'}, 'Save');
+    const body = () => ({
+      ...(address.value.trim() ? {source: address.value.trim()} : {}),
+      ...(follow.checked === stream.is_tracked ? {} : {track: follow.checked}),
+    });
+    dialog.replaceChildren(h('form', {class: 'stack', onsubmit: (event) => {
+      event.preventDefault();
+      act(save, async () => {
+        await ask(streamPath(stream.id, '').replace(/\/$/, ''), {method: 'PATCH', body: body()});
+        dialog.close();
+        say('Changed.', true);
+      });
+    }}, h('h2', {}, `Change ${stream.name}`),
+    h('label', {}, 'Another address, with its password; empty keeps the one it has', address),
+    h('p', {}, h('label', {class: 'row'}, follow, 'follow objects, and keep events')),
+    h('p', {class: 'bar'}, save, h('button', {type: 'button', onclick: () => dialog.close()}, 'Cancel'))));
+    dialog.showModal();
+  }
+
   const call = (id, what, method = 'POST') => ask(streamPath(id, what).replace(/\/$/, ''), {method});
   const row = (stream) => {
     const isPaused = stream.state === 'paused';
@@ -42,15 +65,16 @@ export function streamsView(content, page) {
     const remove = h('button', {class: 'danger', onclick: () => {
       if (confirm(`Remove ${stream.name}? What was recorded of it stays.`)) act(remove, () => call(stream.id, '', 'DELETE'));
     }}, 'Remove');
+    const edit = h('button', {onclick: () => change(stream)}, 'Change');
     return h('tr', {}, h('td', {}, stream.name), h('td', {}, stream.source), h('td', {}, h('span', {class: `state ${stream.state}`}, stream.state)),
-      h('td', {}, stream.id ? [pause, ' ', remove] : null));
+      h('td', {}, stream.id ? [edit, ' ', pause, ' ', remove] : null));
   };
 
   return {
     update(state) {
       form.hidden = !state.can_change_streams;
       words.textContent = state.can_change_streams ? '' : 'The streams of this run cannot be changed.';
-      const now = JSON.stringify(state.streams.map((one) => [one.id, one.name, one.source, one.state]));
+      const now = JSON.stringify(state.streams.map((one) => [one.id, one.name, one.source, one.state, one.is_tracked]));
       if (now === newest) return;
       newest = now;
       body.replaceChildren(...state.streams.map(row));
