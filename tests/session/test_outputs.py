@@ -108,3 +108,15 @@ def test_one_file_is_not_two_outputs_and_no_input(tmp_path):
     path.touch()
     with pytest.raises(UsageError, match=r"`stats` .* would overwrite an input"):
         check_files([("stats", path)], [str(path)], overwrite=True)
+
+
+def test_a_folder_called_hls_takes_playlists(display, tmp_path, monkeypatch):
+    display(True)
+    monkeypatch.chdir(tmp_path)
+    assert plan_outputs(CAMERA, output="hls").images == ("hls/webcam.edgevision.m3u8",)
+    assert plan_outputs(STREAM, output="out/gate.hls/", name="gate").images == (
+        "out/gate.hls/gate.edgevision.m3u8",
+    )
+    assert plan_outputs(FILE, output="hls.d").images == ("hls.d",)
+    check_files([("output", tmp_path / "yard.hls")], [], overwrite=False)
+    assert (tmp_path / "yard.hls").is_dir()

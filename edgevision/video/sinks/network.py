@@ -137,7 +137,11 @@ class _Child:
 
     @property
     def is_late(self) -> bool:
-        limit_s = _LATE_S if self.has_begun else _OPEN_S
+        return self.has_waited(_LATE_S)
+
+    def has_waited(self, limit_s: float) -> bool:
+        """Whether an image has been under way for too long; the first one has the time of opening, too."""
+        limit_s = limit_s if self.has_begun else max(limit_s, _OPEN_S)
         return self.underway > 0 and time.monotonic() - self.progress_s > limit_s
 
     def end_input(self) -> None:
@@ -168,7 +172,7 @@ class NetworkSink(Sink):
     """Sends H.264 without ever delaying the run: what cannot be sent is counted.
 
     Each output has a process of its own, which is killed when its peer is silent for five seconds, and
-    started again, at most four seconds later, until the stream ends.
+    started again, at most four seconds later, until the stream ends. Only a pipe makes the run wait.
 
     Args:
         target: see :func:`target_of`.
@@ -274,9 +278,7 @@ class NetworkSink(Sink):
             self._order = Order(
                 address=self._target.address,
                 muxer=self._target.muxer,
-                options=self._target.options
-                if self._folder is None
-                else self._with_certificate(self._folder),
+                options=self._options(),
                 codec=self._target.codec,
                 encoder=self._target.encoder,
                 width=width + width % 2,
@@ -288,8 +290,9 @@ class NetworkSink(Sink):
             return Letterbox.fit(width, height, *self._size, Resize(fill=0)).image(image)
         return image
 
-    def _with_certificate(self, folder: TemporaryDirectory[str]) -> dict[str, str]:
-        return {**self._target.options, **write_certificate(Path(folder.name))}
+    def _options(self) -> dict[str, str]:
+        certificate = {} if self._folder is None else write_certificate(Path(self._folder.name))
+        return {**self._target.options, **certificate}
 
     def _notify(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -372,6 +375,8 @@ class NetworkSink(Sink):
             if child.stdin in selector.get_map():
                 selector.unregister(child.stdin)
             child.end_input()
+        if not self._target.is_retried:  # a pipe's reader may take its time, until the run ends
+            return not (self._is_over and child.has_waited(_CLOSE_S))
         is_too_long = self._is_over and time.monotonic() - self._over_s > _CLOSE_S
         return not (child.is_late or is_too_long)
 

@@ -174,7 +174,7 @@ from edgevision.errors import SinkError
 from edgevision.video.sinks.network import NetworkSink, target_of
 from tests.video.sinks.test_network import LIVE, write_all
 import sys
-sink = NetworkSink(target_of("-"), LIVE)
+sink = NetworkSink(target_of(sys.argv[2] if len(sys.argv) > 2 else "-"), LIVE)
 try:
     write_all(sink, int(sys.argv[1]), rate=1000.0)
     sink.close()
@@ -193,6 +193,19 @@ def test_a_pipe_gets_every_image() -> None:
         assert [number_in(one.to_ndarray(format="gray")) for one in container.decode(video=0)] == list(
             range(30)
         )
+
+
+def test_a_pipe_gets_one_jpeg_after_another() -> None:
+    command = [sys.executable, "-c", PIPED, "12", "-.mjpg"]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
+    assert done.stderr == b"12 12 0"
+    assert done.stdout[:3] == b"\xff\xd8\xff"
+    with av.open(io.BytesIO(done.stdout), format="mjpeg") as container:
+        found = list(container.decode(video=0))
+    assert [number_in(one.to_ndarray(format="gray")) for one in found] == list(range(12))
+    assert found[0].format.name == "yuvj420p"
+    sides = found[0].to_ndarray(format="gray")[60, [10, 150]]  # number 0: all dark, which is 16 and not 0
+    assert abs(sides.astype(int) - 16).max() < 6
 
 
 def test_a_pipe_whose_reader_leaves_ends_the_stream() -> None:
