@@ -103,8 +103,9 @@ class SessionControl:
             self._specs[name] = self._paused[name] = spec
             entry = self._entries.setdefault(name, {})
             entry["source"] = spec.source
-            if track != before.track:
-                entry["track"] = track
+            entry.pop("paused", None)
+            if spec.track != before.track:
+                entry["track"] = spec.track
             self._open(spec, name)
             del self._paused[name]
             self._save()
@@ -139,6 +140,7 @@ class SessionControl:
             self._refuse_changed_file()
             self._end(name)
             self._specs[name] = self._paused[name] = msgspec.structs.replace(spec, paused=True)
+            self._entries.setdefault(name, {"source": spec.source})["paused"] = True
             self._save()
 
     def resume(self, name: str) -> None:
@@ -156,6 +158,7 @@ class SessionControl:
             self._open(spec, name)
             del self._paused[name]
             self._specs[name] = spec
+            self._entries.get(name, {}).pop("paused", None)
             self._save()
 
     def _known(self, name: str) -> StreamSpec:

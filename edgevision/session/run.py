@@ -198,22 +198,23 @@ class Session:
 
     def _run_group(self, specs: Sequence[StreamSpec], shared: Shared) -> list[StreamOutcome]:
         """Runs some streams at the same time; one that cannot run is an outcome where there are several."""
-        paused, specs = [one for one in specs if one.paused], [one for one in specs if not one.paused]
-        if not specs and not self._request.is_kept_open:
+        awake = [one for one in specs if not one.paused]
+        if not awake and not self._request.is_kept_open:
             raise UsageError("every stream is paused (`paused`); take that out, or resume them in the page")
         with contextlib.ExitStack() as stack:
             is_once = self._request.snapshots is not None  # a camera that is not there is told at once
             options = SourceOptions(wait=self._request.is_kept_open, max_attempts=0 if is_once else None)
-            sources = open_sources(specs, shared.budget, stack, options)
-            given = [_name(*pair) for pair in zip(specs, sources, strict=True)]
-            all_names = unique_names([*given, *(one.name or display(one.source) for one in paused)])
-            names = all_names[: len(specs)]
-            asleep = dict(zip(all_names[len(specs) :], paused, strict=True))
-            self._tell_paused(asleep, shared)
+            opening = iter(open_sources(awake, shared.budget, stack, options))
+            sources = [None if one.paused else next(opening) for one in specs]
+            names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
             stack.enter_context(self._observer.while_open())
             opened: dict[str, OpenedStream] = {}
             outcomes: dict[str, StreamOutcome] = {}
             for spec, source, name in zip(specs, sources, names, strict=True):
+                if source is None:
+                    _show_source(name, spec, shared)
+                    self._observer.note(f"{name} is paused, and not read until the page resumes it")
+                    continue
                 found = _attempt(spec, source, name, shared, stack)
                 if isinstance(found, OpenedStream):
                     opened[name] = found
@@ -224,15 +225,9 @@ class Session:
                         self._observer.stream_refused(name, found)
             if opened or self._request.is_kept_open:
                 refused = [one.report() for one in outcomes.values()]
-                asked = dict(zip(names, specs, strict=True)) | asleep
-                outcomes |= self._run_opened(opened, refused, shared, asked)
+                outcomes |= self._run_opened(opened, refused, shared, dict(zip(names, specs, strict=True)))
         known = [name for name in names if name in outcomes]
         return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
-
-    def _tell_paused(self, asleep: dict[str, StreamSpec], shared: Shared) -> None:
-        for name, spec in asleep.items():
-            _show_source(name, spec, shared)
-            self._observer.note(f"{name} is paused, and not read until the page resumes it")
 
     def _run_opened(
         self,
@@ -294,10 +289,12 @@ def _outputs(opened: dict[str, OpenedStream], name: str) -> tuple[str, ...]:
     return opened[name].outputs if name in opened else ()
 
 
-def _name(spec: StreamSpec, source: Source | EdgeVisionError) -> str:
+def _name(spec: StreamSpec, source: Source | EdgeVisionError | None) -> str:
     if spec.name:
         return spec.name
-    return display(spec.source) if isinstance(source, EdgeVisionError) else source.info.name
+    if source is None or isinstance(source, EdgeVisionError):
+        return display(spec.source)
+    return source.info.name
 
 
 def _attempt(

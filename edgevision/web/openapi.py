@@ -16,7 +16,13 @@ from edgevision.web.zone_editing import ZonesGiven
 
 _REFERENCES = "#/components/schemas/{name}"
 _TICKS = [
-    {"name": name, "in": "query", "required": True, "schema": {"type": "integer"}} for name in ("from", "to")
+    {
+        "name": name,
+        "in": "query",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 2**53},
+    }
+    for name in ("from", "to")
 ]
 _STREAM = {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}}
 
@@ -49,7 +55,12 @@ def document() -> dict[str, Any]:
 
 
 def _run(state: dict[str, Any]) -> dict[str, Any]:
-    login = {"type": "object", "properties": {"password": {"type": "string"}}, "required": ["password"]}
+    login = {
+        "type": "object",
+        "properties": {"password": {"type": "string"}},
+        "required": ["password"],
+        "additionalProperties": False,
+    }
     session = {"type": "object", "properties": {"needs_login": {"type": "boolean"}}}
     curves = {"name": "curves", "in": "query", "schema": {"enum": ["yes", "no"]}}
     return {
@@ -78,8 +89,10 @@ def _run(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _events(event: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    texts = [_query(name) for name in ("stream", "class", "zone", "before")]
-    numbers = [_query(name, "integer") for name in ("from", "to", "limit")]
+    texts = [_query(name) for name in ("stream", "class", "zone")]
+    before = {"name": "before", "in": "query", "schema": {"type": "string", "pattern": "^[0-9]{1,15},.+$"}}
+    limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200}}
+    times = [_moment(name) for name in ("from", "to")]
     names = {"type": "array", "items": {"type": "string"}}
     place = [{"name": "event", "in": "path", "required": True, "schema": {"type": "string"}}]
     listed = _object(events={"type": "array", "items": event}, streams=names, classes=names)
@@ -87,14 +100,17 @@ def _events(event: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return {
         "/api/events": {
             "get": operation(
-                "Objects, the newest first", listed, parameters=[*texts, *numbers], refused=(400,)
+                "Objects, the newest first",
+                listed,
+                parameters=[*texts, before, *times, limit],
+                refused=(400,),
             )
         },
         "/api/events/counts": {
             "get": operation(
                 "How many there were, over equal parts of a time",
                 _object(streams={"type": "object"}),
-                parameters=[*texts, *numbers],
+                parameters=[*texts, *({**one, "required": True} for one in times)],
                 refused=(400,),
             )
         },
@@ -176,7 +192,7 @@ def _streams(given: dict[str, Any], patch: dict[str, Any], file: dict[str, Any])
             "get": operation(
                 "What was recorded between two times, as one file",
                 media_type="video/mp4",
-                parameters=[_STREAM, _query("from", "integer"), _query("to", "integer")],
+                parameters=[_STREAM, *({**_moment(one), "required": True} for one in ("from", "to"))],
                 refused=(400, 404, 409),
             )
         },
@@ -201,6 +217,12 @@ def _streams(given: dict[str, Any], patch: dict[str, Any], file: dict[str, Any])
 
 def _query(name: str, kind: str = "string") -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": {"type": kind}}
+
+
+def _moment(name: str) -> dict[str, Any]:
+    """A time in milliseconds since 1970."""
+    schema = {"type": "integer", "minimum": 0, "maximum": 2**50}
+    return {"name": name, "in": "query", "schema": schema}
 
 
 def _object(**properties: Any) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class StreamRoutes:
         view = find_view(self._hub, request)
         given = await body(request, StreamGiven)
         if given.name not in ("", view.name):
-            raise HTTPException(400, "a stream keeps its name; add another one")
+            raise HTTPException(409, "a stream keeps its name; add another one")
         await in_thread(self._control.change, view.name, given.source, given.track)
         return as_json({"name": view.name, "id": view.id})
 

@@ -60,7 +60,8 @@ def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
         changed = ask(f"{url}api/streams/{yard}", {"track": False, "paused": True}, "PATCH")
         assert (changed.status, states(url)["rtsp://yard/1"]) == (200, "paused")
         (yard_kept,) = yaml.safe_load(file.read_text())["streams"][1:]
-        assert yard_kept == {"source": "rtsp://yard/2", "name": "rtsp://yard/1", "paused": True}
+        wanted = {"source": "rtsp://yard/2", "name": "rtsp://yard/1", "track": False, "paused": True}
+        assert yard_kept == wanted
         assert ask(f"{url}api/streams/{yard}", {"paused": True}, "PATCH").status == 200
         assert ask(f"{url}api/streams/{yard}", {"paused": False, "name": "x"}, "PATCH").status == 400
         assert ask(f"{url}api/streams/{yard}", {"paused": False}, "PATCH").status == 200

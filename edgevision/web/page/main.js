@@ -28,8 +28,10 @@ function open() {
   view?.close();
   content.replaceChildren();
   for (const link of links.children) {
-    if (link.dataset?.view === name) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.dataset?.view === name) {
+      link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({block: 'nearest', inline: 'nearest'});  // on a phone the list is wider than the screen
+    } else link.removeAttribute('aria-current');
   }
   document.title = `${label} - edgevision`;
   view = make(content, {refresh: tick, current: () => state});

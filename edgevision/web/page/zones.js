@@ -5,6 +5,7 @@ import {placed} from './drawing.js';
 import {h, s, say} from './dom.js';
 
 const STEP = 0.005;
+const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
 export function zonesView(content) {
   const choose = h('select', {onchange: () => open(choose.value)});
@@ -19,7 +20,7 @@ export function zonesView(content) {
   content.append(
     h('div', {class: 'bar'}, h('label', {}, 'stream', choose), button('New zone', () => begin('zone')), button('New line', () => begin('line')),
       button('Finish', () => finish()), button('New still', () => still()), save),
-    h('div', {class: 'zones'}, screen, h('div', {class: 'card'}, words, list, h('h3', {}, 'Counts'), counts)));
+    h('div', {class: 'zones'}, screen, h('div', {class: 'card'}, words, list, h('h2', {}, 'Counts'), counts)));
   let id = null, version = 'none', places = [], drawing = null, dragging = null, isChanged = false, size = {width: 16, height: 9}, canChange = false;
 
   async function open(name) {
@@ -63,8 +64,9 @@ export function zonesView(content) {
     const names = new Set(places.map((one) => one.name));
     let number = 1;
     while (names.has(`${kind}-${number}`)) number += 1;
-    drawing = {kind, name: `${kind}-${number}`, points: []};
-    words.textContent = kind === 'zone' ? 'Click the corners in order; Enter or a double click finishes.' : 'Click where the line begins and where it ends; who crosses it to the right goes in.';
+    drawing = {kind, name: `${kind}-${number}`, points: [], at: [0.5, 0.5]};
+    const keys = 'With keys: arrows move the cross (with Shift in small steps), Space sets a corner.';
+    words.textContent = kind === 'zone' ? `Click the corners in order; Enter or a double click finishes. ${keys}` : `Click where the line begins and where it ends; who crosses it to the right goes in. ${keys}`;
     svg.focus();
     redraw();
   }
@@ -94,9 +96,7 @@ export function zonesView(content) {
   svg.addEventListener('pointerdown', (event) => {
     if (!drawing || event.target.closest('circle')) return;
     event.preventDefault();
-    const point = share(event), last = drawing.points.at(-1);
-    if (!last || Math.hypot(last[0] - point[0], last[1] - point[1]) > 0.002) drawing.points.push(point);
-    if (drawing.kind === 'line' && drawing.points.length === 2) finish();
+    add(share(event));
     redraw();
   });
   svg.addEventListener('dblclick', () => finish());
@@ -113,7 +113,21 @@ export function zonesView(content) {
       drawing = null;
       redraw();
     }
+    const way = ARROWS[event.key];
+    if (!drawing || event.target !== svg || !(way || event.key === ' ')) return;
+    event.preventDefault();
+    const step = event.shiftKey ? STEP : 5 * STEP;
+    if (way) drawing.at = drawing.at.map((value, axis) => Math.min(1, Math.max(0, value + step * way[axis])));
+    else add(drawing.at);
+    redraw();
   });
+
+  /** A corner of what is being drawn. */
+  function add(point) {
+    const last = drawing.points.at(-1);
+    if (!last || Math.hypot(last[0] - point[0], last[1] - point[1]) > 0.002) drawing.points.push([...point]);
+    if (drawing.kind === 'line' && drawing.points.length === 2) finish();
+  }
 
   function arrow([[x1, y1], [x2, y2]]) {
     const length = Math.hypot(x2 - x1, y2 - y1) || 1, x = (x1 + x2) / 2, y = (y1 + y2) / 2;
@@ -145,15 +159,21 @@ export function zonesView(content) {
           svg.setPointerCapture(event.pointerId);
         },
         onkeydown: (event) => {
-          const step = {ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP]}[event.key];
-          if (!step) return;
+          const way = ARROWS[event.key];
+          if (!way) return;
           event.preventDefault();
-          one.points[index] = one.points[index].map((value, axis) => Math.min(1, Math.max(0, value + step[axis])));
+          one.points[index] = one.points[index].map((value, axis) => Math.min(1, Math.max(0, value + STEP * way[axis])));
           isChanged = true;
           redraw();
         },
       })));
       if (corners.length) shapes.push(s('text', {x: String(corners[0][0] + 10), y: String(corners[0][1] - 10), fill: '#fff', stroke: '#000', 'stroke-width': '3', 'paint-order': 'stroke'}, one.name));
+    }
+    if (drawing && document.activeElement === svg) {
+      const [x, y] = at(drawing.at);
+      for (const [dx, dy] of [[14, 0], [0, 14]]) {
+        shapes.push(s('line', {x1: String(x - dx), y1: String(y - dy), x2: String(x + dx), y2: String(y + dy), stroke: '#42d392', 'stroke-width': '3'}));
+      }
     }
     svg.replaceChildren(...shapes);
     if (focused) [...svg.querySelectorAll('circle')].find((one) => one.dataset.corner === focused)?.focus();
@@ -173,7 +193,7 @@ export function zonesView(content) {
 
   async function send() {
     finish();
-    const kept = ({kind, points, polygon, from, to, ...rest}) => rest;
+    const kept = ({kind, points, polygon, from, to, at, ...rest}) => rest;
     const body = {
       version,
       zones: places.filter((one) => one.kind === 'zone').map((one) => ({...kept(one), polygon: one.points})),
