@@ -120,6 +120,18 @@ class Core:
             f"{self.origin} is not a {kind} model: found outputs {found}; expected {expected}{hint}"
         )
 
+    def within(self, probe: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Values of tensors inside the graph, by name, for one probe image."""
+        model = (
+            lowered(self.model)[0]
+            if suppresses(self.model)
+            else onnx.ModelProto.FromString(self.model.SerializeToString())
+        )
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        images = probe_images(self.layout, (self.batch or 1, self.height, self.width), self.dtype)
+        return dict(zip(names, Session(model, Path(self.origin))(images[probe]), strict=True))
+
     def with_folded(self, name: str, value: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """The outputs for the noise image with another value of a second input."""
         model = onnx.ModelProto()

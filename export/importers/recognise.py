@@ -9,6 +9,7 @@ from edgevision.errors import ExportError, UsageError, nearest
 from edgevision.export.importers import notes
 from edgevision.export.importers.core import Core
 from edgevision.export.importers.families import (
+    automl,
     best_class_rows,
     box_and_score,
     classifier,
@@ -31,7 +32,10 @@ from edgevision.export.importers.families import (
     torchvision,
     yolo,
     yolo_tasks,
+    yolov3_2020,
+    zoo_retinanet,
     zoo_yolov3,
+    zoo_yolov4,
 )
 from edgevision.export.importers.reading import Choices, Reading
 
@@ -56,6 +60,10 @@ TABLE: tuple[tuple[tuple[str, ...], Reader], ...] = tuple(
         mmdeploy,
         paddle,
         zoo_yolov3,
+        zoo_yolov4,
+        zoo_retinanet,
+        yolov3_2020,
+        automl,
         effdet_maps,
         best_class_rows,
         nms_plugin,

@@ -447,6 +447,54 @@ def mask_rcnn() -> Network:
     return found
 
 
+def pasted_mask_rcnn() -> onnx.ModelProto:
+    """Masks ``[n, 1, 8, 8]`` over their boxes, the left half, which a Loop pads and pastes."""
+    found = torchvision()
+    small = np.zeros((2, 1, 8, 8))
+    small[0, 0, :, :4] = 0.9
+    found.outputs |= {"small": small}
+    model = found.model()
+    entry = [
+        helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+    ]
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["goes_on"]),
+            helper.make_node("Gather", ["padded", "turn"], ["grid"], axis=0),
+            helper.make_node("Unsqueeze", ["grid", "first"], ["grid4"]),
+            helper.make_node("Resize", ["grid4", "", "", "whole_size"], ["resized"], mode="linear"),
+            helper.make_node("Squeeze", ["resized", "first"], ["pasted"]),
+        ],
+        "paste",
+        entry,
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("pasted", TensorProto.FLOAT, [1, SIZE, SIZE]),
+        ],
+    )
+    constants = {
+        "border": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "first": np.array([0]),
+        "whole_size": np.array([1, 1, SIZE, SIZE]),
+        "true": np.array(True),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Pad", ["small", "border"], ["padded"]),
+            helper.make_node("Shape", ["small"], ["length"], start=0, end=1),
+            helper.make_node("Squeeze", ["length"], ["turns"]),
+            helper.make_node("Loop", ["turns", "true"], ["masks"], body=body),
+        ]
+    )
+    kept = [output for output in model.graph.output if output.name != "small"]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    model.graph.output.append(helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["n", 1, SIZE, SIZE]))
+    return model
+
+
 def tensorflow() -> Network:
     """Shares of the image, y first; the object is number 2 of classes that begin at 1."""
     boxes = np.zeros((1, 10, 4))
@@ -540,3 +588,52 @@ def classes() -> Network:
     """Class 1 at .7."""
     notes = {"task": "classify", "names": "['a', 'b', 'c']", "stride": "1", "imgsz": "[64, 64]"}
     return Network({"output0": np.array([[0.1, 0.7, 0.2]])}, notes)
+
+
+def zoo_yolov4() -> Network:
+    """Three maps; the object is at stride 16, cell 1, 2, of an anchor that is 76 x 55."""
+    found = {}
+    for stride in (8, 16, 32):
+        side = SIZE // stride
+        values = np.full((1, side, side, 3, 5 + CLASSES), 0.001)
+        values[..., :4] = -2
+        if stride == 16:
+            # Middle of the cell; 32 by 32 from the anchor.
+            values[0, 1, 2, 1] = [0, 0, np.log(32 / 76), np.log(32 / 55), 0.95, 0.001, SCORE / 0.95, 0.001]
+        found[f"Identity_{stride}"] = values
+    return Network(found, layout="NHWC", name="input_1")
+
+
+def zoo_retinanet() -> Network:
+    """Probabilities and deltas; the object is the square anchor of stride 16 at cell 1, 1.
+
+    That counts 65 whole pixels around 24.5; the object's corners, the last pixel off, are those of 33 pixels.
+    """
+    found = effdet_maps()
+    for name, values in found.outputs.items():
+        if name.startswith("class"):
+            found.outputs[name] = 1 / (1 + np.exp(-values))
+        else:
+            values[...] = 0
+    found.outputs["box_16"][0, :4, 1, 1] = [8 / 65, 0, np.log(33 / 65), np.log(33 / 65)]
+    found.name = "input"
+    return found
+
+
+def yolov3_2020() -> Network:
+    grid = cells((32, 16, 8), anchors=3)
+    boxes = centred(grid)
+    boxes[_AT] = _CENTRE
+    return Network({"classes": scores(len(grid), _AT), "boxes": boxes / SIZE})
+
+
+def automl(size: tuple[int, int] = (SIZE, SIZE), *, x_first: bool = False) -> Network:
+    """Rows of image, corners, score, class from 1; a weak box reaches to the right edge."""
+    rows = np.zeros((1, 20, 7))
+    rows[0, :, 6] = 1
+    order = [0, 1, 2, 3] if x_first else [1, 0, 3, 2]
+    rows[0, 0] = [0, *_BOX[order], SCORE, CLASS]
+    rows[0, 1] = [0, *np.array([size[1] - 20, 2, size[1], 30])[order], 0.008, 1]
+    return Network(
+        {"detections:0": rows}, layout="NHWC", element=TensorProto.UINT8, name="image_arrays:0", size=size
+    )

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from edgevision.contract.manifest import MaskForm, Task
 from edgevision.export.importers import decoding
 from edgevision.export.importers.core import Core
+from edgevision.export.importers.ends import cut
 from edgevision.export.importers.families.yolo_tasks import skeleton
 from edgevision.export.importers.numbers import are_probabilities, are_whole, inverted_share
 from edgevision.export.importers.reading import IMAGENET_MEAN, LETTERBOX, Candidates, Choices, Pixels, Reading
@@ -19,6 +20,8 @@ from edgevision.graph.builder import GraphBuilder
 KINDS = ("torchvision",)
 _SIZE = (720, 1280)
 _KEPT = 300
+_PASTING = 80
+"""Nodes from the end among which the masks are pasted into the image."""
 
 
 def read(core: Core, choices: Choices) -> Reading | None:
@@ -78,14 +81,21 @@ def read(core: Core, choices: Choices) -> Reading | None:
 class _Further:
     """What stands beside the boxes: masks ``[n, 1, H, W]`` of the whole image, or key points ``[n, J, 3]``.
 
-    Masks are kept at a quarter of the size. The score of a key point is the peak of its heat map through a
-    sigmoid; torchvision itself leaves the peak as it is.
+    Masks are taken as the network gives them, over their boxes, before the graph pastes them into the image;
+    where that tensor is not found, those of the whole image at a quarter of the size. The score of a key
+    point is the peak of its heat map through a sigmoid; torchvision itself leaves the peak as it is.
+
+    Attributes:
+        mask, point, peak: positions of the outputs.
+        points: J.
+        small: the tensor ``[n, 1, h, w]`` before pasting, and its h and w.
     """
 
     mask: int | None
     point: int | None
     peak: int | None
     points: int
+    small: tuple[str, int, int] | None = None
 
     @classmethod
     def of(cls, core: Core) -> _Further:
@@ -96,7 +106,8 @@ class _Further:
         known = [shapes[i][1] for i in points]
         peaks = [i for i, shape in enumerate(shapes) if len(shape) == 2 and shape[1:] == tuple(known[:1])]
         if not peaks:
-            return cls(masks[0] if masks else None, None, None, 0)
+            mask = masks[0] if masks else None
+            return cls(mask, None, None, 0, None if mask is None else _before_pasting(core, mask))
         return cls(None, points[0], peaks[0], known[0])
 
     @property
@@ -110,6 +121,8 @@ class _Further:
         """The contract's form of the masks."""
         if self.mask is None:
             return None
+        if self.small is not None:
+            return MaskForm(form="box", width=self.small[2], height=self.small[1], threshold=0.5)
         return MaskForm(form="input", width=core.width // 4, height=core.height // 4, threshold=0.5)
 
     def rows(self, g: GraphBuilder, core: Core) -> dict[str, str]:
@@ -122,11 +135,35 @@ class _Further:
             return {"keypoints": _longer(g, g("Concat", places, g("Unsqueeze", peaks, g.ints(2)), axis=2))}
         if self.mask is None:
             return {}
+        if self.small is not None:
+            small = g("Cast", g("Squeeze", self.small[0], g.ints(1)), to=TensorProto.FLOAT)
+            return {"masks": _longer(g, small)}
         whole = g("Squeeze", decoding.as_float(g, core.outputs[self.mask]), g.ints(1))
         height, width = core.height // 4, core.width // 4
         whole = g("Slice", whole, g.ints(0, 0), g.ints(4 * height, 4 * width), g.ints(1, 2))
         blocks = g("Reshape", whole, g.ints(-1, height, 4, width, 4))
         return {"masks": _longer(g, g("ReduceMean", blocks, g.ints(2, 4), keepdims=0))}
+
+
+def _before_pasting(core: Core, mask: int) -> tuple[str, int, int] | None:
+    """The masks over their boxes that those of the whole image are made of: name, height and width.
+
+    Of the tensors ``[n, 1, h, w]`` that lead there, the last without padding whose values lie in 0..1 and
+    that is smaller than the image; pasting interpolates, so the masks of the image reach no higher.
+    """
+    leading = cut(core.model, [core.outputs[mask].name]).graph.node
+    ways = [node.output[0] for node in leading if node.op_type != "Pad"][::-1][:_PASTING]
+    found = core.within("noise", ways)
+    answer = core.probes["noise"][mask]
+    rows, peak = len(answer), float(answer.max(initial=0))
+    for name in ways:
+        values = found[name]
+        if values.ndim != 4 or values.shape[:2] != (rows, 1) or values.dtype.kind != "f":
+            continue
+        height, width = values.shape[2:]
+        if max(height, width) < max(core.height, core.width) and are_probabilities(values):
+            return (name, height, width) if peak <= float(values.max(initial=0)) + 1e-3 else None
+    return None
 
 
 def _longer(g: GraphBuilder, rows: str) -> str:

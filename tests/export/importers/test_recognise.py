@@ -13,6 +13,8 @@ Also tests the readers ``edgevision.export.importers.families.best_class_rows``,
 ``edgevision.export.importers.families.paddle``, ``edgevision.export.importers.families.tensorflow``,
 ``edgevision.export.importers.families.zoo_yolov3``, ``edgevision.export.importers.families.yolo_tasks``,
 ``edgevision.export.importers.families.classifier``,
+``edgevision.export.importers.families.automl``, ``edgevision.export.importers.families.yolov3_2020``,
+``edgevision.export.importers.families.zoo_retinanet``, ``edgevision.export.importers.families.zoo_yolov4``,
 ``edgevision.export.importers.ends``.
 """
 
@@ -61,6 +63,8 @@ FAMILIES: dict[str, tuple[str, Callable[[], foreign.Network], Resize]] = {
     "keypoint r-cnn": ("torchvision", foreign.keypoint_rcnn, CENTRE),
     "mask r-cnn": ("torchvision", foreign.mask_rcnn, CENTRE),
     "tensorflow": ("tensorflow", foreign.tensorflow, CENTRE),
+    "yolov3 of 2020": ("yolov3-2020", foreign.yolov3_2020, CENTRE),
+    "zoo retinanet": ("zoo-retinanet", foreign.zoo_retinanet, Resize(fill=124, place="top-left")),
     "deepstream": ("deepstream", foreign.deepstream, TOP_LEFT),
     "efficientdet": ("efficientdet", foreign.efficientdet, Resize(fill=124, place="top-left")),
 }
@@ -200,12 +204,60 @@ def test_maps_of_deltas_need_the_kind(tmp_path):
     assert (round(score, 3), label) == (0.9, 1)
 
 
+def test_anchors_of_the_zoos_yolov4_are_those_of_its_80_classes(tmp_path):
+    file = foreign.zoo_yolov4().save(tmp_path / "foreign.onnx")
+    with pytest.raises(UsageError, match="pass `anchors` with yolov7 for YOLOv4's own"):
+        import_model(file, None, tmp_path / "model.onnx")
+    imported = import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="yolov7"))
+    assert (imported.kind, imported.manifest.resize) == ("zoo-yolov4", Resize(fill=128))
+    box, score, label = best(tmp_path / "model.onnx")
+    # Cell 2, 1 of stride 16: its middle is 40, 24, for .5 * 1.1 - .05 is .5.
+    np.testing.assert_allclose(box, [24, 8, 56, 40], atol=0.02)
+    assert (round(score, 3), label) == (foreign.SCORE, foreign.CLASS)
+    wide = foreign.zoo_yolov4()
+    rest = {name: np.full((*one.shape[:4], 77), 0.001) for name, one in wide.outputs.items()}
+    wide.outputs = {name: np.concatenate([one, rest[name]], axis=4) for name, one in wide.outputs.items()}
+    imported = import_model(wide.save(tmp_path / "wide.onnx"), None, tmp_path / "model.onnx")
+    assert any("its anchors are those of YOLOv4" in note for note in imported.notes)
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], [24, 8, 56, 40], atol=0.02)
+
+
+@pytest.mark.parametrize("x_first", [False, True])
+def test_the_order_of_automls_boxes_is_asked_for_or_shown_by_a_wide_input(tmp_path, x_first):
+    square = foreign.automl(x_first=x_first).save(tmp_path / "square.onnx")
+    with pytest.raises(UsageError, match=r"`kind` automl .y first.* or automl-tf2 .x first"):
+        import_model(square, None, tmp_path / "model.onnx")
+    kind, other = ("automl-tf2", "automl") if x_first else ("automl", "automl-tf2")
+    import_model(square, kind, tmp_path / "model.onnx")
+    box, score, label = best(tmp_path / "model.onnx")
+    np.testing.assert_allclose(box, foreign.OBJECT, atol=0.02)
+    assert (round(score, 3), label) == (foreign.SCORE, foreign.CLASS)
+    wide = foreign.automl((64, 128), x_first=x_first).save(tmp_path / "wide.onnx")
+    assert import_model(wide, None, tmp_path / "model.onnx").kind == kind
+    np.testing.assert_allclose(best(tmp_path / "model.onnx", 128)[0], foreign.OBJECT, atol=0.02)
+    with pytest.raises(ExportError, match=f"is not a {other} model"):
+        import_model(wide, other, tmp_path / "model.onnx")
+
+
 def test_points_and_masks_of_torchvision(tmp_path):
     points = see(foreign.keypoint_rcnn().save(tmp_path / "points.onnx"), tmp_path / "a.onnx")
     np.testing.assert_allclose(points.keypoints[0], [[16, 8, 0.75], [48, 8, 0.25]], atol=0.02)
     masks = see(foreign.mask_rcnn().save(tmp_path / "masks.onnx"), tmp_path / "b.onnx").masks
     # The box is 32 wide from 16, and the mask ends at 32.
     assert masks.areas()[0] == pytest.approx(16 * 32, rel=0.1)
+
+
+def test_masks_of_torchvision_are_taken_before_they_are_pasted(tmp_path):
+    file = tmp_path / "foreign.onnx"
+    onnx.save(foreign.pasted_mask_rcnn(), str(file))
+    found = see(file, tmp_path / "model.onnx")
+    form = import_model(file, None, tmp_path / "again.onnx").manifest.masks
+    assert (form.form, form.width, form.height) == ("box", 8, 8)
+    # The box is 32 wide from 16: its left half, to where .9 has fallen to .5, .06 of a cell behind it.
+    assert found.masks.areas()[0] == 16 * 32
+    whole = found.masks.whole(0)
+    assert whole[24, 31]
+    assert not whole[24, 32]
 
 
 def test_masks_come_from_prototypes(tmp_path):

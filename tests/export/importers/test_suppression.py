@@ -11,8 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines import load_engine
-from edgevision.export.importers import Choices, import_model
+from edgevision.errors import ExportError, UsageError
+from edgevision.export.importers import KINDS, Choices, import_model
+from edgevision.export.importers.core import load_core
 from edgevision.export.importers.ends import WEAKEST, cut, lowered, suppresses
+from edgevision.export.importers.recognise import recognise
 from edgevision.graph.load import load_onnx
 from edgevision.model import Model
 from tests.support import foreign, foreign_nms
@@ -58,6 +61,16 @@ def test_suppression_is_replaced_by_ours_with_its_limits(tmp_path, name):
     np.testing.assert_allclose(found.scores, [foreign.SCORE, foreign_nms.OTHER], atol=1e-4)
     first = 1 if kind == "tensorflow" else 0
     assert found.class_ids.tolist() == [foreign.CLASS + first, first]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_other_kind_is_refused(tmp_path, name):
+    kind, make, _ = FORMS[name]
+    core = load_core(foreign_nms.save(make(), tmp_path / "foreign.onnx"))
+    same = {"mmdeploy": {"rtmdet-mmdeploy"}}.get(kind, set())
+    for other in sorted(set(KINDS) - {kind} - same):
+        with pytest.raises((ExportError, UsageError), match=f"is not a {other} model"):
+            recognise(core, Choices(kind=other))
 
 
 @pytest.mark.parametrize(
