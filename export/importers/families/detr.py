@@ -57,8 +57,8 @@ def _read(core: Core, choices: Choices, boxes_at: int, logits_at: int) -> Readin
     noise = core.noise(logits_at)
     last = float((noise.argmax(axis=1) == width - 1).mean())
     sampled = core.operators & {"TopK", "GridSample"}
-    softmax = not sampled and (last > 0.5 or told == "detr")
-    if not sampled and not softmax and told is None:
+    softmax = not sampled and (last > 0.5 or "detr" in (told, choices.kind))
+    if not sampled and not softmax and told is None and choices.kind is None:
         return None  # neither a two-stage graph nor a column for no object
     kind, pixels, dropped = _kind(core, softmax, width)
     if choices.kind not in (None, kind) or (told is not None and (told == "detr") != softmax):
@@ -82,7 +82,7 @@ def _read(core: Core, choices: Choices, boxes_at: int, logits_at: int) -> Readin
 
     why = (
         f"no TopK and no GridSample in its graph, and the last column is the largest in {last:.0%} of the "
-        "queries"
+        f"queries{'; `kind` says softmax' if last <= 0.5 and told is None else ''}"
         if softmax
         else f"its graph holds {' and '.join(sorted(sampled)) or 'no TopK'}, so scores are sigmoids"
     )
