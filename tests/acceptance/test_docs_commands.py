@@ -176,3 +176,8 @@ def test_the_commands_of_a_page_work(
         with pytest.raises(SystemExit) as ended:
             main([*command, *(["--jobs", "1"] if command[0] == "process" else [])])
         assert ended.value.code in (0, None), (command, capsys.readouterr().err)
+    if page not in ("README.md", "docs/guides/python.md"):  # test_docs_python.py looks at what those print
+        for block in blocks(page, "python"):
+            if block.reason is None:
+                exec(compile(block.code, page, "exec"), {"__name__": page})
+                assert capsys.readouterr().out

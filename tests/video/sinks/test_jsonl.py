@@ -356,7 +356,7 @@ def test_the_examples_of_the_docs_are_of_this_schema(tmp_path):
     assert len(examples) == 11
     path = tmp_path / "docs.jsonl"
     path.write_text("\n".join(examples))
-    assert [record.frame for record in read_jsonl(path)] == [12, 0, 0, 7, 0, 8, 9, 52, 0, 1, 0]
+    assert [record.frame for record in read_jsonl(path)] == [0, 1, 12, 0, 0, 7, 0, 8, 9, 52, 0]
     kinds = (FrameRecord, DetectionRecord, LabelRecord, AttributeRecord)
     fields = [field for kind in kinds for field in kind.__struct_encode_fields__]
     for field in fields:
