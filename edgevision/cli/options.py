@@ -30,6 +30,14 @@ RebuildOption = Annotated[
     bool,
     typer.Option("--rebuild", help="Build a plan that does not fit again, from the ONNX file beside it."),
 ]
+WatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Take the file of streams and its zones in force whenever they are saved, as SIGHUP does "
+        "(docs/guides/streams.md).",
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Format of stderr: text, or json with one object a line.")
 ]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgevision.cli.options import LogFormatOption, LogJsonOption, OverwriteOption, RebuildOption, TrustOption
+from edgevision.cli.options import (
+    LogFormatOption,
+    LogJsonOption,
+    OverwriteOption,
+    RebuildOption,
+    TrustOption,
+    WatchOption,
+)
 from edgevision.cli.stream_options import PAGE_OPTIONS, STREAM_OPTIONS, given, page, takes
 from edgevision.service.logs import LogFormat
 
@@ -34,6 +41,7 @@ def run_command(
         help="YAML file of sources, each with its own settings (docs/guides/streams.md). Options given here "
         "hold for all of them.",
     ),
+    watch: WatchOption = False,
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
     threads: int | None = typer.Option(
@@ -116,6 +124,9 @@ def run_command(
         append=append and not overwrite,
         default_outputs=web is None,
         web=page(web, settings),
+        reload_from=streams,
+        watch=watch,
+        given=of_streams,
         service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
     )
     run_session(request, console, stop)
@@ -135,11 +146,15 @@ def run_session(
     from edgevision.cli.any_model import open_engine
     from edgevision.cli.console import say
     from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
+    from edgevision.session.reload import ReloadRequest
     from edgevision.session.run import Session
 
-    observer = observer or ConsoleObserver(console, stop)
+    reload = ReloadRequest()
+    observer = observer or ConsoleObserver(console, stop, None if request.reload_from is None else reload)
     with show_log(console):
-        outcomes = Session(request, open_engine=open_engine, observer=observer, stop=stop).run()
+        outcomes = Session(
+            request, open_engine=open_engine, observer=observer, stop=stop, reload=reload
+        ).run()
     for outcome in outcomes:
         if outcome.error is not None:
             line = with_name(outcome.name, outcome.error)

@@ -21,6 +21,7 @@ from edgevision.errors import EdgeVisionError
 from edgevision.pipeline import RunStatistics, StopRequest, StreamState, StreamStatistics
 from edgevision.pipeline.ledger import DropReason
 from edgevision.pipeline.statistics import Outage
+from edgevision.session.reload import ReloadRequest
 from edgevision.session.run import SessionObserver, StreamOutcome
 from edgevision.session.streams import OpenedStream
 
@@ -203,10 +204,11 @@ class ConsoleObserver(SessionObserver):
     Args:
         console: where to.
         stop: what a signal sets while streams are open.
+        reload: what SIGHUP asks for, where the streams come from a file.
     """
 
-    def __init__(self, console: Console, stop: StopRequest) -> None:
-        self._console, self._stop = console, stop
+    def __init__(self, console: Console, stop: StopRequest, reload: ReloadRequest | None = None) -> None:
+        self._console, self._stop, self._reload = console, stop, reload
 
     def note(self, text: str) -> None:
         say(self._console, text)
@@ -215,7 +217,7 @@ class ConsoleObserver(SessionObserver):
         say(self._console, f"warning: this stream does not run: {with_name(name, error)}")
 
     def while_open(self) -> AbstractContextManager[None]:
-        return stop_on_signals(self._stop)
+        return stop_on_signals(self._stop, self._reload)
 
     def while_running(self, streams: Sequence[OpenedStream]) -> AbstractContextManager[Report]:
         Commands.has_times = isinstance(self._console, LogConsole) and not self._console.is_terminal

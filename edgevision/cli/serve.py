@@ -7,7 +7,14 @@ from typing import Any
 
 import typer
 
-from edgevision.cli.options import LogFormatOption, LogJsonOption, RebuildOption, ThreadsOption, TrustOption
+from edgevision.cli.options import (
+    LogFormatOption,
+    LogJsonOption,
+    RebuildOption,
+    ThreadsOption,
+    TrustOption,
+    WatchOption,
+)
 from edgevision.cli.stream_options import PAGE_OPTIONS, STREAM_OPTIONS, given, page, takes
 from edgevision.service.logs import LogFormat
 
@@ -19,6 +26,7 @@ def serve_command(
         help="YAML file of streams (docs/guides/streams.md); the page changes it."
     ),
     web: str = typer.Option("8080", "--web", metavar="[HOST:]PORT", help="Where the page is served."),
+    watch: WatchOption = False,
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
     threads: ThreadsOption = None,
@@ -54,6 +62,8 @@ def serve_command(
         append=True,
         is_kept_open=True,
         streams_file=streams,
+        reload_from=streams,
+        watch=watch,
         web=page(web, settings),
         service=Service(notify=True),
     )

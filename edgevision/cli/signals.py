@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from edgevision.pipeline import StopRequest
+from edgevision.session.reload import ReloadRequest
 
 _ENDING: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -15,13 +17,22 @@ _ENDING: tuple[signal.Signals, ...] = tuple(
 
 
 @contextmanager
-def stop_on_signals(stop: StopRequest) -> Iterator[None]:
+def stop_on_signals(stop: StopRequest, reload: ReloadRequest | None = None) -> Iterator[None]:
     """While it lasts, SIGINT, SIGTERM and SIGHUP set ``stop.reason`` to their name; a second one interrupts.
 
     SIGHUP stays ignored where it is, as under ``nohup``.
+
+    Args:
+        stop: see above.
+        reload: what SIGHUP asks for instead, unless it comes because the terminal was closed.
     """
+    had_terminal = _has_terminal()
 
     def ask(number: int, frame: FrameType | None) -> None:
+        is_hangup = number == getattr(signal, "SIGHUP", None)
+        if is_hangup and reload is not None and _has_terminal() == had_terminal:
+            reload.asked += 1
+            return
         if stop.reason is not None:
             raise KeyboardInterrupt
         stop.reason = signal.Signals(number).name
@@ -36,6 +47,15 @@ def stop_on_signals(stop: StopRequest) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls this process; False once it was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

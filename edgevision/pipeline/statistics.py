@@ -231,6 +231,18 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     call: Times
 
 
+class ConfigReload(msgspec.Struct, frozen=True, kw_only=True):
+    """How the last reading of a file of streams went, in a run that can read it again.
+
+    Attributes:
+        successful: it is in force; False where it had a fault, and the one before it is.
+        success_time: when one was last taken in force, in seconds since 1970.
+    """
+
+    successful: bool
+    success_time: float
+
+
 class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A run at one moment.
 
@@ -240,9 +252,11 @@ class RunStatistics(msgspec.Struct, frozen=True, kw_only=True):
         streams: each stream, in the order in which they were named.
         engines: each engine, the fallback's after the others, and the second model's last; that one is not
             in ``busy``, and its frames are crops.
+        config: of a run whose file of streams can be read again; else None.
     """
 
     seconds: float
     busy: float
     streams: tuple[StreamStatistics, ...]
     engines: tuple[EngineStatistics, ...]
+    config: ConfigReload | None = None

@@ -56,6 +56,19 @@ class RunCollector(Collector):
         yield InfoMetricFamily("edgevision", "Version of edgevision.", {"version": __version__})
         yield _gauge("run_seconds", "Wall time since the run began.", (), [((), run.seconds)])
         yield _gauge("threads", "Python threads.", (), [((), threading.active_count())])
+        if run.config is not None:
+            yield _gauge(
+                "config_last_reload_successful",
+                "1 while the file of streams is in force as it was last read.",
+                (),
+                [((), float(run.config.successful))],
+            )
+            yield _gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When a file of streams was last taken in force.",
+                (),
+                [((), run.config.success_time)],
+            )
         yield from _engines(run)
         yield from _frames(run.streams)
         yield from _objects(run.streams)

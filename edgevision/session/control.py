@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,17 +17,21 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from edgevision.address import Address
+from edgevision.address import Address, display
 from edgevision.config import read_document
-from edgevision.errors import SourceError, UsageError
+from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.files import atomic_path
-from edgevision.pipeline import Pipeline
+from edgevision.pipeline import Pipeline, StreamStatistics
+from edgevision.session.settings import STREAM_SETTINGS
 from edgevision.session.shared import Shared
-from edgevision.session.spec import StreamSpec, understand_streams
-from edgevision.session.streams import OpenedStream, open_stream, selected
-from edgevision.video import open_source
+from edgevision.session.spec import StreamSpec, read_streams, understand_streams
+from edgevision.session.streams import OpenedStream, load_layout, open_sources, open_stream, selected
+from edgevision.tracking import ZoneLayout
+from edgevision.video import Source, open_source
 from edgevision.video.sources.network import CAMERA_SCHEMES
+from edgevision.video.sources.options import SourceOptions
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_NAME = 100
 
 
@@ -36,6 +43,7 @@ class SessionControl:
         opened: its streams; changed here.
         specs: what was asked of each, by its name; changed here.
         shared: what all streams have in common.
+        refused: of the streams that do not run, why; changed here.
     """
 
     def __init__(
@@ -44,8 +52,10 @@ class SessionControl:
         opened: dict[str, OpenedStream],
         specs: dict[str, StreamSpec],
         shared: Shared,
+        refused: dict[str, StreamStatistics] | None = None,
     ) -> None:
         self._pipeline, self._opened, self._specs, self._shared = pipeline, opened, specs, shared
+        self._refused: dict[str, StreamStatistics] = {} if refused is None else refused
         self._paused = {name: spec for name, spec in specs.items() if spec.paused}
         self._lock = threading.Lock()
         self._file = shared.request.streams_file
@@ -161,6 +171,168 @@ class SessionControl:
             self._entries.get(name, {}).pop("paused", None)
             self._save()
 
+    def files(self) -> Sequence[Path]:
+        """The file of streams, and the zones that it names."""
+        file = self._shared.request.reload_from
+        zones = [spec.zones for spec in list(self._specs.values()) if spec.zones is not None]
+        return [] if file is None else [file, *map(Path, dict.fromkeys(zones))]
+
+    def reload(self) -> str:
+        """Takes the file of streams in force: what did not change goes on as it was.
+
+        Zones, thresholds and classes change in a stream that runs; for other settings it begins again, with
+        its counts.
+
+        Returns:
+            What has changed, in words.
+
+        Raises:
+            EdgeVisionError: the file, or what it names, has a fault; nothing is changed.
+        """
+        file, given = self._shared.request.reload_from, self._shared.request.given
+        if file is None:
+            raise UsageError("there is no file of streams to read again")
+        with self._lock:
+            specs = read_streams(file, given)
+            changes = find_changes(self._specs, specs)
+            with contextlib.ExitStack() as opening:
+                try:
+                    layouts = self._check(specs)
+                    ahead = self._open_ahead(changes, opening)
+                except EdgeVisionError:
+                    self._release()
+                    raise
+                with self._pipeline.held():
+                    self._apply(changes, layouts, ahead, opening)
+            self._release()
+            self._version = _version(self._file)
+            self._document, self._entries = _entries_of(self._file, list(self._specs))
+            return f"{file.name}: {changes}"
+
+    def _check(self, specs: Sequence[StreamSpec]) -> dict[int, ZoneLayout | None]:
+        """Refuses what could not run; the zones of each stream, by its position."""
+        shared = self._shared
+        request = dataclasses.replace(shared.request, streams=specs, append=True, overwrite=False)
+        request.check_outputs(specs, shared.models.files(specs))
+        layouts: dict[int, ZoneLayout | None] = {}
+        for position, spec in enumerate(specs):
+            models = shared.models.of(spec)
+            if spec.save_masks is not None:
+                models.segmenters()
+            layouts[position] = load_layout(spec, models) if request.tracks(spec) else None
+        return layouts
+
+    def _open_ahead(self, changes: StreamChanges, opening: contextlib.ExitStack) -> dict[int, Source]:
+        """The sources that are not in use now, by position; one that cannot be opened refuses the reload."""
+        in_use = {spec.source for name, spec in self._specs.items() if name not in self._paused}
+        ahead = [
+            one
+            for one in changes.streams
+            if not one.spec.paused
+            and one.spec.source not in in_use  # a camera is opened again once it is free
+            and (one.before is None or one.begins_again)
+        ]
+        found = open_sources(
+            [one.spec for one in ahead], self._shared.budget, opening, SourceOptions(wait=True)
+        )
+        for source in found:
+            if isinstance(source, EdgeVisionError):
+                raise source
+        return {one.position: source for one, source in zip(ahead, found, strict=True)}  # type: ignore[misc]
+
+    def _apply(
+        self,
+        changes: StreamChanges,
+        layouts: dict[int, ZoneLayout | None],
+        ahead: dict[int, Source],
+        opening: contextlib.ExitStack,
+    ) -> None:
+        for name in changes.removed:
+            self._attempt(name, self._drop, name)
+        specs: dict[str, StreamSpec] = {}
+        for one in changes.streams:
+            source = ahead.get(one.position)
+            name = one.name or free_name(one.spec.name or _source_name(one.spec, source), specs, self._specs)
+            specs[name] = one.spec
+            if one.spec.paused:
+                if name not in self._paused:
+                    changes.paused.append(name)
+                    self._attempt(name, self._end, name)
+                self._paused[name] = one.spec
+            elif one.before is None:
+                changes.added.append(name)
+                self._attempt(name, self._begin, name, one.spec, source)
+            elif one.begins_again or not self._can_adjust(name, one.before, one.spec):
+                if one.before != one.spec:
+                    changes.restarted.append(name)
+                    self._attempt(name, self._begin, name, one.spec, source)
+            elif self._adjust(name, one.spec, layouts[one.position], one.before):
+                changes.adjusted.append(name)
+        for name in [name for name in self._specs if name not in specs]:
+            del self._specs[name]
+        for name, spec in specs.items():  # in the order of the file
+            self._specs.pop(name, None)
+            self._specs[name] = spec
+        opening.pop_all()  # the pipeline closes sources at the ends of their streams
+
+    def _attempt(self, name: str, act: Callable[..., None], *arguments: Any) -> None:
+        """One stream that cannot be changed does not hold up the others."""
+        try:
+            act(*arguments)
+        except EdgeVisionError as error:
+            _LOG.warning("this stream does not run: %s: %s", name, error)
+            self._refused[name] = StreamStatistics.of_refused(name, name, str(error))
+
+    def _drop(self, name: str) -> None:
+        self._end(name)
+        self._paused.pop(name, None)
+        if self._shared.hub is not None:
+            self._shared.hub.remove_view(name)
+
+    def _begin(self, name: str, spec: StreamSpec, source: Source | None) -> None:
+        """A stream that is new, or begins again with other settings."""
+        self._end(name)
+        self._paused.pop(name, None)
+        self._open(spec, name, source, SourceOptions(wait=True))
+        self._refused.pop(name, None)
+
+    def _can_adjust(self, name: str, before: StreamSpec, spec: StreamSpec) -> bool:
+        """Whether what changed can change in a stream that runs."""
+        tracks, opened = self._shared.request.tracks, self._opened.get(name)
+        if opened is None or (tracks(before) and not tracks(spec)):
+            return False
+        return not tracks(spec) or opened.stream.scene is not None
+
+    def _adjust(self, name: str, spec: StreamSpec, layout: ZoneLayout | None, before: StreamSpec) -> bool:
+        """Other zones, threshold and classes for a stream that runs; False where nothing differs."""
+        opened, scene = self._opened[name], self._opened[name].stream.scene
+        has_zones = spec.zones is not None or before.zones is not None
+        new_zones = scene is not None and has_zones and scene.next_layout != layout
+        choice = self._shared.request.choice
+        is_same = choice(spec) == choice(before) and (spec.zones is None) == (before.zones is None)
+        if is_same and not new_zones:
+            return False
+        if not is_same:
+            models = self._shared.models.of(spec)
+            self._pipeline.set_models(name, models.models, models.fallback)
+            if opened.stream.crops is not None and models.then is not None:
+                opened.stream.crops.model = models.then
+            self._opened[name] = dataclasses.replace(opened, models=models)
+            if scene is not None:
+                scene.change_threshold(choice(spec).conf_threshold)
+        if scene is not None and new_zones:
+            scene.change_layout(layout)
+            view = None if self._shared.hub is None else self._shared.hub.view(name)
+            if view is not None:
+                view.layout, view.is_tracked = layout, True
+                view.zones_file = view.zones_file if spec.zones is None else Path(spec.zones)
+        return True
+
+    def _release(self) -> None:
+        """Closes the engines that no stream has any more."""
+        self._pipeline.release_engines()
+        self._shared.models.close_unused([one.models for one in list(self._opened.values())])
+
     def _known(self, name: str) -> StreamSpec:
         if name not in self._specs:
             raise UsageError(f"there is no stream '{name}'")
@@ -204,14 +376,22 @@ class SessionControl:
                 "at the start, or allowed there by `web_allow_local`"
             )
 
-    def _open(self, spec: StreamSpec, name: str) -> str:
+    def _open(
+        self,
+        spec: StreamSpec,
+        name: str,
+        source: Source | None = None,
+        options: SourceOptions = SourceOptions(),  # noqa: B008  (frozen)
+    ) -> str:
         shared = self._shared
         request = dataclasses.replace(shared.request, append=True, overwrite=False)
-        own_shared = dataclasses.replace(shared, request=request, _taken=set())
+        taken = {claim for one, opened in self._opened.items() if one != name for claim in opened.claims}
+        own_shared = dataclasses.replace(shared, request=request, _taken=taken)
         with contextlib.ExitStack() as own:
-            source = open_source(spec.source, threads=shared.budget.decode)
-            source = own.enter_context(selected(source, spec.selection))
-            opened = open_stream(spec, source, name, own_shared, own)
+            if source is None:
+                source = open_source(spec.source, options, threads=shared.budget.decode)
+                source = selected(source, spec.selection)
+            opened = open_stream(spec, own.enter_context(source), name, own_shared, own)
             if opened.has_window:
                 raise UsageError("a stream with a window cannot be added; it lives on the main thread")
             try:
@@ -231,7 +411,7 @@ class SessionControl:
 
     def _refuse_changed_file(self) -> None:
         if self._file is not None and _version(self._file) != self._version:
-            raise UsageError(f"{self._file.name} was changed by hand; start again to use it")
+            raise UsageError(f"{self._file.name} was changed by hand; reload it (SIGHUP), or start again")
 
     def _save(self) -> None:
         if self._file is None:
@@ -248,6 +428,98 @@ class SessionControl:
                 yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8"
             )
         self._version = _version(self._file)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChange:
+    """A stream of a file that is read again.
+
+    Attributes:
+        position: in the file.
+        spec: what it asks for.
+        name: of the stream that runs and that it is; None for a new one without a name.
+        before: what was asked of that stream; None for a new one.
+    """
+
+    position: int
+    spec: StreamSpec
+    name: str | None = None
+    before: StreamSpec | None = None
+
+    @property
+    def begins_again(self) -> bool:
+        """Something differs that cannot change while it runs."""
+        if self.before is None:
+            return False
+        fields = StreamSpec.__struct_fields__
+        changed = {one for one in fields if getattr(self.before, one) != getattr(self.spec, one)}
+        return not changed <= _LIVE
+
+
+_LIVE = {setting.name for setting in STREAM_SETTINGS if setting.is_live}
+
+
+@dataclass(slots=True)
+class StreamChanges:
+    """What a file that is read again changes.
+
+    Attributes:
+        streams: those of the file.
+        removed: names of streams that it has no more.
+        added, restarted, adjusted, paused: names, once it is in force.
+    """
+
+    streams: list[StreamChange]
+    removed: list[str]
+    added: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
+    adjusted: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names)} {what} ({', '.join(names)})"
+            for what, names in (
+                ("added", self.added),
+                ("removed", self.removed),
+                ("changed", self.adjusted),
+                ("begun again", self.restarted),
+                ("paused", self.paused),
+            )
+            if names
+        ]
+        return "in force: " + ", ".join(parts) if parts else "nothing has changed"
+
+
+def find_changes(running: Mapping[str, StreamSpec], specs: Sequence[StreamSpec]) -> StreamChanges:
+    """Which stream of a file is which of those that run: by its name, or without one by its source.
+
+    Args:
+        running: what was asked of each stream, by its name.
+        specs: the streams of the file.
+    """
+    left = dict(running)
+    found: list[StreamChange] = []
+    for position, spec in enumerate(specs):
+        name = spec.name or next(
+            (one for one, before in left.items() if not before.name and before.source == spec.source), None
+        )
+        before = None if name is None else left.pop(name, None)
+        found.append(StreamChange(position, spec, name, before))
+    return StreamChanges(found, list(left))
+
+
+def free_name(name: str, *taken: Collection[str]) -> str:
+    """The name, with a number behind it where another stream has it."""
+    numbers = itertools.count(2)
+    found = name
+    while any(found in names for names in taken):
+        found = f"{name} ({next(numbers)})"
+    return found
+
+
+def _source_name(spec: StreamSpec, source: Source | None) -> str:
+    return display(spec.source) if source is None else source.info.name
 
 
 def _entries_of(path: Path | None, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

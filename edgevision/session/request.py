@@ -98,6 +98,8 @@ class RunRequest:
             there yet: a page adds streams. Needs ``web``.
         snapshots: one image of each stream goes into this folder, instead of all other outputs.
         streams_file: where the streams are kept that the page adds; None keeps them for this run only.
+        reload_from: the file of streams, which can be read again while they run; None for none.
+        watch: it is read again when it, or a file of zones, has changed; otherwise when that is asked for.
         given: settings of the command line, which hold for every stream of a file.
 
     Raises:
@@ -126,6 +128,8 @@ class RunRequest:
     web: WebSettings | None = None
     is_kept_open: bool = False
     streams_file: Path | None = None
+    reload_from: Path | None = None
+    watch: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
     snapshots: Path | None = None
 
@@ -134,6 +138,8 @@ class RunRequest:
             raise UsageError("no source; expected at least one in `streams`")
         if self.is_kept_open and self.web is None:
             raise UsageError("`is_kept_open` needs `web`")
+        if self.watch and self.reload_from is None:
+            raise UsageError("`watch` needs `streams`, a file to be watched")
         check_conf_threshold(self.conf_threshold)
         check_engine_name(self.engine)
         check_opacity(self.alpha)

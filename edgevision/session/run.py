@@ -24,6 +24,7 @@ from edgevision.pipeline import (
 )
 from edgevision.session.control import SessionControl
 from edgevision.session.models import ModelPool, OpenEngine, load_as_it_is
+from edgevision.session.reload import Reloader, ReloadRequest
 from edgevision.session.request import RunRequest
 from edgevision.session.shared import OnFrame, Shared
 from edgevision.session.spec import StreamSpec, unique_names
@@ -93,6 +94,7 @@ class Session:
         open_engine: opens a model file; by default a plan that does not fit is refused.
         observer: follows it.
         stop: set its reason, from anywhere, to end early.
+        reload: raise it, from anywhere, to take the file of streams in force again (``request.reload_from``).
         on_frame: called with the result of each frame after the outputs took it, on a thread of its stream,
             never two at a time. Where it raises, its stream ends with that error; ``SystemExit`` and
             ``KeyboardInterrupt`` end the session, and are raised by :meth:`run`.
@@ -106,6 +108,7 @@ class Session:
         open_engine: OpenEngine = load_as_it_is,
         observer: SessionObserver | None = None,
         stop: StopRequest | None = None,
+        reload: ReloadRequest | None = None,
         on_frame: Callable[[FrameResult], object] | None = None,
         raises: bool = True,
     ) -> None:
@@ -113,6 +116,7 @@ class Session:
         self._open_engine = open_engine
         self._observer = observer or SessionObserver()
         self._stop = stop or StopRequest()
+        self._reload = reload or ReloadRequest()
         self._on_frame = None if on_frame is None else OnFrame(on_frame, self._stop)
         self._raises = raises
         self._described: set[str] = set()
@@ -224,7 +228,7 @@ class Session:
                     if len(specs) > 1:
                         self._observer.stream_refused(name, found)
             if opened or self._request.is_kept_open:
-                refused = [one.report() for one in outcomes.values()]
+                refused = {one.name: one.report() for one in outcomes.values()}
                 outcomes |= self._run_opened(opened, refused, shared, dict(zip(names, specs, strict=True)))
         known = [name for name in names if name in outcomes]
         return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
@@ -232,7 +236,7 @@ class Session:
     def _run_opened(
         self,
         opened: dict[str, OpenedStream],
-        refused: Sequence[StreamStatistics],
+        refused: dict[str, StreamStatistics],
         shared: Shared,
         specs: dict[str, StreamSpec],
     ) -> dict[str, StreamOutcome]:
@@ -247,19 +251,24 @@ class Session:
             [one.stream for one in opened.values()], [], is_kept_open=self._request.is_kept_open
         )
 
+        control = SessionControl(pipeline, opened, specs, shared, refused)
+        reloader: Reloader | None = None
+
         def with_refused() -> RunStatistics:
             run = pipeline.statistics()
             running = {one.name for one in run.streams}
-            others = [one for one in refused if one.name in specs and one.name not in running]
-            return msgspec.structs.replace(run, streams=(*run.streams, *others))
+            others = [one for one in list(refused.values()) if one.name in specs and one.name not in running]
+            config = None if reloader is None else reloader.state
+            return msgspec.structs.replace(run, streams=(*run.streams, *others), config=config)
 
         if shared.hub is not None:
             shared.hub.read = with_refused
-            shared.hub.control = SessionControl(pipeline, opened, specs, shared)
-        with (
-            observer.while_running(list(opened.values())) as on_statistics,
-            self._request.service.watching(with_refused) as url,
-        ):
+            shared.hub.control = control
+        with contextlib.ExitStack() as running_stack:
+            on_statistics = running_stack.enter_context(observer.while_running(list(opened.values())))
+            url = running_stack.enter_context(self._request.service.watching(with_refused))
+            if self._request.reload_from is not None:
+                reloader = running_stack.enter_context(Reloader(control, self._reload, self._request.watch))
             if url is not None:
                 observer.note(f"metrics: {url}")
             run = pipeline.run(self._stop, on_statistics)

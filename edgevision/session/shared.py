@@ -74,6 +74,11 @@ class Shared:
     hub: Hub | None = None
     _taken: set[str] = field(default_factory=set)
 
+    @property
+    def claimed(self) -> frozenset[str]:
+        """The outputs that streams have taken."""
+        return frozenset(self._taken)
+
     def claim(self, place: str) -> bool:
         """Takes an output for a stream; False where another stream has it."""
         is_free = place not in self._taken

@@ -26,7 +26,7 @@ from edgevision.session.shared import CallbackSink, Shared
 from edgevision.session.snapshots import snapshot_stream
 from edgevision.session.spec import StreamSpec, listed
 from edgevision.session.watchers import open_watchers
-from edgevision.tracking import load_zones
+from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.naming import problem_of
 from edgevision.tracking.scene import LateScene, Scene
 from edgevision.video import Sink, Source, SourceInfo, open_sink, open_source
@@ -50,6 +50,7 @@ class OpenedStream:
         total: frames to expect, or None where nobody knows.
         has_window: it is shown to a person.
         no_window: why it is not, where it would be by default; else empty.
+        claims: its outputs, and what they are called, which no other stream may have.
     """
 
     stream: Stream
@@ -58,6 +59,7 @@ class OpenedStream:
     total: int | None
     has_window: bool
     no_window: str
+    claims: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ def open_stream(
         EdgeVisionError: an output cannot be made, or the request does not fit the source.
     """
     info, request = source.info, shared.request
+    claimed = shared.claimed
     models, choice = shared.models.of(spec), request.choice(spec)
     if spec.max_latency is not None and not info.is_live:
         raise UsageError(
@@ -155,6 +158,8 @@ def open_stream(
     sinks += open_watchers(spec, info, shared, models, opened, view)
     written = tuple(sink for sink in sinks if sink.name != WINDOW)
     running: Scene | LateScene | None = scene
+    if scene is None and request.reload_from is not None:
+        running = late_scene(models, choice.conf_threshold, info)
     if view is not None:
         running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info)
         view.tile.is_paced = not written and not plan.images and shared.on_frame is None and not info.is_live
@@ -185,7 +190,15 @@ def open_stream(
         total=min(expected) if expected and not (info.is_live and max_frames is None) else None,
         has_window=WINDOW in plan.images,
         no_window=plan.no_window,
+        claims=shared.claimed - claimed,
     )
+
+
+def late_scene(models: RunModels, conf_threshold: float, info: SourceInfo) -> LateScene | None:
+    """For a stream that is not tracked and may get zones; None where no model detects."""
+    if all(one.manifest.task not in BOX_TASKS for one in models.models):
+        return None
+    return LateScene(lambda threshold: Scene(len(models.models), threshold, info.frame_rate), conf_threshold)
 
 
 def _scene_of_page(
@@ -198,8 +211,8 @@ def _scene_of_page(
 ) -> Scene | LateScene | None:
     """A scene whose zones the page can change; None where no model detects."""
     running: Scene | LateScene | None = scene
-    if scene is None and any(one.manifest.task in BOX_TASKS for one in models.models):
-        running = LateScene(lambda: Scene(len(models.models), conf_threshold, info.frame_rate))
+    if scene is None:
+        running = late_scene(models, conf_threshold, info)
     view.is_tracked = scene is not None
     if spec.zones is not None:
         view.zones_file = Path(spec.zones)
@@ -231,6 +244,17 @@ def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, co
             not installed.
         ConfigError: the file of zones is not valid.
     """
+    layout = load_layout(spec, models)
+    return Scene(len(models.models), conf_threshold, frame_rate, layout)
+
+
+def load_layout(spec: StreamSpec, models: RunModels) -> ZoneLayout | None:
+    """The zones of a stream that is tracked; None where it has none.
+
+    Raises:
+        UsageError: no model detects.
+        ConfigError: the file of zones is not valid.
+    """
     if all(one.manifest.task not in BOX_TASKS for one in models.models):
         raise UsageError(
             "`track`, `zones` and `events` need a model that finds objects; "
@@ -238,8 +262,7 @@ def make_scene(spec: StreamSpec, frame_rate: float | None, models: RunModels, co
         )
     if spec.event_classes is not None:
         _check_event_classes(listed(spec.event_classes), models)
-    layout = None if spec.zones is None else load_zones(spec.zones, models.classes, models.attributes)
-    return Scene(len(models.models), conf_threshold, frame_rate, layout)
+    return None if spec.zones is None else load_zones(spec.zones, models.classes, models.attributes)
 
 
 def _check_event_classes(names: Sequence[str], models: RunModels) -> None:

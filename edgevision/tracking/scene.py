@@ -44,10 +44,21 @@ class Scene:
         ]
         self._monitor = None if layout is None else ZoneMonitor(layout)
         self._next: list[ZoneLayout | None] = []
+        self._next_threshold: float | None = None
+
+    @property
+    def next_layout(self) -> ZoneLayout | None:
+        """The layout of the next frame."""
+        waiting = list(self._next)
+        return waiting[-1] if waiting else self.layout
 
     def change_layout(self, layout: ZoneLayout | None) -> None:
         """Other zones, from the next frame on; from any thread. None for none."""
         self._next.append(layout)
+
+    def change_threshold(self, conf_threshold: float) -> None:
+        """Another threshold, from the next frame on, with the same ids; from any thread."""
+        self._next_threshold = conf_threshold
 
     def update(self, result: FrameResult) -> FrameResult:
         """The same frame with track ids, and zones where there are some: :meth:`track` and :meth:`watch`.
@@ -62,6 +73,10 @@ class Scene:
         while self._next:
             self.layout = self._next.pop(0)
             self._monitor = None if self.layout is None else ZoneMonitor(self.layout, self._monitor)
+        threshold, self._next_threshold = self._next_threshold, None
+        if threshold is not None:
+            for tracker in self._trackers:
+                tracker.set_threshold(threshold)
         tracked: list[Result] = [
             tracker.update(one, frame.time_s) if isinstance(one, Detections) else one
             for tracker, one in zip(self._trackers, result.results, strict=True)
@@ -92,15 +107,16 @@ class LateScene:
     """A stream that is not tracked, and can be from a moment on: until it gets zones it changes nothing.
 
     Args:
-        make: the scene that it becomes.
+        make: the scene that it becomes, of a threshold.
+        conf_threshold: see :class:`Scene`.
 
     Attributes:
         layout: zones and lines; None until it has some.
         counter: what was counted until now.
     """
 
-    def __init__(self, make: Callable[[], Scene]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[float], Scene], conf_threshold: float) -> None:
+        self._make, self._conf_threshold = make, conf_threshold
         self.counter = SceneCounter()
         self._scene: Scene | None = None
 
@@ -108,13 +124,24 @@ class LateScene:
     def layout(self) -> ZoneLayout | None:
         return None if self._scene is None else self._scene.layout
 
+    @property
+    def next_layout(self) -> ZoneLayout | None:
+        """See :attr:`Scene.next_layout`."""
+        return None if self._scene is None else self._scene.next_layout
+
+    def change_threshold(self, conf_threshold: float) -> None:
+        """See :meth:`Scene.change_threshold`."""
+        self._conf_threshold = conf_threshold
+        if self._scene is not None:
+            self._scene.change_threshold(conf_threshold)
+
     def change_layout(self, layout: ZoneLayout | None) -> None:
         """See :meth:`Scene.change_layout`; the first one begins to track.
 
         Raises:
             UsageError: the tracking library is not installed.
         """
-        scene = self._make() if self._scene is None else self._scene
+        scene = self._make(self._conf_threshold) if self._scene is None else self._scene
         scene.counter = self.counter
         scene.change_layout(layout)
         self._scene = scene

@@ -132,6 +132,12 @@ class Tracker:
             high_conf_det_threshold=conf_threshold,
         )
 
+    def set_threshold(self, conf_threshold: float) -> None:
+        """Another threshold, from the next frame on; ids go on. From the thread that calls :meth:`update`."""
+        self.conf_threshold, self._scale = conf_threshold, 1 - conf_threshold
+        self._library.track_activation_threshold = conf_threshold
+        self._library.high_conf_det_threshold = conf_threshold
+
     def update(self, found: Detections, time_s: float) -> Detections:
         """Takes one frame's detections and returns those of ``conf_threshold`` or more, with track ids.
 

@@ -11,8 +11,10 @@ import time
 import av
 import pytest
 
+from edgevision.cli import signals
 from edgevision.cli.signals import end_on_sigterm, signal_exit_code, stop_on_signals
 from edgevision.pipeline import StopRequest
+from edgevision.session.reload import ReloadRequest
 from tests.support.models import write_colour_model
 from tests.support.video import eventually, write_clip
 
@@ -31,6 +33,25 @@ def test_the_first_asks_and_the_second_interrupts(name):
         with pytest.raises(KeyboardInterrupt):
             send(number)
     assert signal.getsignal(number) is before
+
+
+def test_a_hangup_reloads_unless_the_terminal_was_closed(monkeypatch):
+    stop, reload, terminal = StopRequest(), ReloadRequest(), [True]
+    monkeypatch.setattr(signals, "_has_terminal", lambda: terminal[0])
+    with stop_on_signals(stop, reload):
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        assert (reload.asked, stop.reason) == (2, None)
+        terminal[0] = False
+        send(signal.SIGHUP)
+        assert (reload.asked, stop.reason) == (2, "SIGHUP")
+    terminal[0] = False  # as a service has none
+    stop.reason = None
+    with stop_on_signals(stop, reload):
+        send(signal.SIGHUP)
+        assert (reload.asked, stop.reason) == (3, None)
+        send(signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
 
 
 def test_an_ignored_hangup_stays_ignored():

@@ -30,6 +30,7 @@ from edgevision.pipeline import (
     StreamState,
     Times,
 )
+from edgevision.pipeline.statistics import ConfigReload
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.service.health import HealthWatch
 from edgevision.tracking.counts import LineTotals, ZoneTotals
@@ -111,6 +112,15 @@ def test_every_figure_of_a_stream_is_exposed():
     assert {name: found.get(name) for name in expected} == expected
     assert found["process_resident_memory_bytes{}"] > 10e6
     assert found["process_open_fds{}"] > 3
+
+
+@pytest.mark.parametrize("successful", [True, False])
+def test_how_a_file_of_streams_was_last_read_is_exposed(successful):
+    config = ConfigReload(successful=successful, success_time=1.7e9)
+    found = scrape(msgspec.structs.replace(run_statistics(), config=config))
+    assert found["edgevision_config_last_reload_successful{}"] == float(successful)
+    assert found["edgevision_config_last_reload_success_timestamp_seconds{}"] == 1.7e9
+    assert not [name for name in scrape(run_statistics()) if "config" in name]
 
 
 def test_what_was_counted_is_exposed_from_zero_and_without_addresses():

@@ -117,7 +117,7 @@ def test_zones_change_while_it_runs_and_places_that_stay_keep_their_counts():
 
 
 def test_a_stream_that_is_not_tracked_is_from_its_first_zones_on():
-    late = LateScene(lambda: Scene(1, 0.35, 25.0))
+    late = LateScene(lambda threshold: Scene(1, threshold, 25.0), 0.35)
     before = late.update(FrameResult(frame_of(0), (person_at(30),)))
     assert (before.detections.track_ids, before.zones, late.layout) == (None, None, None)
     late.change_layout(ZoneLayout(units=Units.RELATIVE, zones=[zone("all", 0, 1)]))
@@ -125,3 +125,22 @@ def test_a_stream_that_is_not_tracked_is_from_its_first_zones_on():
         after = late.update(FrameResult(frame_of(i), (person_at(30),)))
     assert after.detections[0].track_id is not None
     assert dict(after.zones.zones[0].inside) == {"person": 1}
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_threshold_changes_while_ids_go_on(is_late):
+    scene = LateScene(lambda threshold: Scene(1, threshold, 25.0), 0.35) if is_late else Scene(1, 0.35, 25.0)
+    layout = ZoneLayout(units=Units.RELATIVE, zones=[zone("all", 0, 1)])
+    scene.change_layout(layout)
+    assert scene.next_layout == layout
+
+    def seen(first, score):
+        for i in range(first, first + 4):
+            found = scene.update(FrameResult(frame_of(i), (person_at(30, score=score),))).detections
+        return [one.track_id for one in found]
+
+    (track_id,) = seen(0, 0.6)
+    scene.change_threshold(0.7)
+    assert seen(4, 0.6) == []
+    scene.change_threshold(0.5)
+    assert seen(8, 0.6) == [track_id]

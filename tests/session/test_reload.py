@@ -1,0 +1,385 @@
+"""A file of streams that is read again while they run. Also tests ``edgevision.session.control``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from edgevision.errors import ConfigError, SourceError
+from edgevision.pipeline import OnStatistics, RunStatistics, StopRequest, StreamStatistics
+from edgevision.pipeline.statistics import ConfigReload
+from edgevision.service.service import Service
+from edgevision.session.control import find_changes, free_name
+from edgevision.session.reload import Reloader, ReloadRequest, contents
+from edgevision.session.request import RunRequest
+from edgevision.session.run import Session, SessionObserver
+from edgevision.session.spec import StreamSpec, read_streams
+from edgevision.types import Frame, FrameResult
+from edgevision.video.base import Source, SourceInfo, SourceReport
+from tests.support.broker import wait_until
+from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
+from tests.support.pipeline import balanced
+
+pytest.importorskip("trackers", reason="needs the extra 'track'")
+
+ZONE = "units: relative\nzones:\n- {name: %s, polygon: [[0, 0], [1, 0], [1, 1], [0, 1]]}\n"
+
+
+class Camera(Source):
+    """Twenty frames a second of a red block that stands still; opened and closed by its address."""
+
+    opened: ClassVar[Counter[str]] = Counter()
+    closed: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, uri: str, *_: Any, **__: Any) -> None:
+        if "absent" in uri:
+            raise SourceError(f"cannot open {uri}: no such file")
+        Camera.opened[uri] += 1
+        self.info = SourceInfo(uri, is_live=True, width=160, height=120, frame_rate=20.0)
+        self.report = SourceReport()
+        self._over = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        number = 0
+        while not self._over.wait(0.05):
+            self.report.read += 1
+            image = image_with_block(160, 120, (40, 40, 80, 90))
+            yield Frame(image, number, number * 50_000_000, self.info.name)
+            number += 1
+
+    def close(self) -> None:
+        if not self._over.is_set():
+            Camera.closed[self.info.name] += 1
+        self._over.set()
+
+
+class Watching(SessionObserver):
+    """Keeps the latest statistics."""
+
+    def __init__(self) -> None:
+        self.run: RunStatistics | None = None
+
+    def while_running(self, streams: Sequence[Any]) -> AbstractContextManager[OnStatistics | None]:
+        def keep(run: RunStatistics) -> None:
+            self.run = run
+
+        return contextlib.nullcontext(keep)
+
+
+class Running:
+    """A run whose file can be changed.
+
+    Attributes:
+        file: its streams.
+        results: the last result of each source.
+        reads: what the metrics read.
+    """
+
+    def __init__(self, file: Path, watcher: Watching, request: ReloadRequest, session: Session) -> None:
+        self.file, self._watcher, self._request, self._session = file, watcher, request, session
+        self.results: dict[str, FrameResult] = {}
+        self.reads: list[Callable[[], RunStatistics]] = []
+
+    def streams(self) -> dict[str, StreamStatistics]:
+        run = self._watcher.run
+        return {} if run is None else {one.name: one for one in run.streams}
+
+    def config(self) -> ConfigReload:
+        found = self.reads[-1]().config
+        assert found is not None
+        return found
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text)
+
+    def ask(self) -> None:
+        self._request.asked += 1
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "colours.onnx"
+    write_colour_model(path)
+    return path
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AbstractContextManager[Running]]:
+    monkeypatch.setattr("edgevision.session.streams.open_source", Camera)
+    monkeypatch.setattr("edgevision.session.control.open_source", Camera)
+    Camera.opened.clear()
+    Camera.closed.clear()
+
+    reads: list[Callable[[], RunStatistics]] = []
+
+    @contextlib.contextmanager
+    def watching(self: Service, read: Callable[[], RunStatistics]) -> Iterator[None]:
+        reads.append(read)
+        yield None
+
+    monkeypatch.setattr(Service, "watching", watching)
+
+    @contextlib.contextmanager
+    def run(text: str, watch: bool = False, given: dict[str, Any] | None = None) -> Iterator[Running]:
+        file, stop, asked, watcher = tmp_path / "streams.yaml", StopRequest(), ReloadRequest(), Watching()
+        if not file.exists():
+            file.write_text(text)
+        request = RunRequest(
+            streams=read_streams(file, given or {}),
+            models=[str(model)],
+            reload_from=file,
+            watch=watch,
+            given=given or {},
+            append=True,
+        )
+        results: dict[str, FrameResult] = {}
+
+        def keep(result: FrameResult) -> None:
+            results[result.frame.source] = result
+
+        session = Session(request, observer=watcher, stop=stop, reload=asked, on_frame=keep, raises=False)
+        outcomes: list[Any] = []
+        thread = threading.Thread(target=lambda: outcomes.extend(session.run()))
+        thread.start()
+        running = Running(file, watcher, asked, session)
+        running.results, running.reads = results, reads
+        try:
+            wait_until(lambda: has_begun(running.streams()), "frames", 30)
+            yield running
+        finally:
+            stop.reason = "test"
+            thread.join(30)
+        assert not thread.is_alive()
+        assert all(balanced(one.statistics.frames) for one in outcomes if one.error is None)
+
+    return run
+
+
+def has_begun(streams: dict[str, StreamStatistics]) -> bool:
+    return bool(streams) and all(one.written > 3 for one in streams.values())
+
+
+def test_only_what_changed_is_touched(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of three streams one gets other zones, one goes, and a fourth comes; what runs keeps its counts."""
+    caplog.set_level(logging.INFO, "edgevision")
+    zones = tmp_path / "zones.yaml"
+    zones.write_text(ZONE % "yard")
+    first = f"streams:\n- {{source: a, name: a, zones: {zones}}}\n- {{source: b}}\n- {{source: c, name: c}}\n"
+    with start(first) as run:
+        wait_until(lambda: "a" in run.results and run.results["a"].zones is not None, "a zone")
+        ids = run.results["a"].detections.track_ids
+        before = run.streams()
+        zones.write_text(ZONE % "gate")
+        run.write(
+            "conf: 0.35\nstreams:\n- {source: d}\n- {source: b}\n"
+            f"- {{source: a, name: a, zones: {zones}}}\n"
+        )
+        run.ask()
+        wait_until(lambda: set(run.streams()) == {"a", "b", "d"}, "the streams of the file")
+        wait_until(lambda: run.streams()["d"].written > 3, "frames of the new one")
+        wait_until(lambda: [one.name for one in run.results["a"].zones.zones] == ["gate"], "the zone")  # type: ignore[union-attr]
+        after = run.streams()
+        for name in ("a", "b"):
+            assert after[name].written > before[name].written
+            assert after[name].frames.captured > before[name].frames.captured
+        assert list(run.results["a"].detections.track_ids) == list(ids)  # type: ignore[arg-type]
+        assert Camera.opened == {"a": 1, "b": 1, "c": 1, "d": 1}
+        assert Camera.closed == {"c": 1}
+        threads = threading.active_count()
+        for _ in range(5):  # the same file again: nothing is touched
+            told = len(caplog.messages)
+            run.ask()
+            wait_until(lambda told=told: len(caplog.messages) > told, "an answer")  # type: ignore[misc]
+            assert caplog.messages[-1] == "streams.yaml: nothing has changed"
+        assert threading.active_count() == threads
+        assert sum(Camera.opened.values()) == 4
+    assert any("1 added (d), 1 removed (c), 1 changed (a)" in line for line in caplog.messages)
+
+
+def test_thresholds_and_classes_change_while_a_stream_runs_and_other_settings_begin_it_again(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path
+) -> None:
+    with start("streams:\n- {source: a, name: a, track: true}\n- {source: b, name: b}\n") as run:
+        wait_until(lambda: run.streams()["a"].detections.get("red", 0) > 3, "boxes")
+        run.write("streams:\n- {source: a, name: a, track: true, classes: blue}\n- {source: b, name: b}\n")
+        run.ask()
+        wait_until(lambda: len(run.results["a"].detections) == 0, "no box of that class")
+        run.write("streams:\n- {source: a, name: a, track: true, conf: 0.9}\n- {source: b, name: b}\n")
+        run.ask()
+        wait_until(lambda: len(run.results["a"].detections) == 1, "a box again")
+        assert Camera.opened == {"a": 1, "b": 1}
+        seen = run.streams()["a"]
+        out = tmp_path / "a.jsonl"
+        run.write(f"streams:\n- {{source: a, name: a, save_json: {out}}}\n- {{source: b, name: b}}\n")
+        run.ask()
+        wait_until(lambda: out.exists() and Camera.opened["a"] == 2, "the stream to begin again")
+        wait_until(lambda: run.streams()["a"].written > seen.written + 3, "frames after those before")
+        assert run.streams()["a"].frames.captured > seen.frames.captured
+        assert (Camera.opened["b"], Camera.closed["b"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("streams:\n- {source: a, nmae: a}\n", "did you mean 'name'"),
+        ("streams: [\n", "is not valid YAML"),
+        ("streams:\n- {source: a, name: a}\n- {source: absent.mp4}\n", "cannot open absent.mp4"),
+        ("streams:\n- {source: a, name: a, classes: blue-ish}\n", "no class 'blue-ish'"),
+        ("streams:\n- {source: a, name: a, zones: none.yaml}\n", "none.yaml"),
+        ("streams:\n- {source: a, name: a, model: gone.onnx}\n", "gone.onnx"),
+    ],
+)
+def test_a_file_with_a_fault_changes_nothing(
+    start: Callable[..., AbstractContextManager[Running]],
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+    said: str,
+) -> None:
+    with start("streams:\n- {source: a, name: a}\n") as run:
+        run.write(text)
+        run.ask()
+        wait_until(lambda: any("nothing has changed: " in line for line in caplog.messages), "a refusal")
+        (line,) = [one for one in caplog.messages if "nothing has changed: " in one]
+        assert said in line
+        wait_until(lambda: not run.config().successful, "the gauge")
+        before = run.streams()["a"].written
+        wait_until(lambda: run.streams()["a"].written > before + 2, "further frames")
+        assert Camera.opened["a"] == 1
+        assert list(run.streams()) == ["a"]
+
+
+def test_a_model_of_its_own_takes_the_place_of_another_in_one_stream(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path
+) -> None:
+    write_bright_segmenter(tmp_path / "bright.onnx")
+    with start("streams:\n- {source: a, name: a}\n") as run:  # its only one: the run does not end in between
+        run.write(f"streams:\n- {{source: a, name: a, model: {tmp_path / 'bright.onnx'}}}\n")
+        run.ask()
+        wait_until(lambda: bool(run.streams()["a"].class_shares), "the other model")
+        assert list(run.streams()["a"].models) != ["colours"]
+
+
+class Counting:
+    """What is reloaded, without a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.taken: list[str] = []
+
+    def reload(self) -> str:
+        text = self.path.read_text()
+        if "fault" in text:
+            raise ConfigError("a fault")
+        self.taken.append(text)
+        return "taken"
+
+    def files(self) -> list[Path]:
+        return [self.path]
+
+
+def in_place(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def by_rename(path: Path, text: str) -> None:
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+def by_link(path: Path, text: str) -> None:
+    """As Kubernetes swaps a mounted ConfigMap: a link to a folder is pointed elsewhere."""
+    folder = path.parent / f"data-{len(list(path.parent.glob('data-*')))}"
+    folder.mkdir()
+    (folder / path.name).write_text(text)
+    (path.parent / "link").unlink(missing_ok=True)
+    (path.parent / "link").symlink_to(folder.name)
+    if not path.is_symlink():
+        path.unlink()
+        path.symlink_to(Path("link") / path.name)
+
+
+def twice(path: Path, text: str) -> None:
+    path.write_text("the first of two within a moment")
+    path.write_text(text)
+
+
+def same_time(path: Path, text: str) -> None:
+    """The time of the last change says nothing."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("save", [in_place, by_rename, by_link, twice, same_time])
+def test_every_way_of_saving_is_noticed(tmp_path: Path, save: Callable[[Path, str], None]) -> None:
+    path = tmp_path / "streams.yaml"
+    path.write_text("before")
+    control = Counting(path)
+    with Reloader(control, ReloadRequest(), watch=True):
+        save(path, "after")
+        wait_until(lambda: control.taken[-1:] == ["after"], "the content")
+    assert control.taken[-1] == "after"
+
+
+def test_a_fault_is_remembered_until_the_next_success_and_no_request_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "streams.yaml"
+    path.write_text("good")
+    control, request = Counting(path), ReloadRequest()
+    with Reloader(control, request) as reloader:
+        began = reloader.state.success_time
+        path.write_text("fault")
+        request.asked += 1
+        wait_until(lambda: not reloader.state.successful, "the fault")
+        assert reloader.state.success_time == began
+        path.write_text("good again")
+        request.asked += 2  # two at once are one
+        wait_until(lambda: reloader.state.successful, "the success")
+        assert reloader.state.success_time > began
+    assert control.taken == ["good again"]
+    reloader.close()
+
+
+def test_a_file_that_is_away_for_a_moment_is_no_content(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    assert contents([path]) == ((str(path), ""),)
+    path.write_text("x")
+    assert contents([path])[0][1] != ""
+
+
+def test_streams_are_told_apart_by_name_or_source_in_any_order() -> None:
+    a, b, c = (StreamSpec(source=one) for one in "abc")
+    named = StreamSpec(source="a", name="gate")
+    changes = find_changes({"a": a, "b": b, "gate": named}, [named, c, a])
+    assert [one.name for one in changes.streams] == ["gate", None, "a"]
+    assert changes.removed == ["b"]
+    assert [one.begins_again for one in changes.streams] == [False, False, False]
+    moved = find_changes({"gate": named}, [StreamSpec(source="b", name="gate")])
+    assert moved.streams[0].begins_again
+    assert not find_changes({"a": a}, [StreamSpec(source="a", conf=0.5)]).streams[0].begins_again
+    assert (free_name("a", {"b"}), free_name("a", {"a"}, {"a (2)"})) == ("a", "a (3)")
+
+
+def test_a_stream_is_paused_and_resumed_through_the_file(
+    start: Callable[..., AbstractContextManager[Running]],
+) -> None:
+    with start("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n") as run:
+        run.write("streams:\n- {source: a, name: a, paused: true}\n- {source: b, name: b}\n")
+        run.ask()
+        wait_until(lambda: list(run.streams()) == ["b"], "the pause")
+        run.write("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n")
+        run.ask()
+        wait_until(lambda: "a" in run.streams(), "the stream again")
+        assert Camera.opened == {"a": 2, "b": 1}
