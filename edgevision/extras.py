@@ -36,6 +36,7 @@ MODULES = {
     "gst": ("gi",),
     "archive": ("pyarrow",),
     "ray": ("ray",),
+    "s3": ("fsspec", "s3fs"),
 }
 """The top-level modules that each extra of pyproject.toml brings."""
 

@@ -179,7 +179,7 @@ class Backlog:
         if facts.is_same(summary.facts):
             return False
         try:
-            now = facts.with_digest(file.path)
+            now = file.read_facts(with_digest=True)
         except OSError:
             return True
         if now.digest != summary.facts.digest:

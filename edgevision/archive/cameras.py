@@ -11,11 +11,11 @@ import msgspec
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.opened import OpenedJob
 from edgevision.archive.parts import PartFolder, PartReport, RawFrame, RawSource, raw_results
-from edgevision.archive.records import FileFacts, FileSummary
+from edgevision.archive.records import FileSummary
 from edgevision.archive.results import problem_of, without_weak
 from edgevision.archive.tally import BestCrops
 from edgevision.archive.tasks import OnFrames, Reply, Task
-from edgevision.errors import SourceError, printable
+from edgevision.errors import SourceError
 from edgevision.files import make_folder
 from edgevision.tracking.scene import Scene
 from edgevision.types import FrameResult
@@ -40,9 +40,9 @@ def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> File
     make_folder(parts.folder, parents=True)
     last_s = 0.0
     try:
-        facts = FileFacts.of(file.path)
+        facts = file.read_facts()
         with (
-            job.open_file(str(file.path)) as source,
+            job.open_file(str(opened.local(file))) as source,
             contextlib.closing(parts.open_records(0)) as lines,
         ):
             selected = SelectedSource(source, job.selection)
@@ -55,7 +55,7 @@ def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> File
                 on_frames(count)
             info, report = source.info, source.report
     except OSError as error:
-        return opened.failed(file, facts, printable(f"cannot read {file.path}: {error.strerror}"))
+        return opened.failed(file, facts, f"cannot read {file.place}: {error.strerror}")
     except SourceError as error:
         return opened.failed(file, facts, str(error))
     parts.write_report(0, PartReport(crops=crops.crops()))
@@ -69,8 +69,8 @@ def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> File
             decoded=report.read,
             packets=report.packets,
             last_s=last_s,
-            problem=problem_of(report),
-            notes=report.notes,
+            problem=opened.without_copy(file, problem_of(report)),
+            notes=[opened.without_copy(file, note) for note in report.notes],
         )
     )
     return None
@@ -93,7 +93,7 @@ def join_camera(opened: OpenedJob, task: Task, on_frames: OnFrames) -> Reply:
         with opened.results(file, source.facts) as results:
             results.add_crops(report.crops)
             for raw in parts.records(0):
-                result = opened.restored(file.path, raw, raw.time_ns)
+                result = opened.restored(file, raw, raw.time_ns)
                 results.write(result if scene is None else _tracked(scene, result, offset_ns))
                 on_frames(raw.index)
             results.decoded, results.packets = source.decoded, source.packets

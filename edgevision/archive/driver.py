@@ -30,7 +30,7 @@ from edgevision.archive.tasks import Job
 from edgevision.archive.timeline import read_starts, write_timeline
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import usable_cores
-from edgevision.errors import OutputExistsError, SinkError, UsageError, printable
+from edgevision.errors import OutputExistsError, SinkError, UsageError
 from edgevision.files import make_folder
 from edgevision.pipeline import StopRequest
 from edgevision.session.models import OpenEngine, load_as_it_is
@@ -141,7 +141,7 @@ class Archive:
         settings = read_settings(self._places.settings) if not self._request.redo else None
         if settings is None:
             return None
-        base = printable(str(inputs.base))
+        base = inputs.shown_base
         if settings.base != base:
             raise UsageError(
                 f"{out} holds results of files below {settings.base}; these are below {base}: "
@@ -232,8 +232,8 @@ class Archive:
         return found or list(names or ())
 
     def _write_settings(self, inputs: Inputs, answers: Answers, names: list[str]) -> None:
-        base = printable(str(inputs.base))
-        write_settings(self._places.settings, SettingsFile(base=base, answers=answers, names=names))
+        settings = SettingsFile(base=inputs.shown_base, answers=answers, names=names)
+        write_settings(self._places.settings, settings)
 
     def _job(self, models: Sequence[Path], answers: Answers, jobs: int) -> Job:
         request = self._request

@@ -75,11 +75,22 @@ def stretches(times_s: Sequence[float], pad_s: float = PAD_S) -> list[tuple[floa
 
 
 def cut_clips(
-    places: ResultPlaces, file: InputFile, classes: Sequence[str], open_file: Callable[[str], Source]
+    places: ResultPlaces,
+    file: InputFile,
+    path: Path,
+    classes: Sequence[str],
+    open_file: Callable[[str], Source],
 ) -> None:
     """Cuts the stretches of a file that show one of the classes, from its results; nothing is drawn on them.
 
     Every frame of a stretch is in its clip, whatever frames were looked at. An image has no clips.
+
+    Args:
+        places: where results lie.
+        file: of the archive.
+        path: where it can be read.
+        classes: of which one is to be seen.
+        open_file: opens it.
 
     Raises:
         SinkError: a clip cannot be written.
@@ -97,7 +108,7 @@ def cut_clips(
     make_folder(folder, parents=True)
     clips: list[Clip] = []
     pending = stretches(times_s)
-    with open_file(str(file.path)) as source:
+    with open_file(str(path)) as source:
         if pending and not source.info.is_image:
             frames = iter(source)
             ahead = next(frames, None)
@@ -120,6 +131,8 @@ def cut_clips(
                         count += 1
                         ahead = next(frames, None)
                     if not count:
-                        raise SourceError(f"{file.path}: no frame at {start_s:.2f} s, which its results name")
+                        raise SourceError(
+                            f"{file.place}: no frame at {start_s:.2f} s, which its results name"
+                        )
                 clips.append(Clip(file=clip, start_s=round(start_s, 6), end_s=round(end_s, 6), frames=count))
     write_json(folder / "clips.json", ClipList(classes=list(classes), clips=clips))

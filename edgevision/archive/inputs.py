@@ -8,12 +8,20 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgevision.archive.records import FileFacts
+from edgevision.archive.remote import (
+    SCHEMES,
+    RemoteFile,
+    list_remote,
+    remote_facts,
+    remote_path,
+    scheme_of,
+)
 from edgevision.errors import SourceError, UsageError, printable
 from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.sources.media import is_pattern
@@ -22,7 +30,6 @@ STDIN = "-"
 _KNOWN = frozenset((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, *MAYBE_IMAGE_SUFFIXES))
 _SUFFIXES = ("", ".jsonl", ".json", ".crops")  # of what is written beside each other
 _LONGEST = 200  # bytes of one part of a name, of the 255 that file systems allow; suffixes come after it
-_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +37,27 @@ class InputFile:
     """One file to process.
 
     Attributes:
-        path: absolute.
+        path: absolute; of a remote file what stands behind the scheme of its address.
         name: what its results are called: its place below the folder that all have in common, with ``/``,
             encodable, and unique.
+        address: of a remote file; empty for one that this machine has.
+        listed: size and time of a remote file, when it was found.
     """
 
     path: Path
     name: str
+    address: str = ""
+    listed: FileFacts | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies, as its frames say it."""
+        return self.address or str(self.path)
 
     @property
     def shown(self) -> str:
         """Where it lies, for people."""
-        return printable(str(self.path))
+        return printable(self.place)
 
     @property
     def suffix(self) -> str:
@@ -49,11 +65,24 @@ class InputFile:
         return self.path.suffix.lower()
 
     def facts(self) -> FileFacts | None:
-        """Size and time as they are now; None where it cannot be looked at."""
+        """Size and time, of a remote file as it was found; None where it cannot be looked at."""
+        if self.listed is not None:
+            return self.listed
         try:
-            return FileFacts.of(self.path)
+            return self.read_facts()
         except OSError:
             return None
+
+    def read_facts(self, *, with_digest: bool = False) -> FileFacts:
+        """Size and time as they are now, and the digest where it is wanted.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        if self.address:
+            return remote_facts(self.address, with_digest=with_digest)
+        facts = FileFacts.of(self.path)
+        return facts.with_digest(self.path) if with_digest else facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,7 @@ class Inputs:
 
     Attributes:
         base: the folder that names are relative to.
+        scheme: of remote files; empty for those of this machine.
         files: in the natural order of their names.
         others: how many files of the folders are neither videos nor images, or were left out.
     """
@@ -69,6 +99,12 @@ class Inputs:
     base: Path
     files: tuple[InputFile, ...]
     others: int
+    scheme: str = ""
+
+    @property
+    def shown_base(self) -> str:
+        """The folder that names are relative to, for people."""
+        return printable(f"{self.scheme}:/{self.base}" if self.scheme else str(self.base))
 
 
 def find_inputs(
@@ -83,7 +119,7 @@ def find_inputs(
 
     Args:
         sources: files, folders (with all below them), patterns, text files with one path a line, and ``-``
-            for such lines from standard input.
+            for such lines from standard input; addresses of :mod:`edgevision.archive.remote`, too.
         out: folder of the results, which may not be among the inputs.
         include: patterns of names or of paths below a folder; only these, where any is given.
         exclude: likewise; these are left out.
@@ -91,14 +127,28 @@ def find_inputs(
 
     Raises:
         UsageError: the outputs lie inside an input or an input among the outputs, nothing is left, or a
-            source is live.
+            source is live, or some are remote and some are not.
         SourceError: a source does not exist or cannot be read.
     """
     roots: list[Path] = []
-    found: dict[Path, None] = {}
+    found: dict[Path, RemoteFile | None] = {}
     others = 0
+    schemes: dict[str, str] = {}
     for source in sources:
         for text in _expanded(source, lines):
+            scheme = scheme_of(text)
+            schemes.setdefault(scheme, text)
+            if scheme:
+                for one in list_remote(text):
+                    path = remote_path(one.address)
+                    root = remote_path(text) if one.is_below else path.parent
+                    roots.append(root)
+                    is_known = not one.is_below or path.suffix.lower() in _KNOWN
+                    if is_known and _is_wanted(path, root, include, exclude):
+                        found[path] = one
+                    else:
+                        others += 1
+                continue
             path = Path(os.path.abspath(text))  # noqa: PTH100  (links stay as they are)
             if path.is_dir():
                 _refuse_inside(path, out)
@@ -116,9 +166,14 @@ def find_inputs(
                     found[path] = None
                 else:
                     others += 1
+    if len(schemes) > 1:
+        raise UsageError(
+            f"{' and '.join(list(schemes.values())[:2])} lie on different file systems; process them into "
+            "folders of their own"
+        )
     place = out.resolve()
-    for path in found:
-        if place in path.resolve().parents:
+    for path, remote in found.items():
+        if remote is None and place in path.resolve().parents:
             raise UsageError(f"`out` {out} holds the input {path}; choose a folder for results alone")
     if not found:
         raise UsageError(
@@ -126,16 +181,28 @@ def find_inputs(
             + (f" ({others} other files)" if others else "")
         )
     base = Path(os.path.commonpath(roots))
-    return Inputs(base, tuple(_named(sorted(found, key=_natural), base)), others)
+    files = _named(sorted(found, key=_natural), base)
+    return Inputs(
+        base, tuple(_with_address(one, found[one.path]) for one in files), others, next(iter(schemes))
+    )
+
+
+def _with_address(file: InputFile, remote: RemoteFile | None) -> InputFile:
+    return file if remote is None else replace(file, address=remote.address, listed=remote.facts)
 
 
 def _expanded(source: str, lines: Iterable[str] | None) -> Iterator[str]:
     """The paths that one source stands for."""
-    scheme = _ADDRESS.match(source)
-    if scheme is not None and scheme[1].lower() == "file":
+    scheme = scheme_of(source)
+    if scheme == "file":
         source = unquote(urlsplit(source).path)
-    elif scheme is not None:
-        raise UsageError(f"{scheme[1]}:// is not a recording on this machine; expected files and folders")
+    elif scheme in SCHEMES:
+        yield source
+        return
+    elif scheme:
+        raise UsageError(
+            f"{scheme}:// is not a recording on this machine; expected files and folders, or s3://..."
+        )
     if source == STDIN:
         yield from _paths(sys.stdin if lines is None else lines)
     elif is_pattern(source):
@@ -156,7 +223,9 @@ def _expanded(source: str, lines: Iterable[str] | None) -> Iterator[str]:
 def _paths(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         text = line.rstrip("\r\n")
-        if text.strip():
+        if scheme_of(text):
+            yield from _expanded(text, None)
+        elif text.strip():
             yield text
 
 

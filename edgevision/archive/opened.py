@@ -19,12 +19,13 @@ from edgevision.archive.records import (
     Status,
     write_summary,
 )
+from edgevision.archive.remote import RemoteCopies
 from edgevision.archive.results import ResultWriter
 from edgevision.archive.tasks import Job
 from edgevision.closeable import Closeable
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.drawing.zones import draw_zones
-from edgevision.errors import UsageError, nearest, printable
+from edgevision.errors import SourceError, UsageError, nearest, printable
 from edgevision.pipeline.crops import CropReader
 from edgevision.session.models import ModelPool
 from edgevision.session.streams import make_scene
@@ -56,6 +57,7 @@ class OpenedJob(Closeable):
         with contextlib.ExitStack() as opened:
             pool = opened.enter_context(ModelPool(run, job.open_engine, threads=job.threads))
             self.models = pool.of(run.streams[0])
+            self._copies = opened.enter_context(RemoteCopies())
             self._overlays = [Overlay(one.manifest) for one in self.models.models] if job.video else []
             self.scene(None)  # refuses now what does not fit
             for name in job.clips_of:
@@ -94,17 +96,26 @@ class OpenedJob(Closeable):
             draw_zones(image, scene.layout, result.zones)
         return image
 
-    def restored(self, path: Path, raw: RawFrame, moment_ns: int) -> FrameResult:
+    def local(self, file: InputFile) -> Path:
+        """Where a file can be read: a remote one as a copy, until the next one is asked for.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+            SinkError: there is no room for a copy.
+        """
+        return self._copies.get(file.address) if file.address else file.path
+
+    def restored(self, file: InputFile, raw: RawFrame, moment_ns: int) -> FrameResult:
         """A frame that was detected earlier, at a moment of the file's clock.
 
         Raises:
             NotProvenError: it was left out then.
         """
         if raw.results is None:
-            raise NotProvenError(f"{path}: frame {raw.index} is wanted and was left out")
+            raise NotProvenError(f"{file.place}: frame {raw.index} is wanted and was left out")
         pairs = zip(raw.results, self.models.models, strict=True)
         return FrameResult(
-            raw.frame(moment_ns, str(path)),
+            raw.frame(moment_ns, file.place),
             tuple(one.detections(model.names, model.name) for one, model in pairs),
         )
 
@@ -128,19 +139,27 @@ class OpenedJob(Closeable):
         """
         write_file_formats(self.job.formats, self.places, file.name, self.names)
         if self.job.clips_of:
-            cut_clips(self.places, file, self.job.clips_of, self.job.open_file)
+            try:
+                path = self.local(file)
+            except OSError as error:
+                raise SourceError(f"cannot read {file.place}: {error.strerror}") from error
+            cut_clips(self.places, file, path, self.job.clips_of, self.job.open_file)
+
+    def without_copy(self, file: InputFile, text: str) -> str:
+        """A text about a file with its address in place of its copy's path."""
+        return text.replace(str(self._copies.place), file.address) if file.address else text
 
     def failed(self, file: InputFile, facts: FileFacts | None, reason: str) -> FileSummary:
         """Commits that nothing of a file could be read."""
         if facts is not None:
             with contextlib.suppress(OSError):
-                facts = facts.with_digest(file.path)
+                facts = facts.digested(file.read_facts(with_digest=True).digest)
         summary = FileSummary(
             name=file.name,
-            path=printable(str(file.path)),
+            path=file.shown,
             answers=self.job.answers,
             status=Status.FAILED,
-            reason=reason,
+            reason=printable(self.without_copy(file, reason)),
             facts=facts,
         )
         write_summary(self.places, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
@@ -61,19 +62,36 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             OSError: the file cannot be read.
         """
-        digest = blake2b(str(self.size).encode(), digest_size=16)
-        last = max(0, self.size - _BLOCK)
         with path.open("rb", buffering=0) as file:
-            for number in range(_BLOCKS):
-                file.seek(last * number // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-                if not last:
-                    break
-        return msgspec.structs.replace(self, digest=digest.hexdigest())
+
+            def read(start: int, end: int) -> bytes:
+                file.seek(start)
+                return file.read(end - start)
+
+            return self.digested(digest_blocks(self.size, read))
+
+    def digested(self, digest: str) -> FileFacts:
+        """The same with a digest, of :func:`digest_blocks`."""
+        return msgspec.structs.replace(self, digest=digest)
 
     def is_same(self, other: FileFacts) -> bool:
         """Whether size and time are equal."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
+
+def digest_blocks(size: int, read: Callable[[int, int], bytes]) -> str:
+    """Digest of a file of that size; see :class:`FileFacts`.
+
+    Args:
+        size: in bytes.
+        read: gives the bytes from a start to before an end.
+    """
+    digest = blake2b(str(size).encode(), digest_size=16)
+    last = max(0, size - _BLOCK)
+    for number in range(_BLOCKS if last else 1):
+        start = last * number // (_BLOCKS - 1)
+        digest.update(read(start, min(size, start + _BLOCK)))
+    return digest.hexdigest()
 
 
 class ClassSummary(msgspec.Struct, frozen=True, kw_only=True):

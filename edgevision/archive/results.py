@@ -14,7 +14,7 @@ from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import HAS_RESULTS, FileFacts, FileSummary, ResultPlaces, Status
 from edgevision.archive.tally import BestCrops, Crop, Tally, write_crops
 from edgevision.closeable import Closeable
-from edgevision.errors import SinkError, SourceError, printable
+from edgevision.errors import SinkError, SourceError
 from edgevision.types import Detections, FrameResult, Image
 from edgevision.video import Source, SourceInfo, SourceReport
 from edgevision.video.sinks.jsonl import JsonlSink
@@ -99,13 +99,12 @@ class ResultWriter(Closeable):
         """
         self._sink.close()
         try:
-            now = FileFacts.of(self._file.path)
-            facts = now.with_digest(self._file.path)
+            facts = self._file.read_facts(with_digest=True)
         except OSError as error:
-            raise SourceError(f"cannot read {self._file.path}: {error.strerror}") from error
+            raise SourceError(f"cannot read {self._file.place}: {error.strerror}") from error
         status, reason = (Status.PARTIAL, self.problem) if self.problem else (Status.DONE, "")
-        if not now.is_same(self._facts):
-            status, reason = Status.CHANGED, f"its size was {self._facts.size} bytes and is {now.size}"
+        if not facts.is_same(self._facts):
+            status, reason = Status.CHANGED, f"its size was {self._facts.size} bytes and is {facts.size}"
         places, name = self._places, self._file.name
         has_results = status in HAS_RESULTS
         if has_results:
@@ -121,7 +120,7 @@ class ResultWriter(Closeable):
             self._finish_video()
         return FileSummary(
             name=name,
-            path=printable(str(self._file.path)),
+            path=self._file.shown,
             answers=self._answers,
             status=status,
             reason=reason,

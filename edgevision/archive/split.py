@@ -56,8 +56,8 @@ class Splitter:
         """Reads the packets of a file and cuts it, where they allow it."""
         job, file = self._opened.job, task.file
         try:
-            facts = FileFacts.of(file.path)
-            scan = scan_packets(file.path)
+            facts = file.read_facts()
+            scan = scan_packets(self._opened.local(file))
             why = why_in_one_go(scan)
             if why is not None:
                 return Reply(task, refused=why)
@@ -66,7 +66,7 @@ class Splitter:
             rate = frames / max(moments[-1] / 1e9, 1e-3)
             spans = plan_spans(scan, max(1, round((job.span_s or 0) * rate)))
         except (SourceError, OSError) as error:
-            return Reply(task, refused=str(error))
+            return self._refused(task, error)
         if len(spans) < 2:
             return Reply(task)
         wanted = _wanted(moments, job.selection)
@@ -91,7 +91,7 @@ class Splitter:
         try:
             report = self._detect_span(file, parts, plan, task.span, on_frames)
         except _UNREADABLE as error:
-            return Reply(task, refused=printable(str(error)))
+            return self._refused(task, error)
         parts.write_report(task.span, report)
         return Reply(task)
 
@@ -108,8 +108,11 @@ class Splitter:
                 info = self._join_parts(file, parts, plan, results, on_frames)
                 summary = self._opened.commit(results.finish(info, spans=len(plan.spans)), file)
         except _UNREADABLE as error:
-            return Reply(task, refused=printable(str(error)))
+            return self._refused(task, error)
         return Reply(task, summary=summary)
+
+    def _refused(self, task: Task, error: Exception) -> Reply:
+        return Reply(task, refused=printable(self._opened.without_copy(task.file, str(error))))
 
     def _parts(self, file: InputFile) -> PartFolder:
         return PartFolder(self._opened.places.spans(file.name))
@@ -122,7 +125,7 @@ class Splitter:
         moments = scan.moments_ns()
         wanted = _wanted(moments, job.selection)
         with (
-            SpanSource(file.path, scan, plan.spans[number]) as source,
+            SpanSource(opened.local(file), scan, plan.spans[number]) as source,
             contextlib.closing(parts.open_records(number)) as lines,
         ):
             for count, frame in enumerate(source, start=1):
@@ -145,10 +148,10 @@ class Splitter:
         self, file: InputFile, parts: PartFolder, plan: SplitPlan, results: ResultWriter, on_frames: OnFrames
     ) -> SourceInfo:
         job, opened = self._opened.job, self._opened
-        with FileSource(file.path) as source:
+        with FileSource(opened.local(file)) as source:
             info = source.info
         if info.timeline is None:
-            raise NotProvenError(f"{file.path}: it has no clock")
+            raise NotProvenError(f"{file.place}: it has no clock")
         timeline, chooser = info.timeline.anew(), job.selection.chooser()
         scene = opened.scene(job.selection.info(info).frame_rate)
         tail, notes, index, is_over = list[str](), list[str](), 0, False
@@ -163,7 +166,7 @@ class Splitter:
             for raw in self._raw_frames(parts, span, span.number in plan.needed):
                 moment = timeline.next(raw.time_ns)
                 if chooser.wants(index, moment):
-                    result = opened.restored(file.path, raw, moment)
+                    result = opened.restored(file, raw, moment)
                     results.write(result if scene is None else scene.update(result))
                     results.last_s = moment / 1e9
                 index += 1
@@ -180,9 +183,9 @@ class Splitter:
         """How a span went; its first frames are those that the span before saw behind its end."""
         report = parts.report(number)
         if report is None:
-            raise NotProvenError(f"{file.path}: a part is missing")
+            raise NotProvenError(f"{file.place}: a part is missing")
         if tail != report.head[: len(tail)]:
-            raise NotProvenError(f"{file.path}: parts {number - 1} and {number} do not meet")
+            raise NotProvenError(f"{file.place}: parts {number - 1} and {number} do not meet")
         return report
 
     def _raw_frames(self, parts: PartFolder, span: SpanPlan, is_detected: bool) -> Iterator[RawFrame]:

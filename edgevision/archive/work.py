@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgevision.archive.cameras import detect_file, join_camera
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.opened import OpenedJob
-from edgevision.archive.records import FileFacts, FileSummary
+from edgevision.archive.records import FileSummary
 from edgevision.archive.results import ResultWriter
 from edgevision.archive.split import Splitter
 from edgevision.archive.tasks import Job, OnFrames, Reply, Task
@@ -75,31 +77,33 @@ def process_whole(opened: OpenedJob, task: Task, on_frames: OnFrames) -> FileSum
     """
     file, facts = task.file, None
     try:
-        facts = FileFacts.of(file.path)
+        facts = file.read_facts()
         with opened.results(file, facts) as results:
             info = _read(opened, file, results, on_frames)
             return opened.commit(results.finish(info, in_one_go=task.in_one_go), file)
     except OSError as error:
-        reason = f"cannot read {file.path}: {error.strerror}"
+        reason = f"cannot read {file.place}: {error.strerror}"
     except SourceError as error:
         reason = str(error)
     except EdgeVisionError:
         raise
     except Exception as error:  # of a library, at this one file
         what = " ".join(str(error).split())
-        reason = f"cannot process {file.path}: {type(error).__name__}: {what}"
-    return opened.failed(file, facts, printable(reason))
+        reason = f"cannot process {file.place}: {type(error).__name__}: {what}"
+    return opened.failed(file, facts, reason)
 
 
 def _read(opened: OpenedJob, file: InputFile, results: ResultWriter, on_frames: OnFrames) -> SourceInfo:
     """Each frame through the models, the tracker, the second model and the zones, as in a run."""
     job = opened.job
-    with job.open_file(str(file.path)) as source:
+    with job.open_file(str(opened.local(file))) as source:
         selected = source if job.selection.is_everything else SelectedSource(source, job.selection)
         scene, crops, info = opened.scene(selected.info.frame_rate), opened.crop_reader(), source.info
         if job.video and not info.is_image:
             results.draw_on(selected.info)
         for count, frame in enumerate(selected, start=1):
+            if file.address:  # not the path of its copy
+                frame = replace(frame, source=file.address)
             result = opened.infer(frame)
             results.see(result)
             if scene is not None:
@@ -114,4 +118,6 @@ def _read(opened: OpenedJob, file: InputFile, results: ResultWriter, on_frames: 
             results.last_s = frame.time_s
             on_frames(count)
         results.end_of(source)
+        results.problem = opened.without_copy(file, results.problem)
+        results.notes = [opened.without_copy(file, note) for note in results.notes]
     return info

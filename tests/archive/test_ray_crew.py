@@ -17,7 +17,8 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgevision
 PROGRAM = """
 import os, sys
 from pathlib import Path
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4]}
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4],
+               "RAY_raylet_start_wait_time_s": "120"}
 import ray
 from ray.cluster_utils import Cluster
 from edgevision.archive.progress import ArchiveObserver
