@@ -16,6 +16,7 @@ from edgevision.archive.index import ArchiveIndex
 from edgevision.archive.inputs import Inputs, find_inputs
 from edgevision.archive.progress import ArchiveObserver, ArchiveOutcome
 from edgevision.archive.records import FileSummary, ResultPlaces
+from edgevision.archive.remote import RemoteCopies
 from edgevision.archive.report import write_report
 from edgevision.archive.request import (
     Answers,
@@ -114,6 +115,8 @@ class Archive:
                     written.append(write_report(places, summaries, label))
                     if request.timeline_s is not None:
                         written.append(self._write_timeline(summaries, starts, request.timeline_s))
+            if inputs.scheme:
+                RemoteCopies().remove_unused()  # workers are ended at once, and leave theirs
             if self._stop.reason is None:
                 if not request.ids_run_on:  # a file that comes later needs those of its camera
                     shutil.rmtree(places.work / "spans", ignore_errors=True)

@@ -31,6 +31,7 @@ LOCAL = "local"
 
 _PATIENCE_S = 120.0  # for an actor that is started again, perhaps on another node
 _ASK_AGAIN_S = 0.5
+_END_S = 3.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -95,6 +96,12 @@ class Actor:
         except EdgeVisionError as error:
             return error
         return self._worker.names
+
+    def close(self) -> None:
+        """Removes what it keeps on its machine."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
     def do(self, task: Task) -> Reply | Exception | str:
         """The reply, an error that no other worker could avoid, or what a library raised at this file."""
@@ -201,6 +208,10 @@ class RayCrew(Closeable):
         return Lost(worker, task, f"its actor ended: {type(error).__name__}", is_suspect)
 
     def close(self) -> None:
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            closing = [self._members[worker].actor.close.remote() for worker in self.idle]
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=_END_S)
         for one in self._members:
             with contextlib.suppress(self._ray.exceptions.RayError):
                 self._ray.kill(one.actor)

@@ -27,7 +27,7 @@ from typing import Any
 from edgevision.archive.records import FileFacts, digest_blocks
 from edgevision.closeable import Closeable
 from edgevision.errors import SinkError, SourceError, UsageError
-from edgevision.extras import needs_extra
+from edgevision.extras import install_command, needs_extra
 from edgevision.files import make_folder
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "sftp", "smb", "memory")
@@ -122,7 +122,9 @@ def remote_facts(address: str, *, with_digest: bool = False) -> FileFacts:
         facts = _facts(files.info(path))
         if not with_digest:
             return facts
-        blocks = digest_blocks(facts.size, lambda start, end: bytes(files.cat_file(path, start, end)))
+        blocks = digest_blocks(
+            facts.size, lambda start, end: bytes(files.cat_file(path, start=start, end=end))
+        )
         return facts.digested(blocks)
     except Exception as error:  # whatever the library of a file system raises
         raise _as_os_error(error) from error
@@ -155,8 +157,7 @@ class RemoteCopies(Closeable):
             self._is_swept = True
             make_folder(self._folder, parents=True)
             self._folder.chmod(0o700)
-            for lock in self._folder.glob("*.lock"):
-                self._remove_unused(lock.stem)
+            self.remove_unused()
         facts = remote_facts(address)
         key = blake2b(f"{address} {facts.size} {facts.mtime_ns}".encode(), digest_size=10).hexdigest()
         place = self._folder / key / remote_path(address).name
@@ -176,7 +177,12 @@ class RemoteCopies(Closeable):
             key, descriptor = self._held
             self._held = None
             os.close(descriptor)
-            self._remove_unused(key)
+            self._remove(key)
+
+    def remove_unused(self) -> None:
+        """Removes the copies that nobody holds."""
+        for lock in self._folder.glob("*.lock"):
+            self._remove(lock.stem)
 
     def _hold(self, key: str, place: Path, address: str) -> int:
         """Copies the file where that is not done, and locks it against removal."""
@@ -195,12 +201,12 @@ class RemoteCopies(Closeable):
                         return descriptor
             except BaseException:
                 os.close(descriptor)
-                self._remove_unused(key)
+                self._remove(key)
                 raise
             os.close(descriptor)
             time.sleep(_WAIT_S * random.random())  # two that wait for each other do not meet again
 
-    def _remove_unused(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         with contextlib.suppress(OSError):
             descriptor = os.open(self._folder / f"{key}.lock", os.O_RDWR)
             try:
@@ -241,8 +247,12 @@ def _file_system(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     with needs_extra("s3", f"{scheme_of(address)}://"):
         core: Any = importlib.import_module("fsspec.core")
+    try:
         with _reported(address):
             files, path = core.url_to_fs(address)
+    except ImportError as error:  # fsspec names the package that it lacks
+        advice = f"; run: {install_command('s3')}" if scheme_of(address) in ("s3", "s3a") else ""
+        raise UsageError(f"cannot read {address}: {_one_line(error)}{advice}") from error
     return files, str(path)
 
 

@@ -152,6 +152,17 @@ def test_what_a_killed_worker_left_is_removed(bucket, copies):
         assert not (folder / "held").exists()
 
 
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    def missing(address):
+        raise ImportError("Please install gcsfs to access Google Storage")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    with pytest.raises(UsageError, match=r"cannot read gs://a/b: ImportError: Please install gcsfs"):
+        find_inputs(["gs://a/b"], tmp_path / "out")
+    with pytest.raises(UsageError, match=r"edgevision\[s3\]"):
+        find_inputs(["s3://a/b"], tmp_path / "out")
+
+
 def test_no_room_for_a_copy_ends_the_run(bucket, tmp_path, model, monkeypatch):
     def full(*arguments, **settings):
         raise OSError(errno.ENOSPC, "No space left on device")
