@@ -252,7 +252,7 @@ def _file_system(address: str) -> tuple[Any, str]:
             files, path = core.url_to_fs(address)
     except ImportError as error:  # fsspec names the package that it lacks
         advice = f"; run: {install_command('s3')}" if scheme_of(address) in ("s3", "s3a") else ""
-        raise UsageError(f"cannot read {address}: {_one_line(error)}{advice}") from error
+        raise UsageError(f"cannot read {address}: {error}{advice}") from error
     return files, str(path)
 
 
