@@ -159,7 +159,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
     with pytest.raises(UsageError, match=r"cannot read gs://a/b: Please install gcsfs"):
         find_inputs(["gs://a/b"], tmp_path / "out")
-    with pytest.raises(UsageError, match=r"edgevision\[s3\]"):
+    with pytest.raises(UsageError, match=r"\[s3\]"):
         find_inputs(["s3://a/b"], tmp_path / "out")
 
 
