@@ -1,9 +1,10 @@
-"""A trained detector as an ONNX file: its heads traced, decoding and NMS attached."""
+"""A trained detector as an ONNX file: its network traced, decoding and NMS attached."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -12,11 +13,15 @@ from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
+from edgevision.graph.dense import add_dense_decoder
 from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.graph.retinanet import add_retinanet_decoder
 from edgevision.models.anchors import anchor_grid
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
+from edgevision.models.detectors import build_decoding
 from edgevision.models.retinanet import RetinaNet, Tower
+from edgevision.models.ssd.network import Ssd
+from edgevision.models.yolo_v1.network import YoloV1
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
 
@@ -55,10 +60,22 @@ class _Core(nn.Module):
         return (*logits, *(self.box_tower(x, level) for level, x in enumerate(pyramid)))
 
 
+class _Decoded(nn.Module):
+    """A network with its decoding: boxes and class scores of every place."""
+
+    def __init__(self, network: nn.Module, decoding: nn.Module) -> None:
+        super().__init__()
+        self.network, self.decoding = network, decoding
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        boxes, scores = self.decoding(self.network(images))
+        return boxes, scores
+
+
 def export_detector(
-    model: RetinaNet, config: DetectorTraining, figures: dict[str, float], path: Path
+    model: RetinaNet | Ssd | YoloV1, config: DetectorTraining, figures: dict[str, float], path: Path
 ) -> Manifest:
-    """Writes a RetinaNet as an ONNX file of the contract.
+    """Writes a detector of any family as an ONNX file of the contract.
 
     Args:
         model: the trained network; it is put into evaluation mode.
@@ -74,14 +91,40 @@ def export_detector(
         SinkError: the file cannot be written.
     """
     model.eval()
-    levels = range(3, 3 + len(config.model.anchors.strides))
-    logits, deltas = [f"logits_p{i}" for i in levels], [f"deltas_p{i}" for i in levels]
-    size = config.model.input_size
-    core = trace(_Core(model), size, size, [*logits, *deltas])
-    manifest = detector_manifest(config, figures, (*logits, *deltas))
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
-    grid = anchor_grid(config.model.anchors, size, size)
-    candidates, per_cell = config.decode.level_candidates, config.model.anchors.per_cell
-    add_retinanet_decoder(after, logits, deltas, grid, manifest, candidates, per_cell)
+    if isinstance(model, RetinaNet):
+        core, manifest = _pyramid(model, config, figures, after)
+    else:
+        core, manifest = _places(model, config, figures, after)
     return save_model(compose(core, before, after, manifest), path, manifest)
+
+
+def _pyramid(
+    model: RetinaNet, config: DetectorTraining, figures: dict[str, float], after: GraphBuilder
+) -> tuple[onnx.ModelProto, Manifest]:
+    """RetinaNet's heads, and its decoder added to ``after``."""
+    anchors, size = model.config.anchors, config.model.input_size
+    levels = range(3, 3 + len(anchors.strides))
+    logits, deltas = [f"logits_p{i}" for i in levels], [f"deltas_p{i}" for i in levels]
+    core = trace(_Core(model), size, size, [*logits, *deltas])
+    manifest = detector_manifest(config, figures, (*logits, *deltas))
+    grid = anchor_grid(anchors, size, size)
+    add_retinanet_decoder(
+        after, logits, deltas, grid, manifest, config.decode.level_candidates, anchors.per_cell
+    )
+    return core, manifest
+
+
+def _places(
+    model: Ssd | YoloV1, config: DetectorTraining, figures: dict[str, float], after: GraphBuilder
+) -> tuple[onnx.ModelProto, Manifest]:
+    """A network with its decoding, and the choice of the best added to ``after``."""
+    size, outputs = config.model.input_size, ["place_boxes", "place_scores"]
+    decoded = _Decoded(model, build_decoding(config.model, len(config.classes)))
+    core = trace(decoded, size, size, outputs)
+    manifest = detector_manifest(config, figures, tuple(outputs))
+    with torch.inference_mode():
+        places = decoded(torch.zeros(1, 3, size, size))[0].shape[1]
+    add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
+    return core, manifest

@@ -54,12 +54,12 @@ class DetectionDecoder:
         scores, order = scores.topk(min(self.config.candidates, len(scores)))
         order = order[scores > self.config.score_threshold]
         scores, boxes, labels = scores[: len(order)], boxes[order], labels[order]
-        keep = _nms_by_class(boxes, scores, labels, self.config.iou_threshold)[: self.config.max_detections]
+        keep = nms_by_class(boxes, scores, labels, self.config.iou_threshold)[: self.config.max_detections]
         found = (boxes[keep].cpu().numpy(), scores[keep].cpu().numpy(), labels[keep].cpu().numpy())
         return Detections(found[0], found[1], found[2].astype(np.int32))
 
 
-def _nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
     """Places of the boxes that survive among those of their own class, best first; int64 ``[k]``.
 
     torchvision's ``batched_nms`` moves the classes of few boxes apart instead, which in FP32 loses the parts

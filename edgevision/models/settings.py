@@ -46,7 +46,9 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior: float = 0.01
 
 
-class RetinaNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RetinaNetConfig(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="retinanet"
+):
     """A whole detector.
 
     Attributes:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, Manifest, TensorSpec
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import DetectionDecoder
-from edgevision.models.retinanet import HeadMaps
+from edgevision.models.dense import Decoder
 from edgevision.types import Detections
 
 
@@ -51,20 +50,20 @@ class TorchEngine(Closeable):
 
 
 class TorchDetectorEngine(TorchEngine):
-    """A detection network, up to its raw head maps, and the decoder for its architecture."""
+    """A detection network, up to its raw predictions, and the decoder for its architecture."""
 
     def __init__(
         self,
         model: nn.Module,
-        decoder: DetectionDecoder,
+        decoder: Decoder,
         manifest: Manifest,
         device: torch.device | None = None,
     ) -> None:
         super().__init__(model, manifest, device)
         self._decoder = decoder
 
-    def finish(self, raw: HeadMaps) -> dict[str, NDArray[Any]]:
-        """Head maps to the contract's four outputs."""
+    def finish(self, raw: Any) -> dict[str, NDArray[Any]]:
+        """Raw predictions to the contract's four outputs."""
         return _pad(self._decoder(raw), self.manifest.max_detections or 0)
 
 

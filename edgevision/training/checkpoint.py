@@ -15,6 +15,7 @@ from torch import nn
 from edgevision.contract.foreign import export_advice
 from edgevision.errors import CheckpointError, SinkError, nearest
 from edgevision.files import atomic_path
+from edgevision.models.families import with_family
 from edgevision.training.config import TrainingRun
 
 _FORMAT = 2
@@ -94,7 +95,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         document = msgspec.json.decode(content["config"])
         if content["format"] == 1:
             _upgrade(document)
-        config: TrainingRun = msgspec.convert(document, TrainingRun)
+        config: TrainingRun = msgspec.convert(with_family(document), TrainingRun)
     except msgspec.MsgspecError as error:
         raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
     fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}

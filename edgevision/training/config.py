@@ -15,11 +15,11 @@ from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.data.settings import AugmentConfig, SegmentationAugmentConfig
 from edgevision.errors import ConfigError, nearest
+from edgevision.models.families import DetectorModel, with_family
 from edgevision.models.settings import (
     DecodeConfig,
     DetectionLossConfig,
     DistillationConfig,
-    RetinaNetConfig,
     SegmentationLossConfig,
     UNetConfig,
 )
@@ -152,6 +152,8 @@ class DetectorTraining(
     Attributes:
         name: the model's short name; outputs go to ``runs/<name>``.
         classes: class names in the order of the model's outputs.
+        model: the architecture; ``family`` in it says which, RetinaNet if it is left out.
+        loss: RetinaNet's; other families have theirs in ``model``.
         initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
             folder ``weights``, or empty; its classes and anchors may be others, see
             :mod:`edgevision.training.initial`.
@@ -160,14 +162,14 @@ class DetectorTraining(
 
     name: str
     classes: tuple[str, ...]
-    model: RetinaNetConfig
+    model: DetectorModel
     resize: Resize
-    loss: DetectionLossConfig
     decode: DecodeConfig
     augment: AugmentConfig
     data: DataConfig[DetectionSource]
     optimiser: OptimiserConfig
     loop: LoopConfig
+    loss: DetectionLossConfig = DetectionLossConfig()
     initial: str = ""
     distillation: DistillationConfig | None = None
 
@@ -253,4 +255,4 @@ def _built(document: dict[str, Any], origin: str) -> TrainingRun:
         raise ConfigError(
             f"{origin}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
         )
-    return build_config(document, kind, origin)
+    return build_config(with_family(document), kind, origin)

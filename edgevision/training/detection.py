@@ -17,18 +17,19 @@ from edgevision.data.detection.loading import DetectionBatch, DetectionData, det
 from edgevision.data.detection.sources import load_source
 from edgevision.data.memory import cache_limit
 from edgevision.data.stream import StreamSampler, fit_workers
-from edgevision.errors import DataError
+from edgevision.errors import ConfigError, DataError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
 from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
-from edgevision.models.decode import DetectionDecoder
-from edgevision.models.detection_losses import DetectionLoss
+from edgevision.models.detectors import build_criterion, build_decoder, build_network
 from edgevision.models.distillation import DistillationLoss
 from edgevision.models.retinanet import RetinaNet
+from edgevision.models.settings import RetinaNetConfig
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.check import check_detector_data
+from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
 from edgevision.training.initial import start_detector
@@ -81,15 +82,18 @@ class DetectionTask:
                 "best; figures on so few boxes are unreliable",
             )
         torch.manual_seed(config.loop.seed)
-        model = RetinaNet(config.model, len(config.classes))
+        model = build_network(config.model, len(config.classes))
         if config.initial:
-            start_detector(model, config.classes, config.initial)
+            if isinstance(model, RetinaNet):
+                start_detector(model, config.classes, config.initial)
+            else:
+                start_from(model, config.initial, model.class_layer)
         self.model: nn.Module = model
-        self._criterion = DetectionLoss(
-            config.loss, config.model.anchors, config.model.input_size, len(config.classes)
-        )
+        self._criterion = build_criterion(config.model, config.loss, len(config.classes))
         self._teacher: DenseTeacher | None = None
         if config.distillation is not None:
+            if not isinstance(config.model, RetinaNetConfig):
+                raise ConfigError("distillation: only family retinanet learns cell by cell; leave it out")
             anchors, size = config.model.anchors, config.model.input_size
             self._distillation = DistillationLoss(config.distillation, anchors, size, STRIDES)
             self._teacher = DenseTeacher(
@@ -123,7 +127,7 @@ class DetectionTask:
         return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        decoder = DetectionDecoder(self.config.model, len(self.config.classes), self.config.decode)
+        decoder = build_decoder(self.config.model, len(self.config.classes), self.config.decode)
         engine = TorchDetectorEngine(model, decoder, detector_manifest(self.config), device)
         found = predict_set(Model(engine, conf_threshold=0.0), self._val)
         figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures

@@ -13,6 +13,7 @@ from edgevision.data.classes import map_classes
 from edgevision.errors import CheckpointError
 from edgevision.models.anchors import AnchorConfig
 from edgevision.models.retinanet import RetinaNet
+from edgevision.models.settings import RetinaNetConfig
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
 from edgevision.training.config import DetectorTraining
 
@@ -36,12 +37,13 @@ def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> None:
     """
     checkpoint = load_checkpoint(find_checkpoint(path))
     config = checkpoint.config
-    if not isinstance(config, DetectorTraining):
-        raise CheckpointError(f"initial: {path} holds no detector; expected a checkpoint of one")
-    found = _predictions(checkpoint.average, config, model, classes)
+    if not isinstance(config, DetectorTraining) or not isinstance(config.model, RetinaNetConfig):
+        raise CheckpointError(f"initial: {path} holds no RetinaNet; expected a checkpoint of one")
+    anchors = config.model.anchors
+    found = _predictions(checkpoint.average, config.classes, anchors, model, classes)
     own = model.state_dict()
     fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}
-    levels = range(min(len(config.model.anchors.strides), len(model.config.anchors.strides)))
+    levels = range(min(len(anchors.strides), len(model.config.anchors.strides)))
     for key in {**found, **own}:
         if key not in fitting and not _beyond(key, len(levels)):
             raise CheckpointError(
@@ -59,19 +61,23 @@ def _beyond(key: str, levels: int) -> bool:
 
 
 def _predictions(
-    found: dict[str, Tensor], config: DetectorTraining, model: RetinaNet, classes: Sequence[str]
+    found: dict[str, Tensor],
+    names: Sequence[str],
+    old: AnchorConfig,
+    model: RetinaNet,
+    classes: Sequence[str],
 ) -> dict[str, Tensor]:
     """The checkpoint's weights with the two prediction layers as ``model`` has them."""
     found, own = dict(found), model.state_dict()
-    old, new = config.model.anchors, model.config.anchors
-    known = map_classes(config.classes, classes)
+    new = model.config.anchors
+    known = map_classes(names, classes)
     for field in ("weight", "bias"):
         labels, boxes = own[f"{_CLASS}.{field}"].clone(), own[f"{_BOX}.{field}"].clone()
         if labels.shape[1:] != found[f"{_CLASS}.{field}"].shape[1:]:
             return found  # towers of another width or form; the caller names them
         for anchor, nearest in enumerate(_nearest_anchors(old, new)):
             for name, to in known.items():
-                taken = nearest * len(config.classes) + config.classes.index(name)
+                taken = nearest * len(names) + names.index(name)
                 labels[anchor * len(classes) + to] = found[f"{_CLASS}.{field}"][taken]
             rows = found[f"{_BOX}.{field}"][nearest * 4 : nearest * 4 + 4].clone()
             factors = torch.tensor(_size(old, nearest)) / torch.tensor(_size(new, anchor))

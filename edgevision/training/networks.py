@@ -6,10 +6,12 @@ import msgspec
 from torch import nn
 
 from edgevision.errors import CheckpointError
-from edgevision.models.decode import DetectionDecoder
+from edgevision.models.detectors import build_decoder, build_network
 from edgevision.models.retinanet import RetinaNet
+from edgevision.models.ssd.network import Ssd
 from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
 from edgevision.models.unet import UNet
+from edgevision.models.yolo_v1.network import YoloV1
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining, SegmenterTraining
 from edgevision.training.detection import detector_manifest
@@ -24,12 +26,12 @@ def checkpoint_engine(checkpoint: Checkpoint) -> TorchDetectorEngine | TorchSegm
     """
     config = checkpoint.config
     if isinstance(config, DetectorTraining):
-        decoder = DetectionDecoder(config.model, len(config.classes), config.decode)
+        decoder = build_decoder(config.model, len(config.classes), config.decode)
         return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
     return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 
 
-def load_detector(checkpoint: Checkpoint) -> RetinaNet:
+def load_detector(checkpoint: Checkpoint) -> RetinaNet | Ssd | YoloV1:
     """The checkpoint's detector.
 
     Raises:
@@ -39,7 +41,7 @@ def load_detector(checkpoint: Checkpoint) -> RetinaNet:
     if not isinstance(config, DetectorTraining):
         raise CheckpointError(f"the checkpoint of {config.name} holds no detector")
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    model = RetinaNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    model = build_network(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
     _fill(model, checkpoint)
     return model
 

@@ -15,6 +15,7 @@ from edgevision.export.importers.core import Core, Size
 from edgevision.export.importers.heads import dense_heads
 from edgevision.export.importers.reading import Candidates, Choices, Pixels, Reading
 from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.dense import best_pairs
 from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs
 
@@ -132,7 +133,8 @@ def _add_detections(
         if names.numbers is not None:
             scores, classes = g("Gather", scores, g.ints(*names.numbers), axis=2), len(names.numbers)
         if several and classes > 1:
-            boxes, scores, labels, total = _several(g, boxes, scores, total, classes, wanted)
+            most = max(wanted, MAX_DETECTIONS)
+            boxes, scores, labels, total = best_pairs(g, boxes, scores, total, classes, most)
         else:
             labels = g("ArgMax", scores, axis=2, keepdims=0)
             scores = g("ReduceMax", scores, g.ints(2), keepdims=0)
@@ -162,20 +164,6 @@ def _replace(manifest: Manifest, **changes: object) -> Manifest:
     import msgspec
 
     return msgspec.structs.replace(manifest, **changes)
-
-
-def _several(
-    g: GraphBuilder, boxes: str, scores: str, total: int, classes: int, wanted: int
-) -> tuple[str, str, str, int]:
-    """The best ``wanted`` pairs of box and class."""
-    count = min(max(wanted, MAX_DETECTIONS), total * classes)
-    flat = g("Reshape", scores, g.ints(0, -1))
-    best, index = g.many("TopK", 2, flat, g.ints(count), axis=1, largest=1, sorted=1)
-    size = g.constant(classes, np.int64)
-    row = g("Div", index, size)
-    labels = g("Sub", index, g("Mul", row, size))
-    wide = g("Expand", g("Unsqueeze", row, g.ints(2)), g.ints(1, 1, 4))
-    return g("GatherElements", boxes, wide, axis=1), best, labels, count
 
 
 def _named(g: GraphBuilder, scores: str, labels: str, names: _Names) -> tuple[str, str]:

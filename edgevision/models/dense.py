@@ -1,0 +1,62 @@
+"""Detectors that give a box and class scores for each of many places: what they answer, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgevision.models.decode import nms_by_class
+from edgevision.models.settings import DecodeConfig
+from edgevision.types import Detections
+
+
+class Decoder(Protocol):
+    """From a network's raw predictions to what is detected."""
+
+    def __call__(self, maps: Any, /) -> list[Detections]:
+        """One :class:`~edgevision.types.Detections` an image, boxes in input pixels, best first."""
+        ...
+
+
+class DenseAnswers(NamedTuple):
+    """What a network says of K places in an image.
+
+    Attributes:
+        boxes: float ``[N, K, 4]``, corners in input pixels.
+        scores: float ``[N, K, C]``, 0 to 1.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+
+class DenseDecoder:
+    """The best answers after suppression: the reference for :func:`edgevision.graph.dense.add_dense_decoder`.
+
+    Args:
+        decoding: from a network's raw predictions to :class:`DenseAnswers`.
+        input_size: sides of the square input.
+        config: thresholds.
+    """
+
+    def __init__(self, decoding: nn.Module, input_size: int, config: DecodeConfig) -> None:
+        self.decoding, self.size, self.config = decoding.eval(), input_size, config
+
+    @torch.inference_mode()
+    def __call__(self, raw: object) -> list[Detections]:
+        """One :class:`~edgevision.types.Detections` an image, boxes in input pixels, best first."""
+        answers = self.decoding(raw)
+        return [self._image(*pair) for pair in zip(answers.boxes, answers.scores, strict=True)]
+
+    def _image(self, boxes: Tensor, scores: Tensor) -> Detections:
+        classes = scores.shape[1]
+        best, index = scores.float().flatten().topk(min(self.config.candidates, scores.numel()))
+        index = index[best > self.config.score_threshold]
+        best, labels = best[: len(index)], index % classes
+        boxes = boxes.float()[torch.div(index, classes, rounding_mode="floor")].clamp(0, self.size)
+        keep = nms_by_class(boxes, best, labels, self.config.iou_threshold)[: self.config.max_detections]
+        found = (boxes[keep].cpu().numpy(), best[keep].cpu().numpy(), labels[keep].cpu().numpy())
+        return Detections(found[0], found[1], found[2].astype(np.int32))

@@ -1,0 +1,70 @@
+"""The detector families: for each kind of configuration its network, criterion and decoder.
+
+A reader of one family needs its own folder only; what trains, measures and exports asks here.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from edgevision.errors import ConfigError
+from edgevision.models.decode import DetectionDecoder
+from edgevision.models.dense import Decoder, DenseDecoder
+from edgevision.models.detection_losses import DetectionLoss
+from edgevision.models.families import DetectorModel
+from edgevision.models.retinanet import RetinaNet
+from edgevision.models.settings import DecodeConfig, DetectionLossConfig, RetinaNetConfig
+from edgevision.models.ssd.criterion import SsdLoss
+from edgevision.models.ssd.decoding import SsdDecoding
+from edgevision.models.ssd.network import Ssd
+from edgevision.models.ssd.settings import SsdConfig
+from edgevision.models.yolo_v1.criterion import YoloV1Loss
+from edgevision.models.yolo_v1.decoding import YoloDecoding
+from edgevision.models.yolo_v1.network import YoloV1
+
+
+def build_network(model: DetectorModel, classes: int) -> RetinaNet | Ssd | YoloV1:
+    """The network with its starting weights.
+
+    Raises:
+        CheckpointError, ConfigError: see :func:`edgevision.models.backbone.build_backbone`.
+    """
+    if isinstance(model, RetinaNetConfig):
+        return RetinaNet(model, classes)
+    return Ssd(model, classes) if isinstance(model, SsdConfig) else YoloV1(model, classes)
+
+
+def build_criterion(model: DetectorModel, loss: DetectionLossConfig, classes: int) -> nn.Module:
+    """The criterion, called with raw predictions and a list of targets.
+
+    Args:
+        model: the architecture, which holds the loss of every family but RetinaNet.
+        loss: RetinaNet's.
+        classes: number of classes.
+
+    Raises:
+        ConfigError: ``loss`` is set for another family.
+    """
+    if isinstance(model, RetinaNetConfig):
+        return DetectionLoss(loss, model.anchors, model.input_size, classes)
+    if loss != DetectionLossConfig():
+        raise ConfigError("loss: is that of family retinanet; other families have theirs in `model`")
+    return SsdLoss(model, classes) if isinstance(model, SsdConfig) else YoloV1Loss(model, classes)
+
+
+def build_decoder(model: DetectorModel, classes: int, decode: DecodeConfig) -> Decoder:
+    """The decoder in torch: the reference of the exported graph."""
+    if isinstance(model, RetinaNetConfig):
+        return DetectionDecoder(model, classes, decode)
+    return DenseDecoder(build_decoding(model, classes), model.input_size, decode)
+
+
+def build_decoding(model: DetectorModel, classes: int) -> nn.Module:
+    """From raw predictions to :class:`~edgevision.models.dense.DenseAnswers`; traced into the graph.
+
+    Raises:
+        ConfigError: the family is RetinaNet, whose decoding is written as a graph.
+    """
+    if isinstance(model, RetinaNetConfig):
+        raise ConfigError("family retinanet has a decoder of its own")
+    return SsdDecoding(model, classes) if isinstance(model, SsdConfig) else YoloDecoding(model, classes)

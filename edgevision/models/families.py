@@ -1,0 +1,63 @@
+"""Which families of models there are, and what their configurations are; read without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgevision.models.settings import RetinaNetConfig
+from edgevision.models.ssd.settings import SsdConfig
+from edgevision.models.yolo_v1.settings import YoloV1Config
+
+DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config
+"""The key ``model`` of a detector's training; ``family`` in it says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One architecture that can be trained here.
+
+    Attributes:
+        name: the value of ``model.family``.
+        task: what it answers.
+        text: what it is, in one line.
+        paper: where it was published.
+        configuration: its YAML in ``configs/models``.
+    """
+
+    name: str
+    task: str
+    text: str
+    paper: str
+    configuration: str
+
+
+FAMILIES = (
+    Family(
+        "retinanet", "detection", "one stage, a pyramid of maps, focal loss",
+        "Lin et al. 2017, arXiv:1708.02002", "retinanet-light.yaml",
+    ),
+    Family(
+        "ssd", "detection", "one stage, maps that halve, anchors matched by Jaccard overlap",
+        "Liu et al. 2016, arXiv:1512.02325", "ssd.yaml",
+    ),
+    Family(
+        "yolo-v1", "detection", "one stage, one prediction for each cell of a grid",
+        "Redmon et al. 2016, arXiv:1506.02640", "yolo-v1.yaml",
+    ),
+    Family(
+        "unet", "segmentation", "encoder and decoder with skip connections",
+        "Ronneberger et al. 2015, arXiv:1505.04597", "unet-light.yaml",
+    ),
+)  # fmt: skip
+"""In the order in which they are listed."""
+
+_DEFAULTS = {"detection": "retinanet", "segmentation": "unet"}
+
+
+def with_family(document: dict[str, Any]) -> dict[str, Any]:
+    """A training's plain values with ``model.family`` set where it was left out: RetinaNet, or UNet."""
+    model, family = document.get("model"), _DEFAULTS.get(str(document.get("task")))
+    if not isinstance(model, dict) or family is None or "family" in model:
+        return document
+    return {**document, "model": {"family": family, **model}}

@@ -1,0 +1,81 @@
+"""What an SSD is built with; read without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgevision.models.settings import BackboneConfig
+
+
+class SsdLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The loss of an SSD.
+
+    Attributes:
+        form: of the class loss: ``focal``, or plain ``bce``; neither has a column for the background.
+        alpha, gamma: of the focal loss.
+        box_weight: factor of the L1 loss on corners, which are shares of the input.
+        overlap: anchors that cover an object by more than this learn it, and the best of each object always.
+    """
+
+    form: Literal["focal", "bce"] = "focal"
+    alpha: float = 0.25
+    gamma: float = 2.0
+    box_weight: float = 20.0
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap < 1:
+            raise ValueError(f"overlap is {self.overlap}; expected a share between 0 and 1, such as 0.5")
+
+
+class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="ssd"):
+    """A whole SSD (Liu et al. 2016, arXiv:1512.02325).
+
+    Attributes:
+        input_size: sides of the square input in pixels, a multiple of 32.
+        first_stride: of the finest map that is predicted from: 16 or 32 are maps of the backbone, 64 is made
+            from its last one. With an input of 256 and one level, 64 is the 4x4 grid that one starts with.
+        levels: maps that are predicted from; each halves the one before.
+        scales: sides of a square anchor, in cells of its map.
+        ratios: widths and heights that each scale is multiplied by.
+        channels: of the convolutions before the predictions.
+        dropout: probability that a channel is dropped before them.
+        prior: probability that the class predictions start from.
+    """
+
+    backbone: BackboneConfig
+    input_size: int
+    first_stride: Literal[16, 32, 64] = 16
+    levels: int = 3
+    scales: tuple[float, ...] = (0.7, 1.0, 1.3)
+    ratios: tuple[tuple[float, float], ...] = ((1.0, 1.0), (1.0, 0.5), (0.5, 1.0))
+    channels: int = 128
+    dropout: float = 0.1
+    prior: float = 0.01
+    loss: SsdLossConfig = SsdLossConfig()
+
+    def __post_init__(self) -> None:
+        if self.input_size <= 0 or self.input_size % 32:
+            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
+        if self.levels < 1 or self.input_size < self.first_stride * 2 ** (self.levels - 1):
+            raise ValueError(
+                f"levels is {self.levels}; expected 1 or more, and a last map of one cell or more: "
+                f"{self.first_stride} * 2^(levels - 1) is at most {self.input_size}"
+            )
+        if not self.scales or not self.ratios:
+            raise ValueError("scales or ratios is empty; expected one number or more")
+
+    @property
+    def per_cell(self) -> int:
+        """Anchors of one cell."""
+        return len(self.scales) * len(self.ratios)
+
+    def grids(self) -> tuple[int, ...]:
+        """Cells along a side of each map; a side that is odd is halved upwards."""
+        side = -(-self.input_size // self.first_stride)
+        sides = [side]
+        for _ in range(self.levels - 1):
+            sides.append(-(-sides[-1] // 2))
+        return tuple(sides)

@@ -1,0 +1,122 @@
+"""Every detector family trains for a step, and its exported file answers as its torch model does.
+
+Also tests ``edgevision.models.dense``, ``edgevision.graph.dense``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from edgevision.config import config_folder
+from edgevision.contract.manifest import INPUT_NAME
+from edgevision.errors import ConfigError
+from edgevision.export.detector import export_detector
+from edgevision.graph.lint import check_tensorrt
+from edgevision.graph.load import load_onnx
+from edgevision.models.anchor_matching import DetectionTargets
+from edgevision.models.detectors import build_criterion, build_decoder, build_decoding, build_network
+from edgevision.models.families import FAMILIES, DetectorModel, with_family
+from edgevision.models.settings import DetectionLossConfig, RetinaNetConfig
+from edgevision.models.torch_engine import TorchDetectorEngine
+from edgevision.training.config import DetectorTraining, load_run
+from edgevision.training.detection import detector_manifest
+
+DETECTORS = [one for one in FAMILIES if one.task == "detection"]
+DENSE = [one for one in DETECTORS if one.name != "retinanet"]
+SIZE = 128
+
+
+def run(configuration: str) -> DetectorTraining:
+    overrides = ["model.backbone.weights=random", f"model.input_size={SIZE}", "decode.score_threshold=0.0"]
+    found = load_run(config_folder() / "models" / configuration, overrides)
+    assert isinstance(found, DetectorTraining)
+    return found
+
+
+def rows(answers: dict[str, np.ndarray], image: int) -> np.ndarray:
+    """Label, box and score of each detection in an order of their own: float64 ``[count, 6]``."""
+    columns = (answers["labels"][image][:, None], answers["boxes"][image], answers["scores"][image][:, None])
+    found = np.concatenate(columns, axis=1)[: answers["count"][image]].astype(np.float64)
+    return found[np.lexsort(found[:, :5].round().T)]
+
+
+def targets(classes: int) -> list[DetectionTargets]:
+    boxes = torch.tensor([[10.0, 12, 60, 70], [70, 40, 120, 110]])
+    known = torch.ones(classes, dtype=torch.bool)
+    return [DetectionTargets(boxes, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool), known)] * 2
+
+
+@pytest.mark.parametrize("family", DETECTORS, ids=lambda one: one.name)
+def test_a_few_steps_on_one_image_bring_its_loss_down(family: object) -> None:
+    config = run(family.configuration)  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    classes = len(config.classes)
+    model = build_network(config.model, classes).train()
+    criterion = build_criterion(config.model, config.loss, classes)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    images, totals = torch.randn(2, 3, SIZE, SIZE), []
+    for _ in range(12):
+        losses = criterion(model(images), targets(classes))
+        total = torch.stack(list(losses.values())).sum()
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(total.item())
+    assert all(np.isfinite(totals))
+    assert totals[-1] < totals[0] * 0.8
+
+
+@pytest.mark.parametrize("family", DENSE, ids=lambda one: one.name)
+def test_the_exported_file_answers_as_torch_does(family: object, tmp_path: Path) -> None:
+    config = run(family.configuration)  # type: ignore[attr-defined]
+    torch.manual_seed(3)
+    model = build_network(config.model, len(config.classes)).eval()
+    with torch.no_grad():  # scores that differ from place to place
+        for name, parameter in model.named_parameters():
+            if "head" in name or "predict" in name:
+                parameter.normal_(0, 0.5)
+    path = tmp_path / "model.onnx"
+    manifest = export_detector(model, config, {"ap50": 0.5}, path)
+    assert manifest == msgspec.structs.replace(manifest, name=config.name, task="detection")
+    frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    decoder = build_decoder(config.model, len(config.classes), config.decode)
+    wanted = TorchDetectorEngine(model, decoder, detector_manifest(config)).infer({INPUT_NAME: frames})
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    seen = dict(zip(names, session.run(names, {INPUT_NAME: frames}), strict=True))
+    assert (wanted["count"] > 5).all()
+    np.testing.assert_array_equal(seen["count"], wanted["count"])
+    for image in range(len(frames)):  # near-equal scores may change places
+        np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.01)
+    assert check_tensorrt(load_onnx(path)) == []
+
+
+def test_a_family_that_is_left_out_is_the_first_of_its_task() -> None:
+    assert with_family({"task": "detection", "model": {"input_size": 3}})["model"]["family"] == "retinanet"
+    named = {"task": "detection", "model": {"family": "ssd"}}
+    assert with_family(named) is named
+    assert with_family({"task": "other", "model": {}}) == {"task": "other", "model": {}}
+
+
+def test_an_unknown_family_is_told_with_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    text = (config_folder() / "models" / "ssd.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("family: ssd", "family: sdd"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="ssd"):
+        load_run(path)
+
+
+def test_the_loss_of_another_family_is_refused() -> None:
+    config = run("ssd.yaml")
+    with pytest.raises(ConfigError, match="loss: is that of family retinanet"):
+        build_criterion(config.model, DetectionLossConfig(alpha=0.5), 2)
+    retinanet: DetectorModel = run("retinanet-light.yaml").model
+    assert isinstance(retinanet, RetinaNetConfig)
+    with pytest.raises(ConfigError, match="a decoder of its own"):
+        build_decoding(retinanet, 2)
