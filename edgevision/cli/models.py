@@ -1,4 +1,4 @@
-"""``edgevision models``: lists the shipped models."""
+"""``edgevision models``: lists the shipped models, and the families that can be trained."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import typer
 
 def models_command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON, one object per model."),
+    families: bool = typer.Option(False, "--families", help="List the architectures that can be trained."),
 ) -> None:
-    """List the shipped models, the default of each task first.
+    """List the shipped models, the default of each task first, or the families that can be trained.
 
     \b
     Examples:
       edgevision models
       edgevision models --json
+      edgevision models --families
     """
     import json
+
+    if families:
+        _list_families(as_json)
+        return
 
     from edgevision.zoo import list_models
 
@@ -64,3 +70,27 @@ def models_command(
             for what, text in (("figures", figures), ("licence", model.manifest.licence)):
                 if text:
                     typer.echo(wrapped(f"  {what}: {text}", width))
+
+
+def _list_families(as_json: bool) -> None:
+    """Every architecture with its task, paper and configuration."""
+    import json
+    from dataclasses import asdict
+
+    from edgevision.config import config_folder
+    from edgevision.models.families import FAMILIES
+
+    if as_json:
+        typer.echo(json.dumps([asdict(family) for family in FAMILIES], indent=2))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("family", "task", "what it is", "paper", "configuration"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("family", "task"))
+    for family in FAMILIES:
+        table.add_row(family.name, family.task, family.text, family.paper, family.configuration)
+    Console().print(table)
+    typer.echo(f"The configurations are in {config_folder() / 'models'}: edgevision train CONFIGURATION")

@@ -164,7 +164,7 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             raise ValueError(f"floor is {self.floor}; expected a score between 0 and 1, such as 0.1")
 
 
-class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="unet"):
     """A whole segmenter.
 
     Attributes:

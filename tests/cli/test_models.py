@@ -6,6 +6,8 @@ import pytest
 
 from edgevision import zoo
 from edgevision.cli import main
+from edgevision.config import config_folder
+from edgevision.training.config import load_run
 from edgevision.zoo import list_models
 
 
@@ -47,3 +49,14 @@ def test_an_installation_without_models_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
     assert run() == 0
     assert capsys.readouterr().out.startswith("no models ship with this installation")
+
+
+def test_families_are_listed_with_the_configuration_that_trains_them(capsys):
+    assert run("--families") == 0
+    shown = capsys.readouterr().out
+    assert run("--families", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"retinanet", "ssd", "yolo-v1", "unet"} <= {row["name"] for row in rows}
+    for row in rows:
+        assert any(line.startswith(row["name"]) for line in shown.splitlines())
+        assert load_run(config_folder() / "models" / row["configuration"]).name
