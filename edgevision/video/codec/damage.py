@@ -12,6 +12,11 @@ from av.video.stream import VideoStream
 
 _SHORTFALL_S = 1.0  # containers round their durations; a truncated recording lacks more than that
 
+_JOINED = (
+    "another recording follows behind it in the file (joined with cat), which players do not show either; cut "
+    "the file there to run the rest"
+)
+
 _UNREAD = 0.1  # of a transport stream, whose streams lie side by side to its end
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -71,7 +76,7 @@ def truncation(
         stream: the video stream, read to its end.
         path: the file.
         shown_s: end of the last frame on the stream's own clock, in seconds.
-        end_byte: where its last packet that gave a frame ends in the file; None where unknown.
+        end_byte: where its last packet that could be decoded ends in the file; None where unknown.
     """
     if not path.is_file():
         return None
@@ -81,7 +86,7 @@ def truncation(
         entries = stream.index_entries
         last = max((entry.pos + entry.size for entry in entries), default=0)
         if last <= size:
-            return None
+            return _JOINED if _top_level_boxes(path).count("moov") > 1 else None
         held = sum(entry.pos + entry.size <= size for entry in entries)
         return f"the file is truncated: it contains {held} of {len(entries)} frames"
     if container.format.name == "mpegts" and end_byte and size - end_byte > _UNREAD * size:
@@ -95,6 +100,8 @@ def truncation(
     declared_bytes = _declared_bytes(container.format.name, path)
     if declared_bytes > size:
         return f"the file is truncated: it contains {size} of {declared_bytes} bytes"
+    if container.format.name == "flv" and _flv_end(path)[1]:
+        return _JOINED
     return None
 
 
@@ -122,17 +129,24 @@ def _flv_seconds(container: InputContainer) -> float:
     Flash Video File Format Specification 10.1, annex E.4.
     """
     declared_s = (container.duration or 0) / av.time_base
-    path = Path(container.name.removeprefix("file:"))
+    last_ms, is_followed = _flv_end(Path(container.name.removeprefix("file:")))
+    return 0.0 if is_followed or declared_s - last_ms / 1000 <= _SHORTFALL_S else declared_s
+
+
+def _flv_end(path: Path) -> tuple[int, bool]:
+    """The highest time of the tags of an FLV, in milliseconds, and whether the header of another follows."""
     size, position, last_ms = path.stat().st_size, 13, 0
     with path.open("rb") as stream:
         while position + 11 <= size:
             stream.seek(position)
             head = stream.read(11)
+            if head.startswith(b"FLV\1"):
+                return last_ms, True
             position += 11 + int.from_bytes(head[1:4], "big") + 4
             if position > size or head[0] & 0x1F not in (8, 9, 18):
                 break
             last_ms = max(last_ms, int.from_bytes(head[4:7], "big") | head[7] << 24)
-    return 0.0 if declared_s - last_ms / 1000 <= _SHORTFALL_S else declared_s
+    return last_ms, False
 
 
 def _declared_bytes(demuxer: str, path: Path) -> int:

@@ -163,7 +163,7 @@ class Decoder:
         damaged: number of frames in which the decoder concealed errors.
         last_pts: best time of the newest frame, in the stream's time base.
         end_pts: end of the newest frame where its duration is known, else its own time.
-        end_byte: where the newest packet that gave a frame ends in its file; None where that is not known.
+        end_byte: where the newest packet that could be decoded ends in its file; None if not known.
         orientation: orientation of the newest frame.
     """
 
@@ -203,7 +203,7 @@ class Decoder:
             self.errors += 1
             return []
         self.decoded += len(found)
-        if found and packet is not None and packet.size and packet.pos is not None and packet.pos >= 0:
+        if packet is not None and packet.size and packet.pos is not None and packet.pos >= 0:
             self.end_byte = packet.pos + packet.size
         return found
 

@@ -1,6 +1,7 @@
 """What is said of a file that is not the video it should be."""
 
 import av
+import numpy as np
 import pytest
 
 from edgevision.video.codec.damage import describe_unreadable, truncation
@@ -71,6 +72,40 @@ def test_a_transport_stream_whose_images_move_to_another_stream_says_so(tmp_path
     joined.write_bytes(parts[0] * 2)
     with FileSource(joined) as source:
         assert len(list(source)) == 100
+    assert source.report.problem is None
+
+
+def test_frames_that_the_decoder_gives_at_the_end_are_no_loss(tmp_path):
+    clip = write_clip(tmp_path / "a.ts", [0, 40, 80, 120, 160], options={"bf": "3", "b-adapt": "0"})
+    with FileSource(clip) as source:
+        assert len(list(source)) == 5
+    assert source.report.problem is None
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.flv", "flv")])
+def test_a_recording_that_hides_behind_another_is_told(tmp_path, name, codec):
+    clip = write_clip(tmp_path / name, range(0, 400, 40), codec=codec)
+    clip.write_bytes(clip.read_bytes() * 2)
+    with FileSource(clip) as source:
+        assert len(list(source)) == 10
+    assert "another recording follows behind it in the file" in source.report.problem
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.gif", "gif")])
+def test_joined_recordings_of_other_formats_are_read_to_the_end(tmp_path, name, codec):
+    clip = tmp_path / name
+    with av.open(clip, "w") as container:
+        video = container.add_stream(codec, rate=10)
+        video.width, video.height = 64, 48
+        video.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for level in range(10):
+            image = np.full((48, 64, 3), 20 * level, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode(None))
+    clip.write_bytes(clip.read_bytes() * 2)
+    with FileSource(clip) as source:
+        times = [frame.timestamp_ns for frame in source]
+    assert np.diff(times) / 1e9 == pytest.approx(np.full(19, 0.1), abs=0.051)
     assert source.report.problem is None
 
 
