@@ -19,6 +19,31 @@ from edgevision.errors import ConfigError, nearest
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+class _UniqueKeys(yaml.constructor.BaseConstructor):
+    """Refuses a key that is written twice, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    name = f"'{key.value}'" if key.value.isidentifier() or key.value.isdecimal() else "a key"
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{name} is written twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+class UniqueLoader(_UniqueKeys, yaml.SafeLoader):
+    """YAML with values of its types, each key once."""
+
+
+class UniqueTextLoader(_UniqueKeys, yaml.BaseLoader):
+    """YAML with every value as it is written (1.1 takes yes, off, 010 and null for others), each key once."""
+
+
 def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence[str] = ()) -> T:
     """Reads a YAML file into a frozen structure.
 
@@ -38,7 +63,7 @@ def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     """The plain values of a YAML file with ``overrides`` applied; see :func:`load_config`."""
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=UniqueLoader)
     except FileNotFoundError as error:
         raise ConfigError(f"configuration file not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from edgevision.config import build_config, load_config
+from edgevision.config import build_config, load_config, read_document
 from edgevision.errors import ConfigError
 
 
@@ -175,3 +175,27 @@ def test_dates_that_are_none_and_deep_lists_are_one_line(tmp_path, text):
 
 class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "'a' is written twice in line 3, column 1"),
+        (
+            "streams:\n  - name: x\n    source: y\n    source: z\n",
+            "'source' is written twice in line 4, column 5",
+        ),
+        (
+            "rtsp://ann:s3cret@cam/x: 1\nrtsp://ann:s3cret@cam/x: 1\n",
+            "a key is written twice in line 2, column 1",
+        ),
+    ],
+)
+def test_a_key_that_is_written_twice_is_refused(tmp_path, text, said):
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_document(path)
+    assert str(refused.value) == f"{path} is not valid YAML: {said}"
+    path.write_text("x: &x {a: 1}\nb: {<<: *x, a: 2}\n")  # merged keys may be written anew
+    assert read_document(path)["b"] == {"a": 2}

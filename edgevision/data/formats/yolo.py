@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from edgevision.config import UniqueTextLoader
 from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.data.formats.text import label_files, read_text
 from edgevision.data.images import image_size
@@ -82,9 +83,8 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     try:
         text = read_text(path)
-        # BaseLoader leaves values as they are written: YAML 1.1 takes yes, off, 010 and null for others.
         is_yaml = path.suffix.lower() in (".yaml", ".yml")
-        found: Any = yaml.load(text, Loader=yaml.BaseLoader) if is_yaml else text.rstrip().splitlines()
+        found: Any = yaml.load(text, Loader=UniqueTextLoader) if is_yaml else text.rstrip().splitlines()
     except DataError as error:
         raise DataError(f"cannot read class names: {error}") from error
     except (OSError, yaml.YAMLError, RecursionError) as error:

@@ -13,8 +13,8 @@ from av.video.stream import VideoStream
 _SHORTFALL_S = 1.0  # containers round their durations; a truncated recording lacks more than that
 
 _JOINED = (
-    "another recording follows behind it in the file (joined with cat), which players do not show either; cut "
-    "the file there to run the rest"
+    "another recording follows behind it in the file (joined with cat), which players do not show either; "
+    "cut the file there to run the rest"
 )
 
 _UNREAD = 0.1  # of a transport stream, whose streams lie side by side to its end

@@ -3,14 +3,59 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_HEIF_BRANDS = frozenset(
+    {
+        b"mif1",
+        b"mif2",
+        b"msf1",
+        b"miaf",
+        b"heic",
+        b"heix",
+        b"heim",
+        b"heis",
+        b"hevc",
+        b"hevx",
+        b"avif",
+        b"avis",
+    }
+)
+_SUBFILE = 254  # NewSubfileType; bit 0: of another image, at a lower resolution
+_MOST_COPIES = 32
 _NO_SIZE = frozenset({0xC4, 0xC8, 0xCC})  # JPEG: tables among the frame headers (ITU-T T.81, table B.1)
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether the content is a HEIF container, such as HEIC or AVIF, whatever its name."""
-    return data[4:8] == b"ftyp"
+    """Whether the content is a HEIF container, such as HEIC or AVIF, whatever its name (an MP4 is none)."""
+    if data[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(data[:4], "big"), len(data), 1024)
+    return any(data[place : place + 4] in _HEIF_BRANDS for place in (8, *range(16, end - 3, 4)))
+
+
+def has_pages(path: Path) -> bool:
+    """Whether a TIFF holds more images than its first (TIFF 6.0, section 2); smaller copies do not count."""
+    with path.open("rb") as stream:
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(stream.read(4))
+        if order is None:
+            return False
+        try:
+            (place,) = struct.unpack(f"{order}I", stream.read(4))
+            for number in range(_MOST_COPIES):
+                stream.seek(place)
+                (count,) = struct.unpack(f"{order}H", stream.read(2))
+                entries = [struct.unpack(f"{order}HHII", stream.read(12)) for _ in range(count)]
+                is_copy = any(tag == _SUBFILE and value & 1 for tag, _, _, value in entries)
+                if number and not is_copy:
+                    return True
+                (place,) = struct.unpack(f"{order}I", stream.read(4))
+                if not place:
+                    return False
+        except struct.error:  # the decoder says what is wrong with it
+            return False
+    return False
 
 
 def is_animated(data: bytes) -> bool:

@@ -20,7 +20,7 @@ from edgevision.video.codec.colour import over_white
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.decode import LIBRARY_ERRORS, MAX_PIXELS, video_stream
 from edgevision.video.codec.heif import read_heif
-from edgevision.video.codec.image_header import image_size, is_animated, is_heif, tiff_value
+from edgevision.video.codec.image_header import has_pages, image_size, is_animated, is_heif, tiff_value
 from edgevision.video.codec.orientation import Orientation, exif_orientation
 
 FRAME_RATE = 25.0
@@ -189,6 +189,8 @@ class ImagesSource(Closeable):
                 continue
             if is_moving(path):
                 self.report.notes.append(f"{printable(str(path))} is animated: its first image is used")
+            if path.suffix.lower() in (".tif", ".tiff") and path.is_file() and has_pages(path):
+                self.report.notes.append(f"{printable(str(path))} has several images: the first is used")
             index = self.report.read
             self.report.read += 1
             yield Frame(image, index, round(index * 1e9 / FRAME_RATE), str(path))

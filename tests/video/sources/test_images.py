@@ -11,7 +11,7 @@ from edgevision.video import expand_sources, open_source
 from edgevision.video.sources import animation, images
 from edgevision.video.sources.images import read_image
 from tests.support.paths import SHARED
-from tests.support.video import exif_jpeg, number_of, numbered
+from tests.support.video import exif_jpeg, number_of, numbered, write_clip
 
 CASES = SHARED / "cases"
 
@@ -178,6 +178,24 @@ def test_alpha_of_a_tiff_is_applied_once(tmp_path, extra, red, depth):
     path = write_tiff(tmp_path / "glass.tif", image, extra)
     # 255 - 200 = 55 of the white; 220 * 200 / 255 + 55 = 227.5
     assert np.abs(read_image(path)[4, 4].astype(int) - (55, 55, 228)).max() <= 1
+
+
+def test_a_tiff_of_several_images_is_noted(tmp_path):
+    pages = [np.full((48, 64, 3), level, np.uint8) for level in (10, 120, 240)]
+    assert cv2.imwritemulti(str(tmp_path / "pages.tif"), pages)
+    cv2.imwrite(str(tmp_path / "one.tif"), pages[0])
+    for name, notes in (("pages.tif", 1), ("one.tif", 0)):
+        with open_source(str(tmp_path / name)) as source:
+            (frame,) = source
+        assert frame.image[5, 5].tolist() == [10, 10, 10]
+        assert source.report.notes == [f"{tmp_path / name} has several images: the first is used"] * notes
+
+
+def test_a_video_that_is_named_as_an_image_is_refused(tmp_path):
+    path = tmp_path / "clip.jpg"
+    write_clip(tmp_path / "clip.mp4", [0, 40, 80]).rename(path)
+    with pytest.raises(SourceError, match=r"clip\.jpg is not an image"):
+        open_source(str(path))
 
 
 @pytest.mark.parametrize(
