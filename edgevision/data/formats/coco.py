@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
-from edgevision.data.formats.raw import LabelProblem, RawObject, RawSet, Shape, raw_image
+from edgevision.data.formats.raw import FARTHEST, LabelProblem, RawObject, RawSet, Shape, raw_image
 from edgevision.data.images import image_size, is_there
 from edgevision.errors import DataError, printable
 from edgevision.files import atomic_path
@@ -143,6 +142,8 @@ def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, st
     found: dict[int, str] = {}
     for entry in entries:
         number, text = _id(entry["id"], what, annotations), str(entry[key])
+        if what == "categories" and (entry[key] is None or not text.strip()):
+            raise DataError(f"{annotations}: category {number} has no name; expected one")
         if what == "categories" and printable(text) != text:
             raise DataError(
                 f"{annotations}: category {number} is named '{printable(text)}', which is no text; rename it"
@@ -157,6 +158,8 @@ def _by_id(entries: Any, key: str, what: str, annotations: Path) -> dict[int, st
 
 def _id(value: Any, what: str, annotations: Path) -> int:
     try:
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
         return int(value)
     except ValueError as error:
         raise DataError(
@@ -191,8 +194,8 @@ def _collect(
     if image_id not in same:
         return LabelProblem("orphan", f"{name}: undefined image_id {image_id}")
     corners = [left, top, left + width, top + height]
-    if not all(map(math.isfinite, (*corners, score))):
-        return LabelProblem("malformed", f"{name}: bbox {label['bbox']} or score is not finite")
+    if not all(abs(value) <= FARTHEST for value in (*corners, score)):
+        return LabelProblem("malformed", f"{name}: bbox {label['bbox']} or score is beyond any image")
     shape = None
     if shapes:
         try:

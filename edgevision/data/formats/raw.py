@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from edgevision.types import FloatArray
 
+FARTHEST = 1e7
+"""Pixels beyond which no corner of a box can lie: far below where float32 overflows."""
+
 LEAST_SIDE = 1.0
 """Pixels below which the side of a box is taken for a mistake of units."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 from pathlib import Path
+from xml.etree import ElementTree
 
 from edgevision.data.formats.raw import LabelProblem
 from edgevision.errors import DataError
@@ -36,6 +37,26 @@ def read_text(path: Path) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file in the encoding that it declares; else in the one of :func:`read_text`.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        DataError: it cannot be read, is in another encoding, or is no XML.
+    """
+    text = None
+    try:
+        try:
+            return ElementTree.fromstring(path.read_bytes())
+        except (ElementTree.ParseError, LookupError, ValueError):  # an encoding that expat does not know
+            text = read_text(path)
+        return ElementTree.fromstring(text)
+    except FileNotFoundError:
+        raise
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise DataError(str(error)) from error
 
 
 def label_files(files: Iterable[Path], suffix: str) -> tuple[dict[str, Path], list[LabelProblem]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container
 from pathlib import Path
 from xml.etree import ElementTree
 
-from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
-from edgevision.data.formats.text import label_files
+from edgevision.data.formats.raw import FARTHEST, LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.text import label_files, read_xml
 from edgevision.data.images import is_there
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
@@ -77,8 +76,8 @@ def _read(
     file = annotation or folder / "Annotations" / f"{name}.xml"
     found, objects = files.get(name, []), []
     try:
-        root = ElementTree.parse(file).getroot()
-    except (ElementTree.ParseError, ValueError, OSError, LookupError) as error:
+        root = read_xml(file)
+    except (OSError, DataError) as error:
         missing = isinstance(error, FileNotFoundError)
         text = "not found, though it is listed" if missing else str(error)
         problems.append(LabelProblem("unreadable", f"{file.name}: {text}"))
@@ -142,6 +141,6 @@ def _number(parent: ElementTree.Element, key: str) -> float:
     if text is None:
         raise ValueError(f"<{parent.tag}> without <{key}>")
     value = float(text)
-    if not math.isfinite(value):
+    if not abs(value) <= FARTHEST:
         raise ValueError(f"<{key}> is {text.strip()}; expected a number of pixels")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from edgevision.config import UniqueTextLoader
-from edgevision.data.formats.raw import LabelProblem, RawImage, RawObject, RawSet, raw_image
+from edgevision.data.formats.raw import FARTHEST, LabelProblem, RawImage, RawObject, RawSet, raw_image
 from edgevision.data.formats.text import label_files, read_text
 from edgevision.data.images import image_size
 from edgevision.errors import DataError
@@ -215,7 +214,7 @@ def parse_line(line: str, points: int = 0) -> tuple[int, list[float]]:
     """
     first, *rest = line.split()
     label, values = _class_id(first), [float(text) for text in rest]
-    if label < 0 or not all(math.isfinite(value) for value in values):
+    if label < 0 or not all(abs(value) <= FARTHEST for value in values):
         raise ValueError("a negative class, or a value that is not finite")
     if len(values) == 4 or (points and len(values) == 4 + points):
         x, y, width, height = values[:4]

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from edgevision.data.formats.raw import LabelProblem, RawObject
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import read_xml
 from edgevision.data.layouts.reading import Choices, Labelled, Reading, occurring, unlabelled_images
 from edgevision.data.layouts.tree import Tree
 from edgevision.errors import DataError
@@ -43,8 +43,8 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
 
 def _root(path: Path) -> ElementTree.Element | None:
     try:
-        root = ElementTree.fromstring(read_text(path))
-    except (ElementTree.ParseError, ValueError, LookupError, DataError):
+        root = read_xml(path)
+    except (OSError, DataError):
         return None
     if root.tag != "annotations":
         return None

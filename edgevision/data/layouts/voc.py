@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from edgevision.data.formats.raw import LabelProblem
-from edgevision.data.formats.text import read_text
+from edgevision.data.formats.text import read_text, read_xml
 from edgevision.data.formats.voc import parse_object, parse_size
 from edgevision.data.layouts.reading import Choices, Labelled, Reading, occurring, unlabelled_images
 from edgevision.data.layouts.tree import Tree, role_of
@@ -20,8 +20,8 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
     broken: dict[Path, str] = {}
     for path in tree.with_suffix(".xml"):
         try:
-            root = ElementTree.fromstring(read_text(path))
-        except (ElementTree.ParseError, ValueError, LookupError, DataError) as error:
+            root = read_xml(path)
+        except (OSError, DataError) as error:
             broken[path] = str(error)
             continue
         if root.tag == "annotation" and (root.find("object") is not None or root.findtext("filename")):
@@ -135,8 +135,8 @@ def count_files(files: Iterable[Path]) -> int:
     found = 0
     for path in files:
         try:
-            root = ElementTree.fromstring(read_text(path))
-        except (ElementTree.ParseError, ValueError, LookupError, DataError):
+            root = read_xml(path)
+        except (OSError, DataError):
             continue
         found += root.tag == "annotation" and root.find("object") is not None
     return found

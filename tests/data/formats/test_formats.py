@@ -21,8 +21,9 @@ from edgevision.data.detection.loading import DetectionData
 from edgevision.data.detection.sources import CocoSource, DetectionSource, VocSource, YoloSource, load_source
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.formats.raw import LabelProblem
+from edgevision.data.formats.text import read_xml
 from edgevision.data.formats.voc import read_voc
-from edgevision.data.formats.yolo import find_splits, read_data_yaml, read_names, read_yolo
+from edgevision.data.formats.yolo import find_splits, parse_line, read_data_yaml, read_names, read_yolo
 from edgevision.data.images import decode_image, image_size
 from edgevision.errors import ConfigError, DataError
 from edgevision.models.anchor_matching import DetectionTargets
@@ -303,6 +304,49 @@ def test_a_category_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"category 1 is named 'c\\ud800t', which is no text; rename it"):
         read_coco(path, tmp_path)
+
+
+@pytest.mark.parametrize("name", [None, "", " "])
+def test_a_category_without_a_name_is_one_line(tmp_path: Path, name: str | None) -> None:
+    path = coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [])
+    document = json.loads(path.read_text())
+    document["categories"][0]["name"] = name
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="category 1 has no name; expected one"):
+        read_coco(path, tmp_path)
+
+
+def test_an_id_that_is_no_whole_number_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"have ids such as '1\.5'; expected whole numbers"):
+        read_coco(coco(tmp_path, [{"id": 1.5, "file_name": "a.jpg"}], []), tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_any_image_are_malformed(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    far = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [1e300, 1, 1e300, 1]}
+    found = read_coco(coco(tmp_path, [{"id": 1, "file_name": "a.jpg"}], [far]), tmp_path)
+    assert [problem.kind for problem in found.problems] == ["malformed"]
+    with pytest.raises(ValueError, match="a value that is not finite"):
+        parse_line("0 1e300 0.5 0.3 0.3")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "windows-1252", "iso-8859-1"])
+def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.xml"
+    name = "utf-8" if encoding == "utf-8-sig" else encoding
+    path.write_bytes(f'<?xml version="1.0" encoding="{name}"?><a>straße</a>'.encode(encoding))
+    assert read_xml(path).text == "straße"
+
+
+def test_xml_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    for content in (b"", b"<a>", b"<a>\xdf</a>", b"<a/><b/>"):
+        path.write_bytes(content)
+        with pytest.raises(DataError):
+            read_xml(path)
+    path.write_bytes(b'<?xml version="1.0" encoding="klingon"?><a>b</a>')  # read as UTF-8
+    assert read_xml(path).text == "b"
 
 
 def test_categories_that_are_no_objects_are_one_line(tmp_path: Path) -> None:
