@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shlex
@@ -23,6 +24,10 @@ from edgevision.service.logs import record
 EXIT_DAMAGED = 3
 """The input was damaged; what could be read was processed and the outputs are whole."""
 EXIT_BUG = 70
+_COLLECTING = gc.get_threshold()
+_WHILE_IMPORTING = 50_000
+"""Objects that are made until they are looked through for garbage: imports make many, and hardly any."""
+
 EXIT_INTERRUPTED = 130
 
 
@@ -263,4 +268,14 @@ def run_app(arguments: list[str]) -> None:
     Commands.addresses = [value for value in values if display(value) != value]
     Commands.line = shlex.join(["edgevision", *map(_without_secrets, arguments)])
     kept = [text for i, text in enumerate(arguments) if i >= end or text != "--debug"]
-    app(args=kept, prog_name="edgevision")
+    gc.set_threshold(_WHILE_IMPORTING, *_COLLECTING[1:])
+    try:
+        app(args=kept, prog_name="edgevision")
+    finally:
+        collect_as_usual()
+
+
+def collect_as_usual() -> None:
+    """Everything is imported: it is not looked through for garbage again, and what is new is as usual."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECTING)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgevision.pipeline import StopRequest
+    from edgevision.session.models import OpenEngine
     from edgevision.session.request import RunRequest
     from edgevision.session.run import SessionObserver, StreamOutcome
 
@@ -96,44 +97,54 @@ def run_command(
       edgevision run --source rtsp://a.local/1 --zones zones.yaml --events mqtt://broker.local/yard
       edgevision run --source rtsp://a.local/1 --track --web 8080
     """
-    from edgevision.cli.console import open_console  # these load the runtime, so not for --help
-    from edgevision.errors import UsageError
-    from edgevision.pipeline import StopRequest
-    from edgevision.service.service import Service
-    from edgevision.session.request import PlanPolicy, RunRequest
-    from edgevision.session.spec import StreamSpec, read_streams
+    from edgevision.cli.ahead import LoadAhead  # these load the runtime, so not for --help
 
-    console, stop = open_console(LogFormat.JSON if log_json else log_format), StopRequest()
-    of_streams = given(settings)
-    if streams is None and not source:
-        raise UsageError(
-            "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"
+    engine = settings["engine"]
+    models = [*settings["model"], *filter(None, [settings["fallback_model"], settings["then"]])]
+    with LoadAhead(source if streams is None else [], models, engine, threads) as ahead:
+        from edgevision.cli.console import open_console
+        from edgevision.errors import UsageError
+        from edgevision.pipeline import StopRequest
+        from edgevision.service.service import Service
+        from edgevision.session.request import PlanPolicy, RunRequest
+        from edgevision.session.spec import StreamSpec, read_streams
+
+        console, stop = open_console(LogFormat.JSON if log_json else log_format), StopRequest()
+        of_streams = given(settings)
+        if streams is None and not source:
+            raise UsageError(
+                "no source; name one with --source, or a file with --streams (see 'edgevision run --help')"
+            )
+        if streams is not None and source:
+            raise UsageError(f"`streams` and `source` do not go together; {streams} says it for each stream")
+        if streams is not None:
+            specs = read_streams(streams, of_streams)
+        else:
+            specs = [StreamSpec(source=one, **of_streams) for one in source]
+        request = RunRequest(
+            streams=specs,
+            plans=PlanPolicy(trust, rebuild),
+            threads=threads,
+            stats=stats,
+            overwrite=overwrite,
+            append=append and not overwrite,
+            default_outputs=web is None,
+            web=page(web, settings),
+            reload_from=streams,
+            watch=watch,
+            given=of_streams,
+            service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
         )
-    if streams is not None and source:
-        raise UsageError(f"`streams` and `source` do not go together; {streams} says it for each stream")
-    if streams is not None:
-        specs = read_streams(streams, of_streams)
-    else:
-        specs = [StreamSpec(source=one, **of_streams) for one in source]
-    request = RunRequest(
-        streams=specs,
-        plans=PlanPolicy(trust, rebuild),
-        threads=threads,
-        stats=stats,
-        overwrite=overwrite,
-        append=append and not overwrite,
-        default_outputs=web is None,
-        web=page(web, settings),
-        reload_from=streams,
-        watch=watch,
-        given=of_streams,
-        service=Service(metrics_port=metrics_port, metrics_host=metrics_host, notify=True),
-    )
-    run_session(request, console, stop)
+        run_session(request, console, stop, open_engine=ahead.open)
 
 
 def run_session(
-    request: RunRequest, console: Console, stop: StopRequest, observer: SessionObserver | None = None
+    request: RunRequest,
+    console: Console,
+    stop: StopRequest,
+    observer: SessionObserver | None = None,
+    *,
+    open_engine: OpenEngine | None = None,
 ) -> None:
     """Runs a session, shows how it goes, and ends in the exit code of its outcomes.
 
@@ -142,8 +153,10 @@ def run_session(
         console: where errors go.
         stop: set by a signal.
         observer: shows how it goes; by default with progress and a summary.
+        open_engine: opens a model file; by default one that builds plans again where that is allowed.
     """
-    from edgevision.cli.any_model import open_engine
+    from edgevision.cli.any_model import open_engine as open_any
+    from edgevision.cli.app import collect_as_usual
     from edgevision.cli.console import say
     from edgevision.cli.run_console import ConsoleObserver, show_log, with_name
     from edgevision.session.reload import ReloadRequest
@@ -151,9 +164,10 @@ def run_session(
 
     reload = ReloadRequest()
     observer = observer or ConsoleObserver(console, stop, None if request.reload_from is None else reload)
+    collect_as_usual()
     with show_log(console):
         outcomes = Session(
-            request, open_engine=open_engine, observer=observer, stop=stop, reload=reload
+            request, open_engine=open_engine or open_any, observer=observer, stop=stop, reload=reload
         ).run()
     for outcome in outcomes:
         if outcome.error is not None:

@@ -77,6 +77,8 @@ def page(bind: str | None, settings: Mapping[str, Any]) -> WebSettings | None:
     Raises:
         UsageError: a value is not valid, or given without ``bind``.
     """
+    if bind is None and not any(settings[option.name] for option in PAGE_OPTIONS):
+        return None
     from edgevision.web.settings import web_settings
 
     return web_settings(

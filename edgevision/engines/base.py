@@ -83,6 +83,14 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+_MOST_REQUESTS = 4  # each holds the memory of an inference
+
+
+def requests_of(threads: int, *, for_throughput: bool) -> int:
+    """Inferences that run at the same time on so many threads; see ``ThreadBudget`` of the pipeline."""
+    return min(_MOST_REQUESTS, threads) if for_throughput else 1
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The message of a library's exception, which may span several lines, on one line of limited length."""
     return one_line_text(str(error), limit)

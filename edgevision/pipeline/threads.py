@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from edgevision.engines.base import usable_cores
-
-_MOST_REQUESTS = 4  # each holds the memory of an inference
+from edgevision.engines.base import requests_of, usable_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class ThreadBudget:
         """
         total = threads or usable_cores()
         share = max(1, min(2, total // (4 * max(streams, 1))))
-        requests = min(_MOST_REQUESTS, total) if for_throughput else 1
+        requests = requests_of(total, for_throughput=for_throughput)
         return cls(engine=total, requests=requests, decode=share, encode=share)
 
     def apply(self) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
 from edgevision.address import Address, display
 from edgevision.config import read_document
@@ -416,6 +415,8 @@ class SessionControl:
     def _save(self) -> None:
         if self._file is None:
             return
+        import yaml
+
         document = {**self._document, "streams": list(self._entries.values())}
         mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o600
         if self._file.exists():

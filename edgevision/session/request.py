@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,9 @@ from edgevision.session.spec import StreamSpec, check_count, listed
 from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
-from edgevision.web.settings import WebSettings
+
+if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.settings import WebSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -32,8 +33,9 @@ from edgevision.session.streams import OpenedStream, open_sources, open_stream
 from edgevision.types import FrameResult
 from edgevision.video import Source, SourceInfo, is_local
 from edgevision.video.sources.options import SourceOptions
-from edgevision.web.event_store import EventStore
-from edgevision.web.hub import Hub
+
+if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.hub import Hub
 
 _LOG = logging.getLogger(__name__)
 
@@ -175,6 +177,8 @@ class Session:
         settings = self._request.web
         if settings is None:
             return None
+        from edgevision.web.event_store import EventStore
+        from edgevision.web.hub import Hub
         from edgevision.web.routes import (
             page_routes,  # needs the extra `web`, which the settings have checked
         )

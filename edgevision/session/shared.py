@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edgevision.pipeline import StopRequest, ThreadBudget
 from edgevision.session.models import ModelPool
 from edgevision.session.request import RunRequest
 from edgevision.types import FrameResult, Image
 from edgevision.video import Sink
-from edgevision.web.hub import Hub
+
+if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.hub import Hub
 
 
 class OnFrame:

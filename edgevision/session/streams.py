@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -35,8 +36,9 @@ from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 from edgevision.video.sinks.network import PIPES
 from edgevision.video.sources.options import SourceOptions
-from edgevision.web.hub import StreamView
-from edgevision.web.outlet import StoreOutlet
+
+if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.hub import StreamView
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,8 @@ def _page_events(view: StreamView, shared: Shared) -> list[Sink]:
     store = None if shared.hub is None else shared.hub.store
     if store is None or view.set_layout is None:
         return []
+    from edgevision.web.outlet import StoreOutlet
+
     observer = EventObserver(jpeg_keeper(store.database.images))
     return [EventSink([StoreOutlet(store, view.name)], observer)]
 

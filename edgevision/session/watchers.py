@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,8 +24,9 @@ from edgevision.session.spec import StreamSpec, listed
 from edgevision.types import FrameResult
 from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
-from edgevision.web.drawings import drawing
-from edgevision.web.hub import StreamView
+
+if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.hub import StreamView
 
 
 def open_watchers(
@@ -84,6 +86,8 @@ def open_watchers(
 
 def _described(result: FrameResult) -> bytes:
     """What was found in a frame, as the page draws it."""
+    from edgevision.web.drawings import drawing
+
     return msgspec.json.encode(drawing(result))
 
 
