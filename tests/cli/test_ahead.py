@@ -41,9 +41,9 @@ def test_the_engine_that_a_run_asks_for_is_there_once(tmp_path, opened):
 
 def test_another_engine_is_opened_and_the_one_that_nobody_wants_is_closed(tmp_path, opened):
     path = write_colour_model(tmp_path / "colours.onnx")
-    with LoadAhead(["rtsp://camera/1"], [str(path)], "onnxruntime", None) as ahead:
-        with pytest.raises(ModelError, match="usual way"):
-            ahead.open(path, "onnxruntime", PlanPolicy(), None, 7)
+    ahead = LoadAhead(["rtsp://camera/1"], [str(path)], "onnxruntime", None)
+    with ahead, pytest.raises(ModelError, match="usual way"):
+        ahead.open(path, "onnxruntime", PlanPolicy(), None, 7)
     assert opened == [("colours.onnx", None, 7)]
     assert ahead._engine is not None
     assert ahead._engine._session is None  # closed
