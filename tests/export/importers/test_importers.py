@@ -26,7 +26,7 @@ from edgevision.contract.model_file import read_manifest
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.engines import load_engine
 from edgevision.errors import EdgeVisionError, ExportError, ModelError, UsageError
-from edgevision.export.importers import import_model
+from edgevision.export.importers import Choices, import_model
 from edgevision.model import Model
 from tests.support import foreign
 from tests.support.models import write_colour_model
@@ -268,7 +268,12 @@ def write_picodet(path: Path, size: int = SIZE, classes: int = 3, bins: int = 8,
 def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
     file = write_picodet(tmp_path / "pico.onnx")
     imported = import_model(
-        file, "picodet", tmp_path / "model.onnx", classes=("a", "b", "c"), licence="Apache-2.0"
+        file,
+        "picodet",
+        tmp_path / "model.onnx",
+        classes=("a", "b", "c"),
+        licence="Apache-2.0",
+        choices=Choices(several=False),
     )
     manifest = imported.manifest
     assert manifest.resize == Resize("stretch")
@@ -283,6 +288,25 @@ def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
     np.testing.assert_allclose(found.boxes[0], [40, 4, 56, 44], atol=1e-3)
     # Centre (32, 32), stride 64: cut to the input on every side but the right one.
     np.testing.assert_allclose(found.boxes[1], [0, 0, 64, 64], atol=1e-3)
+
+
+def test_a_box_of_picodet_can_be_several_classes_and_limits_can_be_chosen(tmp_path):
+    """As its own postprocessing has it: of two cells and three classes, four pairs are above the floor."""
+    file = write_picodet(tmp_path / "pico.onnx")
+    white = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    found = {}
+    for name, choices in (
+        ("own", Choices()),
+        ("floor", Choices(min_score=0.5)),
+        ("few", Choices(candidates=2)),
+    ):
+        out = tmp_path / f"{name}.onnx"
+        manifest = import_model(file, None, out, choices=choices).manifest
+        with Model(load_engine(out, "onnxruntime"), 0.0) as model:
+            found[name] = model(white).class_ids.tolist()
+    assert found == {"own": [1, 0, 0, 1], "floor": [1, 0, 0], "few": [1, 0]}
+    assert manifest.nms is not None
+    assert manifest.nms.candidates == 2
 
 
 def test_importing_needs_no_torch(tmp_path):

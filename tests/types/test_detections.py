@@ -1,3 +1,10 @@
+"""Results of every task: what they keep, and what they refuse.
+
+Also tests ``edgevision.types``, ``edgevision.types.arrays``, ``edgevision.types.classification``,
+``edgevision.types.frame``, ``edgevision.types.result``, ``edgevision.types.segmentation``,
+``edgevision.types.zones``.
+"""
+
 import msgspec
 import numpy as np
 import pytest
