@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def _calls(line: str) -> Iterator[list[str]]:
 
 def parse(arguments: list[str]) -> Any:
     """The context that Typer makes of a command line; raises its error where it does not take it."""
-    command: Any = typer.main.get_command(program)
+    command = _program()
     context = typer.Context(command)
     if arguments[0].startswith("-"):
         return command.make_context("edgevision", list(arguments))
@@ -93,10 +94,15 @@ def parse(arguments: list[str]) -> Any:
         command, (name, *rest) = found, rest
 
 
+@functools.cache
 def options() -> dict[str, set[str]]:
     """The options of each command, by its whole name such as ``data check``."""
-    command: Any = typer.main.get_command(program)
-    return dict(_options(command, ""))
+    return dict(_options(_program(), ""))
+
+
+@functools.cache
+def _program() -> Any:
+    return typer.main.get_command(program)
 
 
 def _options(command: Any, name: str) -> Iterator[tuple[str, set[str]]]:
