@@ -10,7 +10,7 @@
 docs/guides/python.md has more. A name is loaded when it is first used: importing the package costs nothing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Classification",
