@@ -8,15 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+import yaml
 
 from edgevision.address import Address
 from edgevision.errors import ConfigError, nearest
-
-if TYPE_CHECKING:  # loaded only where a file is read
-    import yaml
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -63,8 +61,6 @@ def load_config(path: str | os.PathLike[str], kind: type[T], overrides: Sequence
 
 def read_document(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The plain values of a YAML file with ``overrides`` applied; see :func:`load_config`."""
-    import yaml
-
     path = Path(path)
     try:
         document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=UniqueLoader)
@@ -174,8 +170,6 @@ def apply_override(document: dict[str, Any], override: str) -> None:
             found = "a list, which can only be replaced as a whole" if isinstance(child, list) else "a value"
             raise ConfigError(f"'{key}': {parent} is {found}, not a group of keys")
         place = child
-    import yaml
-
     try:
         place[last] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
