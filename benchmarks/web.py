@@ -1,21 +1,32 @@
-"""What the page costs a run: nobody, one and eight viewers, and memory after many who came and left.
+"""What the page costs a run, and the long cases of what a browser sees of it.
 
-    python benchmarks/web.py [--seconds 10] [--size 1280x720] [--rate 25] [--opens 1000] [--json PATH]
+    python benchmarks/web.py [--cases cost,loads,...] [--seconds 10] [--size 1280x720] [--rate 25]
+                             [--opens 1000] [--minutes 30] [--outage 60] [--json PATH]
 
-Frames are written to a tile at a rate, from one process; the viewers are another one. For each number of
-viewers: CPU time of the run's process per frame and the images that were encoded. ``none`` writes the frames
-to no tile at all, which is a run without a page. Memory is resident, after garbage collection, before and
-after OPENS sockets were opened and closed.
+``cost``: frames are written to a tile at a rate, from one process; the viewers are another one. For each
+number of viewers: CPU time of the run's process per frame and the images that were encoded. ``none`` writes
+the frames to no tile at all, which is a run without a page.
+
+``loads``: resident memory, after garbage collection, while the page is loaded OPENS times: all its files, its
+state, and a socket with a live image.
+
+The cases of benchmarks/web_cases.py: ``latency`` to the screen, ``tiles`` (16 of them, and other requests),
+``buffers`` of the browser over MINUTES, ``slow`` (a viewer that stops reading for OUTAGE seconds), ``bounds``
+of recordings and events, ``outages`` of a server that is streamed to, OUTAGE seconds each. Those need a
+browser (Debian's chromium-headless-shell) and the development tools.
 
 Prints JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
+import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -27,16 +38,26 @@ from edgevision.units import image_size
 from edgevision.video.base import SourceInfo
 from edgevision.web.hub import Hub
 from edgevision.web.live import Tile
+from edgevision.web.page_files import page_files
 from edgevision.web.server import WebServer
 from edgevision.web.settings import WebSettings
 
 _VIEWERS = """
 import contextlib, sys, threading, time
 from websockets.sync.client import connect
+import http.client
 url, count, opens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+place = url.split("/")[2]
+paths = sys.argv[4:]
 for _ in range(opens):
-    with connect(url, max_size=None):
-        pass
+    page = http.client.HTTPConnection(place, timeout=60)
+    for path in paths:
+        page.request("GET", path)
+        page.getresponse().read()
+    page.close()
+    with connect(url, max_size=None) as socket:
+        for _ in range(2):
+            socket.recv()
 def look():
     with contextlib.suppress(Exception), connect(url, max_size=None) as socket:
         while True:
@@ -52,7 +73,8 @@ sys.stdin.read()
 def viewers(server: WebServer, count: int, opens: int = 0):  # type: ignore[no-untyped-def]
     """A process whose viewers look on."""
     url = f"ws://127.0.0.1:{server.port}/api/streams/gate/live"
-    command = [sys.executable, "-c", _VIEWERS, url, str(count), str(opens)]
+    paths = [*page_files(), "/api/session", "/api/state"]
+    command = [sys.executable, "-c", _VIEWERS, url, str(count), str(opens), *paths]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -82,42 +104,90 @@ def memory_mib() -> float:
     return round(read_sample(0.0).memory_mib, 2)
 
 
-def measure(seconds: float, size: tuple[int, int], rate: float, opens: int) -> Figures:
-    """All of it."""
+def moving_results(size: tuple[int, int]) -> list[FrameResult]:
+    """Frames of moving stripes with ten boxes."""
     width, height = size
     dice = np.random.default_rng(0)
     stripes = dice.integers(0, 255, (height, 1, 3), np.uint8).repeat(width, axis=1)
     boxes = np.array([[10.0 * i, 10, 10.0 * i + 40, 60] for i in range(10)], np.float32)
     found = Detections(boxes, np.full(10, 0.9, np.float32), np.zeros(10, np.int32), ("a",))
     images = [np.roll(stripes, 4 * i, axis=0) for i in range(8)]
-    results = [FrameResult(Frame(image, i, i), (found,)) for i, image in enumerate(images)]
-    figures: Figures = {"machine": machine(), "size": f"{width}x{height}", "rate": rate}
-    hub = Hub()
+    return [FrameResult(Frame(image, i, i), (found,)) for i, image in enumerate(images)]
+
+
+def cost(seconds: float, size: tuple[int, int], rate: float) -> Figures:
+    """What nobody, one and eight viewers cost a run, per frame."""
+    results, hub = moving_results(size), Hub()
     tile = hub.open_view("gate", SourceInfo("gate", is_live=True, frame_rate=rate), []).tile
-    figures["none"] = write_frames(None, results, seconds, rate)
+    found: Figures = {"size": f"{size[0]}x{size[1]}", "rate": rate}
+    found["none"] = write_frames(None, results, seconds, rate)
     with WebServer(hub, WebSettings(port=0)) as server:
         for count in (0, 1, 8):
             with viewers(server, count):
-                figures[f"viewers_{count}"] = write_frames(tile, results, seconds, rate)
-        time.sleep(1.0)
-        before = memory_mib()
-        with viewers(server, 0, opens):
-            write_frames(tile, results, 1.0, rate)
-        time.sleep(1.0)
-        figures["memory"] = {"opens": opens, "before_mib": before, "after_mib": memory_mib()}
-        figures["viewers_left"] = tile.viewers
+                found[f"viewers_{count}"] = write_frames(tile, results, seconds, rate)
+    return found
+
+
+def loads(opens: int, size: tuple[int, int], rate: float) -> Figures:
+    """Memory over many loads of the page."""
+    results, hub = moving_results(size), Hub()
+    tile = hub.open_view("gate", SourceInfo("gate", is_live=True, frame_rate=rate), []).tile
+    with WebServer(hub, WebSettings(port=0)) as server:
+        rows = []
+        is_over = threading.Event()
+
+        def feed() -> None:
+            while not is_over.is_set():
+                write_frames(tile, results, 1.0, rate)
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        for part in range(6 if opens >= 100 else 2):  # the first fills caches
+            with viewers(server, 0, opens // 5 if part else min(opens, 50)):
+                pass
+            time.sleep(1.0)
+            rows.append(memory_mib())
+        left = tile.viewers
+        is_over.set()
+        thread.join()
+    return {"opens": opens, "memory_mib": rows, "viewers_left": left}
+
+
+def measure(given: argparse.Namespace) -> Figures:
+    """The cases that are asked for."""
+    figures: Figures = {"machine": machine()}
+    for case in given.cases.split(","):
+        if case == "cost":
+            figures[case] = cost(given.seconds, given.size, given.rate)
+        elif case == "loads":
+            figures[case] = loads(given.opens, (320, 240), given.rate)
+        else:
+            import web_cases
+
+            figures[case] = {
+                "latency": lambda: web_cases.latency(given.seconds, given.size),
+                "tiles": lambda: web_cases.tiles(16),
+                "buffers": lambda: web_cases.buffers(given.minutes),
+                "slow": lambda: web_cases.slow(given.outage, given.size, memory_mib),
+                "bounds": web_cases.bounds,
+                "outages": lambda: web_cases.outages(given.outage),
+            }[case]()
+        figures[case]["load"] = [round(load, 1) for load in os.getloadavg()]
     return figures
 
 
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = new_parser(__doc__)
+    parser.add_argument("--cases", default="cost,loads")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--size", type=image_size, default=(1280, 720))
     parser.add_argument("--rate", type=float, default=25.0)
     parser.add_argument("--opens", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--outage", type=float, default=60.0)
     given = parser.parse_args()
-    return report(lambda: measure(given.seconds, given.size, given.rate, given.opens), given.json)
+    return report(lambda: measure(given), given.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,387 @@
+"""Long cases of the page: what takes a browser, minutes, or a server that fails. See benchmarks/web.py."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from common import Figures
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from edgevision.events import EventKind
+from edgevision.recording import Recorder, Rotation, SegmentStore
+from edgevision.types import FrameResult
+from edgevision.video.base import SourceInfo
+from edgevision.video.sinks.network import NetworkSink, target_of
+from edgevision.video.sinks.open import open_sink
+from edgevision.web.event_records import Query
+from edgevision.web.event_routes import EventRoutes
+from edgevision.web.event_store import EventStore
+from edgevision.web.hub import Hub
+from tests.support.web import Feeder, browser_page, numbered_result, open_view, served
+from tests.web.test_event_store import event
+
+LIVE = SourceInfo("camera", is_live=True, frame_rate=25.0)
+
+
+@contextlib.contextmanager
+def fed(count: int, rate: float, size: tuple[int, int]) -> Iterator[tuple[Hub, Any, list[Feeder]]]:
+    """A server with streams of numbered frames."""
+    hub = Hub()
+    views = [open_view(hub, f"s{number}", rate) for number in range(count)]
+    from tests.support.pipeline import run_statistics, stream_statistics
+
+    hub.read = lambda: run_statistics(*(stream_statistics(view.name) for view in views))
+    with served(hub) as server, contextlib.ExitStack() as stack:
+        feeders = [stack.enter_context(Feeder(view.tile, rate, size)) for view in views]
+        yield hub, server, feeders
+
+
+def shown(count: int) -> str:
+    return f"() => [...edgevision.players].filter((one) => one.counts.shown > 3).length === {count}"
+
+
+def latency(seconds: float, size: tuple[int, int]) -> Figures:
+    """C2: from the frame's arrival at the page's server to the screen, in milliseconds."""
+    found: Figures = {}
+    for rate in (25.0, 5.0):
+        with fed(1, rate, size) as (_, server, _), browser_page() as page:
+            page.goto(server.url)
+            page.wait_for_function(shown(1), timeout=60_000)
+            page.evaluate("() => { [...edgevision.players][0].counts.delay_ms.length = 0; }")
+            page.wait_for_timeout(seconds * 1e3)
+            delays = page.evaluate("() => [...edgevision.players][0].counts.delay_ms")
+            seeks = page.evaluate("() => [...edgevision.players][0].counts.seeks")
+        p50, p95 = np.percentile(delays, [50, 95])
+        figures = {"images": len(delays), "p50_ms": round(float(p50), 1), "p95_ms": round(float(p95), 1), "seeks": seeks}
+        found[f"{rate:g}_fps"] = figures
+    return found
+
+
+def tiles(count: int) -> Figures:
+    """C4: with many tiles open, how long another request takes, also from a second tab, in milliseconds."""
+    ask = """async () => {
+      const times = [];
+      for (let i = 0; i < 20; i++) {
+        const begin = performance.now();
+        await (await fetch('api/state', {cache: 'no-store'})).text();
+        times.push(performance.now() - begin);
+      }
+      return Math.max(...times);
+    }"""
+    found: Figures = {}
+    for kind in ("h264", "jpeg"):
+        with fed(count, 5.0, (320, 240)) as (hub, server, _), browser_page() as page:
+            if kind == "jpeg":
+                page.add_init_script("delete window.MediaSource; delete window.ManagedMediaSource;")
+            page.goto(server.url)
+            page.wait_for_function(shown(count), timeout=90_000)
+            second = page.context.new_page()
+            second.goto(f"{server.url}#state")
+            found[kind] = {
+                "tiles": count,
+                "viewers": sum(view.tile.viewers for view in hub.views()),
+                "longest_ms": round(page.evaluate(ask), 1),
+                "longest_of_second_tab_ms": round(second.evaluate(ask), 1),
+            }
+    return found
+
+
+def buffers(minutes: float) -> Figures:
+    """C5: four tiles for long: seconds that the browser holds, and its heap."""
+    buffered = """() => Math.max(...[...edgevision.players].map((one) => {
+      const ranges = one.buffer?.buffered;
+      return ranges?.length ? ranges.end(ranges.length - 1) - ranges.start(0) : 0;
+    }))"""
+    rows: list[list[float]] = []
+    with fed(4, 10.0, (320, 240)) as (_, server, _), browser_page() as page:
+        page.goto(server.url)
+        page.wait_for_function(shown(4), timeout=90_000)
+        session = page.context.new_cdp_session(page)
+        start = time.monotonic()
+        while (now := time.monotonic() - start) < minutes * 60:
+            page.wait_for_timeout(min(30_000, minutes * 10_000))
+            session.send("HeapProfiler.collectGarbage")
+            heap = session.send("Runtime.getHeapUsage")["usedSize"]
+            rows.append([round(now), round(page.evaluate(buffered), 1), round(heap / 1e6, 2)])
+        counts = page.evaluate(
+            "() => [...edgevision.players].map(({counts: {shown, unmatched, seeks, errors}}) => "
+            "({shown, unmatched, seeks, errors}))"
+        )
+        problems = list(page.problems)
+    heaps = [row[2] for row in rows]
+    return {
+        "minutes": minutes,
+        "longest_buffered_s": max(row[1] for row in rows),
+        "heap_mb_after_first_minutes": heaps[min(3, len(heaps) - 1)],
+        "heap_mb_at_the_end": heaps[-1],
+        "players": counts,
+        "page_errors": problems,
+    }
+
+
+_READER = """
+import sys, time
+from websockets.sync.client import connect
+url, kind = sys.argv[1:]
+import json
+with connect(url, max_size=None, max_queue=None if kind == "reads" else 4) as socket:
+    print("ready", flush=True)
+    if kind == "stops":
+        time.sleep(10_000)
+    seen = []
+    while True:
+        data = socket.recv()
+        head = json.loads(data[4 : 4 + int.from_bytes(data[:4], "big")])
+        if head["kind"] == "frame":
+            print(head["d"]["index"], flush=True)
+"""
+
+
+def slow(seconds: float, size: tuple[int, int], memory_mib: Callable[[], float]) -> Figures:
+    """C10: one viewer stops reading: what another one loses, and how the server grows."""
+    with fed(1, 25.0, size) as (hub, server, feeders):
+        (tile,) = (view.tile for view in hub.views())
+        url = f"ws://127.0.0.1:{server.port}/api/streams/s0/live"
+        start = [sys.executable, "-c", _READER, url]
+        with subprocess.Popen([*start, "reads"], stdout=subprocess.PIPE, text=True) as reads:
+            assert reads.stdout is not None
+            reads.stdout.readline()
+            seen: list[int] = []
+            thread = threading.Thread(target=lambda: seen.extend(map(int, reads.stdout or ())), daemon=True)
+            thread.start()
+            time.sleep(5)
+            before, skipped = memory_mib(), tile.counts.skipped
+            with subprocess.Popen([*start, "stops"], stdout=subprocess.PIPE, text=True) as stops:
+                assert stops.stdout is not None
+                stops.stdout.readline()
+                time.sleep(seconds)
+                highest = memory_mib()
+                stops.kill()
+            reads.kill()
+            thread.join(10)
+        gaps = seen[-1] - seen[0] + 1 - len(seen)
+        return {
+            "seconds": seconds,
+            "size": "x".join(map(str, size)),
+            "images": len(seen),
+            "images_not_seen_by_the_other": gaps,
+            "of_those_the_encoder_was_late_for": tile.counts.skipped,
+            "skipped_before": skipped,
+            "memory_before_mib": before,
+            "memory_after_mib": highest,
+            "written": feeders[0].number,
+        }
+
+
+def bounds() -> Figures:
+    """C16: recordings and events beyond their bounds: sizes, and clips that are listed and are not there."""
+    rate, keep, keep_bytes = 10.0, 2_000_000, 1_500_000
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        now = datetime.now(timezone.utc)
+        with EventStore(folder / "page", keep_bytes=keep_bytes) as store:
+            info = SourceInfo("gate", is_live=True, width=320, height=240, frame_rate=rate)
+            recorder = Recorder(
+                SegmentStore(folder / "clips", "gate", keep),
+                info,
+                Rotation(seconds=10),
+                on_file=lambda path, first_s, age_s: store.add_file("gate", path, first_s, 0),
+                describe=lambda result: b'{"index":%d}' % result.frame.index,
+            )
+            with recorder:
+                for number in range(6000):
+                    result = numbered_result(number, rate)
+                    recorder.write(result, result.frame.image)
+                    if number % 50 == 25:
+                        found = event(number, EventKind.END, now - timedelta(seconds=600 - number / rate))
+                        at_s = number / rate
+                        after = msgspec.structs.replace(found.after, first_s=at_s, last_s=at_s + 1.0)
+                        store.add("gate", msgspec.structs.replace(found, after=after))
+                        (store.database.images / f"{found.id}.jpg").write_bytes(bytes(20_000))
+            deadline = time.monotonic() + 60
+            while store.delivery().waiting and time.monotonic() < deadline:
+                time.sleep(0.1)
+            store.database.prune()
+            listed = store.database.listed(Query(limit=200))
+            clips = [store.database.clip(one.id) for one in listed if one.has_clip]
+            dead = sum(clip is None or not clip.path.is_file() for clip in clips)
+            late = sum(clip is not None and clip.start_s <= 0 for clip in clips)
+            events_size = sum(path.stat().st_size for path in store.database.images.iterdir())
+            events_size += (folder / "page" / "events.sqlite").stat().st_size
+            clips_size = sum(path.stat().st_size for path in (folder / "clips").glob("gate-*"))
+            with served(routes=EventRoutes(store).routes) as server:
+                from tests.support.web import ask
+
+                one = next(one.id for one in listed if one.has_clip)
+                part = ask(f"{server.url}api/events/{one}/clip.mp4", Range="bytes=0-1")
+        return {
+            "recordings_bytes": clips_size,
+            "recordings_bound": keep,
+            "files_removed": recorder._store.removed,
+            "events_bytes": events_size,
+            "events_bound": keep_bytes,
+            "events_listed": len(listed),
+            "with_clip": len(clips),
+            "dead_clips_listed": dead,
+            "clips_that_begin_after_the_object": late,
+            "status_of_bytes_0_1": part.status,
+        }
+
+
+_SERVER = """
+import sys, av
+print("listens", flush=True)
+with av.open(sys.argv[1], options={"listen": "1"}, timeout=600) as container:
+    for frame in container.decode(video=0):
+        pass
+"""
+
+
+class Writer:
+    """Writes frames to a sink at 25 a second, and watches how late everything is."""
+
+    def __init__(self, sink: NetworkSink) -> None:
+        self.longest_write_ms = self.longest_pause_ms = 0.0
+        self.number = 0
+        self._sink, self._is_over = sink, threading.Event()
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._write, self._watch)]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self) -> None:
+        start = time.monotonic()
+        while not self._is_over.wait(max(0.0, start + self.number / 25 - time.monotonic())):
+            result = numbered_result(self.number, 25.0)
+            began = time.monotonic()
+            self._sink.write(result, result.frame.image)
+            self.longest_write_ms = max(self.longest_write_ms, (time.monotonic() - began) * 1e3)
+            self.number += 1
+
+    def _watch(self) -> None:
+        while not self._is_over.is_set():
+            began = time.monotonic()
+            time.sleep(0.005)
+            self.longest_pause_ms = max(self.longest_pause_ms, (time.monotonic() - began) * 1e3 - 5)
+
+
+def outages(seconds: float) -> Figures:
+    """C20: an RTMP server that is silent, stopped and killed, and comes back."""
+    found: Figures = {kind: outage(kind, seconds) for kind in ("none", "silent", "stopped", "killed")}
+    found["hls_after_3_kills"] = hls_after_kills()
+    return found
+
+
+def outage(kind: str, seconds: float) -> Figures:
+    """One server that fails, and what the run notices of it; ``none`` is the machine as it is."""
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port = int(chosen.getsockname()[1])
+    address = f"rtmp://127.0.0.1:{port}/live/gate"
+
+    def start_server() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _SERVER, address]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    silent = socket.create_server(("127.0.0.1", port)) if kind == "silent" else None
+    process = None if silent else start_server()
+    time.sleep(2)
+    sink = NetworkSink(target_of(address), LIVE)
+    writer = Writer(sink)
+    if process is not None:
+        wait(lambda: sink.sent > 25, 60)
+        if kind in ("stopped", "killed"):
+            process.send_signal(signal.SIGSTOP if kind == "stopped" else signal.SIGKILL)
+    writer.longest_write_ms = writer.longest_pause_ms = 0.0
+    number, start = writer.number, time.monotonic()
+    time.sleep(seconds)
+    rate = (writer.number - number) / (time.monotonic() - start)
+    found: Figures = {
+        "seconds": seconds,
+        "rate": round(rate, 2),
+        "longest_write_ms": round(writer.longest_write_ms, 1),
+        "longest_pause_of_another_thread_ms": round(writer.longest_pause_ms, 1),
+    }
+    if kind != "none":
+        for one in (silent, process):
+            if isinstance(one, socket.socket):
+                one.close()
+            elif one is not None:
+                one.kill()
+                one.wait()
+        sent = sink.sent
+        process = start_server()
+        assert process.stdout is not None
+        process.stdout.readline()
+        back = time.monotonic()
+        wait(lambda: sink.sent > sent, 60)
+        found["back_after_s"] = round(time.monotonic() - back, 2)
+    writer.close()
+    sink.close()
+    if process is not None:
+        process.kill()
+        process.wait()
+    found |= {"made": sink.made, "sent": sink.sent, "unsent": sink.unsent}
+    found["is_exact"] = sink.made == sink.sent + sink.unsent
+    return found
+
+
+def wait(condition: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def write_hls(folder: Path, count: int) -> None:
+    """Writes a playlist of ``count`` images, and goes on until it is killed where ``count`` is 0."""
+    with open_sink(str(folder / "live.m3u8"), info=LIVE, overwrite=True) as sink:
+        number = 0
+        while count == 0 or number < count:
+            result = numbered_result(number % 4096, 25.0)
+            frame = at_number(result, number)
+            sink.write(frame, frame.frame.image)
+            number += 1
+            time.sleep(0.004)
+
+
+def at_number(result: FrameResult, number: int) -> FrameResult:
+    """The result as that of a later frame."""
+    return dataclasses.replace(
+        result, frame=dataclasses.replace(result.frame, index=number, timestamp_ns=number * 40_000_000)
+    )
+
+
+def hls_after_kills() -> Figures:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for _ in range(3):
+            with subprocess.Popen([sys.executable, __file__, place], start_new_session=True) as process:
+                wait(lambda: len(list(folder.glob("*.ts"))) >= 4, 60)
+                os.kill(process.pid, signal.SIGKILL)
+        write_hls(folder, 500)
+        listed = [line for line in (folder / "live.m3u8").read_text().splitlines() if line.endswith(".ts")]
+        # A playlist of six names the last six; one more is kept for who is late, and one is under way.
+        return {"listed": len(listed), "segments": len(list(folder.glob("*.ts")))}
+
+
+if __name__ == "__main__":
+    write_hls(Path(sys.argv[1]), 0)
