@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
@@ -94,6 +95,9 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
         raise SinkError(f"cannot create folder {path}: {error.strerror or error}") from error
 
 
+_PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``: it replaces ``path`` if the block succeeds, and is deleted otherwise.
@@ -124,6 +128,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if is_made:
             with contextlib.suppress(OSError):  # the disk is not available any more
                 partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> int:
+    """Removes what :func:`atomic_path` left in a folder and below it where a process was killed; how many.
+
+    Nobody may write there meanwhile.
+
+    Raises:
+        SinkError: one cannot be removed.
+    """
+    found = [path for path in folder.rglob(".*.partial*") if _PARTIAL.match(path.name)]
+    try:
+        for path in found:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot remove {error.filename}: {error.strerror}") from error
+    return len(found)
 
 
 def json_text(document: object) -> str:

@@ -32,7 +32,7 @@ from edgevision.archive.timeline import read_starts, write_timeline
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import usable_cores
 from edgevision.errors import OutputExistsError, SinkError, UsageError
-from edgevision.files import make_folder
+from edgevision.files import make_folder, remove_partial_files
 from edgevision.pipeline import StopRequest
 from edgevision.session.models import OpenEngine, load_as_it_is
 from edgevision.video import Source, open_source
@@ -96,6 +96,7 @@ class Archive:
             shutil.rmtree(places.partial, ignore_errors=True)
             make_folder(places.partial, parents=True)
             make_folder(places.results)
+            remove_partial_files(places.out)
             with ArchiveIndex(places) as index:
                 if index.rebuilt:
                     self._observer.note(f"{index.rebuilt} files were finished and not in the index: entered")

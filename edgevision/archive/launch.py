@@ -16,8 +16,13 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from edgevision.engines.base import one_line
+from edgevision.errors import EngineError
+
 LIBRARIES = ("edgevision.archive.work", "edgevision.engines.onnxrt")
 """What the server loads, with all that they import."""
+
+_ATTEMPTS = 3
 
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a new Python looks for modules in the current folder first
@@ -46,13 +51,25 @@ def start_process(target: Callable[..., None], *arguments: object) -> tuple[Base
 
     Returns:
         The process, and this end of the pipe.
+
+    Raises:
+        EngineError: none can be started.
     """
-    start_server()
     context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()
+    for attempt in range(1, _ATTEMPTS + 1):
+        start_server()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+        try:
+            process.start()
+        except (EOFError, OSError) as error:  # the server was killed; it is started again
+            ours.close()
+            if attempt == _ATTEMPTS:
+                raise EngineError(f"no worker can be started: {one_line(error)}") from error
+            continue
+        finally:
+            theirs.close()
+        break
     return process, ours
 
 

@@ -12,6 +12,7 @@ import functools
 import importlib
 import logging
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ _QUIET = {
 def connect(address: str) -> int:
     """Connects to Ray, or starts it, without usage reports and dashboard; our handlers of signals stay.
 
+    Where it is started, only this process and those that it starts can use it.
+
     Args:
         address: ``local``, ``auto``, or that of a head node, ``10.0.0.1:6379``.
 
@@ -55,6 +58,9 @@ def connect(address: str) -> int:
         ray: Any = importlib.import_module("ray")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+        # A token of this run alone: else Ray keeps one in the user's home, or lets in whoever reaches it.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with _own_signals():
         try:
             ray.init(

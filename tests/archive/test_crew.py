@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,31 @@ def test_a_killed_worker_costs_nothing(folder, tmp_path, model):
     outcome = process([folder], tmp_path / "out", model, span_s=1.0, crew=ProcessCrew, observer=Killer())
     assert outcome.processed == 8
     assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_a_killed_fork_server_is_started_again(tmp_path, model):
+    with ProcessCrew(job(tmp_path, model), 1) as crew:
+        until(crew, Ready)
+        server = int(
+            Path(f"/proc/{crew._members[0].process.pid}/stat").read_text().rpartition(")")[2].split()[1]
+        )
+        assert server != os.getpid()
+        os.kill(server, signal.SIGKILL)
+        with ProcessCrew(job(tmp_path, model), 1) as other:
+            assert until(other, Ready).names == ["blue", "green", "red"]
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path, model):
+    write_image(tmp_path / "in/1.png")
+    process([tmp_path / "in"], tmp_path / "out", model)
+    before = results(tmp_path / "out")
+    summary = (tmp_path / "out/results/1.png.json").read_bytes()
+    for name in ("results/.0123456789abcdef.partial.json", ".0123456789abcdef.partial.json"):
+        (tmp_path / "out" / name).write_bytes(summary)  # complete, and not renamed yet
+    (tmp_path / "out/index.sqlite").unlink()
+    outcome = process([tmp_path / "in"], tmp_path / "out", model)
+    assert [one.name for one in outcome.summaries] == ["1.png"]
+    assert results(tmp_path / "out") == before
 
 
 @pytest.mark.slow
