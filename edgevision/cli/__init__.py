@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from edgevision.cli.app import app as program
 from edgevision.cli.app import run_app
 from edgevision.cli.calibrate import calibrate_command
+from edgevision.cli.check import check_command
 from edgevision.cli.compile import compile_command
 from edgevision.cli.data import data_app
 from edgevision.cli.data_write import convert_command, merge_command, split_command
@@ -26,6 +27,7 @@ from edgevision.cli.models import models_command
 from edgevision.cli.parity import parity_command
 from edgevision.cli.process import process_command
 from edgevision.cli.run import run_command
+from edgevision.cli.schema import schema_command
 from edgevision.cli.serve import serve_command
 from edgevision.cli.snapshot import snapshot_command
 from edgevision.cli.soak import soak_command
@@ -35,6 +37,7 @@ from edgevision.cli.zones import zones_app
 
 program.command("run")(run_command)
 program.command("process")(process_command)
+program.command("check")(check_command)
 program.command("serve")(serve_command)
 program.command("snapshot")(snapshot_command)
 program.add_typer(zones_app, name="zones")
@@ -54,6 +57,7 @@ program.command("import")(import_command)
 program.command("inspect")(inspect_command)
 program.command("doctor")(doctor_command)
 program.command("soak")(soak_command)
+program.command("schema")(schema_command)
 program.command("parity")(parity_command)
 program.command("web-password")(web_password_command)
 
