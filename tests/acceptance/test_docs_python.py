@@ -61,8 +61,8 @@ def run(code: str, material: Path, place: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_there_are_six_snippets_that_run() -> None:
-    assert len(PYTHON_PAGE) == 6
+def test_there_are_seven_snippets_that_run() -> None:
+    assert len(PYTHON_PAGE) == 7
 
 
 def test_one_image(material: Path, tmp_path: Path) -> None:
@@ -102,6 +102,10 @@ def test_annotators_of_supervision(material: Path, tmp_path: Path) -> None:
     before, after = (cv2.imread(str(tmp_path / name)) for name in ("street.jpg", "annotated.jpg"))
     assert before.shape == after.shape
     assert (cv2.absdiff(before, after) > 60).sum() > 1000
+
+
+def test_people_a_minute(material: Path, tmp_path: Path) -> None:
+    assert run(PYTHON_PAGE[6], material, tmp_path) == ["minute 0: 1 people"]
 
 
 def test_the_readme(material: Path, tmp_path: Path) -> None:
