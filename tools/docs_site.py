@@ -1,13 +1,16 @@
 """What the site shows that is not a file below docs/: a hook of mkdocs, named in mkdocs.yml.
 
-The command line's reference is made from the commands themselves. The models' cards, the changelog and the
-other papers of the project stay where people look for them, and are shown from there.
+The command line's reference is made from the commands themselves, that of YAML files from their JSON Schemas.
+The models' cards, the changelog and the other papers of the project stay where people look for them, and are
+shown from there.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
@@ -33,7 +36,8 @@ _TO_DOCS = re.compile(r"\]\((?:\.\./)*docs/([^)]+)\)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made; mkdocs calls it with those below docs/."""
-    made = {name: shown(paper) for name, paper in SHOWN.items()} | {"reference/cli.md": command_line()}
+    made = {name: shown(paper) for name, paper in SHOWN.items()}
+    made |= {"reference/cli.md": command_line(), "reference/yaml.md": yaml_files()}
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -62,6 +66,95 @@ def command_line() -> str:
         made = get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix="edgevision")
         text += f"\n{_readable(made)}"
     return _PAGE.sub(r"[\2](../\1)", text)
+
+
+SCHEMAS = {
+    "streams": ("Streams", "../guides/streams.md"),
+    "zones": ("Zones and lines", "../guides/zones.md"),
+    "train": ("Training", "../guides/configuration.md"),
+    "device": ("Devices", "../guides/tensorrt.md"),
+}
+"""The title of each schema, and the page that explains it."""
+
+
+def yaml_files() -> str:
+    """Every key of every YAML file, from the JSON Schemas that ship."""
+    text = """# YAML files
+
+An unknown key is an error that names the nearest.
+
+```sh
+edgevision schema streams > streams.schema.json
+```
+
+writes a JSON Schema (also of `zones`, `train` and `device`). An editor that speaks YAML's language server
+completes and checks a file that begins with this line:
+
+```yaml
+# yaml-language-server: $schema=streams.schema.json
+```
+"""
+    for name, (title, page) in SCHEMAS.items():
+        schema = json.loads((ROOT / f"edgevision/schemas/{name}.schema.json").read_text(encoding="utf-8"))
+        roots = [one["$ref"].rpartition("/")[2] for one in schema.get("oneOf", [schema])]
+        text += f"\n## {title}\n\nWhat they are for: [{title}]({page}).\n"
+        for kind, found in sorted(schema["$defs"].items(), key=lambda one: one[0] not in roots):
+            if "properties" in found:
+                text += f"\n### {_plain(kind)} {{#{_anchor(name, kind)}}}\n\n"
+                text += f"{found.get('description', '')}\n\n{_keys(found, name, schema['$defs'])}"
+    return _PAGE.sub(r"[\2](../\1)", text)
+
+
+def _plain(kind: str) -> str:
+    """``DataConfig`` of ``DataConfig_SegmentationSource_``."""
+    return kind.partition("_")[0]
+
+
+def _anchor(name: str, kind: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{name}-{kind}".lower()).strip("-")
+
+
+def _keys(structure: dict[str, Any], name: str, others: dict[str, Any]) -> str:
+    """The table of a structure; what one sets for all that it lists stands at those alone."""
+    properties = structure["properties"]
+    items = [one["items"] for one in properties.values() if isinstance(one.get("items"), dict)]
+    listed = {one["$ref"].rpartition("/")[2] for one in items if "$ref" in one}
+    told = {
+        key: kind
+        for kind in listed
+        for key, value in others[kind]["properties"].items()
+        if properties.get(key) == value
+    }
+    text = "".join(
+        f"The keys of [{_plain(kind)}](#{_anchor(name, kind)}), for all that set nothing else, and:\n\n"
+        for kind in sorted(set(told.values()))
+    )
+    text += "| Key | Takes | Default | |\n|---|---|---|---|\n"
+    for key, value in properties.items():
+        if key not in told:
+            default = "needed" if key in structure.get("required", []) else ""
+            if value.get("default") is not None:
+                default = f"`{json.dumps(value['default'])}`"
+            meaning = value.get("description", "").replace("|", "\\|").replace("\n", " ")
+            text += f"| `{key}` | {_takes(value, name)} | {default} | {meaning} |\n"
+    return text
+
+
+def _takes(value: dict[str, Any], name: str) -> str:
+    """What a key takes, in a few words."""
+    for several in ("anyOf", "oneOf"):
+        if several in value:
+            words = [_takes(one, name) for one in value[several] if one.get("type") != "null"]
+            return ", or ".join(dict.fromkeys(words))
+    if "$ref" in value:
+        kind = value["$ref"].rpartition("/")[2]
+        return f"[{_plain(kind)}](#{_anchor(name, kind)})"
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    if value.get("type") == "array":
+        inner = value.get("items") or (value.get("prefixItems") or [{}])[0]
+        return f"list of {_takes(inner, name)}" if inner else "list"
+    return str(value.get("type", "anything"))
 
 
 def _readable(text: str) -> str:

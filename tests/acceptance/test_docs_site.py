@@ -16,6 +16,7 @@ import pytest
 
 import edgevision as ev
 from edgevision.cli import program
+from edgevision.session.spec import StreamEntry
 from tests.support.paths import ROOT
 
 for needed in ("mkdocs", "material", "mkdocstrings"):
@@ -94,3 +95,9 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     page = (site / "reference" / "api.html").read_text(encoding="utf-8")
     for name in set(ev.__all__) - {"__version__"}:
         assert re.search(rf'id="?edgevision\.[\w.]*\.{name}"', page), name
+
+
+def test_every_key_of_streams_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "yaml.html").read_text(encoding="utf-8")
+    for key in StreamEntry.__struct_encode_fields__:
+        assert f"<code>{key}</code>" in page, key
