@@ -91,8 +91,9 @@ def write_frames(tile: Tile | None, results: list[FrameResult], seconds: float, 
         time.sleep(max(0.0, start + number / rate - time.monotonic()))
         result = results[number % len(results)]
         frame = Frame(result.frame.image, number, round((start + number / rate) * 1e9), "gate")
+        shown = FrameResult(frame, result.results)
         if tile is not None:
-            tile.write(FrameResult(frame, result.results), frame.image)
+            tile.write(shown, frame.image)
     cpu_ms = (time.process_time() - cpu) * 1e3 / count
     done = 0 if tile is None else tile.counts.encoded - encoded
     return {"frames": count, "cpu_ms_per_frame": round(cpu_ms, 3), "encoded": done}

@@ -145,7 +145,7 @@ import sys, time
 from websockets.sync.client import connect
 url, kind = sys.argv[1:]
 import json
-with connect(url, max_size=None, max_queue=None if kind == "reads" else 4) as socket:
+with connect(url, max_size=None, max_queue=None if kind == "reads" else 4, ping_interval=None) as socket:
     print("ready", flush=True)
     if kind == "stops":
         time.sleep(10_000)

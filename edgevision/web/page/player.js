@@ -4,7 +4,7 @@ import {socketAddress, streamPath} from './api.js';
 import {draw, paintMasks} from './drawing.js';
 
 const TICKS = 90000;
-const KEPT_S = 10;  // behind the play head
+const KEPT_S = 4;  // behind the play head; twice that is held at most
 const ALLOWED_S = 0.35;  // behind the newest image, and one image more
 const HIDDEN_MS = 5000;
 
