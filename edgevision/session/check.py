@@ -18,7 +18,7 @@ from edgevision.session.models import find_models
 from edgevision.session.outputs import names_folder, refuse_address
 from edgevision.session.request import RunRequest
 from edgevision.session.settings import STREAM_SETTINGS
-from edgevision.session.spec import Origin, StreamSpec, listed, understand_streams
+from edgevision.session.spec import Origin, StreamSpec, has_effect, listed, understand_streams
 from edgevision.session.streams import open_sources
 from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.naming import problem_of
@@ -123,7 +123,7 @@ def effective_values(
         if origin is not Origin.DEFAULT:
             shown = _shown(getattr(spec, setting.name))
             values.append(EffectiveValue(setting.name, shown, origin.value))
-        elif setting.default:
+        elif setting.default and has_effect(spec, setting.name):
             values.append(EffectiveValue(setting.name, setting.default, origin.value))
     places: list[Zone | Line] = [] if layout is None else [*layout.zones, *layout.lines]
     values += [

@@ -242,6 +242,12 @@ _BELONGS_TO = {
 """Fields that mean something only where the first is given."""
 
 
+def has_effect(spec: StreamSpec, name: str) -> bool:
+    """Whether a field means something in a stream: what it belongs to is given."""
+    owners = [owner for owner, fields in _BELONGS_TO.items() if name in fields]
+    return all(getattr(spec, owner) for owner in owners)
+
+
 def _latency_ms(text: str | int | float) -> float:
     try:
         seconds = duration_s(str(text))

@@ -40,6 +40,7 @@ def test_each_value_is_told_with_its_origin(place: Path) -> None:
     assert yard[("conf", "top of the file")] == "0.5"
     assert yard[("track", "top of the file")] == "yes"
     assert yard[("classes", "default")] == "all"
+    assert ("rotate", "default") not in yard  # it means nothing without a recording
     again = check_streams(file, {"conf": 0.6})
     assert all(("conf", "0.6", "command line") in map(told, each.values) for each in again.streams)
 
