@@ -1,19 +1,25 @@
 """An archive of small clips: run in turn, and process with workers, with or without Ray.
 
-    python benchmarks/archive.py [--clips 6] [--seconds 2] [--ray] [--results N] [--minutes N] [--json PATH]
+    python benchmarks/archive.py [--clips 6] [--seconds 2] [--rounds 3] [--ray] [--results N] [--minutes N]
 
 - ``run_1``, ``run``: ``edgevision run`` over the folder, with one thread and at its defaults.
 - ``process_1``, ``process_2``: with one and two workers. ``ray_1``, ``ray_2``: on Ray, with ``--ray``.
-- ``driver``: summaries a second that one driver enters into its index, as 1,000 workers would send them.
-- ``memory``: resident memory of a worker at its peak after a clip of one minute and one of ``--minutes``.
+- ``ratios``: how many times as fast ``process_2`` is as ``run_1`` and as ``run``.
+- ``driver``: results a second of a whole run of 1,000 workers that answer at once, one driver, one file each.
+- ``ray_task_ms``: a task that does nothing, on an actor, with two in flight; its price on Ray.
+- ``memory``: resident memory of a worker at its peak after a clip of one minute and one of ``--minutes``, of
+  which every frame is decoded and one every two seconds is looked at.
 
-Frames a second are of the whole command, start included; ``seconds`` says how long it took.
+Every way is measured once in each round, so that what else the machine does falls on all of them; a figure is
+the median of its rounds. Frames a second are of the whole command, start included.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,11 +30,14 @@ import av
 import numpy as np
 from common import Figures, machine, new_parser, report
 
-from edgevision.archive.index import ArchiveIndex
+from edgevision.archive.crew import Answer, Event, Ready
+from edgevision.archive.driver import Archive
 from edgevision.archive.inputs import InputFile
-from edgevision.archive.records import ClassSummary, FileSummary, ResultPlaces, Status
-from edgevision.archive.tasks import Job, Task
+from edgevision.archive.records import ClassSummary, FileSummary, Status
+from edgevision.archive.request import ArchiveRequest
+from edgevision.archive.tasks import Job, Reply, Task
 from edgevision.archive.work import Worker
+from edgevision.video.selection import Selection
 from edgevision.zoo import default_model
 
 _RATE = 25
@@ -38,6 +47,7 @@ def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--clips", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each clip")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ray", action="store_true", help="measure Ray too, started on this machine")
     parser.add_argument("--results", type=int, default=1000, help="summaries that arrive at the driver")
     parser.add_argument("--minutes", type=float, default=0.0, help="of the long clip; 0 leaves memory out")
@@ -65,9 +75,20 @@ def measure(options: argparse.Namespace) -> Figures:
             for jobs in ("1", "2"):
                 out = str(folder / f"ray_{jobs}")
                 ways[f"ray_{jobs}"] = ["process", str(clips), "--out", out, "--jobs", jobs, "--ray", "local"]
-        for name, arguments in ways.items():
-            figures[name] = timed(arguments, frames)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.rounds):
+            for name, arguments in ways.items():
+                seconds[name].append(timed(arguments, folder))
+        middle = {name: statistics.median(taken) for name, taken in seconds.items()}
+        for name, taken in seconds.items():
+            rate = round(frames / middle[name], 2)
+            figures[name] = {"seconds": [round(one, 2) for one in taken], "frames_per_second": rate}
+        figures["ratios"] = {
+            f"process_2 to {name}": round(middle[name] / middle["process_2"], 2) for name in ("run_1", "run")
+        }
         figures["driver"] = driver_rate(folder / "driver", options.results)
+        if options.ray:
+            figures["ray_task_ms"] = ray_task_ms(folder / "actor")
         if options.minutes:
             figures["memory"] = memory(folder, options.minutes)
     return figures
@@ -87,41 +108,99 @@ def write_clip(path: Path, seconds: float, seed: int) -> int:
     return count
 
 
-def timed(arguments: list[str], frames: int) -> Figures:
-    """One command, from its start to its end."""
+def timed(arguments: list[str], folder: Path) -> float:
+    """Seconds of one command, from its start to its end; what it writes is removed."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", "edgevision", *arguments], check=True, capture_output=True)
     seconds = time.perf_counter() - begin
-    return {"seconds": round(seconds, 2), "frames_per_second": round(frames / seconds, 2)}
+    for path in folder.iterdir():
+        if path.name != "clips":
+            shutil.rmtree(path)
+    return seconds
+
+
+class ManyWorkers:
+    """A crew that answers each task at once, as so many machines would whose results arrive together."""
+
+    def __init__(self, job: Job, size: int) -> None:
+        self._job, self._waiting, self._events = job, list(range(size)), [Ready(0, ["car"])]
+        self._seen = ClassSummary(detections=9, most=3, tracks=2, first_s=0.0, last_s=9.0, bins=[1] * 60)
+
+    @property
+    def idle(self) -> list[int]:
+        return list(self._waiting)
+
+    @property
+    def ahead(self) -> list[int]:
+        return []
+
+    def give(self, worker: int, task: Task) -> None:
+        self._waiting.remove(worker)
+        summary = FileSummary(
+            name=task.file.name,
+            path=task.file.shown,
+            answers=self._job.answers,
+            status=Status.DONE,
+            classes={"car": self._seen},
+        )
+        self._events.append(Answer(worker, Reply(task, summary=summary)))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        events, self._events = self._events, []
+        self._waiting += [one.worker for one in events if isinstance(one, Answer)]
+        return events
+
+    def __enter__(self) -> ManyWorkers:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._events.clear()
 
 
 def driver_rate(out: Path, count: int) -> Figures:
-    """How fast one driver enters what workers have finished."""
-    places = ResultPlaces(out)
-    places.results.mkdir(parents=True)
-    seen = ClassSummary(detections=9, most=3, tracks=2, first_s=0.0, last_s=9.0, bins=[1] * 60)
-    summaries = [
-        FileSummary(
-            name=f"{number % 1000:04}/{number // 1000:06}.mp4",
-            path="in",
-            answers="key",
-            status=Status.DONE,
-            classes={"car": seen},
-        )
-        for number in range(count)
-    ]
-    with ArchiveIndex(places) as index:
-        begin = time.perf_counter()
-        for summary in summaries:
-            index.enter(summary)
-        seconds = time.perf_counter() - begin
-    return {"summaries": count, "a_second": round(count / seconds)}
+    """How fast one driver gives out tasks and enters what 1,000 workers have finished."""
+    source = out / "in"
+    for number in range(count):
+        path = source / f"{number % 1000:04}" / f"{number // 1000:06}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    request = ArchiveRequest(sources=[str(source)], out=out / "out", jobs=1000)
+    begin = time.perf_counter()
+    outcome = Archive(request, crew=ManyWorkers).run()
+    seconds = time.perf_counter() - begin
+    return {"results": outcome.count(Status.DONE), "a_second": round(count / seconds)}
+
+
+def ray_task_ms(out: Path, count: int = 500) -> float:
+    """Milliseconds of a task that writes nothing, on one actor."""
+    from edgevision.archive.ray_crew import RayCrew
+
+    (out / ".work/partial").mkdir(parents=True)
+    job = Job(out=out, answers="key", models=[default_model().path], conf_threshold=0.35, formats=())
+    task = Task("formats", InputFile(out / "a.mp4", "a.mp4"))
+    with RayCrew(job, 1) as crew:
+        while not crew.idle:
+            crew.wait(1.0)
+        begin, done, given = time.perf_counter(), 0, 0
+        while done < count:
+            for worker in (*crew.idle, *crew.ahead):
+                if given < count:
+                    crew.give(worker, task)
+                    given += 1
+            done += sum(isinstance(event, Answer) for event in crew.wait(1.0))
+        return round((time.perf_counter() - begin) / count * 1000, 2)
 
 
 def memory(folder: Path, minutes: float) -> Figures:
     """Peak resident memory of this process as a worker, in MiB, after one minute and after many."""
     (folder / "memory/.work/partial").mkdir(parents=True)
-    job = Job(out=folder / "memory", answers="key", models=[default_model().path], conf_threshold=0.35)
+    job = Job(
+        out=folder / "memory",
+        answers="key",
+        models=[default_model().path],
+        conf_threshold=0.35,
+        selection=Selection.parse("2s"),
+    )
     figures: Figures = {"minutes": minutes}
     with Worker(job) as worker:
         for name, seconds in (("mib_of_one_minute", 60.0), ("mib_of_all", minutes * 60)):

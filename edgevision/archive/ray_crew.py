@@ -14,6 +14,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -54,13 +55,14 @@ def connect(address: str) -> int:
     Raises:
         UsageError: Ray is not installed, or no cluster is there.
     """
-    with needs_extra("ray", "`ray`"):
-        ray: Any = importlib.import_module("ray")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
-        # A token of this run alone: else Ray keeps one in the user's home, or lets in whoever reaches it.
+    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        # A token of this run alone: else Ray keeps one in the user's home, or lets in whoever reaches it. It
+        # reads this as it is imported.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with needs_extra("ray", "`ray`"):
+        ray: Any = importlib.import_module("ray")
     with _own_signals():
         try:
             ray.init(

@@ -78,7 +78,7 @@ def test_archive_takes_what_a_thousand_workers_send(tmp_path):
     benchmark = load_benchmark("archive")
     assert benchmark.write_clip(tmp_path / "a.mp4", 0.4, 1) == 10
     found = benchmark.driver_rate(tmp_path / "out", 60)
-    assert found["summaries"] == 60
+    assert found["results"] == 60
     assert found["a_second"] > 0
 
 
