@@ -137,11 +137,12 @@ class RayCrew(Closeable):
     """
 
     def __init__(self, job: Job, size: int, address: str = LOCAL) -> None:
-        ray: Any = importlib.import_module("ray")
-        self._ray = ray
-        self._was_connected: bool = ray.is_initialized()
+        loaded: Any = sys.modules.get("ray")
+        self._was_connected: bool = loaded is not None and loaded.is_initialized()
         if not self._was_connected:
             connect(address)
+        ray: Any = importlib.import_module("ray")
+        self._ray = ray
         make: Any = ray.remote(Actor).options(
             num_cpus=job.threads or 1,
             num_gpus=0.5 if needs_gpu(job.models, job.engine) else 0,
