@@ -21,7 +21,9 @@ from tests.support.web import Feeder, ask, live_info, numbered_result, open_view
 
 def looking(server: WebServer, kind: str = "h264", stream: str = "gate") -> Any:
     """A connection, for a ``with`` statement."""
-    return connect(f"ws://127.0.0.1:{server.port}/api/streams/{stream}/live?as={kind}", max_size=None)
+    return connect(
+        f"ws://127.0.0.1:{server.port}/api/streams/{stream}/live?as={kind}", max_size=None, close_timeout=1
+    )
 
 
 def messages(socket: ClientConnection, count: int) -> list[tuple[dict[str, Any], bytes]]:
