@@ -34,6 +34,7 @@ svg { display: block; width: 100%; height: 2.2rem; background: #f4f5f7; border-r
 .sheet { display: flex; flex-wrap: wrap; gap: .5rem; } figure { margin: 0; width: 8.4rem; }
 figure img { width: 100%; height: 8.4rem; object-fit: contain; background: #f4f5f7; border-radius: 3px; }
 figcaption { font-size: .75rem; color: #60646c; overflow-wrap: anywhere; }
+@media (max-width: 40rem) { table { display: block; overflow-x: auto; } body { margin-top: 1rem; } }
 @media (prefers-color-scheme: dark) { body { color: #edeef0; background: #111113; }
   th, td { border-color: #2e3135; } svg, figure img { background: #212225; }
   .about, .reason, figcaption { color: #b0b4ba; } .told { color: #ff9592; } }
