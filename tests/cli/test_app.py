@@ -256,7 +256,6 @@ CLIP, MODEL = "in.png", "model.onnx"
         f"train --data {LONG}",
         f"data check {LONG}",
         f"data check set.json --images {LONG}",
-        "data check set.json --images .",
         f"data split {LONG} --out split",
     ],
 )
