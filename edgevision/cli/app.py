@@ -59,6 +59,19 @@ class Commands(typer.core.TyperGroup):
                 raise
             self._refuse(error)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the commands under the heading that each was given."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        longest = max(map(len, commands))
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for name, command in commands.items():
+            if command is not None and not command.hidden:
+                rows = headings.setdefault(getattr(command, "rich_help_panel", None) or "Commands", [])
+                rows.append((name.ljust(longest), command.get_short_help_str(formatter.width - 6 - longest)))
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         Commands.running = _innermost(command, rest)
@@ -220,7 +233,6 @@ app = typer.Typer(
     cls=Commands,
     name="edgevision",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
