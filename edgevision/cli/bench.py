@@ -13,7 +13,7 @@ from edgevision.cli.options import JsonOption, ThreadsOption, TrustOption
 if TYPE_CHECKING:
     from edgevision.doctor.speed import Speed
 
-_HEAD = ("file", "precision", "engine", "threads", "batch", "at once", "ms", "images/s", "accuracy")
+_HEAD = ("engine", "threads", "batch", "at once", "ms", "images/s")
 
 
 def bench_command(
@@ -76,23 +76,26 @@ def bench_command(
 
 
 def _print_table(speeds: Sequence[Speed]) -> None:
-    rows = [
-        (
-            _file(one),
-            one.precision,
-            one.setup.engine,
-            str(one.setup.threads),
-            str(one.setup.batch),
-            str(one.setup.requests),
-            f"{one.latency_ms:.1f}",
-            f"{one.images_per_second:.1f}",
-            next((f"{name} {value:.3g}" for name, value in one.figures.items()), "-"),
-        )
-        for one in speeds
-    ]
-    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    for row in (_HEAD, *rows):
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    """A table for each file, under a line with its precision and accuracy."""
+    for file in dict.fromkeys(map(_file, speeds)):
+        of_file = [one for one in speeds if _file(one) == file]
+        figure = next((f", {name} {value:.3g}" for name, value in of_file[0].figures.items()), "")
+        typer.echo(f"{file}: {of_file[0].precision}{figure}")
+        rows = [
+            (
+                one.setup.engine,
+                str(one.setup.threads),
+                str(one.setup.batch),
+                str(one.setup.requests),
+                f"{one.latency_ms:.1f}",
+                f"{one.images_per_second:.1f}",
+            )
+            for one in of_file
+        ]
+        widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
+        for row in (_HEAD, *rows):
+            cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+            typer.echo(f"  {'  '.join(cells)}".rstrip())
 
 
 def _file(speed: Speed) -> str:

@@ -41,13 +41,13 @@ def init_command(
       edgevision init site.yaml --yes
     """
     from edgevision import doctor
+    from edgevision.cli.starter import starter_text
     from edgevision.doctor.gpu import check_driver
     from edgevision.doctor.inference import check_onnx_runtime, check_openvino
     from edgevision.doctor.video import check_cameras
     from edgevision.errors import UsageError
     from edgevision.files import atomic_path, refuse_existing
     from edgevision.session.spec import listed
-    from edgevision.session.starter import starter_text
     from edgevision.video.sources.camera import list_cameras
 
     if path.suffix.lower() not in (".yaml", ".yml"):

@@ -72,6 +72,7 @@ def test_a_file_that_does_not_run_says_why(tmp_path):
 
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     write_colour_model(tmp_path / "colours.onnx")
     arguments = ["bench", "colours.onnx", "--seconds", "0.1", "--threads", "2"]
     with pytest.raises(SystemExit) as ended:
@@ -89,5 +90,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["file", "precision", "engine"]
+    assert lines[0] == "colours.onnx: fp32"
+    assert lines[1].split() == ["engine", "threads", "batch", "at", "once", "ms", "images/s"]
+    assert max(map(len, lines)) <= 80
     assert any(line.startswith("for a camera: colours.onnx in ") for line in lines)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgevision.cli.starter import name_of, starter_text
 from edgevision.errors import ConfigError, UsageError
 from edgevision.session.spec import read_streams
-from edgevision.session.starter import name_of, starter_text
 
 
 def read(tmp_path, text):
