@@ -90,7 +90,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "colours.onnx: fp32"
+    assert lines[0] == "colours.onnx: fp32, ap50_mean 0.5"
     assert lines[1].split() == ["engine", "threads", "batch", "at", "once", "ms", "images/s"]
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("for a camera: colours.onnx in ") for line in lines)
