@@ -137,5 +137,6 @@ def _family(
         return None, ""
     return (
         None,
-        f"{form}, but {'' if columns_first else 'RTMDet, PP-YOLOE, PicoDet and others '}share this form",
+        f"{form}, but {'YOLOv9, v7, v4' if columns_first else 'RTMDet, PP-YOLOE, PicoDet'} and others "
+        "share this form",
     )

@@ -124,6 +124,7 @@ def _kind(core: Core, softmax: bool, width: int) -> tuple[str, Pixels | None, in
     names = {output.original for output in core.outputs[:2]} == {"dets", "labels"}
     if told == "rfdetr" or (told is None and patches and names):
         return "rfdetr", IMAGENET_STRETCH, 0 if width == _COCO_COLUMNS else 1
-    if told is not None or not (patches or names):
+    # Without a choice of queries it is Deformable DETR or another that takes something else.
+    if told is not None or (not (patches or names) and "TopK" in core.operators):
         return "rtdetr-logits", RGB_UNIT_STRETCH, 0
     return "rtdetr-logits", None, 0

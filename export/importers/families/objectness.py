@@ -21,7 +21,6 @@ from edgevision.export.importers.grids import BoxForm, Grid, box_form, grids
 from edgevision.export.importers.numbers import are_probabilities, are_whole, boxes_are_shares, inverted_share
 from edgevision.export.importers.reading import (
     BGR_RAW_TOP_LEFT,
-    IMAGENET_TOP_LEFT,
     RGB_UNIT,
     Candidates,
     Choices,
@@ -107,7 +106,7 @@ def _fcos(rows: _Rows) -> Reading | None:
         "fcos",
         "FCOS in rows of corners, level and class scores",
         f"the fifth column holds the level, {int(level.min())} to {int(level.max())}, and never falls",
-        libreyolo.pixels(core, ("fcos",)) or IMAGENET_TOP_LEFT,
+        libreyolo.pixels(core, ("fcos",)) or libreyolo.PIXELS["fcos"],
         decode,
         libreyolo.TOLD_BY if notes.family(core) else "as libreyolo exports it",
         classes=width - 5,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgevision.export.importers import decoding, notes
-from edgevision.export.importers.core import Core
+from edgevision.export.importers.core import Core, probe_images
 from edgevision.export.importers.reading import IMAGENET_STRETCH, RGB_UNIT, Candidates, Choices, Reading
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map
 
 KINDS = ("segmenter",)
 _SIZE = (512, 512)
+_FOLLOWS = 0.5
+"""Correlation of three maps with the three channels of noise above which they are an image."""
+_HEAT_FACTOR, _KEY_POINTS = 4, (17, 133)
+"""Heat maps of COCO's key points, and of those of whole bodies, at a quarter of the input."""
 
 
 def read(core: Core, choices: Choices) -> Reading | None:
@@ -34,6 +40,8 @@ def read(core: Core, choices: Choices) -> Reading | None:
         or notes.task(core) not in ("detect", "semantic")
     ):
         return None
+    if choices.kind is None and notes.maker(core) is None and _may_be_something_else(core, factor):
+        return None
 
     def decode(g: GraphBuilder, core: Core) -> Candidates:
         add_class_map(g, decoding.as_float(g, core.outputs[0]), factor)
@@ -55,6 +63,20 @@ def read(core: Core, choices: Choices) -> Reading | None:
             "change it",
         ),
     )
+
+
+def _may_be_something_else(core: Core, factor: int) -> bool:
+    """Whether the maps may be an image made of the input, or heat maps of a person's key points."""
+    maps = core.noise(0)
+    if factor == _HEAT_FACTOR and len(maps) in _KEY_POINTS:
+        return True
+    if factor != 1 or len(maps) != 3:
+        return False
+    images = probe_images(core.layout, (1, core.height, core.width), core.dtype)["noise"]
+    plain = images.astype(np.float64).reshape(images.shape[-3:] if images.ndim > 3 else images.shape)
+    plain = plain.transpose(2, 0, 1) if core.layout in ("NHWC", "HWC") else plain
+    pairs = zip(maps.reshape(3, -1), plain.reshape(3, -1), strict=True)
+    return all(float(np.std(one)) > 0 and abs(np.corrcoef(one, two)[0, 1]) > _FOLLOWS for one, two in pairs)
 
 
 def _class_ids(core: Core) -> Reading | None:

@@ -27,6 +27,8 @@ KINDS = ("yolo",)
 IOU = 0.7
 _INVERTED = 0.01
 """Share of inverted boxes up to which four numbers can be corners; a network's own have none."""
+_CENTRED = 0.05
+"""Share of boxes that would be inverted corners, below which they are no centres and sizes (.91 measured)."""
 _FINAL_ROWS = 1000
 
 
@@ -71,6 +73,8 @@ def _raw(core: Core, kind: str | None) -> Reading | None:
     if kind is not None and scores is None:
         scores = score_kind(classes, core.origin)
     if scores is None or (not certain and _last_is_angle(classes)):
+        return None
+    if form is None and inverted_share(every[:, :4].transpose(0, 2, 1)) < _CENTRED:
         return None
     said = []
     if shares:

@@ -115,6 +115,15 @@ def test_queries_of_an_older_rtdetr_are_named_and_taken_at_the_users_word(tmp_pa
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
 
 
+def test_corners_that_no_grid_fits_are_no_raw_yolo_at_the_users_word(tmp_path):
+    """SSD's boxes lie around no cells; that none is inverted shows corners."""
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(0, foreign.SIZE, (2, 2, 500)), axis=0).reshape(4, 500)
+    file = foreign.Network({"output": np.concatenate([corners, np.full((3, 500), 0.01)])[None]})
+    with pytest.raises(ExportError, match="is not a yolo model"):
+        import_model(file.save(tmp_path / "foreign.onnx"), "yolo", tmp_path / "model.onnx")
+
+
 def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
     core = load_core(foreign.yolov6().save(tmp_path / "foreign.onnx"))
     with pytest.raises(ExportError, match=r"reads as `kind` yolov6: YOLOv6 .its fifth column is 1"):
@@ -190,6 +199,33 @@ def see(file: Path, out: Path) -> Any:
     with load_engine(out) as engine:
         (found,) = Model(engine, 0.05)([np.full((64, 64, 3), 128, np.uint8)])
     return found
+
+
+def test_heat_maps_and_images_are_no_segmenters_without_the_users_word(tmp_path):
+    heat = foreign.Network({"heatmaps": np.full((1, 17, 16, 16), 0.1)}).save(tmp_path / "heat.onnx")
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 64, 64])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3, 64, 64])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Sqrt", ["x"], ["y"])], "brighter", [x], [y])
+    image = tmp_path / "image.onnx"
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(image))
+    for file in (heat, image):
+        with pytest.raises(ExportError, match="pass `kind` segmenter if it is"):
+            import_model(file, None, tmp_path / "model.onnx")
+        assert import_model(file, "segmenter", tmp_path / "model.onnx").manifest.task == "segmentation"
+
+
+def test_a_detr_without_a_choice_of_queries_does_not_show_what_it_takes(tmp_path):
+    network = foreign.rtdetr_logits()
+    network.top_k = False
+    file = network.save(tmp_path / "foreign.onnx")
+    with pytest.raises(ExportError, match=r"`kind` (detr|rtdetr-logits) if it is"):
+        import_model(file, None, tmp_path / "model.onnx")
+    with pytest.raises(UsageError, match="nothing in it tells what it takes"):
+        import_model(file, "rtdetr-logits", tmp_path / "model.onnx")
+    said = Choices(colours="rgb", scale="imagenet", resize="stretch")
+    import_model(file, "rtdetr-logits", tmp_path / "model.onnx", choices=said)
+    np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
 
 
 def test_maps_of_deltas_need_the_kind(tmp_path):
