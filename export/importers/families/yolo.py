@@ -29,6 +29,8 @@ _INVERTED = 0.01
 """Share of inverted boxes up to which four numbers can be corners; a network's own have none."""
 _CENTRED = 0.05
 """Share of boxes that would be inverted corners, below which they are no centres and sizes (.91 measured)."""
+_LOGITS = 40.0
+"""Class logits stay below; key points and coefficients among the columns do not."""
 _FINAL_ROWS = 1000
 
 
@@ -70,6 +72,8 @@ def _raw(core: Core, kind: str | None) -> Reading | None:
         return None
     classes = every[:, 4:].transpose(0, 2, 1)
     scores = class_scores(classes)
+    if kind is not None and scores is None and float(classes.min()) < 0 and float(classes.max()) > _LOGITS:
+        return None
     if kind is not None and scores is None:
         scores = score_kind(classes, core.origin)
     if scores is None or (not certain and _last_is_angle(classes)):

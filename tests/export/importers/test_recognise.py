@@ -124,6 +124,15 @@ def test_corners_that_no_grid_fits_are_no_raw_yolo_at_the_users_word(tmp_path):
         import_model(file.save(tmp_path / "foreign.onnx"), "yolo", tmp_path / "model.onnx")
 
 
+def test_key_points_are_no_class_scores_at_the_users_word(tmp_path):
+    network = foreign.raw_yolo()
+    table = network.outputs["output0"]
+    points = np.linspace(-9, 70, 6 * table.shape[2]).reshape(1, 6, -1)
+    network.outputs["output0"] = np.concatenate([table, points], axis=1)
+    with pytest.raises(ExportError, match="is not a yolo model"):
+        import_model(network.save(tmp_path / "foreign.onnx"), "yolo", tmp_path / "model.onnx")
+
+
 def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
     core = load_core(foreign.yolov6().save(tmp_path / "foreign.onnx"))
     with pytest.raises(ExportError, match=r"reads as `kind` yolov6: YOLOv6 .its fifth column is 1"):
