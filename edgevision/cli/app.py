@@ -288,6 +288,5 @@ def run_app(arguments: list[str]) -> None:
 
 
 def collect_as_usual() -> None:
-    """Everything is imported: it is not looked through for garbage again, and what is new is as usual."""
-    gc.freeze()
+    """Everything is imported: garbage is looked for as often as Python does."""
     gc.set_threshold(*_COLLECTING)
