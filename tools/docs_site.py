@@ -136,24 +136,26 @@ def _keys(structure: dict[str, Any], name: str, others: dict[str, Any]) -> str:
             if value.get("default") is not None:
                 default = f"`{json.dumps(value['default'])}`"
             meaning = value.get("description", "").replace("|", "\\|").replace("\n", " ")
-            text += f"| `{key}` | {_takes(value, name)} | {default} | {meaning} |\n"
+            text += f"| `{key}` | {_takes(value, name, others)} | {default} | {meaning} |\n"
     return text
 
 
-def _takes(value: dict[str, Any], name: str) -> str:
+def _takes(value: dict[str, Any], name: str, others: dict[str, Any]) -> str:
     """What a key takes, in a few words."""
     for several in ("anyOf", "oneOf"):
         if several in value:
-            words = [_takes(one, name) for one in value[several] if one.get("type") != "null"]
+            words = [_takes(one, name, others) for one in value[several] if one.get("type") != "null"]
             return ", or ".join(dict.fromkeys(words))
     if "$ref" in value:
         kind = value["$ref"].rpartition("/")[2]
+        if "properties" not in others[kind]:
+            return _takes(others[kind], name, others)
         return f"[{_plain(kind)}](#{_anchor(name, kind)})"
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
     if value.get("type") == "array":
         inner = value.get("items") or (value.get("prefixItems") or [{}])[0]
-        return f"list of {_takes(inner, name)}" if inner else "list"
+        return f"list of {_takes(inner, name, others)}" if inner else "list"
     return str(value.get("type", "anything"))
 
 
