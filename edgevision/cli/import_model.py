@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,12 +65,14 @@ def import_command(
     """Wrap another project's ONNX file, so that run, eval and label take it like our own models.
 
     The family is found from the file itself; what was concluded, and why, is printed. Preprocessing, decoding
-    and NMS go into the graph; the weights stay as they are.
+    and NMS go into the graph; the weights stay as they are. Of a file that is in edgevision's form already,
+    --min-score, --iou, --candidates and --several-classes write a copy with other limits.
 
     \b
     Examples:
       edgevision import yolo11n.onnx --out yolo11n.ev.onnx --preview street.jpg
       edgevision import picodet_s_416_coco.onnx --classes coco --out picodet.onnx
+      edgevision import picodet.onnx --min-score 0.001 --candidates 1000 --out picodet-measured.onnx
     """
     from edgevision.data.classes import parse_classes
     from edgevision.errors import UsageError
@@ -85,6 +87,18 @@ def import_command(
         refuse_existing(drawn, overwrite)
     if out.exists() and file.exists() and out.samefile(file):
         raise UsageError(f"--out {out} would overwrite the file that is imported; choose another name")
+    limits = {"min_score": min_score, "iou": iou, "candidates": candidates, "several": several_classes}
+    rest = (kind, classes, name, licence, size, colours, scale, resize, fill, anchors)
+    if any(value is not None for value in limits.values()) and _is_ours(file):
+        if any(value is not None for value in rest):
+            raise UsageError(
+                f"{file} is in edgevision's form already: only --min-score, --iou, --candidates and "
+                "--several-classes can still change; for the rest import the original file again"
+            )
+        typer.echo(_with_limits(file, out, limits))
+        if preview is not None and drawn is not None:
+            typer.echo(_preview(out, preview, drawn))
+        return
     names = None if classes is None else parse_classes(classes)
     wanted = None if size is None else image_size(size)
     with needs_extra("export"):
@@ -116,6 +130,35 @@ def import_command(
         typer.echo(f"note: {note}", err=True)
     if preview is not None and drawn is not None:
         typer.echo(_preview(out, preview, drawn))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is in the contract; False too where it cannot be read, which the import then says."""
+    from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
+
+    return file.is_file() and METADATA_KEY in read_onnx_metadata(file)
+
+
+def _with_limits(file: Path, out: Path, limits: dict[str, Any]) -> str:
+    """Writes a copy of a file of ours with other limits; returns the line that says which it has."""
+    from edgevision.export.importers import Choices
+    from edgevision.extras import needs_extra
+
+    with needs_extra("export"):
+        from edgevision.export.limits import change_limits
+
+    Choices(**limits).check()
+    manifest = change_limits(file, out, **limits)
+    nms = manifest.nms
+    suppressed = (
+        f"IoU {nms.iou_threshold:g}, {nms.candidates} candidates"
+        if nms is not None and nms.form != "none"
+        else "no suppression"
+    )
+    return (
+        f"{out}: {manifest.name} with scores above {manifest.score_threshold:g}, {suppressed}, at most "
+        f"{manifest.max_detections} detections"
+    )
 
 
 def _preview(model: Path, image: Path, drawn: Path) -> str:

@@ -239,7 +239,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise ModelError(f"model file not found: {path}")
     metadata = read_onnx_metadata(path)
     if METADATA_KEY in metadata:
-        raise ExportError(f"{path} is in edgevision's form already; run it as it is")
+        raise ExportError(
+            f"{path} is in edgevision's form already; run it as it is, or change `min_score`, `iou`, "
+            "`candidates` or `several_classes`"
+        )
     return metadata
 
 
