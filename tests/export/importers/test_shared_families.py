@@ -71,9 +71,9 @@ def test_a_file_answers_what_its_own_postprocessing_does(tmp_path, name):
             np.testing.assert_allclose(found.masks.areas()[: len(area)], area, rtol=0.05)
         own = said["own_masks"].get("area_at_0.5")
         if own is not None:
-            # torchvision pastes into boxes rounded to whole pixels: half a pixel along the box's sides.
-            sides = (found.boxes[:, 2:] - found.boxes[:, :2]).sum(axis=1)[: len(own)]
-            assert (np.abs(found.masks.areas()[: len(own)] - own) <= sides + 1).all()
+            # torchvision pastes into boxes rounded to whole pixels, with a border of zeros around the mask,
+            # and random weights hardly pass the threshold: .54 at most.
+            np.testing.assert_allclose(found.masks.areas()[: len(own)], own, rtol=0.1)
 
 
 def check_boxes(said: dict[str, Any], found: Any) -> None:
