@@ -143,6 +143,14 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         }"""
         page.wait_for_function(matched, timeout=10_000)
         assert page.evaluate("() => [...edgevision.replays][0].shown.found.boxes[0][0]") == "red"
+        # Where nothing is known of an image, boxes of seconds before are not shown as if they were its own.
+        gap = """() => {
+          const [one] = edgevision.replays, part = one.part(0), [first] = part.ticks;
+          part.ticks = [first];
+          part.found = new Map([[first, part.found.get(first)]]);
+          return [0.9, 1.1].map((later) => (one.showAt(first / 90000 + later), one.shown.found !== null));
+        }"""
+        assert page.evaluate(gap) == [True, False]
         page.get_by_role("button", name="Close").click()
         page.goto(url + "#recordings")
         page.get_by_role("button", name="Play").last.click()

@@ -5,6 +5,7 @@ import {draw, paintMasks} from './drawing.js';
 const TICKS = 90000;
 const PART_S = 20;  // of the recording, asked for at once
 const KEPT = 4;  // parts in memory
+const OLDEST_S = 1;  // boxes of an image before, where those of the one that is shown are not there
 
 export const replays = new Set();
 
@@ -79,7 +80,8 @@ export class Replay {
     const ticks = Math.round(time_s * TICKS), number = Math.floor(time_s / PART_S);
     const part = this.part(number);
     if (time_s - number * PART_S > PART_S / 2) this.part(number + 1);
-    const key = [ticks, ticks - 1, ticks + 1].find((one) => part.found.has(one)) ?? part.ticks.findLast?.((one) => one <= ticks);
+    const key = [ticks, ticks - 1, ticks + 1].find((one) => part.found.has(one))
+      ?? part.ticks.findLast?.((one) => one <= ticks && one > ticks - OLDEST_S * TICKS);
     const found = key === undefined ? null : part.found.get(key);
     this.counts.shown += 1;
     this.counts.matched += Math.abs(key - ticks) <= 1;
