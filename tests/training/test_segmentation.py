@@ -169,7 +169,7 @@ def test_every_configuration_that_ships_is_complete() -> None:
     assert {"retinanet-light", "retinanet-resnet50", "unet-light", "unet-resnet34"} <= tasks.keys()
     for name, run in tasks.items():
         assert run.name == name
-        assert isinstance(run, DetectorTraining if name.startswith("retinanet") else SegmenterTraining)
+        assert isinstance(run, SegmenterTraining if name.startswith("unet") else DetectorTraining)
 
 
 def test_the_command_trains_exports_and_runs(

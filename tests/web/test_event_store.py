@@ -21,7 +21,7 @@ from edgevision.web.event_store import EventStore
 from edgevision.web.outlet import StoreOutlet
 from tests.support.broker import wait_until
 
-NOON = datetime(2026, 10, 25, 12, 0, tzinfo=timezone.utc)
+NOON = (datetime.now(timezone.utc) - timedelta(days=2)).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
 def state(last_s: float = 2.0, zones: tuple[str, ...] = (), score: float = 0.5) -> ObjectState:
