@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.address import display
 from edgevision.errors import OutputExistsError, UsageError
 from edgevision.files import make_folder
+from edgevision.pipeline import StopRequest
+from edgevision.progress import Progress
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.sinks.images import save_image
@@ -51,6 +53,38 @@ class Footage:
                 wanted = generator.randrange(every) if generator is not None else 0
             if place == wanted:
                 yield frame
+
+    def visit(
+        self,
+        label: Callable[[Frame], None],
+        every: int,
+        seed: int | None,
+        stop: StopRequest,
+        progress: Progress,
+    ) -> list[str]:
+        """Hands every chosen frame to ``label``, until the source ends or ``stop`` is asked for.
+
+        Args:
+            label: called with each frame.
+            every, seed: see :meth:`choose`.
+            stop: ends it early.
+            progress: shows how far the source is.
+
+        Returns:
+            What was wrong with the source, a line each; nothing where ``stop`` ended it.
+        """
+        with open_source(self.uri) as source:
+            with progress(source.info.name, source.info.frame_count) as on_frame:
+                for frame in self.choose(source, every, seed):
+                    label(frame)
+                    on_frame(frame.index + 1)
+                    if stop.reason is not None:
+                        return []
+            report = source.report
+        if not (report.skipped or report.problem):
+            return []
+        found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
+        return [found, *report.notes[:5]]
 
     def image(self, frame: Frame) -> Path:
         """The image file of a frame, which is written first where it comes from a video.
@@ -99,6 +133,11 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
 def folder_of_all(footage: Sequence[Footage]) -> Path:
     """The folder that all images lie in or below."""
     return Path(os.path.commonpath([one.folder.resolve() for one in footage]))
+
+
+def folder_of_stills(footage: Sequence[Footage]) -> Path:
+    """The folder that all image files lie in or below; frames of videos have names of their own."""
+    return folder_of_all([one for one in footage if one.stem is None] or footage)
 
 
 def _look_at(uri: str, images_out: Path | None) -> Footage:

@@ -16,14 +16,14 @@ from edgevision.data.formats.coco import CocoDocument
 from edgevision.engines.base import Engine
 from edgevision.errors import OutputExistsError, SourceError, UsageError
 from edgevision.files import atomic_path, make_folder, refuse_existing
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all
+from edgevision.labelling.footage import Footage, find_footage, folder_of_all, folder_of_stills
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import Classification, Frame
 from edgevision.types import Label as Found
-from edgevision.video import expand_sources, open_source
+from edgevision.video import expand_sources
 from edgevision.video.sinks.images import save_image
 
 
@@ -122,9 +122,7 @@ def write_image_labels(
         _check_folder_names(model, manifest.classes)
     uris = [uri for source in request.sources for uri in expand_sources(source)]
     footage = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
-    folder = folder_of_all([one for one in footage if one.stem is None] or footage)
-    if request.is_json:
-        folder = folder_of_all(footage)
+    folder = folder_of_all(footage) if request.is_json else folder_of_stills(footage)
     done = LabelledImages(folder if request.is_json else out)
     work = _Work(request, Model(engine, request.positive), CocoDocument(), folder, done)
     for name in manifest.classes:
@@ -157,17 +155,10 @@ class _Work:
 
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
-        with open_source(footage.uri) as source:
-            with progress(source.info.name, source.info.frame_count) as on_frame:
-                for frame in footage.choose(source, self.request.every, self.request.seed):
-                    self._label(footage, frame)
-                    on_frame(frame.index + 1)
-                    if stop.reason is not None:
-                        return
-            report = source.report
-        if report.skipped or report.problem:
-            found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
-            self.done.problems += [found, *report.notes[:5]]
+        every, seed = self.request.every, self.request.seed
+        self.done.problems += footage.visit(
+            lambda frame: self._label(footage, frame), every, seed, stop, progress
+        )
 
     def _label(self, footage: Footage, frame: Frame) -> None:
         result = self.teacher(frame.image)

@@ -27,7 +27,7 @@ from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
 from edgevision.types import Detections, Frame, Image, IntArray
-from edgevision.video import expand_sources, open_source
+from edgevision.video import expand_sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,17 +250,10 @@ class _Labelling:
 
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
-        with open_source(footage.uri) as source:
-            with progress(source.info.name, source.info.frame_count) as on_frame:
-                for frame in footage.choose(source, self.request.every, self.request.seed):
-                    self._label(frame, footage.image(frame))
-                    on_frame(frame.index + 1)
-                    if stop.reason is not None:
-                        return
-            report = source.report
-        if report.skipped or report.problem:
-            found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
-            self.done.problems += [found, *report.notes[:5]]
+        every, seed = self.request.every, self.request.seed
+        self.done.problems += footage.visit(
+            lambda frame: self._label(frame, footage.image(frame)), every, seed, stop, progress
+        )
 
     def _label(self, frame: Frame, path: Path) -> None:
         found = self.teachers.look(frame.image, self.request)

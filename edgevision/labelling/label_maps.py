@@ -19,13 +19,13 @@ from edgevision.contract.manifest import Manifest
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, OutputExistsError, SinkError, SourceError, UsageError
 from edgevision.files import atomic_path, make_folder, write_json
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all
+from edgevision.labelling.footage import Footage, find_footage, folder_of_stills
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID, Frame, Image, SegmentationMap
-from edgevision.video import expand_sources, open_source
+from edgevision.video import expand_sources
 from edgevision.video.sinks.images import save_image
 
 
@@ -127,7 +127,7 @@ def write_label_maps(
     for folder in (images, labels):
         make_folder(folder, parents=True)
     done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64))
-    work = _Work(request, Model(engine), images, labels, _root(footage), done)
+    work = _Work(request, Model(engine), images, labels, folder_of_stills(footage), done)
     for one in footage:
         if stop.reason is None:
             work.run(one, stop, progress)
@@ -172,12 +172,6 @@ def _class_file(manifest: Manifest) -> dict[str, object]:
     return {"ignore_index": IGNORE_ID, "classes": entries}
 
 
-def _root(footage: Sequence[Footage]) -> Path:
-    """The folder that all image files lie in or below; frames of videos have names of their own."""
-    stills = [one for one in footage if one.stem is None]
-    return folder_of_all(stills or footage)
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     request: LabelMapRequest
@@ -190,17 +184,10 @@ class _Work:
 
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
-        with open_source(footage.uri) as source:
-            with progress(source.info.name, source.info.frame_count) as on_frame:
-                for frame in footage.choose(source, self.request.every, self.request.seed):
-                    self._label(footage, frame)
-                    on_frame(frame.index + 1)
-                    if stop.reason is not None:
-                        return
-            report = source.report
-        if report.skipped or report.problem:
-            found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
-            self.done.problems += [found, *report.notes[:5]]
+        every, seed = self.request.every, self.request.seed
+        self.done.problems += footage.visit(
+            lambda frame: self._label(footage, frame), every, seed, stop, progress
+        )
 
     def _label(self, footage: Footage, frame: Frame) -> None:
         labels = self._look(frame.image)

@@ -14,6 +14,12 @@ MAX_STAGES = 5
 """Stages that halve the image: of a decoder, and of the backbones."""
 
 
+def check_side(name: str, pixels: int) -> None:
+    """Raises ValueError where a side of an input is not a whole number of the backbones' last cells."""
+    if pixels <= 0 or pixels % 2**MAX_STAGES:
+        raise ValueError(f"{name} is {pixels}; expected a positive multiple of {2**MAX_STAGES}")
+
+
 class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which classifier, and what it starts from.
 
@@ -63,8 +69,7 @@ class RetinaNetConfig(
     anchors: AnchorConfig
 
     def __post_init__(self) -> None:
-        if self.input_size <= 0 or self.input_size % 32:
-            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
+        check_side("input_size", self.input_size)
 
 
 class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -188,9 +193,8 @@ class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, size in (("input_width", self.input_width), ("input_height", self.input_height)):
-            if size <= 0 or size % 32:
-                raise ValueError(f"{name} is {size}; expected a positive multiple of 32")
+        check_side("input_width", self.input_width)
+        check_side("input_height", self.input_height)
         if not 1 <= len(self.channels) <= MAX_STAGES or min(self.channels) < 1:
             raise ValueError(
                 f"channels are {list(self.channels)}; expected 1 to {MAX_STAGES} positive numbers"

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig
+from edgevision.models.settings import BackboneConfig, check_side
 
 
 class SsdLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +57,7 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     loss: SsdLossConfig = SsdLossConfig()
 
     def __post_init__(self) -> None:
-        if self.input_size <= 0 or self.input_size % 32:
-            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
+        check_side("input_size", self.input_size)
         if self.levels < 1 or self.input_size < self.first_stride * 2 ** (self.levels - 1):
             raise ValueError(
                 f"levels is {self.levels}; expected 1 or more, and a last map of one cell or more: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig
+from edgevision.models.settings import BackboneConfig, check_side
 
 
 class YoloV1Config(
@@ -34,8 +34,7 @@ class YoloV1Config(
     empty_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.input_size <= 0 or self.input_size % 32:
-            raise ValueError(f"input_size is {self.input_size}; expected a positive multiple of 32")
+        check_side("input_size", self.input_size)
         if self.boxes < 1:
             raise ValueError(f"boxes is {self.boxes}; expected 1 or more")
 
