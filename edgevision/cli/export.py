@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgevision.cli.app import name_options
 from edgevision.cli.options import OnnxOutOption, OverwriteOption, check_onnx_out
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _say(out: Path, manifest: Manifest) -> None:
 
 def _say_half(out: Path, half: HalfModel) -> None:
     for line in half.kept:
-        typer.echo(f"note: {line}", err=True)
+        typer.echo(f"note: {name_options(line)}", err=True)
     _say(out, half.manifest)
     measured = "the figures are the source's; 'edgevision eval' measures them again"
     missing = "its figures are unknown: 'edgevision eval' measures them"

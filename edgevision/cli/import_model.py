@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgevision.cli.app import name_options
 from edgevision.cli.options import OnnxOutOption, OverwriteOption, check_onnx_out
 
 
@@ -127,7 +128,7 @@ def import_command(
         f"licence: {manifest.licence}"
     )
     for note in imported.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {name_options(note)}", err=True)
     if preview is not None and drawn is not None:
         typer.echo(_preview(out, preview, drawn))
 

@@ -509,6 +509,14 @@ def call(capsys, *arguments):
     return ended.value.code or 0, captured.out, captured.err
 
 
+def test_a_note_names_the_option_that_people_type(tmp_path, capsys):
+    file = write_yolo(tmp_path / "raw.onnx", RAW)
+    code, _, err = call(capsys, file, "--kind", "yolo", "--out", tmp_path / "pets.onnx")
+    assert code == 0
+    assert "--classes names them" in err
+    assert "`classes`" not in err
+
+
 def test_the_command(tmp_path, capsys):
     file = write_yolo(tmp_path / "raw.onnx", RAW)
     names = tmp_path / "names.txt"
