@@ -200,6 +200,18 @@ class LineFile:
                 self._file.seek(start)
             raise SinkError(f"cannot write {self.name}: {error.strerror}; earlier lines are kept") from error
 
+    def clear(self) -> None:
+        """Removes every line.
+
+        Raises:
+            SinkError: it cannot be done.
+        """
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise SinkError(f"cannot empty {self.name}: {error.strerror}") from error
+
     def close(self) -> None:
         self._file.close()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevision.address import display
+from edgevision.address import Address, display
 from edgevision.config import read_document
 from edgevision.contract.manifest import BOX_TASKS, Manifest
 from edgevision.contract.model_file import read_manifest
@@ -24,6 +24,8 @@ from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.naming import problem_of
 from edgevision.tracking.zones import Line, Zone
 from edgevision.video import expand_sources, is_local
+from edgevision.video.sinks.open import check_sink_address
+from edgevision.video.sources.network import check_protocol
 from edgevision.video.sources.options import SourceOptions
 
 
@@ -96,6 +98,7 @@ def check_streams(path: Path, given: Mapping[str, Any], *, connect: bool = False
         if run is not None:
             layout = _check_models(spec, run, faults)
         _check_source(spec, faults)
+        _check_output(spec, faults)
         found.faults += [f"{name}: {fault}" for fault in faults]
         checked = CheckedStream(name)
         checked.values += effective_values(spec, document.origins[position], layout)
@@ -189,6 +192,7 @@ def _manifest(path: object) -> Manifest:
 
 def _check_source(spec: StreamSpec, faults: list[str]) -> None:
     try:
+        check_protocol(Address.parse(spec.source))
         sources = expand_sources(spec.source)
     except EdgeVisionError as error:
         faults.append(str(error))
@@ -200,6 +204,13 @@ def _check_source(spec: StreamSpec, faults: list[str]) -> None:
                 faults.append(f"`source`: {display(source)} does not exist")
     if spec.max_latency is not None and is_local(spec.source):
         faults.append("`max_latency` is for live sources; this one is a recording")
+
+
+def _check_output(spec: StreamSpec, faults: list[str]) -> None:
+    try:
+        check_sink_address(spec.output or "")
+    except EdgeVisionError as error:
+        faults.append(f"`output`: {error}")
 
 
 def _shared_outputs(specs: Sequence[StreamSpec]) -> Iterator[str]:

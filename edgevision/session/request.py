@@ -20,6 +20,7 @@ from edgevision.session.spec import StreamSpec, check_count, listed
 from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
+from edgevision.video.sinks.open import check_sink_address
 
 if TYPE_CHECKING:  # loaded only for a page
     from edgevision.web.settings import WebSettings
@@ -217,6 +218,8 @@ class RunRequest:
                 refuse_address(setting, getattr(spec, setting) or "")
         for folder in {spec.save_masks for spec in specs if spec.save_masks is not None}:
             refuse_existing_folder(Path(folder), may_exist)
+        for output in {spec.output for spec in specs if spec.output is not None}:
+            check_sink_address(output)
         outputs = [output for spec in specs for output in spec.files().items()]
         if self.stats is not None:
             outputs.append(("stats", self.stats))

@@ -1,28 +1,29 @@
 """Keeps events: first in a journal, with one system call, and then in the database, by a thread.
 
-So a database that is locked, or a process that is killed, loses none. Times are UTC, in milliseconds since
-1970.
+So a database that is locked, or a process that is killed, loses none; what a full disk does not take waits in
+memory. Times are UTC, in milliseconds since 1970.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgevision.closeable import Closeable
-from edgevision.errors import SinkError
+from edgevision.errors import EdgeVisionError, SinkError, UsageError
 from edgevision.events.records import Event
-from edgevision.files import LineFile
+from edgevision.files import LineFile, make_folder
 from edgevision.video.base import Delivery
 from edgevision.web.event_database import EventDatabase
 from edgevision.web.event_records import Entry
@@ -49,9 +50,12 @@ class EventStore(Closeable):
 
     Raises:
         SinkError: the folder cannot be written.
+        UsageError: another run keeps its events there.
     """
 
     def __init__(self, folder: Path, keep_days: float = 30.0, keep_bytes: int = 2 * 10**9) -> None:
+        make_folder(folder)
+        self._lock = _claim(folder)
         self.database = EventDatabase(folder, keep_days, keep_bytes)
         self.run = f"{time.time_ns():x}-{os.getpid()}"
         self._journal_path = folder / "events.pending.jsonl"
@@ -61,7 +65,11 @@ class EventStore(Closeable):
         self._delivered = self._lost = 0
         self._alarm: str | None = None
         self._is_closed = False
+        self._batch = _BATCH
+        self._unjournaled: dict[str, Entry] = {}
         self._queue.extend(_read_journal(self._journal_path))
+        self._of_earlier_runs = len(self._queue)
+        self._has_ended_others = False
         self._journal = LineFile(self._journal_path, append=True)
         self._thread = threading.Thread(target=self._write_for_ever, name="events of the page", daemon=True)
         self._thread.start()
@@ -95,7 +103,14 @@ class EventStore(Closeable):
             self._is_closed = True
             self._changed.notify()
         self._thread.join(10)
+        with self._changed:
+            self._write_journal()
+            lost = len(self._unjournaled)
+            self._lost += lost
+        if lost:
+            _LOG.error("%d events are lost: %s", lost, self._alarm)
         self._journal.close()
+        os.close(self._lock)
 
     def _append(self, stream: str, **fields: Any) -> None:
         with self._changed:
@@ -104,12 +119,20 @@ class EventStore(Closeable):
                 return
             self._number += 1
             entry = Entry(key=f"{self.run}-{self._number}", stream=stream, run=self.run, **fields)
-            try:
-                self._journal.write(msgspec.json.encode(entry))
-            except SinkError as error:  # a full disk; the database may have room, and memory has
-                self._alarm = str(error)
+            self._unjournaled[entry.key] = entry
+            self._write_journal()
             self._queue.append(entry)
             self._changed.notify()
+
+    def _write_journal(self) -> None:
+        """Writes what is not there yet; on a full disk it stays in memory, and the database may have room."""
+        try:
+            while self._unjournaled:
+                key, entry = next(iter(self._unjournaled.items()))
+                self._journal.write(msgspec.json.encode(entry))
+                del self._unjournaled[key]
+        except SinkError as error:
+            self._alarm = str(error)
 
     def _write_for_ever(self) -> None:
         next_prune = 0.0
@@ -117,7 +140,7 @@ class EventStore(Closeable):
             with self._changed:
                 if not self._queue and not self._is_closed:
                     self._changed.wait(_PRUNE_S)
-                batch = [self._queue[i] for i in range(min(len(self._queue), _BATCH))]
+                batch = [self._queue[i] for i in range(min(len(self._queue), self._batch))]
                 is_closed = self._is_closed
             if batch and not self._has_written(batch):
                 if is_closed:
@@ -126,22 +149,32 @@ class EventStore(Closeable):
                 continue
             if not batch and is_closed:
                 return
+            if not self._has_ended_others and self._delivered >= self._of_earlier_runs:
+                self._has_ended_others = self._has_tried(self.database.end_others, self.run)
             if time.monotonic() >= next_prune:
                 next_prune = time.monotonic() + _PRUNE_S
-                self._prune_safely()
+                self._has_tried(self.database.prune)
 
     def _has_written(self, batch: list[Entry]) -> bool:
         try:
             self.database.write(batch)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, EdgeVisionError, OSError) as error:
             self._fail(error)
             return False
         except sqlite3.DatabaseError:  # it was damaged, and a new one has begun
             return False
+        except (ValueError, OverflowError) as error:  # of one that another version wrote: the others are kept
+            if len(batch) > 1:
+                self._batch = 1
+                return False
+            _LOG.error("an event cannot be kept: %s: %s", type(error).__name__, error)
+            self._lost += 1
         with self._changed:
-            for _ in batch:
+            for entry in batch:
                 self._queue.popleft()
+                self._unjournaled.pop(entry.key, None)
             self._delivered += len(batch)
+            self._batch = _BATCH
             self._alarm = None
             if not self._queue:
                 self._empty_journal()
@@ -154,14 +187,42 @@ class EventStore(Closeable):
         self._alarm = text
 
     def _empty_journal(self) -> None:
-        self._journal.close()
-        self._journal = LineFile(self._journal_path)
-
-    def _prune_safely(self) -> None:
         try:
-            self.database.prune()
+            self._journal.clear()
+        except SinkError as error:  # what is there is read again by the next run, and counts once
+            _LOG.warning("%s", error)
+
+    def _has_tried(self, act: Callable[..., None], *arguments: Any) -> bool:
+        """Does what can wait; False where it has to."""
+        try:
+            act(*arguments)
         except (sqlite3.Error, OSError) as error:
-            _LOG.warning("old events cannot be removed from %s: %s", self.database.path, error)
+            _LOG.warning("old events cannot be changed in %s: %s", self.database.path, error)
+            return False
+        return True
+
+
+def _claim(folder: Path) -> int:
+    """A lock on the folder, until it is closed.
+
+    Raises:
+        SinkError: a file for the lock cannot be made.
+        UsageError: another run has it.
+    """
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise SinkError(f"cannot write in {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(
+            f"`web_data` {folder} belongs to another run that goes on; give this one a folder of its own"
+        ) from None
+    except OSError as error:
+        _LOG.warning("%s cannot be locked (%s); use it for one run only", folder, error.strerror)
+    return descriptor
 
 
 def _read_journal(path: Path) -> Iterator[Entry]:

@@ -26,6 +26,7 @@ from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment, _whole_boxes, notes_path
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
+from tests.support.disk import small_disk
 from tests.support.paths import ROOT
 from tests.support.video import number_of, numbered
 
@@ -307,20 +308,6 @@ def test_a_full_disk_stops_recording_and_room_brings_it_back(tmp_path, caplog):
     assert account.delivered == len(first) + len(second)
     assert caplog.text.count("the run continues") == 1
     assert caplog.text.count(" resumed; ") == 1
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "edgevision-test", str(folder)], capture_output=True
-    )
-    if done.returncode:
-        pytest.skip("needs the right to mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_disk_that_is_really_full_leaves_what_plays(tmp_path):

@@ -49,6 +49,14 @@ def told(value):  # type: ignore[no-untyped-def]
     return value.setting, value.value, value.origin
 
 
+@pytest.fixture
+def without_srt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a library that was built without SRT, which that of another machine may have."""
+    for place in ("sinks", "sources"):
+        monkeypatch.setattr(f"edgevision.video.{place}.network.has_protocol", lambda scheme: scheme != "srt")
+
+
+@pytest.mark.usefixtures("without_srt")
 def test_all_faults_are_told_at_once(place: Path) -> None:
     (place / "wrong.yaml").write_text(ZONES % "rde")
     (place / "streams.yaml").write_text(
@@ -62,6 +70,8 @@ def test_all_faults_are_told_at_once(place: Path) -> None:
         "- {source: a.mp4, name: six, save_masks: masks, save_json: a.mp4}\n"
         "- {source: a.mp4, name: seven, output: nowhere/b.mp4, max_latency: 100ms}\n"
         "- {source: a.mp4, name: eight, zones: none.yaml}\n"
+        "- {source: 'srt://cam:9000', name: nine, output: 'srt://host:9000'}\n"
+        "- {source: a.mp4, name: ten, output: 'rstp://host/live'}\n"
     )
     found = check_streams(place / "streams.yaml", {})
     expected = [
@@ -78,6 +88,9 @@ def test_all_faults_are_told_at_once(place: Path) -> None:
         "seven: `max_latency` is for live sources",
         "seven: `output` nowhere/b.mp4: the folder nowhere does not exist",
         "eight: ",
+        "nine: cannot read srt://cam:9000: the installed FFmpeg (of PyAV) was built without srt; it",
+        "nine: `output`: cannot send to srt://host:9000: the installed FFmpeg (of PyAV) was built without",
+        "ten: `output`: unknown kind of output: rstp://host/live; did you mean 'rtsp'",
     ]
     for part in expected:
         assert any(fault.startswith(part) for fault in found.faults), (part, found.faults)

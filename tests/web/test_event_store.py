@@ -14,12 +14,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from edgevision.errors import UsageError
 from edgevision.events import BestFrame, Event, EventKind, ObjectState
-from edgevision.web.event_records import Query, why
+from edgevision.web.event_database import _connect
+from edgevision.web.event_records import Entry, Query, why
 from edgevision.web.event_store import EventStore
 from edgevision.web.outlet import StoreOutlet
 from tests.support.broker import wait_until
+from tests.support.disk import fill, small_disk
 
 NOON = (datetime.now(timezone.utc) - timedelta(days=2)).replace(hour=12, minute=0, second=0, microsecond=0)
 
@@ -148,6 +152,111 @@ def test_a_kill_while_the_database_is_locked_loses_nothing(tmp_path: Path) -> No
     with EventStore(tmp_path) as store, sqlite3.connect(tmp_path / "events.sqlite") as database:
         assert database.execute("SELECT COUNT(*) FROM objects").fetchone() == (1000,)
         assert store.delivery().delivered == 0
+
+
+def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "400k"), EventStore(tmp_path / "disk") as store:
+        store.add("gate", event(0))
+        settled(store)
+        filler = tmp_path / "disk" / "filler"
+        fill(filler)
+        for number in range(1, 300):
+            store.add("gate", event(number))
+        wait_until(lambda: "full" in str(store.delivery().alarm), "an alarm")
+        assert store.delivery().waiting > 200
+        filler.unlink()
+        settled(store)
+        assert (store.delivery().alarm, store.delivery().lost) == (None, 0)
+        counts = store.database.counts(Query(from_ms=0, to_ms=2**42), 1)
+        assert counts == {"gate": [300]}
+
+
+def test_what_a_full_disk_never_took_is_counted_at_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_disk(tmp_path / "disk", "400k"):
+        store = EventStore(tmp_path / "disk")
+        fill(tmp_path / "disk" / "filler")
+        for number in range(300):
+            store.add("gate", event(number))
+        store.close()
+        lost = store.delivery().lost
+        assert 200 < lost <= 300
+        assert f"{lost} events are lost: " in caplog.text
+        (tmp_path / "disk" / "filler").unlink()
+        with EventStore(tmp_path / "disk") as store:
+            settled(store)
+            assert store.delivery().delivered == 300 - lost
+
+
+def test_a_folder_belongs_to_one_run_and_objects_of_a_killed_one_are_over(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED.replace("BEGIN EXCLUSIVE", "SELECT 1"), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(UsageError, match=r"`web_data` .* belongs to another run that goes on"):
+            EventStore(tmp_path)
+        os.kill(process.pid, signal.SIGKILL)
+    with EventStore(tmp_path) as store:
+        store.add("gate", event(2000, at=NOON + timedelta(hours=1)))
+
+        def are_over() -> list[bool]:
+            return [one.is_over for one in store.database.listed(Query(limit=200))]
+
+        wait_until(lambda: are_over() == [False] + [True] * 199, "the others are over")
+        found = store.database.find("run-7")
+        assert found is not None
+        assert [one.why for one in found[1]][1:] == ["the run ended without notice"]
+
+
+def test_an_event_that_cannot_be_kept_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    broken = Entry(key="k", stream="gate", run="r", event=msgspec.structs.replace(event(1), at="yesterday"))
+    (tmp_path / "events.pending.jsonl").write_bytes(msgspec.json.encode(broken) + b"\n")
+    with EventStore(tmp_path) as store:
+        for number in range(2, 5):
+            store.add("gate", event(number))
+        settled(store)
+        assert [one.id for one in store.database.listed(Query())] == ["run-4", "run-3", "run-2"]
+        assert store.delivery().lost == 1
+
+
+def test_the_first_page_of_a_long_list_costs_what_that_of_a_short_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def watched(path: Path) -> sqlite3.Connection:
+        database = _connect(path)
+        database.set_progress_handler(step, 10)
+        return database
+
+    def cost(store: EventStore) -> int:
+        nonlocal steps
+        steps = 0
+        start = round(NOON.timestamp() * 1e3)
+        store.database.names()
+        store.database.listed(Query(limit=20))
+        store.database.listed(Query(limit=20, stream="gate", class_name="person"))
+        store.database.listed(Query(limit=20, from_ms=start - 86_400_000, to_ms=start + 10**9))
+        return steps
+
+    def fill_with(store: EventStore, numbers: range) -> None:
+        moments = [NOON + timedelta(seconds=number) for number in numbers]
+        rows = zip(numbers, moments, strict=True)
+        entries = [Entry(key=f"k{i}", stream="gate", run="r", event=event(i, at=at)) for i, at in rows]
+        store.database.write(entries)
+
+    monkeypatch.setattr("edgevision.web.event_database._connect", watched)
+    with EventStore(tmp_path) as store:
+        fill_with(store, range(100))
+        few = cost(store)
+        fill_with(store, range(100, 3000))
+        assert cost(store) < 1.5 * few
 
 
 def test_a_damaged_database_is_set_aside(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ stream refers to is never a file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from os import PathLike, fspath
 from types import MappingProxyType
@@ -61,6 +62,23 @@ def open_network_stream(
     """
     whitelist = {"protocol_whitelist": _NETWORK_PROTOCOLS}
     return av.open(uri, options={**options, **whitelist}, timeout=timeout, metadata_errors="replace")
+
+
+@functools.cache
+def has_protocol(scheme: str) -> bool:
+    """Whether this build of FFmpeg knows a protocol: PyAV's wheels, for one, are built without SRT.
+
+    Args:
+        scheme: such as ``rtmp``. Nothing is connected to: no protocol is on the list of those allowed, which
+            FFmpeg looks at once it has found it.
+    """
+    try:
+        av.open(f"{scheme}://localhost:9/x", options={"protocol_whitelist": "none"}, timeout=1).close()
+    except av.error.ProtocolNotFoundError:
+        return False
+    except (OSError, av.error.FFmpegError):
+        return True
+    return True
 
 
 def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:

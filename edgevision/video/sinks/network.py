@@ -27,6 +27,7 @@ from edgevision.contract.manifest import Resize
 from edgevision.errors import SinkError
 from edgevision.types import FrameResult, Image
 from edgevision.video.base import Delivery, Sink, SourceInfo
+from edgevision.video.codec.container import has_protocol
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter
 from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, Codec, Order
 from edgevision.video.sinks.whip import whip_target, write_certificate
@@ -81,7 +82,7 @@ def target_of(uri: str) -> Target:
     """Where an output that is an address, a playlist or a pipe goes.
 
     Raises:
-        SinkError: the address names no host.
+        SinkError: the address names no host, or this build of FFmpeg does not know its protocol.
         UsageError, DependencyError: a library is missing.
     """
     if uri in PIPES:
@@ -94,6 +95,12 @@ def target_of(uri: str) -> Target:
         return Target(uri, f"file:{path}", "hls", {**_HLS, **segments})
     if address.text.rstrip("/").endswith(":/") or not address.text.partition("://")[2]:
         raise SinkError(f"{address.shown} names no host; expected an address such as rtsp://host:8554/name")
+    if not has_protocol(address.scheme.removeprefix("whip+")):
+        known = ", ".join(one for one in SCHEMES if has_protocol(one.removeprefix("whip+")))
+        raise SinkError(
+            f"cannot send to {address.shown}: the installed FFmpeg (of PyAV) was built without "
+            f"{address.scheme}; it sends to {known}"
+        )
     text = address.text
     if address.scheme == "rtsp":
         return Target(address.shown, text, "rtsp", {"rtsp_transport": "tcp", "timeout": "5000000"})

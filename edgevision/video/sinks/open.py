@@ -88,12 +88,30 @@ def open_sink(
     return image_files.ImageSink(path)
 
 
+def check_sink_address(uri: str) -> None:
+    """Refuses an address that can never be sent to, before anything is opened; says nothing on files.
+
+    Raises:
+        SinkError: its kind is unknown, it names no host, or this build of FFmpeg does not know its protocol.
+        UsageError, DependencyError, PluginError: a library or package is missing or does not load.
+    """
+    scheme = scheme_of(uri)
+    if scheme in SCHEMES:
+        target_of(uri)
+    elif scheme not in ("", "window") and find_plugin(SINKS, scheme) is None:
+        raise _unknown_scheme(uri, scheme)
+
+
 def _open_plugin(uri: str, scheme: str, info: SourceInfo) -> Sink:
     plugin = find_plugin(SINKS, scheme)
     if plugin is None:
-        hint = nearest(scheme, ("window", *SCHEMES, *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
-        raise SinkError(f"unknown kind of output: {display(uri)}{hint}")
+        raise _unknown_scheme(uri, scheme)
     return cast("Sink", plugin(uri, info))
+
+
+def _unknown_scheme(uri: str, scheme: str) -> SinkError:
+    hint = nearest(scheme, ("window", *SCHEMES, *known_schemes(SINKS))) or f"; expected {ACCEPTED}"
+    return SinkError(f"unknown kind of output: {display(uri)}{hint}")
 
 
 def _unknown_kind(uri: str, suffix: str) -> SinkError:

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from edgevision.address import HIDDEN, Address
 from edgevision.errors import SourceError, SourceTimeoutError
 from edgevision.video.base import FailReason, SourceInfo
-from edgevision.video.codec.container import open_network_stream
+from edgevision.video.codec.container import has_protocol, open_network_stream
 from edgevision.video.codec.decode import (
     FILE_THREADS,
     LIBRARY_ERRORS,
@@ -45,14 +45,29 @@ _BEFORE_LIVE = "-2"  # where HLS begins, in segments: with one in reserve, and n
 _ENDLESS = "mpjpeg"  # some cameras declare a length for it
 
 
+def check_protocol(address: Address) -> None:
+    """Refuses what this build of FFmpeg can never read.
+
+    Raises:
+        SourceError: it does not know the address's protocol.
+    """
+    if address.scheme in SCHEMES and not has_protocol(address.scheme):
+        known = ", ".join(one for one in SCHEMES if has_protocol(one))
+        raise SourceError(
+            f"cannot read {address.shown}: the installed FFmpeg (of PyAV) was built without "
+            f"{address.scheme}; it reads {known}"
+        )
+
+
 def open_stream(uri: str, options: SourceOptions, *, threads: int = 0) -> LiveSource:
     """A network stream as a source; it reconnects when it is lost, unless it is a file on a web server.
 
     User, password and query of the address never appear in ``info``, frames, notes, logs or errors.
 
     Raises:
-        SourceError, SourceTimeoutError: see :class:`LiveSource`.
+        SourceError, SourceTimeoutError: see :class:`LiveSource` and :func:`check_protocol`.
     """
+    check_protocol(Address.parse(uri))
     connect = partial(StreamFeed, uri, options, threads=threads)
     return LiveSource(Address.parse(uri).shown, connect, options, advice=_ADVICE)
 

@@ -13,7 +13,12 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_sink, open_source
-from edgevision.video.codec.container import create_mp4_file, open_network_stream, open_video_file
+from edgevision.video.codec.container import (
+    create_mp4_file,
+    has_protocol,
+    open_network_stream,
+    open_video_file,
+)
 from tests.support.video import number_of, numbered, record, write_clip
 
 NAMES = [
@@ -125,3 +130,13 @@ def test_a_playlist_of_a_server_never_reads_a_file(tmp_path):
         with pytest.raises((OSError, av.error.FFmpegError)):
             open_network_stream(f"http://127.0.0.1:{server.server_port}/list.m3u8", {}, 5)
         server.shutdown()
+
+
+def test_whether_a_protocol_is_there_is_found_without_connecting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert has_protocol("tcp")
+        assert has_protocol("rtsp")
+        assert not has_protocol("nowhere")
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -219,9 +220,19 @@ def test_a_pipe_whose_reader_leaves_ends_the_stream() -> None:
     assert "cannot send to standard output: Broken pipe; its reader is gone" in said
 
 
+def test_a_protocol_that_the_library_lacks_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision.video.sinks.network.has_protocol", lambda scheme: scheme != "https")
+    with pytest.raises(
+        SinkError, match=r"cannot send to whip\+https://host/x: .* built without whip\+https; it"
+    ):
+        open_sink("whip+https://ann:secret@host/x", info=LIVE)
+    assert open_sink("rtmp://host/x", info=LIVE).name == "rtmp://host/x"
+
+
 def test_what_cannot_be_sent_to_at_all_is_said_once_and_ends_the_stream() -> None:
-    sink = NetworkSink(target_of("srt://127.0.0.1:9999"), LIVE)
-    with pytest.raises(SinkError, match=r"cannot send to srt://127\.0\.0\.1:9999: .*this build of FFmpeg"):
+    target = replace(target_of("tcp://127.0.0.1:9999"), name="a nowhere", address="nowhere://127.0.0.1:9999")
+    sink = NetworkSink(target, LIVE)
+    with pytest.raises(SinkError, match=r"cannot send to a nowhere: .*this build of FFmpeg"):
         write_all(sink, 400, rate=20.0)
     with pytest.raises(SinkError):
         sink.close()
