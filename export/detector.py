@@ -31,10 +31,9 @@ class _FoldedTower(nn.Module):
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
-        pairs = list(zip(tower.convolutions, tower.norms, strict=True))
-        levels = len(pairs[0][1]) if pairs else 0  # type: ignore[arg-type]  # a ModuleList
+        levels = len(tower.norms[0]) if len(tower.norms) else 0  # type: ignore[arg-type]  # a ModuleList
         self.levels = nn.ModuleList(
-            nn.ModuleList(fuse_conv_bn_eval(convolution, norms[level]) for convolution, norms in pairs)  # type: ignore[index,type-var]
+            nn.ModuleList(fuse_conv_bn_eval(convolution, norm) for convolution, norm in tower.of_level(level))
             for level in range(levels)
         )
         self.predict = tower.predict

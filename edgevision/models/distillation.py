@@ -17,6 +17,8 @@ from edgevision.models.collective import even_share
 from edgevision.models.retinanet import HeadMaps, flatten_maps
 from edgevision.models.settings import DistillationConfig
 
+_TINY = 1e-6
+
 
 class TeacherAnswers(NamedTuple):
     """What a teacher says of N images, for each of the M cells of its levels, finest first, rows first.
@@ -25,11 +27,13 @@ class TeacherAnswers(NamedTuple):
         scores: float ``[N, M, C]``, probabilities in the student's classes.
         boxes: float ``[N, M, 4]``, corners in input pixels.
         taught: bool ``[C]``: classes that the teacher knows.
+        hints: float ``[N, channels, H, W]``, one for each level of the student's pyramid that learns from it.
     """
 
     scores: Tensor
     boxes: Tensor
     taught: Tensor
+    hints: Sequence[Tensor] = ()
 
 
 class DistillationLoss(nn.Module):
@@ -66,9 +70,10 @@ class DistillationLoss(nn.Module):
         self._levels = len(strides)
 
     def forward(self, maps: HeadMaps, answers: TeacherAnswers) -> dict[str, Tensor]:
-        """Losses ``teacher_class`` and ``teacher_box``, scalars.
+        """Losses ``teacher_class`` and ``teacher_box``, and ``teacher_hint`` where there are hints; scalars.
 
-        Both are sums, divided by the sum of the teacher's best scores in cells above ``floor``.
+        The first two are sums, divided by the sum of the teacher's best scores in cells above ``floor``; for
+        the third see :func:`hint_loss`.
 
         Args:
             maps: the student's raw predictions for N images.
@@ -87,7 +92,43 @@ class DistillationLoss(nn.Module):
         anchors = self.anchors.expand(len(wanted), -1, -1)[seen]
         boxes = decode_boxes(deltas[seen], anchors, torch)
         box = (generalized_box_iou_loss(boxes, answers.boxes[seen]) * weight).sum() / share
-        return {
+        losses = {
             "teacher_class": self.config.class_weight * classes,
             "teacher_box": self.config.box_weight * box,
         }
+        if answers.hints:
+            losses["teacher_hint"] = self.config.hint_weight * hint_loss(maps.pyramid, answers.hints)
+        return losses
+
+
+def hint_loss(pyramid: Sequence[Tensor], hints: Sequence[Tensor]) -> Tensor:
+    """How far the student's maps are from the teacher's: 1 - r, with r their correlation.
+
+    It is counted for each channel over the batch and averaged over channels, then over levels (Cao et al.
+    2022, arXiv:2207.02039): 0 for maps that are equal but for a factor and a sum, 1 for maps that have
+    nothing in common. So the student's maps keep a scale of their own.
+
+    Args:
+        pyramid: float ``[N, channels, H, W]`` a level; levels beyond the hints learn nothing here.
+        hints: of the same sizes.
+
+    Raises:
+        ConfigError: a hint has other sizes than the student's map.
+    """
+    parts = []
+    for own, wanted in zip(pyramid, hints, strict=False):
+        if own.shape != wanted.shape:
+            raise ConfigError(
+                f"distillation.hints: the teacher's map of {list(wanted.shape[1:])} is to be learnt by one "
+                f"of {list(own.shape[1:])}; expected equal channels and sides, finest level first"
+            )
+        correlation = (_standardised(own.float()) * _standardised(wanted)).mean(dim=(0, 2, 3))
+        parts.append(1 - correlation.mean())
+    return torch.stack(parts).mean()
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    """Each channel of ``[N, channels, H, W]`` with mean 0 and variance 1 over the batch."""
+    mean = maps.mean(dim=(0, 2, 3), keepdim=True)
+    variance = maps.var(dim=(0, 2, 3), correction=0, keepdim=True)
+    return (maps - mean) * torch.rsqrt(variance + _TINY)

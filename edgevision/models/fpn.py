@@ -1,9 +1,15 @@
-"""Feature pyramid network, P3 to P7 (Lin et al. 2017, arXiv:1612.03144; P6 and P7 as in RetinaNet)."""
+"""Feature pyramids over C3, C4 and C5: from coarse to fine, or there and back.
+
+``FeaturePyramid`` is the feature pyramid network, P3 to P7 (Lin et al. 2017, arXiv:1612.03144; P6 and P7 as
+in RetinaNet). ``PathAggregation`` (Liu et al. 2018, arXiv:1803.01534) goes on from P3 to the coarse maps
+again; its convolutions are depthwise ones of 5x5, which cost a processor less than dense ones of 3x3.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,3 +47,70 @@ class FeaturePyramid(nn.Module):
         p6 = self.p6(features[-1])
         coarse = [p6] if self.p7 is None else [p6, self.p7(F.relu(p6))]
         return [*pyramid, *coarse]
+
+
+class PathAggregation(nn.Module):
+    """Turns C3, C4 and C5 into four or five maps of equal channels, each informed by finer and coarser ones.
+
+    Args:
+        in_channels: channels of C3, C4 and C5.
+        channels: channels of every output.
+        levels: number of maps, 4 or 5.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int, levels: int = 4) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(_pointwise(size, channels) for size in in_channels)
+        self.down_merge = nn.ModuleList(_Merge(channels) for _ in in_channels[1:])
+        self.steps = nn.ModuleList(_step(channels) for _ in in_channels[1:])
+        self.up_merge = nn.ModuleList(_Merge(channels) for _ in in_channels[1:])
+        self.coarse = nn.ModuleList(_step(channels) for _ in range(levels - len(in_channels)))
+        self.beside = _step(channels)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """``[C3, C4, C5]`` to ``[P3, P4, P5, P6]`` and perhaps ``P7``, each ``[N, channels, H, W]``.
+
+        The input's sides are multiples of 32.
+        """
+        maps = [lateral(feature) for lateral, feature in zip(self.lateral, features, strict=True)]
+        coarsest = maps[-1]
+        for level in range(len(maps) - 1, 0, -1):
+            larger = F.interpolate(maps[level], scale_factor=2.0, mode="nearest")
+            maps[level - 1] = self.down_merge[level - 1](larger, maps[level - 1])
+        for level in range(1, len(maps)):
+            smaller = self.steps[level - 1](maps[level - 1])
+            maps[level] = self.up_merge[level - 1](smaller, maps[level])
+        maps.append(self.coarse[0](maps[-1]) + self.beside(coarsest))
+        for step in self.coarse[1:]:
+            maps.append(step(maps[-1]))
+        return maps
+
+
+class _Merge(nn.Module):
+    """Two maps ``[N, channels, H, W]`` to one; its output is linear, so that it may be negative."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = _pointwise(2 * channels, channels)
+        self.around = nn.Sequential(_depthwise(channels), nn.ReLU(inplace=True))
+        self.project = _pointwise(channels, channels, linear=True)
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return self.project(self.around(self.mix(torch.cat([one, other], dim=1))))  # type: ignore[no-any-return]
+
+
+def _depthwise(channels: int, stride: int = 1) -> nn.Sequential:
+    """5x5, each channel for itself."""
+    convolution = nn.Conv2d(channels, channels, 5, stride, padding=2, groups=channels, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels))
+
+
+def _pointwise(inputs: int, outputs: int, linear: bool = False) -> nn.Sequential:
+    """1x1, with a ReLU behind unless ``linear``."""
+    layers = [nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers) if linear else nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
+def _step(channels: int) -> nn.Sequential:
+    """``[N, channels, H, W]`` to half the sides, rounded up."""
+    return nn.Sequential(_depthwise(channels, 2), nn.ReLU(inplace=True), _pointwise(channels, channels))

@@ -6,14 +6,15 @@ Model, criterion (``detection_losses.py``) and postprocessing (``decode.py``) ar
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
-from edgevision.models.fpn import FeaturePyramid
+from edgevision.models.fpn import FeaturePyramid, PathAggregation
 from edgevision.models.settings import HeadConfig, RetinaNetConfig
 
 PYRAMID_STRIDES = (8, 16, 32, 64, 128)
@@ -26,14 +27,16 @@ class HeadMaps(NamedTuple):
     Attributes:
         logits: ``[N, A * C, H, W]``, channel ``a * C + c``.
         deltas: ``[N, A * 4, H, W]``, channel ``a * 4 + (dx, dy, dw, dh)``.
+        pyramid: ``[N, channels, H, W]``: what the heads saw, for a teacher's hints.
     """
 
     logits: list[Tensor]
     deltas: list[Tensor]
+    pyramid: Sequence[Tensor] = ()
 
 
 class Tower(nn.Module):
-    """Convolutions shared by all levels, with a BatchNorm for each level, then the prediction.
+    """Convolutions shared by all levels or of each, with a BatchNorm for each level, then the prediction.
 
     Levels differ in their statistics, so one shared BatchNorm fits none of them when it is evaluated.
     """
@@ -46,11 +49,11 @@ class Tower(nn.Module):
             groups = (channels, 1) if config.depthwise else (1,)
             kernels = (config.kernel, 1) if config.depthwise else (config.kernel,)
             for group, kernel in zip(groups, kernels, strict=True):
-                convolution = nn.Conv2d(
-                    channels, channels, kernel, padding=kernel // 2, groups=group, bias=False
+                self.convolutions.append(
+                    _convolution(channels, kernel, group)
+                    if config.shared
+                    else nn.ModuleList(_convolution(channels, kernel, group) for _ in range(levels))
                 )
-                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-                self.convolutions.append(convolution)
                 self.norms.append(nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(levels)))
         kernel = 1 if config.depthwise else 3
         self.predict = nn.Conv2d(channels, outputs, kernel, padding=kernel // 2)
@@ -60,9 +63,23 @@ class Tower(nn.Module):
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """``[N, channels, H, W]`` of one level to ``[N, outputs, H, W]``."""
-        for convolution, norms in zip(self.convolutions, self.norms, strict=True):
-            x = self.activation(norms[level](convolution(x)))  # type: ignore[index]  # a ModuleList
+        for convolution, norm in self.of_level(level):
+            x = self.activation(norm(convolution(x)))
         return self.predict(x)  # type: ignore[no-any-return]
+
+    def of_level(self, level: int) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """The convolutions of a level, each with its BatchNorm."""
+        pairs = []
+        for convolution, norms in zip(self.convolutions, self.norms, strict=True):
+            own = convolution[level] if isinstance(convolution, nn.ModuleList) else convolution
+            pairs.append((cast("nn.Conv2d", own), cast("nn.BatchNorm2d", norms[level])))  # type: ignore[index]
+        return pairs
+
+
+def _convolution(channels: int, kernel: int, groups: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
 
 
 class RetinaNet(nn.Module):
@@ -89,7 +106,8 @@ class RetinaNet(nn.Module):
         self.classes = classes
         levels, anchors = len(config.anchors.strides), config.anchors.per_cell
         self.backbone = build_backbone(config.backbone)
-        self.fpn = FeaturePyramid(self.backbone.channels[-3:], config.channels, levels)
+        pyramid = PathAggregation if config.pyramid == "pan" else FeaturePyramid
+        self.fpn = pyramid(self.backbone.channels[-3:], config.channels, levels)
         self.class_tower = Tower(config.channels, anchors * classes, levels, config.head)
         self.box_tower = Tower(config.channels, anchors * 4, levels, config.head)
         prior = -math.log((1 - config.head.prior) / config.head.prior)
@@ -100,7 +118,7 @@ class RetinaNet(nn.Module):
         pyramid = self.fpn(self.backbone(images)[-3:])
         logits = [self.class_tower(x, level) for level, x in enumerate(pyramid)]
         deltas = [self.box_tower(x, level) for level, x in enumerate(pyramid)]
-        return HeadMaps(logits, deltas)
+        return HeadMaps(logits, deltas, pyramid)
 
 
 def flatten_maps(maps: list[Tensor], width: int) -> Tensor:

@@ -44,12 +44,15 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         depthwise: depthwise ``kernel`` x ``kernel`` and 1x1 instead of one dense convolution.
         kernel: side of the convolution.
         prior: probability that the class head starts from, 0.01 in the paper.
+        shared: the convolutions are the same on all levels, as in the paper; otherwise each level has its
+            own, which costs parameters and no time.
     """
 
     layers: int = 4
     depthwise: bool = False
     kernel: int = 3
     prior: float = 0.01
+    shared: bool = True
 
 
 class RetinaNetConfig(
@@ -60,6 +63,8 @@ class RetinaNetConfig(
     Attributes:
         input_size: sides of the square input in pixels, a multiple of 32.
         channels: channels of the pyramid and the towers.
+        pyramid: ``fpn``, from the coarse maps to the fine ones, or ``pan``, which goes back again with
+            depthwise convolutions; see :mod:`edgevision.models.fpn`.
     """
 
     backbone: BackboneConfig
@@ -67,6 +72,7 @@ class RetinaNetConfig(
     channels: int
     head: HeadConfig
     anchors: AnchorConfig
+    pyramid: Literal["fpn", "pan"] = "fpn"
 
     def __post_init__(self) -> None:
         check_side("input_size", self.input_size)
@@ -143,8 +149,8 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """A teacher that looks at every image of the training, as augmented, beside the student.
 
     Attributes:
-        teacher: an ONNX file of PicoDet's form, without its postprocessing, relative to the working folder;
-            its input is as large as the student's.
+        teacher: an ONNX file of PicoDet's or NanoDet's form, without its postprocessing, relative to the
+            working folder; its input is as large as the student's.
         classes: ``coco``, ``voc`` or names with commas between, in the order of the teacher's outputs;
             they are found by name among the run's, and the others teach nothing.
         class_weight: factor of the class loss.
@@ -152,6 +158,9 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         gamma: the class loss of a cell is weighted by ``|teacher - student|^gamma``, so that cells where
             both agree do not drown those where they differ (Li et al. 2020, arXiv:2006.04388, equation 6).
         floor: cells where the teacher's best score is lower teach no box.
+        hints: tensors of the teacher's file that the student's pyramid learns to equal, finest first, with as
+            many channels (Romero et al. 2015, arXiv:1412.6550); empty for none.
+        hint_weight: factor of the hints' loss.
     """
 
     teacher: str
@@ -160,9 +169,11 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     box_weight: float = 2.0
     gamma: float = 2.0
     floor: float = 0.1
+    hints: tuple[str, ...] = ()
+    hint_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("class_weight", "box_weight", "gamma"):
+        for name in ("class_weight", "box_weight", "gamma", "hint_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 < self.floor < 1:

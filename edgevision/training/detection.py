@@ -96,9 +96,8 @@ class DetectionTask:
                 raise ConfigError("distillation: only family retinanet learns cell by cell; leave it out")
             anchors, size = config.model.anchors, config.model.input_size
             self._distillation = DistillationLoss(config.distillation, anchors, size, STRIDES)
-            self._teacher = DenseTeacher(
-                config.distillation.teacher, config.distillation.classes, config.classes, size
-            )
+            given = config.distillation
+            self._teacher = DenseTeacher(given.teacher, given.classes, config.classes, size, given.hints)
 
     def batches(self, start: int, world: World) -> Iterator[DetectionBatch]:
         config, loop = self.config, self.config.loop

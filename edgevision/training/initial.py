@@ -56,8 +56,9 @@ def _beyond(key: str, levels: int) -> bool:
     """Whether a parameter belongs to a level of the pyramid that only one of the two models has."""
     parts = key.split(".")
     if parts[0] == "fpn":
-        return parts[1] == "p7" and levels < 5
-    return parts[0].endswith("_tower") and parts[1] == "norms" and int(parts[3]) >= levels
+        return (parts[1] == "p7" and levels < 5) or (parts[1] == "coarse" and 3 + int(parts[2]) >= levels)
+    by_level = parts[0].endswith("_tower") and parts[1] in ("norms", "convolutions") and parts[3].isdigit()
+    return by_level and int(parts[3]) >= levels
 
 
 def _predictions(

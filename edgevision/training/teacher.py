@@ -4,58 +4,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevision.data.classes import map_classes, parse_classes
 from edgevision.errors import ModelError
+from edgevision.graph.load import load_onnx
 from edgevision.models.distillation import TeacherAnswers
 
 STRIDES = (8, 16, 32, 64)
 
 _Runner = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+_Shapes = list[tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a family writes its answers.
+
+    Attributes:
+        outputs: tensors with answers, before those with hints.
+        reach: where a cell's point lies in it: 0.5 for its middle, 0 for its corner.
+        is_bgr: the channels come in OpenCV's order.
+    """
+
+    outputs: int
+    reach: float
+    is_bgr: bool
+
+
+_PICODET = _Form(2 * len(STRIDES), 0.5, is_bgr=False)
+_NANODET = _Form(1, 0.0, is_bgr=True)
 
 
 class DenseTeacher:
-    """PicoDet (Yu et al. 2021, arXiv:2111.00902), as PaddleDetection exports it without its postprocessing.
+    """PicoDet (Yu et al. 2021, arXiv:2111.00902) or NanoDet-Plus (2021), without their postprocessing.
 
-    Its input is float ``[1, 3, S, S]``, RGB, with ImageNet's mean and deviation, as the student's. Its
-    outputs are scores ``[1, cells, C]`` of strides 8 to 64, then the distance from the cell's centre to each
-    side as a distribution over whole strides, ``[1, cells, 4 * bins]``. OpenVINO runs it where that is
-    installed, which takes a third of the time, else ONNX Runtime.
+    The input is float ``[1, 3, S, S]`` with ImageNet's mean and deviation, as the student's; PicoDet takes
+    RGB, NanoDet BGR. PicoDet's outputs, as PaddleDetection exports it, are scores ``[1, cells, C]`` of
+    strides 8 to 64, then the distance from the cell's middle to each side as a distribution over whole
+    strides, ``[1, cells, 4 * bins]``. NanoDet has one output, ``[1, all cells, C + 4 * bins]``, with
+    distances from the cell's corner. OpenVINO runs it where that is installed, which takes a third of the
+    time, else ONNX Runtime.
 
     Args:
         path: the file.
         known: its classes, as :func:`edgevision.data.classes.parse_classes` takes them.
         classes: the student's.
         input_size: sides of the student's input.
+        hints: further tensors of the file to answer with.
 
     Raises:
-        ModelError: the file is missing, or its inputs or outputs are others.
+        ModelError: the file is missing, or its inputs, outputs or hints are others.
     """
 
-    def __init__(self, path: str, known: str, classes: Sequence[str], input_size: int) -> None:
+    def __init__(
+        self, path: str, known: str, classes: Sequence[str], input_size: int, hints: Sequence[str] = ()
+    ) -> None:
         self.path, names = path, parse_classes(known)
         if not Path(path).is_file():
             raise ModelError(f"distillation.teacher: file not found: {path}")
-        self._run, shapes = _open(path)
+        self._run, shapes = _open(path, hints)
         grids = [math.ceil(input_size / stride) for stride in STRIDES]
         cells = [grid * grid for grid in grids]
-        found = shapes[1:]
-        expected = [(1, count, len(names)) for count in cells]
-        sides = found[-1][-1] if found and len(found[-1]) == 3 else 0
-        expected += [(1, count, sides) for count in cells]
-        if shapes[0] != (1, 3, input_size, input_size) or found != expected or sides % 4 or not sides:
-            raise ModelError(
-                f"{path} is no teacher for an input of {input_size} and {len(names)} classes: it has input "
-                f"{list(shapes[0])} and outputs {', '.join(str(list(shape)) for shape in found)}; expected "
-                f"PicoDet's without its postprocessing, [1, {cells[0]}, {len(names)}] for stride 8 and so on"
-            )
+        self._form = _recognise(shapes, len(hints), input_size, cells, len(names), path)
+        self._classes = len(names)
         index = map_classes(names, classes)
         self._own = torch.tensor([position for position, name in enumerate(names) if name in index])
         self._theirs = torch.tensor([index[name] for name in names if name in index])
@@ -63,8 +83,8 @@ class DenseTeacher:
             raise ModelError(f"{path} knows none of the classes to train; check distillation.classes")
         self._taught = torch.zeros(len(classes))
         self._taught[self._theirs] = 1
-        self._centres = torch.cat(
-            [_centres(grid, stride) for grid, stride in zip(grids, STRIDES, strict=True)]
+        self._points = torch.cat(
+            [_points(grid, stride, self._form.reach) for grid, stride in zip(grids, STRIDES, strict=True)]
         )
         self._strides = torch.cat(
             [torch.full((count, 1), float(stride)) for count, stride in zip(cells, STRIDES, strict=True)]
@@ -73,38 +93,65 @@ class DenseTeacher:
     def __call__(self, images: Tensor) -> TeacherAnswers:
         """Answers for images as the student gets them: float ``[N, 3, S, S]``, normalised."""
         answers = [self._one(image) for image in images.detach().cpu().numpy()]
-        scores = torch.zeros(len(answers), len(self._centres), len(self._taught))
+        scores = torch.zeros(len(answers), len(self._points), len(self._taught))
         scores[:, :, self._theirs] = torch.stack([one[0] for one in answers])[:, :, self._own].clamp(0, 1)
         boxes = torch.stack([one[1] for one in answers])
         device = images.device
-        return TeacherAnswers(scores.to(device), boxes.to(device), self._taught.to(device))
+        hints = [torch.stack(level).to(device) for level in zip(*(one[2] for one in answers), strict=True)]
+        return TeacherAnswers(scores.to(device), boxes.to(device), self._taught.to(device), hints)
 
-    def _one(self, image: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Scores ``[M, C]`` and boxes ``[M, 4]`` of one image."""
-        outputs = [torch.from_numpy(output[0]) for output in self._run(np.ascontiguousarray(image[None]))]
-        levels = len(STRIDES)
-        sides = torch.cat(outputs[levels:]).reshape(len(self._centres), 4, -1).softmax(dim=-1)
-        distances = sides @ torch.arange(sides.shape[-1], dtype=torch.float32) * self._strides
-        corners = torch.cat([self._centres - distances[:, :2], self._centres + distances[:, 2:]], dim=1)
-        return torch.cat(outputs[:levels]), corners
+    def _one(self, image: NDArray[np.float32]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Scores ``[M, C]`` and boxes ``[M, 4]`` of one image, and the hints."""
+        seen = image[::-1] if self._form.is_bgr else image
+        outputs = [torch.from_numpy(output[0]) for output in self._run(np.ascontiguousarray(seen[None]))]
+        found, hints = outputs[: self._form.outputs], outputs[self._form.outputs :]
+        if len(found) == 1:
+            scores, sides = found[0][:, : self._classes], found[0][:, self._classes :]
+        else:
+            scores, sides = torch.cat(found[: len(STRIDES)]), torch.cat(found[len(STRIDES) :])
+        spread = sides.reshape(len(self._points), 4, -1).softmax(dim=-1)
+        distances = spread @ torch.arange(spread.shape[-1], dtype=torch.float32) * self._strides
+        return scores, torch.cat([self._points - distances[:, :2], self._points + distances[:, 2:]], 1), hints
 
 
-def _centres(grid: int, stride: int) -> Tensor:
-    """Middles of the cells of a level, ``[grid * grid, 2]``, rows first."""
-    y, x = torch.meshgrid(torch.arange(grid) + 0.5, torch.arange(grid) + 0.5, indexing="ij")
+def _recognise(
+    shapes: _Shapes, hints: int, input_size: int, cells: list[int], classes: int, path: str
+) -> _Form:
+    """The family of a file with these shapes of its input and outputs, of which the last are hints."""
+    found = shapes[1 : len(shapes) - hints]
+    last = found[-1][-1] if found and len(found[-1]) == 3 else 0
+    picodet = [(1, count, width) for width in (classes, last) for count in cells]
+    if shapes[0] == (1, 3, input_size, input_size):
+        if found == picodet and last and last % 4 == 0:
+            return _PICODET
+        if found == [(1, sum(cells), last)] and last > classes and (last - classes) % 4 == 0:
+            return _NANODET
+    raise ModelError(
+        f"{path} is no teacher for an input of {input_size} and {classes} classes: it has input "
+        f"{list(shapes[0])} and outputs {', '.join(str(list(shape)) for shape in found)}; expected "
+        f"PicoDet's without its postprocessing, [1, {cells[0]}, {classes}] for stride 8 and so on, or "
+        f"NanoDet's, [1, {sum(cells)}, {classes} + 4 * bins]"
+    )
+
+
+def _points(grid: int, stride: int, reach: float) -> Tensor:
+    """The points of a level's cells from which distances count, ``[grid * grid, 2]``, rows first."""
+    y, x = torch.meshgrid(torch.arange(grid) + reach, torch.arange(grid) + reach, indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2) * stride
 
 
-def _open(path: str) -> tuple[_Runner, list[tuple[int, ...]]]:
-    """A function that runs the model, and the shapes of its input and its outputs."""
+def _open(path: str, hints: Sequence[str]) -> tuple[_Runner, _Shapes]:
+    """A function that runs the model, and the shapes of its input and of its outputs and hints."""
+    content = _with_hints(path, hints) if hints else None
     try:
         import openvino
     except ImportError:
-        return _open_onnxruntime(path)
+        return _open_onnxruntime(path, content)
     try:
         # Rounding to BF16, OpenVINO's default on processors that have it, moves scores by 0.001.
+        model = openvino.Core().read_model(path if content is None else content)
         compiled = openvino.Core().compile_model(
-            path, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
         )
         shapes = [tuple(int(size) for size in port.shape) for port in (*compiled.inputs, *compiled.outputs)]
     except RuntimeError as error:
@@ -118,17 +165,34 @@ def _open(path: str) -> tuple[_Runner, list[tuple[int, ...]]]:
     return run, shapes
 
 
-def _open_onnxruntime(path: str) -> tuple[_Runner, list[tuple[int, ...]]]:
+def _open_onnxruntime(path: str, content: bytes | None) -> tuple[_Runner, _Shapes]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # Paddle lists every weight as an input, and each is a warning
     try:
-        session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session: Any = onnxruntime.InferenceSession(
+            content or path, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's own exceptions share no base class
         raise ModelError(f"distillation.teacher: ONNX Runtime cannot load {path}") from error
     name = session.get_inputs()[0].name
     ports = (session.get_inputs()[0], *session.get_outputs())
     shapes = [tuple(size if isinstance(size, int) else 0 for size in port.shape) for port in ports]
     return lambda image: list(session.run(None, {name: image})), shapes
+
+
+def _with_hints(path: str, hints: Sequence[str]) -> bytes:
+    """The file with tensors from its middle as further outputs."""
+    model = load_onnx(Path(path))
+    made = {name for node in model.graph.node for name in node.output}
+    for name in hints:
+        if name not in made:
+            raise ModelError(f"distillation.hints: {path} has no tensor '{name}'")
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"distillation.hints: the shapes within {path} cannot be inferred") from error
+    return bytes(inferred.SerializeToString())

@@ -10,7 +10,7 @@ import torch
 
 from edgevision.errors import ConfigError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.distillation import DistillationLoss, TeacherAnswers
+from edgevision.models.distillation import DistillationLoss, TeacherAnswers, hint_loss
 from edgevision.models.retinanet import HeadMaps
 from edgevision.models.settings import DistillationConfig
 
@@ -103,3 +103,42 @@ def test_weights_that_make_no_sense_are_refused() -> None:
         DistillationConfig("teacher.onnx", gamma=-1)
     with pytest.raises(ValueError, match="floor is 1; expected a score between 0 and 1"):
         DistillationConfig("teacher.onnx", floor=1)
+
+
+def test_hints_by_hand() -> None:
+    # One channel of four cells. Deviations from the means: (-1, 1, -1, 1) and (-1, -1, 1, 1): r = 0; then
+    # r = 1 for twice the map plus three, and r = -1 for its negative.
+    wanted = torch.tensor([0.0, 2.0, 0.0, 2.0]).view(1, 1, 2, 2)
+    for own, expected in (
+        ([0.0, 0.0, 2.0, 2.0], 1.0),
+        ([3.0, 7.0, 3.0, 7.0], 0.0),
+        ([0.0, -2.0, 0.0, -2.0], 2.0),
+    ):
+        found = hint_loss([torch.tensor(own).view(1, 1, 2, 2)], [wanted])
+        assert float(found) == pytest.approx(expected, abs=1e-5)
+    noise = torch.randn(1, 1, 2, 2)
+    both = hint_loss([wanted, wanted, noise], [wanted, -wanted])
+    assert float(both) == pytest.approx(1.0, abs=1e-5)  # levels count alike; those beyond the hints do not
+
+
+def test_hints_join_the_losses_with_their_weight_and_lead_to_the_teacher() -> None:
+    config = msgspec.structs.replace(CONFIG, hints=("a", "b"), hint_weight=3.0)
+    wanted = [torch.randn(1, 4, 2, 2), torch.randn(1, 4, 1, 1)]
+    own = [torch.randn(1, 4, 2, 2, requires_grad=True), torch.randn(1, 4, 1, 1)]
+    maps = student()._replace(pyramid=own)
+    losses = DistillationLoss(config, ONE, 16, (8, 16))(
+        maps, teacher(0.8, [8, 0, 16, 8])._replace(hints=wanted)
+    )
+    assert list(losses) == ["teacher_class", "teacher_box", "teacher_hint"]
+    assert float(losses["teacher_hint"].detach()) == pytest.approx(3 * float(hint_loss(own, wanted).detach()))
+    losses["teacher_hint"].backward()
+    assert own[0].grad is not None
+    nearer = own[0].detach() - 0.1 * own[0].grad
+    assert float(hint_loss([nearer, own[1]], wanted)) < float(hint_loss(own, wanted).detach())
+
+
+def test_hints_of_another_size_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"map of \[8, 2, 2\] is to be learnt by one of \[4, 2, 2\]; expected equal"
+    ):
+        hint_loss([torch.zeros(1, 4, 2, 2)], [torch.zeros(1, 8, 2, 2)])

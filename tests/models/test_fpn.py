@@ -1,8 +1,9 @@
 """The pyramid's sizes, and what reaches its coarsest and finest maps."""
 
+import pytest
 import torch
 
-from edgevision.models.fpn import FeaturePyramid
+from edgevision.models.fpn import FeaturePyramid, PathAggregation
 
 CHANNELS = (8, 16, 32)
 
@@ -31,3 +32,21 @@ def test_the_finest_map_sees_the_coarsest_feature_and_not_the_other_way_round():
     assert not torch.allclose(fine[0], before[0])
     for level in range(1, 5):
         assert torch.equal(fine[level], before[level])
+
+
+@pytest.mark.parametrize("levels", [4, 5])
+def test_path_aggregation_has_the_same_maps(levels):
+    maps = PathAggregation(CHANNELS, 12, levels)(features())
+    sides = [(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)]
+    assert [tuple(x.shape) for x in maps] == [(2, 12, *side) for side in sides[:levels]]
+    assert all(float(x.detach().min()) < 0 for x in maps[:3]), "a merged map may be negative"
+
+
+def test_path_aggregation_leads_there_and_back():
+    torch.manual_seed(0)
+    pyramid = PathAggregation(CHANNELS, 12).eval()
+    c3, c4, c5 = features()
+    before = pyramid([c3, c4, c5])
+    for changed in (pyramid([c3, c4, c5 + 1]), pyramid([c3 + 1, c4, c5])):
+        for level in range(4):
+            assert not torch.equal(changed[level], before[level]), level

@@ -93,6 +93,28 @@ def test_each_level_has_its_own_batch_norm_and_shares_its_convolutions() -> None
     assert not torch.allclose(means[0], means[2])
 
 
+def test_a_head_of_each_level_has_its_own_convolutions_and_answers_as_the_shared_one_with_equal_weights() -> (
+    None
+):
+    shared, own = network(), network(head=HeadConfig(layers=2, depthwise=True, kernel=5, shared=False))
+    state = {}
+    for key in own.state_dict():
+        parts = key.split(".")
+        if parts[0].endswith("_tower") and parts[1] == "convolutions":
+            del parts[3]
+        state[key] = shared.state_dict()[".".join(parts)]
+    own.load_state_dict(state)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted, found = shared.eval()(images), own.eval()(images)
+        for one, other in zip((*wanted.logits, *wanted.deltas), (*found.logits, *found.deltas), strict=True):
+            torch.testing.assert_close(one, other)
+        own.class_tower.convolutions[0][1].weight.zero_()  # type: ignore[index,union-attr,operator]
+        changed = own(images)
+    assert torch.equal(changed.logits[0], found.logits[0])
+    assert not torch.equal(changed.logits[1], found.logits[1])
+
+
 def test_an_input_size_that_the_pyramid_cannot_halve_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 32"):
         RetinaNetConfig(BackboneConfig("resnet18", "random"), 100, 32, LIGHT, AnchorConfig())

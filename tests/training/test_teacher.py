@@ -71,6 +71,62 @@ def test_scores_go_to_the_students_classes_and_sides_become_boxes(
     np.testing.assert_allclose(answers.boxes[0, [0, 64, 84]].numpy(), expected, atol=0.01)
 
 
+def write_nanodet(path: Path, classes: int = 3, bins: int = 2) -> Path:
+    """Says channel 0's mean as the score of class 1 in cell 64, and boxes of one stride to each side.
+
+    ``inner``, the image at an eighth of the size, is no output.
+    """
+    values = np.zeros((1, sum(CELLS), classes + 4 * bins), np.float32)
+    values[0, :, classes + 1 :: bins] = 20.0
+    where = np.zeros_like(values)
+    where[0, 64, 1] = 1.0
+    constants = {"values": values, "where": where, "zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
+    nodes = [
+        helper.make_node("Slice", ["image", "zero", "one", "one"], ["first"]),
+        helper.make_node("ReduceMean", ["first"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "where"], ["told"]),
+        helper.make_node("Add", ["values", "told"], ["output"]),
+        helper.make_node("AveragePool", ["image"], ["inner"], kernel_shape=[8, 8], strides=[8, 8]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "teacher",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, values.shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_nanodet_sees_bgr_counts_from_corners_and_gives_hints(
+    tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library == "onnxruntime":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    else:
+        pytest.importorskip("openvino")
+    path = write_nanodet(tmp_path / "teacher.onnx")
+    teacher = DenseTeacher(str(path), "person,zebra,dog", ("zebra", "dog"), 64, ["inner"])
+    image = torch.zeros(1, 3, 64, 64)
+    image[0, 2] = 0.5  # blue, the last of the student's channels and the first of NanoDet's
+    answers = teacher(image)
+    assert answers.scores.nonzero().tolist() == [[0, 64, 0]]
+    assert float(answers.scores[0, 64, 0]) == pytest.approx(0.5)
+    # One stride to each side of the cell's corner: (0, 0) at stride 8 and 16, (56, 56) in the last cell of 8.
+    np.testing.assert_allclose(
+        answers.boxes[0, [0, 63, 64]].numpy(),
+        [[-8, -8, 8, 8], [48, 48, 64, 64], [-16, -16, 16, 16]],
+        atol=0.01,
+    )
+    (hint,) = answers.hints
+    assert hint.shape == (1, 3, 8, 8)
+    assert hint[0, :, 0, 0].tolist() == [0.5, 0.0, 0.0]
+    with pytest.raises(ModelError, match=r"distillation\.hints: .* has no tensor 'outer'"):
+        DenseTeacher(str(path), "person,zebra,dog", ("zebra", "dog"), 64, ["outer"])
+
+
 def test_a_student_follows_its_teacher(tmp_path: Path) -> None:
     run = small_run(tmp_path)
     run = msgspec.structs.replace(
