@@ -14,7 +14,7 @@ PAGE = "docs/guides/configuration.md"
 
 
 def test_the_configuration_of_the_page_loads(tmp_path: Path) -> None:
-    text, _, _ = (block.code for block in blocks(PAGE, "yaml"))
+    text = blocks(PAGE, "yaml")[0].code
     config = tmp_path / "vehicles.yaml"
     config.write_text(text)
     run = load_run(config)
@@ -23,8 +23,8 @@ def test_the_configuration_of_the_page_loads(tmp_path: Path) -> None:
 
 
 def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
-    """A source with a teacher's labels, and a teacher with the anchors that it needs."""
-    text, source, teacher = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
+    """A source with a teacher's labels, a teacher with the anchors that it needs, and its hints."""
+    text, source, teacher, hints = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
     text["data"]["train"] += source
     text["model"] |= teacher.pop("model")
     config = tmp_path / "vehicles.yaml"
@@ -34,6 +34,12 @@ def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
     assert run.distillation is not None
     assert run.distillation.teacher == "picodet_s_416_coco.onnx"
     assert run.model.anchors.per_cell == 1
+    config.write_text(yaml.safe_dump(text | teacher | {"model": text["model"] | hints.pop("model")} | hints))
+    hinted = load_run(config)
+    assert isinstance(hinted, DetectorTraining)
+    assert hinted.distillation is not None
+    assert len(hinted.distillation.hints) == len(hinted.model.anchors.strides)
+    assert (hinted.model.pyramid, hinted.model.head.shared) == ("pan", False)
     added = run.data.train[-1]
     assert isinstance(added, CocoSource)
     assert (added.detections, added.labelled) == ("answers.json", ("bus", "car"))
