@@ -7,8 +7,8 @@
 - ``ratios``: how many times as fast ``process_2`` is as ``run_1`` and as ``run``.
 - ``driver``: results a second of a whole run of 1,000 workers that answer at once, one driver, one file each.
 - ``ray_task_ms``: a task that does nothing, on an actor, with two in flight; its price on Ray.
-- ``memory``: resident memory of a worker at its peak after a clip of one minute and one of ``--minutes``, of
-  which every frame is decoded and one every two seconds is looked at.
+- ``memory``: resident memory of a worker at its peak after a clip of one minute, after the same once more,
+  and after one of ``--minutes``; every frame is decoded and one every two seconds is looked at.
 
 Every way is measured once in each round, so that what else the machine does falls on all of them; a figure is
 the median of its rounds. Frames a second are of the whole command, start included.
@@ -17,7 +17,7 @@ the median of its rounds. Frames a second are of the whole command, start includ
 from __future__ import annotations
 
 import argparse
-import resource
+import multiprocessing
 import shutil
 import statistics
 import subprocess
@@ -30,13 +30,12 @@ import av
 import numpy as np
 from common import Figures, machine, new_parser, report
 
-from edgevision.archive.crew import Answer, Event, Ready
+from edgevision.archive.crew import Answer, Event, ProcessCrew, Ready
 from edgevision.archive.driver import Archive
 from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import ClassSummary, FileSummary, Status
 from edgevision.archive.request import ArchiveRequest
 from edgevision.archive.tasks import Job, Reply, Task
-from edgevision.archive.work import Worker
 from edgevision.video.selection import Selection
 from edgevision.zoo import default_model
 
@@ -192,7 +191,7 @@ def ray_task_ms(out: Path, count: int = 500) -> float:
 
 
 def memory(folder: Path, minutes: float) -> Figures:
-    """Peak resident memory of this process as a worker, in MiB, after one minute and after many."""
+    """Peak resident memory of a worker, in MiB, after one minute, one more, and many."""
     (folder / "memory/.work/partial").mkdir(parents=True)
     job = Job(
         out=folder / "memory",
@@ -202,13 +201,25 @@ def memory(folder: Path, minutes: float) -> Figures:
         selection=Selection.parse("2s"),
     )
     figures: Figures = {"minutes": minutes}
-    with Worker(job) as worker:
-        for name, seconds in (("mib_of_one_minute", 60.0), ("mib_of_all", minutes * 60)):
-            path = folder / f"{name}.mp4"
-            write_clip(path, seconds, 1)
-            worker.do(Task("whole", InputFile(path, name)))
-            figures[name] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    write_clip(folder / "short.mp4", 60.0, 1)
+    write_clip(folder / "long.mp4", minutes * 60, 1)
+    names = {"mib_of_one_minute": "short.mp4", "mib_of_one_more": "short.mp4", "mib_of_all": "long.mp4"}
+    with ProcessCrew(job, 1) as crew:
+        while not crew.idle:
+            crew.wait(1.0)
+        (worker,) = multiprocessing.active_children()
+        for figure, name in names.items():
+            crew.give(0, Task("whole", InputFile(folder / name, figure)))
+            while not any(isinstance(event, Answer) for event in crew.wait(1.0)):
+                pass
+            figures[figure] = peak_mib(worker.pid)
     return figures
+
+
+def peak_mib(process: int | None) -> float:
+    """The most resident memory that a process had so far."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return next(round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

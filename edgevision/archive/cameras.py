@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import replace
 
@@ -43,7 +42,7 @@ def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> File
         facts = file.read_facts()
         with (
             job.open_file(str(opened.local(file))) as source,
-            contextlib.closing(parts.open_records(0)) as lines,
+            parts.open_records(0) as lines,
         ):
             selected = SelectedSource(source, job.selection)
             for count, frame in enumerate(selected, start=1):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from edgevision.archive.launch import start_process
-from edgevision.archive.tasks import Job, OnFrames, Reply, Task
+from edgevision.archive.tasks import Job, Reply, Task
 from edgevision.archive.work import Worker
 from edgevision.closeable import Closeable
 from edgevision.engines.base import one_line
@@ -104,17 +106,45 @@ class Crew(Closeable, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """Sent by a worker that needs its models for its task no more: it writes results, and takes the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Sent by a worker: what the engine or a library raised at one file."""
+
+    task: Task
+    reason: str
+
+
 class _Member:
-    """One process."""
+    """One process.
+
+    Attributes:
+        task: that it computes; None for none.
+        writing: those whose results it writes.
+    """
 
     def __init__(self, process: BaseProcess, channel: Connection) -> None:
         self.process, self.channel = process, channel
         self.is_ready = False
         self.task: Task | None = None
+        self.writing: list[Task] = []
+
+    def forget(self, task: Task) -> None:
+        """It is done with a task."""
+        if task in self.writing:
+            self.writing.remove(task)
+        elif self.task == task:
+            self.task = None
 
 
 class ProcessCrew(Closeable):
     """Processes of this machine; nothing of this one is shared with them but the files.
+
+    A worker that writes the results of a task is given the next one already.
 
     Args:
         job: what all have in common.
@@ -147,34 +177,43 @@ class ProcessCrew(Closeable):
         events: list[Event] = []
         for channel in multiprocessing.connection.wait(list(channels), timeout_s):
             worker = channels[channel]  # type: ignore[index]
-            events.append(self._received(worker))
+            events += self._received(worker)
         return events
 
-    def _received(self, worker: int) -> Event:
+    def _received(self, worker: int) -> list[Event]:
         member = self._members[worker]
         try:
             message = member.channel.recv()
         except (EOFError, OSError):
             return self._replaced(worker)
         if isinstance(message, int):
-            return Far(worker, message)
+            return [Far(worker, message)]
+        if isinstance(message, _Computed):
+            if member.task is not None:
+                member.writing.append(member.task)
+                member.task = None
+            return []
         if isinstance(message, Reply):
-            member.task = None
-            return Answer(worker, message)
+            member.forget(message.task)
+            return [Answer(worker, message)]
+        if isinstance(message, _Fault):
+            member.forget(message.task)
+            return [Lost(worker, message.task, message.reason)]
         if isinstance(message, Exception):
-            return Refusal(worker, message)
-        if isinstance(message, str):
-            task, member.task = member.task, None
-            return Lost(worker, task, message)
+            return [Refusal(worker, message)]
         member.is_ready = True
-        return Ready(worker, message)
+        return [Ready(worker, message)]
 
-    def _replaced(self, worker: int) -> Lost:
+    def _replaced(self, worker: int) -> list[Event]:
         member = self._members[worker]
         member.channel.close()
         member.process.join(_END_S)
         self._members[worker] = self._start()
-        return Lost(worker, member.task, _end_of(member.process.exitcode))
+        reason, computed = _end_of(member.process.exitcode), member.task
+        lost: list[Event] = [Lost(worker, one, reason, computed is None) for one in member.writing]
+        if computed is not None or not lost:
+            lost.append(Lost(worker, computed, reason))
+        return lost
 
     def close(self) -> None:
         for one in self._members:
@@ -231,49 +270,82 @@ def serve(job: Job, channel: Connection) -> None:
 
     Args:
         job: what the workers have in common.
-        channel: gets class names, then a number of frames now and then, and a reply to each task.
+        channel: gets class names, then a number of frames now and then, and a reply to each task. It can be
+            given the next task when it has said that it has computed one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    talk = _Talk(channel)
     try:
-        with Worker(job) as worker:
-            channel.send(worker.names)
+        with Worker(job) as worker, ThreadPoolExecutor(1) as writer:
+            talk.say(worker.names)
+            gc.freeze()  # what stays is not looked through each time
+            written: Future[None] | None = None
             while True:
-                channel.send(_done(worker, channel.recv(), _Reporter(channel)))
+                task = channel.recv()
+                rest = _begun(worker, task, talk)
+                talk.say(_Computed())
+                gc.collect()  # decoders of files that are closed, which PyAV's cycles of references keep
+                if written is not None:
+                    written.result()  # one is written at a time
+                written = writer.submit(talk.finish, task, rest)
     except (EOFError, BrokenPipeError):
         return  # the driver has ended
     except EdgeVisionError as error:
-        channel.send(error)
+        talk.say(error)
     except ImportError as error:
-        channel.send(DependencyError(f"a worker cannot start: {import_failure(error)}"))
+        talk.say(DependencyError(f"a worker cannot start: {import_failure(error)}"))
 
 
-def _done(worker: Worker, task: Task, on_frames: OnFrames) -> Reply | str:
-    """The reply, or what the engine or a library raised at this one file."""
-    try:
-        return worker.do(task, on_frames)
-    except EngineError as error:
-        return str(error)
-    except (EdgeVisionError, EOFError, BrokenPipeError, ImportError):
-        raise
-    except Exception as error:
-        return f"{type(error).__name__}: {one_line(error)}"
-
-
-class _Reporter:
-    """Tells the driver now and then how far a task is."""
+class _Talk:
+    """What a worker says to its driver, from any of its threads."""
 
     def __init__(self, channel: Connection) -> None:
-        self._channel, self._last_s = channel, time.monotonic()
+        self._channel, self._lock = channel, threading.Lock()
+        self._last_s = time.monotonic()
 
-    def __call__(self, frames: int) -> None:
+    def say(self, message: object) -> None:
+        with self._lock:
+            self._channel.send(message)
+
+    def went_on(self, frames: int) -> None:
+        """Says now and then how far a task is."""
         now_s = time.monotonic()
         if now_s - self._last_s >= _EVERY_S:
             self._last_s = now_s
-            self._channel.send(frames)
+            self.say(frames)
+
+    def finish(self, task: Task, rest: Callable[[], Reply] | _Fault) -> None:
+        """Does the rest of a task, and says what came of it."""
+        try:
+            self.say(rest if isinstance(rest, _Fault) else rest())
+        except (EOFError, BrokenPipeError):
+            raise
+        except EngineError as error:
+            self.say(_Fault(task, str(error)))
+        except EdgeVisionError as error:
+            self.say(error)
+        except Exception as error:
+            self.say(_fault(task, error))
+
+
+def _begun(worker: Worker, task: Task, talk: _Talk) -> Callable[[], Reply] | _Fault:
+    """What does the rest of a task, or what the engine or a library raised at this one file."""
+    try:
+        return worker.begin(task, talk.went_on)
+    except EngineError as error:
+        return _Fault(task, str(error))
+    except (EdgeVisionError, EOFError, BrokenPipeError, ImportError):
+        raise
+    except Exception as error:
+        return _fault(task, error)
+
+
+def _fault(task: Task, error: Exception) -> _Fault:
+    return _Fault(task, f"{type(error).__name__}: {one_line(error)}")
 
 
 def _end_with(sentinel: int) -> None:

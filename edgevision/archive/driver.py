@@ -233,6 +233,8 @@ class Archive:
                                 self._write_settings(inputs, answers, found)
                 show(schedule.progress(jobs))
         self._processed = schedule.finished
+        if schedule.losses:  # what a killed worker left half written
+            remove_partial_files(self._places.out)
         return found or list(names or ())
 
     def _write_settings(self, inputs: Inputs, answers: Answers, names: list[str]) -> None:

@@ -1,7 +1,8 @@
 """How worker processes are started: by a server that has the libraries loaded, and forks one in milliseconds.
 
-To load them takes most of a second; the server does it while this process loads what it needs itself. Nothing
-else of this process is shared with workers. The server ends with this process, however that ends.
+To load them takes most of a second; the server does it while this process loads what it needs itself. So this
+module loads nothing but what starts the server. Nothing else of this process is shared with workers. The
+server ends with this process, however that ends.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from edgevision.engines.base import one_line
 from edgevision.errors import EngineError
 
 LIBRARIES = ("edgevision.archive.work", "edgevision.engines.onnxrt")
 """What the server loads, with all that they import."""
 
-_ATTEMPTS = 3
+_ATTEMPTS = 40
+_WAIT_S = 0.1
 
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a new Python looks for modules in the current folder first
@@ -65,7 +67,9 @@ def start_process(target: Callable[..., None], *arguments: object) -> tuple[Base
         except (EOFError, OSError) as error:  # the server was killed; it is started again
             ours.close()
             if attempt == _ATTEMPTS:
-                raise EngineError(f"no worker can be started: {one_line(error)}") from error
+                reason = str(error) or type(error).__name__
+                raise EngineError(f"no worker can be started: {reason}") from error
+            time.sleep(_WAIT_S)  # one that is ending refuses, and is not known to be gone yet
             continue
         finally:
             theirs.close()

@@ -71,6 +71,11 @@ class OpenedJob(Closeable):
         """The class names of the models that find objects."""
         return self.models.classes
 
+    @property
+    def needs_file_again(self) -> bool:
+        """Whether a file's results take more than writing: a recording that is drawn, or clips of it."""
+        return self.job.video or bool(self.job.clips_of)
+
     def close(self) -> None:
         self._opened.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgevision.archive.records import FileFacts
 from edgevision.archive.tally import Crop
-from edgevision.files import LineFile, write_json
+from edgevision.files import LineFile, atomic_path, write_json
 from edgevision.types import Detections, Frame, FrameResult
 from edgevision.video.codec.scan import SpanPlan
 
@@ -84,13 +85,11 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a part went; its file commits the part.
 
     Attributes:
-        refused: why it is not proven; empty where it is.
         head, tail: see :class:`edgevision.video.sources.span.SpanSource`.
         crops: the best ones.
         notes: remarks of the decoder.
     """
 
-    refused: str = ""
     head: list[str] = []
     tail: list[str] = []
     crops: list[Crop] = []
@@ -169,9 +168,18 @@ class PartFolder:
     def write_report(self, number: int, report: PartReport) -> None:
         write_json(self.folder / f"{number}.json", report)
 
-    def open_records(self, number: int) -> LineFile:
-        """For the frames of a part, one JSON line each; an earlier attempt is replaced."""
-        return LineFile(self.folder / f"{number}.jsonl")
+    @contextlib.contextmanager
+    def open_records(self, number: int) -> Iterator[LineFile]:
+        """For the frames of a part, one JSON line each; they are in place when the block has ended well.
+
+        Raises:
+            SinkError: they cannot be written.
+        """
+        with (
+            atomic_path(self.folder / f"{number}.jsonl") as partial,
+            contextlib.closing(LineFile(partial)) as lines,
+        ):
+            yield lines
 
     def records(self, number: int) -> Iterator[RawFrame]:
         """The frames of a part that is done."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import logging
 import os
@@ -103,6 +104,7 @@ class Actor:
             self._worker = self._worker or Worker(self._job)
         except EdgeVisionError as error:
             return error
+        gc.freeze()  # see edgevision.archive.crew.serve
         return self._worker.names
 
     def close(self) -> None:
@@ -122,6 +124,8 @@ class Actor:
             return error
         except Exception as error:
             return f"{type(error).__name__}: {one_line(error)}"
+        finally:
+            gc.collect()
 
 
 class RayCrew(Closeable):

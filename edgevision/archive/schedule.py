@@ -34,6 +34,7 @@ class _FileState:
     Attributes:
         suspected, lost: how often each task, by kind and part, may have ended its process, and was lost.
         left: parts that are still to be detected.
+        refused: parts that are not proven, and why.
         done: share of the file, 0..1; set by the schedule.
         is_over: its summary is there; late replies do not count.
     """
@@ -45,6 +46,7 @@ class _FileState:
     lost: Counter[tuple[str, int]] = field(default_factory=Counter)
     plan: SplitPlan | None = None
     left: set[int] = field(default_factory=set)
+    refused: dict[int, str] = field(default_factory=dict)
     is_split: bool = False
     done: float = 0.0
     is_over: bool = False
@@ -63,6 +65,7 @@ class Schedule:
 
     Attributes:
         finished: how many files are.
+        losses: how many tasks were lost with the process that did them.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Schedule:
         span_s: float | None,
         note: Callable[[str], None],
     ) -> None:
-        self.finished = 0
+        self.finished = self.losses = 0
         self._places, self._index, self._answers = places, index, answers
         self._span_s, self._note = span_s, note
         self._queue: deque[Task] = deque()
@@ -120,7 +123,7 @@ class Schedule:
 
     def went_on(self, event: Far) -> None:
         """A worker says how far it is."""
-        for task in self._running.get(event.worker, ())[:1]:
+        for task in self._running.get(event.worker, ())[-1:]:
             if task.kind == "whole":
                 state = self._states[task.file.name]
                 expected = state.size * self._frames_per_byte
@@ -153,16 +156,12 @@ class Schedule:
             self._end(state)
         elif task.kind in ("span", "join") and not state.is_split:
             pass  # of a file that is read in one go by now
+        elif task.kind == "span":
+            self._detected_span(state, task.span, reply.refused)
         elif reply.refused or (task.kind == "plan" and reply.plan is None):
             self._in_one_go(state, reply.refused)
         elif reply.plan is not None:
             self._queue.extendleft(reversed(self._split(state, reply.plan)))
-        else:
-            state.left.discard(task.span)
-            if state.plan is not None:
-                self._advance(state, 0.95 * (1 - len(state.left) / max(1, len(state.plan.needed))))
-            if not state.left:
-                self._queue.appendleft(Task("join", task.file))
 
     def lost(self, event: Lost) -> None:
         """A worker ended; what it did is done again, unless it ended a process too often.
@@ -177,6 +176,7 @@ class Schedule:
             if self._failed_starts >= _STARTS:
                 raise EngineError(f"a worker ends while it starts: {event.reason}")
             return
+        self.losses += 1
         self._take(event.worker, task)
         state = self._states[task.file.name]
         if state.is_over:
@@ -224,10 +224,29 @@ class Schedule:
 
     def _split(self, state: _FileState, plan: SplitPlan) -> list[Task]:
         parts = PartFolder(self._places.spans(state.file.name))
-        state.plan, state.is_split = plan, True
+        state.plan, state.is_split, state.refused = plan, True, {}
         state.left = {number for number in plan.needed if parts.report(number) is None}
         spans = [Task("span", state.file, number) for number in sorted(state.left)]
         return spans or [Task("join", state.file)]
+
+    def _detected_span(self, state: _FileState, number: int, refused: str) -> None:
+        """A part is detected, or not proven: of several the first one is named, whoever answers first."""
+        state.left.discard(number)
+        if refused:
+            state.refused[number] = refused
+        if state.refused:
+            first = min(state.refused)
+            state.left = {one for one in state.left if one < first}
+            self._queue = deque(
+                task for task in self._queue if task.file != state.file or task.span in state.left
+            )
+            if not state.left:
+                self._in_one_go(state, state.refused[first])
+            return
+        if state.plan is not None:
+            self._advance(state, 0.95 * (1 - len(state.left) / max(1, len(state.plan.needed))))
+        if not state.left:
+            self._queue.appendleft(Task("join", state.file))
 
     def _joined(self, reply: Reply) -> None:
         if reply.refused:

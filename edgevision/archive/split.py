@@ -5,7 +5,6 @@ The join, not the part, numbers the frames, chooses those that are wanted, and t
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,6 +87,8 @@ class Splitter:
         plan = parts.plan()
         if plan is None:
             return Reply(task, refused="its plan is lost")
+        if parts.report(task.span) is not None:  # by a worker that was killed before it could say so
+            return Reply(task)
         try:
             report = self._detect_span(file, parts, plan, task.span, on_frames)
         except _UNREADABLE as error:
@@ -126,7 +127,7 @@ class Splitter:
         wanted = _wanted(moments, job.selection)
         with (
             SpanSource(opened.local(file), scan, plan.spans[number]) as source,
-            contextlib.closing(parts.open_records(number)) as lines,
+            parts.open_records(number) as lines,
         ):
             for count, frame in enumerate(source, start=1):
                 results = None

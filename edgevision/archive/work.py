@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from edgevision.archive.cameras import detect_file, join_camera
@@ -50,6 +51,28 @@ class Worker(Closeable):
             SinkError: the results cannot be written.
             EngineError: a model fails.
         """
+        return self.begin(task, on_frames)()
+
+    def begin(self, task: Task, on_frames: OnFrames = lambda frames: None) -> Callable[[], Reply]:
+        """Does what a task needs the models for, and returns what does the rest: mostly to wait for the disk.
+
+        The rest may be done on another thread, while the next task is begun.
+
+        Args:
+            task: what.
+            on_frames: is told how far it is.
+
+        Raises:
+            SinkError: the results cannot be written; the rest raises it, too.
+            EngineError: a model fails.
+        """
+        if task.kind == "whole" and not (self._opened.needs_file_again or task.file.address):
+            finish = read_whole(self._opened, task, on_frames)
+            return lambda: Reply(task, summary=finish())
+        reply = self._done(task, on_frames)
+        return lambda: reply
+
+    def _done(self, task: Task, on_frames: OnFrames) -> Reply:
         if task.kind == "plan":
             return self._splitter.plan(task)
         if task.kind == "span":
@@ -66,31 +89,58 @@ class Worker(Closeable):
             except SourceError as error:
                 return Reply(task, refused=printable(str(error)))
             return Reply(task)
-        return Reply(task, summary=process_whole(self._opened, task, on_frames))
+        return Reply(task, summary=read_whole(self._opened, task, on_frames)())
 
 
-def process_whole(opened: OpenedJob, task: Task, on_frames: OnFrames) -> FileSummary:
-    """Reads a file in one go and commits its results; one that cannot be read is ``failed``, with the reason.
+def read_whole(opened: OpenedJob, task: Task, on_frames: OnFrames) -> Callable[[], FileSummary]:
+    """Reads a file in one go.
+
+    Returns:
+        What commits its results; a file that cannot be read is ``failed``, with the reason.
 
     Raises:
-        EdgeVisionError: the models or the results fail, which is of the run and not of this file.
+        EdgeVisionError: the models or the results fail, which is of the run and not of this file; what is
+            returned raises it, too.
     """
     file, facts = task.file, None
+
+    def failed(error: Exception) -> FileSummary:
+        return opened.failed(file, facts, _reason(file, error))
+
+    def commit() -> FileSummary:
+        try:
+            with results:
+                return opened.commit(results.finish(info, in_one_go=task.in_one_go), file)
+        except Exception as error:
+            return failed(error)
+
     try:
         facts = file.read_facts()
-        with opened.results(file, facts) as results:
-            info = _read(opened, file, results, on_frames)
-            return opened.commit(results.finish(info, in_one_go=task.in_one_go), file)
-    except OSError as error:
-        reason = f"cannot read {file.place}: {error.strerror}"
-    except SourceError as error:
-        reason = str(error)
-    except EdgeVisionError:
-        raise
-    except Exception as error:  # of a library, at this one file
-        what = " ".join(str(error).split())
-        reason = f"cannot process {file.place}: {type(error).__name__}: {what}"
-    return opened.failed(file, facts, reason)
+        results = opened.results(file, facts)
+    except Exception as error:
+        summary = failed(error)
+        return lambda: summary
+    try:
+        info = _read(opened, file, results, on_frames)
+    except BaseException as error:
+        results.close()
+        if not isinstance(error, Exception):
+            raise
+        summary = failed(error)
+        return lambda: summary
+    return commit
+
+
+def _reason(file: InputFile, error: Exception) -> str:
+    """Why a file cannot be read; raises what is not of this file."""
+    if isinstance(error, OSError):
+        return f"cannot read {file.place}: {error.strerror}"
+    if isinstance(error, SourceError):
+        return str(error)
+    if isinstance(error, EdgeVisionError):
+        raise error
+    what = " ".join(str(error).split())  # of a library, at this one file
+    return f"cannot process {file.place}: {type(error).__name__}: {what}"
 
 
 def _read(opened: OpenedJob, file: InputFile, results: ResultWriter, on_frames: OnFrames) -> SourceInfo:

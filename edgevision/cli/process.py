@@ -109,7 +109,7 @@ def process_command(
     from edgevision.archive.launch import start_server
 
     if ray is None:  # the libraries of workers are loaded while those of this process are
-        start_server(["edgevision.cli.any_model"])
+        start_server()
 
     from rich.console import Console
 
@@ -120,11 +120,11 @@ def process_command(
     from edgevision.archive.request import ArchiveRequest
     from edgevision.archive.room import default_jobs
     from edgevision.archive.tasks import Job
-    from edgevision.cli.any_model import open_engine
     from edgevision.cli.app import EXIT_DAMAGED
     from edgevision.cli.console import say
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
     from edgevision.pipeline import StopRequest
+    from edgevision.session.models import OpenEngine, load_as_it_is
     from edgevision.session.request import PlanPolicy
     from edgevision.session.spec import listed
     from edgevision.tiling import Tiling
@@ -179,6 +179,10 @@ def process_command(
             return cpus
 
         room = room_of_cluster
+
+    open_engine: OpenEngine = load_as_it_is
+    if rebuild:  # loads the command line, which workers need for nothing else
+        from edgevision.cli.any_model import open_engine
 
     archive = Archive(request, open_engine=open_engine, observer=Observer(), stop=stop, crew=crew, room=room)
     with stop_on_signals(stop):

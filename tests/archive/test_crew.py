@@ -19,7 +19,7 @@ from edgevision.archive.progress import ArchiveObserver
 from edgevision.archive.tasks import Job, Task
 from edgevision.errors import UsageError
 from tests.archive.test_driver import write_image
-from tests.support.archive import open_fake, open_or_die, process, results
+from tests.support.archive import open_fake, open_on_a_slow_disk, open_or_die, process, results
 from tests.support.models import write_block_clip
 from tests.support.paths import ROOT
 
@@ -70,6 +70,22 @@ def test_a_worker_that_dies_is_replaced(folder, tmp_path, model):
         until(crew, Ready)
         crew.give(0, Task("whole", InputFile(folder / "0.png", "0.png")))
         assert until(crew, Answer).reply.summary.frames == 1
+
+
+def test_the_next_file_is_read_while_results_are_written(folder, tmp_path, model):
+    killer = InputFile(write_image(tmp_path / "killer.png"), "killer.png")
+    with ProcessCrew(job(tmp_path, model, open_file=open_on_a_slow_disk), 1) as crew:
+        until(crew, Ready)
+        first = Task("whole", InputFile(folder / "0.png", "0.png"))
+        crew.give(0, first)
+        while not crew.idle:
+            assert not any(isinstance(event, Answer) for event in crew.wait(0.2))
+        crew.give(0, Task("whole", killer))
+        lost = [event for event in crew.wait(60) if isinstance(event, Lost)]
+    # The file whose results were being written is done again, and is not what ended the process.
+    assert [(event.task.file.name, event.is_suspect) for event in lost] == [
+        ("0.png", False), ("killer.png", True),
+    ]  # fmt: skip
 
 
 ONE_WORKER = """

@@ -144,6 +144,28 @@ def test_parts_of_a_file_are_counted_one_by_one(make, tmp_path):
     assert index.summaries() == []
 
 
+def test_of_several_parts_that_are_not_proven_the_first_is_named(make, tmp_path):
+    schedule, _ = make(["long.mp4", "other.png"], size=100_000, span_s=1.0)
+    desk = Desk(3, each=1)
+    schedule.fill(desk)
+    spans = [SpanPlan(number=n, start=None, end=None, first_index=10 * n, frames=10) for n in range(6)]
+    plan = SplitPlan(spans=spans, needed=list(range(6)), size=100_000, mtime_ns=1)
+    task = desk.given[0].pop(0)
+    schedule.answered(Answer(0, Reply(task, plan=plan)))
+    desk.answer(schedule, 1)
+    schedule.fill(desk)
+    given = [desk.given[worker].pop(0) for worker in range(3)]
+    assert [one.span for one in given] == [0, 1, 2]
+    schedule.answered(Answer(2, Reply(given[2], refused="a frame is damaged")))
+    schedule.fill(desk)
+    assert desk.names() == {0: [], 1: [], 2: []}  # nothing behind it matters any more
+    schedule.answered(Answer(0, Reply(given[0])))
+    schedule.answered(Answer(1, Reply(given[1], refused="the packets differ")))
+    schedule.fill(desk)
+    (whole,) = desk.given[0]
+    assert (whole.kind, whole.in_one_go) == ("whole", "the packets differ")
+
+
 def test_workers_that_end_as_they_start_end_the_run(make):
     schedule, _ = make(["0.png"])
     lost = Lost(0, None, "its process was ended by SIGILL")

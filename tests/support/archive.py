@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def open_or_die(uri: str) -> Source:
     if KILLER in Path(uri).name:
         os.kill(os.getpid(), signal.SIGKILL)
     return open_source(uri)
+
+
+def open_on_a_slow_disk(uri: str) -> Source:
+    """As :func:`open_or_die`; what this process writes from here on takes a minute to reach the disk."""
+    os.fsync = lambda descriptor: time.sleep(60)
+    return open_or_die(uri)
 
 
 def process(
