@@ -52,7 +52,7 @@ def open_or_die(uri: str) -> Source:
 
 def open_on_a_slow_disk(uri: str) -> Source:
     """As :func:`open_or_die`; what this process writes from here on takes a minute to reach the disk."""
-    os.fsync = lambda descriptor: time.sleep(60)
+    os.fsync = lambda fd: time.sleep(60)
     return open_or_die(uri)
 
 
