@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from edgevision.extras import import_failure
 
 _EVERY_S = 0.3  # between two reports of how far a task is
 _END_S = 3.0
+_WRITING = 4  # results that a worker writes at the same time, which a disk takes at one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,18 +282,18 @@ def serve(job: Job, channel: Connection) -> None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     talk = _Talk(channel)
     try:
-        with Worker(job) as worker, ThreadPoolExecutor(1) as writer:
+        with Worker(job) as worker, ThreadPoolExecutor(_WRITING) as writers:
             talk.say(worker.names)
             gc.freeze()  # what stays is not looked through each time
-            written: Future[None] | None = None
+            written: deque[Future[None]] = deque()
             while True:
                 task = channel.recv()
                 rest = _begun(worker, task, talk)
                 talk.say(_Computed())
                 gc.collect()  # decoders of files that are closed, which PyAV's cycles of references keep
-                if written is not None:
-                    written.result()  # one is written at a time
-                written = writer.submit(talk.finish, task, rest)
+                while len(written) >= _WRITING or (written and written[0].done()):
+                    written.popleft().result()
+                written.append(writers.submit(talk.finish, task, rest))
     except (EOFError, BrokenPipeError):
         return  # the driver has ended
     except EdgeVisionError as error:
