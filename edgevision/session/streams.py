@@ -157,13 +157,14 @@ def open_stream(
     crops = None if models.then is None else CropReader(models.then, choice.on, choice.every_track)
     plan = plan_outputs(spec, info, request.default_outputs)
     sinks = _open_sinks(spec, plan, source, shared, models, opened)
-    sinks += open_watchers(spec, info, shared, models, opened, view)
-    written = tuple(sink for sink in sinks if sink.name != WINDOW)
     running: Scene | LateScene | None = scene
     if scene is None and request.reload_from is not None:
         running = late_scene(models, choice.conf_threshold, info)
     if view is not None:
         running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info)
+    sinks += open_watchers(spec, info, shared, models, opened, view, running)
+    written = tuple(sink for sink in sinks if sink.name != WINDOW)
+    if view is not None:
         view.tile.is_paced = not written and not plan.images and shared.on_frame is None and not info.is_live
         sinks += [opened.enter_context(sink) for sink in (*_page_events(view, shared), view.tile)]
     if shared.on_frame is not None:

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edgevision.errors import UsageError
 from edgevision.events import EventObserver, EventSink, Outlet, find_outlet_plugin, open_outlet
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
@@ -21,6 +19,7 @@ from edgevision.session.models import RunModels
 from edgevision.session.outputs import names_folder
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec, listed
+from edgevision.tracking.scene import LateScene, Scene
 from edgevision.types import FrameResult
 from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
@@ -36,6 +35,7 @@ def open_watchers(
     models: RunModels,
     opened: contextlib.ExitStack,
     view: StreamView | None = None,
+    scene: Scene | LateScene | None = None,
 ) -> list[Sink]:
     """The sinks of events and recordings.
 
@@ -46,6 +46,7 @@ def open_watchers(
         models: what answers the stream.
         opened: closes the sinks.
         view: the stream as the page knows it; None where there is no page.
+        scene: its tracker, which has the zones; None where nothing is tracked.
 
     Raises:
         EdgeVisionError: an output cannot be made, or no model has a class that was named.
@@ -75,7 +76,7 @@ def open_watchers(
             post_s=plan.post_s,
             threads=shared.budget.encode,
             on_file=None if view is None else _file_keeper(view, shared),
-            describe=None if plan.is_drawn else _described,
+            describe=None if plan.is_drawn else _describer(scene),
             on_encoded=None if plan.is_drawn or view is None else view.tile.take,
         )
         if view is not None:
@@ -84,11 +85,11 @@ def open_watchers(
     return sinks
 
 
-def _described(result: FrameResult) -> bytes:
-    """What was found in a frame, as the page draws it."""
-    from edgevision.web.drawings import drawing
+def _describer(scene: Scene | LateScene | None) -> Callable[[FrameResult], bytes]:
+    """Says what was found in a frame, as the page draws it."""
+    from edgevision.web.drawings import Describer
 
-    return msgspec.json.encode(drawing(result))
+    return Describer(lambda: None if scene is None else scene.layout)
 
 
 def _file_keeper(view: StreamView, shared: Shared) -> Callable[[Path, float, float], None] | None:

@@ -21,8 +21,8 @@ class _Moment(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Moment)
 
 
-def boxes_between(path: Path, begin: int, end: int) -> bytes:
-    """The lines of a part of a recording, at most 16 MiB of them.
+def boxes_between(path: Path, begin: int, end: int) -> tuple[bytes, int | None]:
+    """The lines of a part of a recording, at most 16 MiB, and where the rest begins (None without one).
 
     Args:
         path: see :func:`edgevision.recording.segment.notes_path`; it may grow.
@@ -37,14 +37,16 @@ def boxes_between(path: Path, begin: int, end: int) -> bytes:
         with path.open("rb") as file:
             _seek(file, begin)
             for line in file:
-                if not line.endswith(b"\n") or _DECODER.decode(line).t >= end or size > _LARGEST:
+                if not line.endswith(b"\n") or (moment := _DECODER.decode(line).t) >= end:
                     break
+                if size > _LARGEST:
+                    return b"".join(found), moment
                 found.append(line)
                 size += len(line)
     except (OSError, msgspec.DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SinkError(f"cannot read {path.name}: {reason}") from error
-    return b"".join(found)
+    return b"".join(found), None
 
 
 def _seek(file: BinaryIO, begin: int) -> None:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.rotated import corners
+from edgevision.tracking import ZoneLayout
 from edgevision.types import Detections, FrameResult, SegmentationMap
 
 _MASK_WIDTH = 320
 _NO_CLASS = 255
+_PLACES_NS = 1_000_000_000
+
+
+class PlacedZone(msgspec.Struct, frozen=True):
+    """A zone; its corners are shares of the image."""
+
+    name: str
+    polygon: list[tuple[float, float]]
+
+
+class PlacedLine(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """A line; its ends are shares of the image."""
+
+    name: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where zones and lines lie."""
+
+    zones: list[PlacedZone]
+    lines: list[PlacedLine]
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,6 +53,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         masks: for each model that segments, the class names and a PNG of class ids, at most 320 wide.
         zones: name, and how many are inside, entered and left.
         lines: name, and how many crossed in and out.
+        places: where these zones and lines lie; in recordings, once a second and where they change.
     """
 
     index: int
@@ -38,10 +65,48 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     masks: list[tuple[tuple[str, ...], bytes]] = []
     zones: list[tuple[str, int, int, int]] = []
     lines: list[tuple[str, int, int]] = []
+    places: Places | None = None
 
 
-def drawing(result: FrameResult) -> Drawing:
-    """The results of a frame as the page draws them."""
+def places(layout: ZoneLayout, width: int, height: int) -> Places:
+    """Where zones and lines lie in an image of this size, in pixels."""
+
+    def shares(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        placed = layout.pixels(points, width, height) / np.array([width, height])
+        return [(round(x, 5), round(y, 5)) for x, y in placed.tolist()]
+
+    return Places(
+        zones=[PlacedZone(one.name, shares(one.polygon)) for one in layout.zones],
+        lines=[PlacedLine(one.name, *shares((one.start, one.end))) for one in layout.lines],
+    )
+
+
+class Describer:
+    """What was found in the images of one recording, as :class:`Drawing` in JSON, with where its zones lie.
+
+    Args:
+        layout: the zones in force; None where there are none.
+    """
+
+    def __init__(self, layout: Callable[[], ZoneLayout | None]) -> None:
+        self._layout = layout
+        self._placed: tuple[ZoneLayout | None, int] = (None, 0)
+
+    def __call__(self, result: FrameResult) -> bytes:
+        """A frame's; they come in order."""
+        layout = None if result.zones is None else self._layout()
+        before, at_ns = self._placed
+        frame, now_ns = result.frame, result.frame.timestamp_ns
+        is_due = layout is not before or not 0 <= now_ns - at_ns < _PLACES_NS
+        if layout is None or not is_due:
+            self._placed = (layout, at_ns)
+            return msgspec.json.encode(drawing(result))
+        self._placed = (layout, now_ns)
+        return msgspec.json.encode(drawing(result, places(layout, frame.width, frame.height)))
+
+
+def drawing(result: FrameResult, where: Places | None = None) -> Drawing:
+    """The results of a frame as the page draws them, and where its zones lie."""
     frame = result.frame
     scale_x, scale_y = 1 / frame.width, 1 / frame.height
     boxes: list[tuple[str, float, float, float, float, float, int | None]] = []
@@ -81,6 +146,7 @@ def drawing(result: FrameResult) -> Drawing:
         limbs=limbs,
         labels=labels,
         masks=masks,
+        places=where,
         zones=[]
         if zones is None
         else [

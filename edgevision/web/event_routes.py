@@ -94,8 +94,9 @@ async def boxes_answer(path: Path | None, request: Request) -> Response:
         raise HTTPException(400, "expected 'from' and 'to', in ticks of 1/90000 s since the file's start")
     if path is None or not notes_path(path).is_file():
         raise HTTPException(404, "there are no boxes beside this recording")
-    data = await in_thread(boxes_between, notes_path(path), begin, end)
-    return Response(data, media_type="application/x-ndjson")
+    data, rest = await in_thread(boxes_between, notes_path(path), begin, end)
+    headers = {} if rest is None else {"x-rest-from": str(rest)}  # the whole part is too long for one answer
+    return Response(data, headers=headers, media_type="application/x-ndjson")
 
 
 def file_answer(path: Path | None, media_type: str) -> Response:

@@ -156,6 +156,7 @@ def _streams(given: dict[str, Any], patch: dict[str, Any], file: dict[str, Any])
     answer = _object(name={"type": "string"}, id={"type": "string"})
     change: dict[str, Any] = {"parameters": [_STREAM], "refused": (404, 409)}
     name = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}}
+    part = [_STREAM, *({**_moment(one), "required": True} for one in ("from", "to"))]
     added = operation("Add a stream", takes=given, refused=(400, 409, 415))
     added["responses"]["201"] = added["responses"].pop("200")
     changed = operation(
@@ -188,11 +189,27 @@ def _streams(given: dict[str, Any], patch: dict[str, Any], file: dict[str, Any])
                 refused=(404,),
             )
         },
+        "/api/streams/{stream}/span": {
+            "get": operation(
+                "Whether something was recorded between two times, and whether boxes lie beside it",
+                _object(has_boxes={"type": "boolean"}),
+                parameters=part,
+                refused=(400, 404, 409),
+            )
+        },
         "/api/streams/{stream}/span.mp4": {
             "get": operation(
                 "What was recorded between two times, as one file",
                 media_type="video/mp4",
-                parameters=[_STREAM, *({**_moment(one), "required": True} for one in ("from", "to"))],
+                parameters=part,
+                refused=(400, 404, 409),
+            )
+        },
+        "/api/streams/{stream}/span.boxes.jsonl": {
+            "get": operation(
+                "What was found in that file, as JSON lines, with times in ticks since its start",
+                media_type="application/x-ndjson",
+                parameters=part,
                 refused=(400, 404, 409),
             )
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from edgevision.recording.segment import notes_path
 from edgevision.web.answers import as_json, find_view, in_thread
 from edgevision.web.event_routes import boxes_answer, file_answer, whole
 from edgevision.web.hub import Hub, StreamView
-from edgevision.web.span import cut
+from edgevision.web.span import Files, cut, cut_boxes, has_boxes
 
 _STAMP = re.compile(r"-(\d{8}T\d{6}\.\d{3})Z(?:-\d+)?\.mp4")
 
@@ -54,7 +55,9 @@ class RecordingRoutes:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/api/streams/{stream}/recordings", self._list),
+            Route("/api/streams/{stream}/span", self._span_exists),
             Route("/api/streams/{stream}/span.mp4", self._span),
+            Route("/api/streams/{stream}/span.boxes.jsonl", self._span_boxes),
             Route("/api/streams/{stream}/recordings/{file}", self._file),
             Route("/api/streams/{stream}/recordings/{file}/boxes", self._boxes),
         ]
@@ -78,23 +81,49 @@ class RecordingRoutes:
 
     async def _span(self, request: Request) -> Response:
         view = find_view(self._hub, request)
-        begin, end = (whole(request.query_params.get(name), name) for name in ("from", "to"))
-        if begin is None or end is None:
-            raise HTTPException(400, "expected 'from' and 'to', in milliseconds since 1970")
-        folder = Path(tempfile.mkdtemp(prefix="edgevision-span-"))
-        remove = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            await in_thread(_cut, view, begin, end, folder / "span.mp4")
-        except HTTPException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        name = f"{view.id}-{datetime.fromtimestamp(begin / 1e3, timezone.utc):%Y%m%dT%H%M%SZ}.mp4"
-        return FileResponse(folder / "span.mp4", media_type="video/mp4", filename=name, background=remove)
+        return await _span_file(view, request, cut, ".mp4", "video/mp4")
+
+    async def _span_boxes(self, request: Request) -> Response:
+        view = find_view(self._hub, request)
+        return await _span_file(view, request, cut_boxes, ".boxes.jsonl", "application/x-ndjson")
+
+    async def _span_exists(self, request: Request) -> Response:
+        view, (begin, end) = find_view(self._hub, request), _part(request)
+        return as_json({"has_boxes": await in_thread(lambda: has_boxes(_files(view), begin, end))})
 
 
-def _cut(view: StreamView, begin_ms: int, end_ms: int, target: Path) -> None:
+def _part(request: Request) -> tuple[int, int]:
+    """The part of a recording that is asked for, in milliseconds since 1970.
+
+    Raises:
+        HTTPException: 400 where a time is missing.
+    """
+    begin, end = (whole(request.query_params.get(name), name) for name in ("from", "to"))
+    if begin is None or end is None:
+        raise HTTPException(400, "expected 'from' and 'to', in milliseconds since 1970")
+    return begin, end
+
+
+async def _span_file(
+    view: StreamView, request: Request, make: Callable[[Files, int, int, Path], None], suffix: str, kind: str
+) -> Response:
+    """A file of a part of a recording, made for this answer."""
+    begin, end = _part(request)
+    folder = Path(tempfile.mkdtemp(prefix="edgevision-span-"))
+    remove = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / f"span{suffix}"
+    try:
+        await in_thread(lambda: make(_files(view), begin, end, target))
+    except HTTPException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    name = f"{view.id}-{datetime.fromtimestamp(begin / 1e3, timezone.utc):%Y%m%dT%H%M%SZ}{suffix}"
+    return FileResponse(target, media_type=kind, filename=name, background=remove)
+
+
+def _files(view: StreamView) -> Files:
     files = [(_find(view, one.name), one.start_ms) for one in reversed(recorded_files(view))]
-    cut([(path, start_ms) for path, start_ms in files if path is not None], begin_ms, end_ms, target)
+    return [(path, start_ms) for path, start_ms in files if path is not None]
 
 
 def recorded_files(view: StreamView) -> list[RecordedFile]:
@@ -105,8 +134,8 @@ def recorded_files(view: StreamView) -> list[RecordedFile]:
     for path in view.recordings.iterdir():
         start_ms = _start_ms(view, path.name)
         if start_ms is not None and path.is_file() and not path.is_symlink():
-            has_boxes, size = notes_path(path).is_file(), path.stat().st_size
-            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=size, has_boxes=has_boxes))
+            is_noted, size = notes_path(path).is_file(), path.stat().st_size
+            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=size, has_boxes=is_noted))
     return sorted(found, key=lambda one: (one.start_ms, one.name), reverse=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 
@@ -18,6 +20,29 @@ from edgevision.web.settings import WebSettings, listen
 
 _START_S = 10.0
 _END_S = 3.0
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that wakes up once a second instead of ten times: the run beside it needs the CPU."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Waits for the end."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # which renews the date that answers carry
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 1.0)
+
+    def end(self) -> None:
+        """Ends :meth:`main_loop`; from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._ended.set)
 
 
 class WebServer(Closeable):
@@ -60,7 +85,7 @@ class WebServer(Closeable):
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _QuietServer(config)
         self._thread = threading.Thread(target=self._serve, name="web server", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _START_S
@@ -79,7 +104,7 @@ class WebServer(Closeable):
         """Ends the viewers' streams and stops listening, within seconds; safe to call twice."""
         for view in self._hub.views():
             view.tile.close()
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(_END_S)
         self._history.close()
         self._socket.close()

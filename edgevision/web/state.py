@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import msgspec
 
 from edgevision import __version__
@@ -46,6 +48,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         width, height: of its frames, in pixels; None before the first.
         classes: class names with their colours.
         is_tracked, has_zones, is_recorded: what it has.
+        zones_version: changes with where its zones lie; 0 where it has none.
         can_have_zones: zones can be drawn.
         zone_counts: for each zone and line, what it has counted, in words.
         viewers: who looks now.
@@ -74,6 +77,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     classes: dict[str, str] = {}
     is_tracked: bool = False
     has_zones: bool = False
+    zones_version: int = 0
     can_have_zones: bool = False
     is_recorded: bool = False
     zone_counts: dict[str, str] = {}
@@ -156,6 +160,7 @@ def summary(stream: StreamStatistics, view: StreamView | None, curves: Curves | 
         classes={} if view is None else view.classes,
         is_tracked=view is not None and view.is_tracked,
         has_zones=view is not None and view.layout is not None,
+        zones_version=0 if view is None or view.layout is None else zlib.crc32(repr(view.layout).encode()),
         can_have_zones=view is not None and view.set_layout is not None,
         is_recorded=view is not None and view.recordings is not None,
         zone_counts={} if view is None else zone_counts(view.tile.zones),

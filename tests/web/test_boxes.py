@@ -28,7 +28,22 @@ def test_a_part_is_found_by_its_times(tmp_path: Path, count: int) -> None:
         (10**9, 2 * 10**9),
     ):
         wanted = b"".join(line(ticks) for ticks in times if begin <= ticks < end)
-        assert boxes_between(path, begin, end) == wanted
+        assert boxes_between(path, begin, end) == (wanted, None)
+
+
+def test_a_long_part_comes_in_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision.web.boxes._LARGEST", 500)
+    path = tmp_path / "clip.boxes.jsonl"
+    lines = [line(3600 * number) for number in range(100)]
+    path.write_bytes(b"".join(lines))
+    found, begin, answers = b"", 0, 0
+    rest: int | None = begin
+    while rest is not None:
+        data, rest = boxes_between(path, rest, 3600 * 90)
+        found += data
+        answers += 1
+    assert found == b"".join(lines[:90])
+    assert answers > 5
 
 
 def test_what_is_no_such_file_is_said_in_one_line(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
+from edgevision.tracking import ZoneLayout
+from edgevision.tracking.zones import Line, Units, Zone
 from edgevision.types import (
     Classification,
     Detections,
@@ -14,7 +17,7 @@ from edgevision.types import (
     ZoneCount,
     ZoneReport,
 )
-from edgevision.web.drawings import drawing
+from edgevision.web.drawings import Describer, Drawing, PlacedLine, Places, drawing, places
 from tests.support.web import numbered_result
 
 
@@ -32,6 +35,30 @@ def test_a_drawing_holds_shares_of_the_image_masks_and_counts() -> None:
     ((names, png),) = found.masks
     assert names == ("road",)
     assert png[:4] == b"\x89PNG"
+
+
+def test_where_zones_lie_is_said_once_a_second_and_where_they_change() -> None:
+    report = ZoneReport((ZoneCount("yard", {}, {}, {}),))
+    yard = Zone(name="yard", polygon=[(0, 0), (32, 0), (160, 24)])
+    in_pixels = ZoneLayout(units=Units.PIXELS, zones=[yard])
+    in_shares = ZoneLayout(units=Units.RELATIVE, lines=[Line(name="gate", start=(0.1, 0.2), end=(1, 1))])
+    layout: ZoneLayout | None = None
+    describe = Describer(lambda: layout)
+
+    def said(number: int) -> Places | None:
+        result = numbered_result(number, 10.0)
+        return msgspec.json.decode(describe(FrameResult(result.frame, (), report)), type=Drawing).places
+
+    assert said(0) is None
+    layout = in_pixels
+    assert [said(number) is not None for number in range(1, 23)] == [i % 10 == 0 for i in range(22)]
+    layout = in_shares
+    changed = said(23)
+    assert changed is not None
+    assert (changed.zones, changed.lines) == ([], [PlacedLine("gate", (0.1, 0.2), (1.0, 1.0))])
+    assert places(in_pixels, 320, 240).zones[0].polygon == [(0.0, 0.0), (0.1, 0.0), (0.5, 0.1)]
+    layout = None
+    assert said(24) is None
 
 
 def test_rotated_boxes_and_key_points_are_shares_too() -> None:

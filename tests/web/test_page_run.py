@@ -153,8 +153,12 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         assert page.evaluate(gap) == [True, False]
         page.get_by_role("button", name="Close").click()
         page.goto(url + "#recordings")
-        page.get_by_role("button", name="Play").last.click()
+        page.get_by_role("button", name="Play").first.click()
         page.wait_for_function(matched, timeout=10_000)
+        placed = "() => [...edgevision.replays][0].shown.zones?.zones[0].name === 'middle'"
+        page.wait_for_function(placed, timeout=10_000)
+        page.evaluate("() => [...edgevision.replays][0].open('', 'api/streams/gate/recordings/none/boxes')")
+        page.get_by_text("The boxes of this part are missing: there are no boxes").wait_for()
         assert page.problems == []
     state = [path for path in record.iterdir() if path.suffix == ".mp4"]
     assert state

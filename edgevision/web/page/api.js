@@ -33,6 +33,39 @@ export async function ask(path, {method = 'GET', body, headers = {}, signal} = {
   return found;
 }
 
+/** JSON lines, and where the rest of them begins, null without one; throws Refused with the server's words. */
+export async function askLines(path) {
+  let answer, text;
+  try {
+    answer = await fetch(path, {credentials: 'same-origin', cache: 'no-store'});
+    text = await answer.text();
+  } catch {
+    throw new Refused(0, 'the server does not answer');
+  }
+  if (answer.status === 401) window.dispatchEvent(new Event('edgevision-login'));
+  if (!answer.ok) {
+    let words;
+    try {
+      words = JSON.parse(text).error;
+    } catch {
+      words = `the server answered ${answer.status}`;
+    }
+    throw new Refused(answer.status, words);
+  }
+  const rest = answer.headers.get('x-rest-from');
+  return {found: text.split('\n').filter(Boolean).map((line) => JSON.parse(line)), rest: rest === null ? null : Number(rest)};
+}
+
+/** Lets the browser keep what an address gives. */
+export function download(path) {
+  const link = document.createElement('a');
+  link.href = path;
+  link.download = '';
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
 /** The address of a WebSocket beside this page. */
 export function socketAddress(path) {
   const address = new URL(path, document.baseURI);

@@ -12,6 +12,9 @@ export function placed(width, height, boxWidth, boxHeight) {
   };
 }
 
+/** Whether anything is wanted. */
+export const isDrawn = (look) => look.boxes || look.labels || look.masks || look.zones;
+
 /** Whether a box is wanted. */
 export const isShown = (box, look) => box[1] >= look.score && !look.hidden.includes(box[0]);
 

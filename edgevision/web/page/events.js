@@ -109,12 +109,12 @@ export function eventsView(content, page) {
       const {event, changes, clip} = await ask(`api/events/${encodeURIComponent(id)}`);
       const path = `api/events/${encodeURIComponent(id)}`;
       const video = clip ? h('video', {controls: true, playsinline: true, preload: 'auto', 'aria-label': 'clip of the event'}) : null;
-      const canvas = h('canvas', {'aria-hidden': 'true'});
+      const canvas = h('canvas', {'aria-hidden': 'true'}), said = h('p', {class: 'faint', role: 'status'});
       replay?.close();
       replay = null;
       if (video) {
         const colours = page.current()?.streams.find((one) => one.name === event.stream)?.classes ?? {};
-        replay = new Replay(video, canvas, {colours}, look);
+        replay = new Replay(video, canvas, {colours}, look, (text) => { said.textContent = text; });
         replay.open(`${path}/clip.mp4#t=${clip.start_s}`, clip.has_boxes ? `${path}/boxes` : null);
         video.muted = true;
         video.addEventListener('loadedmetadata', () => {
@@ -125,7 +125,7 @@ export function eventsView(content, page) {
       }
       dialog.replaceChildren(
         h('div', {class: 'bar'}, h('h2', {}, `${event.class_name} at ${event.stream}`), h('button', {onclick: () => dialog.close()}, 'Close')),
-        video ? h('div', {class: 'screen clip'}, video, canvas) : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
+        video ? [h('div', {class: 'screen clip'}, video, canvas), said] : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
         event.has_image ? h('p', {}, h('img', {src: `${path}/image.jpg`, alt: `best image of the ${event.class_name}`})) : null,
         h('ul', {class: 'remarks'}, changes.map((one) => h('li', {}, `${moment(one.at_ms)}: ${one.why}`))));
       dialog.showModal();

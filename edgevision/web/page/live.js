@@ -32,6 +32,7 @@ export function liveView(content) {
         }
         tiles.get(stream.id).update(stream);
       }
+      grid.classList.toggle('many', shown.length > 4);
       controls.setClasses([...new Set(shown.flatMap((one) => Object.keys(one.classes)))]);
     },
     close() {
@@ -70,7 +71,7 @@ function makeTile(stream) {
     play.hidden = wants !== 'play';
   });
   video.addEventListener('playing', () => { play.hidden = true; });
-  let hadZones = null, wasSilent = false;
+  let version = 0, wasSilent = false;
   return {
     element, player,
     update(found) {
@@ -78,20 +79,27 @@ function makeTile(stream) {
       state.textContent = found.state;
       state.className = `state ${found.state}`;
       const worst = found.remarks.find((one) => one.level !== 'note');
-      problem.textContent = worst?.text ?? '';
-      foot.replaceChildren(
-        `${number(found.frames_per_second, 1)} fps`, ` ${number(found.last_latency_ms)} ms`,
-        Object.entries(found.detections).slice(0, 4).map(([name, count]) => ` ${name} ${number(count)}`), problem,
-      );
-      if (found.width && found.height && !element.classList.contains('full')) screen.style.aspectRatio = `${found.width} / ${found.height}`;
       const isSilent = ['failed', 'ended', 'reconnecting'].includes(found.state);
+      problem.textContent = isSilent ? '' : worst?.text ?? '';  // what ended it stands on the screen
+      const counts = Object.entries(found.detections).slice(0, 4).map(([name, count]) => `${number(count)} ${name}`);
+      foot.replaceChildren(
+        ...(isSilent ? [] : [`${number(found.frames_per_second, 1)} fps`, `latency ${number(found.last_latency_ms)} ms`]),
+        ...(counts.length ? [`found ${counts.join(', ')}`] : []), problem,
+      );
+      for (const text of [...foot.childNodes]) if (text.nodeType === Node.TEXT_NODE) text.replaceWith(h('span', {}, text.data));
+      if (found.width && found.height && !element.classList.contains('full')) screen.style.aspectRatio = `${found.width} / ${found.height}`;
       if (isSilent) words.textContent = worst?.text ?? `the stream has ${found.state}`;
       else if (wasSilent) words.textContent = '';
       wasSilent = isSilent;
-      if (found.has_zones !== hadZones) {
-        hadZones = found.has_zones;
-        if (hadZones) ask(streamPath(stream.id, 'zones')).then((zones) => { about.zones = zones.layout; }, () => {});
-        else about.zones = null;
+      if (found.zones_version !== version) {
+        const wanted = version = found.zones_version;
+        const take = (layout) => {
+          if (version !== wanted) return;
+          about.zones = layout;
+          player.redraw();
+        };
+        if (wanted) ask(streamPath(stream.id, 'zones')).then((zones) => take(zones.layout), () => { version = 0; });
+        else take(null);
       }
     },
     close() {

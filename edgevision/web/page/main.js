@@ -18,11 +18,12 @@ const STEP_MS = 2000;
 const content = document.getElementById('content');
 const links = document.getElementById('views');
 const summary = document.getElementById('summary');
-let view = null, state = null, timer = null, isAsking = false, hasPassword = false;
+let view = null, state = null, timer = null, isAsking = false, hasPassword = false, shown = '';
 
 window.edgevision = {players, replays};  // for tests, and for whoever wants to know why a tile lags
 
 function open() {
+  shown = location.hash;
   const name = location.hash.slice(1).split('/')[0] || 'live';
   const [, label, make] = VIEWS.find(([key]) => key === name) ?? VIEWS[0];
   view?.close();
@@ -91,7 +92,11 @@ function login() {
   field.focus();
 }
 
-window.addEventListener('hashchange', () => view && open());
+window.addEventListener('hashchange', () => {
+  if (!view || shown === location.hash) return;
+  if (view.mayLeave && !view.mayLeave()) history.replaceState(null, '', shown || '#live');
+  else open();
+});
 window.addEventListener('edgevision-login', login);
 
 try {

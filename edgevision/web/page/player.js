@@ -1,7 +1,7 @@
 // One stream, live: fragments of MP4 over a WebSocket into Media Source, or JPEGs where there is none.
 
 import {socketAddress, streamPath} from './api.js';
-import {draw, paintMasks} from './drawing.js';
+import {draw, isDrawn, paintMasks} from './drawing.js';
 
 const TICKS = 90000;
 const KEPT_S = 4;  // behind the play head; twice that is held at most
@@ -137,6 +137,7 @@ export class Player {
   }
 
   dropSource() {
+    this.letFrameGo();
     this.source = this.buffer = null;
     this.queue = [];
     this.drawings.clear();
@@ -226,9 +227,30 @@ export class Player {
     this.video.requestVideoFrameCallback(step);
   }
 
+  /**
+   * The image that the video shows now, with its time, where the browser gives it (not over plain HTTP from
+   * another machine). A video moves on by itself, so what is drawn over it would often be of the image before
+   * on a busy phone; image and boxes in one canvas cannot part.
+   */
+  takeFrame() {
+    this.letFrameGo();
+    if (!window.VideoFrame || !isDrawn(this.look)) return;
+    try {
+      this.frame = new VideoFrame(this.video);
+    } catch {
+      this.frame = null;  // there is no image yet
+    }
+  }
+
+  letFrameGo() {
+    this.frame?.close();
+    this.frame = null;
+  }
+
   /** Draws what belongs to the image at a time; exact where the browser tells which image it shows. */
   showAt(time_s, isExact) {
-    let ticks = Math.round(time_s * TICKS);
+    this.takeFrame();
+    let ticks = Math.round((this.frame ? this.frame.timestamp / 1e6 : time_s) * TICKS);
     if (!isExact) {
       this.size = {width: this.video.videoWidth, height: this.video.videoHeight};
       ticks = Math.max(...[...this.drawings.keys()].filter((one) => one <= ticks + 1));
@@ -268,7 +290,8 @@ export class Player {
 
   redraw() {
     const {found, one, under} = this.shown;
-    draw(this.canvas, found, this.look, this.stream, this.size, one?.painted ?? [], under ?? null);
+    const image = under ?? (isDrawn(this.look) ? this.frame : null);
+    draw(this.canvas, found, this.look, this.stream, this.size, one?.painted ?? [], image ?? null);
   }
 }
 

@@ -1,6 +1,6 @@
 // What was recorded of each stream: play it, or keep a copy.
 
-import {ask, streamPath} from './api.js';
+import {ask, download, streamPath} from './api.js';
 import {look, lookControls} from './controls.js';
 import {counted, h, moment, number, say} from './dom.js';
 import {Replay} from './replay.js';
@@ -14,22 +14,37 @@ export function recordingsView(content) {
   const body = h('tbody', {});
   const time = () => h('input', {type: 'datetime-local', step: '1'});
   const from = time(), to = time();
-  const span = h('button', {onclick: () => {
-    const ends = [from, to].map((one) => new Date(one.value).getTime());
-    if (!id || ends.some(Number.isNaN)) say('Choose when the part begins and ends.');
-    else location.href = streamPath(id, `span.mp4?from=${ends[0]}&to=${ends[1]}`);
-  }}, 'Download this part');
+  const span = h('button', {onclick: keepPart}, 'Download this part');
+  const withBoxes = h('input', {type: 'checkbox', checked: true});
+  const boxesToo = h('label', {hidden: true}, withBoxes, 'and its boxes');
   const about = {colours: {}};
-  const replay = new Replay(video, canvas, about, look);
-  const controls = lookControls(() => replay.redraw(), ['boxes', 'labels', 'masks']);
+  const said = h('p', {class: 'faint', role: 'status'});
+  const replay = new Replay(video, canvas, about, look, (text) => { said.textContent = text; });
+  const controls = lookControls(() => replay.redraw());
   controls.element.hidden = true;
-  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span), words,
-    controls.element, screen,
+  content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span, boxesToo), words,
+    controls.element, said, screen,
     h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', 'play or keep'].map((name) => h('th', {scope: 'col'}, name)))), body)));
   let id = null, streams = [];
   video.addEventListener('loadedmetadata', () => {
     screen.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
   });
+
+  async function keepPart() {
+    const ends = [from, to].map((one) => new Date(one.value).getTime());
+    if (!id || ends.some(Number.isNaN)) {
+      say('Choose when the part begins and ends.');
+      return;
+    }
+    const part = `?from=${ends[0]}&to=${ends[1]}`;
+    try {
+      const found = await ask(streamPath(id, `span${part}`));
+      download(streamPath(id, `span.mp4${part}`));
+      if (found.has_boxes && withBoxes.checked) download(streamPath(id, `span.boxes.jsonl${part}`));
+    } catch (error) {
+      say(error.message);
+    }
+  }
 
   function play(file, address) {
     screen.hidden = false;
@@ -45,6 +60,7 @@ export function recordingsView(content) {
     controls.setClasses(Object.keys(about.colours));
     try {
       const {files} = await ask(streamPath(id, 'recordings'));
+      boxesToo.hidden = !files.some((file) => file.has_boxes);
       words.textContent = files.length ? counted(files.length, 'file') : 'Nothing is recorded of this stream.';
       body.replaceChildren(...files.map((file) => {
         const address = streamPath(id, `recordings/${encodeURIComponent(file.name)}`);

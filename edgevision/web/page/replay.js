@@ -1,9 +1,11 @@
 // A recording without drawings: what was found lies beside it, and is drawn over the image it was found in.
 
+import {askLines} from './api.js';
 import {draw, paintMasks} from './drawing.js';
 
 const TICKS = 90000;
 const PART_S = 20;  // of the recording, asked for at once
+const RETRY_MS = 3000;
 const KEPT = 4;  // parts in memory
 const OLDEST_S = 1;  // boxes of an image before, where those of the one that is shown are not there
 
@@ -14,9 +16,10 @@ export class Replay {
    * @param video plays the recording; its parent holds the canvas too.
    * @param stream colours of its classes.
    * @param look what is drawn; shared with the controls.
+   * @param onWords called with what is wrong with the boxes; empty where nothing is.
    */
-  constructor(video, canvas, stream, look) {
-    Object.assign(this, {video, canvas, stream, look});
+  constructor(video, canvas, stream, look, onWords) {
+    Object.assign(this, {video, canvas, stream, look, onWords});
     this.parts = new Map();
     this.shown = {found: null, painted: []};
     this.counts = {shown: 0, matched: 0};
@@ -39,6 +42,7 @@ export class Replay {
   open(address, boxes) {
     this.boxes = boxes;
     this.parts.clear();
+    this.onWords('');
     this.shown = {found: null, painted: []};
     this.video.src = address;
     if (boxes) this.part(0);
@@ -54,24 +58,35 @@ export class Replay {
   /** What was found in one part, by ticks; a promise's answer comes later. */
   part(number) {
     if (!this.parts.has(number)) {
-      const one = {found: new Map(), ticks: []};
+      const one = {found: new Map(), ticks: [], places: []}, boxes = this.boxes;
       this.parts.set(number, one);
-      const boxes = this.boxes, begin = Math.round(number * PART_S * TICKS), end = Math.round((number + 1) * PART_S * TICKS);
-      fetch(`${boxes}?from=${begin}&to=${end}`, {credentials: 'same-origin'}).then((answer) => (answer.ok ? answer.text() : '')).then((text) => {
-        for (const line of text.split('\n')) {
-          if (!line) continue;
-          const {t, d} = JSON.parse(line);
-          one.found.set(t, d);
-        }
-        one.ticks = [...one.found.keys()];
-        if (this.boxes === boxes) this.showAt(this.at ?? 0);
-      }, () => this.parts.delete(number));
+      this.read(one, boxes, Math.round(number * PART_S * TICKS), Math.round((number + 1) * PART_S * TICKS)).catch((error) => {
+        if (this.boxes !== boxes) return;
+        this.onWords(`The boxes of this part are missing: ${error.message}.`);
+        setTimeout(() => this.parts.get(number) === one && this.parts.delete(number), RETRY_MS);  // and then it is asked for again
+      });
       for (const old of this.parts.keys()) {
         if (this.parts.size <= KEPT) break;
         if (old !== number) this.parts.delete(old);
       }
     }
     return this.parts.get(number);
+  }
+
+  /** Reads a part; one that is too long for an answer comes in several. */
+  async read(one, boxes, begin, end) {
+    for (let next = begin; next !== null && this.boxes === boxes;) {
+      const lines = await askLines(`${boxes}?from=${next}&to=${end}`);
+      for (const {t, d} of lines.found) {
+        one.found.set(t, d);
+        if (d.places) one.places.push([t, d.places]);
+      }
+      one.ticks = [...one.found.keys()];
+      next = lines.rest;
+    }
+    if (this.boxes !== boxes) return;
+    this.onWords('');
+    this.showAt(this.at ?? 0);
   }
 
   showAt(time_s) {
@@ -85,7 +100,9 @@ export class Replay {
     const found = key === undefined ? null : part.found.get(key);
     this.counts.shown += 1;
     this.counts.matched += Math.abs(key - ticks) <= 1;
-    const shown = {found, painted: []};
+    const places = part.places.findLast?.(([one]) => one <= ticks) ?? part.places[0];
+    const isCounted = found?.zones?.length || found?.lines?.length;  // zones came later than the recording began
+    const shown = {found, painted: [], zones: isCounted ? places?.[1] ?? null : null};
     this.shown = shown;
     if (found?.masks && this.look.masks) {
       paintMasks(found.masks, this.stream.colours).then((painted) => {
@@ -98,6 +115,7 @@ export class Replay {
 
   redraw() {
     const size = {width: this.video.videoWidth, height: this.video.videoHeight};
-    draw(this.canvas, this.boxes ? this.shown.found : null, this.look, this.stream, size, this.shown.painted);
+    const stream = {...this.stream, zones: this.shown.zones};
+    draw(this.canvas, this.boxes ? this.shown.found : null, this.look, stream, size, this.shown.painted);
   }
 }

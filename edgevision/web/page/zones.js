@@ -8,20 +8,25 @@ const STEP = 0.005;
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
 export function zonesView(content) {
-  const choose = h('select', {onchange: () => open(choose.value)});
+  const choose = h('select', {onchange: () => {
+    if (mayLeave()) open(choose.value);
+    else choose.value = id;
+  }});
   const image = h('img', {alt: 'still of the stream'});
   const svg = s('svg', {class: 'editor', tabindex: '0', 'aria-label': 'zones on the image'});
   const screen = h('div', {class: 'screen'}, image, svg);
   const list = h('ul', {class: 'remarks'});
   const words = h('p', {class: 'faint', role: 'status'});
-  const counts = h('dl', {});
+  const counts = h('dl', {}), nothing = h('p', {class: 'faint'}, 'Nothing is counted yet.');
   const button = (text, action, kind = '') => h('button', {class: kind, onclick: action}, text);
   const save = button('Save', () => send(), 'main');
   content.append(
     h('div', {class: 'bar'}, h('label', {}, 'stream', choose), button('New zone', () => begin('zone')), button('New line', () => begin('line')),
       button('Finish', () => finish()), button('New still', () => still()), save),
-    h('div', {class: 'zones'}, screen, h('div', {class: 'card'}, words, list, h('h2', {}, 'Counts'), counts)));
+    h('div', {class: 'zones'}, screen, h('div', {class: 'card'}, words, list, h('h2', {}, 'Counts'), counts, nothing)));
   let id = null, version = 'none', places = [], drawing = null, dragging = null, isChanged = false, size = {width: 16, height: 9}, canChange = false;
+
+  const mayLeave = () => !(isChanged || drawing?.points.length) || confirm('What you drew is not saved. Leave it?');
 
   async function open(name) {
     id = name;
@@ -132,7 +137,10 @@ export function zonesView(content) {
   function arrow([[x1, y1], [x2, y2]]) {
     const length = Math.hypot(x2 - x1, y2 - y1) || 1, x = (x1 + x2) / 2, y = (y1 + y2) / 2;
     const tip = [x - (y2 - y1) / length * 26, y + (x2 - x1) / length * 26];  // to the right of its direction
-    return s('line', {x1: String(x), y1: String(y), x2: String(tip[0]), y2: String(tip[1]), stroke: '#42d392', 'stroke-width': '4'});
+    return [
+      s('line', {x1: String(x), y1: String(y), x2: String(tip[0]), y2: String(tip[1]), stroke: '#42d392', 'stroke-width': '4'}),
+      s('text', {x: String(tip[0]), y: String(tip[1]), fill: '#fff', stroke: '#000', 'stroke-width': '3', 'paint-order': 'stroke', 'text-anchor': 'middle'}, 'in'),
+    ];
   }
 
   function redraw() {
@@ -146,7 +154,7 @@ export function zonesView(content) {
       const corners = one.points.map(at), text = corners.map((corner) => corner.join(',')).join(' ');
       const isOpen = one.kind === 'line' || one === drawing;
       shapes.push(s(isOpen ? 'polyline' : 'polygon', {points: text, fill: isOpen ? 'none' : '#ffc80033', stroke: '#ffc800', 'stroke-width': '2.5'}));
-      if (one.kind === 'line' && corners.length === 2) shapes.push(arrow(corners));
+      if (one.kind === 'line' && corners.length === 2) shapes.push(...arrow(corners));
       corners.forEach(([x, y], index) => shapes.push(s('circle', {
         cx: String(x), cy: String(y), r: '8', fill: '#10202c', stroke: '#ffc800', 'stroke-width': '2.5', tabindex: '0', role: 'button',
         'data-corner': `${one.name}/${index}`, 'aria-label': `corner ${index + 1} of ${one.name}`,
@@ -177,13 +185,13 @@ export function zonesView(content) {
     }
     svg.replaceChildren(...shapes);
     if (focused) [...svg.querySelectorAll('circle')].find((one) => one.dataset.corner === focused)?.focus();
-    list.replaceChildren(...places.map((one) => h('li', {}, h('input', {
+    list.replaceChildren(...places.map((one) => h('li', {class: 'place'}, h('input', {
       value: one.name, 'aria-label': `name of ${one.name}`, onchange: (event) => {
         one.name = event.target.value.trim() || one.name;
         isChanged = true;
         redraw();
       },
-    }), ' ', h('button', {class: 'danger', 'aria-label': `remove ${one.name}`, onclick: () => {
+    }), h('button', {class: 'danger', 'aria-label': `remove ${one.name}`, onclick: () => {
       places = places.filter((other) => other !== one);
       isChanged = true;
       redraw();
@@ -229,8 +237,11 @@ export function zonesView(content) {
       }
       if (!id && streams.length) open(streams[0].id);
       const stream = streams.find((one) => one.id === id);
-      counts.replaceChildren(...Object.entries(stream?.zone_counts ?? {}).flatMap(([name, text]) => [h('dt', {}, name), h('dd', {}, text)]));
+      const rows = Object.entries(stream?.zone_counts ?? {});
+      counts.replaceChildren(...rows.flatMap(([name, text]) => [h('dt', {}, name), h('dd', {}, text)]));
+      nothing.hidden = rows.length > 0;
     },
+    mayLeave,
     close() {
       watcher.disconnect();
     },
