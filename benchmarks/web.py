@@ -1,7 +1,7 @@
 """What the page costs a run, and the long cases of what a browser sees of it.
 
     python benchmarks/web.py [--cases cost,loads,...] [--seconds 10] [--size 1280x720] [--rate 25]
-                             [--opens 1000] [--minutes 30] [--outage 60] [--json PATH]
+                             [--opens 1000] [--images 500] [--minutes 30] [--outage 60] [--json PATH]
 
 ``cost``: frames are written to a tile at a rate, from one process; the viewers are another one. For each
 number of viewers: CPU time of the run's process per frame and the images that were encoded. ``none`` writes
@@ -10,10 +10,12 @@ the frames to no tile at all, which is a run without a page.
 ``loads``: resident memory, after garbage collection, while the page is loaded OPENS times: all its files, its
 state, and a socket with a live image.
 
-The cases of benchmarks/web_cases.py: ``latency`` to the screen, ``tiles`` (16 of them, and other requests),
-``buffers`` of the browser over MINUTES, ``slow`` (a viewer that stops reading for OUTAGE seconds), ``bounds``
-of recordings and events, ``outages`` of a server that is streamed to, OUTAGE seconds each. Those need a
-browser (Debian's chromium-headless-shell) and the development tools.
+The cases of benchmarks/web_cases.py: ``run``, a whole run with a page that nobody looks at, and without one;
+``frames``: whether boxes are those of the image that is shown (IMAGES of them at each rate); ``latency`` to
+the screen; ``tiles`` (16 of them, and other requests); ``buffers`` of the browser over MINUTES; ``slow`` (a
+viewer that stops reading for OUTAGE seconds); ``bounds`` of recordings and events; ``events``: what a lock
+and a kill lose, and long lists; ``outages`` of a server that is streamed to, OUTAGE seconds each. Those with
+a browser need Debian's chromium-headless-shell and the development tools.
 
 Prints JSON.
 """
@@ -166,6 +168,9 @@ def measure(given: argparse.Namespace) -> Figures:
             import web_cases
 
             figures[case] = {
+                "run": lambda: web_cases.run(given.seconds),
+                "frames": lambda: web_cases.frames(given.images),
+                "events": lambda: web_cases.events(10_000, 100_000),
                 "latency": lambda: web_cases.latency(given.seconds, given.size),
                 "tiles": lambda: web_cases.tiles(16),
                 "buffers": lambda: web_cases.buffers(given.minutes),
@@ -185,6 +190,7 @@ def main() -> int:
     parser.add_argument("--size", type=image_size, default=(1280, 720))
     parser.add_argument("--rate", type=float, default=25.0)
     parser.add_argument("--opens", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--outage", type=float, default=60.0)
     given = parser.parse_args()

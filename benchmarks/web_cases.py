@@ -17,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from common import Figures
@@ -25,22 +26,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edgevision.events import EventKind
 from edgevision.recording import Recorder, Rotation, SegmentStore
-from edgevision.types import FrameResult
+from edgevision.session.request import RunRequest
+from edgevision.session.run import Session
+from edgevision.session.spec import StreamSpec
+from edgevision.types import Detections, FrameResult
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.network import NetworkSink, target_of
 from edgevision.video.sinks.open import open_sink
-from edgevision.web.event_records import Query
+from edgevision.web.event_records import Entry, Query
 from edgevision.web.event_routes import EventRoutes
 from edgevision.web.event_store import EventStore
 from edgevision.web.hub import Hub
-from tests.support.web import Feeder, browser_page, numbered_result, open_view, served
+from edgevision.web.settings import WebSettings
+from tests.support.paths import ROOT
+from tests.support.web import BITS, Feeder, ask, browser_page, numbered_result, open_view, served
 from tests.web.test_event_store import event
 
 LIVE = SourceInfo("camera", is_live=True, frame_rate=25.0)
 
 
 @contextlib.contextmanager
-def fed(count: int, rate: float, size: tuple[int, int]) -> Iterator[tuple[Hub, Any, list[Feeder]]]:
+def fed(
+    count: int,
+    rate: float,
+    size: tuple[int, int],
+    make: Callable[[int], FrameResult] | None = None,
+) -> Iterator[tuple[Hub, Any, list[Feeder]]]:
     """A server with streams of numbered frames."""
     hub = Hub()
     views = [open_view(hub, f"s{number}", rate) for number in range(count)]
@@ -48,7 +59,7 @@ def fed(count: int, rate: float, size: tuple[int, int]) -> Iterator[tuple[Hub, A
 
     hub.read = lambda: run_statistics(*(stream_statistics(view.name) for view in views))
     with served(hub) as server, contextlib.ExitStack() as stack:
-        feeders = [stack.enter_context(Feeder(view.tile, rate, size)) for view in views]
+        feeders = [stack.enter_context(Feeder(view.tile, rate, size, make)) for view in views]
         yield hub, server, feeders
 
 
@@ -76,6 +87,184 @@ def latency(seconds: float, size: tuple[int, int]) -> Figures:
         }
         found[f"{rate:g}_fps"] = figures
     return found
+
+
+_WATCH = """(bits) => {
+  const [player] = edgevision.players;
+  const pen = new OffscreenCanvas(bits, 2).getContext('2d', {willReadFrequently: true});
+  window.seen = [];
+  const show = player.showAt.bind(player);
+  player.showAt = (time, exact) => {
+    show(time, exact);
+    const {canvas, size} = player, scale = Math.min(canvas.width / size.width, canvas.height / size.height);
+    const width = size.width * scale, height = size.height * scale;
+    const left = (canvas.width - width) / 2, top = (canvas.height - height) / 2;
+    pen.drawImage(canvas, left, top, width, height, 0, 0, bits, 2);
+    const pixels = pen.getImageData(0, 0, bits, 1).data;
+    let number = 0;
+    for (let bit = 0; bit < bits; bit++) number |= (pixels[4 * bit] > 128) << bit;
+    window.seen.push([number, player.shown.found?.index ?? null]);
+  };
+}"""
+
+
+def frames(count: int) -> Figures:
+    """C1: images that are shown with the results of another one, in a tile with bands beside the image."""
+    found: Figures = {}
+    for rate in (25.0, 5.0, 4.4):
+        with fed(1, rate, (320, 240)) as (_, server, _), browser_page(1200, 500) as page:
+            page.goto(server.url)
+            page.get_by_role("button", name="Full").click()
+            page.wait_for_function(shown(1), timeout=60_000)
+            page.evaluate(_WATCH, BITS)
+            limit_ms = (count / rate * 4 + 60) * 1e3
+            page.wait_for_function("(count) => window.seen.length >= count", arg=count, timeout=limit_ms)
+            seen = page.evaluate("() => window.seen")
+        found[f"{rate:g}_fps"] = {
+            "images": len(seen),
+            "different": len({number for number, _ in seen}),
+            "with_boxes_of_another": sum(index not in (None, number) for number, index in seen),
+            "without_boxes": sum(index is None for _, index in seen),
+        }
+    found["screenshots"] = screenshots(20)
+    return found
+
+
+def screenshots(count: int) -> Figures:
+    """The same by what is on screen: in each image the box stands where its number says."""
+    places = 8
+    streams = fed(1, 5.0, (320, 240), lambda number: boxed_result(number, places))
+    with streams as (_, server, _), browser_page(390, 844) as page:
+        page.goto(server.url)
+        page.wait_for_function(shown(1), timeout=60_000)
+        page.get_by_label("labels").uncheck()
+        pairs = [_number_and_place(page, places) for _ in range(count)]
+    return {"images": count, "with_boxes_of_another": sum(number != place for number, place in pairs)}
+
+
+def boxed_result(number: int, places: int) -> FrameResult:
+    """A numbered frame whose box is in the place of its number, of so many across the lower half."""
+    result = numbered_result(number, 5.0)
+    left = 320 * (number % places) / places
+    box = np.array([[left + 5, 170, left + 320 / places - 5, 220]], np.float32)
+    (one,) = result.results
+    assert isinstance(one, Detections)
+    return dataclasses.replace(result, results=(dataclasses.replace(one, boxes=box),))
+
+
+def _number_and_place(page: Any, places: int) -> tuple[int, int]:
+    page.wait_for_timeout(170)
+    data = np.frombuffer(page.locator(".screen").screenshot(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int)
+    height, width = image.shape[:2]
+    row = image[height // 8]
+    bits = [row[(2 * bit + 1) * width // (2 * BITS)].mean() > 128 for bit in range(BITS)]
+    number = sum(1 << bit for bit, is_set in enumerate(bits) if is_set)
+    part = image[height * 5 // 8 :]
+    coloured = (part.max(axis=2) - part.min(axis=2) > 60).any(axis=0)
+    middle = float(np.flatnonzero(coloured).mean()) if coloured.any() else -1.0
+    return number % places, int(middle * places / width)
+
+
+_KILLED = """
+import sqlite3, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from edgevision.web.event_store import EventStore
+from tests.web.test_event_store import event
+store = EventStore(Path(sys.argv[1]))
+other = sqlite3.connect(Path(sys.argv[1]) / "events.sqlite", isolation_level=None, check_same_thread=False)
+other.execute("BEGIN EXCLUSIVE")
+threading.Timer(10.0, lambda: other.execute("ROLLBACK")).start()
+for number in range(int(sys.argv[3])):
+    store.add("gate", event(number))
+    time.sleep(0.001)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def events(count: int, many: int) -> Figures:
+    """C15: a foreign lock of ten seconds and a kill while events come; a long list."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-c", _KILLED, place, str(ROOT), str(count)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.kill()
+        with EventStore(Path(place)) as store:
+            wait(lambda: store.delivery().waiting == 0, 120)
+            kept = sum(sum(row) for row in store.database.counts(Query(from_ms=0, to_ms=2**42), 1).values())
+        now = datetime.now(timezone.utc)
+        with EventStore(Path(place) / "many") as store:
+            for start in range(0, many, 500):
+                batch = [
+                    Entry(
+                        key=str(number),
+                        stream=f"camera {number % 7}",
+                        run="r",
+                        event=event(number, at=now - timedelta(seconds=20 * number)),
+                    )
+                    for number in range(start, min(start + 500, many))
+                ]
+                store.database.write(batch)
+            with served(routes=EventRoutes(store).routes) as server:
+                to_ms = round(now.timestamp() * 1e3)
+                questions = {
+                    "first_page": "limit=60",
+                    "one_stream": "limit=60&stream=camera+3",
+                    "last_hour": f"limit=60&from={to_ms - 3_600_000}&to={to_ms}",
+                    "a_week_ago": f"limit=60&from={to_ms - 8 * 86_400_000}&to={to_ms - 7 * 86_400_000}",
+                    "no_such_zone": "limit=60&zone=none",
+                }
+                seconds = {
+                    name: min(_asked(f"{server.url}api/events?{query}") for _ in range(5))
+                    for name, query in questions.items()
+                }
+                month = f"from={to_ms - 30 * 86_400_000}&to={to_ms}"
+                seconds["timeline_of_30_days"] = min(
+                    _asked(f"{server.url}api/events/counts?{month}") for _ in range(5)
+                )
+    return {"events": count, "lost": count - kept, "listed_of": many, "seconds": seconds}
+
+
+def _asked(url: str) -> float:
+    start = time.monotonic()
+    answer = ask(url)
+    if answer.status != 200:
+        raise RuntimeError(f"{url}: {answer.status}")
+    return round(time.monotonic() - start, 4)
+
+
+def run(seconds: float, rounds: int = 4) -> Figures:
+    """A run of ``retinanet-light`` on the demo, alone and with a page that nobody looks at, in turn."""
+    found: dict[str, list[tuple[float, float]]] = {"alone": [], "with_page": []}
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(2 * rounds):
+            kind = "with_page" if number % 2 else "alone"
+            folder = Path(place) / str(number)
+            folder.mkdir()
+            request = RunRequest(
+                streams=[
+                    StreamSpec(source=f"demo://?seconds={seconds:g}", save_json=str(folder / "found.jsonl"))
+                ],
+                models=["retinanet-light"],
+                web=WebSettings(port=0, folder=folder / "page") if number % 2 else None,
+            )
+            start, cpu = time.monotonic(), time.process_time()
+            (outcome,) = Session(request).run()
+            assert outcome.statistics is not None
+            frames_done = outcome.statistics.written
+            spent = (time.monotonic() - start, time.process_time() - cpu)
+            found[kind].append((spent[0] * 1e3 / frames_done, spent[1] * 1e3 / frames_done))
+    figures: Figures = {}
+    for kind, rows in found.items():
+        wall, cpu = np.min(rows, axis=0)
+        figures[kind] = {"ms_per_frame": round(float(wall), 3), "cpu_ms_per_frame": round(float(cpu), 3)}
+    alone, paged = figures["alone"], figures["with_page"]
+    for name in ("ms_per_frame", "cpu_ms_per_frame"):
+        figures[f"{name}_more_percent"] = round(100 * (paged[name] / alone[name] - 1), 2)
+    return figures
 
 
 def tiles(count: int) -> Figures:
@@ -231,8 +420,6 @@ def bounds() -> Figures:
             events_size += (folder / "page" / "events.sqlite").stat().st_size
             clips_size = sum(path.stat().st_size for path in (folder / "clips").glob("gate-*"))
             with served(routes=EventRoutes(store).routes) as server:
-                from tests.support.web import ask
-
                 one = next(one.id for one in listed if one.has_clip)
                 part = ask(f"{server.url}api/events/{one}/clip.mp4", Range="bytes=0-1")
         return {

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,15 @@ def numbered_result(number: int, rate: float = 25.0, size: tuple[int, int] = (32
 class Feeder:
     """Writes numbered frames to a tile at a rate, on a thread, until it is stopped."""
 
-    def __init__(self, tile: Tile, rate: float = 25.0, size: tuple[int, int] = (320, 240)) -> None:
+    def __init__(
+        self,
+        tile: Tile,
+        rate: float = 25.0,
+        size: tuple[int, int] = (320, 240),
+        make: Callable[[int], FrameResult] | None = None,
+    ) -> None:
         self.size, self.number, self.jump_s = size, 0, 0
+        self._make = make or (lambda number: numbered_result(number, rate, self.size))
         self._tile, self._rate = tile, rate
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -74,7 +81,7 @@ class Feeder:
     def _run(self) -> None:
         start = time.monotonic()
         while not self._stopped.wait(max(0.0, start + self.number / self._rate - time.monotonic())):
-            result = numbered_result(self.number, self._rate, self.size)
+            result = self._make(self.number)
             if self.jump_s:
                 moved = result.frame.timestamp_ns + self.jump_s * 10**9
                 result = dataclasses.replace(

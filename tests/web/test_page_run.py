@@ -133,6 +133,7 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         page.reload()
         page.locator(".events button").last.click()
         page.locator("dialog video").wait_for()
+        assert "[object" not in page.locator("dialog").inner_text()
         page.wait_for_function(
             "() => document.querySelector('dialog video')?.currentTime > 0.2", timeout=10_000
         )

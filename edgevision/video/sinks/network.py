@@ -43,7 +43,7 @@ _WAITING = 8  # images; then the oldest goes
 _LATE_S = 5.0  # without a sign of the peer, it is given up
 _OPEN_S = 15.0
 _CLOSE_S = 3.0
-_RETRY_S = (0.5, 4.0)
+_RETRY_S = (0.5, 3.0)
 _POLL_S = 0.1
 _HLS = {
     "hls_time": "2",
@@ -179,7 +179,7 @@ class NetworkSink(Sink):
     """Sends H.264 without ever delaying the run: what cannot be sent is counted.
 
     Each output has a process of its own, which is killed when its peer is silent for five seconds, and
-    started again, at most four seconds later, until the stream ends. Only a pipe makes the run wait.
+    started again, at most three seconds later, until the stream ends. Only a pipe makes the run wait.
 
     Args:
         target: see :func:`target_of`.

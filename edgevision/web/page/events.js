@@ -123,11 +123,11 @@ export function eventsView(content, page) {
           video.play().catch(() => {});
         }, {once: true});
       }
-      dialog.replaceChildren(
+      dialog.replaceChildren(h('div', {},
         h('div', {class: 'bar'}, h('h2', {}, `${event.class_name} at ${event.stream}`), h('button', {onclick: () => dialog.close()}, 'Close')),
         video ? [h('div', {class: 'screen clip'}, video, canvas), said] : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
         event.has_image ? h('p', {}, h('img', {src: `${path}/image.jpg`, alt: `best image of the ${event.class_name}`})) : null,
-        h('ul', {class: 'remarks'}, changes.map((one) => h('li', {}, `${moment(one.at_ms)}: ${one.why}`))));
+        h('ul', {class: 'remarks'}, changes.map((one) => h('li', {}, `${moment(one.at_ms)}: ${one.why}`)))));
       dialog.showModal();
     } catch (error) {
       say(error.message);

@@ -65,7 +65,7 @@ export function recordingsView(content) {
       body.replaceChildren(...files.map((file) => {
         const address = streamPath(id, `recordings/${encodeURIComponent(file.name)}`);
         const begins = moment(file.start_ms);
-        return h('tr', {}, h('td', {}, begins), h('td', {}, `${number(file.size / 1e6, 1)} MB`), h('td', {},
+        return h('tr', {}, h('td', {}, begins), h('td', {}, file.size < 1e6 ? `${number(file.size / 1e3)} kB` : `${number(file.size / 1e6, 1)} MB`), h('td', {},
           h('button', {'aria-label': `Play ${begins}`, onclick: () => play(file, address)}, 'Play'), ' ',
           h('a', {href: `${address}?download=yes`, download: file.name, 'aria-label': `Download ${begins}`}, 'Download')));
       }));

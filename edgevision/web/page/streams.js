@@ -67,7 +67,7 @@ export function streamsView(content, page) {
     }}, 'Remove');
     const edit = h('button', {onclick: () => change(stream)}, 'Change');
     return h('tr', {}, h('td', {}, stream.name), h('td', {}, stream.source), h('td', {}, h('span', {class: `state ${stream.state}`}, stream.state)),
-      h('td', {}, stream.id ? [edit, ' ', pause, ' ', remove] : null));
+      h('td', {class: 'acts'}, stream.id ? [edit, ' ', pause, ' ', remove] : null));
   };
 
   return {
