@@ -11,8 +11,9 @@ the frames to no tile at all, which is a run without a page.
 state, and a socket with a live image.
 
 The cases of benchmarks/web_cases.py: ``run``, a whole run with a page that nobody looks at, and without one;
-``frames``: whether boxes are those of the image that is shown (IMAGES of them at each rate); ``latency`` to
-the screen; ``tiles`` (16 of them, and other requests); ``buffers`` of the browser over MINUTES; ``slow`` (a
+``frames``: whether boxes are those of the image that is shown (IMAGES of them at each rate); ``first``: the
+time until a tile's first image; ``zones``: drawn on images and in windows of three shapes; ``latency`` to the
+screen; ``tiles`` (16 of them, and other requests); ``buffers`` of the browser over MINUTES; ``slow`` (a
 viewer that stops reading for OUTAGE seconds); ``bounds`` of recordings and events; ``events``: what a lock
 and a kill lose, and long lists; ``outages`` of a server that is streamed to, OUTAGE seconds each. Those with
 a browser need Debian's chromium-headless-shell and the development tools.
@@ -169,6 +170,8 @@ def measure(given: argparse.Namespace) -> Figures:
 
             figures[case] = {
                 "run": lambda: web_cases.run(given.seconds),
+                "first": lambda: web_cases.first(20),
+                "zones": web_cases.zones,
                 "frames": lambda: web_cases.frames(given.images),
                 "events": lambda: web_cases.events(10_000, 100_000),
                 "latency": lambda: web_cases.latency(given.seconds, given.size),

@@ -29,6 +29,7 @@ from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session
 from edgevision.session.spec import StreamSpec
+from edgevision.tracking import load_zones
 from edgevision.types import Detections, FrameResult
 from edgevision.video.base import SourceInfo
 from edgevision.video.sinks.network import NetworkSink, target_of
@@ -38,6 +39,7 @@ from edgevision.web.event_routes import EventRoutes
 from edgevision.web.event_store import EventStore
 from edgevision.web.hub import Hub
 from edgevision.web.settings import WebSettings
+from edgevision.web.zone_editing import ZoneRoutes
 from tests.support.paths import ROOT
 from tests.support.web import BITS, Feeder, ask, browser_page, numbered_result, open_view, served
 from tests.web.test_event_store import event
@@ -265,6 +267,92 @@ def run(seconds: float, rounds: int = 4) -> Figures:
     for name in ("ms_per_frame", "cpu_ms_per_frame"):
         figures[f"{name}_more_percent"] = round(100 * (paged[name] / alone[name] - 1), 2)
     return figures
+
+
+_FIRST = """() => {
+  const Real = window.WebSocket;
+  window.WebSocket = class extends Real {
+    constructor(...given) {
+      super(...given);
+      window.asked_ms = performance.now();
+    }
+  };
+  const look = () => {
+    const players = [...(window.edgevision?.players ?? [])];
+    if (players.some((one) => one.counts.shown > 0)) window.first_ms = performance.now();
+    else requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def first(count: int) -> Figures:
+    """C7: from a tile's connection to its first image, in milliseconds, with a group of two seconds."""
+    with fed(1, 25.0, (320, 240)) as (hub, server, _), browser_page() as page:
+        (view,) = hub.views()
+        other = page.context.new_page()  # somebody looks already, so that a group of images is under way
+        other.goto(server.url)
+        other.wait_for_function(shown(1), timeout=60_000)
+        page.add_init_script(f"({_FIRST})()")
+        times = []
+        for number in range(count):
+            page.goto(f"{server.url}?{number}")
+            page.wait_for_function("() => window.first_ms", timeout=60_000)
+            times.append(page.evaluate("() => window.first_ms - window.asked_ms"))
+            page.wait_for_timeout(137)
+        encoded = view.tile.counts.encoded
+    late = sum(one > 500 for one in times)
+    return {"opens": count, "longest_ms": round(max(times), 1), "over_500_ms": late, "encoded": encoded}
+
+
+def zones() -> Figures:
+    """C14: zones drawn with the mouse on three shapes of image in three windows: how far corners are off."""
+    sizes = {"4:3": (320, 240), "16:9": (640, 360), "9:16": (270, 480)}
+    wanted = [(0.1, 0.1), (0.9, 0.15), (0.8, 0.9), (0.2, 0.85)]
+    farthest, drawn = 0.0, 0
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+        hub = Hub(zones_folder=Path(place))
+        for name, size in sizes.items():
+            view = open_view(hub, name, 2.0)
+            view.set_layout = lambda layout: None
+            stack.enter_context(Feeder(view.tile, 2.0, size))
+        from tests.support.pipeline import run_statistics, stream_statistics
+
+        hub.read = lambda: run_statistics(*(stream_statistics(name) for name in sizes))
+        server = stack.enter_context(served(hub, ZoneRoutes(hub).routes))
+        page = stack.enter_context(browser_page())
+        for width, height in ((1280, 800), (390, 844), (1000, 500)):
+            page.set_viewport_size({"width": width, "height": height})
+            for view in hub.views():
+                page.goto(f"{server.url}?{width}#zones")
+                page.wait_for_function("() => document.querySelector('.screen img')?.naturalWidth > 0")
+                page.get_by_label("stream").select_option(view.id)
+                page.wait_for_function(_HAS_WIDTH, arg=sizes[view.name][0], timeout=60_000)
+                for button in page.get_by_role("button", name="remove").all():
+                    button.click()
+                page.get_by_role("button", name="New zone").click()
+                box = page.locator("svg.editor").bounding_box()
+                for x, y in wanted:
+                    page.locator("svg.editor").click(position=_point(box, sizes[view.name], x, y))
+                page.keyboard.press("Enter")
+                page.get_by_role("button", name="Save").click()
+                page.get_by_text("Saved, and in force.").wait_for(timeout=60_000)
+                assert view.zones_file is not None
+                (zone,) = load_zones(view.zones_file, view.classes).zones
+                drawn += 1
+                for found, corner in zip(zone.polygon, wanted, strict=True):
+                    farthest = max(farthest, abs(found[0] - corner[0]), abs(found[1] - corner[1]))
+    return {"zones": drawn, "farthest_corner_percent": round(100 * farthest, 3)}
+
+
+_HAS_WIDTH = "(width) => document.querySelector('.screen img').naturalWidth === width"
+
+
+def _point(box: dict[str, float], size: tuple[int, int], x: float, y: float) -> dict[str, float]:
+    """Where a share of an image lies in the box that shows it whole."""
+    scale = min(box["width"] / size[0], box["height"] / size[1])
+    left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
+    return {"x": left + x * size[0] * scale, "y": top + y * size[1] * scale}
 
 
 def tiles(count: int) -> Figures:

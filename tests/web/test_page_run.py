@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -126,23 +127,23 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         for found, wanted in zip(zone.polygon, corners, strict=True):
             assert abs(found[0] - wanted[0]) < 0.005
             assert abs(found[1] - wanted[1]) < 0.005
-        page.get_by_text("entered").wait_for(timeout=15_000)
+        page.get_by_text("entered").wait_for(timeout=30_000)
         page.goto(url + "#events")
-        page.locator(".events button").first.wait_for(timeout=15_000)
+        page.locator(".events button").first.wait_for(timeout=30_000)
         wait_until(lambda: ask(url + "api/events?limit=5").json()["events"][-1]["has_clip"], "a clip", 15)
         page.reload()
         page.locator(".events button").last.click()
         page.locator("dialog video").wait_for()
         assert "[object" not in page.locator("dialog").inner_text()
         page.wait_for_function(
-            "() => document.querySelector('dialog video')?.currentTime > 0.2", timeout=10_000
+            "() => document.querySelector('dialog video')?.currentTime > 0.2", timeout=30_000
         )
         # Nothing is drawn on the recording; the page draws what was found in the image that is shown.
         matched = """() => {
           const [one] = edgevision.replays;
           return one?.counts.matched > 3 && one.shown.found.boxes?.length;
         }"""
-        page.wait_for_function(matched, timeout=10_000)
+        page.wait_for_function(matched, timeout=30_000)
         assert page.evaluate("() => [...edgevision.replays][0].shown.found.boxes[0][0]") == "red"
         # Where nothing is known of an image, boxes of seconds before are not shown as if they were its own.
         gap = """() => {
@@ -155,9 +156,17 @@ def test_a_zone_drawn_with_the_mouse_counts_and_an_event_plays(
         page.get_by_role("button", name="Close").click()
         page.goto(url + "#recordings")
         page.get_by_role("button", name="Play").first.click()
-        page.wait_for_function(matched, timeout=10_000)
-        placed = "() => [...edgevision.replays][0].shown.zones?.zones[0].name === 'middle'"
-        page.wait_for_function(placed, timeout=10_000)
+        page.wait_for_function(matched, timeout=30_000)
+        # The zones that were in force then are drawn too.
+        (newest, *_) = ask(url + "api/streams/gate/recordings").json()["files"]
+        boxes = ask(f"{url}api/streams/gate/recordings/{newest['name']}/boxes?from=0&to=1000000000").data
+        last_s = json.loads(boxes.splitlines()[-1])["t"] / 90_000
+        placed = """(last_s) => {
+          const [one] = edgevision.replays;
+          one.showAt(last_s);
+          return one.shown.zones?.zones[0].name === 'middle';
+        }"""
+        page.wait_for_function(placed, arg=last_s, timeout=30_000)
         page.evaluate("() => [...edgevision.replays][0].open('', 'api/streams/gate/recordings/none/boxes')")
         page.get_by_text("The boxes of this part are missing: there are no boxes").wait_for()
         assert page.problems == []

@@ -18,6 +18,7 @@ export function liveView(content) {
     update(state) {
       const shown = state.streams.filter((one) => one.id && one.state !== 'paused');
       empty.hidden = shown.length > 0;
+      empty.textContent = state.seconds ? 'No stream runs.' : 'The run is starting: its models are being loaded.';
       for (const [id, tile] of tiles) {
         if (!shown.some((one) => one.id === id)) {
           tile.close();
