@@ -18,7 +18,7 @@ import msgspec
 
 from edgevision.address import Address, display
 from edgevision.config import read_document
-from edgevision.errors import EdgeVisionError, SourceError, UsageError
+from edgevision.errors import EdgeVisionError, SinkError, SourceError, UsageError
 from edgevision.files import atomic_path
 from edgevision.pipeline import Pipeline, StreamStatistics
 from edgevision.session.settings import STREAM_SETTINGS
@@ -413,22 +413,34 @@ class SessionControl:
             raise UsageError(f"{self._file.name} was changed by hand; reload it (SIGHUP), or start again")
 
     def _save(self) -> None:
+        """Keeps a change over a restart.
+
+        Raises:
+            SinkError: it cannot be written; the change is in force.
+        """
         if self._file is None:
             return
+        try:
+            self._write_file(self._file)
+        except (SinkError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SinkError(f"the change is in force, but will not outlast this run: {reason}") from error
+        self._version = _version(self._file)
+
+    def _write_file(self, file: Path) -> None:
         import yaml
 
         document = {**self._document, "streams": list(self._entries.values())}
-        mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o600
-        if self._file.exists():
-            with atomic_path(self._file.with_name(f"{self._file.name}.bak")) as partial:
+        mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
+        if file.exists():
+            with atomic_path(file.with_name(f"{file.name}.bak")) as partial:
                 partial.chmod(mode)
-                partial.write_bytes(self._file.read_bytes())
-        with atomic_path(self._file) as partial:
+                partial.write_bytes(file.read_bytes())
+        with atomic_path(file) as partial:
             partial.chmod(mode)  # it may hold passwords
             partial.write_text(
                 yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8"
             )
-        self._version = _version(self._file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgevision.errors import SourceError, UsageError
+from edgevision.errors import SinkError, SourceError, UsageError
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session
 from edgevision.session.spec import StreamSpec
@@ -101,7 +101,20 @@ def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: 
         assert states(url) == {"gate": "paused"}
         assert ask(url + "api/streams/gate/resume", {}, "POST").status == 200
         wait_until(lambda: states(url) == {"gate": "running"}, "it is read")
-        assert yaml.safe_load(file.read_text()) == {"streams": [{"source": "camera", "name": "gate"}]}
+        kept = file.read_bytes()
+        assert yaml.safe_load(kept) == {"streams": [{"source": "camera", "name": "gate"}]}
+
+        def full(path: Path) -> None:
+            raise SinkError(f"cannot write {path.name}: No space left on device")
+
+        monkeypatch.setattr("edgevision.session.control.atomic_path", full)
+        refused = ask(url + "api/streams/gate/pause", {}, "POST")
+        assert (refused.status, file.read_bytes()) == (409, kept)
+        said = (
+            "the change is in force, but will not outlast this run: cannot write streams.yaml.bak: No space"
+        )
+        assert refused.json()["error"].startswith(said)
+        assert states(url) == {"gate": "paused"}
     assert asked == ["camera"]
     with pytest.raises(UsageError, match="every stream is paused"):
         Session(

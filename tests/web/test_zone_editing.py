@@ -11,6 +11,7 @@ from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.zones import Units, Zone
 from edgevision.web.hub import Hub, StreamView
 from edgevision.web.zone_editing import ZoneRoutes, relative, save_zones, version_of
+from tests.support.disk import fill, small_disk
 from tests.support.web import ask, open_view, served
 
 SQUARE = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
@@ -133,3 +134,24 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             tmp_path / "z.yaml", ZoneLayout(units=Units.RELATIVE, zones=[Zone(name=" ", polygon=[])]), {}
         )
     assert version_of(tmp_path / "z.yaml") == "none"
+
+
+def test_a_full_disk_leaves_the_zones_as_they_were(tmp_path: Path) -> None:
+    hub, folder = Hub(), tmp_path / "disk"
+    with small_disk(folder, "64k"), served(hub, ZoneRoutes(hub).routes) as server:
+        path = folder / "z.yaml"
+        _, in_force = view_of(hub, path)
+        url = server.url + "api/streams/gate/zones"
+        given = {"version": "none", "zones": [{"name": "yard", "polygon": SQUARE}], "lines": []}
+        given["version"] = ask(url, given, "PUT").json()["version"]
+        before = path.read_bytes()
+        fill(folder / "filler")
+        given["zones"] = []
+        given["lines"] = [{"name": "door", "from": [0, 0.5], "to": [1, 0.5]}]
+        refused = ask(url, given, "PUT")
+        assert refused.status == 409
+        assert "No space left on device" in refused.json()["error"]
+        assert (path.read_bytes(), len(in_force)) == (before, 1)
+        (folder / "filler").unlink()
+        assert ask(url, given, "PUT").status == 200
+        assert sorted(one.name for one in folder.iterdir()) == ["z.yaml", "z.yaml.bak"]
