@@ -115,7 +115,9 @@ def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: 
         )
         assert refused.json()["error"].startswith(said)
         assert states(url) == {"gate": "paused"}
-    assert asked == ["camera"]
+        assert ask(url + "api/streams/gate/resume", {}, "POST").status == 409
+        wait_until(lambda: states(url) == {"gate": "running"}, "it is read again")
+    assert asked == ["camera", "camera"]
     with pytest.raises(UsageError, match="every stream is paused"):
         Session(
             RunRequest(
