@@ -25,7 +25,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: 
 RELATED = {
     ("get", "/api/events/counts"),
     ("put", "/api/streams/{stream}/zones"),
+    ("get", "/api/streams/{stream}/span"),
     ("get", "/api/streams/{stream}/span.mp4"),
+    ("get", "/api/streams/{stream}/span.boxes.jsonl"),
 }
 ENDLESS = "/api/streams/{stream}/live.mjpeg"
 
