@@ -93,6 +93,11 @@ class Backlog:
     def find(self, files: Sequence[InputFile]) -> list[PendingFile]:
         """What is to be done, in the order of the files."""
         known = {one.name: one for one in self._index.summaries()}
+        names = {file.shown: file.name for file in files}
+        for name in [one.name for one in known.values() if names.get(one.path, one.name) != one.name]:
+            remove_results(self._places, name)  # its name has changed, for another file has that place now
+            self._index.remove([name])
+            del known[name]
         found: list[PendingFile] = []
         for file in files:
             summary = known.get(file.name)
@@ -174,9 +179,11 @@ class Backlog:
             return True
         if summary.status is not Status.DONE and self._request.retry:
             return True
+        if summary.status in HAS_RESULTS and not self._places.records(file.name).is_file():
+            return True  # somebody took them away
         if facts is None or summary.facts is None:
             return facts is not summary.facts
-        if facts.is_same(summary.facts):
+        if facts.is_same(summary.facts) and file.shown == summary.path:
             return False
         try:
             now = file.read_facts(with_digest=True)
@@ -184,8 +191,8 @@ class Backlog:
             return True
         if now.digest != summary.facts.digest:
             return True
-        # It was copied or touched: the same content, at another time.
-        moved = replace(summary, facts=now)
+        # It was copied, moved or touched: the same content, at another time or place.
+        moved = replace(summary, facts=now, path=file.shown)
         write_summary(self._places, moved)
         self._index.enter(moved)
         return False

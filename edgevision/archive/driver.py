@@ -15,7 +15,7 @@ from edgevision.archive.formats import OUTPUTS, present_formats, write_archive_f
 from edgevision.archive.index import ArchiveIndex
 from edgevision.archive.inputs import Inputs, find_inputs
 from edgevision.archive.progress import ArchiveObserver, ArchiveOutcome
-from edgevision.archive.records import FileSummary, ResultPlaces
+from edgevision.archive.records import FileSummary, ResultPlaces, read_summary
 from edgevision.archive.remote import RemoteCopies
 from edgevision.archive.report import write_report
 from edgevision.archive.request import (
@@ -31,13 +31,14 @@ from edgevision.archive.tasks import Job
 from edgevision.archive.timeline import read_starts, write_timeline
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.base import usable_cores
-from edgevision.errors import OutputExistsError, SinkError, UsageError
+from edgevision.errors import DataError, OutputExistsError, SinkError, UsageError, printable
 from edgevision.files import make_folder, remove_partial_files
 from edgevision.pipeline import StopRequest
 from edgevision.session.models import OpenEngine, load_as_it_is
 from edgevision.video import Source, open_source
 
 _WAIT_S = 0.2
+_LOOKED_AT = 8  # files, to know whether they are those of an earlier start
 
 
 class Archive:
@@ -90,6 +91,9 @@ class Archive:
                 "ids run on from file to file for models that give boxes alone; leave out `timeline`"
             )
         settings = self._checked_settings(inputs, answers)
+        for text in inputs.unreadable:
+            self._observer.note(f"left out: {text}")
+        self._check_starts(starts, inputs)
         with self._locked():
             if request.redo:
                 self._clear()
@@ -97,6 +101,9 @@ class Archive:
             make_folder(places.partial, parents=True)
             make_folder(places.results)
             remove_partial_files(places.out)
+            if settings is not None and settings.base != inputs.shown_base:
+                self._observer.note(f"the files of {settings.base} lie below {inputs.shown_base} now")
+                self._write_settings(inputs, answers, settings.names)
             with ArchiveIndex(places) as index:
                 if index.rebuilt:
                     self._observer.note(f"{index.rebuilt} files were finished and not in the index: entered")
@@ -122,7 +129,9 @@ class Archive:
                 if not request.ids_run_on:  # a file that comes later needs those of its camera
                     shutil.rmtree(places.work / "spans", ignore_errors=True)
                 shutil.rmtree(places.partial, ignore_errors=True)
-        return ArchiveOutcome(tuple(summaries), self._processed, tuple(written), self._stop.reason)
+        return ArchiveOutcome(
+            tuple(summaries), self._processed, tuple(written), self._stop.reason, inputs.unreadable
+        )
 
     def _write_timeline(
         self, summaries: Sequence[FileSummary], starts: dict[str, datetime], period_s: float
@@ -137,6 +146,16 @@ class Archive:
 
     # Before the work.
 
+    def _check_starts(self, starts: Mapping[str, datetime], inputs: Inputs) -> None:
+        names = {file.name for file in inputs.files}
+        unknown = [name for name in starts if name not in names]
+        if unknown:
+            rest = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            self._observer.note(
+                f"`starts` names no file of the archive: {printable(unknown[0])}{rest}; expected names as in "
+                f"the index, such as {inputs.files[0].name}"
+            )
+
     def _checked_settings(self, inputs: Inputs, answers: Answers) -> SettingsFile | None:
         out = self._request.out
         is_ours = self._places.settings.exists() or self._places.work.is_dir()
@@ -146,7 +165,7 @@ class Archive:
         if settings is None:
             return None
         base = inputs.shown_base
-        if settings.base != base:
+        if settings.base != base and not self._is_moved(settings.base, inputs):
             raise UsageError(
                 f"{out} holds results of files below {settings.base}; these are below {base}: "
                 "give the same sources, or choose another `out`"
@@ -159,11 +178,30 @@ class Archive:
             )
         return settings
 
+    def _is_moved(self, base: str, inputs: Inputs) -> bool:
+        """Whether the files lie elsewhere now: none is where they were, and those looked at are the same."""
+        if inputs.scheme or Path(base).exists():
+            return False
+        looked_at = 0
+        for file in inputs.files:
+            with contextlib.suppress(DataError, OSError):
+                facts = read_summary(self._places.summary(file.name)).facts
+                if facts is None or file.read_facts(with_digest=True).digest != facts.digest:
+                    return False
+                looked_at += 1
+                if looked_at == _LOOKED_AT:
+                    break
+        return looked_at > 0
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """No two drivers work on one archive."""
         make_folder(self._places.work, parents=True)
-        with (self._places.work / "lock").open("w") as file:
+        try:
+            lock = (self._places.work / "lock").open("w")
+        except OSError as error:
+            raise SinkError(f"cannot write {self._request.out}: {error.strerror}") from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -237,8 +275,8 @@ class Archive:
             remove_partial_files(self._places.out)
         return found or list(names or ())
 
-    def _write_settings(self, inputs: Inputs, answers: Answers, names: list[str]) -> None:
-        settings = SettingsFile(base=inputs.shown_base, answers=answers, names=names)
+    def _write_settings(self, inputs: Inputs, answers: Answers, names: Sequence[str]) -> None:
+        settings = SettingsFile(base=inputs.shown_base, answers=answers, names=list(names))
         write_settings(self._places.settings, settings)
 
     def _job(self, models: Sequence[Path], answers: Answers, jobs: int) -> Job:

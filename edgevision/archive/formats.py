@@ -16,7 +16,7 @@ from typing import IO, Any
 from edgevision.archive.records import HAS_RESULTS, FileSummary, ResultPlaces
 from edgevision.errors import SinkError
 from edgevision.extras import needs_extra
-from edgevision.files import atomic_path
+from edgevision.files import atomic_path, make_folder
 from edgevision.video.sinks.jsonl import DetectionRecord, FrameRecord, read_jsonl
 
 CSV_COLUMNS = ("frame", "time_s", "class", "score", "x1", "y1", "x2", "y2", "track_id", "model")
@@ -39,7 +39,7 @@ def write_file_formats(formats: Sequence[str], places: ResultPlaces, name: str, 
     for one in formats:
         if one in _OF_A_FILE:
             path, write = file_format(places, one, name), _OF_A_FILE[one]
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, parents=True)
             with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
                 write(file, read_jsonl(places.records(name)), names)
             if one == "mot":
@@ -178,7 +178,7 @@ def _write_coco(places: ResultPlaces, summaries: Sequence[FileSummary], names: S
         for number, one in enumerate(summaries, start=1)
     ]
     annotations = places.partial / "coco.annotations"
-    places.partial.mkdir(parents=True, exist_ok=True)
+    make_folder(places.partial, parents=True)
     image_id = annotation_id = 0
     with atomic_path(path) as partial, ExitStack() as opened:
         out = opened.enter_context(partial.open("w", encoding="utf-8"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import glob
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -94,12 +96,14 @@ class Inputs:
         scheme: of remote files; empty for those of this machine.
         files: in the natural order of their names.
         others: how many files of the folders are neither videos nor images, or were left out.
+        unreadable: folders that cannot be looked into, and why, for people.
     """
 
     base: Path
     files: tuple[InputFile, ...]
     others: int
     scheme: str = ""
+    unreadable: tuple[str, ...] = ()
 
     @property
     def shown_base(self) -> str:
@@ -119,7 +123,9 @@ def find_inputs(
 
     Args:
         sources: files, folders (with all below them), patterns, text files with one path a line, and ``-``
-            for such lines from standard input; addresses of :mod:`edgevision.archive.remote`, too.
+            for such lines from standard input; addresses of :mod:`edgevision.archive.remote`, too. A line
+            may be a folder or a pattern; what begins with ``#`` and is no file is a remark. Paths that end
+            with NUL (``find -print0``) may hold anything.
         out: folder of the results, which may not be among the inputs.
         include: patterns of names or of paths below a folder; only these, where any is given.
         exclude: likewise; these are left out.
@@ -132,6 +138,7 @@ def find_inputs(
     """
     roots: list[Path] = []
     found: dict[Path, RemoteFile | None] = {}
+    unreadable: list[str] = []
     others = 0
     schemes: dict[str, str] = {}
     for source in sources:
@@ -153,7 +160,7 @@ def find_inputs(
             if path.is_dir():
                 _refuse_inside(path, out)
                 roots.append(path)
-                for file in _walk(path):
+                for file in _walk(path, unreadable):
                     if file.suffix.lower() in _KNOWN and _is_wanted(file, path, include, exclude):
                         found[file] = None
                     else:
@@ -171,20 +178,30 @@ def find_inputs(
             f"{' and '.join(list(schemes.values())[:2])} lie on different file systems; process them into "
             "folders of their own"
         )
-    place = out.resolve()
+    place = _real(out)
     for path, remote in found.items():
-        if remote is None and place in path.resolve().parents:
+        if remote is None and place in _real(path).parents:
             raise UsageError(f"`out` {out} holds the input {path}; choose a folder for results alone")
     if not found:
         raise UsageError(
             f"no video and no image in {', '.join(map(printable, sources))}"
             + (f" ({others} other files)" if others else "")
+            + (f"; {unreadable[0]}" if unreadable else "")
         )
     base = Path(os.path.commonpath(roots))
     files = _named(sorted(found, key=_natural), base)
     return Inputs(
-        base, tuple(_with_address(one, found[one.path]) for one in files), others, next(iter(schemes))
+        base,
+        tuple(_with_address(one, found[one.path]) for one in files),
+        others,
+        next(iter(schemes)),
+        tuple(unreadable),
     )
+
+
+def _real(path: Path) -> Path:
+    """Without links; of links in a circle as much as can be said, where :meth:`Path.resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def _with_address(file: InputFile, remote: RemoteFile | None) -> InputFile:
@@ -204,35 +221,69 @@ def _expanded(source: str, lines: Iterable[str] | None) -> Iterator[str]:
             f"{scheme}:// is not a recording on this machine; expected files and folders, or s3://..."
         )
     if source == STDIN:
-        yield from _paths(sys.stdin if lines is None else lines)
+        yield from _paths(_read_list(STDIN) if lines is None else lines)
     elif is_pattern(source):
         matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute one)
         if not matches:
-            raise SourceError(f"nothing matches '{source}'; expected videos or images")
+            raise SourceError(f"nothing matches '{printable(source)}'; expected videos or images")
         yield from (match for match in matches if not Path(match).is_dir())
     elif Path(source).suffix.lower() == ".txt" and Path(source).is_file():
-        try:
-            text = Path(source).read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise SourceError(f"cannot read {source}: {error.strerror}") from error
-        yield from _paths(text.splitlines())
+        yield from _paths(_read_list(source))
     else:
         yield source
 
 
+def _read_list(source: str) -> list[str]:
+    """The lines of a list of paths, of a file or of standard input: bytes that are not UTF-8 are kept.
+
+    Raises:
+        SourceError: it cannot be read, or is in another encoding.
+    """
+    try:
+        data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read {source}: {error.strerror}") from error
+    data = data.removeprefix(codecs.BOM_UTF8)
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_wide or (data and 2 * data.count(b"\0") >= len(data)):
+        raise SourceError(f"the list {source} is in UTF-16; expected UTF-8: save it as that")
+    ends = b"\0" if data.endswith(b"\0") else b"\n"
+    if ends == b"\n" and b"\0" in data:
+        raise SourceError(f"the list {source} holds bytes of 0; expected one path a line, in UTF-8")
+    return [os.fsdecode(line) for line in data.split(ends)]
+
+
 def _paths(lines: Iterable[str]) -> Iterator[str]:
+    """What the lines of a list stand for; a line is taken as it is where there is such a file."""
     for line in lines:
         text = line.rstrip("\r\n")
-        if scheme_of(text):
+        if not text.strip():
+            continue
+        if not scheme_of(text) and not os.path.lexists(text):
+            text = text.strip()
+            if text.startswith("#") and not os.path.lexists(text):
+                continue
+        if scheme_of(text) or is_pattern(text):
             yield from _expanded(text, None)
-        elif text.strip():
+        else:
             yield text
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder, also through links, each folder once; hidden ones are left out."""
+def _walk(folder: Path, unreadable: list[str]) -> Iterator[Path]:
+    """All files below a folder, also through links, each folder once; hidden ones are left out.
+
+    Raises:
+        SourceError: the folder itself cannot be read; others are added to ``unreadable``.
+    """
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
+
+    def look_over(error: OSError) -> None:
+        text = f"cannot read {printable(str(error.filename))}: {error.strerror}"
+        if Path(error.filename) == folder:
+            raise SourceError(text) from error
+        unreadable.append(text)
+
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=look_over):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -240,10 +291,6 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in files if not name.startswith("."))
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise SourceError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _is_wanted(path: Path, root: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
@@ -256,39 +303,48 @@ def _is_wanted(path: Path, root: Path, include: Sequence[str], exclude: Sequence
 
 
 def _refuse_inside(folder: Path, out: Path) -> None:
-    place, root = out.resolve(), folder.resolve()
+    place, root = _real(out), _real(folder)
     if place == root or root in place.parents:
         raise UsageError(f"`out` {out} lies inside the input {folder}; choose a folder outside of it")
 
 
 def _named(paths: Sequence[Path], base: Path) -> Iterator[InputFile]:
     """Each file's name: where it lies, and another one where a result of another has that place."""
-    files: set[str] = set()
+    files: set[str] = set()  # folded: where results lie, small letters and capitals may be the same
     taken: set[str] = set()
     folders: dict[str, str] = {}
+    places: set[str] = set()
     for path in paths:
         parts = [_short(printable(part)) for part in path.relative_to(base).parts]
         place = ""
         for depth in range(1, len(parts)):
             key = "/".join(parts[:depth])
             if key not in folders:
-                folders[key] = _free(f"{place}{parts[depth - 1]}", "/", files)
-                taken.add(folders[key].rstrip("/"))
+                folders[key] = _free(f"{place}{parts[depth - 1]}", "/", files, places)
+                places.add(_folded(folders[key].rstrip("/")))
+                taken.add(_folded(folders[key].rstrip("/")))
             place = folders[key]
         name = _free(f"{place}{parts[-1]}", "", taken)
-        own = [f"{name}{suffix}" for suffix in _SUFFIXES]
+        own = [_folded(f"{name}{suffix}") for suffix in _SUFFIXES]
         files.update(own)
         taken.update(own)
         yield InputFile(path, name)
 
 
-def _free(name: str, end: str, taken: set[str]) -> str:
-    """The name, or with a number the first whose results have a place."""
+def _free(name: str, end: str, taken: set[str], folders: Set[str] = frozenset()) -> str:
+    """The name, or with a number the first whose results have a place, and that is no other folder's."""
     found, number = name, 1
-    while not taken.isdisjoint(f"{found}{suffix}" for suffix in _SUFFIXES):
+    while _folded(found) in folders or not taken.isdisjoint(
+        _folded(f"{found}{suffix}") for suffix in _SUFFIXES
+    ):
         number += 1
         found = f"{name}~{number}"
     return found + end
+
+
+def _folded(name: str) -> str:
+    """The same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _short(part: str) -> str:

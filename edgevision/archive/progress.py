@@ -48,12 +48,14 @@ class ArchiveOutcome:
         processed: how many files were read in this run.
         written: what was written for the whole archive.
         stopped: what ended it early; None where it is complete.
+        unreadable: folders of the sources that could not be looked into, and why.
     """
 
     summaries: tuple[FileSummary, ...]
     processed: int
     written: tuple[Path, ...]
     stopped: str | None = None
+    unreadable: tuple[str, ...] = ()
 
     def count(self, status: Status) -> int:
         """How many files went so."""

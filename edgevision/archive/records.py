@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Callable
 from enum import Enum
 from hashlib import blake2b
@@ -10,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edgevision.errors import DataError
-from edgevision.files import atomic_path
+from edgevision.files import atomic_path, make_folder
 
 SCHEMA = 1
 _BLOCK, _BLOCKS = 1 << 16, 64
@@ -51,9 +53,11 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
         """Size and time as they are now, without the digest.
 
         Raises:
-            OSError: the file cannot be looked at.
+            OSError: the file cannot be looked at, or is a pipe or a device, which may never end.
         """
         found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return cls(size=found.st_size, mtime_ns=found.st_mtime_ns)
 
     def with_digest(self, path: Path) -> FileFacts:
@@ -202,7 +206,7 @@ def write_summary(places: ResultPlaces, summary: FileSummary) -> None:
         SinkError: it cannot be written.
     """
     path = places.summary(summary.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, parents=True)
     with atomic_path(path) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=1))
 

@@ -46,6 +46,8 @@ def start_by_name(name: str) -> datetime | None:
 
 def start_by_container(path: Path) -> datetime | None:
     """When a recording begins by its container's ``creation_time``; None where it has none."""
+    if not path.is_file():  # a pipe keeps whoever opens it waiting
+        return None
     try:
         with open_video_file(path) as container:
             text = str(container.metadata.get("creation_time", ""))
@@ -62,7 +64,7 @@ def read_starts(path: Path) -> dict[str, datetime]:
     """
     found: dict[str, datetime] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file), start=1):
                 if not row:
                     continue
@@ -131,6 +133,9 @@ def write_timeline(
             continue
         start = start_of(one.name, Path(one.path), starts)
         if start is None:
+            unknown.append(one.name)
+            continue
+        if start.year == datetime.max.year:  # its clock would end
             unknown.append(one.name)
             continue
         camera = camera_of(one.name)

@@ -188,7 +188,7 @@ def process_command(
     with stop_on_signals(stop):
         outcome = archive.run()
     _report(outcome, out, console)
-    told = len(outcome.summaries) - outcome.count(Status.DONE)
+    told = len(outcome.summaries) - outcome.count(Status.DONE) + len(outcome.unreadable)
     exit_code = signal_exit_code(outcome.stopped or "") or (EXIT_DAMAGED if told else 0)
     if exit_code:
         raise typer.Exit(exit_code)

@@ -1,5 +1,8 @@
+import errno
 import io
 import os
+import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +63,54 @@ def test_lists_of_paths(tree):
     assert [one.name for one in find_inputs(["-"], tree / "out", lines=io.StringIO(lines)).files] == expected
 
 
+def test_lists_as_other_programs_write_them(tree):
+    (tree / "#1.mp4").write_bytes(b"")
+    (tree / " x.mp4").write_bytes(b"")
+    lines = [
+        "\ufeff# cameras", f"  {tree}/in/a/x.mp4\t", f"{tree}/#1.mp4", f"{tree}/ x.mp4",
+        f"{tree}/in/b/*.jpg", f"{tree}/other",
+    ]  # fmt: skip
+    (tree / "list.txt").write_bytes("\r\n".join(lines).encode())
+    expected = [" x.mp4", "#1.mp4", "in/a/x.mp4", "in/b/2.jpg", "in/b/10.jpg", "other/x.mp4"]
+    assert names(tree, "list.txt") == expected
+    raw = os.fsencode(tree) + b"/latin-\xe9\n.mp4"
+    Path(os.fsdecode(raw)).write_bytes(b"")
+    (tree / "zero.txt").write_bytes(raw + b"\0" + os.fsencode(tree / "other/x.mp4") + b"\0")
+    assert names(tree, "zero.txt") == ["latin-\\xe9\n.mp4", "other/x.mp4"]
+    (tree / "wide.txt").write_text(f"{tree}/other/x.mp4\n", encoding="utf-16")
+    with pytest.raises(SourceError, match="is in UTF-16; expected UTF-8"):
+        names(tree, "wide.txt")
+    (tree / "wide.txt").write_text(f"{tree}/other/x.mp4\n", encoding="utf-16-le")
+    with pytest.raises(SourceError, match="is in UTF-16"):
+        names(tree, "wide.txt")
+    (tree / "wide.txt").write_text(f"{tree}/other/x.mp4\0\n")
+    with pytest.raises(SourceError, match="bytes of 0"):
+        names(tree, "wide.txt")
+
+
+def test_standard_input_may_hold_any_bytes(tree, monkeypatch):
+    raw = os.fsencode(tree) + b"/latin-\xe9.mp4"
+    Path(os.fsdecode(raw)).write_bytes(b"")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw + b"\n")))
+    assert [one.name for one in find_inputs(["-"], tree / "out").files] == ["latin-\\xe9.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_found(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = find_inputs([str(tree / "in")], tree / "out")
+    assert [file.name for file in found.files] == ["a/x.mp4"]
+    assert found.unreadable == (f"cannot read {tree}/in/b: Permission denied",)
+    with pytest.raises(SourceError, match="in/b: Permission denied"):
+        names(tree, "in/b")
+
+
 def test_a_missing_file_of_a_list_is_told_later_and_a_missing_source_now(tree):
     lines = [f"{tree}/in/a/x.mp4", f"{tree}/in/a/gone.mp4"]
     found = find_inputs(["-"], tree / "out", lines=lines)
@@ -111,6 +162,16 @@ def test_nasty_names_have_names_of_their_own(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("")  # no longer than a file system allows
 
 
+def test_names_that_some_file_systems_take_for_one(tmp_path):
+    for name in ("A/x.mp4", "a/x.mp4", "B.mp4", "b.MP4", "\u00e9.mp4", "e\u0301.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"")
+    given = names(tmp_path, "in")
+    folded = {unicodedata.normalize("NFC", name).casefold() for name in given}
+    assert len(given) == len(folded) == 6
+    assert {"A/x.mp4", "a~2/x.mp4", "B.mp4"} <= set(given)
+
+
 def test_a_file_takes_the_place_of_a_folder_of_that_name(tmp_path):
     (tmp_path / "in" / "a.mp4.jsonl").mkdir(parents=True)
     (tmp_path / "in" / "a.mp4").write_bytes(b"")
@@ -128,4 +189,7 @@ def test_a_circle_of_links_ends(tmp_path):
     folder.mkdir()
     (folder / "a.mp4").write_bytes(b"")
     (folder / "again").symlink_to(folder)
-    assert [one.name for one in find_inputs([str(folder)], tmp_path / "out").files] == ["a.mp4"]
+    (folder / "self.mp4").symlink_to("self.mp4")  # told when it is read
+    (folder / "up").symlink_to("..")
+    found = find_inputs([str(folder)], tmp_path / "out").files
+    assert [one.name for one in found] == ["a.mp4", "self.mp4"]
