@@ -216,9 +216,16 @@ def show_archive(console: Console) -> Iterator[Callable[[ArchiveProgress], None]
             while len(workers) < len(progress.workers):
                 workers.append(bar.add_task("", total=None))
             for task, name in zip(workers, progress.workers, strict=False):
-                bar.update(task, description=f"  {name or 'waiting'}")
+                bar.update(task, description=f"  {_on_one_line(name) or 'waiting'}")
 
         yield show
+
+
+def _on_one_line(text: str) -> str:
+    """A text with names of files in it, which may hold line breaks and commands for terminals."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def _report(outcome: ArchiveOutcome, out: Path, console: Console) -> None:
@@ -239,7 +246,7 @@ def _report(outcome: ArchiveOutcome, out: Path, console: Console) -> None:
     say(console, f"  detections: {listed or 'none'}")
     told = [one for one in outcome.summaries if one.status is not Status.DONE]
     for one in told[:_NAMED]:
-        say(console, f"warning: {one.status.value}: {one.name}: {one.reason}")
+        say(console, f"warning: {one.status.value}: {_on_one_line(f'{one.name}: {one.reason}')}")
     if len(told) > _NAMED:
         say(console, f"warning: {len(told) - _NAMED} more are in {out / 'index.jsonl'}")
     if outcome.stopped is not None:

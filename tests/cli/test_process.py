@@ -24,13 +24,17 @@ def edgevision(place, *arguments):
 
 def test_a_folder_is_processed_and_told(place, capsys):
     (place / "in/text.mp4").write_text("no video")
+    (place / "in/\x1b[1m\n.mp4").write_text("no video")
     assert edgevision(place, "--every", "2", "--format", "csv") == 3
     said = capsys.readouterr().err
-    assert "2 done, 1 failed; 4 frames, 3 files read in this run" in said
+    assert "2 done, 2 failed; 4 frames, 4 files read in this run" in said
     assert "detections: red 4" in said
     assert "warning: failed: text.mp4: " in said
+    assert "\nwarning: failed: \\x1b[1m\\n.mp4: " in said
     rows = [json.loads(line) for line in (place / "out/index.jsonl").read_text().splitlines()]
-    assert {row["name"]: row["frames"] for row in rows} == {"1.png": 1, "text.mp4": 0, "x.mp4": 3}
+    assert {row["name"]: row["frames"] for row in rows} == {
+        "\x1b[1m\n.mp4": 0, "1.png": 1, "text.mp4": 0, "x.mp4": 3,
+    }  # fmt: skip
     assert (place / "out/csv/x.mp4.csv").is_file()
     (place / "in/text.mp4").unlink()
     assert edgevision(place, "--every", "3") == 2
