@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.types import FloatArray
+
+LEAST_CROP_PX = 2
+"""Boxes with a shorter side, in pixels, are not cut out: nothing can be seen in them."""
 
 
 def xywh_to_xyxy(boxes: FloatArray) -> FloatArray:
@@ -44,3 +48,23 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 def clip(boxes: FloatArray, width: float, height: float) -> FloatArray:
     """Boxes clipped to an image of ``width`` x ``height`` pixels. ``[N, 4] -> [N, 4]``."""
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def pixel_edges(boxes: FloatArray, width: int, height: int) -> NDArray[np.int64]:
+    """The whole pixels of an image that hold each box: the edges of what is cut out of it.
+
+    What an image classifier sees of an object, in training, evaluation and behind a detector alike.
+
+    Args:
+        boxes: float32 ``[N, 4]``, corners in pixels.
+        width, height: of the image.
+
+    Returns:
+        int64 ``[N, 4]``: first column and row, and those after the last.
+
+    Example:
+        >>> pixel_edges(np.array([[-1.5, 2.2, 5.1, 9.9]], np.float32), 8, 8).tolist()
+        [[0, 2, 6, 8]]
+    """
+    edges = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1)
+    return np.asarray(np.clip(edges, 0, [width, height, width, height]), np.int64)

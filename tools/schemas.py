@@ -19,7 +19,7 @@ from edgevision.export.plans.targets import DeviceProfile
 from edgevision.session.settings import STREAM_SETTINGS
 from edgevision.session.spec import StreamSettings, StreamsFile
 from edgevision.tracking.zones import ZoneLayout
-from edgevision.training.config import DetectorTraining, SegmenterTraining
+from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
 
 FOLDER = Path(__file__).parent.parent / "edgevision" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,12 +27,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "streams": (StreamsFile,),
     "zones": (ZoneLayout,),
-    "train": (DetectorTraining, SegmenterTraining),
+    "train": (DetectorTraining, SegmenterTraining, ClassifierTraining),
     "device": (DeviceProfile,),
 }
 """For each kind of file, what it is read into; one of several."""
 
-DEFAULT_FAMILIES = ("retinanet", "unet")
+DEFAULT_FAMILIES = ("retinanet", "unet", "classifier")
 """Those of a model that names none; see :func:`edgevision.models.families.with_family`."""
 
 _ATTRIBUTES = re.compile(r"^Attributes:\n((?:[ ]+.*\n?|\n)*)", re.MULTILINE)

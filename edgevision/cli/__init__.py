@@ -19,6 +19,7 @@ from edgevision.cli.data import data_app
 from edgevision.cli.data_write import convert_command, merge_command, split_command
 from edgevision.cli.doctor import doctor_command
 from edgevision.cli.eval import eval_command
+from edgevision.cli.explain import explain_command
 from edgevision.cli.export import export_command
 from edgevision.cli.import_model import import_command
 from edgevision.cli.init import init_command
@@ -63,6 +64,7 @@ data_app.command("merge")(merge_command)
 program.add_typer(data_app, name="data", rich_help_panel=_TRAIN)
 program.command("train", rich_help_panel=_TRAIN)(train_command)
 program.command("label", rich_help_panel=_TRAIN)(label_command)
+program.command("explain", rich_help_panel=_TRAIN)(explain_command)
 program.command("lr-find", rich_help_panel=_TRAIN)(lr_find_command)
 program.command("doctor", rich_help_panel=_MACHINE)(doctor_command)
 program.command("soak", rich_help_panel=_MACHINE)(soak_command)

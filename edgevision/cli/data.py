@@ -254,12 +254,18 @@ def headline(found: FoundData) -> str:
 
 
 def _check_run(path: Path, on_image: _Progress) -> DataReport:
-    from edgevision.training.check import check_detector_data, check_segmenter_data
-    from edgevision.training.config import DetectorTraining, load_run
+    from edgevision.training.check import (
+        check_classifier_data,
+        check_detector_data,
+        check_segmenter_data,
+    )
+    from edgevision.training.config import ClassifierTraining, DetectorTraining, load_run
 
     run = load_run(path)
     if isinstance(run, DetectorTraining):
         return check_detector_data(run, True, on_image)
+    if isinstance(run, ClassifierTraining):
+        return check_classifier_data(run, True, on_image)
     return check_segmenter_data(run, on_image)
 
 

@@ -53,6 +53,11 @@ def eval_command(
         help="Segmentation: count these classes of model and data as one, as in road=road,mark. "
         "NAME=* takes all others. Can be repeated.",
     ),
+    crops: bool = typer.Option(
+        False,
+        "--crops",
+        help="Classification: each box of the COCO json is cut out and has its one label.",
+    ),
     min_boxes: MinBoxesOption = 10,
     tiles: str | None = typer.Option(
         None,
@@ -86,6 +91,7 @@ def eval_command(
       edgevision eval --model unet-light --data camvid --split val --plots plots/
       edgevision eval --model yolo11n-pose.onnx --data person_keypoints_val2017.json --images val2017
       edgevision eval --model classifier.onnx --data photos/by_class
+      edgevision eval --model classifier.onnx --data val.json --images photos/val --crops
       edgevision eval --model unet-road --data camvid --split val --group road=road,mark --group rest=*
     """
     from contextlib import ExitStack
@@ -111,7 +117,7 @@ def eval_command(
         from edgevision.session.request import PlanPolicy
         from edgevision.tiling import Tiling
 
-    labelled = LabelledData(data=data, images=images, split=split, groups=parse_groups(group))
+    labelled = LabelledData(data=data, images=images, split=split, groups=parse_groups(group), crops=crops)
     if json is not None:
         refuse_existing(json, overwrite)
     if worst is not None and images is None:

@@ -111,3 +111,25 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
                 raise ValueError(
                     f"{name} is {size}; expected a multiple of 32, or 0 for the input's own size"
                 )
+
+
+class ClassificationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How labelled images, or parts of images, are varied while training; zeros switch a step off.
+
+    Attributes:
+        photometric: probability of changed brightness, contrast, saturation and hue.
+        shift: each edge of the part that is seen moves by up to this share of the part's side, so that a box
+            is sometimes wide and sometimes tight; a whole image is cropped only.
+        flip: probability of a mirror image.
+    """
+
+    photometric: float = 0.5
+    shift: float = 0.15
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("photometric", "flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
+        if not 0 <= self.shift < 0.5:
+            raise ValueError(f"shift is {self.shift}; expected a share from 0 to below 0.5")

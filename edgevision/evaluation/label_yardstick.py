@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.data.classification import ClassificationSet
+from edgevision.data.classification.dataset import ClassificationSet
+from edgevision.data.images import decode_image
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, UsageError
 from edgevision.evaluation.average_precision import curve
@@ -24,7 +26,7 @@ from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_re
 from edgevision.evaluation.predict import OTHER, Guesses, guess_labels
 from edgevision.evaluation.report import ClassificationReport, Provenance, classification_report
 from edgevision.evaluation.segmentation import confusion_matrix
-from edgevision.evaluation.yardstick import Measurement, Yardstick, readable_images
+from edgevision.evaluation.yardstick import Measurement, Yardstick
 from edgevision.model import Model
 from edgevision.progress import OnDone
 from edgevision.types import Image
@@ -129,13 +131,14 @@ class ClassificationYardstick(Yardstick):
         label_file: that they were read from; None where folders are labels.
     """
 
-    task, unit = "classification", "image"
+    task = "classification"
 
     def __init__(
         self, data: ClassificationSet, source: str, multi_label: bool, label_file: Path | None = None
     ) -> None:
         self.data, self.source, self.multi_label = data, source, multi_label
         self.figure = "map" if multi_label else "top1"
+        self.unit = "image" if data.boxes is None else "crop"
         self._label_file = label_file
 
     @property
@@ -144,7 +147,8 @@ class ClassificationYardstick(Yardstick):
 
     @property
     def files(self) -> list[Path]:
-        return [*([] if self._label_file is None else [self._label_file]), *self.data.paths]
+        labels = [] if self._label_file is None else [self._label_file]
+        return [*labels, *dict.fromkeys(self.data.paths)]
 
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> ClassificationMeasurement:
         if engine.manifest.multi_label != self.multi_label:
@@ -162,4 +166,9 @@ class ClassificationYardstick(Yardstick):
         return ClassificationMeasurement(guesses, figures, self.multi_label)
 
     def sample(self, count: int) -> list[Image]:
-        return readable_images(self.data.paths, count)
+        rows = np.linspace(0, len(self.data.paths) - 1, min(count, len(self.data.paths))).round().astype(int)
+        images = []
+        for row in rows.tolist():
+            with contextlib.suppress(DataError):  # evaluation names what it cannot read
+                images.append(self.data.cut(row, decode_image(self.data.paths[row])))
+        return images

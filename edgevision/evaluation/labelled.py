@@ -8,7 +8,12 @@ from pathlib import Path
 
 from edgevision.contract.manifest import BOX_TASKS, Manifest
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes, parse_classes
-from edgevision.data.classification import choose_classes, read_class_folders, read_image_labels
+from edgevision.data.classification.dataset import (
+    choose_classes,
+    read_box_crops,
+    read_class_folders,
+    read_image_labels,
+)
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
@@ -36,15 +41,18 @@ class LabelledData:
         images: the folder of the images of a COCO json.
         split: segmentation: which part of the folder.
         groups: segmentation: classes, of the data and of the models, that count as one.
+        crops: classification: the boxes of a COCO json are what is labelled, each cut out of its image.
 
     Raises:
-        UsageError: both ``images`` and ``split`` are given, or ``groups`` without ``split``.
+        UsageError: both ``images`` and ``split`` are given, or ``groups`` without ``split``, or ``crops``
+            without ``images``.
     """
 
     data: Path
     images: Path | None = None
     split: str | None = None
     groups: ClassGroups = NO_GROUPS
+    crops: bool = False
 
     def __post_init__(self) -> None:
         if self.images is not None and self.split is not None:
@@ -53,6 +61,8 @@ class LabelledData:
             )
         if self.split is None and self.groups != NO_GROUPS:
             raise UsageError("`group` puts the pixels of several classes together; it needs `split`")
+        if self.crops and self.images is None:
+            raise UsageError("`crops` cuts the boxes of a COCO json out of its images; it needs `images`")
 
     @property
     def name(self) -> str:
@@ -70,6 +80,8 @@ class LabelledData:
             raise UsageError(f"{model} is {kind}; expected a COCO json as `data`, and `images`")
         if task == "segmentation" and self.split is None:
             raise UsageError(f"{model} is a segmentation model; expected a folder as `data`, and `split`")
+        if self.crops and task != "classification":
+            raise UsageError(f"`crops` are for classification models; {model} is one for {task}")
         if task == "classification" and self.split is not None:
             raise UsageError(
                 f"{model} is a classification model; expected as `data` a folder that has a folder of images "
@@ -121,7 +133,9 @@ class LabelledData:
     def _open_labels(
         self, choose: Callable[[Sequence[str]], tuple[str, ...]], multi_label: bool
     ) -> ClassificationYardstick:
-        if self.images is not None:
+        if self.images is not None and self.crops:
+            data, label_file = read_box_crops(self.data, self.images), self.data
+        elif self.images is not None:
             data, label_file = read_image_labels(self.data, self.images), self.data
         else:
             data, label_file = read_class_folders(self.data), None
@@ -129,7 +143,9 @@ class LabelledData:
         chosen = choose_classes(data, choose(data.classes), multi_label=multi_label)
         if not multi_label and (chosen.labels.sum(axis=1) > 1).any():
             path = chosen.paths[int((chosen.labels.sum(axis=1) > 1).argmax())]
-            raise DataError(f"{path} has several labels; the model gives an image one")
+            raise DataError(
+                f"{path} has several labels; the model gives an image one, or each of its boxes with `crops`"
+            )
         return ClassificationYardstick(chosen, self.name, multi_label, label_file)
 
     def _check_images(self, paths: Sequence[Path]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
-from edgevision.data.classification import ClassificationSet
+from edgevision.data.classification.dataset import ClassificationSet
 from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import SegmentationSet
@@ -205,7 +206,7 @@ class Guesses:
 
 
 def guess_labels(model: Model, data: ClassificationSet, on_image: OnDone = lambda done: None) -> Guesses:
-    """Shows each image to a classifier, one at a time.
+    """Shows each image, or each labelled part of one, to a classifier, one at a time.
 
     Raises:
         DataError: no image can be read, the model does not classify, or it lacks a class of the set.
@@ -217,9 +218,12 @@ def guess_labels(model: Model, data: ClassificationSet, on_image: OnDone = lambd
     columns = np.array([int(np.flatnonzero(lookup == i)[0]) for i in range(len(data.classes))], np.int64)
     rows: list[FloatArray] = []
     kept, skipped, times_ms = [], [], []
+    last: tuple[Path, Image] | None = None  # several crops of one image follow each other
     for done, path in enumerate(data.paths, start=1):
         try:
-            image = decode_image(path)
+            if last is None or last[0] != path:
+                last = path, decode_image(path)
+            image = data.cut(done - 1, last[1])
         except DataError as error:
             skipped.append(str(error))
         else:

@@ -19,6 +19,7 @@ from edgevision.training.config import (
     DetectorTraining,
     LoopConfig,
     OptimiserConfig,
+    SegmenterTraining,
     TrainingRun,
     load_run,
 )
@@ -97,7 +98,7 @@ def find_base(name: str, task: str) -> tuple[TrainingRun, str, str]:
             "ImageNet's weights, which torchvision downloads once; `base` names another checkpoint"
         )
         return _shipped(BASES[task]), "", note
-    found = "detection" if isinstance(config, DetectorTraining) else "segmentation"
+    found = str(msgspec.to_builtins(config)["task"])
     if found != task:
         raise UsageError(
             f"{name} is a model for {found}, and the data are for {task}; leave it out for {BASES[task]}"
@@ -151,6 +152,8 @@ def make_run(
             distillation=None,
         )
         return run, (line,)
+    if not isinstance(base, SegmenterTraining):
+        raise UsageError(f"{base.name} is a classifier; expected a detector or a segmenter to begin with")
     width, height = choose_window(prepared.shapes, base.model.input_width * base.model.input_height)
     run = msgspec.structs.replace(
         base,

@@ -1,7 +1,7 @@
 """Labels of whole images from a classifier: ``edgevision label`` for classification.
 
-What is written is what :mod:`edgevision.data.classification` reads: a COCO json in which each label is an
-annotation that covers its image, or a folder of image copies for each class.
+What is written is what :mod:`edgevision.data.classification.dataset` reads: a COCO json in which each label
+is an annotation that covers its image, or a folder of image copies for each class.
 """
 
 from __future__ import annotations

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgevision.models.classifier.settings import ClassifierConfig
+from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.settings import RetinaNetConfig
 from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
 
 DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config
 """The key ``model`` of a detector's training; ``family`` in it says which."""
+
+ClassifierModel = ClassifierConfig | MultiLabelConfig
+"""The key ``model`` of a classifier's training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,22 @@ FAMILIES = (
         "unet", "segmentation", "encoder and decoder with skip connections",
         "Ronneberger et al. 2015, arXiv:1505.04597", "unet-light.yaml",
     ),
+    Family(
+        "classifier", "classification", "one label for an image or a crop: average pooling and a softmax",
+        "Lin et al. 2014, arXiv:1312.4400", "classifier.yaml",
+    ),
+    Family(
+        "multi-label", "classification", "several labels for an image: averages and maxima, sigmoids",
+        "Oquab et al. 2015, CVPR", "multi-label.yaml",
+    ),
 )  # fmt: skip
 """In the order in which they are listed."""
 
-_DEFAULTS = {"detection": "retinanet", "segmentation": "unet"}
+_DEFAULTS = {"detection": "retinanet", "segmentation": "unet", "classification": "classifier"}
 
 
 def with_family(document: dict[str, Any]) -> dict[str, Any]:
-    """A training's plain values with ``model.family`` set where it was left out: RetinaNet, or UNet."""
+    """A training's plain values with ``model.family`` set where it was left out: the first of its task."""
     model, family = document.get("model"), _DEFAULTS.get(str(document.get("task")))
     if not isinstance(model, dict) or family is None or "family" in model:
         return document

@@ -75,6 +75,16 @@ class TorchSegmenterEngine(TorchEngine):
         return {"class_map": raw.argmax(dim=1).to(torch.uint8).cpu().numpy()}
 
 
+class TorchClassifierEngine(TorchEngine):
+    """A network that gives an image a logit for each class."""
+
+    def finish(self, raw: Tensor) -> dict[str, NDArray[Any]]:
+        """Logits ``[N, C]`` to ``probabilities`` float32 ``[N, C]``."""
+        logits = raw.float()
+        found = torch.sigmoid(logits) if self.manifest.multi_label else torch.softmax(logits, dim=1)
+        return {"probabilities": found.cpu().numpy()}
+
+
 def _pad(found: list[Detections], length: int) -> dict[str, NDArray[Any]]:
     boxes = np.zeros((len(found), length, 4), np.float32)
     scores = np.zeros((len(found), length), np.float32)

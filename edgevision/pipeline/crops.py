@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from edgevision.boxes import LEAST_CROP_PX, pixel_edges
 from edgevision.model import Model
 from edgevision.pipeline.meters import EngineMeter
 from edgevision.types import (
@@ -28,9 +29,6 @@ _AT_ONCE = 8
 
 _REMEMBERED = 4096
 """Tracks whose answers are kept; the least recently seen are forgotten."""
-
-_SMALLEST_PX = 2
-"""Boxes with a shorter side are left out: nothing can be seen in them."""
 
 
 class SharedModel:
@@ -113,9 +111,8 @@ class CropReader:
                     self._known.move_to_end(track)
             wanted = [row for row, track in tracks.items() if track not in self._known]
         height, width = image.shape[:2]
-        edges = np.concatenate([np.floor(found.boxes[:, :2]), np.ceil(found.boxes[:, 2:])], axis=1)
-        edges = np.clip(edges, 0, [width, height, width, height]).astype(int)
-        wanted = [row for row in wanted if (edges[row, 2:] - edges[row, :2] >= _SMALLEST_PX).all()]
+        edges = pixel_edges(found.boxes, width, height)
+        wanted = [row for row in wanted if (edges[row, 2:] - edges[row, :2] >= LEAST_CROP_PX).all()]
         crops: list[Image] = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in edges[wanted].tolist()]
         for row, answer in zip(wanted, self.model(crops), strict=True):
             attributes[row] = _attributes(answer, edges[row, :2].astype(np.float32))

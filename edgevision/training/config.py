@@ -11,11 +11,17 @@ import msgspec
 
 from edgevision.config import apply_override, build_config, read_document
 from edgevision.contract.manifest import Resize
+from edgevision.data.classification.sources import (
+    ClassificationSource,
+    FolderSource,
+    ImageLabelSource,
+)
 from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
-from edgevision.data.settings import AugmentConfig, SegmentationAugmentConfig
+from edgevision.data.settings import AugmentConfig, ClassificationAugmentConfig, SegmentationAugmentConfig
 from edgevision.errors import ConfigError, nearest
-from edgevision.models.families import DetectorModel, with_family
+from edgevision.models.families import ClassifierModel, DetectorModel, with_family
+from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.settings import (
     DecodeConfig,
     DetectionLossConfig,
@@ -211,17 +217,62 @@ class SegmenterTraining(
             )
 
 
-TrainingRun = DetectorTraining | SegmenterTraining
+class ClassifierTraining(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="classification", tag_field="task"
+):
+    """A classifier's training run.
+
+    Attributes:
+        name: the model's short name; outputs go to ``runs/<name>``.
+        classes: class names in the order of the model's outputs.
+        model: the architecture; ``family`` in it says which, and whether an image has one label or several.
+        resize: how an image, or a part of one, becomes the input.
+        initial: a checkpoint of the same architecture to start from: a path, or empty; its classes may be
+            others.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    model: ClassifierModel
+    resize: Resize
+    augment: ClassificationAugmentConfig
+    data: DataConfig[ClassificationSource]
+    optimiser: OptimiserConfig
+    loop: LoopConfig
+    initial: str = ""
+
+    def __post_init__(self) -> None:
+        check_classes(self.classes)
+        if len(self.classes) < 2 and not self.multi_label:
+            raise ValueError("classes has one name; expected two or more, for one of them is chosen")
+        wrong = FolderSource if self.multi_label else ImageLabelSource
+        if any(isinstance(source, wrong) for source in (*self.data.train, self.data.val)):
+            raise ValueError(
+                "a source of kind folders gives an image one label; expected kind labels for the family "
+                "multi-label"
+                if self.multi_label
+                else "a source of kind labels gives an image several labels; expected kind crops or folders "
+                "for the family classifier"
+            )
+
+    @property
+    def multi_label(self) -> bool:
+        """Several classes may hold at once."""
+        return isinstance(self.model, MultiLabelConfig)
 
 
-_KINDS: dict[str, type[DetectorTraining] | type[SegmenterTraining]] = {
+TrainingRun = DetectorTraining | SegmenterTraining | ClassifierTraining
+
+
+_KINDS: dict[str, type[DetectorTraining] | type[SegmenterTraining] | type[ClassifierTraining]] = {
     "detection": DetectorTraining,
     "segmentation": SegmenterTraining,
+    "classification": ClassifierTraining,
 }
 
 
 def load_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainingRun:
-    """Reads the configuration of a training run of either task.
+    """Reads the configuration of a training run of any task.
 
     Args:
         path: the YAML file.

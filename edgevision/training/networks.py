@@ -6,19 +6,28 @@ import msgspec
 from torch import nn
 
 from edgevision.errors import CheckpointError
+from edgevision.models.classifier.network import Classifier
+from edgevision.models.classifiers import build_classifier
 from edgevision.models.detectors import build_decoder, build_network
+from edgevision.models.multi_label.network import MultiLabel
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.ssd.network import Ssd
-from edgevision.models.torch_engine import TorchDetectorEngine, TorchSegmenterEngine
+from edgevision.models.torch_engine import (
+    TorchClassifierEngine,
+    TorchDetectorEngine,
+    TorchEngine,
+    TorchSegmenterEngine,
+)
 from edgevision.models.unet import UNet
 from edgevision.models.yolo_v1.network import YoloV1
 from edgevision.training.checkpoint import Checkpoint
-from edgevision.training.config import DetectorTraining, SegmenterTraining
+from edgevision.training.classification import classifier_manifest
+from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
 from edgevision.training.detection import detector_manifest
 from edgevision.training.segmentation import segmenter_manifest
 
 
-def checkpoint_engine(checkpoint: Checkpoint) -> TorchDetectorEngine | TorchSegmenterEngine:
+def checkpoint_engine(checkpoint: Checkpoint) -> TorchEngine:
     """The checkpoint behind the runtime's engine protocol, in PyTorch on the CPU.
 
     Raises:
@@ -28,6 +37,8 @@ def checkpoint_engine(checkpoint: Checkpoint) -> TorchDetectorEngine | TorchSegm
     if isinstance(config, DetectorTraining):
         decoder = build_decoder(config.model, len(config.classes), config.decode)
         return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
+    if isinstance(config, ClassifierTraining):
+        return TorchClassifierEngine(load_classifier(checkpoint), classifier_manifest(config))
     return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 
 
@@ -57,6 +68,21 @@ def load_segmenter(checkpoint: Checkpoint) -> UNet:
         raise CheckpointError(f"the checkpoint of {config.name} holds no segmenter")
     backbone = msgspec.structs.replace(config.model.backbone, weights="random")
     model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    _fill(model, checkpoint)
+    return model
+
+
+def load_classifier(checkpoint: Checkpoint) -> Classifier | MultiLabel:
+    """The checkpoint's classifier.
+
+    Raises:
+        CheckpointError: it holds no classifier, or its weights do not fit its configuration.
+    """
+    config = checkpoint.config
+    if not isinstance(config, ClassifierTraining):
+        raise CheckpointError(f"the checkpoint of {config.name} holds no classifier")
+    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
+    model = build_classifier(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
     _fill(model, checkpoint)
     return model
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgevision.training.config import DetectorTraining, TrainingRun
+from edgevision.training.classification import ClassificationTask
+from edgevision.training.config import ClassifierTraining, DetectorTraining, TrainingRun
 from edgevision.training.detection import DetectionTask
 from edgevision.training.loop import Task, torch_errors
 from edgevision.training.segmentation import SegmentationTask
@@ -22,4 +23,6 @@ def build_task(run: TrainingRun, strict: bool = False) -> Task:
     with torch_errors("building the model"):
         if isinstance(run, DetectorTraining):
             return DetectionTask(run, strict)
+        if isinstance(run, ClassifierTraining):
+            return ClassificationTask(run, strict)
         return SegmentationTask(run, strict)

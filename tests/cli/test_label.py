@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edgevision.cli import main
-from edgevision.data.classification import read_class_folders, read_image_labels
+from edgevision.data.classification.dataset import read_class_folders, read_image_labels
 from edgevision.data.detection.dataset import load_coco
 from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.data.formats.coco import read_coco

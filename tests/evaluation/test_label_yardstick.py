@@ -1,6 +1,6 @@
 """Every task beside detection through ``evaluate``, on images whose answers are known.
 
-Also tests ``edgevision.data.classification``.
+Also tests ``edgevision.data.classification.dataset``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.data.classification import choose_classes, read_class_folders, read_image_labels
+from edgevision.data.classification.dataset import choose_classes, read_class_folders, read_image_labels
 from edgevision.engines import load_engine
 from edgevision.errors import DataError, UsageError
 from edgevision.evaluation.job import Evaluation, evaluate
