@@ -19,7 +19,7 @@ test: lint types imports unit ## All of the four below, in order; stops at the f
 test-rtsp: dev ## Runs on a real RTSP server that dies, stalls and changes its image (needs GStreamer)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m rtsp tests/acceptance/test_live_rtsp.py
 
-train-smoke: dev ## Train, evaluate, export and run a small detector and a small segmenter (2-3 minutes)
+train-smoke: dev ## Train, evaluate, export and run a small model of every family (some minutes)
 	@$(BIN)/python tools/train_smoke.py
 
 lint: dev ## Style and format (ruff)

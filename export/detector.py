@@ -18,10 +18,8 @@ from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.graph.retinanet import add_retinanet_decoder
 from edgevision.models.anchors import anchor_grid
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
-from edgevision.models.detectors import build_decoding
+from edgevision.models.detectors import DetectorNetwork, build_decoding
 from edgevision.models.retinanet import RetinaNet, Tower
-from edgevision.models.ssd.network import Ssd
-from edgevision.models.yolo_v1.network import YoloV1
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
 
@@ -72,7 +70,7 @@ class _Decoded(nn.Module):
 
 
 def export_detector(
-    model: RetinaNet | Ssd | YoloV1, config: DetectorTraining, figures: dict[str, float], path: Path
+    model: DetectorNetwork, config: DetectorTraining, figures: dict[str, float], path: Path
 ) -> Manifest:
     """Writes a detector of any family as an ONNX file of the contract.
 
@@ -116,7 +114,7 @@ def _pyramid(
 
 
 def _places(
-    model: Ssd | YoloV1, config: DetectorTraining, figures: dict[str, float], after: GraphBuilder
+    model: DetectorNetwork, config: DetectorTraining, figures: dict[str, float], after: GraphBuilder
 ) -> tuple[onnx.ModelProto, Manifest]:
     """A network with its decoding, and the choice of the best added to ``after``."""
     size, outputs = config.model.input_size, ["place_boxes", "place_scores"]

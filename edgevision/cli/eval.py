@@ -64,6 +64,12 @@ def eval_command(
         "--tiles",
         help="Detection: look at 2x2 overlapping tiles of each image too, or 3x2:0.2 (overlap).",
     ),
+    at: str | None = typer.Option(
+        None,
+        "--at",
+        help="Precision and recall at a score: 0.35, or the --json of another evaluation, for the best "
+        "threshold that each class had there.",
+    ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
@@ -88,6 +94,7 @@ def eval_command(
       edgevision eval --model retinanet-light --data val.json --images photos/val
       edgevision eval --model runs/mine/best.pt --data val.json --images photos/val --json report.json
       edgevision eval --compare old.onnx new.onnx --data val.json --images photos/val --classes person,car
+      edgevision eval --model retinanet-light --data val.json --images photos/val --at 0.35
       edgevision eval --model unet-light --data camvid --split val --plots plots/
       edgevision eval --model yolo11n-pose.onnx --data person_keypoints_val2017.json --images val2017
       edgevision eval --model classifier.onnx --data photos/by_class
@@ -139,6 +146,7 @@ def eval_command(
             classes=classes,
             min_boxes=min_boxes,
             tiling=None if tiles is None else Tiling.parse(tiles),
+            at=None if at is None else _thresholds(at),
             note=lambda line: say(notes, f"note: {line}"),
             progress=partial(counting, notes),
         )
@@ -152,6 +160,26 @@ def eval_command(
             evaluation.save_worst(worst)
     if evaluation.skipped:
         raise typer.Exit(EXIT_DAMAGED)
+
+
+def _thresholds(text: str) -> float | dict[str, float]:
+    """A number, or the best threshold of each class of a report."""
+    from edgevision.errors import UsageError
+    from edgevision.evaluation.report import SegmentationReport, read_report
+
+    try:
+        value = float(text)
+    except ValueError:
+        report = read_report(text)
+        if isinstance(report, SegmentationReport) or not report.points:
+            raise UsageError(
+                f"--at {text}: that report has no thresholds; expected one of a detector or of a classifier "
+                "of several labels"
+            ) from None
+        return {name: one.best.threshold for name, one in report.points.items()}
+    if not 0 <= value <= 1:
+        raise UsageError(f"--at {text}: expected a score, 0 to 1, or a report")
+    return value
 
 
 def _refuse_filled(folder: Path, overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,7 @@ from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DetectionFigures
 from edgevision.evaluation.job import Evaluation
 from edgevision.evaluation.label_yardstick import ClassificationMeasurement
+from edgevision.evaluation.operating_points import ClassPoints
 from edgevision.evaluation.segmentation import SegmentationFigures
 from edgevision.evaluation.yardstick import (
     LIKENESS,
@@ -33,6 +34,8 @@ def show_figures(evaluation: Evaluation, out: Console) -> None:
         out.print(_segmentation_table(segments))
     else:
         out.print(_label_table(labels))
+    if evaluation.at is not None:
+        out.print(_points_table(evaluation.points()))
     interval = evaluation.interval
     ci = f" ({interval.low:.3f} to {interval.high:.3f})" if single and interval is not None else ""
     for letter, model, one in zip("AB", evaluation.models, measured, strict=False):
@@ -67,6 +70,11 @@ def _summary(one: Measurement, ci: str) -> str:
             else f"; boxes ap50 {one.boxes.figures.ap50:.3f}, ap {one.boxes.figures.ap:.3f}"
         )
         what = "" if one.task == "detection" else f"{LIKENESS[one.task]}: "
+        if one.largest is not None:
+            what = (
+                f"largest object of {one.largest.images} images: class {one.largest.class_accuracy:.3f}, box "
+                f"{one.largest.l1:.2f} pixels off at 224; all objects: "
+            )
         return (
             f"{what}ap50_mean {mean}{ci} over the {counted} classes with {found.min_boxes} boxes or more; "
             f"ap50 {found.ap50:.3f}, ap {found.ap:.3f}, ar {found.ar:.3f}, mar {found.mar:.3f}{boxes}; "
@@ -126,6 +134,18 @@ def _label_table(measured: Sequence[ClassificationMeasurement]) -> Table:
         if not single:
             cells.append(f"{known[1] - known[0]:+.3f}")
         table.add_row(name, str(last.images), *cells)
+    return table
+
+
+def _points_table(points: Mapping[str, ClassPoints]) -> Table:
+    """Precision and recall of each class at the threshold that was asked for."""
+    table = _table(("threshold", "precision", "recall", "F1", "best threshold"))
+    for name, one in points.items():
+        if one.at is None:
+            continue
+        precision = "none found" if one.at.precision is None else f"{one.at.precision:.3f}"
+        values = (f"{one.at.recall:.3f}", f"{one.at.f1:.3f}", f"{one.best.threshold:.3f}")
+        table.add_row(name, f"{one.at.threshold:.3f}", precision, *values)
     return table
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from edgevision.engines import describe
 from edgevision.engines.base import Engine
@@ -13,6 +15,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
 from edgevision.evaluation.labelled import LabelledData, common_classes, wanted_classes
+from edgevision.evaluation.operating_points import ClassPoints, class_points
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.report import Provenance, Report, hash_files
 from edgevision.evaluation.worst import save_worst
@@ -60,6 +63,8 @@ class Evaluation:
     models: tuple[NamedModel, ...]
     measured: tuple[Measurement, ...]
     interval: Interval | None
+    at: float | Mapping[str, float] | None = None
+    """The score threshold that was asked for, of all classes or of each."""
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -87,7 +92,13 @@ class Evaluation:
             for model, one in zip(self.models, self.measured, strict=True)
         ]
         compared = origins[0] if len(origins) == 2 else None
-        return self.measured[-1].report(origins[-1], self.interval, compared)
+        report = self.measured[-1].report(origins[-1], self.interval, compared)
+        points = self.points()
+        return msgspec.structs.replace(report, points=points) if points else report
+
+    def points(self) -> dict[str, ClassPoints]:
+        """Of the last model, by class; empty for one that has no threshold."""
+        return class_points(self.measured[-1].curves(), self.at)
 
     def plot(self, folder: Path) -> None:
         """Draws precision over recall or the confusion matrix of each model into ``folder``.
@@ -122,6 +133,7 @@ def evaluate(
     classes: str | None = None,
     min_boxes: int = DEFAULT_MIN_BOXES,
     tiling: Tiling | None = None,
+    at: float | Mapping[str, float] | None = None,
     note: Note = no_note,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -134,11 +146,12 @@ def evaluate(
             class that all models and the data have.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
         tiling: detectors look at tiles of each image too.
+        at: the score threshold at which precision and recall are taken, or one for each class.
         note: called with what the user should know.
         progress: shows how many images are done.
 
     Raises:
-        UsageError: a model is for another task or lacks a class that was asked for.
+        UsageError: a model is for another task or lacks a class that was asked for, or has no threshold.
         DataError: the data are incomplete or lack a class, or no image can be read.
     """
     for model in models:
@@ -170,4 +183,6 @@ def evaluate(
     if absent:
         note(f"no {yardstick.unit} of {', '.join(absent)} in the data; left out of every mean")
     interval = measured[0].interval() if len(measured) == 1 else measured[1].gain_over(measured[0])
-    return Evaluation(yardstick, tuple(models), tuple(measured), interval)
+    if at is not None and not measured[-1].curves():
+        raise UsageError("`at` is a score threshold, for detectors and classifiers of several labels")
+    return Evaluation(yardstick, tuple(models), tuple(measured), interval, at)

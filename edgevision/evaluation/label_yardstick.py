@@ -14,7 +14,7 @@ from edgevision.data.classification.dataset import ClassificationSet
 from edgevision.data.images import decode_image
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, UsageError
-from edgevision.evaluation.average_precision import curve
+from edgevision.evaluation.average_precision import Curve, curve
 from edgevision.evaluation.bootstrap import Interval, label_interval, map_interval
 from edgevision.evaluation.classification import (
     ClassificationFigures,
@@ -99,16 +99,22 @@ class ClassificationMeasurement(Measurement):
     ) -> ClassificationReport:
         return classification_report(self.figures, origin, self.figure, interval, compared_with)
 
+    def curves(self) -> dict[str, Curve]:
+        if not self.multi_label:
+            return {}
+        found = {}
+        for k, (name, one) in enumerate(self.figures.per_class.items()):
+            if one.ap is not None:
+                order = np.argsort(-self.scores[:, k], kind="stable")
+                hits = self.guesses.labels[order, k]
+                found[name] = curve(self.scores[order, k], hits, np.zeros_like(hits), int(hits.sum()))
+        return found
+
     def plot(self, folder: Path, title: str, suffix: str = "") -> None:
         guesses = self.guesses
         if self.multi_label:
-            curves = {}
-            for k, (name, one) in enumerate(self.figures.per_class.items()):
-                if one.ap is not None:
-                    order = np.argsort(-self.scores[:, k], kind="stable")
-                    hits = guesses.labels[order, k]
-                    found = curve(self.scores[order, k], hits, np.zeros_like(hits), int(hits.sum()))
-                    curves[f"{name} {one.ap:.2f}"] = found
+            per_class = self.figures.per_class
+            curves = {f"{name} {per_class[name].ap:.2f}": found for name, found in self.curves().items()}
             plot_precision_recall(folder / f"precision_recall{suffix}.png", curves, title)
             return
         classes = (*self.figures.per_class, OTHER)

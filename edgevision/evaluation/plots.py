@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevision.evaluation.average_precision import Curve
+from edgevision.evaluation.detection_matching import Float64Array
 from edgevision.evaluation.segmentation import ConfusionMatrix
 from edgevision.extras import needs_extra
 from edgevision.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_STYLES = ("-", "--", ":")  # ten colours, so more than ten classes need a second trait
 
 
 def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Curve], title: str = "") -> None:
@@ -32,12 +35,44 @@ def plot_precision_recall(path: str | os.PathLike[str], curves: Mapping[str, Cur
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=0.3)
     shown = {name: curve for name, curve in curves.items() if len(curve.recall)}
-    styles = ("-", "--", ":")  # ten colours, so more than ten classes need a second trait
     for position, (name, curve) in enumerate(shown.items()):
-        line = styles[position // 10 % len(styles)]
+        line = _STYLES[position // 10 % len(_STYLES)]
         recall, precision = np.append(0, curve.recall), np.append(curve.precision[0], curve.precision)
         axes.plot(recall, precision, line, lw=1.4, label=name)
     if shown:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    save_figure(figure, path)
+
+
+def plot_recall_over_iou(
+    path: str | os.PathLike[str],
+    overlaps: Mapping[str, Float64Array],
+    title: str = "",
+    likeness: str = "IoU",
+) -> None:
+    """Writes recall over the IoU that is asked for, 0.5 to 1, one line a class, as PNG.
+
+    Twice the area under a line is mean average recall (Hosang et al. 2016, section 5).
+
+    Args:
+        path: the PNG file.
+        overlaps: by label, float64 ``[G]``: the overlap of each object with its detection, 0 for one that was
+            not found.
+        title: above the plot.
+        likeness: what the overlaps are.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        SinkError: the file cannot be written.
+    """
+    figure = blank_figure(8, 6)
+    axes = figure.add_subplot(xlim=(0.5, 1), ylim=(0, 1.02), xlabel=likeness, ylabel="recall", title=title)
+    axes.grid(alpha=0.3)
+    steps = np.linspace(0.5, 1, 101)
+    for position, (name, found) in enumerate(overlaps.items()):
+        recall = (found[None] >= steps[:, None]).mean(axis=1)
+        axes.plot(steps, recall, _STYLES[position // 10 % len(_STYLES)], lw=1.4, label=name)
+    if overlaps:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     save_figure(figure, path)
 

@@ -16,6 +16,8 @@ from edgevision.errors import DataError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.classification import ClassificationFigures, LabelFigures
 from edgevision.evaluation.detection import ClassFigures, DetectionFigures
+from edgevision.evaluation.largest_object import LargestObjectFigures
+from edgevision.evaluation.operating_points import ClassPoints
 from edgevision.evaluation.segmentation import SegmentationClassFigures, SegmentationFigures
 from edgevision.files import write_json
 
@@ -60,6 +62,8 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
         box_ap50, box_ap: of the upright boxes, beside masks, key points and rotated boxes.
         ap50_mean_ci: 95 % interval, of ``ap50_mean`` or, beside ``compared_with``, of the difference.
         compared_with: the model that the difference is taken from.
+        largest_object: of a model that names one object an image.
+        points: precision and recall at the best threshold of each class, and at the one that was asked for.
     """
 
     task: BoxTask = "detection"
@@ -78,6 +82,8 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
     min_boxes: int
     images: int
     per_class: dict[str, ClassFigures]
+    largest_object: LargestObjectFigures | None = None
+    points: dict[str, ClassPoints] = {}
 
 
 class SegmentationReport(Provenance, frozen=True, kw_only=True):
@@ -107,6 +113,7 @@ class ClassificationReport(Provenance, frozen=True, kw_only=True):
         figure: ``top1``, or ``map`` of a model of several labels.
         ci: 95 % interval, of ``figure`` or, beside ``compared_with``, of the difference.
         compared_with: the model that the difference is taken from.
+        points: of several labels, as in :class:`DetectionReport`.
     """
 
     task: Literal["classification"] = "classification"
@@ -119,6 +126,7 @@ class ClassificationReport(Provenance, frozen=True, kw_only=True):
     top5: float | None = None
     map: float | None = None
     per_class: dict[str, LabelFigures]
+    points: dict[str, ClassPoints] = {}
 
 
 Report = DetectionReport | SegmentationReport | ClassificationReport
@@ -132,6 +140,7 @@ def detection_report(
     *,
     task: BoxTask = "detection",
     boxes: DetectionFigures | None = None,
+    largest: LargestObjectFigures | None = None,
 ) -> DetectionReport:
     """Puts a detector's figures and their origin together; ``boxes`` are those of its upright boxes."""
     return DetectionReport(
@@ -142,6 +151,7 @@ def detection_report(
         task=task,
         box_ap50=None if boxes is None else boxes.ap50,
         box_ap=None if boxes is None else boxes.ap,
+        largest_object=largest,
     )
 
 

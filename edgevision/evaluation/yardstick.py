@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.data.detection.dataset import DetectionSet
-from edgevision.data.images import decode_image
+from edgevision.data.images import decode_image, image_size
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError
+from edgevision.evaluation.average_precision import Curve
 from edgevision.evaluation.bootstrap import (
     Interval,
     ap50_mean_interval,
@@ -31,7 +32,8 @@ from edgevision.evaluation.comparisons import (
 )
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
 from edgevision.evaluation.detection_matching import Comparison, GroundTruth
-from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall
+from edgevision.evaluation.largest_object import LargestObjectFigures, largest_object_figures
+from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_recall_over_iou
 from edgevision.evaluation.predict import (
     OTHER,
     PixelCounts,
@@ -51,10 +53,11 @@ from edgevision.evaluation.report import (
     segmentation_report,
 )
 from edgevision.evaluation.segmentation import SegmentationFigures, segmentation_figures
+from edgevision.evaluation.sizes import detection_confusion
 from edgevision.model import Model
 from edgevision.progress import OnDone
 from edgevision.tiling import TiledModel, Tiling
-from edgevision.types import Image
+from edgevision.types import Detections, Image
 
 
 class Measurement(ABC):
@@ -108,6 +111,13 @@ class Measurement(ABC):
         self, origin: Provenance, interval: Interval | None, compared_with: Provenance | None
     ) -> Report:
         """The figures with where they come from, for a file."""
+
+    def curves(self) -> dict[str, Curve]:
+        """Precision over recall of each class that something is labelled as.
+
+        None for a segmenter and a classifier of one label, which have no threshold.
+        """
+        return {}
 
     @abstractmethod
     def plot(self, folder: Path, title: str, suffix: str = "") -> None:
@@ -173,6 +183,10 @@ class DetectionMeasurement(Measurement):
     task: BoxTask = "detection"
     boxes: DetectionEvaluation | None = None
     """The figures of the upright boxes, where something else is compared."""
+    largest: LargestObjectFigures | None = None
+    """Of a model that names one object an image."""
+    truth: Mapping[int, GroundTruth] = field(default_factory=dict)
+    """What was compared with, by image id."""
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -216,16 +230,38 @@ class DetectionMeasurement(Measurement):
             compared_with,
             task=self.task,
             boxes=None if self.boxes is None else self.boxes.figures,
+            largest=self.largest,
         )
 
     def plot(self, folder: Path, title: str, suffix: str = "") -> None:
-        curves = {}
-        for class_id, name in enumerate(self.evaluation.classes):
-            ap50 = self.evaluation.figures.per_class[name].ap50
-            if ap50 is not None:
-                curves[f"{name} {ap50:.2f}"] = self.evaluation.curve(class_id)
+        per_class, likeness = self.evaluation.figures.per_class, LIKENESS[self.task]
+        curves = {f"{name} {per_class[name].ap50:.2f}": curve for name, curve in self.curves().items()}
         path = folder / f"precision_recall{suffix}.png"
-        plot_precision_recall(path, curves, f"{title}: precision and recall at {LIKENESS[self.task]} 0.5")
+        plot_precision_recall(path, curves, f"{title}: precision and recall at {likeness} 0.5")
+        overlaps = {
+            f"{name} {per_class[name].mar:.2f}": found.overlaps
+            for name, found in zip(self.evaluation.classes, self.evaluation.matches, strict=True)
+            if len(found.overlaps)
+        }
+        path = folder / f"recall_over_iou{suffix}.png"
+        plot_recall_over_iou(path, overlaps, f"{title}: recall at most 100 detections an image", likeness)
+        if self.task == "detection":
+            classes = self.evaluation.classes
+            matrix = detection_confusion(self.predictions.found, self.truth, len(classes))
+            plot_confusion_matrix(
+                folder / f"confusion{suffix}.png",
+                matrix,
+                (*classes, "(nothing)"),
+                f"{title}: what each object was taken for at a score of 0.35, per cent",
+            )
+
+    def curves(self) -> dict[str, Curve]:
+        per_class = self.evaluation.figures.per_class
+        return {
+            name: self.evaluation.curve(class_id)
+            for class_id, name in enumerate(self.evaluation.classes)
+            if per_class[name].ap50 is not None
+        }
 
 
 UNITS: dict[BoxTask, str] = {
@@ -290,7 +326,10 @@ class DetectionYardstick(Yardstick):
         truth = ground_truth(self.data, predictions.found)
         upright = evaluate_detections(predictions.found, truth, self.data.classes, self.min_boxes)
         if self.box_task == "detection":
-            return DetectionMeasurement(predictions, upright)
+            largest = None
+            if engine.manifest.max_detections == 1:
+                largest = measure_largest_object(self.data, predictions.found)
+            return DetectionMeasurement(predictions, upright, largest=largest, truth=truth)
         compared = truth if self.box_task != "pose" else pose_truth(self.data, predictions.found)
         comparison = self._comparison(predictions, compared, engine)
         found = predictions.found
@@ -316,6 +355,19 @@ class DetectionYardstick(Yardstick):
 
     def sample(self, count: int) -> list[Image]:
         return readable_images([image.path for image in self.data.images], count)
+
+
+def measure_largest_object(
+    data: DetectionSet, found: Mapping[int, Detections]
+) -> LargestObjectFigures | None:
+    """What the best detection of each image comes to beside its largest object.
+
+    Args:
+        data: the set.
+        found: by image id, in the set's classes.
+    """
+    sizes = {one.image_id: image_size(one.path) or (1, 1) for one in data.images if one.image_id in found}
+    return largest_object_figures(found, ground_truth(data, found), sizes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,14 @@ from edgevision.models.decode import DetectionDecoder
 from edgevision.models.dense import Decoder, DenseDecoder
 from edgevision.models.detection_losses import DetectionLoss
 from edgevision.models.families import DetectorModel
+from edgevision.models.largest_object.criterion import LargestObjectLoss
+from edgevision.models.largest_object.decoding import LargestObjectDecoding
+from edgevision.models.largest_object.network import LargestObject
+from edgevision.models.largest_object.settings import LargestObjectConfig
+from edgevision.models.overfeat.criterion import OverFeatLoss
+from edgevision.models.overfeat.decoding import OverFeatDecoding
+from edgevision.models.overfeat.network import OverFeat
+from edgevision.models.overfeat.settings import OverFeatConfig
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.settings import DecodeConfig, DetectionLossConfig, RetinaNetConfig
 from edgevision.models.ssd.criterion import SsdLoss
@@ -22,8 +30,10 @@ from edgevision.models.yolo_v1.criterion import YoloV1Loss
 from edgevision.models.yolo_v1.decoding import YoloDecoding
 from edgevision.models.yolo_v1.network import YoloV1
 
+DetectorNetwork = RetinaNet | Ssd | YoloV1 | LargestObject | OverFeat
 
-def build_network(model: DetectorModel, classes: int) -> RetinaNet | Ssd | YoloV1:
+
+def build_network(model: DetectorModel, classes: int) -> DetectorNetwork:
     """The network with its starting weights.
 
     Raises:
@@ -31,7 +41,11 @@ def build_network(model: DetectorModel, classes: int) -> RetinaNet | Ssd | YoloV
     """
     if isinstance(model, RetinaNetConfig):
         return RetinaNet(model, classes)
-    return Ssd(model, classes) if isinstance(model, SsdConfig) else YoloV1(model, classes)
+    if isinstance(model, SsdConfig):
+        return Ssd(model, classes)
+    if isinstance(model, LargestObjectConfig):
+        return LargestObject(model, classes)
+    return OverFeat(model, classes) if isinstance(model, OverFeatConfig) else YoloV1(model, classes)
 
 
 def build_criterion(model: DetectorModel, loss: DetectionLossConfig, classes: int) -> nn.Module:
@@ -49,7 +63,11 @@ def build_criterion(model: DetectorModel, loss: DetectionLossConfig, classes: in
         return DetectionLoss(loss, model.anchors, model.input_size, classes)
     if loss != DetectionLossConfig():
         raise ConfigError("loss: is that of family retinanet; other families have theirs in `model`")
-    return SsdLoss(model, classes) if isinstance(model, SsdConfig) else YoloV1Loss(model, classes)
+    if isinstance(model, SsdConfig):
+        return SsdLoss(model, classes)
+    if isinstance(model, LargestObjectConfig):
+        return LargestObjectLoss(model)
+    return OverFeatLoss(model, classes) if isinstance(model, OverFeatConfig) else YoloV1Loss(model, classes)
 
 
 def build_decoder(model: DetectorModel, classes: int, decode: DecodeConfig) -> Decoder:
@@ -67,4 +85,10 @@ def build_decoding(model: DetectorModel, classes: int) -> nn.Module:
     """
     if isinstance(model, RetinaNetConfig):
         raise ConfigError("family retinanet has a decoder of its own")
-    return SsdDecoding(model, classes) if isinstance(model, SsdConfig) else YoloDecoding(model, classes)
+    if isinstance(model, SsdConfig):
+        return SsdDecoding(model, classes)
+    if isinstance(model, LargestObjectConfig):
+        return LargestObjectDecoding(model)
+    if isinstance(model, OverFeatConfig):
+        return OverFeatDecoding(model, classes)
+    return YoloDecoding(model, classes)

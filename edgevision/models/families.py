@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgevision.models.classifier.settings import ClassifierConfig
+from edgevision.models.largest_object.settings import LargestObjectConfig
 from edgevision.models.multi_label.settings import MultiLabelConfig
+from edgevision.models.overfeat.settings import OverFeatConfig
 from edgevision.models.settings import RetinaNetConfig
 from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
 
-DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config
+DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config | LargestObjectConfig | OverFeatConfig
 """The key ``model`` of a detector's training; ``family`` in it says which."""
 
 ClassifierModel = ClassifierConfig | MultiLabelConfig
@@ -49,6 +51,14 @@ FAMILIES = (
     Family(
         "yolo-v1", "detection", "one stage, one prediction for each cell of a grid",
         "Redmon et al. 2016, arXiv:1506.02640", "yolo-v1.yaml",
+    ),
+    Family(
+        "largest-object", "detection", "one class and one box: the largest object of an image",
+        "Sermanet et al. 2014, arXiv:1312.6229, section 4", "largest-object.yaml",
+    ),
+    Family(
+        "overfeat", "detection", "a classifier of windows made convolutional, several scales, boxes merged",
+        "Sermanet et al. 2014, arXiv:1312.6229", "overfeat.yaml",
     ),
     Family(
         "unet", "segmentation", "encoder and decoder with skip connections",

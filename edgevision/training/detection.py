@@ -20,6 +20,7 @@ from edgevision.data.stream import StreamSampler, fit_workers
 from edgevision.errors import ConfigError, DataError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
 from edgevision.evaluation.predict import ground_truth, predict_set
+from edgevision.evaluation.yardstick import measure_largest_object
 from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
@@ -131,6 +132,10 @@ class DetectionTask:
         found = predict_set(Model(engine, conf_threshold=0.0), self._val)
         figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures
         measured = {"ap50_mean": figures.ap50_mean, "ap50": figures.ap50, "ap": figures.ap, "ar": figures.ar}
+        if self.config.decode.max_detections == 1:
+            largest = measure_largest_object(self._val, found)
+            if largest is not None:
+                measured |= {"class_accuracy": largest.class_accuracy, "l1_224": largest.l1}
         return {name: round(value, 4) for name, value in measured.items() if value is not None}
 
 

@@ -8,10 +8,8 @@ from torch import nn
 from edgevision.errors import CheckpointError
 from edgevision.models.classifier.network import Classifier
 from edgevision.models.classifiers import build_classifier
-from edgevision.models.detectors import build_decoder, build_network
+from edgevision.models.detectors import DetectorNetwork, build_decoder, build_network
 from edgevision.models.multi_label.network import MultiLabel
-from edgevision.models.retinanet import RetinaNet
-from edgevision.models.ssd.network import Ssd
 from edgevision.models.torch_engine import (
     TorchClassifierEngine,
     TorchDetectorEngine,
@@ -19,7 +17,6 @@ from edgevision.models.torch_engine import (
     TorchSegmenterEngine,
 )
 from edgevision.models.unet import UNet
-from edgevision.models.yolo_v1.network import YoloV1
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.classification import classifier_manifest
 from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
@@ -42,7 +39,7 @@ def checkpoint_engine(checkpoint: Checkpoint) -> TorchEngine:
     return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))
 
 
-def load_detector(checkpoint: Checkpoint) -> RetinaNet | Ssd | YoloV1:
+def load_detector(checkpoint: Checkpoint) -> DetectorNetwork:
     """The checkpoint's detector.
 
     Raises:

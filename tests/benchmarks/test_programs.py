@@ -6,7 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from edgevision.config import config_folder
+from edgevision.models.detectors import build_network
 from edgevision.tracking.tracker import Tracker
+from edgevision.training.checkpoint import Checkpoint, save_checkpoint
+from edgevision.training.config import load_run
 from edgevision.types import Detections
 from tests.support.benchmarks import load_benchmark
 from tests.support.video import write_clip
@@ -90,3 +94,15 @@ def test_web(run_benchmark):
     assert cost["viewers_8"]["encoded"] <= 5  # one for all
     assert (loads["opens"], loads["viewers_left"]) == (5, 0)
     assert len(loads["memory_mib"]) == 2
+
+
+def test_a_sliding_window_answers_as_its_crops_do(run_benchmark, tmp_path):
+    overrides = ("backbone.weights=random", "input_size=96", "units=1", "cells=1", "scales=[1.0]", "hidden=8")
+    run = load_run(config_folder() / "models" / "overfeat.yaml", [f"model.{one}" for one in overrides])
+    state = build_network(run.model, len(run.classes)).state_dict()
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, Checkpoint(run, 0, state, state, {}, {}, None))
+    result = run_benchmark("overfeat", str(path), "--rounds", "1")
+    assert (result["windows"], result["window_px"]) == (4, 79)
+    assert result["largest_difference"] < 1e-4
+    assert result["ratio"] == pytest.approx(result["crops_ms"] / result["sliding_ms"], abs=0.6)

@@ -186,6 +186,24 @@ def test_gray_deep_and_transparent_images_are_read(call, model, tmp_path):
     assert "ap50_mean 1.000" in out
 
 
+def test_precision_and_recall_at_a_score_or_at_the_thresholds_of_another_report(call, model, tmp_path):
+    rows = [("red", "Red", AWAY), ("red", "Red", EXACT), ("red", "Red", HALF)]
+    data, images = write_set(tmp_path / "set", rows)
+    arguments = ("--model", model, "--data", data, "--images", images)
+    code, out, _ = call(*arguments, "--json", "chosen.json", "--at", "0.5")
+    assert code == 0
+    assert "best threshold" in out
+    point = json.loads(Path("chosen.json").read_text())["points"]["red"]
+    assert point["at"]["threshold"] == 0.5
+    assert point["best"]["recall"] == pytest.approx(2 / 3)
+    code, out, _ = call(*arguments, "--at", "chosen.json")
+    assert code == 0
+    assert f"{point['best']['threshold']:.3f}" in out
+    code, _, err = call(*arguments, "--at", "2")
+    assert code == 2
+    assert "expected a score, 0 to 1" in err
+
+
 def test_plots_and_worst_images(call, model, tmp_path):
     rows = [("red", "Red", AWAY), ("red", "Red", EXACT), ("red", "Red", HALF)]
     data, images = write_set(tmp_path / "set", rows)

@@ -58,7 +58,8 @@ def test_two_models_are_compared(tmp_path: Path) -> None:
     assert (report.model, report.compared_with.model) == ("bad.onnx", "good.onnx")
     found.plot(tmp_path / "plots")
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
-    assert names == ["precision_recall_a.png", "precision_recall_b.png"]
+    kinds = ("confusion", "precision_recall", "recall_over_iou")
+    assert names == [f"{kind}_{one}.png" for kind in kinds for one in "ab"]
     assert [path.parent for path in found.save_worst(tmp_path / "worst")] == [tmp_path / "worst"] * 8
 
 

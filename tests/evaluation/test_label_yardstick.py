@@ -103,7 +103,8 @@ def test_two_models_of_poses_are_compared_and_plotted(tmp_path: Path) -> None:
     assert found.interval is not None
     assert found.interval.value == 0
     found.plot(tmp_path / "plots")
-    assert len(list((tmp_path / "plots").iterdir())) == 2
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {f"{kind}_{one}.png" for kind in ("precision_recall", "recall_over_iou") for one in "ab"}
 
 
 def by_class(folder: Path) -> LabelledData:
@@ -145,6 +146,24 @@ def test_several_labels_from_coco(tmp_path: Path) -> None:
     assert report.map == pytest.approx((1 + green + 1) / 3)
     assert report.ci is not None
     assert report.ci.value == 0
+    # Blue holds in images 2 and 5 and is seen there alone, red in 0 and 3.
+    assert list(report.points) == list(COLOURS)
+    best = report.points["blue"].best
+    assert (best.precision, best.recall, best.f1) == (1, 1, 1)
+    assert report.points["blue"].at is None
+
+
+def test_precision_and_recall_at_a_score(tmp_path: Path) -> None:
+    data = coco(tmp_path, {}, [[i % 3] if i else [0, 1] for i in range(6)])
+    model = opened(write_task_model(tmp_path / "m.onnx", "classification", multi_label=True))
+    report = evaluate([model], data, at=0.5).report()
+    assert isinstance(report, ClassificationReport)
+    green = report.points["green"].at
+    assert green is not None
+    assert (green.precision, green.recall) == pytest.approx((1, 2 / 3))
+    one = opened(write_task_model(tmp_path / "one.onnx", "classification"))
+    with pytest.raises(UsageError, match="`at` is a score threshold"):
+        evaluate([one], by_class(tmp_path), at=0.5)
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:

@@ -30,10 +30,13 @@ from edgevision.training.detection import detector_manifest
 DETECTORS = [one for one in FAMILIES if one.task == "detection"]
 DENSE = [one for one in DETECTORS if one.name != "retinanet"]
 SIZE = 128
+FITTING = {"overfeat.yaml": ["model.units=1", "model.cells=1", "model.scales=[1.0, 1.5]"]}
+"""What a configuration needs beside it for an input of that size."""
 
 
 def run(configuration: str) -> DetectorTraining:
     overrides = ["model.backbone.weights=random", f"model.input_size={SIZE}", "decode.score_threshold=0.0"]
+    overrides += FITTING.get(configuration, [])
     found = load_run(config_folder() / "models" / configuration, overrides)
     assert isinstance(found, DetectorTraining)
     return found
@@ -90,7 +93,7 @@ def test_the_exported_file_answers_as_torch_does(family: object, tmp_path: Path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
     seen = dict(zip(names, session.run(names, {INPUT_NAME: frames}), strict=True))
-    assert (wanted["count"] > 5).all()
+    assert (wanted["count"] > (0 if family.name == "largest-object" else 5)).all()  # type: ignore[attr-defined]
     np.testing.assert_array_equal(seen["count"], wanted["count"])
     for image in range(len(frames)):  # near-equal scores may change places
         np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.01)

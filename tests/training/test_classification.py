@@ -43,8 +43,8 @@ def small(folder: Path, family: str, *overrides: str) -> ClassifierTraining:
             "model.backbone.weights=random",
             "model.input_size=32",
             "model.channels=16",
-            "optimiser={lr: 0.005, warmup_images: 8, ema_decay: 0.8}",
-            "loop={images: 96, batch_size: 8, workers: 0, seed: 1, validate_every: 96, save_every: 96}",
+            "optimiser={lr: 0.003, warmup_images: 40, ema_decay: 0.9}",
+            "loop={images: 480, batch_size: 8, workers: 0, seed: 1, validate_every: 480, save_every: 480}",
             *overrides,
         ],
     )
