@@ -17,6 +17,7 @@ from edgevision.engines import load_engine
 from edgevision.export.classifier import export_classifier
 from edgevision.graph.lint import check_tensorrt
 from edgevision.graph.load import load_onnx
+from edgevision.models.backbone import normalise
 from edgevision.models.classifiers import build_classifier, build_label_criterion
 from edgevision.models.families import FAMILIES, Family
 from edgevision.models.torch_engine import TorchClassifierEngine
@@ -58,8 +59,15 @@ def test_a_few_steps_on_one_batch_bring_its_loss_down(family: Family) -> None:
 def test_the_exported_file_answers_as_torch_does(family: Family, tmp_path: Path) -> None:
     config = run(family)
     torch.manual_seed(3)
-    model = build_classifier(config.model, len(config.classes)).eval()
-    torch.nn.init.normal_(model.classify.weight, std=100.0)
+    frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    model = build_classifier(config.model, len(config.classes))
+    torch.nn.init.normal_(model.classify.weight, std=2.0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():  # statistics of these frames, so that activations are of a natural size
+        model.train()(normalise(torch.from_numpy(frames)))
+    model.eval()
     path = tmp_path / "model.onnx"
     manifest = export_classifier(model, config, {"top1": 0.5}, path)
     assert (manifest.task, manifest.multi_label, manifest.schema) == (
@@ -67,7 +75,6 @@ def test_the_exported_file_answers_as_torch_does(family: Family, tmp_path: Path)
         family.name == "multi-label",
         2,
     )
-    frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     wanted = TorchClassifierEngine(model, classifier_manifest(config)).infer({INPUT_NAME: frames})
     assert wanted["probabilities"].max() > 0.2
     for engine in ("onnxruntime", "openvino"):
