@@ -33,6 +33,12 @@ class DenseAnswers(NamedTuple):
     scores: Tensor
 
 
+def ordered(boxes: Tensor) -> Tensor:
+    """Boxes whose first corner is the upper left one, whichever two were given: ``[..., 4] -> [..., 4]``."""
+    first, second = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)
+
+
 class DenseDecoder:
     """The best answers after suppression: the reference for :func:`edgevision.graph.dense.add_dense_decoder`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgevision.models.dense import DenseAnswers
+from edgevision.models.dense import DenseAnswers, ordered
 from edgevision.models.largest_object.network import LargestObjectAnswers
 from edgevision.models.largest_object.settings import LargestObjectConfig
 
@@ -23,8 +23,6 @@ class LargestObjectDecoding(nn.Module):
 
     def forward(self, answers: LargestObjectAnswers) -> DenseAnswers:
         """One place: its box ``[N, 1, 4]``, and ``[N, 1, C]``, 0 for all but the best class."""
-        first, second = answers.corners[:, :2], answers.corners[:, 2:]
-        corners = torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=1)
         shares: Tensor = torch.softmax(answers.logits, dim=1)
         scores = torch.where(shares >= shares.amax(dim=1, keepdim=True), shares, 0.0)
-        return DenseAnswers((corners * self.input_size)[:, None], scores[:, None])
+        return DenseAnswers((ordered(answers.corners) * self.input_size)[:, None], scores[:, None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgevision.models.dense import DenseAnswers
+from edgevision.models.dense import DenseAnswers, ordered
 from edgevision.models.overfeat.network import OverFeatAnswers, windows
 from edgevision.models.overfeat.settings import OverFeatConfig
 
@@ -59,6 +59,6 @@ class OverFeatDecoding(nn.Module):
     def forward(self, answers: OverFeatAnswers) -> DenseAnswers:
         """Boxes ``[N, M, 4]``, corners in input pixels, and scores ``[N, M, C]``."""
         side = (self.windows[:, 2] - self.windows[:, 0])[:, None]
-        boxes = self.windows + answers.offsets * side
+        boxes = ordered(self.windows + answers.offsets * side)
         scores = torch.softmax(answers.logits, dim=2)[..., : self.classes]
         return DenseAnswers(merged(boxes, scores, self.config.merge), scores)

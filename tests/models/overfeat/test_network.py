@@ -114,11 +114,13 @@ def test_answers_are_boxes_and_probabilities_without_the_column_for_nothing() ->
     config = small()
     offsets = torch.zeros(1, 16, 4)
     offsets[0, 0] = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    offsets[0, 1] = torch.tensor([1.0, 0.0, -1.0, 0.0])  # the right edge left of the left one
     logits = torch.zeros(1, 16, 3)
     logits[0, :, 2] = math.log(2)
     # Every other window is of the same class and overlaps some: merging off, to see the boxes.
     answers = OverFeatDecoding(small(merge=0.999), 2)(OverFeatAnswers(logits, offsets))
     assert answers.boxes[0, 0].tolist() == [111, 0, 222, 111]
+    assert answers.boxes[0, 1].tolist() == [16, 0, 127, 111]
     assert answers.boxes[0, 15].tolist() == [48, 48, 159, 159]
     assert answers.scores[0, 3].tolist() == pytest.approx([0.25, 0.25])
     assert config.merge == 0.5
