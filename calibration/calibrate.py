@@ -26,6 +26,7 @@ from edgevision.graph.compose import check
 from edgevision.progress import Note, Progress, no_note
 
 _DOMAIN_PICTURES = 48
+_NAMED = 6  # classes in a warning
 _REACH_EVERY = 3  # of them go through the network, which takes longer than looking at them
 
 
@@ -68,6 +69,7 @@ def calibrate(
         measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
     before = measured.required()
     note(f"float: {yardstick.figure} {before:.4f}")
+    warnings += _uncovered(yardstick, measured)
     if before <= 0:
         raise CalibrationError(
             f"the float model's {yardstick.figure} on {yardstick.source} is 0: it finds nothing there that "
@@ -93,9 +95,20 @@ def calibrate(
         return trial, after
 
     methods = order_methods(quantiser.noises())
-    search = search_fewest(methods, lambda method: len(quantiser.order(method)), attempt, settings.max_drop)
+    search = search_fewest(
+        methods,
+        lambda method: len(quantiser.order(method)),
+        attempt,
+        settings.max_drop,
+        must_hold=settings.must_hold,
+    )
     if search.chosen is None or search.best is None:
         raise CalibrationError(_out_of_budget(yardstick, before, search, settings))
+    if search.chosen.drop > settings.max_drop:
+        warnings.append(
+            f"{yardstick.figure} falls by {search.chosen.drop:.4f} in int8, more than {settings.max_drop:g}; "
+            "`max_drop` makes that a condition, for which layers go back to float"
+        )
     difference = search.best.gain_over(measured)
     assert difference is not None  # both have the figure
     gate = Gate(
@@ -189,6 +202,18 @@ def _compare_domain(
     return [
         *domain_warnings(extremes, seen, yardstick.source),
         *shift_warnings(single, images, manifest.resize.fill, yardstick.source),
+    ]
+
+
+def _uncovered(yardstick: Yardstick, measured: Measurement) -> list[str]:
+    """A warning where classes have too few labels to be in the figure that the budget is of."""
+    names = measured.uncounted if yardstick.is_labelled else ()
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED} other classes" if len(names) > _NAMED else ""
+    return [
+        f"too few labels of {', '.join(names[:_NAMED])}{more} in {yardstick.source}: {yardstick.figure} and "
+        "its budget do not cover them"
     ]
 
 

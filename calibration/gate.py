@@ -74,6 +74,8 @@ def search_fewest(
     evaluate: Callable[[Method, int], tuple[Trial, Found]],
     max_drop: float,
     max_trials: int = MAX_TRIALS,
+    *,
+    must_hold: bool = True,
 ) -> Search[Found]:
     """Finds a method of choosing ranges, and bisects for the least number of layers in float.
 
@@ -89,12 +91,16 @@ def search_fewest(
         evaluate: builds and evaluates the model with a method's ranges and this many layers in float.
         max_drop: the budget.
         max_trials: calls of ``evaluate`` with the method that is chosen, two or more.
+        must_hold: False where a model over the budget is taken too: no layer goes back then, and of several
+            methods the one that lost least is chosen.
     """
     search: Search[Found] = Search()
+    results: list[Found] = []
 
     def passes(method: Method, count: int) -> bool:
         trial, found = evaluate(method, count)
         search.trials.append(trial)
+        results.append(found)
         if trial.drop <= max_drop:
             search.chosen, search.best = trial, found
             return True
@@ -102,7 +108,11 @@ def search_fewest(
 
     if any(passes(method, 0) for method in methods):
         return search
-    method = min(search.trials, key=lambda trial: trial.drop).method
+    least = min(search.trials, key=lambda trial: trial.drop)
+    if not must_hold:
+        search.chosen, search.best = least, results[search.trials.index(least)]
+        return search
+    method = least.method
     most = candidates(method)
     if most == 0 or not passes(method, most):
         return search

@@ -44,6 +44,7 @@ class CalibrationRequest:
         max_drop: how far the figure on ``labelled`` may fall, 0.01 by default. Without labelled data: how far
             the answers on frames held out may be from the float model's; None then accepts any.
         min_share: share of the convolution work that must stay in int8, 0 to 1.
+        must_hold: False where a model over ``max_drop`` is written too, with a warning.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
         seed: random seed for the draw of frames.
         cache: folder to keep ranges and rankings in; None keeps nothing.
@@ -59,6 +60,7 @@ class CalibrationRequest:
     labelled: LabelledData | None = None
     max_drop: float | None = None
     min_share: float = 0.8
+    must_hold: bool = True
     min_boxes: int = DEFAULT_MIN_BOXES
     seed: int = 0
     cache: Path | None = None
@@ -186,6 +188,7 @@ def _settings(request: CalibrationRequest) -> Settings:
         percentile=request.percentile,
         max_drop=max_drop,
         min_share=request.min_share,
+        must_hold=request.must_hold,
     )
 
 

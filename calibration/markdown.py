@@ -50,7 +50,7 @@ def _drop(gate: GateCard) -> str:
     return (
         f"{gate.figure} {gate.float_value:.4f} in float, {gate.int8_value:.4f} in int8: a drop of "
         f"{-change.value:.4f} (95 % interval {-change.high:.4f} to {-change.low:.4f}), "
-        f"budget {gate.max_drop:g}"
+        f"{'over the ' if gate.float_value - gate.int8_value > gate.max_drop else ''}budget {gate.max_drop:g}"
     )
 
 

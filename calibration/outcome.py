@@ -27,12 +27,14 @@ class Settings:
         method, percentile: see :func:`edgevision.calibration.ranges.thresholds`; ``auto`` compares them.
         max_drop: of the yardstick's figure.
         min_share: of the convolution work that stays in int8, 0..1.
+        must_hold: False where a model over ``max_drop`` is written too, with a warning.
     """
 
     method: RangeChoice = "auto"
     percentile: float = PERCENTILE
     max_drop: float = 0.01
     min_share: float = 0.8
+    must_hold: bool = True
 
     @property
     def methods(self) -> tuple[Method, ...]:

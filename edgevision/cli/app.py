@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 import typer.core
+import typer.main
 
 from edgevision import __version__
 from edgevision.address import display, redact
@@ -31,10 +34,59 @@ _WHILE_IMPORTING = 50_000
 EXIT_INTERRUPTED = 130
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command is.
+
+    Attributes:
+        heading: of the help under which it stands.
+        module: in this package.
+        name: of the function, or of the Typer application that holds several commands, in the module.
+    """
+
+    heading: str
+    module: str
+    name: str
+
+    def load(self, command: str) -> Any:
+        """The command as the parser takes it."""
+        found = getattr(importlib.import_module(f"edgevision.cli.{self.module}"), self.name)
+        if isinstance(found, typer.Typer):
+            made: Any = typer.main.get_group(found)
+            made.name, made.rich_help_panel = command, self.heading
+            return made
+        one = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
+        one.command(command, rich_help_panel=self.heading)(found)
+        return typer.main.get_command(one)
+
+
+class _Loaded(Mapping[str, Any]):
+    """The commands by their names, each loaded when it is asked for."""
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self._places = places
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._places[name].load(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class Commands(typer.core.TyperGroup):
     """Runs a command, and turns every error into one line on stderr and an exit code.
 
     Attributes:
+        places: of all commands, in the order of the help.
         debug: show tracebacks; set by :func:`main` from ``--debug``, wherever it stands.
         line: the command as typed, but for the secrets of addresses; reports keep it.
         addresses: those among the arguments that hold secrets.
@@ -43,12 +95,17 @@ class Commands(typer.core.TyperGroup):
         running: the command that runs.
     """
 
+    places: Mapping[str, Place] = {}  # noqa: RUF012  (replaced as a whole, by the package)
     debug = False
     has_times = False
     json_errors = False
     line = ""
     addresses: Sequence[str] = ()
     running: Any = None
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Loaded(self.places)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the options before the command; what is wrong there never reaches :meth:`invoke`."""

@@ -10,14 +10,6 @@ from datetime import datetime
 from typing import IO, cast
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from edgevision.cli.app import Commands, name_options
 from edgevision.service.logs import JsonLines, LogFormat
@@ -64,6 +56,12 @@ def time_of_day() -> str:
     return f"{datetime.now():%Y-%m-%d %H:%M:%S}"
 
 
+def clock(seconds: float) -> str:
+    """``0:01:12``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 def fitted(parts: Sequence[str], width: int) -> str:
     """The parts, two spaces apart, as far as they fit into a line; none of them is cut.
 
@@ -86,11 +84,23 @@ def counting(console: Console, label: str, total: int | None) -> Iterator[Callab
         label: what is being done.
         total: how many there will be, or None where nobody knows.
     """
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    from rich.progress import (  # for terminals alone, where it costs a moment
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     ends = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     columns = (
         TextColumn("{task.description}", markup=False),
         *(ends if total is not None else (SpinnerColumn(), TextColumn("{task.completed}"))),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgevision.cli.app import name_options
+from edgevision.cli.data import data_app
 from edgevision.cli.options import CROWDS_OPTION, DATA_IMAGES_OPTION, UNLABELLED_OPTION, OverwriteOption
 from edgevision.errors import UsageError
 
@@ -203,3 +204,8 @@ def _say(found: FoundData) -> None:
     )
     for line in lines:
         typer.echo(name_options(str(line)))
+
+
+data_app.command("convert")(convert_command)
+data_app.command("split")(split_command)
+data_app.command("merge")(merge_command)

@@ -10,12 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import ProgressColumn, Task
-from rich.text import Text
 
 from edgevision.cli.app import Commands, error_text
-from edgevision.cli.console import LogConsole, fitted, say
+from edgevision.cli.console import LogConsole, clock, say
 from edgevision.cli.signals import stop_on_signals
 from edgevision.errors import EdgeVisionError
 from edgevision.pipeline import RunStatistics, StopRequest, StreamState, StreamStatistics
@@ -27,7 +24,7 @@ from edgevision.session.streams import OpenedStream
 
 Report = Callable[[RunStatistics], None]
 _PLAIN_EVERY_S, _PLAIN_LONGEST_S = 10.0, 600.0
-_NAME, _BAR = 24, 12  # columns
+_NAME = 24  # columns
 _SETTLED = 10  # frames
 _DROPS = {
     DropReason.NEWER_FRAME.value: "replaced by a newer frame",
@@ -65,7 +62,9 @@ def show_progress(watched: Sequence[ProgressLine], console: Console) -> Iterator
         yield _plain_lines(watched, console)
         return
     known_lines = {one.name: one for one in watched}
-    with Bar(_StreamColumn(console), console=console, transient=True, refresh_per_second=5) as bar:
+    from edgevision.cli.stream_bar import open_bars  # for terminals alone, where it costs a moment
+
+    with open_bars(console) as bar:
         tasks = {
             one.name: bar.add_task(_short(one.name), total=one.total, parts=_parts(None, one))
             for one in watched
@@ -81,32 +80,9 @@ def show_progress(watched: Sequence[ProgressLine], console: Console) -> Iterator
         yield report
 
 
-class _StreamColumn(ProgressColumn):
-    """The whole line of a stream, as much of it as the terminal is wide."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def render(self, task: Task) -> Text:
-        parts = [task.description]
-        if task.total is not None:
-            done = round(_BAR * min(task.completed / max(task.total, 1), 1))
-            left = task.time_remaining
-            parts += ["━" * done + "─" * (_BAR - done), f"{task.completed:.0f}/{task.total:.0f}"]
-            parts += [] if left is None else [f"{clock(left)} left"]
-        return Text(fitted([*parts, *task.fields["parts"]], self._console.width - 1), no_wrap=True)
-
-
 def _short(name: str) -> str:
     """A name that leaves room for what is said of the stream: of a path its end."""
     return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
-
-
-def clock(seconds: float) -> str:
-    """``0:01:12``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _plain_lines(watched: Sequence[ProgressLine], console: Console) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgevision.data.layouts.reading import Choices
+    from edgevision.finetune.finish import Finished
     from edgevision.finetune.prepare import Prepared
     from edgevision.training.config import TrainingRun
     from edgevision.training.loop import Step, Task, Trainer
@@ -43,6 +44,17 @@ def train_command(
     epochs: float | None = typer.Option(
         None, "--epochs", min=0.1, help="With --data: how often each image is seen, instead of a time."
     ),
+    int8: bool = typer.Option(
+        False, "--int8", help="With --data: write model.int8.onnx too, and say what it loses."
+    ),
+    max_drop: float | None = typer.Option(
+        None,
+        "--max-drop",
+        min=0.0,
+        max=0.99,
+        show_default="any, and told",
+        help="With --int8: how far the figure may fall in INT8; where it falls further, none is written.",
+    ),
     print_config: bool = typer.Option(
         False, "--print-config", help="With --data: write the labels, print the configuration, train nothing."
     ),
@@ -60,13 +72,15 @@ def train_command(
     """Train a model; can be stopped at any moment and resumed.
 
     With --data alone: the layout is recognised, a validation split is made where there is none, the shipped
-    model is fine-tuned, and the folder ends with model.onnx, its card model.md, and report.html.
+    model is fine-tuned, and the folder ends with model.onnx, its card model.md, and report.html; with --int8
+    also with model.int8.onnx, quantised on the training images and measured on the validation labels.
 
     The folder gets last.pt (to resume), best.pt (by the validation metric), log.jsonl and curves.png.
 
     \b
     Examples:
       edgevision train --data my-photos --out run
+      edgevision train --data my-photos --int8 --out run
       edgevision train --data download.zip --from unet-light --minutes 60 --out run
       edgevision train --resume --out run
       edgevision train configs/models/retinanet-light.yaml
@@ -75,14 +89,16 @@ def train_command(
     """
     from edgevision.errors import OutputExistsError, UsageError
 
-    request = Request(data, base, minutes, epochs, images, unlabelled, crowds_are_objects)
+    request = Request(data, base, minutes, epochs, images, unlabelled, crowds_are_objects, int8, max_drop)
     if resume and config is None and data is None and out is not None:
         request = Request.read(out)
         data = request.data
     if (config is None) == (data is None):
         raise UsageError("expected a configuration, or --data with labelled images")
-    if data is None and (base or minutes is not None or epochs is not None or print_config):
-        raise UsageError("--from, --minutes, --epochs and --print-config need --data")
+    if data is None and (base or minutes is not None or epochs is not None or print_config or int8):
+        raise UsageError("--from, --minutes, --epochs, --int8 and --print-config need --data")
+    if max_drop is not None and not request.int8:
+        raise UsageError("--max-drop needs --int8: it bounds what the INT8 model may lose")
     if minutes is not None and epochs is not None:
         raise UsageError("--minutes and --epochs both say how long; give one of them")
     if data is not None:
@@ -115,6 +131,8 @@ class Request:
     images: Path | None
     unlabelled: str
     crowds_are_objects: bool
+    int8: bool = False
+    max_drop: float | None = None
 
     def write(self, folder: Path) -> None:
         """Keeps it."""
@@ -140,6 +158,8 @@ class Request:
                 None if found["images"] is None else Path(found["images"]),
                 found["unlabelled"],
                 found["crowds_are_objects"] == "True",
+                found.get("int8") == "True",
+                None if found.get("max_drop") is None else float(found["max_drop"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -191,7 +211,7 @@ def _train_on_data(
         if not place.is_dir():
             say(console, f"unpacking {request.data} into {place}")
             unpack(request.data, place)
-    found = recognise(place, request.choices())
+    found = replace(recognise(place, request.choices()), path=request.data)
     with counting(console, "looking at the images", None) as on_image:
         prepared = prepare(found, folder / "data", on_image=on_image)
     say(console, prepared.headline)
@@ -260,11 +280,12 @@ def _train(
         console = Console(stderr=True, quiet=not world.is_first)
         task = build_task(run, strict)
         for note in task.notes:
-            say(console, f"note: {note}")
+            if prepared is None or note not in prepared.notes:
+                say(console, f"note: {note}")
         ends = None
         if request is not None and request.epochs is None and not resume:
             seconds = 60 * (request.minutes or _DEFAULT_MINUTES)
-            run, ends = _planned(run, task, seconds, console)
+            run, ends = _planned(run, task, seconds, request.int8, console)
         if request is not None and not resume:
             from edgevision.finetune.recipe import run_yaml
 
@@ -300,20 +321,23 @@ def _train(
     if stop.reason is not None:
         say(console, f"stopped; edgevision train --resume --out {folder} goes on, and exports at the end")
         raise typer.Exit(signal_exit_code(stop.reason) or 1)
-    if prepared is not None and trainer.best is not None:
-        _finish(folder, run, prepared, console)
+    if request is not None and prepared is not None and trainer.best is not None:
+        _finish(folder, run, request, prepared, console)
 
 
-def _planned(run: TrainingRun, task: Task, seconds: float, console: Console) -> tuple[TrainingRun, float]:
+def _planned(
+    run: TrainingRun, task: Task, seconds: float, int8: bool, console: Console
+) -> tuple[TrainingRun, float]:
     """The run with as many images as fit, and when it must end by ``time.monotonic``."""
     from edgevision.cli.console import say
-    from edgevision.finetune.budget import images_within
+    from edgevision.finetune.budget import QUANTISING_S, RESERVE_S, images_within
     from edgevision.finetune.recipe import with_images
     from edgevision.training.distributed import World
 
     begun = time.monotonic()
     say(console, "measuring how fast this machine trains")
-    images, validations = images_within(run, task, seconds, World())
+    reserve_s = RESERVE_S + (QUANTISING_S if int8 else 0)
+    images, validations = images_within(run, task, seconds, World(), reserve_s)
     planned = with_images(run, images, validations)
     task.config = planned
     return planned, begun + seconds
@@ -333,7 +357,7 @@ def _say_end(console: Console, folder: Path, trainer: Trainer, metric: str) -> N
         )
 
 
-def _finish(folder: Path, run: TrainingRun, prepared: Prepared, console: Console) -> None:
+def _finish(folder: Path, run: TrainingRun, request: Request, prepared: Prepared, console: Console) -> None:
     from edgevision.cli.console import counting, say
     from edgevision.finetune.finish import finish_run
 
@@ -343,7 +367,45 @@ def _finish(folder: Path, run: TrainingRun, prepared: Prepared, console: Console
         say(console, f"warning: {warning}")
     typer.echo(f"{done.model}: {done.figure[0]} {done.figure[1]:.4f} on {prepared.val_images} images")
     typer.echo(f"{done.report}: curves, figures by class and size, the worst images; {done.card}: its card")
-    typer.echo(f"run it: edgevision run --model {done.model} --source webcam")
+    model = done.model
+    if request.int8:
+        model = _quantise(folder, run, request, prepared, done, console)
+    typer.echo(f"run it: edgevision run --model {model} --source webcam")
+
+
+def _quantise(
+    folder: Path,
+    run: TrainingRun,
+    request: Request,
+    prepared: Prepared,
+    done: Finished,
+    console: Console,
+) -> Path:
+    from functools import partial
+
+    from edgevision.cli.app import Commands
+    from edgevision.cli.console import counting, say
+    from edgevision.extras import needs_extra
+
+    with needs_extra("train"):
+        from edgevision.calibration.markdown import verdict
+        from edgevision.finetune.quantise import quantise_run
+
+    made = quantise_run(
+        folder,
+        run,
+        prepared,
+        done.figure,
+        request.max_drop,
+        command=Commands.line,
+        note=partial(say, console),
+        progress=partial(counting, console),
+    )
+    for warning in made.warnings:
+        say(console, f"warning: {warning}")
+    model, report, *_ = made.outputs
+    typer.echo(f"{model}: {verdict(made.report)}; {report}: its report")
+    return model
 
 
 def _kept(folder: Path, seen: int, saved: int | None) -> str:

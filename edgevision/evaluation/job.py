@@ -179,6 +179,12 @@ def evaluate(
     for model in models:
         with progress(model.text, yardstick.images) as on_image:
             measured.append(yardstick.measure(model.engine, on_image))
+    for model, one in zip(models, measured, strict=True):
+        if one.value == 0:
+            note(
+                f"{model.text}: {yardstick.figure} is 0, so it finds nothing of what is labelled here; are "
+                "these its classes, and its kind of images?"
+            )
     absent = measured[-1].absent
     if absent:
         note(f"no {yardstick.unit} of {', '.join(absent)} in the data; left out of every mean")

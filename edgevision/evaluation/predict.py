@@ -149,12 +149,14 @@ class PixelCounts:
         classes: C names: those of the set, and :data:`OTHER` where the model knows more.
         skipped: one line for each image or label file that could not be read.
         ms_per_image: median time from pixels to class map, reading the file left out.
+        places: which images of the set the matrices are of, by position; empty for all of them.
     """
 
     matrices: NDArray[np.int64]
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
     ms_per_image: float
+    places: tuple[int, ...] = ()
 
 
 def count_pixels(model: Model, data: SegmentationSet, on_image: OnDone = lambda done: None) -> PixelCounts:
@@ -166,7 +168,7 @@ def count_pixels(model: Model, data: SegmentationSet, on_image: OnDone = lambda 
     target = class_lookup(model, data.classes, data.groups)
     classes = (*data.classes, OTHER) if (target < 0).any() else data.classes
     target = np.where(target < 0, len(data.classes), target)
-    matrices, skipped, times_ms = [], [], []
+    matrices, places, skipped, times_ms = [], [], [], []
     for done, pair in enumerate(data.images, start=1):
         try:
             image, labels = read_pair(data, pair)
@@ -180,10 +182,12 @@ def count_pixels(model: Model, data: SegmentationSet, on_image: OnDone = lambda 
                 raise DataError(f"{model.manifest.name} is not a segmentation model")
             predicted = target[result.class_map]
             matrices.append(confusion_matrix(labels, predicted, len(classes), IGNORE_ID))
+            places.append(done - 1)
         on_image(done)
     if not matrices:
         raise DataError(f"no image could be evaluated: {skipped[0] if skipped else 'the set is empty'}")
-    return PixelCounts(np.stack(matrices), classes, tuple(skipped), float(np.median(times_ms)))
+    median_ms = float(np.median(times_ms))
+    return PixelCounts(np.stack(matrices), classes, tuple(skipped), median_ms, tuple(places))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

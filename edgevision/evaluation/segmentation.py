@@ -83,6 +83,23 @@ def confusion_matrix(
     return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
 
 
+def worst_matrices(matrices: NDArray[np.int64], count: int) -> list[tuple[int, float]]:
+    """The images with the largest share of wrong pixels, the worst first; those without any are left out.
+
+    Args:
+        matrices: int64 ``[I, C, C]``, one confusion matrix an image.
+        count: the most to give.
+
+    Returns:
+        Position and share, 0 to 1.
+    """
+    right = np.trace(matrices, axis1=1, axis2=2)
+    shares = 1 - right / np.maximum(matrices.sum(axis=(1, 2)), 1)
+    shares[matrices.sum(axis=(1, 2)) == 0] = 0
+    order = np.argsort(-shares, kind="stable")[:count]
+    return [(int(place), float(shares[place])) for place in order if shares[place] > 0]
+
+
 def segmentation_figures(matrix: ConfusionMatrix, classes: Sequence[str]) -> SegmentationFigures:
     """Figures from a summed confusion matrix ``[C, C]``.
 

@@ -1,4 +1,4 @@
-"""The images with a detector's worst errors, drawn to show why."""
+"""The images with the worst errors of a detector or a segmenter, drawn to show why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevision.drawing.overlay import Overlay, draw_status
 from edgevision.evaluation.detection import DetectionEvaluation
 from edgevision.evaluation.detection_matching import GroundTruth, match_coco, pairwise_iou
 from edgevision.files import atomic_path, make_folder
-from edgevision.types import Detections, Image
+from edgevision.types import Detections, Image, SegmentationMap
 
 _FOUND, _FALSE, _MISSED = 0, 1, 2
 _COLOURS = ((60, 190, 60), (230, 50, 50), (60, 110, 255))  # RGB: green, red, blue
@@ -63,6 +63,30 @@ def draw_errors(
     counts = [int((sorts == _FOUND).sum()), int((sorts == _FALSE).sum()), len(lost)]
     draw_status(canvas, f"{counts[0]} found, {counts[1]} false, {counts[2]} missed")
     return canvas
+
+
+def draw_maps(
+    image: Image, labels: NDArray[np.uint8], predicted: NDArray[np.uint8], manifest: Manifest
+) -> Image:
+    """An image twice, as it is labelled and as a segmenter sees it: one above the other, or side by side.
+
+    Args:
+        image: uint8 ``[H, W, 3]``, BGR.
+        labels: uint8 ``[H, W]``, class ids; what is not labelled stays dark.
+        predicted: uint8 ``[H, W]``, class ids.
+        manifest: of the segmenter, with its classes and colours.
+
+    Returns:
+        uint8 ``[2H, W, 3]``, or ``[H, 2W, 3]`` of an image that is higher than wide.
+    """
+    overlay, drawn = Overlay(manifest), []
+    for title, class_map in (("labelled", labels), ("the model", predicted)):
+        canvas: Image = image.copy()
+        overlay.draw(canvas, SegmentationMap(class_map, manifest.classes), legend_top=canvas.shape[0] // 10)
+        draw_status(canvas, title)
+        drawn.append(canvas)
+    height, width = image.shape[:2]
+    return np.concatenate(drawn, axis=0 if width >= height else 1)
 
 
 def save_worst(

@@ -91,6 +91,11 @@ class Measurement(ABC):
     def absent(self) -> tuple[str, ...]:
         """Classes that nothing is labelled as; they are left out of every mean."""
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Classes with too few labels to be in the figure."""
+        return self.absent
+
     @abstractmethod
     def interval(self) -> Interval | None:
         """The figure with its 95 % interval (bootstrap); None where there is none."""
@@ -212,6 +217,11 @@ class DetectionMeasurement(Measurement):
     @property
     def absent(self) -> tuple[str, ...]:
         return tuple(name for name, one in self.evaluation.figures.per_class.items() if not one.boxes)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        figures = self.evaluation.figures
+        return tuple(name for name, one in figures.per_class.items() if one.boxes < figures.min_boxes)
 
     def interval(self) -> Interval | None:
         return ap50_mean_interval(self.evaluation)

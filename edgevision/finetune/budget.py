@@ -15,11 +15,18 @@ _SECONDS = 10.0  # of measuring at most
 _SHARE = 0.08  # of the time given that measuring may take
 _FIRST = 2  # steps that warm up and are not counted
 _VALIDATING = 0.2  # of the time that validation may take
-_RESERVE_S = 15.0  # for the export, the evaluation and the report
+RESERVE_S = 15.0
+"""For the export, the evaluation and the report."""
+
+QUANTISING_S = 60.0
+"""For an int8 model besides."""
+
 MOST_VALIDATIONS = 8
 
 
-def images_within(run: TrainingRun, task: Task, seconds: float, world: World) -> tuple[int, int]:
+def images_within(
+    run: TrainingRun, task: Task, seconds: float, world: World, reserve_s: float = RESERVE_S
+) -> tuple[int, int]:
     """Images to train on, and how often to validate, so that all of it takes about ``seconds``.
 
     The task's model is as it was afterwards.
@@ -29,6 +36,7 @@ def images_within(run: TrainingRun, task: Task, seconds: float, world: World) ->
         task: model and data.
         seconds: for the training with its validations, the export and the report.
         world: where to compute.
+        reserve_s: for what comes after the training, in seconds.
     """
     begun = time.perf_counter()
     weights = copy.deepcopy(task.model.state_dict())
@@ -48,7 +56,7 @@ def images_within(run: TrainingRun, task: Task, seconds: float, world: World) ->
         task.validate(trainer.model, world.device)
         validation = time.perf_counter() - started
     task.model.load_state_dict(weights)
-    left = max(seconds - (time.perf_counter() - begun) - _RESERVE_S, 0.3 * seconds)
+    left = max(seconds - (time.perf_counter() - begun) - reserve_s, 0.3 * seconds)
     validations = max(1, min(MOST_VALIDATIONS, int(_VALIDATING * left / max(validation, 1e-3))))
     images = rate * max(left - validations * validation, 0.5 * left)
     return max(int(images), run.loop.batch_size), validations

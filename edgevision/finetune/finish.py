@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.data.images import decode_image
-from edgevision.data.segmentation.dataset import SegmentationSource
+from edgevision.data.segmentation.dataset import SegmentationSet, SegmentationSource
 from edgevision.data.segmentation.dataset import load_source as load_segmentation_source
+from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.page import Page, thumbnail
 from edgevision.evaluation.predict import ground_truth
+from edgevision.evaluation.segmentation import worst_matrices
 from edgevision.evaluation.sizes import SizeFigures, detection_confusion, figures_by_size
-from edgevision.evaluation.worst import draw_errors
+from edgevision.evaluation.worst import draw_errors, draw_maps
 from edgevision.evaluation.yardstick import (
     DetectionMeasurement,
     DetectionYardstick,
@@ -30,9 +32,11 @@ from edgevision.evaluation.yardstick import (
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.files import atomic_path, write_json
 from edgevision.finetune.prepare import FEW, Prepared
+from edgevision.model import Model
 from edgevision.progress import OnDone
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, TrainingRun
+from edgevision.types import SegmentationMap
 
 _WORST = 12
 _FEW_VALIDATION = 10
@@ -231,6 +235,7 @@ def _measure_segmenter(
     engine = load_engine(model)
     try:
         measured: SegmentationMeasurement = SegmentationYardstick(data, data.name).measure(engine, on_image)
+        worst = _worst_maps(Model(engine, 0.0), data, measured)
     finally:
         engine.close()
     figures = measured.figures
@@ -255,7 +260,28 @@ def _measure_segmenter(
     )
     page.section("What is taken for what, in pixels")
     _add_matrix(page, measured.counts.matrices.sum(axis=0), measured.counts.classes, measured.counts.classes)
+    page.section("The images with the most wrong pixels")
+    if worst:
+        page.images(worst)
+    else:
+        page.text("None: every labelled pixel is right.")
     return ("miou", round(figures.miou, 4)), {"per_class": msgspec.to_builtins(figures.per_class)}
+
+
+def _worst_maps(
+    model: Model, data: SegmentationSet, measured: SegmentationMeasurement
+) -> list[tuple[bytes, str]]:
+    """The worst images as they are labelled and as the model sees them, each with a caption."""
+    drawn = []
+    for number, share in worst_matrices(measured.counts.matrices, _WORST):
+        pair = data.images[measured.counts.places[number]]
+        image, labels = read_pair(data, pair)
+        result = model(image)
+        if not isinstance(result, SegmentationMap):
+            raise DataError(f"{model.name} is not a segmentation model")
+        canvas = draw_maps(image, labels, result.class_map, model.manifest)
+        drawn.append((thumbnail(canvas), f"{pair.image.name}, {share:.1%} of the labelled pixels wrong"))
+    return drawn
 
 
 def _card(run: TrainingRun, prepared: Prepared, figure: tuple[str, float], figures: dict[str, object]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgevision.data.classes import map_classes
 from edgevision.data.copies import find_shared
+from edgevision.data.detection.check import unmeasured_note
 from edgevision.data.detection.sources import CocoSource
 from edgevision.data.formats.coco import CocoDocument
 from edgevision.data.formats.raw import RawImage, RawSet, large_enough
@@ -201,9 +202,7 @@ def _lacking(declared: Sequence[str], classes: Sequence[str], counts: dict[str, 
         notes.append(f"classes with fewer than {FEW} training boxes: {', '.join(few)}; label more of them")
     unmeasured = [name for name in classes if not counts["val"][name]]
     if unmeasured:
-        notes.append(
-            f"no validation box of {', '.join(unmeasured)}: nobody knows how good the model is at it"
-        )
+        notes.append(unmeasured_note(unmeasured))
     return notes
 
 

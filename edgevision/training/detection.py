@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgevision.contract.manifest import Manifest, NmsLimits
 from edgevision.data.detection.augment import DetectionAugment
-from edgevision.data.detection.check import require_sound
+from edgevision.data.detection.check import require_sound, unmeasured_note
 from edgevision.data.detection.dataset import DetectionSet
 from edgevision.data.detection.loading import DetectionBatch, DetectionData, detection_loader
 from edgevision.data.detection.sources import load_source
@@ -74,6 +74,9 @@ class DetectionTask:
                 f"the validation set has {len(self._val.images)} images and no box of "
                 f"{', '.join(config.classes)}; expected some, to choose the best checkpoint"
             )
+        unmeasured = _unmeasured(self._val, config.classes)
+        if unmeasured:
+            self.notes = (*self.notes, unmeasured_note(unmeasured))
         self.metric = "ap50_mean"
         if max(_counted_boxes(self._val)) < DEFAULT_MIN_BOXES:
             self.metric = "ap50"
@@ -165,6 +168,12 @@ def detector_manifest(
         licence=config.data.licence,
         figures=figures or {},
     )
+
+
+def _unmeasured(data: DetectionSet, classes: Sequence[str]) -> list[str]:
+    """Classes that no object of the validation set is of."""
+    counts = dict(zip(data.classes, _counted_boxes(data), strict=True))
+    return [name for name in classes if not counts.get(name)]
 
 
 def _counted_boxes(data: DetectionSet) -> list[int]:

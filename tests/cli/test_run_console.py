@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from edgevision.cli import run_console
-from edgevision.cli.console import LogConsole, fitted, say, wrapped
-from edgevision.cli.run_console import ProgressLine, clock, show_progress, show_summary
+from edgevision.cli.console import LogConsole, clock, fitted, say, wrapped
+from edgevision.cli.run_console import ProgressLine, show_progress, show_summary
 from edgevision.pipeline import StreamState
 from edgevision.pipeline.statistics import Outage
 from edgevision.tracking.counts import LineTotals, ZoneTotals

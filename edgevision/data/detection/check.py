@@ -220,6 +220,11 @@ def check_sets(
     return DataReport((*train, *val), _findings(found))
 
 
+def unmeasured_note(names: Sequence[str]) -> str:
+    """What a training says of classes that no validation box is of."""
+    return f"no validation box of {', '.join(names)}: nobody knows how good the model is at it"
+
+
 def require_sound(report: DataReport, strict: bool = False) -> None:
     """Stops a training whose data are broken.
 
