@@ -95,7 +95,7 @@ class Commands(typer.core.TyperGroup):
         running: the command that runs.
     """
 
-    places: Mapping[str, Place] = {}  # noqa: RUF012  (replaced as a whole, by the package)
+    places: Mapping[str, Place] = {}
     debug = False
     has_times = False
     json_errors = False

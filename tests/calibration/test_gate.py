@@ -71,6 +71,19 @@ def test_a_budget_that_cannot_be_met_costs_two_evaluations() -> None:
     assert search([0.3], 0.01) == (None, [0])
 
 
+def test_without_a_condition_the_ranges_that_lose_least_are_taken_and_no_layer_goes_back() -> None:
+    drops: dict[Method, list[float]] = {"minmax": [0.3, 0.0], "percentile": [0.1, 0.0], "entropy": [0.2, 0.0]}
+    found = search_fewest(
+        list(drops),
+        lambda method: pytest.fail("layers are ranked"),
+        lambda method, count: (trial(method, count, drops[method][count]), method),
+        0.01,
+        must_hold=False,
+    )
+    assert [one.float_layers for one in found.trials] == [0, 0, 0]
+    assert (found.best, found.chosen) == ("percentile", found.trials[1])
+
+
 def test_another_range_is_tried_before_a_layer_goes_back() -> None:
     found = search_methods({"minmax": [0.04, 0.0], "percentile": [0.004, 0.0], "entropy": [0.0, 0.0]}, 0.01)
     assert [(one.method, one.float_layers) for one in found.trials] == [("minmax", 0), ("percentile", 0)]

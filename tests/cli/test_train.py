@@ -13,6 +13,7 @@ import pytest
 
 from edgevision.cli import main
 from edgevision.cli.train import Request
+from edgevision.contract.model_file import read_manifest
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
 from edgevision.training.config import DetectorTraining, load_run
@@ -40,7 +41,9 @@ def small_base(place: Path) -> Path:
     [
         ((), "expected a configuration, or --data"),
         (("a.yaml", "--data", "d"), "expected a configuration, or --data"),
-        (("a.yaml", "--minutes", "3"), "--from, --minutes, --epochs and --print-config need --data"),
+        (("a.yaml", "--minutes", "3"), "--from, --minutes, --epochs, --int8 and --print-config need --data"),
+        (("a.yaml", "--int8"), "--from, --minutes, --epochs, --int8 and --print-config need --data"),
+        (("--data", "d", "--max-drop", "0.02"), "--max-drop needs --int8"),
         (("--data", "d", "--minutes", "3", "--epochs", "2"), "both say how long"),
         (("--data", "nowhere", "--out", "run"), "not found: nowhere"),
         (("--resume", "--out", "nowhere"), "holds no run of --data to go on with"),
@@ -61,7 +64,7 @@ def test_what_cannot_be_asked_for_is_one_line(
 
 
 def test_a_request_is_kept_for_later(tmp_path: Path) -> None:
-    request = Request(Path("d"), "unet-light", None, 2.5, Path("i"), "empty", True)
+    request = Request(Path("d"), "unet-light", None, 2.5, Path("i"), "empty", True, True, 0.02)
     request.write(tmp_path)
     assert Request.read(tmp_path) == request
 
@@ -79,10 +82,14 @@ def test_images_become_a_model_with_its_report(tmp_path: Path, capsys: pytest.Ca
     assert not (out / "last.pt").exists()
     assert captured.err.splitlines()[0].startswith(f"{data}: YOLO text; train 16 images (cat 16, dog ")
     settings = ("--set", "loop.workers=0", "--set", "model.input_size=64", "--epochs", 2)
-    assert call("--data", data, "--from", base, "--out", out, *settings) == 0
+    assert call("--data", data, "--from", base, "--out", out, "--int8", *settings) == 0
     captured = capsys.readouterr()
     assert f"{out / 'model.onnx'}: ap50 " in captured.out
     assert "the model finds nothing" in captured.err  # two steps from random weights
+    assert f"{out / 'model.int8.onnx'}: " in captured.out
+    assert "accuracy was not measured" in captured.out  # there is nothing that it could lose
+    assert f"--model {out / 'model.int8.onnx'} " in captured.out.splitlines()[-1]
+    assert read_manifest(out / "model.int8.onnx").precision == "int8"
     figures = json.loads((out / "figures.json").read_text())
     assert set(figures["per_class"]) == {"cat", "dog"}
     report = (out / "report.html").read_text()

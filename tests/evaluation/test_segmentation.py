@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevision.errors import DataError
-from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures
+from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures, worst_matrices
 
 LABELS = np.array([[0, 0, 0, 0, 0], [1, 1, 1, 9, 9]], np.uint8)
 PREDICTED = np.array([[0, 0, 0, 1, 2], [1, 1, 0, 2, 0]], np.uint8)
@@ -40,6 +40,13 @@ def test_without_an_ignore_id_every_pixel_counts() -> None:
 def test_a_perfect_prediction() -> None:
     figures = segmentation_figures(confusion_matrix(LABELS, LABELS % 9, 2, ignore_id=9), ["sky", "road"])
     assert (figures.miou, figures.dice, figures.pixel_accuracy) == (1, 1, 1)
+
+
+def test_the_worst_images_come_first_and_right_ones_not_at_all() -> None:
+    right, half, empty, worst = np.diag([4, 0]), np.array([[2, 2], [0, 0]]), np.zeros((2, 2)), np.eye(2)[::-1]
+    matrices = np.stack([right, half, empty, worst]).astype(np.int64)
+    assert worst_matrices(matrices, 9) == [(3, 1.0), (1, 0.5)]
+    assert worst_matrices(matrices, 1) == [(3, 1.0)]
 
 
 def test_an_entirely_wrong_prediction() -> None:
