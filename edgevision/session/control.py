@@ -26,6 +26,7 @@ from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec, read_streams, understand_streams
 from edgevision.session.streams import OpenedStream, load_layout, open_sources, open_stream, selected
 from edgevision.tracking import ZoneLayout
+from edgevision.tracking.tracker import load_library
 from edgevision.video import Source, open_source
 from edgevision.video.sources.network import CAMERA_SCHEMES
 from edgevision.video.sources.options import SourceOptions
@@ -102,6 +103,8 @@ class SessionControl:
             if source is not None:
                 self._check_source(source)
             self._refuse_changed_file()
+            if track:
+                load_library()  # before the stream ends
             spec = msgspec.structs.replace(
                 before,
                 source=before.source if source is None else source.strip(),
@@ -171,16 +174,21 @@ class SessionControl:
             self._save()
 
     def files(self) -> Sequence[Path]:
-        """The file of streams, and the zones that it names."""
-        file = self._shared.request.reload_from
-        zones = [spec.zones for spec in list(self._specs.values()) if spec.zones is not None]
-        return [] if file is None else [file, *map(Path, dict.fromkeys(zones))]
+        """The file of streams, and the zones and models that it names."""
+        file, specs = self._shared.request.reload_from, list(self._specs.values())
+        if file is None:
+            return []
+        zones = [spec.zones for spec in specs if spec.zones is not None]
+        models: list[Path] = []
+        with contextlib.suppress(EdgeVisionError):  # one is away for a moment, which the reload says
+            models = self._shared.models.files(specs)
+        return [file, *map(Path, dict.fromkeys(zones)), *models]
 
     def reload(self) -> str:
         """Takes the file of streams in force: what did not change goes on as it was.
 
-        Zones, thresholds and classes change in a stream that runs; for other settings it begins again, with
-        its counts.
+        Zones, thresholds and classes change in a stream that runs; for other settings, and another model
+        under the same name, it begins again, with its counts.
 
         Returns:
             What has changed, in words.
@@ -213,6 +221,8 @@ class SessionControl:
         shared = self._shared
         request = dataclasses.replace(shared.request, streams=specs, append=True, overwrite=False)
         request.check_outputs(specs, shared.models.files(specs))
+        if any(map(request.tracks, specs)):
+            load_library()  # here, where no stream waits for it
         layouts: dict[int, ZoneLayout | None] = {}
         for position, spec in enumerate(specs):
             models = shared.models.of(spec)
@@ -261,8 +271,12 @@ class SessionControl:
             elif one.before is None:
                 changes.added.append(name)
                 self._attempt(name, self._begin, name, one.spec, source)
-            elif one.begins_again or not self._can_adjust(name, one.before, one.spec):
-                if one.before != one.spec:
+            elif (
+                one.begins_again
+                or not self._can_adjust(name, one.before, one.spec)
+                or self._has_other_files(name, one.spec)
+            ):
+                if one.before != one.spec or self._has_other_files(name, one.spec):
                     changes.restarted.append(name)
                     self._attempt(name, self._begin, name, one.spec, source)
             elif self._adjust(name, one.spec, layouts[one.position], one.before):
@@ -301,6 +315,11 @@ class SessionControl:
         if opened is None or (tracks(before) and not tracks(spec)):
             return False
         return not tracks(spec) or opened.stream.scene is not None
+
+    def _has_other_files(self, name: str, spec: StreamSpec) -> bool:
+        """Whether another model file lies now where a stream's was read."""
+        opened = self._opened.get(name)
+        return opened is not None and opened.models.engines != self._shared.models.of(spec).engines
 
     def _adjust(self, name: str, spec: StreamSpec, layout: ZoneLayout | None, before: StreamSpec) -> bool:
         """Other zones, threshold and classes for a stream that runs; False where nothing differs."""

@@ -109,8 +109,22 @@ def find_models(choice: ModelChoice) -> tuple[list[Path | Model], Path | None, P
     return models or [default_model("detection").path], fallback, second
 
 
+FileVersion = tuple[int, int, int]
+
+
+def version_of(path: Path) -> FileVersion:
+    """What tells a file from another that takes its place: inode, size and time; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class ModelPool(Closeable):
     """The engines of a session, each opened once however many streams name it; a context manager.
+
+    A file that takes the place of another under the same name is another model.
 
     Args:
         request: what the run is asked to do; streams that say nothing else have its models.
@@ -124,7 +138,7 @@ class ModelPool(Closeable):
     ) -> None:
         self._request, self._open_engine = request, open_engine
         self._threads, self._requests = threads, requests
-        self._engines: dict[tuple[Path, str, bool], Engine] = {}
+        self._engines: dict[tuple[Path, FileVersion, str, bool], Engine] = {}
         self._second: dict[int, SharedModel] = {}
         self._lock = threading.RLock()
 
@@ -180,7 +194,7 @@ class ModelPool(Closeable):
     def _engine_of(self, model: Path | Model, engine: str, *, is_second: bool = False) -> Engine:
         if isinstance(model, Model):
             return model.engine
-        key = model.resolve(), engine, is_second
+        key = model.resolve(), version_of(model), engine, is_second
         if key not in self._engines:
             self._engines[key] = self._open_engine(
                 model, engine, self._request.plans, self._threads, 1 if is_second else self._requests

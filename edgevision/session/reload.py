@@ -14,6 +14,8 @@ from typing import Protocol
 from edgevision.closeable import Closeable
 from edgevision.errors import EdgeVisionError
 from edgevision.pipeline.statistics import ConfigReload
+from edgevision.session.models import version_of
+from edgevision.suffixes import MODEL_SUFFIXES
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.1
@@ -108,8 +110,14 @@ class Reloader(Closeable):
 
 
 def contents(files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
-    """The files with the hash of what is in each; also where a link led elsewhere meanwhile."""
-    return tuple((str(path), _hash_of(path)) for path in files)
+    """The files with the hash of what is in each, of models with their version.
+
+    It differs, too, where a link leads elsewhere meanwhile.
+    """
+    return tuple(
+        (str(path), str(version_of(path)) if path.suffix.lower() in MODEL_SUFFIXES else _hash_of(path))
+        for path in files
+    )
 
 
 def _hash_of(path: Path) -> str:

@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,17 @@ class _Tentative:
     evidence: float = 0.0
 
 
+def load_library() -> Any:
+    """The class that matches boxes to tracks. It loads at the first call, which takes two seconds.
+
+    Raises:
+        UsageError: the library is not installed.
+    """
+    with needs_extra("track", "tracking"):
+        from trackers import ByteTrackTracker
+    return ByteTrackTracker
+
+
 class Tracker:
     """Gives the objects of one stream ids that stay with them.
 
@@ -113,8 +125,7 @@ class Tracker:
     ) -> None:
         if not (math.isfinite(patience_s) and patience_s >= 0):
             raise UsageError(f"`patience_s` {patience_s} is not valid; expected 0 or more seconds")
-        with needs_extra("track", "tracking"):
-            from trackers import ByteTrackTracker  # takes two seconds, so only where something is tracked
+        library = load_library()
         self.conf_threshold = conf_threshold
         self._first_id, self._id_step = first_id, id_step
         self._issued = 0
@@ -125,7 +136,7 @@ class Tracker:
         self._frame_s = 1 / (frame_rate or _DEFAULT_RATE)
         self._last_s: float | None = None
         self._clock_s = 0.0
-        self._library = ByteTrackTracker(
+        self._library = library(
             lost_track_buffer=round(patience_s * _LIBRARY_RATE),
             frame_rate=1 / self._frame_s,
             track_activation_threshold=conf_threshold,

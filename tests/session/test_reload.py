@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -272,6 +273,31 @@ def test_a_model_of_its_own_takes_the_place_of_another_in_one_stream(
         assert list(run.streams()["a"].models) != ["colours"]
 
 
+def test_a_model_that_was_replaced_under_its_name_is_noticed(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, model: Path
+) -> None:
+    with start("streams:\n- {source: a, name: a}\n", watch=True) as run:
+        write_bright_segmenter(tmp_path / "new.onnx")
+        (tmp_path / "new.onnx").replace(model)
+        wait_until(lambda: bool(run.streams()["a"].class_shares), "the other model")
+        wait_until(lambda: run.reads[-1]().config is not None, "the reload")
+        assert run.config().successful
+
+
+def test_a_reload_that_cannot_track_leaves_the_streams_alone(
+    start: Callable[..., AbstractContextManager[Running]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with start("streams:\n- {source: a, name: a}\n") as run:
+        monkeypatch.setitem(sys.modules, "trackers", None)
+        run.write("streams:\n- {source: a, name: a, track: true}\n")
+        run.ask()
+        wait_until(lambda: not run.config().successful, "the refusal")
+        assert Camera.closed["a"] == 0
+    assert "edgevision[track]" in caplog.text
+
+
 class Counting:
     """What is reloaded, without a run."""
 
@@ -357,6 +383,16 @@ def test_a_file_that_is_away_for_a_moment_is_no_content(tmp_path: Path) -> None:
     assert contents([path]) == ((str(path), ""),)
     path.write_text("x")
     assert contents([path])[0][1] != ""
+
+
+def test_a_model_counts_as_another_where_its_file_is_another(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.onnx", tmp_path / "b"
+    path.write_bytes(b"1")
+    before = contents([path])
+    assert contents([path]) == before
+    other.write_bytes(b"2")
+    other.replace(path)
+    assert contents([path]) != before
 
 
 def test_streams_are_told_apart_by_name_or_source_in_any_order() -> None:
