@@ -113,7 +113,7 @@ FileVersion = tuple[int, int, int]
 
 
 def version_of(path: Path) -> FileVersion:
-    """What tells a file from another that takes its place: inode, size and time; zeros where there is none."""
+    """What tells a file from another that takes its place: inode, size, time; zeros where there is none."""
     try:
         found = path.stat()
     except OSError:

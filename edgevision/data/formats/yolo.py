@@ -222,7 +222,8 @@ def parse_line(line: str, points: int = 0) -> tuple[int, list[float]]:
     if len(values) >= 6 and len(values) % 2 == 0:
         xs, ys = values[::2], values[1::2]
         return label, [min(xs), min(ys), max(xs), max(ys)]
-    raise ValueError(f"{len(values)} numbers after the class; expected 4, or the points of a polygon")
+    hint = " (is the fifth a model's confidence? then these are its answers)" if len(values) == 5 else ""
+    raise ValueError(f"{len(values)} numbers after the class; expected 4, or the points of a polygon{hint}")
 
 
 def _class_id(text: str) -> int:

@@ -26,6 +26,11 @@ def read_layout(tree: Tree, documents: Documents, choices: Choices) -> Reading |
     chosen = _without_repeats(tree, found, reading)
     names: dict[str, None] = {}
     for path, document in chosen.items():
+        outlined = _add_boxes(document)
+        if outlined:
+            reading.notes.append(
+                f"{tree.shown(path)}: {outlined} annotations have an outline and no box, made from it"
+            )
         _read(tree, path, document, reading, names, choices)
         reading.used.add(path)
     for path in documents.mappings("annotations"):
@@ -43,7 +48,33 @@ def _has_boxes(document: dict[str, Any]) -> bool:
     annotations = document["annotations"]
     if not isinstance(annotations, list) or not isinstance(document["images"], list):
         return False
-    return not annotations or any(isinstance(one, dict) and "bbox" in one for one in annotations)
+    return not annotations or any(
+        isinstance(one, dict) and ("bbox" in one or _outline_box(one) is not None) for one in annotations
+    )
+
+
+def _add_boxes(document: dict[str, Any]) -> int:
+    """Gives annotations with polygons alone the box around them; how many."""
+    count = 0
+    for one in document["annotations"]:
+        if isinstance(one, dict) and "bbox" not in one:
+            box = _outline_box(one)
+            if box is not None:
+                one["bbox"] = box
+                count += 1
+    return count
+
+
+def _outline_box(annotation: dict[str, Any]) -> list[float] | None:
+    """``[x, y, width, height]`` around the polygons of an annotation of one image; None where it has none."""
+    polygons = annotation.get("segmentation")
+    if "image_id" not in annotation or "category_id" not in annotation or not isinstance(polygons, list):
+        return None
+    values = [value for one in polygons if isinstance(one, list) for value in one]
+    if len(values) < 6 or len(values) % 2 or not all(isinstance(value, int | float) for value in values):
+        return None
+    xs, ys = values[::2], values[1::2]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
 def _without_repeats(

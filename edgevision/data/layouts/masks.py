@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgevision.data.classes import VOC_CLASSES
 from edgevision.data.formats.text import read_text
 from edgevision.data.layouts.tree import Tree
+from edgevision.data.layouts.voc import image_sets
 from edgevision.errors import DataError
 from edgevision.files import atomic_path, make_folder
 
@@ -56,6 +57,7 @@ class MaskReading:
         pairs: every labelled image.
         left_out: images without a label map, and why.
         notes: what the user should know.
+        spare: label maps of images that are in no list.
     """
 
     layout: str
@@ -64,6 +66,7 @@ class MaskReading:
     pairs: list[MaskPair]
     left_out: dict[Path, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    spare: set[Path] = field(default_factory=set)
 
 
 def read_layout(tree: Tree) -> MaskReading | None:
@@ -75,19 +78,24 @@ def read_layout(tree: Tree) -> MaskReading | None:
     masks = {_key(tree, path): path for path in tree.images if _is_mask(tree, path)}
     taken = set(masks.values())
     pairs, left_out = [], {}
+    lists = image_sets(tree, "segmentation")
+    spare: set[Path] = set()
     for path in tree.images:
         if path in taken:
             continue
         mask = _mask_of(tree, path, masks)
         if mask is None:
             left_out[path] = "no label map"
+        elif lists and path.stem not in lists:
+            left_out[path] = "in no list of ImageSets/Segmentation"
+            spare.add(mask)
         else:
-            pairs.append(MaskPair(path, mask, tree.role(path)))
+            pairs.append(MaskPair(path, mask, lists[path.stem][0] if lists else tree.role(path)))
     if not pairs:
         return None
     classes, origin, layout = _classes(tree, pairs)
-    reading = MaskReading(layout, classes, origin, pairs, left_out)
-    unused = len(taken - {pair.mask for pair in pairs})
+    reading = MaskReading(layout, classes, origin, pairs, left_out, spare=spare)
+    unused = len(taken - spare - {pair.mask for pair in pairs})
     if unused:
         reading.notes.append(f"{unused} label maps belong to no image")
     return reading

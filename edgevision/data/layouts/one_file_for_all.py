@@ -26,6 +26,7 @@ _CORNERS = (
 )  # fmt: skip
 _SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
 _KERAS_LINE = re.compile(r"(?P<file>.+?\.\w{3,5})(?P<boxes>(\s+-?[\d.]+,-?[\d.]+,-?[\d.]+,-?[\d.]+,\d+)*)\s*")
+_PACKED = re.compile(r"\[?\s*" + r"\s*[,\s]\s*".join([r"(-?[\d.]+)"] * 4) + r"\s*\]?")
 _VIA_CLASS = ("class", "label", "name", "type", "category", "object", "object_name")
 
 
@@ -158,6 +159,9 @@ class _Rows:
         self._reading.names_from = file.name
         self._reading.used.add(file)
 
+    def note(self, text: str) -> None:
+        self._reading.notes.append(text)
+
     def image(self, name: str, size: tuple[int, int] | None = None) -> None:
         self._objects.setdefault((self._file, name), [])
         if size is not None:
@@ -209,6 +213,8 @@ def _read_table(rows: _Rows, path: Path, table: list[list[str]]) -> bool:
     corners = next((found for keys in _CORNERS if (found := _columns(head, keys))), None)
     sides = None if corners else next((found for keys in _SIDES if (found := _columns(head, keys))), None)
     body = table[1:]
+    if file is not None and not corners and not sides and "bbox" in head:
+        return _read_packed(rows, path, head, body)
     if file is None or name is None or not (corners or sides):
         if not all(len(row) == 6 and _is_keras_row(row) for row in table[:20]):
             return False
@@ -232,6 +238,36 @@ def _read_table(rows: _Rows, path: Path, table: list[list[str]]) -> bool:
         if not corners:
             box = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
         rows.add(row[file], row[name].strip(), box)
+    return True
+
+
+def _read_packed(rows: _Rows, path: Path, head: list[str], body: list[list[str]]) -> bool:
+    """Kaggle's tables with one column ``bbox`` that holds ``[x, y, width, height]``; perhaps no class."""
+    file, packed = _column(head, _FILE), head.index("bbox")
+    name = _column(head, [one for one in _CLASS if one != "source"])  # where an image comes from, here
+    size = _columns(head, ("width", "height"))
+    if file is None:
+        return False
+    rows.begin(path)
+    if name is None:
+        rows.note(f"{path.name} names no class: every box is taken as 'object'")
+    for number, row in enumerate(body, start=2):
+        if len(row) <= max(file, packed, name or 0, *(size or ())):
+            rows.refuse(row[0], f"line {number} has {len(row)} columns")
+            continue
+        stated = [row[place].strip() for place in size] if size else []
+        is_sized = len(stated) == 2 and all(side.isdecimal() and int(side) for side in stated)
+        rows.image(row[file], (int(stated[0]), int(stated[1])) if is_sized else None)
+        if not row[packed].strip():
+            continue  # an image without objects
+        numbers = _PACKED.fullmatch(row[packed].strip())
+        try:
+            x, y, width, height = map(float, numbers.groups() if numbers else ())
+        except ValueError:
+            rows.refuse(row[file], f"line {number} holds no four numbers where the box belongs")
+            continue
+        label = "object" if name is None else row[name].strip()
+        rows.add(row[file], label, [x, y, x + width, y + height])
     return True
 
 

@@ -26,7 +26,7 @@ from edgevision.data.layouts import (
 from edgevision.data.layouts.documents import Documents
 from edgevision.data.layouts.names import is_data_yaml
 from edgevision.data.layouts.reading import Choices, Labelled, Reading
-from edgevision.data.layouts.refused import refuse, unknown_document, unknown_folder
+from edgevision.data.layouts.refused import refuse, refuse_several, unknown_document, unknown_folder
 from edgevision.data.layouts.tree import Tree, role_of
 from edgevision.errors import DataError
 from edgevision.suffixes import IMAGE_SUFFIXES
@@ -174,6 +174,8 @@ def _read_folder(path: Path, root: Path, choices: Choices) -> FoundData:
     documents = Documents(tree, choices.file)
     if choices.file is None:
         refuse(tree, documents, path)
+        if choices.yaml is None:
+            refuse_several(tree, path)
     if choices.images is not None and not tree.images:
         raise DataError(f"{choices.images} holds no image")
     if tree.images and choices.file is None and masks.has_masks(tree) and not tree.with_suffix(".xml"):
@@ -341,8 +343,8 @@ def _unread_notes(tree: Tree, reading: Reading) -> list[str]:
 
 
 def _found_masks(path: Path, tree: Tree, reading: masks.MaskReading) -> FoundData:
-    used = {one for pair in reading.pairs for one in (pair.image, pair.mask)}
-    maps = {pair.mask for pair in reading.pairs}
+    maps = {pair.mask for pair in reading.pairs} | reading.spare
+    used = {pair.image for pair in reading.pairs} | maps
     left = _left_out(tree, reading.left_out, used)
     has_val = any(role_of(pair.split) == "val" for pair in reading.pairs)
     return FoundData(

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from edgevision.data.formats.text import is_number, read_text
 from edgevision.data.layouts.documents import Documents
-from edgevision.data.layouts.tree import Tree
+from edgevision.data.layouts.names import is_data_yaml
+from edgevision.data.layouts.tree import Tree, role_of
 from edgevision.data.layouts.voc import count_files
 from edgevision.data.layouts.yolo import count_labels
 from edgevision.errors import DataError
 
 _YOLO_OR_COCO = "export it as YOLO or as COCO"
+_SHOWN = 4  # places in a message
 
 
 class Refused(NamedTuple):
@@ -91,6 +93,16 @@ def _is_kitti(tree: Tree, documents: Documents) -> bool:
     )
 
 
+def _is_oid(tree: Tree, documents: Documents) -> bool:
+    """Corners in pixels behind a class's name, in folders called ``Label``."""
+    for path in [one for one in tree.with_suffix(".txt") if one.parent.name.lower() == "label"][:50]:
+        words = _first_line(path).split()
+        corners = [word for word in words[-4:] if is_number(word)]
+        if len(words) > 4 and not is_number(words[0]) and len(corners) == 4:
+            return max(map(float, corners)) > 1
+    return False
+
+
 BEFORE = (
     Refused("TFRecord", _suffix(".tfrecord", ".tfrecords", ".record", ".pbtxt"), _YOLO_OR_COCO),
     Refused(
@@ -115,6 +127,12 @@ BEFORE = (
     Refused("BDD100K", _list("name", "labels"), "convert it to COCO with bdd100k's own to_coco"),
     Refused("Label Studio's own JSON", _list("data", "annotations"), f"{_YOLO_OR_COCO} 'with images'"),
     Refused("Label Studio's own JSON (JSON-MIN)", _list("image", "label"), f"{_YOLO_OR_COCO} 'with images'"),
+    Refused(
+        "FiftyOne's own dataset (samples.json)",
+        lambda tree, documents: bool(tree.named("samples.json") and documents.mappings("samples")),
+        "export it as fiftyone.types.COCODetectionDataset",
+    ),
+    Refused("the OIDv4 toolkit's text", _is_oid, "convert it to YOLO or PASCAL VOC"),
     Refused("Labelbox", _list("data_row"), "export it as COCO"),
     Refused("Datumaro", _mapping("items", "categories"), "export it as COCO or YOLO from CVAT or datum"),
     Refused("VoTT", _mapping("asset", "regions"), "export it as PASCAL VOC"),
@@ -140,6 +158,29 @@ def refuse(tree: Tree, documents: Documents, path: Path) -> None:
     for one in BEFORE:
         if one.fits(tree, documents):
             raise DataError(f"{path}: {one.name}, which is not read; {one.advice}")
+
+
+def refuse_several(tree: Tree, path: Path) -> None:
+    """Refuses sets that lie side by side, each with a ``data.yaml`` of its own: one of them would be lost.
+
+    Raises:
+        DataError: there are several.
+    """
+    homes: dict[str, str] = {}
+    for yaml in tree.with_suffix(".yaml", ".yml"):
+        if is_data_yaml(yaml):
+            folders = tree.folders(yaml)
+            if not folders or role_of(folders[0]):
+                return  # one for all, or a copy beside each split
+            homes.setdefault(folders[0], tree.shown(yaml))
+    with_images = {folders[0] for one in tree.images if (folders := tree.folders(one))}
+    several = [place for home, place in homes.items() if home in with_images]
+    if len(several) > 1:
+        shown = ", ".join(several[:_SHOWN]) + (", ..." if len(several) > _SHOWN else "")
+        raise DataError(
+            f"{path}: {len(several)} data sets side by side ({shown}); name one of them, or join them "
+            "with 'edgevision data merge'"
+        )
 
 
 def unknown_folder(tree: Tree, documents: Documents, path: Path) -> DataError:

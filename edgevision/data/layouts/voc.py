@@ -28,7 +28,7 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
             roots[path] = root
     if not roots:
         return None
-    splits = _lists(tree)
+    splits = image_sets(tree, "main")
     reading = Reading("PASCAL VOC" + (" with lists" if splits else ""), [], (), "the XML files")
     reading.used = {*roots, *(file for _, file in splits.values())}
     by_stem = _images_by_stem(tree)
@@ -60,12 +60,20 @@ def read_layout(tree: Tree, choices: Choices) -> Reading | None:
     return reading
 
 
-def _lists(tree: Tree) -> dict[str, tuple[str, Path]]:
-    """The split of each name in ImageSets/Main; ``trainval`` counts where there is no ``train``."""
+def image_sets(tree: Tree, kind: str) -> dict[str, tuple[str, Path]]:
+    """The split of each name in the lists of ImageSets; ``trainval`` counts where there is no ``train``.
+
+    Args:
+        tree: the folder.
+        kind: the folder of the lists, in lower case: ``main`` for boxes, ``segmentation`` for masks.
+
+    Returns:
+        Role and list of each name; empty where no list is of training.
+    """
     files = {
         path.stem: path
         for path in tree.with_suffix(".txt")
-        if path.parent.name.lower() == "main" and path.parent.parent.name.lower() == "imagesets"
+        if path.parent.name.lower() == kind and path.parent.parent.name.lower() == "imagesets"
     }
     wanted = [name for name in files if role_of(name) and name.lower() != "trainval"]
     if not any(role_of(name) == "train" for name in wanted):

@@ -71,6 +71,25 @@ def test_label_maps_of_others_are_read(tmp_path: Path, make: object) -> None:
     assert (labels[0, 0], labels[y + 2, x + 2], labels[v + 2, u + 2]) == (0, 1, 2)
 
 
+def test_lists_of_vocs_masks_are_obeyed(tmp_path: Path) -> None:
+    for i in (1, 2, 3, 5):
+        image(tmp_path / "JPEGImages" / f"p{i}.jpg", i)
+        mask(tmp_path / "SegmentationClass" / f"p{i}.png", i, (0, 8, 12))
+    for name, listed in (("train", "p1\np2\n"), ("val", "p3\n"), ("trainval", "p1\np2\np3\n")):
+        put(tmp_path / "ImageSets" / "Segmentation" / f"{name}.txt", listed)
+    found = recognise(tmp_path)
+    assert found.masks is not None
+    splits = mask_splits(found.masks.pairs)
+    assert {role: [one.image.stem for one in pairs] for role, pairs in splits.items()} == {
+        "train": ["p1", "p2"],
+        "val": ["p3"],
+    }
+    (left,) = found.left_out
+    assert str(left) == "1 in no list of ImageSets/Segmentation: JPEGImages/p5.jpg"
+    assert found.notes == ()
+    assert not found.missing_val
+
+
 def test_two_values_need_no_names_and_more_do(tmp_path: Path) -> None:
     image(tmp_path / "images" / "p2.jpg", 2)
     mask(tmp_path / "masks" / "p2.png", 2, (0, 255, 0))

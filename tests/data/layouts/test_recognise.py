@@ -581,6 +581,22 @@ def write_texts(d: Path, files: dict[str, str]) -> None:
         ({"images/p1.jpg": "", "project.json": '[{"data": {}, "annotations": []}]'}, "Label Studio"),
         ({"annotations/default.json": '{"items": [], "categories": {}}', "images/p1.jpg": ""}, "Datumaro"),
         ({"img1/p1.jpg": "", "gt/gt.txt": "1,1,1,1,1,1,1,1,1\n"}, "MOT Challenge"),
+        (
+            {"data/p1.jpg": "", "samples.json": '{"samples": []}', "metadata.json": "{}"},
+            "FiftyOne's own dataset",
+        ),
+        ({"train/Car/p1.jpg": "", "train/Car/Label/p1.txt": "Car 10.5 20.0 80.0 90.0\n"}, "OIDv4"),
+        (
+            {
+                **{f"{name}/train/images/p1.jpg": "" for name in ("cars", "pets")},
+                **{f"{name}/train/labels/p1.txt": "0 .5 .5 .2 .2\n" for name in ("cars", "pets")},
+                **{
+                    f"{name}/data.yaml": f"train: train/images\nnames: [{name}]\n"
+                    for name in ("cars", "pets")
+                },
+            },
+            r"2 data sets side by side \(cars/data.yaml, pets/data.yaml\); name one of them, or join them with",
+        ),
         ({"train/cat/p1.jpg": "", "train/dog/p2.jpg": ""}, "a detector needs boxes; label them with"),
         ({"p1.jpg": ""}, "1 images and no label file"),
         ({"labels/p1.txt": "0 .5 .5 .2 .2\n", "classes.txt": "cat\n"}, "1 label files and no image"),
@@ -608,3 +624,42 @@ def test_what_is_not_read_is_refused_by_its_name(tmp_path: Path, files: dict[str
     write_texts(tmp_path, files)
     with pytest.raises(DataError, match=message):
         recognise(tmp_path)
+
+
+def test_a_table_with_one_column_for_the_box_and_none_for_the_class(tmp_path: Path) -> None:
+    rows = ["image_id,width,height,bbox,source"]
+    for i in (1, 2, 3, 4):
+        boxes = image(tmp_path / "train" / f"p{i}.jpg", i)
+        rows += [f'p{i},160,120,"[{x}.0, {y}.0, {w}.0, {h}.0]",usask_1' for _, x, y, w, h in boxes]
+    put(tmp_path / "train.csv", "\n".join([*rows, 'p1,160,120,"[1.0, 2.0]",usask_1\n']))
+    found = recognise(tmp_path)
+    assert (found.layout, found.classes, counts(found)) == (
+        "CSV table",
+        ("object",),
+        {"train": {"object": 6}},
+    )
+    boxes_are_right(found)
+    assert any("names no class" in note for note in found.notes)
+    (problem,) = found.splits[0].raw.problems
+    assert "no four numbers where the box belongs" in problem.text
+
+
+def test_outlines_without_boxes_get_the_box_around_them(tmp_path: Path) -> None:
+    document = coco({i: (f"p{i}.jpg", image(tmp_path / "images" / f"p{i}.jpg", i)) for i in (1, 2, 3, 4)})
+    for one in document["annotations"]:
+        x, y, w, h = one.pop("bbox")
+        one["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    put(tmp_path / "annotations.json", json.dumps(document))
+    found = recognise(tmp_path)
+    assert counts(found) == FOUR
+    boxes_are_right(found)
+    assert any("6 annotations have an outline and no box" in note for note in found.notes)
+
+
+def test_a_models_answers_are_told_from_labels(tmp_path: Path) -> None:
+    put(tmp_path / "classes.txt", "cat\n")
+    put(
+        tmp_path / "labels" / "p2.txt", yolo(image(tmp_path / "images" / "p2.jpg", 2)) + "0 .5 .5 .2 .2 .87\n"
+    )
+    (problem,) = recognise(tmp_path).splits[0].raw.problems
+    assert "is the fifth a model's confidence?" in problem.text
