@@ -595,7 +595,7 @@ def write_texts(d: Path, files: dict[str, str]) -> None:
                     for name in ("cars", "pets")
                 },
             },
-            r"2 data sets side by side \(cars/data.yaml, pets/data.yaml\); name one of them, or join them with",
+            r"2 data sets side by side \(cars/data.yaml, pets/data.yaml\); name one of them",
         ),
         ({"train/cat/p1.jpg": "", "train/dog/p2.jpg": ""}, "a detector needs boxes; label them with"),
         ({"p1.jpg": ""}, "1 images and no label file"),
@@ -633,11 +633,8 @@ def test_a_table_with_one_column_for_the_box_and_none_for_the_class(tmp_path: Pa
         rows += [f'p{i},160,120,"[{x}.0, {y}.0, {w}.0, {h}.0]",usask_1' for _, x, y, w, h in boxes]
     put(tmp_path / "train.csv", "\n".join([*rows, 'p1,160,120,"[1.0, 2.0]",usask_1\n']))
     found = recognise(tmp_path)
-    assert (found.layout, found.classes, counts(found)) == (
-        "CSV table",
-        ("object",),
-        {"train": {"object": 6}},
-    )
+    assert (found.layout, found.classes) == ("CSV table", ("object",))
+    assert counts(found) == {"train": {"object": 6}}
     boxes_are_right(found)
     assert any("names no class" in note for note in found.notes)
     (problem,) = found.splits[0].raw.problems
@@ -645,7 +642,8 @@ def test_a_table_with_one_column_for_the_box_and_none_for_the_class(tmp_path: Pa
 
 
 def test_outlines_without_boxes_get_the_box_around_them(tmp_path: Path) -> None:
-    document = coco({i: (f"p{i}.jpg", image(tmp_path / "images" / f"p{i}.jpg", i)) for i in (1, 2, 3, 4)})
+    seeds = (1, 2, 3, 4)
+    document = json.loads(coco([(f"p{i}.jpg", image(tmp_path / "images" / f"p{i}.jpg", i)) for i in seeds]))
     for one in document["annotations"]:
         x, y, w, h = one.pop("bbox")
         one["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
@@ -658,8 +656,7 @@ def test_outlines_without_boxes_get_the_box_around_them(tmp_path: Path) -> None:
 
 def test_a_models_answers_are_told_from_labels(tmp_path: Path) -> None:
     put(tmp_path / "classes.txt", "cat\n")
-    put(
-        tmp_path / "labels" / "p2.txt", yolo(image(tmp_path / "images" / "p2.jpg", 2)) + "0 .5 .5 .2 .2 .87\n"
-    )
+    right = yolo(image(tmp_path / "images" / "p2.jpg", 2))
+    put(tmp_path / "labels" / "p2.txt", f"{right}0 .5 .5 .2 .2 .87\n")
     (problem,) = recognise(tmp_path).splits[0].raw.problems
     assert "is the fifth a model's confidence?" in problem.text
