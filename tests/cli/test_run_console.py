@@ -1,6 +1,6 @@
 """What 'edgevision run' shows on a terminal and in a log.
 
-Also tests ``edgevision.cli.console``.
+Also tests ``edgevision.cli.console``, ``edgevision.cli.stream_bar``.
 """
 
 import io

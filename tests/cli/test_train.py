@@ -1,6 +1,6 @@
 """``edgevision train --data``: labelled images in, a model with its report out; faults before torch.
 
-Also tests ``edgevision.cli.train``, ``edgevision.finetune.finish``.
+Also tests ``edgevision.cli.train``.
 """
 
 from __future__ import annotations

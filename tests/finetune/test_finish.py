@@ -1,4 +1,7 @@
-"""The report of a segmenter, and the int8 model at the end of a run."""
+"""The report of a segmenter, and the int8 model at the end of a run.
+
+Also tests ``edgevision.finetune.quantise``.
+"""
 
 from __future__ import annotations
 
