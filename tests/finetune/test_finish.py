@@ -12,28 +12,31 @@ import pytest
 
 from edgevision.data.layouts.recognise import recognise
 from edgevision.errors import CalibrationError
-from edgevision.finetune.finish import finish_run
+from edgevision.finetune import finish
 from edgevision.finetune.prepare import prepare
 from edgevision.finetune.quantise import quantise_run
-from edgevision.models.unet import UNet
-from edgevision.training.checkpoint import Checkpoint, save_checkpoint
-from tests.data.layouts.test_masks import named
+from tests.data.layouts.test_masks import mask
 from tests.finetune.test_prepare import folder
+from tests.support.layouts import image, put
+from tests.support.models import write_bright_segmenter
 from tests.support.segmentation import small_run
 from tests.support.training import small_run as small_detector
 
 
-def test_a_segmenters_report_shows_its_worst_images(tmp_path: Path) -> None:
-    named(tmp_path / "d")
-    prepared = prepare(recognise(tmp_path / "d"), tmp_path / "out")
-    run = small_run(tmp_path, "loop.images=4")
-    run = msgspec.structs.replace(run, classes=prepared.classes, colours=())
-    weights = UNet(run.model, len(run.classes)).state_dict()
-    save_checkpoint(tmp_path / "out" / "best.pt", Checkpoint(run, 0, weights, weights, {}, {}, None))
-    finish_run(tmp_path / "out", run, prepared)
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    _, _, shown = report.partition("The images with the most wrong pixels")
-    assert shown.count("<img ") == prepared.val_images
+def test_a_segmenters_report_shows_its_worst_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "d" / "classes.txt", "dark\nbright\n")
+    for split, seeds in (("train", (1, 2)), ("val", (3, 4, 5))):
+        for seed in seeds:
+            image(tmp_path / "d" / "images" / split / f"p{seed}.png", seed)
+            mask(tmp_path / "d" / "masks" / split / f"p{seed}.png", seed, (0, 1, 1))
+    out = tmp_path / "out"
+    prepared = prepare(recognise(tmp_path / "d"), out)
+    run = msgspec.structs.replace(small_run(tmp_path), classes=prepared.classes, colours=())
+    monkeypatch.setattr(finish, "load_checkpoint", lambda path: path)
+    monkeypatch.setattr(finish, "export_checkpoint", lambda checkpoint, path: write_bright_segmenter(path))
+    finish.finish_run(out, run, prepared)
+    _, _, shown = (out / "report.html").read_text(encoding="utf-8").partition("the most wrong pixels")
+    assert shown.count("<img ") == prepared.val_images == 3
     assert "of the labelled pixels wrong" in shown
 
 
