@@ -69,7 +69,10 @@ def test_a_request_is_kept_for_later(tmp_path: Path) -> None:
     assert Request.read(tmp_path) == request
 
 
-def test_images_become_a_model_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_become_a_model_with_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data, out = folder(tmp_path / "d"), tmp_path / "run"
     base = small_base(tmp_path / "base")
     printed = ("--data", data, "--from", base, "--epochs", 1, "--out", out, "--print-config")
