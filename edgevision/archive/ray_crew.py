@@ -35,7 +35,8 @@ LOCAL = "local"
 _PATIENCE_S = 120.0  # for an actor that is started again, perhaps on another node
 _ASK_AGAIN_S = 0.5
 _END_S = 3.0
-_QUIET = {
+_SETTINGS = {
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than the 30 that Ray waits
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -56,7 +57,7 @@ def connect(address: str) -> int:
     Raises:
         UsageError: Ray is not installed, or no cluster is there.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if address == LOCAL and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         # A token of this run alone: else Ray keeps one in the user's home, or lets in whoever reaches it. It
@@ -73,7 +74,8 @@ def connect(address: str) -> int:
                 logging_level=logging.ERROR,
                 **({"include_dashboard": False} if address == LOCAL else {}),
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises that very type where its start takes too long
+            ray.shutdown()
             raise UsageError(
                 f"`ray` {address}: {one_line(error)}; start a cluster, or pass '{LOCAL}'"
             ) from error
@@ -253,8 +255,12 @@ class _Member:
 
 
 def _is_of_node(error: Exception) -> bool:
-    """Whether a call failed because its machine is gone, as Ray says it."""
-    return "node" in str(error) and ("died" in str(error) or "dead" in str(error))
+    """Whether a call failed because its machine is gone: ``The actor died because its node has died.``
+
+    A worker that was ended because its node lacks memory is not meant.
+    """
+    text = str(error)
+    return "node has died" in text or "node is dead" in text or bool(getattr(error, "preempted", False))
 
 
 def crew_at(address: str) -> Callable[[Job, int], Crew]:

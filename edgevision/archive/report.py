@@ -34,7 +34,8 @@ svg { display: block; width: 100%; height: 2.2rem; background: #f4f5f7; border-r
 .sheet { display: flex; flex-wrap: wrap; gap: .5rem; } figure { margin: 0; width: 8.4rem; }
 figure img { width: 100%; height: 8.4rem; object-fit: contain; background: #f4f5f7; border-radius: 3px; }
 figcaption { font-size: .75rem; color: #60646c; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { table { display: block; overflow-x: auto; } body { margin-top: 1rem; } }
+@media (max-width: 40rem) { table { display: block; overflow-x: auto; } body { margin-top: 1rem; }
+  td.name { min-width: 8rem; } td.key { white-space: nowrap; } }
 @media (prefers-color-scheme: dark) { body { color: #edeef0; background: #111113; }
   th, td { border-color: #2e3135; } svg, figure img { background: #212225; }
   .about, .reason, figcaption { color: #b0b4ba; } .told { color: #ff9592; } }
@@ -93,7 +94,14 @@ def _classes(
     if not names:
         yield "<p>No detections.</p>"
         return
-    columns = ("detections", "files", "tracks", "most in a frame", "longest seen in")
+    has_tracks = any(of_class.tracks for one in summaries for of_class in one.classes.values())
+    columns = (
+        "detections",
+        "files",
+        *(["tracks"] if has_tracks else []),
+        "most in a frame",
+        "longest seen in",
+    )
     head = "".join(f'<th class="number">{name}</th>' for name in columns[:-1])
     yield f"<table><tr><th>class</th>{head}<th>{columns[-1]}</th></tr>"
     for name in names:
@@ -102,7 +110,7 @@ def _classes(
         figures = (
             sum(of_class.detections for _, of_class in with_it),
             len(with_it),
-            sum(of_class.tracks for _, of_class in with_it) or "",
+            *([sum(of_class.tracks for _, of_class in with_it)] if has_tracks else []),
             max(of_class.most for _, of_class in with_it),
         )
         cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.archive.ray_crew import _is_of_node
 from tests.archive.test_driver import write_image
 from tests.support.archive import process, results
 from tests.support.models import write_block_clip
@@ -70,6 +71,24 @@ process([sys.argv[1]], Path(sys.argv[2]), Path(sys.argv[3]), crew=crew_at(cluste
 ray.shutdown()
 cluster.shutdown()
 """
+
+
+@pytest.mark.parametrize(
+    ("text", "is_of_node"),
+    [
+        ("The actor died because its node has died. Node Id: 6b1c\n\tthe actor's node was terminated.", True),
+        ("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit "
+         "detail: Worker unexpectedly exits with a connection error code 2.", False),
+        ("The actor is dead because its worker process has died. Worker exit type: NODE_OUT_OF_MEMORY Worker "
+         "exit detail: Task was killed due to the node running low on memory.", False),
+    ],
+)  # fmt: skip
+def test_what_ray_says_of_a_node_that_is_gone(text, is_of_node):
+    from ray.core.generated.common_pb2 import ActorDiedErrorContext
+    from ray.exceptions import ActorDiedError
+
+    cause = ActorDiedErrorContext(error_message=text, class_name="Actor", actor_id=b"\0" * 16, pid=7)
+    assert _is_of_node(ActorDiedError(cause)) is is_of_node
 
 
 def alone():
