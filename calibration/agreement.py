@@ -10,7 +10,7 @@ import itertools
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.sampling.frames import CalibrationSet
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.manifest import BOX_TASKS
+from edgevision.data.classes import map_classes
 from edgevision.engines.base import Engine
 from edgevision.errors import CalibrationError, DataError, UsageError
 from edgevision.evaluation.detection import evaluate_detections
 from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.evaluation.labelled import wanted_classes
 from edgevision.evaluation.predict import PixelCounts, Predictions
 from edgevision.evaluation.segmentation import confusion_matrix, segmentation_figures
 from edgevision.evaluation.yardstick import (
@@ -81,26 +83,35 @@ def hold_out(frames: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
     return frames.part(rest), frames.part(sorted(held))
 
 
-def open_agreement(model: FloatModel, frames: CalibrationSet, min_boxes: int) -> Yardstick:
+def open_agreement(
+    model: FloatModel, frames: CalibrationSet, min_boxes: int, classes: str | None = None
+) -> Yardstick:
     """The yardstick for a model's task.
 
     Args:
         model: the float model, whose answers are right by definition.
         frames: to compare on.
         min_boxes: boxes that a class needs to count; fewer where no class has as many.
+        classes: of a detector, compare these only, see :func:`edgevision.data.classes.parse_classes`; None
+            for all.
 
     Raises:
-        UsageError: there is none for the task.
+        UsageError: there is none for the task, or the model lacks a class.
     """
     task = model.manifest.task
     if task == "segmentation":
+        if classes is not None:
+            raise UsageError(
+                "`classes` without labels is for models that find objects; a segmenter's maps are compared "
+                "whole; name labelled data with `data`"
+            )
         return SegmentationAgreement(model, frames)
     if task not in BOX_TASKS:
         raise UsageError(
             f"{model.path} is a {task} model; `max_drop` without labels is for models that find objects or "
             "segment; name labelled data with `data`"
         )
-    return DetectionAgreement(model, frames, min_boxes)
+    return DetectionAgreement(model, frames, min_boxes, _own_names(model, classes))
 
 
 def check_keeps_objects(
@@ -151,10 +162,12 @@ class _Agreement(Yardstick):
 
     is_labelled = False
 
-    def __init__(self, model: FloatModel, frames: CalibrationSet) -> None:
+    def __init__(
+        self, model: FloatModel, frames: CalibrationSet, wanted: Sequence[str] | None = None
+    ) -> None:
         self.source = f"the float model's answers on {len(frames)} frames held out"
-        self._frames, self._classes = frames, model.manifest.classes
-        self._float = Model(SimulatedEngine(model.graph, model.manifest), 0.0)
+        self._frames, self._classes, self._wanted = frames, model.manifest.classes, wanted
+        self._float = Model(SimulatedEngine(model.graph, model.manifest), 0.0, wanted)
         self._truth: list[Result] | None = None
 
     @property
@@ -171,7 +184,7 @@ class _Agreement(Yardstick):
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> Measurement:
         if self._truth is None:
             self._truth = [self._float(frame) for frame in self._each()]
-        model, found, times_ms = Model(engine, 0.0), [], []
+        model, found, times_ms = Model(engine, 0.0, self._wanted), [], []
         for done, frame in enumerate(self._each(), start=1):
             started = time.perf_counter()
             found.append(model(frame))
@@ -199,8 +212,10 @@ class DetectionAgreement(_Agreement):
 
     task, figure, unit = "detection", "ap50_mean_of_float", "box"
 
-    def __init__(self, model: FloatModel, frames: CalibrationSet, min_boxes: int) -> None:
-        super().__init__(model, frames)
+    def __init__(
+        self, model: FloatModel, frames: CalibrationSet, min_boxes: int, wanted: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(model, frames, wanted)
         self._min_boxes = min_boxes
 
     def _compare(self, found: list[Result], truth: list[Result], ms_per_image: float) -> DetectionMeasurement:
@@ -236,6 +251,15 @@ class SegmentationAgreement(_Agreement):
         return SegmentationMeasurement(
             counts, segmentation_figures(counts.matrices.sum(axis=0), self._classes)
         )
+
+
+def _own_names(model: FloatModel, classes: str | None) -> tuple[str, ...] | None:
+    """Classes that a user names, as the model spells them."""
+    if classes is None:
+        return None
+    own = model.manifest.classes
+    wanted = wanted_classes(classes, {str(model.path): own}, own, model.path)
+    return tuple(map_classes(own, wanted))
 
 
 def _draw(truth: list[Detections]) -> dict[int, GroundTruth]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from edgevision.cache import Cache
 from edgevision.calibration.agreement import check_keeps_objects
-from edgevision.calibration.cache import Cache
 from edgevision.calibration.equalise import equalise_if_quieter
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
 from edgevision.calibration.likeness import domain_warnings, image_warnings, shift_warnings
-from edgevision.calibration.outcome import Equalisation, Gate, Quantised, Settings
+from edgevision.calibration.outcome import Equalisation, Gate, Quantised, Rounding, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import Method, measure_ranges
+from edgevision.calibration.rounding import round_together_if_quieter
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import int8_share
 from edgevision.calibration.simulate import SimulatedEngine
@@ -60,10 +61,12 @@ def calibrate(
             "`sources` (300 frames or more are recommended)"
         )
     ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
-    quantiser = Quantiser(ready, frames, settings, cache, progress)
+    rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
+    quantiser = Quantiser(ready, frames, settings, cache, progress, rounded)
+    steps = (equalisation, rounding)
     if yardstick is None:
         method = order_methods(quantiser.noises())[0]
-        return _result(quantiser, frames, settings, method, 0, None, equalisation, [])
+        return _result(quantiser, frames, settings, method, 0, None, steps, [])
     warnings = _compare_domain(quantiser, frames, yardstick, progress)
     with progress("evaluating the float model", yardstick.images) as on_done:
         measured = yardstick.measure(SimulatedEngine(model.graph, model.manifest), on_done)
@@ -123,7 +126,7 @@ def calibrate(
         chosen=search.chosen,
     )
     method, returned = search.chosen.method, search.chosen.float_layers
-    return _result(quantiser, frames, settings, method, returned, gate, equalisation, warnings)
+    return _result(quantiser, frames, settings, method, returned, gate, steps, warnings)
 
 
 def _result(
@@ -133,7 +136,7 @@ def _result(
     method: Method,
     count: int,
     gate: Gate | None,
-    equalisation: Equalisation | None,
+    steps: tuple[Equalisation | None, Rounding | None],
     warnings: list[str],
 ) -> Quantised:
     """The finished model, checked, with the worst ``count`` layers in float."""
@@ -166,7 +169,8 @@ def _result(
         thresholds={name: limit for name, limit in limits.items() if name in used},
         statistics=quantiser.extremes(),
         gate=gate,
-        equalisation=equalisation,
+        equalisation=steps[0],
+        rounding=steps[1],
         warnings=(
             *image_warnings(frames.batches(8)),
             *warnings,

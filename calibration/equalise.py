@@ -22,7 +22,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgevision.calibration.cache import Cache
+from edgevision.cache import Cache
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Equalisation, Settings
 from edgevision.calibration.quantiser import Quantiser

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.cache import Cache
 from edgevision.calibration.agreement import hold_out, open_agreement
-from edgevision.calibration.cache import Cache
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.markdown import render_markdown
@@ -21,7 +21,7 @@ from edgevision.calibration.sampling.sample import CalibrationSet, sample_frames
 from edgevision.calibration.speed import measure_speed, timed_engines
 from edgevision.errors import SinkError, UsageError, nearest
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
-from edgevision.evaluation.labelled import LabelledData, common_classes
+from edgevision.evaluation.labelled import LabelledData, chosen_classes
 from edgevision.evaluation.yardstick import Yardstick
 from edgevision.files import atomic_path, refuse_existing, write_json
 from edgevision.graph.compose import save_model
@@ -46,6 +46,8 @@ class CalibrationRequest:
         min_share: share of the convolution work that must stay in int8, 0 to 1.
         must_hold: False where a model over ``max_drop`` is written too, with a warning.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
+        classes: hold the accuracy on these only, see :func:`edgevision.data.classes.parse_classes`; None for
+            every class that both the model and the data have.
         seed: random seed for the draw of frames.
         cache: folder to keep ranges and rankings in; None keeps nothing.
         overwrite: replace outputs that exist.
@@ -62,6 +64,7 @@ class CalibrationRequest:
     min_share: float = 0.8
     must_hold: bool = True
     min_boxes: int = DEFAULT_MIN_BOXES
+    classes: str | None = None
     seed: int = 0
     cache: Path | None = None
     overwrite: bool = False
@@ -116,7 +119,7 @@ def run_calibration(
         held = None
         if yardstick is None and request.max_drop is not None:
             frames, held = hold_out(frames)
-            yardstick = open_agreement(model, held, request.min_boxes)
+            yardstick = open_agreement(model, held, request.min_boxes, request.classes)
         result = calibrate(model, frames, settings, yardstick, Cache(request.cache), progress, note)
         made = [folder / path.name for path in outputs]
         stored = save_model(result.graph, made[0], result.manifest)
@@ -218,5 +221,7 @@ def _yardstick(request: CalibrationRequest, model: FloatModel) -> Yardstick | No
     labelled.check_task(request.model, model.manifest.task)
     models = {request.model: model.manifest.classes}
     return labelled.open(
-        lambda names: common_classes(models, names, labelled.data), request.min_boxes, model.manifest
+        lambda names: chosen_classes(request.classes, models, names, labelled.data),
+        request.min_boxes,
+        model.manifest,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgevision.calibration.agreement import PREDICTS
-from edgevision.calibration.outcome import Equalisation
+from edgevision.calibration.outcome import Equalisation, Rounding
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.report import CalibrationReport, GateCard, LayerCard, RangeCard
 
@@ -70,6 +70,8 @@ def _facts(report: CalibrationReport) -> str:
         ("Frames from", ", ".join(f"`{source}`" for source in report.sources)),
         ("Form", "symmetric int8, a scale for each channel of weights, zero points 0, Q/DQ nodes"),
     ]
+    if report.rounding is not None:
+        rows.insert(5, ("Weights", _rounded(report.rounding)))
     if report.equalisation is not None:
         rows.insert(5, ("Channels", _equalised(report.equalisation)))
     return _table(("", ""), rows)
@@ -81,6 +83,11 @@ def _equalised(found: Equalisation) -> str:
         f"of {found.tensors} tensors {verb} ({found.before_db:.1f} dB at the heads without, "
         f"{found.after_db:.1f} dB with it)"
     )
+
+
+def _rounded(found: Rounding) -> str:
+    verb = "rounded together" if found.is_taken else "at their nearest steps: together is no quieter"
+    return f"{verb} ({found.before_db:.1f} dB at the heads without, {found.after_db:.1f} dB with it)"
 
 
 def _method(report: CalibrationReport, method: Method) -> str:

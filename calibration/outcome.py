@@ -60,6 +60,23 @@ class Equalisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounding:
+    """What rounding weights together did, see :mod:`edgevision.calibration.rounding`.
+
+    Attributes:
+        weights: how many tensors of weights were rounded so.
+        before_db, after_db: signal over noise at the heads with all candidates in int8, in decibels, on a few
+            of the frames, each weight at its nearest step and rounded together.
+        is_taken: the model was quantised with it.
+    """
+
+    weights: int
+    before_db: float
+    after_db: float
+    is_taken: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """What the accuracy gate found.
 
@@ -97,6 +114,7 @@ class Quantised:
         statistics: what the tensors showed.
         gate: None where nothing was compared.
         equalisation: None where no channels can be equalised.
+        rounding: None where no weights can be rounded together.
         warnings: lines for the user.
     """
 
@@ -110,4 +128,5 @@ class Quantised:
     statistics: dict[str, TensorStatistics]
     gate: Gate | None
     equalisation: Equalisation | None
+    rounding: Rounding | None
     warnings: tuple[str, ...]

@@ -13,6 +13,8 @@ and sensitivity needs a graph for every layer. A test holds the numbers of both 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -28,8 +30,18 @@ LEVELS = 127
 """Steps on either side of zero: -128 is left out, so that the range is symmetric."""
 
 
+class RoundedWeights(NamedTuple):
+    """Weights in int8: ``[M, ...]``, and float32 scales ``[M]``, one for each channel."""
+
+    steps: NDArray[np.int8]
+    scales: FloatArray
+
+
 def insert_qdq(
-    model: onnx.ModelProto, layers: Collection[Convolution], thresholds: Mapping[str, float]
+    model: onnx.ModelProto,
+    layers: Collection[Convolution],
+    thresholds: Mapping[str, float],
+    rounded: Mapping[str, RoundedWeights] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """A copy of ``model`` in which ``layers`` compute in int8.
 
@@ -37,6 +49,7 @@ def insert_qdq(
         model: FP32.
         layers: its convolutions to quantise.
         thresholds: for each tensor that they read, the greatest magnitude that int8 is to hold.
+        rounded: weights in int8; those that are not in it are rounded to the nearest step.
 
     Raises:
         CalibrationError: a threshold is missing, negative or not finite.
@@ -62,7 +75,7 @@ def insert_qdq(
     for constant in model.graph.initializer:
         if constant.name in weights:
             before.append(_weight_node(constant.name))
-            constants += _weight_constants(constant)
+            constants += _weight_constants(constant, rounded.get(constant.name))
     for name, scale in scales.items():
         constants.append(numpy_helper.from_array(scale, f"{name}/scale"))
         constants.append(numpy_helper.from_array(np.array(0, np.int8), f"{name}/zero"))
@@ -74,12 +87,16 @@ def insert_qdq(
     return made
 
 
-def quantise_weights(weights: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """int8 ``[M, ...]`` and scales ``[M]``, one a channel; a channel of zeros gets a scale of 1."""
-    greatest = np.abs(weights).reshape(len(weights), -1).max(axis=1, initial=0)
-    scales = _scale(greatest)
+def weight_scales(weights: FloatArray) -> FloatArray:
+    """float32 ``[M]``: one a channel, so that its largest weight is 127 steps; 1 for a channel of zeros."""
+    return _scale(np.abs(weights).reshape(len(weights), -1).max(axis=1, initial=0))
+
+
+def quantise_weights(weights: FloatArray) -> RoundedWeights:
+    """Weights ``[M, ...]``, each rounded to the nearest step of its channel."""
+    scales = weight_scales(weights)
     steps = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
-    return np.clip(steps, -LEVELS, LEVELS).astype(np.int8), scales
+    return RoundedWeights(np.clip(steps, -LEVELS, LEVELS).astype(np.int8), scales)
 
 
 def check_qdq(model: onnx.ModelProto, origin: str) -> None:
@@ -143,8 +160,8 @@ def _weight_node(name: str) -> onnx.NodeProto:
     return helper.make_node("DequantizeLinear", inputs, [f"{name}/dq"], name=f"{name}/dq", axis=0)
 
 
-def _weight_constants(constant: onnx.TensorProto) -> list[onnx.TensorProto]:
-    quantised, scales = quantise_weights(numpy_helper.to_array(constant))
+def _weight_constants(constant: onnx.TensorProto, rounded: RoundedWeights | None) -> list[onnx.TensorProto]:
+    quantised, scales = rounded or quantise_weights(numpy_helper.to_array(constant))
     name = constant.name
     return [
         numpy_helper.from_array(quantised, f"{name}/int8"),

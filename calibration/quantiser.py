@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgevision.calibration.cache import Cache
+from edgevision.cache import Cache
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Settings
-from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.qdq import RoundedWeights, insert_qdq
 from edgevision.calibration.ranges import (
     BINS,
     Method,
@@ -47,14 +48,24 @@ class Quantiser:
         settings: the percentile and the share of the work that stays in int8 are used.
         cache: where ranges and rankings are kept, by the content of all that they depend on.
         progress: shows how far each step is.
+        rounded: weights in int8, see :mod:`edgevision.calibration.rounding`; others go to the nearest step.
+
+    Attributes:
+        key: what its results depend on, besides the method and the rounding.
     """
 
     def __init__(
-        self, model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, progress: Progress
+        self,
+        model: FloatModel,
+        frames: CalibrationSet,
+        settings: Settings,
+        cache: Cache,
+        progress: Progress,
+        rounded: Mapping[str, RoundedWeights] = MappingProxyType({}),
     ) -> None:
         self.model, self._frames, self._settings = model, frames, settings
-        self._cache, self._progress = cache, progress
-        self._key = {
+        self._cache, self._progress, self._rounded = cache, progress, rounded
+        self.key = {
             "rules": _RULES,
             "graph": sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
             "frames": frames.hash,
@@ -92,8 +103,9 @@ class Quantiser:
         if self._noises is None:
             limits = {method: self.limits(method) for method in self._settings.methods}
             key = {
-                **self._key,
+                **self.key,
                 "kind": "noise of all, by unit",
+                "rounded": sorted(self._rounded),
                 "frames_used": _NOISE_FRAMES,
                 "thresholds": limits,
             }
@@ -108,6 +120,7 @@ class Quantiser:
                         self.model.manifest.heads,
                         frames,
                         on_done,
+                        self._rounded,
                     )
                 self._cache.store(key, self._noises)
         return self._noises
@@ -126,7 +139,7 @@ class Quantiser:
 
     def graph(self, method: Method, layers: Sequence[Convolution]) -> onnx.ModelProto:
         """The model with ``layers`` in int8."""
-        return insert_qdq(self.model.graph, layers, self.limits(method))
+        return insert_qdq(self.model.graph, layers, self.limits(method), self._rounded)
 
     def _histograms(self) -> dict[str, TensorStatistics]:
         if self._counted is None:
@@ -141,7 +154,7 @@ class Quantiser:
     def _statistics(
         self, histograms: bool, label: str, measure: Callable[[OnDone], dict[str, TensorStatistics]]
     ) -> dict[str, TensorStatistics]:
-        key = {**self._key, "kind": "ranges", "histograms": histograms}
+        key = {**self.key, "kind": "ranges", "histograms": histograms}
         kept = self._cache.load(key, dict[str, TensorStatistics])
         if kept is not None:
             return kept
@@ -160,13 +173,25 @@ class Quantiser:
     def _sensitivities(self, method: Method) -> tuple[Sensitivity, ...]:
         layers, limits = self.model.candidates, self.limits(method)
         count = sensitivity_frames(self.model.convolutions)
-        key = {**self._key, "kind": "noise by unit", "frames_used": count, "thresholds": limits}
+        key = {
+            **self.key,
+            "kind": "noise by unit",
+            "rounded": sorted(self._rounded),
+            "frames_used": count,
+            "thresholds": limits,
+        }
         kept = self._cache.load(key, dict[str, float])
         if kept is not None and set(kept) == {layer.name for layer in layers}:
             return tuple(Sensitivity(layer, kept[layer.name]) for layer in layers)
         with self._progress("ranking layers", len(layers)) as on_done:
             found = measure_sensitivity(
-                self.model.graph, layers, limits, self.model.manifest.heads, self._spread(count), on_done
+                self.model.graph,
+                layers,
+                limits,
+                self.model.manifest.heads,
+                self._spread(count),
+                on_done,
+                self._rounded,
             )
         self._cache.store(key, {one.layer.name: one.noise for one in found})
         return found

@@ -10,7 +10,7 @@ import edgevision
 from edgevision.address import display
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
-from edgevision.calibration.outcome import Equalisation, Quantised, RangeChoice, Settings
+from edgevision.calibration.outcome import Equalisation, Quantised, RangeChoice, Rounding, Settings
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import decibels, int8_share
@@ -115,6 +115,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         convolutions, int8_convolutions: counts.
         gate: None where nothing was compared.
         equalisation: None where no channels can be equalised.
+        rounding: None where no weights can be rounded together.
         float_layers: convolutions in float, and why.
         ranges: quantised tensors.
         speed: for each engine here.
@@ -143,6 +144,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     int8_convolutions: int
     gate: GateCard | None
     equalisation: Equalisation | None = None
+    rounding: Rounding | None = None
     float_layers: tuple[LayerCard, ...]
     ranges: tuple[RangeCard, ...]
     speed: tuple[Speed, ...]
@@ -210,6 +212,7 @@ def make_report(
         int8_convolutions=len(result.layers),
         gate=gate,
         equalisation=result.equalisation,
+        rounding=result.rounding,
         float_layers=_float_layers(model, result),
         ranges=ranges,
         speed=tuple(speed),

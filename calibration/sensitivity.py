@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.qdq import RoundedWeights, insert_qdq
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import Convolution, cut_model
@@ -50,6 +51,7 @@ def measure_sensitivity(
     heads: Sequence[str],
     frames: NDArray[np.uint8],
     on_layer: Callable[[int], None] = lambda done: None,
+    rounded: Mapping[str, RoundedWeights] = MappingProxyType({}),
 ) -> tuple[Sensitivity, ...]:
     """Runs the frames once for each layer.
 
@@ -60,6 +62,7 @@ def measure_sensitivity(
         heads: tensors to look at.
         frames: uint8 ``[N, H, W, 3]``, a few.
         on_layer: called with the number of layers done.
+        rounded: see :func:`edgevision.calibration.qdq.insert_qdq`.
 
     Returns:
         One for each layer, in the order given.
@@ -70,7 +73,7 @@ def measure_sensitivity(
     power = [max(float(np.var(one, dtype=np.float64)), 1e-30) for one in parts(wanted)]
     found = []
     for done, layer in enumerate(layers, start=1):
-        seen = Simulation(insert_qdq(part, [layer], thresholds), heads)(frames)
+        seen = Simulation(insert_qdq(part, [layer], thresholds, rounded), heads)(frames)
         errors = [_squared_error(a, b) / p for a, b, p in zip(parts(wanted), parts(seen), power, strict=True)]
         found.append(Sensitivity(layer, float(np.mean(errors))))
         on_layer(done)
@@ -84,6 +87,7 @@ def measure_noise(
     heads: Sequence[str],
     frames: NDArray[np.uint8],
     on_frame: Callable[[int], None] = lambda done: None,
+    rounded: Mapping[str, RoundedWeights] = MappingProxyType({}),
 ) -> dict[Method, float]:
     """The noise at the heads with all of ``layers`` in int8, for each method of choosing ranges.
 
@@ -92,12 +96,13 @@ def measure_noise(
     Args:
         thresholds: the ranges of each method; see :func:`edgevision.calibration.qdq.insert_qdq`.
         on_frame: called with the number of frames done, over all methods together.
-        model, layers, heads, frames: see :func:`measure_sensitivity`.
+        model, layers, heads, frames, rounded: see :func:`measure_sensitivity`.
     """
     part = cut_model(model, heads)
     as_float = Simulation(part, heads)
     quantised = {
-        method: Simulation(insert_qdq(part, layers, thresholds[method]), heads) for method in thresholds
+        method: Simulation(insert_qdq(part, layers, thresholds[method], rounded), heads)
+        for method in thresholds
     }
     parts = _Parts(as_float(frames[:1]))
     power = np.zeros(len(parts))

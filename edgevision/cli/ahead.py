@@ -15,6 +15,7 @@ from edgevision.engines.base import requests_of, usable_cores
 from edgevision.errors import EdgeVisionError
 from edgevision.suffixes import ONNX_SUFFIX
 from edgevision.zoo import default_model, find_model
+from edgevision.zoo.quickest import are_images, quickest_file
 
 if TYPE_CHECKING:
     from edgevision.session.request import PlanPolicy
@@ -33,11 +34,17 @@ class LoadAhead:
         sources: of the run.
         models: names or paths; the detector that ships where there is none.
         engine: name of the engine; None for ``auto``.
+        precision: of a model that ships; None for ``auto``.
         threads: CPU threads of the run; None for all.
     """
 
     def __init__(
-        self, sources: Sequence[str], models: Sequence[str], engine: str | None, threads: int | None
+        self,
+        sources: Sequence[str],
+        models: Sequence[str],
+        engine: str | None,
+        precision: str | None,
+        threads: int | None,
     ) -> None:
         self._engine: Engine | None = None
         self._key: tuple[object, ...] = ()
@@ -45,7 +52,8 @@ class LoadAhead:
         if len(sources) != 1 or len(models) > 1 or engine not in (None, "auto", "onnxruntime"):
             return
         try:
-            path = find_model(models[0]) if models else default_model().path
+            name = models[0] if models else default_model().name
+            path = find_model(name, precision or "auto")
         except EdgeVisionError:
             return
         if path.suffix.lower() != ONNX_SUFFIX or (threads is not None and threads < 1):
@@ -53,6 +61,8 @@ class LoadAhead:
         # Imported on this thread: two threads that import the same modules may meet half of one.
         from edgevision.engines import onnxrt  # noqa: F401
 
+        if precision in (None, "auto"):
+            path = quickest_file(name, engine or "auto", threads, is_brief=are_images(sources)).path
         is_recording = _NO_FILE.match(sources[0]) is None
         requests = requests_of(threads or usable_cores(), for_throughput=is_recording)
         self._key = (path, engine or "auto", threads, requests)

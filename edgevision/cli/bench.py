@@ -107,8 +107,12 @@ def _advice(speed: Speed) -> str:
     from edgevision.zoo import list_models
 
     setup = speed.setup
-    name = next((one.name for one in list_models() if str(one.path) == setup.file), setup.file)
-    command = f"--model {shlex.quote(name)} --engine {setup.engine}"
+    shipped = {
+        str(file.path): f"{model.name} --precision {file.manifest.precision}"
+        for model in list_models()
+        for file in model.files
+    }
+    command = f"--model {shipped.get(setup.file) or shlex.quote(setup.file)} --engine {setup.engine}"
     figure = f"{speed.latency_ms:.1f} ms an image" if setup.batch == setup.requests == 1 else ""
     rate = f"{speed.images_per_second:.1f} images a second"
     how = [f"{setup.threads} threads"]

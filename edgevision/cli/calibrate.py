@@ -6,7 +6,13 @@ from pathlib import Path
 
 import typer
 
-from edgevision.cli.options import ImagesOption, MinBoxesOption, OverwriteOption, SplitOption
+from edgevision.cli.options import (
+    ClassesOfDataOption,
+    ImagesOption,
+    MinBoxesOption,
+    OverwriteOption,
+    SplitOption,
+)
 
 
 def calibrate_command(
@@ -49,6 +55,7 @@ def calibrate_command(
         help="With --data or --max-drop: share of the convolution work that must stay in INT8, 0 to 1.",
     ),
     min_boxes: MinBoxesOption = 10,
+    classes: ClassesOfDataOption = None,
     seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
     cache: Path | None = typer.Option(
         None, "--cache", help="Folder to keep ranges and rankings in. Default: in ~/.cache/edgevision."
@@ -83,7 +90,7 @@ def calibrate_command(
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
-        from edgevision.calibration.cache import cache_folder
+        from edgevision.cache import cache_folder
         from edgevision.calibration.job import CalibrationRequest, run_calibration
         from edgevision.calibration.markdown import verdict
         from edgevision.evaluation.labelled import LabelledData
@@ -95,6 +102,8 @@ def calibrate_command(
             )
         if images is not None or split is not None:
             raise UsageError("--images and --split need --data; name the labelled data with --data")
+        if classes is not None and max_drop is None:
+            raise UsageError("--classes has no effect without --data or --max-drop; give one of these")
     request = CalibrationRequest(
         model=model,
         sources=tuple(sources),
@@ -106,8 +115,9 @@ def calibrate_command(
         max_drop=max_drop,
         min_share=0.8 if min_share is None else min_share,
         min_boxes=min_boxes,
+        classes=classes,
         seed=seed,
-        cache=None if no_cache else cache or cache_folder(),
+        cache=None if no_cache else cache or cache_folder("calibration"),
         overwrite=overwrite,
     )
     result, notes = Console(), Console(stderr=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgevision.cli.options import (
+    ClassesOfDataOption,
     EngineOption,
     ImagesOption,
     MinBoxesOption,
@@ -40,12 +41,7 @@ def eval_command(
     ),
     images: ImagesOption = None,
     split: SplitOption = None,
-    classes: str | None = typer.Option(
-        None,
-        "--classes",
-        help="Evaluate these only: voc, coco, a file of names, or names separated by commas. "
-        "Default: every class that both the model and the data have.",
-    ),
+    classes: ClassesOfDataOption = None,
     group: list[str] = typer.Option(
         [],
         "--group",

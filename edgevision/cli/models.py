@@ -37,6 +37,15 @@ def models_command(
                 "figures": model.manifest.figures,
                 "licence": model.manifest.licence,
                 "path": str(model.path),
+                "precisions": [
+                    {
+                        "precision": file.manifest.precision,
+                        "size": file.size,
+                        "figures": file.manifest.figures,
+                        "path": str(file.path),
+                    }
+                    for file in model.files
+                ],
             }
             for model in models
         ]
@@ -57,11 +66,11 @@ def models_command(
             model.manifest.task,
             str(len(model.manifest.classes)),
             f"{model.manifest.input_width}x{model.manifest.input_height}",
-            f"{model.size / 1e6:.1f} MB",
+            ", ".join(f"{file.manifest.precision} {file.size / 1e6:.1f} MB" for file in model.files),
         )
         for model in models
     ]
-    head = ("name", "task", "classes", "input", "size")
+    head = ("name", "task", "classes", "input", "precisions")
     widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
     for row, model in zip((head, *table), (None, *models), strict=True):
         typer.echo("  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip())

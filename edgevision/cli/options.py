@@ -51,6 +51,14 @@ MinBoxesOption = Annotated[
     int,
     typer.Option("--min-boxes", min=1, help="Labelled boxes that a class needs to count in ap50_mean."),
 ]
+ClassesOfDataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        help="Evaluate these only: voc, coco, a file of names, or names separated by commas. "
+        "Default: every class that both the model and the data have.",
+    ),
+]
 ConfigArgument = Annotated[Path, typer.Argument(help="A training configuration, as in configs/models.")]
 SET_OPTION: list[str] = typer.Option(
     [], "--set", metavar="KEY=VALUE", help="Change one key of the configuration, such as loop.images=3000."

@@ -99,9 +99,9 @@ def run_command(
     """
     from edgevision.cli.ahead import LoadAhead  # these load the runtime, so not for --help
 
-    engine = settings["engine"]
+    engine, precision = settings["engine"], settings["precision"]
     models = [*settings["model"], *filter(None, [settings["fallback_model"], settings["then"]])]
-    with LoadAhead(source if streams is None else [], models, engine, threads) as ahead:
+    with LoadAhead(source if streams is None else [], models, engine, precision, threads) as ahead:
         from edgevision.cli.console import open_console
         from edgevision.errors import UsageError
         from edgevision.pipeline import StopRequest

@@ -14,7 +14,7 @@ from edgevision.engines.base import Engine
 from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
-from edgevision.evaluation.labelled import LabelledData, common_classes, wanted_classes
+from edgevision.evaluation.labelled import LabelledData, chosen_classes
 from edgevision.evaluation.operating_points import ClassPoints, class_points
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.report import Provenance, Report, hash_files
@@ -166,9 +166,7 @@ def evaluate(
     known = {model.text: labelled.groups.names(model.engine.manifest.classes) for model in models}
 
     def choose(names: Sequence[str]) -> tuple[str, ...]:
-        if classes is not None:
-            return wanted_classes(classes, known, names, labelled.data)
-        return common_classes(known, names, labelled.data, note)
+        return chosen_classes(classes, known, names, labelled.data, note)
 
     yardstick = labelled.open(choose, min_boxes, first)
     if tiling is not None:

@@ -220,6 +220,19 @@ def wanted_classes(
     return wanted
 
 
+def chosen_classes(
+    text: str | None,
+    models: Mapping[str, Sequence[str]],
+    labelled: Sequence[str],
+    source: Path,
+    note: Note = no_note,
+) -> tuple[str, ...]:
+    """:func:`wanted_classes` where the user names some, else :func:`common_classes`."""
+    if text is not None:
+        return wanted_classes(text, models, labelled, source)
+    return common_classes(models, labelled, source, note)
+
+
 def lacks_class(owner: str, name: str, known: Sequence[str]) -> str:
     """The message for a class that a model or a data set does not have."""
     hint = nearest(name, known) or f"; it has: {', '.join(known)}"

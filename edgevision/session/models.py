@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from edgevision.session.spec import StreamSpec
 from edgevision.tiling import TiledModel, Tiling
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.zoo import default_model, find_model
+from edgevision.zoo.quickest import are_images, quickest_file
 
 
 class OpenEngine(Protocol):
@@ -96,17 +98,37 @@ class RunModels:
         return lines
 
 
-def find_models(choice: ModelChoice) -> tuple[list[Path | Model], Path | None, Path | Model | None]:
+def find_models(
+    choice: ModelChoice, find: Callable[[str, str], Path] = find_model
+) -> tuple[list[Path | Model], Path | None, Path | Model | None]:
     """The files of the models, the fallback and the second model; a model that is open already as it is.
+
+    Args:
+        choice: names, paths and open models.
+        find: from a name or path and a precision to a file; by default ``auto`` is the most exact one.
 
     Raises:
         ModelError: there is no such model.
+        UsageError: a model is not there in the precision that was asked for.
     """
     then = choice.then
-    second = then if then is None or isinstance(then, Model) else find_model(then)
-    models = [one if isinstance(one, Model) else find_model(one) for one in choice.models]
+    second = then if then is None or isinstance(then, Model) else find(then, "auto")
+    named = choice.models or (default_model("detection").name,)
+    models = [
+        _as_precise(one, choice) if isinstance(one, Model) else find(one, choice.precision) for one in named
+    ]
     fallback = None if choice.fallback is None else find_model(choice.fallback)
-    return models or [default_model("detection").path], fallback, second
+    return models, fallback, second
+
+
+def _as_precise(model: Model, choice: ModelChoice) -> Model:
+    """An open model, which has the precision that it was opened in."""
+    if choice.precision not in ("auto", model.manifest.precision):
+        raise UsageError(
+            f"{model.name} is open in {model.manifest.precision}; found `precision` {choice.precision}: "
+            "leave it out, or give the model by its name"
+        )
+    return model
 
 
 FileVersion = tuple[int, int, int]
@@ -140,6 +162,7 @@ class ModelPool(Closeable):
         self._threads, self._requests = threads, requests
         self._engines: dict[tuple[Path, FileVersion, str, bool], Engine] = {}
         self._second: dict[int, SharedModel] = {}
+        self._reasons: dict[Path, str] = {}
         self._lock = threading.RLock()
 
     def files(self, specs: Iterable[StreamSpec]) -> list[Path]:
@@ -167,7 +190,7 @@ class ModelPool(Closeable):
             return self._models(choice, threshold)
 
     def _models(self, choice: ModelChoice, conf_threshold: float) -> RunModels:
-        models, fallback, then = find_models(choice)
+        models, fallback, then = find_models(choice, partial(self._find, choice.engine))
         engines = [self._engine_of(one, choice.engine) for one in models]
         given: Sequence[Sequence[str] | None]
         if choice.classes is None:
@@ -191,14 +214,27 @@ class ModelPool(Closeable):
             stand_in.manifest = msgspec.structs.replace(stand_in.manifest, name=f"{stand_in.name}-fallback")
         return RunModels(running, [stand_in], second)
 
+    def _find(self, engine: str, model: str, precision: str) -> Path:
+        """The file of a name or path; the quickest one where no precision was asked for."""
+        if precision != "auto":
+            return find_model(model, precision)
+        request = self._request
+        sources = [] if request.web is not None else [spec.source for spec in request.streams]
+        brief = request.snapshots is not None or are_images(sources)
+        found = quickest_file(model, engine, self._threads, is_brief=brief)
+        self._reasons[found.path] = found.reason
+        return found.path
+
     def _engine_of(self, model: Path | Model, engine: str, *, is_second: bool = False) -> Engine:
         if isinstance(model, Model):
             return model.engine
         key = model.resolve(), version_of(model), engine, is_second
         if key not in self._engines:
-            self._engines[key] = self._open_engine(
+            opened = self._open_engine(
                 model, engine, self._request.plans, self._threads, 1 if is_second else self._requests
             )
+            opened.reason = "; ".join(filter(None, [self._reasons.get(model), opened.reason]))
+            self._engines[key] = opened
         return self._engines[key]
 
     def _second_model(self, then: Path | Model, choice: ModelChoice) -> SharedModel:

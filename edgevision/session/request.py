@@ -21,6 +21,7 @@ from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
 from edgevision.video.sinks.open import check_sink_address
+from edgevision.zoo import check_precision
 
 if TYPE_CHECKING:  # loaded only for a page
     from edgevision.web.settings import WebSettings
@@ -48,6 +49,7 @@ class ModelChoice:
         fallback: to hold a latency; None for none.
         then, on, every_track: a second model and what it looks at; see :class:`RunRequest`.
         engine: one of :data:`edgevision.engines.ENGINES`.
+        precision: of models that ship, one of :data:`edgevision.zoo.PRECISIONS`.
         conf_threshold, classes, tiles: see :class:`RunRequest`.
 
     Raises:
@@ -60,6 +62,7 @@ class ModelChoice:
     on: tuple[str, ...] | None = None
     every_track: bool = False
     engine: str = "auto"
+    precision: str = "auto"
     conf_threshold: float = DEFAULT_CONF_THRESHOLD
     classes: tuple[str, ...] | None = None
     tiles: Tiling | None = None
@@ -67,6 +70,7 @@ class ModelChoice:
     def __post_init__(self) -> None:
         if self.then is None and (self.on is not None or self.every_track):
             raise UsageError(f"`{'every_track' if self.on is None else 'on'}` needs `then`, a second model")
+        check_precision(self.precision)
         if self.tiles is not None and self.fallback is not None:
             raise UsageError(
                 "`tiles` and `fallback_model` do not go together; tiles take the time for detail"
@@ -77,13 +81,14 @@ class ModelChoice:
 class RunRequest:
     """A run: streams through models; the help of ``edgevision run`` says what each field means.
 
-    What a stream says itself wins over what is said here for all: its models, engine, threshold, classes,
-    second model, tiles, opacity and number of frames.
+    What a stream says itself wins over what is said here for all: its models, engine, precision, threshold,
+    classes, second model, tiles, opacity and number of frames.
 
     Attributes:
         streams: what runs together.
         models: names or paths, or models that are open already and stay so; by default the first detector
             that ships.
+        precision: of models that ship; ``auto`` is the quickest here, see :mod:`edgevision.zoo.quickest`.
         conf_threshold: detections below this score are left out, 0..1.
         classes: only these; None for all, or what an open model was given.
         then: a second model, a classifier or one that finds objects, on what the first ones found.
@@ -116,6 +121,7 @@ class RunRequest:
     on: Sequence[str] | None = None
     every_track: bool = False
     engine: str = "auto"
+    precision: str = "auto"
     plans: PlanPolicy = PlanPolicy()
     threads: int | None = None
     conf_threshold: float = DEFAULT_CONF_THRESHOLD
@@ -172,6 +178,7 @@ class RunRequest:
             on=None if on is None else tuple(on),
             every_track=spec.every_track or self.every_track,
             engine=spec.engine or self.engine,
+            precision=spec.precision or self.precision,
             conf_threshold=self.conf_threshold if spec.conf is None else spec.conf,
             classes=None if classes is None else tuple(classes),
             tiles=self.tiles if spec.tiles is None else Tiling.parse(spec.tiles),

@@ -55,6 +55,13 @@ STREAM_SETTINGS: tuple[Setting, ...] = (
     Setting("on", "text", "Classes that the second model looks at: person,car.", "all"),
     Setting("every_track", "flag", "The second model looks at each object once; implies `track`."),
     Setting("engine", "text", "auto, onnxruntime, onnxruntime-cuda, openvino or tensorrt.", "auto"),
+    Setting(
+        "precision",
+        "text",
+        "Of a model that ships: fp32, fp16, int8, or auto: the quickest here whose card says a drop of at "
+        "most 0.005 (docs/guides/int8.md).",
+        "auto",
+    ),
     Setting("conf", "number", "Leave out detections below this score, 0 to 1.", "0.35", is_live=True),
     Setting("classes", "text", "Only these classes, separated by commas: person,car.", "all", is_live=True),
     Setting("track", "flag", "Give each object a number that stays with it (docs/guides/zones.md)."),

@@ -23,6 +23,7 @@ from edgevision.tiling import Tiling
 from edgevision.units import duration_s, parse_seconds, parse_size
 from edgevision.video.selection import Selection
 from edgevision.video.sinks.network import PIPES
+from edgevision.zoo import check_precision
 
 _ROTATE, _PRE, _POST = "10m", "5s", "10s"
 
@@ -62,6 +63,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     on: str | list[str] | None = None
     every_track: bool = False
     engine: str | None = None
+    precision: str | None = None
     conf: float | None = None
     classes: str | list[str] | None = None
     track: bool = False
@@ -106,7 +108,7 @@ class StreamEntry(StreamSettings, frozen=True, kw_only=True):
 class StreamSpec(StreamEntry, frozen=True, kw_only=True):
     """One stream as the user asks for it; the help of ``edgevision run`` says what each field means.
 
-    What is None is as the run has it: its models, engine, threshold and classes.
+    What is None is as the run has it: its models, engine, precision, threshold and classes.
 
     Attributes:
         source: an address; see :func:`edgevision.video.open_source`.
@@ -142,6 +144,8 @@ class StreamSpec(StreamEntry, frozen=True, kw_only=True):
             check_conf_threshold(self.conf)
         if self.engine is not None:
             check_engine_name(self.engine)
+        if self.precision is not None:
+            check_precision(self.precision)
         if self.alpha is not None:
             check_opacity(self.alpha)
         check_count("max_frames", self.max_frames)

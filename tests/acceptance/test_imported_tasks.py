@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.calibration.cache import Cache
+from edgevision.cache import Cache
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.outcome import Settings

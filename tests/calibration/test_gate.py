@@ -1,10 +1,7 @@
-"""The gate's search, the layers' order, warnings about frames, and the cache."""
+"""The gate's search, the layers' order, and warnings about frames."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.calibration.cache import Cache, cache_folder
 from edgevision.calibration.gate import MAX_TRIALS, Search, Trial, most_trials, order_methods, search_fewest
 from edgevision.calibration.likeness import domain_warnings, image_warnings
 from edgevision.calibration.ranges import METHODS, Method, TensorStatistics, measure_ranges, thresholds
@@ -269,52 +265,3 @@ def test_frames_that_are_no_images_are_noticed() -> None:
     assert image_warnings([images(6)]) == []
     assert image_warnings([images(4), dark]) == []
     assert image_warnings([dark, grey])[0].startswith("6 of 6 calibration frames are flat")
-
-
-class Kept(msgspec.Struct, frozen=True):
-    value: float
-
-
-def test_the_cache_gives_back_what_was_kept_under_the_same_key_only(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "deep" / "folder")
-    key = {"model": "a", "frames": "b"}
-    assert cache.load(key, Kept) is None
-    cache.store(key, Kept(0.5))
-    assert cache.load({"frames": "b", "model": "a"}, Kept) == Kept(0.5)
-    assert cache.load({"model": "changed", "frames": "b"}, Kept) is None
-    assert cache.load({"model": "a", "frames": "changed"}, Kept) is None
-
-
-@pytest.mark.parametrize("content", [b"", b"short", b"0" * 64 + b"body"])
-def test_a_damaged_file_in_the_cache_counts_as_missing(tmp_path: Path, content: bytes) -> None:
-    cache = Cache(tmp_path)
-    cache.store({"k": 1}, Kept(0.5))
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(content)
-    assert cache.load({"k": 1}, Kept) is None
-    cache.store({"k": 1}, Kept(0.7))
-    assert cache.load({"k": 1}, Kept) == Kept(0.7)
-
-
-def test_another_kind_in_the_cache_counts_as_missing(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    cache.store({"k": 1}, ["not", "it"])
-    assert cache.load({"k": 1}, Kept) is None
-
-
-def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    cache = Cache(blocked / "cache")
-    cache.store({"k": 1}, Kept(0.5))
-    assert cache.load({"k": 1}, Kept) is None
-    Cache(None).store({"k": 1}, Kept(0.5))
-    assert Cache(None).load({"k": 1}, Kept) is None
-
-
-def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "edgevision" / "calibration"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "edgevision" / "calibration"

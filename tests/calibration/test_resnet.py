@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevision.calibration.cache import Cache
+from edgevision.cache import Cache
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.outcome import Quantised, Settings

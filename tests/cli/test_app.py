@@ -1,9 +1,11 @@
 import errno
 import json
+import re
 import subprocess
 import sys
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from edgevision import __version__, zoo
 from edgevision.cli import main
 from edgevision.cli.app import EXIT_BUG
 from edgevision.errors import ConfigError, EdgeVisionError, UsageError
-from tests.support.models import write_bright_segmenter, write_colour_model
+from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
 
 
 @pytest.fixture
@@ -166,11 +168,20 @@ def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch
     monkeypatch.setattr(zoo, "folder", lambda: tmp_path)
     write_bright_segmenter(tmp_path / "unet.onnx")
     write_colour_model(tmp_path / "light.onnx")
-    write_colour_model(tmp_path / "light.int8.onnx")
+    int8 = msgspec.structs.replace(colour_manifest(), precision="int8", figures={"drop": 0.001})
+    write_colour_model(tmp_path / "light.int8.onnx", int8)
     code, out, err = call("models", "--json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
-    assert [row["name"] for row in rows] == ["light", "light.int8", "unet"]
+    assert [row["name"] for row in rows] == ["light", "unet"]
+    precisions = rows[0].pop("precisions")
+    assert [one["precision"] for one in precisions] == ["fp32", "int8"]
+    assert precisions[1] == {
+        "precision": "int8",
+        "size": (tmp_path / "light.int8.onnx").stat().st_size,
+        "figures": {"drop": 0.001},
+        "path": str(tmp_path / "light.int8.onnx"),
+    }
     assert rows[0] == {
         "name": "light",
         "task": "detection",
@@ -182,7 +193,7 @@ def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch
         "path": str(tmp_path / "light.onnx"),
     }
     out = call("models")[1]
-    assert "light.int8" in out
+    assert re.search(r"fp32 0\.0 MB, int8 0\.0 MB", out)
     assert "ap50_mean 0.5" in out
 
 

@@ -3,7 +3,8 @@ import pytest
 
 from edgevision import zoo
 from edgevision.contract.manifest import Manifest
-from edgevision.errors import ModelError
+from edgevision.errors import ModelError, UsageError
+from edgevision.zoo.quickest import MOST_DROP
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
 
 
@@ -13,11 +14,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def in_precision(precision, **figures):
+    manifest = colour_manifest()
+    return msgspec.structs.replace(manifest, precision=precision, figures={"ap50_mean": 0.5, **figures})
+
+
 @pytest.fixture
 def filled(folder):
     write_bright_segmenter(folder / "unet-light.onnx")
     write_colour_model(folder / "retinanet-light.onnx")
-    write_colour_model(folder / "retinanet-light.int8.onnx")
+    write_colour_model(folder / "retinanet-light.int8.onnx", in_precision("int8", drop=0.003))
     write_colour_model(folder / "retinanet-large.onnx", colour_manifest(training_data="x" * 5000))
     return folder
 
@@ -34,7 +40,6 @@ def test_the_default_of_each_task_comes_first(filled):
     assert [model.name for model in zoo.list_models()] == [
         "retinanet-light",
         "retinanet-large",
-        "retinanet-light.int8",
         "unet-light",
     ]
     assert zoo.default_model().name == "retinanet-light"
@@ -45,6 +50,52 @@ def test_names_and_paths_are_found(filled, tmp_path):
     assert zoo.find_model("retinanet-light") == filled / "retinanet-light.onnx"
     assert zoo.find_model("retinanet-light.int8") == filled / "retinanet-light.int8.onnx"
     assert zoo.find_model(str(filled / "unet-light.onnx")) == filled / "unet-light.onnx"
+
+
+def test_precisions_of_a_model_are_one_name(filled):
+    (light, *_) = zoo.list_models()
+    assert light.precisions == ("fp32", "int8")
+    assert (light.path, light.size) == (filled / "retinanet-light.onnx", light.files[0].size)
+    assert [file.drop for file in light.files] == [None, 0.003]
+    assert zoo.find_model("retinanet-light", "int8") == filled / "retinanet-light.int8.onnx"
+    assert zoo.find_model("retinanet-light", "fp32") == filled / "retinanet-light.onnx"
+    path = filled / "retinanet-light.int8.onnx"
+    assert zoo.find_model(path, "int8") == path
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "message"),
+    [
+        ("retinanet-light", "fp16", "ships in fp32 and int8; found `precision` fp16: make such a file"),
+        ("retinanet-light.int8", "fp32", "is int8; `precision` fp32 chooses among the files of a model"),
+        ("retinanet-light", "int7", "unknown precision 'int7'; did you mean 'int8'"),
+        ("retinanet-light", "half", "unknown precision 'half'"),
+    ],
+)
+def test_a_precision_that_is_not_there_is_refused(filled, name, precision, message):
+    with pytest.raises(UsageError, match=message):
+        zoo.find_model(name, precision)
+
+
+def test_a_model_without_a_float_file_has_its_name_and_comes_last(folder):
+    write_colour_model(folder / "a.int8.onnx", in_precision("int8"))
+    write_colour_model(folder / "b.v2.onnx")
+    assert [(model.name, model.precisions) for model in zoo.list_models()] == [
+        ("b.v2", ("fp32",)),
+        ("a", ("int8",)),
+    ]
+
+
+def test_a_file_here_comes_before_a_model_that_ships_and_a_folder_does_not(filled, tmp_path, monkeypatch):
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert zoo.shipped_model("retinanet-light") is not None
+    (place / "retinanet-light").mkdir()
+    assert zoo.shipped_model("retinanet-light") is not None
+    write_colour_model(place / "unet-light")
+    assert zoo.shipped_model("unet-light") is None
+    assert zoo.find_model("unet-light").samefile(place / "unet-light")
 
 
 @pytest.mark.parametrize(
@@ -69,13 +120,19 @@ def test_a_misspelt_suffix_names_the_file(filled, monkeypatch):
 
 def test_a_damaged_file_does_not_hide_the_others(filled):
     (filled / "broken.onnx").write_bytes(b"")
-    assert len(zoo.list_models()) == 4
+    assert len(zoo.list_models()) == 3
 
 
 def test_what_ships_is_readable_and_within_its_budget():
     for model in zoo.list_models():
-        assert isinstance(model.manifest, Manifest)
-        assert model.size <= 12e6
-        assert model.manifest.licence
-        assert model.manifest.figures
-        assert msgspec.json.encode(model.manifest)
+        assert model.precisions[0] == "fp32"
+        for file in model.files:
+            assert isinstance(file.manifest, Manifest)
+            assert file.size <= 12e6
+            assert file.manifest.licence
+            assert file.manifest.figures
+            assert msgspec.json.encode(file.manifest)
+        for file in model.files[1:]:
+            assert file.manifest.calibration.float_sha256 == model.manifest.sha256
+            assert file.drop is not None
+            assert file.drop <= MOST_DROP

@@ -20,10 +20,10 @@ from edgevision.files import atomic_path
 Kept = TypeVar("Kept")
 
 
-def cache_folder() -> Path:
-    """Where results are kept by default: ``XDG_CACHE_HOME``, or ``~/.cache``."""
+def cache_folder(kind: str) -> Path:
+    """Where results of a kind are kept by default: in ``XDG_CACHE_HOME``, or ``~/.cache``."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgevision" / "calibration"
+    return (Path(base) if base else Path.home() / ".cache") / "edgevision" / kind
 
 
 class Cache:

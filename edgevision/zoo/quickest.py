@@ -1,0 +1,229 @@
+"""The quickest precision of a model that ships, on the machine at hand.
+
+The processor and the engines that are installed say which precisions can be quicker at all: INT8 where
+OpenVINO runs on a processor that sums INT8 products exactly (VNNI, or ARM's dot product), FP16 on a GPU.
+Where one can be, it is timed once beside the FP32 file; the result is kept in ``~/.cache/edgevision/speed``
+under the processor, the number of threads, the versions of the engines and the checksums of the files.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.cache import Cache, cache_folder
+from edgevision.contract.manifest import INPUT_NAME
+from edgevision.engines import Engine, load_engine
+from edgevision.engines.base import usable_cores
+from edgevision.engines.choose import FileFacts, MachineFacts, choose_engines, machine_facts
+from edgevision.errors import EngineError, ModelError
+from edgevision.extras import install_command
+from edgevision.files import json_text
+from edgevision.suffixes import IMAGE_SUFFIXES
+from edgevision.zoo import ZooFile, ZooModel, find_model, shipped_model
+
+MOST_DROP = 0.005
+"""A file whose card says a larger loss of accuracy, or none, is never taken unless it is asked for."""
+
+GAIN = 1.1
+"""How many times as fast as the FP32 file another must be to be worth any loss."""
+
+_RULES = 1  # goes up when the same machine would give other times, so that no old result is taken up
+_RUNS = 7
+_SECONDS = 1.0
+_MEASURED: dict[str, dict[str, float]] = {}  # by this process, where the cache cannot be written
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
+
+
+@dataclass(frozen=True, slots=True)
+class QuickestFile:
+    """A file, and why it was taken.
+
+    Attributes:
+        path: the file.
+        reason: one line for the user; empty where there was nothing to choose.
+    """
+
+    path: Path
+    reason: str = ""
+
+
+def quickest_file(
+    name_or_path: str | os.PathLike[str],
+    engine: str = "auto",
+    threads: int | None = None,
+    *,
+    is_brief: bool = False,
+) -> QuickestFile:
+    """The file of a model that answers soonest, of those whose card says a drop of at most 0.005.
+
+    Args:
+        name_or_path: a name that ships; a path is that file.
+        engine: one of :data:`edgevision.engines.ENGINES`.
+        threads: CPU threads; None for every core.
+        is_brief: a few images are all that will come, for which no other engine is worth its longer start.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    model = shipped_model(name_or_path)
+    if model is None:
+        return QuickestFile(find_model(name_or_path))
+    first = model.files[0]
+    if is_brief or first.manifest.precision != "fp32" or len(model.files) == 1:
+        return QuickestFile(first.path)
+    machine = machine_facts()
+    engines = {"fp32": (first, _engine(first, engine, machine))}
+    for file in model.files[1:]:
+        if file.drop is None or file.drop > MOST_DROP:
+            continue
+        own = _engine(file, engine, machine)
+        if _can_gain(file, own, machine):
+            engines[file.manifest.precision] = (file, own)
+    if len(engines) == 1:
+        return QuickestFile(first.path, _hint(model, engine, machine))
+    times_ms = _times(engines, threads or usable_cores())
+    return _choose({name: file for name, (file, _) in engines.items()}, times_ms)
+
+
+def are_images(sources: Sequence[str]) -> bool:
+    """Whether each of the sources, one or more, is a single image by its name."""
+    return bool(sources) and all(
+        Path(one).suffix.lower() in IMAGE_SUFFIXES and not set("*?[").intersection(one) for one in sources
+    )
+
+
+def _engine(file: ZooFile, engine: str, machine: MachineFacts) -> str:
+    return (
+        choose_engines(machine, FileFacts(file.manifest.precision))[0].engine if engine == "auto" else engine
+    )
+
+
+def _can_gain(file: ZooFile, engine: str, machine: MachineFacts) -> bool:
+    """Whether a precision can be quicker than FP32 there.
+
+    ONNX Runtime computes in float between the Q/DQ nodes of an INT8 file, and on a CPU FP16 gains nothing
+    (docs/benchmarks/engines.md).
+    """
+    if file.manifest.precision == "int8":
+        return engine == "openvino" and machine.int8_sums
+    return file.manifest.precision == "fp16" and engine == "onnxruntime-cuda"
+
+
+def _hint(model: ZooModel, engine: str, machine: MachineFacts) -> str:
+    """What would make the model quicker; empty where nothing is known to."""
+    is_cpu = engine == "auto" and "cuda" not in machine.providers
+    gains = any(file.manifest.precision == "int8" and (file.drop or 1) <= MOST_DROP for file in model.files)
+    if is_cpu and gains and machine.int8_sums and not machine.openvino:
+        return f"int8 would be faster here with OpenVINO ({install_command('openvino')})"
+    return ""
+
+
+def _choose(files: Mapping[str, ZooFile], times_ms: Mapping[str, float]) -> QuickestFile:
+    first = files["fp32"]
+    if "fp32" not in times_ms:
+        return QuickestFile(first.path)
+    others = {name: took for name, took in times_ms.items() if name != "fp32"}
+    if not others:
+        return QuickestFile(first.path)
+    best = min(others, key=lambda name: others[name])
+    timed = f"{others[best]:.1f} ms an image here, fp32 {times_ms['fp32']:.1f} ms"
+    if others[best] * GAIN > times_ms["fp32"]:
+        return QuickestFile(first.path, f"fp32, since {best} is not faster ({timed})")
+    return QuickestFile(
+        files[best].path, f"{best} ({timed}; its card says a drop of {max(files[best].drop or 0, 0):.3f})"
+    )
+
+
+def _times(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, float]:
+    """Median milliseconds for each precision that runs here; measured once and then kept."""
+    cache = Cache(cache_folder("speed"))
+    key = {
+        "rules": _RULES,
+        "processor": processor_name(),
+        "threads": threads,
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "files": {name: (file.manifest.sha256, engine) for name, (file, engine) in engines.items()},
+    }
+    in_process = json_text(key)
+    kept = _MEASURED.get(in_process) or cache.load(key, dict[str, float])
+    if kept is None:
+        kept = measure(engines, threads)
+        cache.store(key, kept)
+    _MEASURED[in_process] = kept
+    return kept
+
+
+def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, float]:
+    """Times one image at a time in turns, so that other load on the machine slows all alike.
+
+    Args:
+        engines: for each precision the file and the name of its engine.
+        threads: CPU threads of each.
+
+    Returns:
+        Median milliseconds; those that cannot be opened, or fail, are left out.
+    """
+    with ExitStack() as opened:
+        tried = {name: _opened(file, engine, threads) for name, (file, engine) in engines.items()}
+        ready = {name: opened.enter_context(one) for name, one in tried.items() if one is not None}
+        inputs = {name: _inputs(engines[name][0]) for name in ready}
+        times_s: dict[str, list[float]] = {name: [] for name in ready}
+        end = time.monotonic() + _SECONDS
+        for turn in range(_RUNS):
+            if turn >= 3 and time.monotonic() > end:
+                break
+            for name, loaded in ready.items():
+                began = time.perf_counter()
+                loaded.infer(inputs[name])
+                times_s[name].append(time.perf_counter() - began)
+    return {name: round(1e3 * statistics.median(one), 2) for name, one in times_s.items()}
+
+
+def _opened(file: ZooFile, engine: str, threads: int) -> Engine | None:
+    """A file that has answered once, since the first call allocates; None where it does not run here."""
+    try:
+        opened = load_engine(file.path, engine, threads)
+    except (EngineError, ModelError):
+        return None
+    try:
+        opened.infer(_inputs(file))
+    except EngineError:
+        opened.close()
+        return None
+    return opened
+
+
+def _inputs(file: ZooFile) -> dict[str, NDArray[np.uint8]]:
+    manifest = file.manifest
+    shape = (1, manifest.input_height, manifest.input_width, 3)
+    return {INPUT_NAME: np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What tells processors apart: the model's name where the system says it, and what it can do."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    wanted = ("model name", "flags", "Features", "CPU part", "CPU implementer")
+    told = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    known = " ".join(told[name] for name in wanted if name in told)
+    return known or f"{platform.machine()} {platform.processor()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
