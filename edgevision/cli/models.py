@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from edgevision.zoo import ZooFile
 
 
 def models_command(
@@ -76,9 +81,17 @@ def models_command(
         typer.echo("  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip())
         if model is not None:
             figures = ", ".join(f"{name} {value:.3g}" for name, value in model.manifest.figures.items())
+            figures = "; ".join(filter(None, [figures, *map(_beside, model.files[1:])]))
             for what, text in (("figures", figures), ("licence", model.manifest.licence)):
                 if text:
                     typer.echo(wrapped(f"  {what}: {text}", width))
+
+
+def _beside(file: ZooFile) -> str:
+    """The first figure of another precision, and how far it is below that of FP32."""
+    name, value = next(iter(file.manifest.figures.items()), ("", 0.0))
+    drop = "not measured" if file.drop is None else f"{name} {value:.3g}, a drop of {file.drop:.4f}"
+    return f"{file.manifest.precision}: {drop}"
 
 
 def _list_families(as_json: bool) -> None:

@@ -108,6 +108,25 @@ def test_a_detector_agrees_with_itself_and_loses_with_each_box_it_misses(
     assert change.low < change.value < change.high < 0
 
 
+def test_classes_that_were_not_asked_for_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake engine calls everything by the first class: ``cat`` here, of which every other frame is lost."""
+    manifest = fake_manifest(classes=("cat", "diningtable"), width=64, height=64)
+    monkeypatch.setattr(
+        "edgevision.calibration.agreement.SimulatedEngine",
+        lambda graph, manifest: FakeEngine(bright_objects, manifest),
+    )
+    model = FloatModel(tmp_path / "m.onnx", "", manifest, segmenter_graph(), ())
+    frames = frame_set(tmp_path, blocks(20))
+    cats = open_agreement(model, frames, 10, "cat")
+    assert cats.measure(missing(manifest, 2)).required() == pytest.approx(51 / 101)
+    with pytest.raises(DataError, match="finds next to nothing"):
+        open_agreement(model, frames, 10, "dining table").measure(FakeEngine(bright_objects, manifest))
+    with pytest.raises(UsageError, match="has no class 'boat'"):
+        open_agreement(model, frames, 10, "cat,boat")
+
+
 def test_frames_that_show_nothing_cannot_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dark = [np.zeros((64, 64, 3), np.uint8)] * 8
     yardstick, manifest = detection_agreement(tmp_path, dark, monkeypatch)
@@ -129,6 +148,8 @@ def test_a_segmenter_is_compared_pixel_by_pixel(tmp_path: Path) -> None:
         SimulatedEngine(model.graph, model.manifest).infer({"frames": one[None]})["class_map"]
         for one in images(8)
     ]
+    with pytest.raises(UsageError, match="`classes` without labels is for models that find objects"):
+        open_agreement(model, frame_set(tmp_path / "again", images(8)), 10, "bright")
     dark = float(np.mean(np.stack(maps) == 0))
     assert other.required() == pytest.approx(dark / 2)  # IoU of dark is its share, of bright 0
 
