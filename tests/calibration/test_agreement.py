@@ -111,7 +111,7 @@ def test_a_detector_agrees_with_itself_and_loses_with_each_box_it_misses(
 def test_classes_that_were_not_asked_for_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fake engine calls everything by the first class: ``cat`` here, of which every other frame is lost."""
+    """The fake engine calls all by the first class, ``cat`` here, and loses every other frame of it."""
     manifest = fake_manifest(classes=("cat", "diningtable"), width=64, height=64)
     monkeypatch.setattr(
         "edgevision.calibration.agreement.SimulatedEngine",
