@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from types import MappingProxyType
 
 import numpy as np
@@ -35,6 +36,10 @@ from edgevision.types import FloatArray
 
 PATCHES = 256
 """Places of a frame, for each convolution, that the Gram matrix is taken over."""
+
+LARGEST = 1200
+"""Weights of a kernel that are rounded together, at most. The matrix grows with the square of their number and
+its inverse with the cube, while the rounding errors of many weights make up for each other by themselves."""
 
 _FRAMES = 24  # that the matrices are taken over, and both models compared on
 _GAIN = 0.5  # decibels that it must gain, or weights go to the nearest step
@@ -86,8 +91,7 @@ class _Geometry:
         columns = starts[1][places % len(starts[1])][:, None] + across
         taken = padded[:, rows[:, :, None], columns[:, None, :]]  # [C, P, kh, kw]
         grouped = taken.reshape(self.groups, -1, *taken.shape[1:]).transpose(0, 2, 1, 3, 4)
-        flat: NDArray[np.float64] = grouped.reshape(self.groups, len(places), -1).astype(np.float64)
-        return flat
+        return np.ascontiguousarray(grouped.reshape(self.groups, len(places), -1), np.float32)
 
 
 def gram_matrices(
@@ -100,8 +104,8 @@ def gram_matrices(
 
     Args:
         model: FP32.
-        layers: its convolutions; those that share a weight share its matrix. Transposed ones and those whose
-            padding is left to the engine are passed over.
+        layers: its convolutions; those that share a weight share its matrix. Transposed ones, those whose
+            padding is left to the engine, and kernels of more than :data:`LARGEST` weights are passed over.
         frames: batches uint8 ``[1, H, W, 3]``, one or more.
         on_frame: called with the number of frames done.
     """
@@ -111,6 +115,7 @@ def gram_matrices(
         (layer, geometry)
         for layer in layers
         if layer.kind == "Conv"
+        and prod(sizes[layer.weight][1:]) <= LARGEST
         and (geometry := _Geometry.of(nodes[layer.name], sizes[layer.weight])) is not None
     ]
     names = sorted({layer.data for layer, _ in geometries})
@@ -122,7 +127,7 @@ def gram_matrices(
         seen = dict(zip(names, simulation(frame), strict=True))
         for layer, geometry in geometries:
             taken = geometry.patches(seen[layer.data][0], PATCHES, generator)
-            gram = taken.transpose(0, 2, 1) @ taken
+            gram = (taken.transpose(0, 2, 1) @ taken).astype(np.float64)
             sums[layer.weight] = sums[layer.weight] + gram if layer.weight in sums else gram
             counts[layer.weight] = counts.get(layer.weight, 0) + taken.shape[1]
         on_frame(done)
