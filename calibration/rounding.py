@@ -38,8 +38,8 @@ PATCHES = 256
 """Places of a frame, for each convolution, that the Gram matrix is taken over."""
 
 LARGEST = 1200
-"""Weights of a kernel that are rounded together, at most. The matrix grows with the square of their number and
-its inverse with the cube, while the rounding errors of many weights make up for each other by themselves."""
+"""Weights of a kernel that are rounded together, at most. The matrix grows with the square of their number,
+its inverse with the cube, and the rounding errors of many weights make up for each other by themselves."""
 
 _FRAMES = 24  # that the matrices are taken over, and both models compared on
 _GAIN = 0.5  # decibels that it must gain, or weights go to the nearest step
