@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -141,12 +140,12 @@ def _choose(files: Mapping[str, ZooFile], times_ms: Mapping[str, float]) -> Quic
     if others[best] * GAIN > times_ms["fp32"]:
         return QuickestFile(first.path, f"fp32, since {best} is not faster ({timed})")
     return QuickestFile(
-        files[best].path, f"{best} ({timed}; its card says a drop of {max(files[best].drop or 0, 0):.3f})"
+        files[best].path, f"{best} ({timed}; its card says a drop of {max(files[best].drop or 0, 0):.2g})"
     )
 
 
 def _times(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, float]:
-    """Median milliseconds for each precision that runs here; measured once and then kept."""
+    """Milliseconds for each precision that runs here; measured once and then kept."""
     cache = Cache(cache_folder("speed"))
     key = {
         "rules": _RULES,
@@ -172,7 +171,7 @@ def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[st
         threads: CPU threads of each.
 
     Returns:
-        Median milliseconds; those that cannot be opened, or fail, are left out.
+        Milliseconds of the fastest of up to seven calls, which other load changes least; those that cannot be opened, or fail, are left out.
     """
     with ExitStack() as opened:
         tried = {name: _opened(file, engine, threads) for name, (file, engine) in engines.items()}
@@ -187,7 +186,7 @@ def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[st
                 began = time.perf_counter()
                 loaded.infer(inputs[name])
                 times_s[name].append(time.perf_counter() - began)
-    return {name: round(1e3 * statistics.median(one), 2) for name, one in times_s.items()}
+    return {name: round(1e3 * min(one), 2) for name, one in times_s.items()}
 
 
 def _opened(file: ZooFile, engine: str, threads: int) -> Engine | None:
