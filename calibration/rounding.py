@@ -76,7 +76,7 @@ class _Geometry:
         return cls((weight[2], weight[3]), (y, x), (down, across), (top, left, bottom, right), groups)
 
     def patches(self, data: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
-        """Up to ``count`` patches that the kernel meets in float32 ``[C, H, W]``: float32 ``[G, count, K]``."""
+        """Up to ``count`` of the patches that the kernel meets in ``[C, H, W]``, as ``[G, P, K]``."""
         top, left, bottom, right = self.pads
         padded = np.pad(data, ((0, 0), (top, bottom), (left, right)))
         starts = []

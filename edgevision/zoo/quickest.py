@@ -171,7 +171,8 @@ def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[st
         threads: CPU threads of each.
 
     Returns:
-        Milliseconds of the fastest of up to seven calls, which other load changes least; those that cannot be opened, or fail, are left out.
+        Milliseconds of the fastest of up to seven calls, which other load changes least; those that cannot be
+        opened, or fail, are left out.
     """
     with ExitStack() as opened:
         tried = {name: _opened(file, engine, threads) for name, (file, engine) in engines.items()}
