@@ -149,7 +149,7 @@ def test_a_segmenter_is_compared_pixel_by_pixel(tmp_path: Path) -> None:
         for one in images(8)
     ]
     with pytest.raises(UsageError, match="`classes` without labels is for models that find objects"):
-        open_agreement(model, frame_set(tmp_path / "again", images(8)), 10, "bright")
+        open_agreement(model, frame_set(tmp_path, images(8)), 10, "bright")
     dark = float(np.mean(np.stack(maps) == 0))
     assert other.required() == pytest.approx(dark / 2)  # IoU of dark is its share, of bright 0
 
