@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.calibration.cache import cache_folder
+from edgevision.cache import cache_folder
 from edgevision.calibration.job import Calibrated, CalibrationRequest, run_calibration
 from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.data.segmentation.dataset import SegmentationSource
@@ -68,7 +68,7 @@ def quantise_run(
         max_drop=(TOLD_FROM if max_drop is None else max_drop) if is_comparable else None,
         must_hold=max_drop is not None,
         min_boxes=1,
-        cache=cache_folder(),
+        cache=cache_folder("calibration"),
         overwrite=True,
     )
     return run_calibration(request, command=command, note=note, progress=progress)
