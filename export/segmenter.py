@@ -1,4 +1,4 @@
-"""A trained UNet to one ONNX file of the contract, with preprocessing and the class map inside."""
+"""A trained segmenter to one ONNX file of the contract, with preprocessing and the class map inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgevision.graph.class_map import add_class_map
 from edgevision.graph.compose import compose, save_model
 from edgevision.graph.preprocessing import add_preprocessing
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
-from edgevision.models.unet import UNet
+from edgevision.models.segmentation import Segmenter
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.segmentation import segmenter_manifest
 
@@ -23,7 +23,7 @@ LOGITS = "logits"
 class _Core(nn.Module):
     """The network up to the last stage's logits: enlarging them is left to the decoding in FP32."""
 
-    def __init__(self, model: UNet) -> None:
+    def __init__(self, model: Segmenter) -> None:
         super().__init__()
         self.model = model
 
@@ -32,9 +32,9 @@ class _Core(nn.Module):
 
 
 def export_segmenter(
-    model: UNet, config: SegmenterTraining, figures: dict[str, float], path: Path
+    model: Segmenter, config: SegmenterTraining, figures: dict[str, float], path: Path
 ) -> Manifest:
-    """Writes a UNet as an ONNX file of the contract.
+    """Writes a segmenter of any family as an ONNX file of the contract.
 
     Args:
         model: the trained network; it is put into evaluation mode.

@@ -13,6 +13,7 @@ from edgevision.config import config_folder
 from edgevision.data.settings import SegmentationAugmentConfig
 from edgevision.errors import CheckpointError, ConfigError, UsageError
 from edgevision.finetune.prepare import Prepared
+from edgevision.models.families import with_weights
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
 from edgevision.training.config import (
     DataConfig,
@@ -130,7 +131,6 @@ def make_run(
         UsageError: the base is of another task than the data.
     """
     weights = "random" if initial else "imagenet"
-    backbone = msgspec.structs.replace(base.model.backbone, weights=weights)
     loop, optimiser = plan_loop(prepared, base.optimiser, images, seed)
     if not initial:
         optimiser = msgspec.structs.replace(optimiser, lr=base.optimiser.lr)
@@ -146,7 +146,7 @@ def make_run(
         run: TrainingRun = msgspec.structs.replace(
             base,
             **common,
-            model=msgspec.structs.replace(base.model, backbone=backbone, input_size=size),
+            model=msgspec.structs.replace(with_weights(base.model, weights), input_size=size),
             loss=msgspec.structs.replace(base.loss, certainty=None),
             initial=initial,
             distillation=None,
@@ -159,7 +159,9 @@ def make_run(
         base,
         **common,
         colours=prepared.colours,
-        model=msgspec.structs.replace(base.model, backbone=backbone, input_width=width, input_height=height),
+        model=msgspec.structs.replace(
+            with_weights(base.model, weights), input_width=width, input_height=height
+        ),
         augment=_fit_crop(base.augment, width, height),
         initial=initial,
     )

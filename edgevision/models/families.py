@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from edgevision.models.classifier.settings import ClassifierConfig
+from edgevision.models.fcn.settings import FcnConfig
 from edgevision.models.largest_object.settings import LargestObjectConfig
 from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.overfeat.settings import OverFeatConfig
-from edgevision.models.settings import RetinaNetConfig
+from edgevision.models.settings import BackboneConfig, RetinaNetConfig, UNetConfig
 from edgevision.models.ssd.settings import SsdConfig
+from edgevision.models.unpooling.settings import DeconvNetConfig, SegNetConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
 
 DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config | LargestObjectConfig | OverFeatConfig
@@ -18,6 +22,11 @@ DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config | LargestObjectConfig
 
 ClassifierModel = ClassifierConfig | MultiLabelConfig
 """The key ``model`` of a classifier's training."""
+
+SegmenterModel = UNetConfig | FcnConfig | SegNetConfig | DeconvNetConfig
+"""The same of a segmenter's training."""
+
+Model = TypeVar("Model", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,18 @@ FAMILIES = (
         "Ronneberger et al. 2015, arXiv:1505.04597", "unet-light.yaml",
     ),
     Family(
+        "fcn", "segmentation", "a classifier's maps scored cell by cell, enlarged by transposed convolutions",
+        "Long et al. 2015, arXiv:1411.4038", "fcn.yaml",
+    ),
+    Family(
+        "segnet", "segmentation", "encoder and decoder that puts each maximum back to its place",
+        "Badrinarayanan et al. 2017, arXiv:1511.00561", "segnet.yaml",
+    ),
+    Family(
+        "deconvnet", "segmentation", "SegNet with transposed convolutions, its own or the encoder's",
+        "Noh et al. 2015, arXiv:1505.04366", "deconvnet.yaml",
+    ),
+    Family(
         "classifier", "classification", "one label for an image or a crop: average pooling and a softmax",
         "Lin et al. 2014, arXiv:1312.4400", "classifier.yaml",
     ),
@@ -84,3 +105,16 @@ def with_family(document: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, dict) or family is None or "family" in model:
         return document
     return {**document, "model": {"family": family, **model}}
+
+
+def without_weights(model: Model) -> Model:
+    """The same architecture with a backbone that starts at random: a checkpoint brings its own weights."""
+    return with_weights(model, "random")
+
+
+def with_weights(model: Model, weights: str) -> Model:
+    """The same architecture whose backbone starts from other weights; one without a backbone as it is."""
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, BackboneConfig):
+        return model
+    return msgspec.structs.replace(model, backbone=msgspec.structs.replace(backbone, weights=weights))

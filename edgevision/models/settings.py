@@ -20,6 +20,12 @@ def check_side(name: str, pixels: int) -> None:
         raise ValueError(f"{name} is {pixels}; expected a positive multiple of {2**MAX_STAGES}")
 
 
+def check_dropout(share: float) -> None:
+    """Raises ValueError where a probability of dropout is none."""
+    if not 0 <= share < 1:
+        raise ValueError(f"dropout is {share}; expected 0 or more and less than 1")
+
+
 class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which classifier, and what it starts from.
 
@@ -210,8 +216,7 @@ class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
             raise ValueError(
                 f"channels are {list(self.channels)}; expected 1 to {MAX_STAGES} positive numbers"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; expected 0 or more and less than 1")
+        check_dropout(self.dropout)
 
 
 class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

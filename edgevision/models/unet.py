@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
+from edgevision.models.segmentation import Segmenter
 from edgevision.models.settings import MAX_STAGES, UNetConfig
 
 
@@ -57,24 +57,17 @@ class DecoderStage(nn.Module):
         return self.block(x if skip is None else torch.cat([x, skip], dim=1))  # type: ignore[no-any-return]
 
 
-class UNet(nn.Module):
-    """The segmenter's network.
+class UNet(Segmenter):
+    """The light segmenter's network.
 
     Args:
         config: the architecture.
         classes: number of classes.
-
-    Attributes:
-        factor: how much smaller than the input the last stage's logits are.
     """
 
     def __init__(self, config: UNetConfig, classes: int) -> None:
-        super().__init__()
-        if classes < 2:
-            raise ConfigError(
-                f"a segmenter needs two classes or more, found {classes}; name the background too"
-            )
-        self.config, self.classes = config, classes
+        super().__init__(classes)
+        self.config = config
         self.backbone = build_backbone(config.backbone)
         deepest, *skips = reversed(self.backbone.channels)
         widths = (deepest, *config.channels)
@@ -92,10 +85,6 @@ class UNet(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]  # built with a bias
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``images`` ``[N, 3, H, W]``, RGB, normalised, to logits ``[N, C, H, W]``; 32 divides H and W."""
-        return enlarge(self.coarse(images), self.factor)
-
     def coarse(self, images: Tensor) -> Tensor:
         """Logits at the last stage's own size, ``[N, C, H / s, W / s]``."""
         deepest, *skips = reversed(self.backbone(images))
@@ -103,13 +92,6 @@ class UNet(nn.Module):
         for position, stage in enumerate(self.stages):
             x = stage(x, skips[position] if position < len(skips) else None)
         return self.classifier(self.dropout(x))  # type: ignore[no-any-return]
-
-
-def enlarge(logits: Tensor, factor: int) -> Tensor:
-    """Logits ``[N, C, H, W]`` to ``[N, C, factor * H, factor * W]``, bilinear."""
-    if factor == 1:
-        return logits
-    return F.interpolate(logits, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 def _convolution(inputs: int, outputs: int, depthwise: bool) -> list[nn.Module]:

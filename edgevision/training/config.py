@@ -20,14 +20,13 @@ from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.data.settings import AugmentConfig, ClassificationAugmentConfig, SegmentationAugmentConfig
 from edgevision.errors import ConfigError, nearest
-from edgevision.models.families import ClassifierModel, DetectorModel, with_family
+from edgevision.models.families import ClassifierModel, DetectorModel, SegmenterModel, with_family
 from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.settings import (
     DecodeConfig,
     DetectionLossConfig,
     DistillationConfig,
     SegmentationLossConfig,
-    UNetConfig,
 )
 
 Source = TypeVar("Source")
@@ -192,6 +191,7 @@ class SegmenterTraining(
         name: the model's short name; outputs go to ``runs/<name>``.
         classes: class names in the order of the model's outputs; the data's classes are found by name, and
             pixels of any other class are ignored.
+        model: the architecture; ``family`` in it says which, UNet if it is left out.
         colours: RGB of each class; empty for colours that edgevision chooses.
         initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
             folder ``weights``, or empty; its classes may be others.
@@ -200,7 +200,7 @@ class SegmenterTraining(
     name: str
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
-    model: UNetConfig
+    model: SegmenterModel
     resize: Resize
     loss: SegmentationLossConfig
     augment: SegmentationAugmentConfig

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
 from edgevision.errors import CheckpointError, ConfigError, DataError, EdgeVisionError, TrainingError
 from edgevision.files import make_folder
+from edgevision.models.families import without_weights
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World, synchronise_norms
@@ -357,5 +357,4 @@ class Trainer:
 
 def _built(config: TrainingRun) -> object:
     """What a run's network is made of. A resumed one has its weights, wherever it had its first ones from."""
-    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    return msgspec.structs.replace(config.model, backbone=backbone)
+    return without_weights(config.model)

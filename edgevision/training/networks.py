@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import msgspec
 from torch import nn
 
 from edgevision.errors import CheckpointError
 from edgevision.models.classifier.network import Classifier
 from edgevision.models.classifiers import build_classifier
 from edgevision.models.detectors import DetectorNetwork, build_decoder, build_network
+from edgevision.models.families import without_weights
 from edgevision.models.multi_label.network import MultiLabel
+from edgevision.models.segmentation import Segmenter
+from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import (
     TorchClassifierEngine,
     TorchDetectorEngine,
     TorchEngine,
     TorchSegmenterEngine,
 )
-from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.classification import classifier_manifest
 from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
@@ -48,13 +49,12 @@ def load_detector(checkpoint: Checkpoint) -> DetectorNetwork:
     config = checkpoint.config
     if not isinstance(config, DetectorTraining):
         raise CheckpointError(f"the checkpoint of {config.name} holds no detector")
-    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    model = build_network(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    model = build_network(without_weights(config.model), len(config.classes))
     _fill(model, checkpoint)
     return model
 
 
-def load_segmenter(checkpoint: Checkpoint) -> UNet:
+def load_segmenter(checkpoint: Checkpoint) -> Segmenter:
     """The checkpoint's segmenter.
 
     Raises:
@@ -63,8 +63,7 @@ def load_segmenter(checkpoint: Checkpoint) -> UNet:
     config = checkpoint.config
     if not isinstance(config, SegmenterTraining):
         raise CheckpointError(f"the checkpoint of {config.name} holds no segmenter")
-    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    model = UNet(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    model = build_segmenter(without_weights(config.model), len(config.classes))
     _fill(model, checkpoint)
     return model
 
@@ -78,8 +77,7 @@ def load_classifier(checkpoint: Checkpoint) -> Classifier | MultiLabel:
     config = checkpoint.config
     if not isinstance(config, ClassifierTraining):
         raise CheckpointError(f"the checkpoint of {config.name} holds no classifier")
-    backbone = msgspec.structs.replace(config.model.backbone, weights="random")
-    model = build_classifier(msgspec.structs.replace(config.model, backbone=backbone), len(config.classes))
+    model = build_classifier(without_weights(config.model), len(config.classes))
     _fill(model, checkpoint)
     return model
 

@@ -1,4 +1,4 @@
-"""Training a segmenter: the loop's :class:`~edgevision.training.loop.Task` for UNet."""
+"""Training a segmenter: the loop's :class:`~edgevision.training.loop.Task` for all its families."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Model
 from edgevision.models.backbone import normalise
 from edgevision.models.segmentation_losses import SegmentationLoss
+from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import TorchSegmenterEngine
-from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
@@ -77,9 +77,10 @@ class SegmentationTask:
         ]
         self._val = val.usable
         torch.manual_seed(config.loop.seed)
-        self.model: nn.Module = UNet(config.model, len(config.classes))
+        model = build_segmenter(config.model, len(config.classes))
         if config.initial:
-            start_from(self.model, config.initial, "classifier")
+            start_from(model, config.initial, model.class_layer)
+        self.model: nn.Module = model
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:

@@ -14,7 +14,7 @@ from edgevision.errors import UsageError
 from edgevision.export.parity.compare import StageOutputs
 from edgevision.models.backbone import normalise
 from edgevision.models.retinanet import HeadMaps
-from edgevision.models.unet import UNet
+from edgevision.models.segmentation import Segmenter
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.networks import checkpoint_engine
 
@@ -55,7 +55,7 @@ class TorchRun:
         return StageOutputs(images.numpy(), heads, self._engine.infer({INPUT_NAME: frames}))
 
     def _head_maps(self, images: Tensor) -> list[Tensor]:
-        if isinstance(self._model, UNet):
+        if isinstance(self._model, Segmenter):
             return [self._model.coarse(images)]
         maps = cast("HeadMaps", self._model(images))
         return [*maps.logits, *maps.deltas]
