@@ -9,18 +9,22 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
 from edgevision.engines import load_engine
 from edgevision.errors import ConfigError
 from edgevision.export.segmenter import export_segmenter
+from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.lint import check_tensorrt
 from edgevision.models.backbone import normalise
 from edgevision.models.families import FAMILIES, SegmenterModel, with_weights, without_weights
@@ -28,6 +32,7 @@ from edgevision.models.segmentation import Segmenter, enlarge
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import TorchSegmenterEngine
+from edgevision.models.unpooling.pooling import max_pool, max_unpool
 from edgevision.training.config import SegmenterTraining, load_run
 from edgevision.training.segmentation import segmenter_manifest
 from tests.support.plans import needs_rtx
@@ -67,12 +72,11 @@ def network(model: SegmenterModel) -> Segmenter:
 
 
 def frames() -> NDArray[np.uint8]:
-    """Three images of soft colours, the last in one colour: there every window of a pooling is a tie."""
+    """Three images of soft colours, without equal neighbours: engines round sums in an order of their own."""
     rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, (3, 8, 12, 3)).astype(np.uint8)
-    made = small.repeat(8, axis=1).repeat(8, axis=2)
-    made[2] = 90
-    return made
+    small = rng.integers(20, 236, (3, 8, 12, 3)).astype(np.uint8)
+    soft = np.stack([cv2.resize(one, (96, 64), interpolation=cv2.INTER_LINEAR) for one in small])
+    return (soft + rng.integers(0, 20, soft.shape)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,23 @@ def test_the_graph_has_operators_that_every_engine_has(exported: Exported) -> No
         {"MaxPool"} if "backbone" in dict(exported.net.named_children()) else set()
     )
     assert check_tensorrt(model) == []
+
+
+class Unpooled(nn.Module):
+    """Pools and puts every maximum back."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = max_pool(images)
+        return max_unpool(pooled.values, pooled.corners)
+
+
+def test_equal_pixels_are_put_back_in_the_file_where_torch_puts_them() -> None:
+    images = np.random.default_rng(0).integers(0, 2, (3, 3, 8, 12)).astype(np.float32)
+    model = trace(Unpooled(), 12, 8, ["unpooled"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["unpooled"], {CORE_INPUT: images})
+    values, places = F.max_pool2d(torch.from_numpy(images), 2, return_indices=True)
+    np.testing.assert_array_equal(found, F.max_unpool2d(values, places, 2).numpy())
 
 
 @needs_rtx
