@@ -106,8 +106,16 @@ CASES = (
     Case(
         "largest-object",
         "boxes",
-        ("model.channels=32", "model.hidden=64", "loop.images=2400", "loop.validate_every=2400"),
-        {"largest_object.class_accuracy": 0.7},
+        (
+            "model.channels=32",
+            "model.hidden=64",
+            "model.dropout=0.1",
+            "augment={photometric: 0.0, zoom_out: 0.0, iou_crop: 0.0, aspect: 1.0}",
+            "optimiser.lr=0.003",
+            "loop.images=2400",
+            "loop.validate_every=2400",
+        ),
+        {"largest_object.class_accuracy": 0.6},
     ),
     Case(
         "overfeat",
