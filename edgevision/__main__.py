@@ -9,7 +9,6 @@ among it, comes before this file: in a folder that holds a ``types.py`` no ``pyt
 
 from __future__ import annotations
 
-import gc
 import os  # loaded by Python's own start, unlike pathlib
 import sys
 
@@ -26,11 +25,7 @@ def main(by_module: bool = False) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
-    try:
-        run()
-    finally:  # the process ends: a last look through every module for garbage takes a tenth of a second
-        gc.freeze()
-        gc.disable()
+    run()
 
 
 def shield_imports(by_module: bool) -> None:
