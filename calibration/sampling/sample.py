@@ -171,8 +171,8 @@ class _Sampler:
         share = self._count // len(names)
         for owner, name in enumerate(names):
             found = self._spread.count(owner)
-            if found < share:
-                read = self._read[owner]
+            read = self._read[owner]
+            if found < share and read != 1:  # an image is one frame, or equal to another
                 self._notes.append(
                     f"{display(name)}: found {found} distinct frames in {read}, wanted {share}"
                 )

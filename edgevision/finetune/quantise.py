@@ -63,7 +63,7 @@ def quantise_run(
         model=str(folder / "model.onnx"),
         sources=tuple(str(paths[place]) for place in places),
         out=folder / "model.int8.onnx",
-        frames=_FRAMES,
+        frames=max(2, len(places)),  # one of each image
         labelled=_labelled(prepared) if is_comparable else None,
         max_drop=(TOLD_FROM if max_drop is None else max_drop) if is_comparable else None,
         must_hold=max_drop is not None,

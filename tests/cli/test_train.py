@@ -90,6 +90,7 @@ def test_images_become_a_model_with_its_report(
     assert f"{out / 'model.onnx'}: ap50 " in captured.out
     assert "the model finds nothing" in captured.err  # two steps from random weights
     assert f"{out / 'model.int8.onnx'}: " in captured.out
+    assert "distinct frames" not in captured.err  # each image is a source of one frame
     assert "accuracy was not measured" in captured.out  # there is nothing that it could lose
     assert f"--model {out / 'model.int8.onnx'} " in captured.out.splitlines()[-1]
     assert read_manifest(out / "model.int8.onnx").precision == "int8"
