@@ -19,7 +19,7 @@ from edgevision.evaluation.segmentation import confusion_matrix, segmentation_fi
 from edgevision.model import Model
 from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import load_checkpoint
-from edgevision.training.config import DetectorTraining, SegmenterTraining, load_run
+from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining, load_run
 from edgevision.training.loop import Trainer, Watcher
 from edgevision.training.segmentation import SegmentationTask, segmenter_manifest
 from edgevision.types import IGNORE_ID, SegmentationMap
@@ -146,7 +146,7 @@ def test_median_frequency_weights_come_from_the_training_set(folder: Path) -> No
     [
         (
             "task=segmantation",
-            "unknown task 'segmantation'; expected detection or segmentation; did you mean",
+            "unknown task 'segmantation'; expected detection or segmentation or classification; did you mean",
         ),
         ("task=null", "no key 'task'; expected detection or segmentation"),
         ("model.decodr=bilinear", r"unknown key 'model\.decodr'; did you mean 'decoder'"),
@@ -164,12 +164,19 @@ def test_typos_in_a_configuration_are_named(change: str, message: str) -> None:
         load_run(config_folder() / "models" / "unet-light.yaml", [change])
 
 
+_KINDS = {
+    **dict.fromkeys(("unet", "fcn", "segnet", "deconvnet"), SegmenterTraining),
+    **dict.fromkeys(("classifier", "multi-label"), ClassifierTraining),
+}
+
+
 def test_every_configuration_that_ships_is_complete() -> None:
     tasks = {path.stem: load_run(path) for path in sorted((config_folder() / "models").glob("*.yaml"))}
     assert {"retinanet-light", "retinanet-resnet50", "unet-light", "unet-resnet34"} <= tasks.keys()
     for name, run in tasks.items():
         assert run.name == name
-        assert isinstance(run, SegmenterTraining if name.startswith("unet") else DetectorTraining)
+        kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), DetectorTraining)
+        assert isinstance(run, kind), name
 
 
 def test_the_command_trains_exports_and_runs(
