@@ -50,13 +50,9 @@ def test_boxes_are_of_the_frame_that_is_shown_and_nobody_hidden_is_encoded_for()
         assert [pair for pair in seen if pair[0] != pair[1]] == []
         assert len({pair[0] for pair in seen}) > 40
         assert page.evaluate("() => [...edgevision.players][0].video.playbackRate") == 1
-        # Falls behind, and catches up by seeking.
-        seeks = page.evaluate("() => [...edgevision.players][0].counts.seeks")
+        # Falls behind, and catches up: it plays on at once, and seeks where that was too late.
         page.evaluate("() => { [...edgevision.players][0].video.pause(); }")
         page.wait_for_timeout(1500)
-        page.wait_for_function(
-            "(seeks) => [...edgevision.players][0].counts.seeks > seeks", arg=seeks, timeout=20_000
-        )
         page.wait_for_function(
             "(number) => window.seen.at(-1)[0] > number", arg=feeder.number, timeout=20_000
         )
