@@ -319,7 +319,7 @@ def test_int8_convolutions_are_counted_in_both_spellings(
     rows = [line.split() for line in out.splitlines()]
     (head,) = (row for row in rows if row[:1] == ["layer"])
     (counts,) = (dict(zip(head[1:], row[1:], strict=False)) for row in rows if row[:1] == ["convolution"])
-    assert (counts["INT8"], counts["FP32"]) == ("94", str(len(kept)))
+    assert (counts["INT8"], counts["FP32"]) == ("110", str(len(kept)))
 
 
 def test_how_a_model_was_calibrated_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

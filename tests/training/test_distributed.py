@@ -59,7 +59,7 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
         assert together == pytest.approx(alone, rel=5e-4 if alone[0] <= 16 else 3e-2)
     first, second = (load_checkpoint(tmp_path / name / "last.pt") for name in ("one", "two"))
     assert second.figures.keys() == first.figures.keys()
-    for key in ("backbone.stages.0.1.running_mean", "fpn.p6.weight", "class_tower.predict.weight"):
+    for key in ("backbone.stages.0.1.running_mean", "fpn.coarse.0.0.0.weight", "class_tower.predict.weight"):
         torch.testing.assert_close(second.model[key], first.model[key], rtol=5e-2, atol=5e-3, msg=key)
 
 

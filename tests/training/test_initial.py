@@ -79,10 +79,12 @@ def test_more_levels_than_the_checkpoint_has_begin_anew(
     task = DetectionTask(four)
     Trainer(four, task, tmp_path / "four").save("last.pt")
     five = RetinaNet(run.model, 2)
-    fresh = five.fpn.state_dict()["p7.weight"].clone()
+    fresh = five.fpn.state_dict()["coarse.1.0.0.weight"].clone()
     start_detector(five, ("car", "dog"), str(tmp_path / "four" / "last.pt"))
-    torch.testing.assert_close(five.fpn.state_dict()["p7.weight"], fresh)
-    torch.testing.assert_close(five.fpn.state_dict()["p6.weight"], task.model.state_dict()["fpn.p6.weight"])
+    torch.testing.assert_close(five.fpn.state_dict()["coarse.1.0.0.weight"], fresh)
+    torch.testing.assert_close(
+        five.fpn.state_dict()["coarse.0.0.0.weight"], task.model.state_dict()["fpn.coarse.0.0.0.weight"]
+    )
 
 
 def test_another_backbone_or_width_is_refused(trained: tuple[DetectorTraining, str, RetinaNet]) -> None:

@@ -69,10 +69,10 @@ def test_int8_that_stays_int8_is_not_called_float(spelling, tmp_path, monkeypatc
     found = compiled(fake(spelling=spelling), path, monkeypatch)
     assert found.notes == ()
     in_int8 = {node for layer in found.info.layers if layer.precision == "Int8" for node in layer.nodes}
-    assert len(in_int8) == 94
+    assert len(in_int8) == 110
     assert not in_int8 & kept
     lost = compiled(fake(spelling=spelling, int8_lost=True, version="10.3.1"), path, monkeypatch)
-    assert "none of the 94 INT8 convolutions runs in INT8 on jetson-agx-orin: TensorRT" in lost.notes[0]
+    assert "none of the 110 INT8 convolutions runs in INT8 on jetson-agx-orin: TensorRT" in lost.notes[0]
 
 
 # What the bindings do where they fail
