@@ -12,7 +12,9 @@ from edgevision.cli.options import OnnxOutOption, OverwriteOption, check_onnx_ou
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="The ONNX file, as its own project exports it.")],
+    file: Annotated[
+        Path, typer.Argument(help="An ONNX file as its own project exports it, or a darknet .cfg.")
+    ],
     out: OnnxOutOption,
     kind: str | None = typer.Option(
         None,
@@ -61,6 +63,9 @@ def import_command(
     preview: Path | None = typer.Option(
         None, "--preview", metavar="IMAGE", help="Also draw what the imported model sees in this image."
     ),
+    weights: Path | None = typer.Option(
+        None, "--weights", help="Of a darknet .cfg: its weights; the .weights of the same name by default."
+    ),
     overwrite: OverwriteOption = False,
 ) -> None:
     """Wrap another project's ONNX file, so that run, eval and label take it like our own models.
@@ -73,6 +78,7 @@ def import_command(
     Examples:
       edgevision import yolo11n.onnx --out yolo11n.ev.onnx --preview street.jpg
       edgevision import picodet_s_416_coco.onnx --classes coco --out picodet.onnx
+      edgevision import yolov3.cfg --weights yolov3.weights --classes coco --out yolov3.onnx
       edgevision import picodet.onnx --min-score 0.001 --candidates 1000 --out picodet-measured.onnx
     """
     from edgevision.data.classes import parse_classes
@@ -117,7 +123,19 @@ def import_command(
         candidates=candidates,
         several=several_classes,
     )
-    imported = import_model(file, kind, out, classes=names, name=name, licence=licence, choices=choices)
+    if file.suffix.lower() == ".cfg":
+        if kind is not None or anchors is not None:
+            raise UsageError(f"{file} says what it is: leave out --kind and --anchors")
+        with needs_extra("train"):
+            from edgevision.export.darknet import import_darknet
+
+        imported = import_darknet(
+            file, weights, out, classes=names, name=name, licence=licence, choices=choices
+        )
+    elif weights is not None:
+        raise UsageError(f"--weights belongs to a darknet .cfg, and {file} is none; leave it out")
+    else:
+        imported = import_model(file, kind, out, classes=names, name=name, licence=licence, choices=choices)
     manifest = imported.manifest
     batch = "any batch size" if imported.batch is None else f"batch size {imported.batch} only"
     typer.echo(f"kind {imported.kind}: {imported.conclusion}")

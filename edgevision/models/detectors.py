@@ -29,18 +29,26 @@ from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.yolo_v1.criterion import YoloV1Loss
 from edgevision.models.yolo_v1.decoding import YoloDecoding
 from edgevision.models.yolo_v1.network import YoloV1
+from edgevision.models.yolo_v3.criterion import YoloV3Loss
+from edgevision.models.yolo_v3.decoding import YoloV3Decoding
+from edgevision.models.yolo_v3.network import YoloV3
+from edgevision.models.yolo_v3.settings import YoloV3Config
+from edgevision.models.yolo_v3.weights import load_weights
 
-DetectorNetwork = RetinaNet | Ssd | YoloV1 | LargestObject | OverFeat
+DetectorNetwork = RetinaNet | Ssd | YoloV1 | YoloV3 | LargestObject | OverFeat
 
 
 def build_network(model: DetectorModel, classes: int) -> DetectorNetwork:
     """The network with its starting weights.
 
     Raises:
-        CheckpointError, ConfigError: see :func:`edgevision.models.backbone.build_backbone`.
+        CheckpointError, ConfigError: see :func:`edgevision.models.backbone.build_backbone`; or a darknet
+            ``.cfg`` is made for other classes, or its weights do not fit.
     """
     if isinstance(model, RetinaNetConfig):
         return RetinaNet(model, classes)
+    if isinstance(model, YoloV3Config):
+        return _yolo_v3(model, classes)
     if isinstance(model, SsdConfig):
         return Ssd(model, classes)
     if isinstance(model, LargestObjectConfig):
@@ -63,6 +71,8 @@ def build_criterion(model: DetectorModel, loss: DetectionLossConfig, classes: in
         return DetectionLoss(loss, model.anchors, model.input_size, classes)
     if loss != DetectionLossConfig():
         raise ConfigError("loss: is that of family retinanet; other families have theirs in `model`")
+    if isinstance(model, YoloV3Config):
+        return YoloV3Loss(model)
     if isinstance(model, SsdConfig):
         return SsdLoss(model, classes)
     if isinstance(model, LargestObjectConfig):
@@ -85,6 +95,8 @@ def build_decoding(model: DetectorModel, classes: int) -> nn.Module:
     """
     if isinstance(model, RetinaNetConfig):
         raise ConfigError("family retinanet has a decoder of its own")
+    if isinstance(model, YoloV3Config):
+        return YoloV3Decoding(model.plan())
     if isinstance(model, SsdConfig):
         return SsdDecoding(model, classes)
     if isinstance(model, LargestObjectConfig):
@@ -92,3 +104,17 @@ def build_decoding(model: DetectorModel, classes: int) -> nn.Module:
     if isinstance(model, OverFeatConfig):
         return OverFeatDecoding(model, classes)
     return YoloDecoding(model, classes)
+
+
+def _yolo_v3(model: YoloV3Config, classes: int) -> YoloV3:
+    plan = model.plan()
+    if plan.classes != classes:
+        filters = ", ".join(str(len(head.anchors) * (5 + classes)) for head in plan.heads)
+        raise ConfigError(
+            f"model.cfg is made for {plan.classes} classes, the run has {classes}; set classes={classes} in "
+            f"each [yolo] and filters={filters} in the [convolutional] before it"
+        )
+    network = YoloV3(plan)
+    if model.weights != "random":
+        load_weights(network.darknet, model.weights, partial=True)
+    return network

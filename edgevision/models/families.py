@@ -16,8 +16,11 @@ from edgevision.models.settings import BackboneConfig, RetinaNetConfig, UNetConf
 from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.unpooling.settings import DeconvNetConfig, SegNetConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
+from edgevision.models.yolo_v3.settings import YoloV3Config
 
-DetectorModel = RetinaNetConfig | SsdConfig | YoloV1Config | LargestObjectConfig | OverFeatConfig
+DetectorModel = (
+    RetinaNetConfig | SsdConfig | YoloV1Config | YoloV3Config | LargestObjectConfig | OverFeatConfig
+)
 """The key ``model`` of a detector's training; ``family`` in it says which."""
 
 ClassifierModel = ClassifierConfig | MultiLabelConfig
@@ -60,6 +63,10 @@ FAMILIES = (
     Family(
         "yolo-v1", "detection", "one stage, one prediction for each cell of a grid",
         "Redmon et al. 2016, arXiv:1506.02640", "yolo-v1.yaml",
+    ),
+    Family(
+        "yolo-v3", "detection", "anchors on several maps, its network read from a darknet .cfg",
+        "Redmon and Farhadi 2018, arXiv:1804.02767", "yolo-v3.yaml",
     ),
     Family(
         "largest-object", "detection", "one class and one box: the largest object of an image",
@@ -108,7 +115,9 @@ def with_family(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_weights(model: Model) -> Model:
-    """The same architecture with a backbone that starts at random: a checkpoint brings its own weights."""
+    """The same architecture that starts at random: a checkpoint brings its own weights."""
+    if isinstance(model, YoloV3Config):
+        return msgspec.structs.replace(model, weights="random")
     return with_weights(model, "random")
 
 

@@ -28,6 +28,7 @@ from edgevision.models.settings import (
     DistillationConfig,
     SegmentationLossConfig,
 )
+from edgevision.models.yolo_v3.settings import with_cfg
 
 Source = TypeVar("Source")
 
@@ -306,4 +307,4 @@ def _built(document: dict[str, Any], origin: str) -> TrainingRun:
         raise ConfigError(
             f"{origin}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
         )
-    return build_config(with_family(document), kind, origin)
+    return build_config(with_cfg(with_family(document)), kind, origin)

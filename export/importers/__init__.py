@@ -19,7 +19,7 @@ from edgevision.export.importers.suppression import without_suppression
 from edgevision.export.importers.wrapping import wrap
 from edgevision.graph.compose import compose, save_model
 
-__all__ = ["KINDS", "Choices", "Imported", "conclusion", "import_model"]
+__all__ = ["KINDS", "Choices", "Imported", "conclusion", "import_model", "write_imported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,40 @@ def import_model(
     choices = replace(choices or Choices(), kind=kind)
     choices.check()
     core, reading, inner = _read(path, choices)
+    return write_imported(
+        core, reading, inner, out, classes=classes, name=name, licence=licence, choices=choices
+    )
+
+
+def write_imported(
+    core: Core,
+    reading: Reading,
+    inner: Size,
+    out: Path,
+    *,
+    classes: tuple[str, ...] | None,
+    name: str | None,
+    licence: str | None,
+    choices: Choices,
+) -> Imported:
+    """Writes a network that has been read; the other arguments are those of :func:`import_model`.
+
+    Args:
+        core: the network.
+        reading: what it means.
+        inner: height and width of the image inside its input.
+
+    Raises:
+        UsageError: what goes in cannot be told, or the class names do not fit.
+        ExportError: the graph is invalid.
+    """
     pixels = choices.pixels(reading.pixels)
     if pixels is None:
         raise _ask(core, reading)
     if pixels.resize.rule == "crop" and reading.task != "classification":
         raise UsageError(
-            f"`resize` crop is for classifiers, and {path} is {reading.title}; choose letterbox, top-left or "
-            "stretch"
+            f"`resize` crop is for classifiers, and {core.origin} is {reading.title}; choose letterbox, "
+            "top-left or stretch"
         )
     wrapping = wrap(core, reading, pixels, choices, inner, name or out.stem, classes, licence)
     model = compose(core.model, wrapping.before, wrapping.after, wrapping.manifest, core.batch)
