@@ -30,6 +30,8 @@ _OPTIONS = re.compile(r"#[\w-]+=[^#@/?]*$")  # of this program; see split_option
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 _HOST_END = re.compile(r"[/?#\\]")  # RFC 3986, 3.2, and the backslash of people
 _ENCODED = {"#": "%23", "/": "%2F", "?": "%3F", "\\": "%5C"}
+_NEED_PORT = ("udp", "tcp", "rtp", "srt")  # and may listen, on no host in particular
+_MAX_PORT = 65535
 _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".m3u8", ".mpd", ".sdp")
 
 _SECRET_WORDS = re.compile(
@@ -124,6 +126,22 @@ class Address:
             return ""
         signs = " and ".join(f"'{sign}'" for sign in self.reserved)
         return f"; write {signs} in a user or password as {' and '.join(_ENCODED[s] for s in self.reserved)}"
+
+    @property
+    def place_fault(self) -> str:
+        """What is wrong with the host and port of a network address, such as ``names no port``; or empty."""
+        _, place = _split(self.text.partition("://")[2])
+        if place is None:
+            return "names no host and port that can be told from user and password"
+        found = _HOST.fullmatch(_authority(place))
+        if found is None:  # IPv6 without brackets
+            return ""
+        host, port = found[1], (found[2] or "").removeprefix(":")
+        if not host and not (port and self.scheme in _NEED_PORT):
+            return "names no host"
+        if not port:
+            return "names no port" if self.scheme in _NEED_PORT else ""
+        return "" if 0 < int(port) <= _MAX_PORT else f"names port {port}, which is not from 1 to {_MAX_PORT}"
 
 
 def display(text: str) -> str:

@@ -201,3 +201,22 @@ def test_a_short_secret_is_hidden_where_it_stands_alone(uri, said, shown):
 )
 def test_a_key_or_an_encoded_password_alone_goes_too(uri, said):
     assert "1a2b" not in redact(said, uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "fault"),
+    [
+        ("rtsp://ann:secret@10.0.0.5/live", ""),
+        ("rtsp://", "names no host"),
+        ("rtsp://:8554/live", "names no host"),
+        ("udp://@239.0.0.1:5000", ""),
+        ("udp://@:5000", ""),
+        ("udp://239.0.0.1", "names no port"),
+        ("tcp://:5000?listen=1", ""),
+        ("tcp://[::1]:5000", ""),
+        ("rtp://host:99999", "names port 99999, which is not from 1 to 65535"),
+        ("rtmp://host:port/live", "names no host and port that can be told from user and password"),
+    ],
+)
+def test_what_is_wrong_with_host_and_port_is_said(uri, fault):
+    assert Address.parse(uri).place_fault == fault

@@ -36,6 +36,7 @@ from edgevision.video.sinks.images import is_pattern
 from edgevision.video.sinks.masks import MaskSink
 from edgevision.video.sinks.network import PIPES
 from edgevision.video.sources.options import SourceOptions
+from edgevision.video.sources.pipe import ADDRESS as PIPE
 
 if TYPE_CHECKING:  # loaded only for a page
     from edgevision.web.hub import StreamView
@@ -80,9 +81,15 @@ def open_sources(
     The threads are daemons: one that hangs in a driver does not hold up Ctrl-C or the end of the process.
     """
     found: dict[int, Source | EdgeVisionError] = {}
+    piped = next((position for position, spec in enumerate(specs) if spec.source == PIPE), None)
 
     def attempt(position: int) -> None:
         try:
+            if specs[position].source == PIPE and position != piped:
+                raise SourceError(
+                    "standard input is read by another stream, and nobody can read it twice; "
+                    "expected one stream with the source -"
+                )
             source = open_source(specs[position].source, options, threads=budget.decode)
             found[position] = selected(source, specs[position].selection)
         except EdgeVisionError as error:

@@ -1,5 +1,6 @@
 """``edgevision run`` with several sources, latency control, tracking and zones."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import av
 import pytest
 
 from edgevision.cli import main
+from edgevision.pipeline import ThreadBudget
 from edgevision.session import streams as run_streams
+from edgevision.session.spec import StreamSpec
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.console import without_times
 from tests.support.models import colour_manifest, image_with_block, write_block_clip, write_colour_model
@@ -83,6 +86,16 @@ def test_a_bad_stream_is_told_of_and_does_not_disturb_the_others(run, material):
     assert lines[0].startswith(f"warning: this stream does not run: {material / 'text.mp4'} ")
     assert lines[-1].startswith(f"error: {material / 'text.mp4'} contains text")
     assert lines[-1].endswith("(exit status 1)")
+
+
+def test_standard_input_is_read_by_one_stream_alone(monkeypatch):
+    source = ArraySource([image_with_block(32, 32, (4, 4, 9, 9))])
+    monkeypatch.setattr(run_streams, "open_source", lambda *given, **named: source)
+    budget = ThreadBudget.of(None, 2)
+    with contextlib.ExitStack() as opened:
+        first, second = run_streams.open_sources([StreamSpec(source="-")] * 2, budget, opened)
+        assert first is source
+        assert "standard input is read by another stream" in str(second)
 
 
 def test_all_bad_is_an_error(run):

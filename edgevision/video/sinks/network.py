@@ -38,6 +38,15 @@ SCHEMES = ("rtsp", "rtmp", "rtmps", "udp", "tcp", "srt", "whip+https", "whip+htt
 PIPES = {"-": "mpegts", "-.ts": "mpegts", "-.mjpg": "mjpeg", "-.mjpeg": "mjpeg"}
 """Standard output, by what goes there."""
 PLAYLIST_SUFFIX = ".m3u8"
+_EXAMPLES = {
+    "rtmp": "rtmp://host/app/key",
+    "rtmps": "rtmps://host/app/key",
+    "udp": "udp://239.0.0.1:5000",
+    "tcp": "tcp://host:5000",
+    "srt": "srt://host:5000",
+    "whip+https": "whip+https://TOKEN@host/path",
+    "whip+http": "whip+http://host:8080/path",
+}
 
 _WAITING = 8  # images; then the oldest goes
 _LATE_S = 5.0  # without a sign of the peer, it is given up
@@ -82,7 +91,8 @@ def target_of(uri: str) -> Target:
     """Where an output that is an address, a playlist or a pipe goes.
 
     Raises:
-        SinkError: the address names no host, or this build of FFmpeg does not know its protocol.
+        SinkError: the address names no host, or no port where there is no usual one, or this build of FFmpeg
+            does not know its protocol.
         UsageError, DependencyError: a library is missing.
     """
     if uri in PIPES:
@@ -93,8 +103,9 @@ def target_of(uri: str) -> Target:
         path = Path(uri)
         segments = {"hls_segment_filename": str(path.with_name(f"{path.stem}-%06d.ts"))}
         return Target(uri, f"file:{path}", "hls", {**_HLS, **segments})
-    if address.text.rstrip("/").endswith(":/") or not address.text.partition("://")[2]:
-        raise SinkError(f"{address.shown} names no host; expected an address such as rtsp://host:8554/name")
+    if address.place_fault:
+        wanted = _EXAMPLES.get(address.scheme, "rtsp://host:8554/name")
+        raise SinkError(f"{address.shown} {address.place_fault}; expected an address such as {wanted}")
     if not has_protocol(address.scheme.removeprefix("whip+")):
         known = ", ".join(one for one in SCHEMES if has_protocol(one.removeprefix("whip+")))
         raise SinkError(
@@ -186,10 +197,12 @@ class NetworkSink(Sink):
         info: the source. A recording is sent at its own speed, unless it goes to a pipe.
 
     Attributes:
-        made, sent, unsent: images; ``made == sent + unsent`` once it is closed.
+        made, sent, unsent: images; ``made == sent + unsent`` once it is closed. Over TCP, an image is sent
+            once the peer's system has received it: see :mod:`edgevision.video.sinks.receipts`.
 
     Raises:
-        SinkError: (from ``write``) a pipe's reader is gone, or this build of FFmpeg has no such protocol.
+        SinkError: (from ``write``) a pipe's reader is gone, or this build of FFmpeg has no such protocol;
+            (from ``close``) of a recording, no image at all could be sent.
     """
 
     def __init__(self, target: Target, info: SourceInfo) -> None:
@@ -253,8 +266,11 @@ class NetworkSink(Sink):
             os.close(end)
         lost = f", {self.unsent} not" if self.unsent else ""
         self.notes.append(f"{self.name}: {self.sent} images sent{lost}")
-        if self._failure is not None and self.made and not self.sent:
-            raise SinkError(self._failure)
+        reason = self._failure
+        if reason is None and self._alarm is not None and not self._info.is_live:
+            reason = f"{self._alarm}; none of {self.made} images was sent"
+        if reason is not None and self.made and not self.sent:
+            raise SinkError(reason)
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """The account now; see :meth:`~edgevision.video.base.Sink.deliveries`."""

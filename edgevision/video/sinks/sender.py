@@ -2,8 +2,8 @@
 
 It is a process of its own because opening a network output holds the interpreter's lock, and a peer that
 stops reading blocks for ever: whoever started it kills it when it is late. It reads a line of JSON
-(:class:`Order`) and then images from standard input, and writes a byte for each image that the muxer took to
-standard output.
+(:class:`Order`) and then images from standard input, and writes a byte for each image that arrived to
+standard output (:class:`~edgevision.video.sinks.receipts.Receipts`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from edgevision.video.codec.h264 import TIME_BASE, add_h264_stream, nominal_rate
+from edgevision.video.sinks.receipts import Receipts
 
 HEAD = struct.Struct(">qI")
 """Before each image: when it is shown, in ticks of 1/90000 s, and the bytes that follow."""
-TAKEN = b"."
 EXIT_FAILED, EXIT_IMPOSSIBLE = 3, 4
 """Exit statuses: it may work another time, or never will."""
 
@@ -93,7 +93,7 @@ def send(order: Order, frames: Iterator[tuple[int, Any]], stdout: BinaryIO) -> N
     Args:
         order: where to.
         frames: see :func:`images`; times that rise.
-        stdout: gets a byte for each image that was taken.
+        stdout: gets a byte for each image that arrived.
 
     Raises:
         av.error.FFmpegError, OSError: it cannot be opened, or the peer is gone.
@@ -103,6 +103,7 @@ def send(order: Order, frames: Iterator[tuple[int, Any]], stdout: BinaryIO) -> N
         stream = _add_stream(container, order)
         to_jpeg = VideoReformatter()
         first: int | None = None
+        receipts = Receipts(stdout, is_tcp=order.muxer != "whip")  # whose offer goes over TCP, and no image
         for ticks, image in frames:
             first = ticks if first is None else first
             frame = VideoFrame.from_ndarray(image, format="yuv420p")
@@ -117,9 +118,9 @@ def send(order: Order, frames: Iterator[tuple[int, Any]], stdout: BinaryIO) -> N
                 )
             frame.pts, frame.time_base = ticks - first, TIME_BASE
             container.mux(stream.encode(frame))
-            stdout.write(TAKEN)
-            stdout.flush()
+            receipts.add()
         container.mux(stream.encode(None))
+        receipts.wait()
 
 
 def _add_stream(container: OutputContainer, order: Order) -> VideoStream:

@@ -55,22 +55,25 @@ class FileSource(Closeable):
         path: the file, in any container format that FFmpeg supports.
         threads: decoder threads. Frames of damaged files depend on it: see :data:`FILE_THREADS`.
         demuxer: FFmpeg's name of the format, where the content alone would not choose it.
+        name: what people see instead of the path.
 
     Raises:
         SourceError: the file is missing, empty or not a video, or none of its frames can be decoded.
     """
 
-    def __init__(self, path: Path, *, threads: int = FILE_THREADS, demuxer: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, threads: int = FILE_THREADS, demuxer: str | None = None, name: str = ""
+    ) -> None:
         self.report = SourceReport()
-        self._path = path
+        self._path, self._name = path, name or str(path)
         self._lock = threading.Lock()
         self._closed = False
         self._index = 0
-        self._container = _open(path, demuxer)
+        self._container = _open(path, self._name, demuxer)
         # PyAV has FFmpeg invent times where there are none; those of AVI would be in decoding order.
         self._container.flags &= ~_GENERATE_TIMES
         try:
-            self._stream = _checked_stream(self._container, path)
+            self._stream = _checked_stream(self._container, self._name)
             self.report.notes += stream_notes(self._container, self._stream)
             discard_others(self._container, self._stream)
             packets, ahead = _read_ahead(packets_of(self._container, self._stream))
@@ -84,7 +87,7 @@ class FileSource(Closeable):
             self._first = next(self._frames, None)
             if self._first is None:
                 raise SourceError(
-                    f"{path}: no frame could be decoded ({self._stream.codec_context.name}); "
+                    f"{self._name}: no frame could be decoded ({self._stream.codec_context.name}); "
                     "the file is damaged or truncated: copy it again"
                 )
         except SourceError:
@@ -92,10 +95,10 @@ class FileSource(Closeable):
             raise
         except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
             self._container.close()
-            raise SourceError(f"cannot read {path}: {_reason(error)}") from error
+            raise SourceError(f"cannot read {self._name}: {_reason(error)}") from error
         aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         self.info = SourceInfo(
-            name=printable(str(path)),
+            name=printable(self._name),
             is_live=False,
             width=self._first.width,
             height=self._first.height,
@@ -144,7 +147,7 @@ class FileSource(Closeable):
                 if decoder.errors > errors:
                     self.report.failed[FailReason.UNDECODABLE] += 1
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
-            self.report.problem = f"{printable(str(self._path))}: reading stopped: {_reason(error)}"
+            self.report.problem = f"{printable(self._name)}: reading stopped: {_reason(error)}"
         yield from self._timed(self._times.flush())
         self.report.packets = decoder.sent
         self.report.notes += self._timeline.notes() + decoder.notes()
@@ -152,7 +155,7 @@ class FileSource(Closeable):
             return
         cut = truncation(self._container, self._stream, self._path, self._end_s(), decoder.end_byte)
         if cut and not self.report.problem:
-            self.report.problem = f"{printable(str(self._path))}: {cut}; all readable frames were used"
+            self.report.problem = f"{printable(self._name)}: {cut}; all readable frames were used"
 
     def _end_s(self) -> float:
         """Where the last frame ends on the stream's own clock, in seconds."""
@@ -175,7 +178,7 @@ class FileSource(Closeable):
         for (image, duration_ns), time_ns in settled:
             moment = self._timeline.next(time_ns)
             if image is not None:
-                yield Frame(image, self._index, moment, str(self._path), duration_ns)
+                yield Frame(image, self._index, moment, self._name, duration_ns)
                 self._index += 1
 
     @property
@@ -191,26 +194,26 @@ class FileSource(Closeable):
         return None
 
 
-def _open(path: Path, demuxer: str | None) -> InputContainer:
+def _open(path: Path, name: str, demuxer: str | None) -> InputContainer:
     try:
         container = open_video_file(path, demuxer=demuxer)
     except (av.error.InvalidDataError, av.error.EOFError) as error:
         found = describe_unreadable(path) if path.is_file() else "holds no video that can be read from a pipe"
-        raise SourceError(f"{path} {found}") from error
+        raise SourceError(f"{name} {found}") from error
     except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
-        raise SourceError(f"cannot read {path}: {_reason(error)}") from error
+        raise SourceError(f"cannot read {name}: {_reason(error)}") from error
     if container.format.name in _TEXT_ART:
         container.close()
-        raise SourceError(f"{path} {describe_unreadable(path)}")
+        raise SourceError(f"{name} {describe_unreadable(path)}")
     return container
 
 
-def _checked_stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = video_stream(container, str(path))
+def _checked_stream(container: InputContainer, name: str) -> VideoStream:
+    stream = video_stream(container, name)
     context = stream.codec_context
     if context.width * context.height > MAX_PIXELS:
         raise SourceError(
-            f"{path} is {context.width}x{context.height}; expected at most {MAX_PIXELS // 1_000_000} million "
+            f"{name} is {context.width}x{context.height}; expected at most {MAX_PIXELS // 1_000_000} million "
             "pixels: scale it down"
         )
     return stream

@@ -36,7 +36,8 @@ from edgevision.video.sources.options import SourceOptions, Transport
 from edgevision.video.sources.pace import Pacer
 
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps")
-SCHEMES = (*CAMERA_SCHEMES, "udp", "rtp", "tcp", "srt")
+_PORT_SCHEMES = ("udp", "rtp", "tcp", "srt")  # without a usual port
+SCHEMES = (*CAMERA_SCHEMES, *_PORT_SCHEMES)
 _ADVICE = "check the address and the network"
 _NEAR_END_S = 1.0
 _FASTEST = 1000.0  # frames per second; a higher value is the rate of a clock, not of frames
@@ -49,13 +50,17 @@ def check_protocol(address: Address) -> None:
     """Refuses what this build of FFmpeg can never read.
 
     Raises:
-        SourceError: it does not know the address's protocol.
+        SourceError: it does not know the address's protocol, or needs a port that is not named.
     """
     if address.scheme in SCHEMES and not has_protocol(address.scheme):
         known = ", ".join(one for one in SCHEMES if has_protocol(one))
         raise SourceError(
             f"cannot read {address.shown}: the installed FFmpeg (of PyAV) was built without "
             f"{address.scheme}; it reads {known}"
+        )
+    if address.scheme in _PORT_SCHEMES and address.place_fault:
+        raise SourceError(
+            f"{address.shown} {address.place_fault}; expected an address such as {address.scheme}://0.0.0.0:5000"
         )
 
 

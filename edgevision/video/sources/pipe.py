@@ -10,6 +10,7 @@ from edgevision.errors import SourceError
 from edgevision.video.sources.file import FileSource
 
 ADDRESS = "-"
+NAME = "standard input"
 _STDIN = Path("/dev/stdin")
 
 
@@ -27,6 +28,6 @@ class PipeSource(FileSource):
             raise SourceError(
                 "standard input is a terminal; expected a video that another program writes to it"
             )
-        super().__init__(_STDIN)
+        super().__init__(_STDIN, name=NAME)
         # No path: nobody else can read it again, for its sound or by its name.
-        self.info = dataclasses.replace(self.info, name="standard input", path=None)
+        self.info = dataclasses.replace(self.info, path=None)

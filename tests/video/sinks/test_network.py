@@ -123,6 +123,31 @@ def test_a_silent_peer_never_delays_the_run_and_another_one_gets_the_rest() -> N
     silent.close()
 
 
+def test_what_a_peer_never_reads_is_not_counted_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision.video.sinks.network._CLOSE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        random = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+        with NetworkSink(target_of(address), LIVE) as sink:
+            sink.write(FrameResult(Frame(random, 0, 0), ()), random)
+            wait_until(lambda: sink.sent > 0, "the first image", 20)
+            for number in range(1, 101):  # which the system takes, and the peer does not
+                image = np.roll(random, number, axis=1)
+                sink.write(FrameResult(Frame(image, number, number * 40_000_000), ()), image)
+                time.sleep(0.01)
+    assert sink.made == sink.sent + sink.unsent == 101
+    assert 0 < sink.sent < 70
+
+
+def test_a_recording_that_nobody_takes_is_a_failure() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    sink = NetworkSink(target_of(address), replace(LIVE, is_live=False))
+    write_all(sink, 3)
+    wait_until(lambda: sink.deliveries()[0].alarm is not None, "an alarm", 20)
+    with pytest.raises(SinkError, match=rf"cannot send to {address}: Connection refused; none of 3 images"):
+        sink.close()
+
+
 def test_a_peer_that_comes_later_is_sent_to() -> None:
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -245,8 +270,22 @@ def test_passwords_are_not_shown_and_hosts_are_asked_for() -> None:
     assert target.address == "rtsp://ann:secret@host:8554/live"
     assert target_of("udp://239.0.0.1:1234").address.endswith("?pkt_size=1316")
     assert target_of("whip+https://host/whip").address == "https://host/whip"
-    with pytest.raises(SinkError, match="names no host"):
-        target_of("rtsp://")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("rtsp://", "names no host; expected an address such as rtsp://host:8554/name"),
+        ("rtmp:///live/gate", "names no host; expected an address such as rtmp://host/app/key"),
+        ("udp://10.0.0.1", "names no port; expected an address such as udp://239.0.0.1:5000"),
+        ("tcp://10.0.0.1/x", "names no port; expected an address such as tcp://host:5000"),
+        ("tcp://:70000", "names port 70000, which is not from 1 to 65535"),
+        ("rtmp://10.0.0.1:port/live", "names no host and port that can be told from user and password"),
+    ],
+)
+def test_an_address_without_a_place_is_refused_at_once(address: str, said: str) -> None:
+    with pytest.raises(SinkError, match=said):
+        target_of(address)
 
 
 def test_a_source_reads_mpeg_ts_over_tcp_that_a_sink_sends() -> None:

@@ -115,6 +115,12 @@ def test_nobody_there(scheme):
     assert_no_secret(caught.value)
 
 
+@pytest.mark.parametrize("address", ["udp://239.0.0.1", "rtp://10.0.0.1", "tcp://10.0.0.1/x"])
+def test_an_address_without_a_port_is_refused_at_once(address):
+    with pytest.raises(SourceError, match=f"{address} names no port; expected an address such as"):
+        open_source(address)
+
+
 def test_a_server_that_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
