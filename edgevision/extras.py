@@ -37,6 +37,7 @@ MODULES = {
     "archive": ("pyarrow",),
     "ray": ("ray",),
     "s3": ("fsspec", "s3fs"),
+    "rcnn": ("skimage", "sklearn"),
 }
 """The top-level modules that each extra of pyproject.toml brings."""
 

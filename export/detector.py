@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.errors import ExportError
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
 from edgevision.graph.dense import add_dense_decoder
 from edgevision.graph.preprocessing import add_preprocessing
-from edgevision.graph.retinanet import add_retinanet_decoder
+from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs, add_retinanet_decoder
 from edgevision.models.anchors import anchor_grid
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.detectors import DetectorNetwork, build_decoding
+from edgevision.models.fast_rcnn.network import FastRcnn
+from edgevision.models.faster_rcnn.network import FasterRcnn, TwoStageAnswers
+from edgevision.models.mask_rcnn.decoding import MaskRcnnDecoding
+from edgevision.models.mask_rcnn.network import MaskRcnn
+from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
+from edgevision.models.rcnn.network import Rcnn
 from edgevision.models.retinanet import RetinaNet, Tower
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import detector_manifest
@@ -69,6 +77,19 @@ class _Decoded(nn.Module):
         return boxes, scores
 
 
+class _TwoStages(nn.Module):
+    """Both stages with their decoding, and the maps between them as outputs of their own."""
+
+    def __init__(self, network: FasterRcnn, decoding: nn.Module) -> None:
+        super().__init__()
+        self.network, self.decoding = network, decoding
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.network.pyramid(images)
+        answers: TwoStageAnswers = self.network.answers(maps)
+        return (*self.decoding(answers), answers.objectness, answers.offsets, *maps[:3])
+
+
 def export_detector(
     model: DetectorNetwork, config: DetectorTraining, figures: dict[str, float], path: Path
 ) -> Manifest:
@@ -84,14 +105,22 @@ def export_detector(
         The manifest as stored.
 
     Raises:
-        ExportError: the graph is invalid.
+        ExportError: the graph is invalid, or the family finds its regions outside the network.
         SinkError: the file cannot be written.
     """
+    if isinstance(model, FastRcnn | Rcnn):
+        family = "r-cnn" if isinstance(model, Rcnn) else "fast-rcnn"
+        raise ExportError(
+            f"{config.name}: family {family} looks at regions that selective search finds, which no engine "
+            "computes; evaluate the checkpoint itself, or train family faster-rcnn, which exports"
+        )
     model.eval()
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
     if isinstance(model, RetinaNet):
         core, manifest = _pyramid(model, config, figures, after)
+    elif isinstance(model, FasterRcnn):
+        core, manifest = _regions(model, config, figures, after)
     else:
         core, manifest = _places(model, config, figures, after)
     return save_model(compose(core, before, after, manifest), path, manifest)
@@ -124,4 +153,34 @@ def _places(
     with torch.inference_mode():
         places = decoded(torch.zeros(1, 3, size, size))[0].shape[1]
     add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
+    return core, manifest
+
+
+def _regions(
+    model: FasterRcnn, config: DetectorTraining, figures: dict[str, float], after: GraphBuilder
+) -> tuple[onnx.ModelProto, Manifest]:
+    """Both stages with their decoding, and suppression added to ``after``.
+
+    What follows the pyramid stays in float: boxes at half precision lose parts of pixels, and the fully
+    connected layers are small.
+    """
+    size, outputs = config.model.input_size, ["region_boxes", "region_scores", "region_labels"]
+    heads = ["objectness", "offsets", "map_p3", "map_p4", "map_p5"]
+    decoding = build_decoding(config.model, len(config.classes))
+    if isinstance(config.model, MaskRcnnConfig):
+        outputs = [*outputs, "region_masks"]
+        decoding = MaskRcnnDecoding(size, config.decode)
+    both = _TwoStages(model, decoding)
+    core = trace(both, size, size, [*outputs, *heads])
+    manifest = detector_manifest(config, figures, tuple(heads))
+    if isinstance(model, MaskRcnn):
+        kept = manifest.max_detections or 0
+        add_final_outputs(after, outputs[0], outputs[1], outputs[2], kept, manifest, {"masks": outputs[3]})
+        return core, manifest
+    limits = np.array([size] * 4, np.float32)
+    boxes = after(
+        "Min", after("Max", outputs[0], after.constant(0.0, np.float32)), after.constant(limits, np.float32)
+    )
+    total = model.config.proposals.count * len(config.classes)
+    add_detection_outputs(after, boxes, outputs[1], outputs[2], total, manifest)
     return core, manifest

@@ -103,6 +103,19 @@ CASES = (
         ("model.channels=64", "loop.images=2400", "loop.validate_every=2400"),
         {"ap50_mean": 0.3},
     ),
+    Case(  # Faster R-CNN is in it: masks are one branch more
+        "mask-rcnn",
+        "boxes",
+        (
+            "model.channels=48",
+            "model.regions.hidden=64",
+            "model.proposals.count=40",
+            "model.masks.channels=16",
+            "loop.images=1600",
+            "loop.validate_every=1600",
+        ),
+        {"ap50_mean": 0.1},
+    ),
     Case(
         "largest-object",
         "boxes",
@@ -275,7 +288,14 @@ def make_images(data: Path, split: str, count: int, seed: int) -> None:
         for corner in ((0, 0), (SIDE // 2, SIDE // 2)):
             kind = int(rng.integers(2))
             box = paint(image, labels, kind, corner, rng)
-            annotations.append({"image_id": number, "category_id": kind + 1, "bbox": box})
+            annotations.append(
+                {
+                    "image_id": number,
+                    "category_id": kind + 1,
+                    "bbox": box,
+                    "segmentation": [outline(kind, box)],
+                }
+            )
         cv2.imwrite(str(data / "images" / split / f"{number:03d}.png"), image)
         cv2.imwrite(str(data / "labels" / split / f"{number:03d}.png"), labels)
         images.append({"id": number, "file_name": f"{number:03d}.png", "width": SIDE, "height": SIDE})
@@ -286,6 +306,16 @@ def make_images(data: Path, split: str, count: int, seed: int) -> None:
     (data / "classes.json").write_text(
         json.dumps({"classes": [{"id": i, "name": n} for i, n in enumerate(names)]})
     )
+
+
+def outline(kind: int, box: list[int]) -> list[float]:
+    """The polygon of a shape that :func:`paint` drew in a box, ``[x, y, x, y, ...]``."""
+    x, y, side, _ = box
+    if kind == 1:
+        return [x, y, x + side, y, x + side, y + side, x, y + side]
+    turns = np.arange(32) * (2 * np.pi / 32)
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1) * (side / 2) + (x + side / 2, y + side / 2)
+    return [float(value) for value in circle.ravel()]
 
 
 def paint(

@@ -23,6 +23,7 @@ Commands.places = {
     "serve": Place(_RUN, "serve", "serve_command"),
     "process": Place(_RUN, "process", "process_command"),
     "snapshot": Place(_RUN, "snapshot", "snapshot_command"),
+    "panoptic": Place(_RUN, "panoptic", "panoptic_command"),
     "zones": Place(_RUN, "zones", "zones_app"),
     "web-password": Place(_RUN, "web_password", "web_password_command"),
     "models": Place(_MODELS, "models", "models_command"),

@@ -291,6 +291,8 @@ def _train(
 
             with atomic_path(folder / "config.yaml") as partial:
                 partial.write_text(run_yaml(run), encoding="utf-8")
+        if _fits(run, task, folder, console):
+            return
         say(console, f"training {run.name} ({', '.join(run.classes[:6])}) on {run.loop.images} images seen")
         with _Bar(console, run.loop.images, task.metric) as bar:
 
@@ -323,6 +325,23 @@ def _train(
         raise typer.Exit(signal_exit_code(stop.reason) or 1)
     if request is not None and prepared is not None and trainer.best is not None:
         _finish(folder, run, request, prepared, console)
+
+
+def _fits(run: TrainingRun, task: Task, folder: Path, console: Console) -> bool:
+    """Fits a model that is not trained in steps; False for all others."""
+    from edgevision.cli.console import counting, say
+    from edgevision.models.rcnn.settings import RcnnConfig
+    from edgevision.training.detection import DetectionTask
+    from edgevision.training.rcnn import fit_rcnn
+
+    if not isinstance(run.model, RcnnConfig) or not isinstance(task, DetectionTask):
+        return False
+    say(console, f"fitting {run.name} ({', '.join(run.classes[:6])}) on {run.model.fit.images} images")
+    with counting(console, "looking at regions", run.model.fit.images) as on_image:
+        figures = fit_rcnn(task, folder, on_image)
+    text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    say(console, f"fitted on {run.model.fit.images} images: {text}; checkpoints in {folder}")
+    return True
 
 
 def _planned(

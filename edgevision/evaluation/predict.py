@@ -84,17 +84,20 @@ def predict_readable(
 def predict_set(
     detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None
 ) -> dict[int, Detections]:
+    """As :func:`predict_all`, without masks."""
+    return predict_all(detector, images, on_image).found
+
+
+def predict_all(detector: Model, images: DetectionSet, on_image: OnDone = lambda done: None) -> Predictions:
     """As :func:`predict_readable`, but an image that cannot be read ends it.
 
     Raises:
         DataError: an image cannot be read, or the model does not detect.
     """
-    target = class_lookup(detector, images.classes)
-    found: dict[int, Detections] = {}
-    for done, entry in enumerate(images.images, start=1):
-        found[entry.image_id] = _detect(detector, decode_image(entry.path), target)
-        on_image(done)
-    return found
+    predictions = predict_readable(detector, images, on_image)
+    if predictions.skipped:
+        raise DataError(predictions.skipped[0])
+    return predictions
 
 
 def ground_truth(images: DetectionSet, wanted: Iterable[int] | None = None) -> dict[int, GroundTruth]:

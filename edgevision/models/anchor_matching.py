@@ -19,6 +19,8 @@ class DetectionTargets(NamedTuple):
         ignore: bool ``[G]``: the region counts neither as its class nor as background.
         known: bool ``[C]``: classes that were labelled in this image's data set; others teach nothing.
         scores: float ``[G]``, 0 to 1: of the teacher that found the object; None for people's labels.
+        masks: uint8 ``[G, S, S]``, 0 or 1, over the input; an object without a mask has zeros. None where no
+            masks are learnt.
     """
 
     boxes: Tensor
@@ -26,6 +28,7 @@ class DetectionTargets(NamedTuple):
     ignore: Tensor
     known: Tensor
     scores: Tensor | None = None
+    masks: Tensor | None = None
 
 
 class Matches(NamedTuple):

@@ -59,10 +59,27 @@ class DenseDecoder:
 
     def _image(self, boxes: Tensor, scores: Tensor) -> Detections:
         classes = scores.shape[1]
-        best, index = scores.float().flatten().topk(min(self.config.candidates, scores.numel()))
-        index = index[best > self.config.score_threshold]
-        best, labels = best[: len(index)], index % classes
-        boxes = boxes.float()[torch.div(index, classes, rounding_mode="floor")].clamp(0, self.size)
-        keep = nms_by_class(boxes, best, labels, self.config.iou_threshold)[: self.config.max_detections]
-        found = (boxes[keep].cpu().numpy(), best[keep].cpu().numpy(), labels[keep].cpu().numpy())
-        return Detections(found[0], found[1], found[2].astype(np.int32))
+        pairs = torch.arange(scores.numel(), device=scores.device)
+        rows = torch.div(pairs, classes, rounding_mode="floor")
+        return best_detections(boxes[rows], scores.flatten(), pairs % classes, self.size, self.config)
+
+
+def best_detections(
+    boxes: Tensor, scores: Tensor, labels: Tensor, size: int, config: DecodeConfig
+) -> Detections:
+    """The best of K boxes of one image, after suppression within each class.
+
+    Args:
+        boxes: float ``[K, 4]``, corners in input pixels.
+        scores: float ``[K]``, 0 to 1.
+        labels: int64 ``[K]``.
+        size: sides of the square input, to which boxes are cut.
+        config: thresholds.
+    """
+    best, index = scores.float().topk(min(config.candidates, len(scores)))
+    index = index[best > config.score_threshold]
+    best, labels = best[: len(index)], labels[index]
+    boxes = boxes.float()[index].clamp(0, size)
+    keep = nms_by_class(boxes, best, labels, config.iou_threshold)[: config.max_detections]
+    found = (boxes[keep].cpu().numpy(), best[keep].cpu().numpy(), labels[keep].cpu().numpy())
+    return Detections(found[0], found[1], found[2].astype(np.int32))

@@ -8,18 +8,31 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgevision.models.classifier.settings import ClassifierConfig
+from edgevision.models.fast_rcnn.settings import FastRcnnConfig
+from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 from edgevision.models.fcn.settings import FcnConfig
 from edgevision.models.largest_object.settings import LargestObjectConfig
+from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
 from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.overfeat.settings import OverFeatConfig
+from edgevision.models.rcnn.settings import RcnnConfig
 from edgevision.models.settings import BackboneConfig, RetinaNetConfig, UNetConfig
 from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.unpooling.settings import DeconvNetConfig, SegNetConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
 from edgevision.models.yolo_v3.settings import YoloV3Config
 
+RegionModel = RcnnConfig | FastRcnnConfig | FasterRcnnConfig | MaskRcnnConfig
+"""Detectors that look at regions."""
+
 DetectorModel = (
-    RetinaNetConfig | SsdConfig | YoloV1Config | YoloV3Config | LargestObjectConfig | OverFeatConfig
+    RetinaNetConfig
+    | SsdConfig
+    | YoloV1Config
+    | YoloV3Config
+    | LargestObjectConfig
+    | OverFeatConfig
+    | RegionModel
 )
 """The key ``model`` of a detector's training; ``family`` in it says which."""
 
@@ -75,6 +88,22 @@ FAMILIES = (
     Family(
         "overfeat", "detection", "a classifier of windows made convolutional, several scales, boxes merged",
         "Sermanet et al. 2014, arXiv:1312.6229", "overfeat.yaml",
+    ),
+    Family(
+        "r-cnn", "detection", "crops of the regions of selective search, a linear classifier for each class",
+        "Girshick et al. 2014, arXiv:1311.2524", "r-cnn.yaml",
+    ),
+    Family(
+        "fast-rcnn", "detection", "regions of selective search, looked at in one map of the image",
+        "Girshick 2015, arXiv:1504.08083", "fast-rcnn.yaml",
+    ),
+    Family(
+        "faster-rcnn", "detection", "two stages: regions are proposed by the network, then looked at",
+        "Ren et al. 2015, arXiv:1506.01497", "faster-rcnn.yaml",
+    ),
+    Family(
+        "mask-rcnn", "instance-segmentation", "a Faster R-CNN that draws the shape of each object too",
+        "He et al. 2017, arXiv:1703.06870", "mask-rcnn.yaml",
     ),
     Family(
         "unet", "segmentation", "encoder and decoder with skip connections",

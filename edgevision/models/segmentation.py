@@ -18,11 +18,11 @@ class Segmenter(nn.Module):
         ConfigError: there are fewer than two.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
         factor: how much smaller than the input the logits of :meth:`coarse` are.
     """
 
-    class_layer: str = "classifier"
+    class_layers: tuple[str, ...] = ("classifier",)
     factor: int = 1
 
     def __init__(self, classes: int) -> None:

@@ -243,3 +243,38 @@ class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=
             raise ValueError("cross_entropy and dice are factors of 0 or more, of which one is positive")
         if self.smooth < 0:
             raise ValueError(f"smooth is {self.smooth}; expected 0 or more")
+
+
+class RegionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What looks at each region, and what it learns from (Girshick 2015, arXiv:1504.08083, section 2).
+
+    Attributes:
+        pool: cells along a side of what is taken from the maps for a region.
+        hidden: width of the two fully connected layers.
+        overlap: a region that overlaps an object by this learns it.
+        samples: regions of an image that learn.
+        positive_share: the largest share of them that show an object; a quarter in the paper.
+        box_weight: factor of the box loss, lambda in equation 1.
+    """
+
+    pool: int = 7
+    hidden: int = 256
+    overlap: float = 0.5
+    samples: int = 64
+    positive_share: float = 0.25
+    box_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap < 1:
+            raise ValueError(f"overlap is {self.overlap}; expected a share between 0 and 1, such as 0.5")
+        if min(self.pool, self.hidden) < 1:
+            raise ValueError("pool and hidden are 1 or more")
+        check_samples(self.samples, self.positive_share)
+
+
+def check_samples(samples: int, share: float) -> None:
+    """Raises ValueError where no sample, or no positive one, would be taken."""
+    if samples < 2 or not 0 < share <= 1:
+        raise ValueError(
+            f"samples is {samples}, positive_share {share}; expected 2 or more, and a share above 0 up to 1"
+        )

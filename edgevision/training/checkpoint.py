@@ -145,15 +145,15 @@ def _upgrade(document: Any) -> None:
             source.setdefault("kind", "coco")
 
 
-def start_from(model: nn.Module, path: str, class_layer: str) -> None:
+def start_from(model: nn.Module, path: str, class_layers: tuple[str, ...]) -> None:
     """Loads a checkpoint's averaged weights to train on from: transfer learning.
 
     Args:
         model: the network to fill.
         path: a checkpoint of the same architecture, or its name as in :func:`find_checkpoint`; its classes
             may be others.
-        class_layer: name of the last layer of the class prediction, which keeps its fresh weights where
-            the number of classes differs.
+        class_layers: names of the parts that keep their fresh weights where the checkpoint has another
+            number of classes, or lacks them.
 
     Raises:
         CheckpointError: the file is missing, or the checkpoint is of another architecture.
@@ -161,7 +161,7 @@ def start_from(model: nn.Module, path: str, class_layer: str) -> None:
     found, own = load_checkpoint(find_checkpoint(path)).average, model.state_dict()
     fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}
     missing = [key for key in {**found, **own} if key not in fitting]
-    misfits = [key for key in missing if not key.startswith(f"{class_layer}.")]
+    misfits = [key for key in missing if not key.startswith(tuple(f"{one}." for one in class_layers))]
     if misfits:
         raise CheckpointError(
             f"initial: {path} belongs to another model ({misfits[0]} differs); expected the same architecture"

@@ -70,7 +70,7 @@ class ClassificationTask:
         torch.manual_seed(config.loop.seed)
         model = build_classifier(config.model, len(config.classes))
         if config.initial:
-            start_from(model, config.initial, model.class_layer)
+            start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
         self._criterion = build_label_criterion(config.model)
 

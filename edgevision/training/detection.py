@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevision.contract.manifest import Manifest, NmsLimits
+from edgevision.contract.manifest import Manifest, MaskForm, NmsLimits
 from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.check import require_sound, unmeasured_note
 from edgevision.data.detection.dataset import DetectionSet
@@ -18,17 +18,20 @@ from edgevision.data.detection.sources import load_source
 from edgevision.data.memory import cache_limit
 from edgevision.data.stream import StreamSampler, fit_workers
 from edgevision.errors import ConfigError, DataError
+from edgevision.evaluation.comparisons import MaskComparison
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, evaluate_detections
-from edgevision.evaluation.predict import ground_truth, predict_set
+from edgevision.evaluation.predict import ground_truth, predict_all
 from edgevision.evaluation.yardstick import measure_largest_object
 from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
-from edgevision.models.detectors import build_criterion, build_decoder, build_network
+from edgevision.models.detectors import build_criterion, build_engine, build_network
 from edgevision.models.distillation import DistillationLoss
+from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
+from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
+from edgevision.models.rcnn.settings import RcnnConfig
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.settings import RetinaNetConfig
-from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.check import check_detector_data
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
@@ -62,13 +65,18 @@ class DetectionTask:
         # Beside the pixels, five small tensors an image, each of them a page at least.
         self._workers, less = fit_workers(config.loop.workers, batch * (3 * size * size + 6 * 4096))
         self.notes: Sequence[str] = (*report.notes, less) if less else report.notes
-        self._sets = [load_source(source, config.classes) for source in config.data.train]
+        self._has_masks = isinstance(config.model, MaskRcnnConfig)
+        self.sets = [
+            load_source(source, config.classes, shapes=self._has_masks) for source in config.data.train
+        ]
         self._weights = [
             source.weight
-            for source, one in zip(config.data.train, self._sets, strict=True)
+            for source, one in zip(config.data.train, self.sets, strict=True)
             for _ in one.images
         ]
-        self._val = load_source(config.data.val, config.data.val.labelled or config.classes)
+        self._val = load_source(
+            config.data.val, config.data.val.labelled or config.classes, shapes=self._has_masks
+        )
         if not any(_counted_boxes(self._val)):
             raise DataError(
                 f"the validation set has {len(self._val.images)} images and no box of "
@@ -91,9 +99,11 @@ class DetectionTask:
             if isinstance(model, RetinaNet):
                 start_detector(model, config.classes, config.initial)
             else:
-                start_from(model, config.initial, model.class_layer)
+                start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
-        self._criterion = build_criterion(config.model, config.loss, len(config.classes))
+        self._criterion: nn.Module | None = None
+        if not isinstance(config.model, RcnnConfig):
+            self._criterion = build_criterion(config.model, config.loss, len(config.classes))
         self._teacher: DenseTeacher | None = None
         if config.distillation is not None:
             if not isinstance(config.model, RetinaNetConfig):
@@ -109,20 +119,21 @@ class DetectionTask:
         limit = cache_limit(self._workers.processes, world.size) if loop.cache == "auto" else 0
         last_mosaic = round(config.augment.mosaic_until * loop.images)
         data = DetectionData(
-            self._sets, config.model.input_size, config.resize, augment, loop.seed, limit, last_mosaic
+            self.sets, config.model.input_size, config.resize, augment, loop.seed, limit, last_mosaic
         )
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
         loader = detection_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[DetectionBatch]", iter(loader))
 
     def losses(self, model: nn.Module, batch: DetectionBatch, device: torch.device) -> dict[str, Tensor]:
+        if self._criterion is None:
+            raise ConfigError("family r-cnn is fitted, not trained in steps; 'edgevision train' fits it")
         images = normalise(batch.images.to(device, non_blocking=True))
-        targets = [
-            DetectionTargets(
-                *(column.to(device) for column in (one.boxes, one.labels, one.ignore, one.known, one.scores))
-            )
-            for one in batch.samples
-        ]
+        targets = []
+        for one in batch.samples:
+            columns = (one.boxes, one.labels, one.ignore, one.known, one.scores)
+            target = DetectionTargets(*(column.to(device) for column in columns))
+            targets.append(target if one.masks is None else target._replace(masks=one.masks.to(device)))
         maps = model(images.contiguous(memory_format=torch.channels_last))
         losses = cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
         if self._teacher is not None:
@@ -130,15 +141,20 @@ class DetectionTask:
         return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        decoder = build_decoder(self.config.model, len(self.config.classes), self.config.decode)
-        engine = TorchDetectorEngine(model, decoder, detector_manifest(self.config), device)
-        found = predict_set(Model(engine, conf_threshold=0.0), self._val)
-        figures = evaluate_detections(found, ground_truth(self._val), self.config.classes).figures
+        config = self.config
+        engine = build_engine(model, config.model, config.decode, detector_manifest(config), device)
+        found, truth = predict_all(Model(engine, conf_threshold=0.0), self._val), ground_truth(self._val)
+        figures = evaluate_detections(found.found, truth, config.classes).figures
         measured = {"ap50_mean": figures.ap50_mean, "ap50": figures.ap50, "ap": figures.ap, "ar": figures.ar}
-        if self.config.decode.max_detections == 1:
-            largest = measure_largest_object(self._val, found)
+        if config.decode.max_detections == 1:
+            largest = measure_largest_object(self._val, found.found)
             if largest is not None:
                 measured |= {"class_accuracy": largest.class_accuracy, "l1_224": largest.l1}
+        if self._has_masks:
+            shapes = {image.image_id: image.shapes for image in self._val.images}
+            masks = MaskComparison(found.masks, truth, shapes)
+            drawn = evaluate_detections(found.found, truth, config.classes, comparison=masks).figures
+            measured |= {"mask_ap50": drawn.ap50, "mask_ap": drawn.ap}
         return {name: round(value, 4) for name, value in measured.items() if value is not None}
 
 
@@ -153,16 +169,25 @@ def detector_manifest(
         heads: names of the tensors that feed the decoder, in an exported graph.
     """
     decode = config.decode
+    masks, kept = None, decode.max_detections
+    nms = NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds)
+    if isinstance(config.model, FasterRcnnConfig):
+        kept = min(kept, decode.candidates, config.model.proposals.count * len(config.classes))
+    if isinstance(config.model, MaskRcnnConfig):  # its masks are drawn after suppression, inside the network
+        side = config.model.masks.side
+        masks = MaskForm(form="box", width=side, height=side, threshold=0.5)
+        nms = NmsLimits("none", 1.0, kept, 0)
     return Manifest(
         name=config.name,
-        task="detection",
+        task="detection" if masks is None else "instance-segmentation",
+        masks=masks,
         classes=config.classes,
         input_width=config.model.input_size,
         input_height=config.model.input_size,
         resize=config.resize,
         score_threshold=decode.score_threshold,
-        nms=NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds),
-        max_detections=decode.max_detections,
+        nms=nms,
+        max_detections=kept,
         heads=heads,
         training_data=config.data.description,
         licence=config.data.licence,

@@ -7,14 +7,13 @@ from torch import nn
 from edgevision.errors import CheckpointError
 from edgevision.models.classifier.network import Classifier
 from edgevision.models.classifiers import build_classifier
-from edgevision.models.detectors import DetectorNetwork, build_decoder, build_network
+from edgevision.models.detectors import DetectorNetwork, build_engine, build_network
 from edgevision.models.families import without_weights
 from edgevision.models.multi_label.network import MultiLabel
 from edgevision.models.segmentation import Segmenter
 from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import (
     TorchClassifierEngine,
-    TorchDetectorEngine,
     TorchEngine,
     TorchSegmenterEngine,
 )
@@ -33,8 +32,7 @@ def checkpoint_engine(checkpoint: Checkpoint) -> TorchEngine:
     """
     config = checkpoint.config
     if isinstance(config, DetectorTraining):
-        decoder = build_decoder(config.model, len(config.classes), config.decode)
-        return TorchDetectorEngine(load_detector(checkpoint), decoder, detector_manifest(config))
+        return build_engine(load_detector(checkpoint), config.model, config.decode, detector_manifest(config))
     if isinstance(config, ClassifierTraining):
         return TorchClassifierEngine(load_classifier(checkpoint), classifier_manifest(config))
     return TorchSegmenterEngine(load_segmenter(checkpoint), segmenter_manifest(config))

@@ -79,7 +79,7 @@ class SegmentationTask:
         torch.manual_seed(config.loop.seed)
         model = build_segmenter(config.model, len(config.classes))
         if config.initial:
-            start_from(model, config.initial, model.class_layer)
+            start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 

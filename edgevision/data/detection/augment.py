@@ -114,14 +114,15 @@ class DetectionAugment:
         self.mosaic, self.blank = config.mosaic, config.blank
         # Labels are rounded: a box may leave its image by a little, for which the last step would drop it.
         steps: list[v2.Transform] = [v2.ClampBoundingBoxes()]
+        fills = {tv_tensors.Mask: 0, "others": fill}
         if config.zoom_out:
             sides = (1.0, config.zoom_out_max)
-            steps.append(v2.RandomZoomOut(fill=fill, side_range=sides, p=config.zoom_out))
+            steps.append(v2.RandomZoomOut(fill=fills, side_range=sides, p=config.zoom_out))
         if config.iou_crop:
             steps.append(v2.RandomApply([IoUCrop(min_scale=config.crop_min)], p=config.iou_crop))
         if config.rotate:
             smooth = v2.InterpolationMode.BILINEAR
-            turn = v2.RandomRotation(config.rotate_max, interpolation=smooth, fill=fill)
+            turn = v2.RandomRotation(config.rotate_max, interpolation=smooth, fill=fills)
             steps.append(v2.RandomApply([turn], p=config.rotate))
         if config.aspect > 1:
             steps.append(AspectJitter(config.aspect))
@@ -142,14 +143,27 @@ class DetectionAugment:
             boxes: float32 ``[G, 4]``, corners in pixels.
             columns: int64 ``[G, K]``: whatever belongs to each box, and goes when the box goes.
         """
+        moved, corners, rows, _ = self.move(image, boxes, columns)
+        return moved, corners, rows
+
+    def move(
+        self,
+        image: Image,
+        boxes: FloatArray,
+        columns: NDArray[np.int64],
+        masks: NDArray[np.uint8] | None = None,
+    ) -> tuple[Image, FloatArray, NDArray[np.int64], NDArray[np.uint8] | None]:
+        """As calling it, with masks of the objects, uint8 ``[G, H, W]``, that move along."""
         height, width = image.shape[:2]
         # Moving things is the same in any order of the channels, so they stay BGR.
         tensor = tv_tensors.Image(torch.from_numpy(image.copy()).permute(2, 0, 1))
         corners = tv_tensors.BoundingBoxes(
             torch.from_numpy(boxes), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=(height, width)
         )
-        moved: tuple[Tensor, Tensor, Tensor] = self._steps(tensor, corners, torch.from_numpy(columns))
-        return _pixels(moved[0]), moved[1].numpy(), moved[2].numpy()
+        drawn = () if masks is None else (tv_tensors.Mask(torch.from_numpy(masks)),)
+        moved: tuple[Tensor, ...] = self._steps(tensor, corners, torch.from_numpy(columns), *drawn)
+        shapes = None if masks is None else np.ascontiguousarray(moved[3].numpy())
+        return _pixels(moved[0]), moved[1].numpy(), moved[2].numpy(), shapes
 
     def colours(self, image: Image) -> Image:
         """Changes brightness, contrast, saturation and hue: uint8 ``[H, W, 3]``, BGR, to the same.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.data.detection.augment import DetectionAugment, blank_image
 from edgevision.data.detection.dataset import DetectionSet, LabelledImage
+from edgevision.data.detection.masks import draw_shapes
 from edgevision.data.memory import ImageReader, ScaledImage
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
 from edgevision.errors import DataError
@@ -38,6 +40,7 @@ class DetectionSample(NamedTuple):
         known: bool ``[C]``.
         files: what the image was made of.
         unreadable: files that should have been used, and why they could not be.
+        masks: uint8 ``[G, S, S]``, 0 or 1, of sets that were loaded with shapes; else None.
     """
 
     image: Tensor
@@ -48,6 +51,7 @@ class DetectionSample(NamedTuple):
     known: Tensor
     files: tuple[str, ...]
     unreadable: tuple[str, ...]
+    masks: Tensor | None = None
 
 
 class DetectionBatch(NamedTuple):
@@ -68,11 +72,15 @@ class DetectionBatch(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """An image on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes."""
+    """An image on its way into a sample; ``columns`` are labels, ignore flags and scores of its boxes.
+
+    ``masks`` is uint8 ``[G, H, W]``, or None where no shapes were read.
+    """
 
     image: Image
     boxes: FloatArray
     columns: NDArray[np.int64]
+    masks: NDArray[np.uint8] | None = None
 
 
 class DetectionData(Dataset[DetectionSample]):
@@ -106,6 +114,7 @@ class DetectionData(Dataset[DetectionSample]):
         for one in sets:
             start = self._ranges[-1].stop if self._ranges else 0
             self._ranges.append(range(start, start + len(one.images)))
+        self._has_shapes = any(entry.shapes for entry in self._entries)
         self._known = [torch.from_numpy(one.known) for one in sets]
         paths = [entry.path for entry in self._entries]
         self.reader = ImageReader(paths, _SHRINK * input_size, cache_bytes)
@@ -132,10 +141,11 @@ class DetectionData(Dataset[DetectionSample]):
             unreadable: list[str] = []
             used = [self._readable(number, unreadable) for number in indices]
             tiles = [self._varied(number, tile) for number, tile in used]
-            image, boxes, columns = self._compose(tiles)
+            image, boxes, columns, masks = self._compose(tiles)
             blank = 0.0 if self._augment is None else self._augment.blank
             if blank and float(torch.rand(1)) < blank:
                 image, boxes, columns = blank_image(self._size), boxes[:0], columns[:0]
+                masks = None if masks is None else masks[:0]
         return DetectionSample(
             torch.from_numpy(image),
             torch.from_numpy(boxes),
@@ -145,6 +155,7 @@ class DetectionData(Dataset[DetectionSample]):
             self._known[self._set_of[index]],
             tuple(str(self._entries[number].path) for number, _ in used),
             tuple(unreadable),
+            None if masks is None else torch.from_numpy(masks),
         )
 
     def _readable(self, index: int, unreadable: list[str]) -> tuple[int, ScaledImage]:
@@ -166,8 +177,11 @@ class DetectionData(Dataset[DetectionSample]):
         height, width = image.image.shape[:2]
         boxes = np.clip(entry.boxes * scale, 0, np.array([width, height] * 2, np.float32))
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        tile = _Tile(image.image, boxes[inside], columns[inside])
-        return tile if self._augment is None else _Tile(*self._augment(*tile))
+        masks = None
+        if self._has_shapes:
+            masks = draw_shapes(entry.shapes, width, height, image.scale_x, image.scale_y)[inside]
+        tile = _Tile(image.image, boxes[inside], columns[inside], masks)
+        return tile if self._augment is None else _Tile(*self._augment.move(*tile))
 
     def _compose(self, tiles: list[_Tile]) -> _Tile:
         """One image letterboxed into the input, or four that meet at a random point of it."""
@@ -179,6 +193,7 @@ class DetectionData(Dataset[DetectionSample]):
         corners = [(0, 0, x, y), (x, 0, self._size, y), (0, y, x, self._size), (x, y, self._size, self._size)]
         canvas = np.empty((self._size, self._size, 3), np.uint8)
         moved: list[FloatArray] = []
+        drawn: list[NDArray[np.uint8]] = []
         for tile, (left, top, right, bottom) in zip(tiles, corners, strict=False):
             height, width = tile.image.shape[:2]
             letterbox = Letterbox.fit(width, height, right - left, bottom - top, self._resize)
@@ -189,10 +204,27 @@ class DetectionData(Dataset[DetectionSample]):
                 inner = inner[: letterbox.inner_height, : letterbox.inner_width]
                 inner[:] = self._augment.colours(inner)
             moved.append(letterbox.boxes(tile.boxes) + np.array([left, top, left, top], np.float32))
+            if tile.masks is not None:
+                area = (slice(top, bottom), slice(left, right))
+                drawn.append(_placed(tile.masks, letterbox, area, self._size))
         boxes = np.concatenate(moved)
         columns = np.concatenate([tile.columns for tile in tiles])
         kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-        return _Tile(canvas, boxes[kept], columns[kept])
+        masks = np.concatenate(drawn)[kept] if drawn else None
+        return _Tile(canvas, boxes[kept], columns[kept], masks)
+
+
+def _placed(
+    masks: NDArray[np.uint8], letterbox: Letterbox, area: tuple[slice, slice], size: int
+) -> NDArray[np.uint8]:
+    """Masks ``[G, H, W]`` where the image lies in an input: ``[G, size, size]``."""
+    placed = np.zeros((len(masks), size, size), np.uint8)
+    inner = (letterbox.inner_width, letterbox.inner_height)
+    rows = slice(letterbox.top, letterbox.top + inner[1])
+    columns = slice(letterbox.left, letterbox.left + inner[0])
+    for mask, whole in zip(masks, placed, strict=True):
+        whole[area][rows, columns] = cv2.resize(mask, inner, interpolation=cv2.INTER_NEAREST)
+    return placed
 
 
 def collate(samples: list[DetectionSample]) -> DetectionBatch:

@@ -12,6 +12,7 @@ from edgevision.data.formats.detections import add_detections
 from edgevision.data.formats.raw import RawSet
 from edgevision.data.formats.voc import read_voc
 from edgevision.data.formats.yolo import read_yolo
+from edgevision.errors import DataError
 
 
 class CocoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="coco", tag_field="kind"):
@@ -86,14 +87,22 @@ class YoloSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="y
 DetectionSource = CocoSource | VocSource | YoloSource
 
 
-def read_source(source: DetectionSource) -> RawSet:
+def read_source(source: DetectionSource, *, shapes: bool = False) -> RawSet:
     """Everything that the source's labels say.
 
+    Args:
+        source: where it is.
+        shapes: read the shapes of the objects too.
+
     Raises:
-        DataError: files are missing or malformed.
+        DataError: files are missing or malformed, or cannot hold shapes.
     """
+    if shapes and (not isinstance(source, CocoSource) or source.detections):
+        raise DataError(
+            "masks are learnt from polygons in a COCO json; expected kind: coco, without detections"
+        )
     if isinstance(source, CocoSource):
-        raw = read_coco(source.annotations, source.images)
+        raw = read_coco(source.annotations, source.images, shapes=shapes)
         if not source.detections:
             return raw
         return add_detections(
@@ -109,11 +118,16 @@ def read_source(source: DetectionSource) -> RawSet:
     return read_yolo(source.folder, source.split, source.names)
 
 
-def load_source(source: DetectionSource, classes: Sequence[str]) -> DetectionSet:
+def load_source(source: DetectionSource, classes: Sequence[str], *, shapes: bool = False) -> DetectionSet:
     """The part of a source that a model of ``classes`` can use.
 
+    Args:
+        source: where it is.
+        classes: names wanted.
+        shapes: with the shapes of the objects.
+
     Raises:
-        DataError: files are missing or malformed, or hold none of the classes.
+        DataError: files are missing or malformed, hold none of the classes, or cannot hold shapes.
     """
     detected = isinstance(source, CocoSource) and source.detections
-    return select_classes(read_source(source), classes, None if detected else source.labelled)
+    return select_classes(read_source(source, shapes=shapes), classes, None if detected else source.labelled)

@@ -16,10 +16,10 @@ class Classifier(nn.Module):
         classes: number of classes.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "classify"
+    class_layers: tuple[str, ...] = ("classify",)
 
     def __init__(self, config: ClassifierConfig, classes: int) -> None:
         super().__init__()

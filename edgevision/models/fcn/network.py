@@ -21,7 +21,7 @@ class Fcn(Segmenter):
         classes: number of classes C.
     """
 
-    class_layer = "head"
+    class_layers = ("head",)
 
     def __init__(self, config: FcnConfig, classes: int) -> None:
         super().__init__(classes)

@@ -35,10 +35,10 @@ class LargestObject(nn.Module):
         classes: number of classes.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "predict_class"
+    class_layers: tuple[str, ...] = ("predict_class",)
 
     def __init__(self, config: LargestObjectConfig, classes: int) -> None:
         super().__init__()

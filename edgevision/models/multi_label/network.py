@@ -20,10 +20,10 @@ class MultiLabel(nn.Module):
         classes: number of classes.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "classify"
+    class_layers: tuple[str, ...] = ("classify",)
 
     def __init__(self, config: MultiLabelConfig, classes: int) -> None:
         super().__init__()

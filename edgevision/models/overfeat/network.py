@@ -76,10 +76,10 @@ class OverFeat(nn.Module):
         classes: number of classes.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "predict_class"
+    class_layers: tuple[str, ...] = ("predict_class",)
 
     def __init__(self, config: OverFeatConfig, classes: int) -> None:
         super().__init__()

@@ -32,10 +32,10 @@ class Ssd(nn.Module):
         classes: number of classes; there is none for the background.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "class_heads"
+    class_layers: tuple[str, ...] = ("class_heads",)
 
     def __init__(self, config: SsdConfig, classes: int) -> None:
         super().__init__()

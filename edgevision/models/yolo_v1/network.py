@@ -34,10 +34,10 @@ class YoloV1(nn.Module):
         classes: number of classes.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "predict"
+    class_layers: tuple[str, ...] = ("predict",)
 
     def __init__(self, config: YoloV1Config, classes: int) -> None:
         super().__init__()

@@ -117,10 +117,10 @@ class YoloV3(nn.Module):
         plan: the layers.
 
     Attributes:
-        class_layer: what keeps fresh weights where a checkpoint has other classes.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
 
-    class_layer: str = "darknet.predict"
+    class_layers: tuple[str, ...] = ("darknet.predict",)
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()

@@ -1,0 +1,71 @@
+"""What a Faster R-CNN is built with; read without torch."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgevision.models.anchors import AnchorConfig
+from edgevision.models.settings import BackboneConfig, RegionConfig, check_samples, check_side
+
+PROPOSAL_STRIDES = (8, 16, 32, 64)
+"""Input pixels a cell of the maps that regions are proposed from, P3 to P6."""
+
+
+class ProposalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The region proposal network (Ren et al. 2015, section 3.1) and what it learns from.
+
+    Attributes:
+        anchors: what stands at each cell of P3 to P6.
+        foreground_iou, background_iou: an anchor that overlaps an object by the first learns that there is
+            one, an anchor that overlaps none by the second that there is none (section 3.1.2).
+        samples: anchors of an image that learn; 256 in the paper.
+        positive_share: the largest share of them that show an object.
+        level_candidates: best boxes of each level that enter suppression.
+        iou_threshold: overlap above which the worse of two proposals goes.
+        rounds: rounds of that suppression, see :class:`~edgevision.contract.manifest.NmsLimits`.
+        count: proposals of an image.
+    """
+
+    anchors: AnchorConfig = AnchorConfig(PROPOSAL_STRIDES, 3.0, (1.0, 1.5), (0.5, 1.0, 2.0))
+    foreground_iou: float = 0.7
+    background_iou: float = 0.3
+    samples: int = 128
+    positive_share: float = 0.5
+    level_candidates: int = 100
+    iou_threshold: float = 0.7
+    rounds: int = 8
+    count: int = 100
+
+    def __post_init__(self) -> None:
+        if self.anchors.strides != PROPOSAL_STRIDES:
+            raise ValueError(
+                f"anchors.strides is {list(self.anchors.strides)}; expected {list(PROPOSAL_STRIDES)}"
+            )
+        if not 0 < self.background_iou <= self.foreground_iou < 1:
+            raise ValueError(
+                f"background_iou is {self.background_iou}, foreground_iou {self.foreground_iou}; expected "
+                "shares between 0 and 1, the second not below the first"
+            )
+        check_samples(self.samples, self.positive_share)
+        if min(self.level_candidates, self.rounds, self.count) < 1:
+            raise ValueError("level_candidates, rounds and count are 1 or more")
+
+
+class FasterRcnnConfig(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="faster-rcnn"
+):
+    """A whole Faster R-CNN.
+
+    Attributes:
+        input_size: sides of the square input in pixels, a multiple of 32.
+        channels: of the pyramid.
+    """
+
+    backbone: BackboneConfig
+    input_size: int
+    channels: int = 128
+    proposals: ProposalConfig = ProposalConfig()
+    regions: RegionConfig = RegionConfig()
+
+    def __post_init__(self) -> None:
+        check_side("input_size", self.input_size)

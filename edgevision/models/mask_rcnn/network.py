@@ -1,0 +1,42 @@
+"""The network of a Mask R-CNN: that of a Faster R-CNN, with a branch that draws a mask for each class."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+
+from edgevision.models.faster_rcnn.network import FasterRcnn, TwoStageAnswers
+from edgevision.models.faster_rcnn.pooling import PyramidPool
+from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
+
+
+class MaskRcnn(FasterRcnn):
+    """A Mask R-CNN, its branch that of torchvision.
+
+    Args:
+        config: the architecture.
+        classes: number of classes C; masks have no background column.
+
+    Raises:
+        ConfigError: there is no class.
+    """
+
+    class_layers = ("predictor", "mask_head", "mask_predictor")
+
+    def __init__(self, config: MaskRcnnConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        masks = config.masks
+        self.mask_pool = PyramidPool(masks.pool)
+        self.mask_head = MaskRCNNHeads(config.channels, (masks.channels,) * masks.layers, 1)
+        self.mask_predictor = MaskRCNNPredictor(masks.channels, masks.channels, classes)
+
+    def answers(self, pyramid: list[Tensor]) -> TwoStageAnswers:
+        """The first stage's answers from P3 to P6, with the way to the masks."""
+        return super().answers(pyramid)._replace(segment=partial(self.segment, pyramid))
+
+    def segment(self, pyramid: list[Tensor], regions: Tensor) -> Tensor:
+        """P3 to P6 and regions ``[R, 5]`` to logits of masks over the regions, ``[R, C, m, m]``."""
+        masks: Tensor = self.mask_predictor(self.mask_head(self.mask_pool(pyramid[:3], regions)))
+        return masks

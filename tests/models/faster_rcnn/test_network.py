@@ -1,0 +1,167 @@
+"""A Faster R-CNN by hand: proposals, pooling, the loss of the first stage, and its exported file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from edgevision.config import config_folder
+from edgevision.contract.manifest import INPUT_NAME
+from edgevision.export.detector import export_detector
+from edgevision.graph.lint import check_tensorrt
+from edgevision.graph.load import load_onnx
+from edgevision.models.anchor_matching import DetectionTargets
+from edgevision.models.anchors import AnchorConfig
+from edgevision.models.detectors import build_decoder
+from edgevision.models.faster_rcnn.criterion import FasterRcnnLoss, ProposalLoss
+from edgevision.models.faster_rcnn.network import FasterRcnn
+from edgevision.models.faster_rcnn.pooling import PyramidPool, region_levels
+from edgevision.models.faster_rcnn.proposals import Proposals
+from edgevision.models.faster_rcnn.settings import PROPOSAL_STRIDES, FasterRcnnConfig, ProposalConfig
+from edgevision.models.settings import BackboneConfig, RegionConfig
+from edgevision.models.torch_engine import TorchDetectorEngine
+from edgevision.training.config import DetectorTraining, load_run
+from edgevision.training.detection import detector_manifest
+
+SIZE = 64
+ONE_SQUARE = AnchorConfig(PROPOSAL_STRIDES, 2.0, (1.0,), (1.0,))
+CONFIG = FasterRcnnConfig(
+    BackboneConfig("resnet18", "random"),
+    SIZE,
+    16,
+    ProposalConfig(ONE_SQUARE, count=12),
+    RegionConfig(3, 16, samples=8),
+)
+SQUARES = 64 + 16 + 4 + 1
+"""Anchors of an input of 64 pixels: one a cell of maps of 8, 4, 2 and 1 cells a side."""
+
+
+def target(boxes: list[list[float]], ignore: bool = False, known: bool = True) -> DetectionTargets:
+    count = len(boxes)
+    flags = torch.full((count,), ignore)
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return DetectionTargets(
+        corners, torch.zeros(count, dtype=torch.int64), flags, torch.tensor([known, True])
+    )
+
+
+def test_the_best_anchors_are_proposed_and_their_doubles_last() -> None:
+    propose = Proposals(ProposalConfig(ONE_SQUARE, count=4, iou_threshold=0.3), SIZE)
+    assert propose.counts == (64, 16, 4, 1)
+    objectness = torch.full((1, SQUARES), -9.0)
+    objectness[0, [27, 28, 70]] = torch.tensor([3.0, 2.0, 1.0])  # 27 and 28 overlap by a third
+    found = propose(objectness, torch.zeros(1, SQUARES, 4))
+    assert found[0, 0].tolist() == [20, 20, 36, 36]  # row 3, column 3 of stride 8
+    assert found[0, 1].tolist() == [24, 8, 56, 40]  # cell 6 of stride 16: row 1, column 2
+    assert found.shape == (1, 4, 4)
+    offsets = torch.zeros(1, SQUARES, 4)
+    offsets[0, 27] = torch.tensor([0.5, 0, math.log(2), -20.0])  # half a width right, twice as wide, a line
+    moved = propose(objectness, offsets)[0, 0].tolist()
+    assert moved == pytest.approx([20, 28, 52, 29], abs=1e-3)
+
+
+def test_a_region_is_looked_at_in_the_map_of_its_size() -> None:
+    sides = torch.tensor([4.0, 55, 57, 111, 113, 223, 225, 900])
+    boxes = torch.stack([torch.zeros(8), torch.zeros(8), sides, sides], dim=1)
+    assert region_levels(boxes).tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_pooling_takes_the_values_of_that_map_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = torch.arange(32.0).expand(2, 1, 32, 32)  # the value of a cell is its column
+    maps = [columns, torch.full((2, 1, 16, 16), 50.0), torch.full((2, 1, 8, 8), 70.0)]
+    regions = torch.tensor([[0.0, 8, 8, 40, 40], [1, 0, 0, 120, 120], [1, 0, 0, 250, 250]])
+    found = PyramidPool(2)(maps, regions)
+    # Cells have their centres at .5: a quarter of 32 pixels from the left is 16 pixels, 2 cells less a half.
+    assert found[0, 0, 0].tolist() == pytest.approx([1.5, 3.5])
+    assert found[1].unique().tolist() == [50]
+    assert found[2].unique().tolist() == [70]
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    torch.testing.assert_close(PyramidPool(2)(maps, regions), found)
+
+
+def test_the_loss_of_the_first_stage_by_hand() -> None:
+    loss = ProposalLoss(ProposalConfig(ONE_SQUARE, samples=200), SIZE)
+    objectness, offsets = torch.zeros(1, SQUARES), torch.zeros(1, SQUARES, 4)
+    objectness[0, 27] = math.log(3)  # p = 0.75
+    found = loss(objectness, offsets, [target([[20, 20, 36, 36]])])
+    # One anchor is the object, 27; those that overlap it by 0.3 or more, its four neighbours, are silent.
+    counted = SQUARES - 4
+    wanted = (math.log(4 / 3) + (counted - 1) * math.log(2)) / counted
+    assert found["objectness"].item() == pytest.approx(wanted)
+    assert found["proposal_box"].item() == 0
+    offsets[0, 27, 0] = 1.0  # smooth L1 beyond 1/9: 1 - 1/18
+    found = loss(objectness, offsets, [target([[20, 20, 36, 36]])])
+    assert found["proposal_box"].item() == pytest.approx((1 - 1 / 18) / counted)
+
+
+def test_images_with_unlabelled_classes_teach_no_background() -> None:
+    loss = ProposalLoss(ProposalConfig(ONE_SQUARE, samples=200), SIZE)
+    raw = torch.zeros(1, SQUARES), torch.zeros(1, SQUARES, 4)
+    found = loss(*raw, [target([[20, 20, 36, 36]], known=False)])
+    assert found["objectness"].item() == pytest.approx(math.log(2))  # of the one anchor that shows something
+    nothing = loss(*raw, [target([], known=False)])
+    assert nothing["objectness"].item() == 0
+
+
+def test_both_stages_learn_and_the_way_to_the_second_is_open_in_training() -> None:
+    torch.manual_seed(0)
+    model, loss = FasterRcnn(CONFIG, 2).train(), FasterRcnnLoss(CONFIG)
+    losses = loss(model(torch.randn(2, 3, SIZE, SIZE)), [target([[8, 8, 40, 40]]), target([])])
+    assert set(losses) == {"objectness", "proposal_box", "class", "box"}
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected \[8, 16, 32, 64\]"):
+        ProposalConfig(AnchorConfig())
+    with pytest.raises(ValueError, match=r"background_iou is 0\.8"):
+        ProposalConfig(ONE_SQUARE, background_iou=0.8)
+    with pytest.raises(ValueError, match="samples is 1"):
+        RegionConfig(samples=1)
+    with pytest.raises(ValueError, match="overlap is 1"):
+        RegionConfig(overlap=1.0)
+
+
+def rows(answers: dict[str, np.ndarray], image: int) -> np.ndarray:
+    """Label, score and box of each detection in an order of their own: float64 ``[count, 6]``."""
+    columns = (answers["labels"][image][:, None], answers["scores"][image][:, None], answers["boxes"][image])
+    found = np.concatenate(columns, axis=1)[: answers["count"][image]].astype(np.float64)
+    return found[np.lexsort((found[:, 3], found[:, 1].round(3), found[:, 0]))]
+
+
+def small_run() -> DetectorTraining:
+    overrides = ["classes=[cat, dog, person]", "decode.score_threshold=0.0", "decode.candidates=60"]
+    found = load_run(config_folder() / "models" / "faster-rcnn.yaml", overrides)
+    assert isinstance(found, DetectorTraining)
+    return msgspec.structs.replace(found, model=CONFIG)
+
+
+def test_the_exported_file_answers_as_torch_does_at_any_batch_size(tmp_path: Path) -> None:
+    run, path = small_run(), tmp_path / "model.onnx"
+    torch.manual_seed(3)
+    model = FasterRcnn(CONFIG, 3).eval()
+    with torch.no_grad():  # scores and boxes that differ from place to place
+        for name, parameter in model.named_parameters():
+            if name.startswith(("rpn", "predictor")):
+                parameter.normal_(0, 0.1)
+    manifest = export_detector(model, run, {}, path)
+    assert manifest.task == "detection"
+    frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    decoder = build_decoder(CONFIG, 3, run.decode)
+    wanted = TorchDetectorEngine(model, decoder, detector_manifest(run)).infer({INPUT_NAME: frames})
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    for batch in (frames, frames[:1]):
+        seen = dict(zip(names, session.run(names, {INPUT_NAME: batch}), strict=True))
+        assert (seen["count"] > 5).all()
+        np.testing.assert_array_equal(seen["count"], wanted["count"][: len(batch)])
+        for image in range(len(batch)):
+            np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.02)
+    assert check_tensorrt(load_onnx(path)) == []
