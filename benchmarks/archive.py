@@ -8,7 +8,8 @@
 - ``driver``: results a second of a whole run of 1,000 workers that answer at once, one driver, one file each.
 - ``ray_task_ms``: a task that does nothing, on an actor, with two in flight; its price on Ray.
 - ``memory``: resident memory of a worker at its peak after a clip of one minute, after the same once more,
-  and after one of ``--minutes``; every frame is decoded and one every two seconds is looked at.
+  and after one of ``--minutes`` in one go; and of another one that detects the long clip in parts of a
+  minute, and joins them. Every frame is decoded and one every two seconds is looked at.
 
 Every way is measured once in each round, so that what else the machine does falls on all of them; a figure is
 the median of its rounds. Frames a second are of the whole command, start included.
@@ -191,7 +192,7 @@ def ray_task_ms(out: Path, count: int = 500) -> float:
 
 
 def memory(folder: Path, minutes: float) -> Figures:
-    """Peak resident memory of a worker, in MiB, after one minute, one more, and many."""
+    """Peak resident memory, in MiB: of a worker after one minute, one more, and many; of one for parts."""
     (folder / "memory/.work/partial").mkdir(parents=True)
     job = Job(
         out=folder / "memory",
@@ -199,21 +200,43 @@ def memory(folder: Path, minutes: float) -> Figures:
         models=[default_model().path],
         conf_threshold=0.35,
         selection=Selection.parse("2s"),
+        span_s=60.0,
     )
     figures: Figures = {"minutes": minutes}
     write_clip(folder / "short.mp4", 60.0, 1)
     write_clip(folder / "long.mp4", minutes * 60, 1)
     names = {"mib_of_one_minute": "short.mp4", "mib_of_one_more": "short.mp4", "mib_of_all": "long.mp4"}
     with ProcessCrew(job, 1) as crew:
-        while not crew.idle:
-            crew.wait(1.0)
-        (worker,) = multiprocessing.active_children()
         for figure, name in names.items():
-            crew.give(0, Task("whole", InputFile(folder / name, figure)))
-            while not any(isinstance(event, Answer) for event in crew.wait(1.0)):
-                pass
-            figures[figure] = peak_mib(worker.pid)
+            done(crew, Task("whole", InputFile(folder / name, figure)))
+            figures[figure] = worker_mib()
+    file = InputFile(folder / "long.mp4", "long.mp4")
+    with ProcessCrew(job, 1) as crew:
+        plan = done(crew, Task("plan", file)).plan
+        for number in () if plan is None else plan.needed:
+            done(crew, Task("span", file, number))
+        figures["mib_of_parts"] = worker_mib()
+        joined = done(crew, Task("join", file))
+        figures["mib_of_join"] = worker_mib()
+        figures["parts"] = 1 if joined.summary is None else joined.summary.spans
     return figures
+
+
+def done(crew: ProcessCrew, task: Task) -> Reply:
+    """What its only worker answers to a task."""
+    while not crew.idle:
+        crew.wait(1.0)
+    crew.give(0, task)
+    while True:
+        for event in crew.wait(1.0):
+            if isinstance(event, Answer):
+                return event.reply
+
+
+def worker_mib() -> float:
+    """The most resident memory that the only child of this process had so far."""
+    (worker,) = multiprocessing.active_children()
+    return peak_mib(worker.pid)
 
 
 def peak_mib(process: int | None) -> float:

@@ -1,4 +1,9 @@
+import contextlib
+import os
+import random
+import signal
 import sqlite3
+import time
 
 import pytest
 
@@ -68,6 +73,38 @@ def test_an_index_that_is_lost_or_damaged_is_built_again(places, damage):
     with ArchiveIndex(places) as index:
         assert index.rebuilt == 30
         assert index.summaries() == whole
+        index.export()
+    assert (places.out / "index.jsonl").read_bytes() == exported
+
+
+def test_a_writer_that_is_killed_thirty_times_loses_no_row(places):
+    draw, written = random.Random(3), 0
+    for _ in range(30):
+        end, begin = os.pipe()
+        child = os.fork()
+        if child == 0:  # nothing of this process is used but the index
+            with contextlib.suppress(BaseException), ArchiveIndex(places) as index:
+                for number in range(written, written + 400):
+                    one = summary(f"{number:05}.mp4", frames=number)
+                    write_summary(places, one)
+                    index.enter(one)
+                    os.write(begin, b".")
+            os._exit(0)
+        os.close(begin)
+        with os.fdopen(end, "rb") as said:
+            written += len(said.read(draw.randint(1, 8)))
+            time.sleep(draw.uniform(0.0, 0.005))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            written += len(said.read())
+    with ArchiveIndex(places) as index:
+        rows = index.summaries()
+        index.export()
+    assert written >= 30
+    assert rows[:written] == [summary(f"{number:05}.mp4", frames=number) for number in range(written)]
+    exported = (places.out / "index.jsonl").read_bytes()
+    places.index.unlink()
+    with ArchiveIndex(places) as index:
         index.export()
     assert (places.out / "index.jsonl").read_bytes() == exported
 

@@ -1,8 +1,12 @@
 """Workers on Ray, in a network namespace that has only the loopback interface."""
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +138,74 @@ def test_two_nodes_of_which_one_is_killed_give_what_one_process_gives(tmp_path, 
     assert done.returncode == 0, done.stderr[-2000:]
     assert "killed" in done.stdout
     assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from edgevision.archive.progress import ArchiveObserver
+from edgevision.archive.ray_crew import connect, crew_at
+from edgevision.cli.signals import signal_exit_code, stop_on_signals
+from edgevision.pipeline import StopRequest
+from tests.support.archive import process
+import contextlib
+
+class Tell(ArchiveObserver):
+    def while_running(self):
+        def look(progress):
+            if progress.files:
+                print("files", progress.files, flush=True)
+        return contextlib.nullcontext(look)
+
+stop = StopRequest()
+connect("local")
+with stop_on_signals(stop):
+    process([sys.argv[1]], Path(sys.argv[2]), Path(sys.argv[3]), crew=crew_at("local"), observer=Tell(),
+            stop=stop)
+sys.exit(signal_exit_code(stop.reason or ""))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_on_ray_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path, model, number, code):
+    command = alone()
+    if command is None:
+        pytest.skip("no network namespace can be made here, and Ray listens on every interface")
+    for image in range(60):
+        write_image(tmp_path / "in" / f"{image}.png", left=8 + image)
+    process([tmp_path / "in"], tmp_path / "whole", model)
+    (tmp_path / "archive.py").write_text(INTERRUPTED)
+    place = Path("/tmp") / f"ev-{tmp_path.name[-8:]}"
+    place.mkdir(exist_ok=True)
+    running = subprocess.Popen(
+        [*command, sys.executable, str(tmp_path / "archive.py"), str(tmp_path / "in"), str(tmp_path / "out"),
+         str(model)],
+        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(place), "PYTHONPATH": str(ROOT),
+             "RAY_TMPDIR": str(place)},
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("files")
+        os.killpg(running.pid, number)  # as a terminal does, to all of them
+        assert running.wait(120) == code
+        end = time.monotonic() + 30
+        while started_with(place) and time.monotonic() < end:
+            time.sleep(0.5)
+        assert started_with(place) == []
+    finally:
+        running.kill()
+        shutil.rmtree(place, ignore_errors=True)
+    process([tmp_path / "in"], tmp_path / "out", model)
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def started_with(place):
+    """Processes that were given this folder, other than this one."""
+    mark, found = f"RAY_TMPDIR={place}\0".encode(), []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (path / "environ").read_bytes():
+                found.append((path / "cmdline").read_bytes())
+    return found

@@ -148,6 +148,15 @@ def packets_of(container: av.container.InputContainer, stream: VideoStream) -> I
         yield packet
 
 
+def library_reason(error: Exception) -> str:
+    """What a library says, in one line.
+
+    PyAV appends the last line that FFmpeg logged as an error, of whichever file that was: that is left out.
+    """
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
 class Decoder:
     """Decodes the packets of one video stream; packets that cannot be decoded are skipped and counted.
 

@@ -19,7 +19,14 @@ from edgevision.errors import SourceError
 from edgevision.types import Image
 from edgevision.video.codec.colour import over_white
 from edgevision.video.codec.container import open_video_file
-from edgevision.video.codec.decode import FILE_THREADS, LIBRARY_ERRORS, MAX_PIXELS, Decoder, video_stream
+from edgevision.video.codec.decode import (
+    FILE_THREADS,
+    LIBRARY_ERRORS,
+    MAX_PIXELS,
+    Decoder,
+    library_reason,
+    video_stream,
+)
 from edgevision.video.codec.orientation import Orientation
 
 _MOST_TILES = 4096
@@ -84,7 +91,7 @@ def read_heif(path: Path) -> Image:
         return over_white(np.dstack([image, layer]))
     except LIBRARY_ERRORS as error:
         raise SourceError(
-            f"{path} is not an image that FFmpeg can read ({error}); convert it to JPEG"
+            f"{path} is not an image that FFmpeg can read ({library_reason(error)}); convert it to JPEG"
         ) from error
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edgevision.errors import SourceError
 from edgevision.files import atomic_path
 from edgevision.video.codec.container import open_video_file
-from edgevision.video.codec.decode import LIBRARY_ERRORS, packets_of, video_stream
+from edgevision.video.codec.decode import LIBRARY_ERRORS, library_reason, packets_of, video_stream
 from edgevision.video.codec.timeline import LAST_GAP_NS
 
 GENERATE_TIMES = 0x1  # AVFMT_FLAG_GENPTS of libavformat/avformat.h
@@ -139,7 +139,7 @@ def open_scanned(path: Path, generate: bool) -> tuple[InputContainer, VideoStrea
     try:
         container = open_video_file(path)
     except LIBRARY_ERRORS as error:
-        raise SourceError(f"cannot read {path}: {error}") from error
+        raise SourceError(f"cannot read {path}: {library_reason(error)}") from error
     if not generate:
         container.flags &= ~GENERATE_TIMES
     return container, video_stream(container, str(path))
@@ -161,7 +161,7 @@ def _scan(path: Path, generate: bool) -> PacketScan:
                     )
                     digest.update(memoryview(packet))
         except LIBRARY_ERRORS as error:
-            problem = f"reading stopped: {error}"
+            problem = f"reading stopped: {library_reason(error)}"
         time_base = Fraction(stream.time_base or Fraction(1, av.time_base))
     return PacketScan(
         time_base=time_base,

@@ -27,6 +27,7 @@ from edgevision.video.codec.decode import (
     Decoder,
     declared_end_ns,
     discard_others,
+    library_reason,
     packets_of,
     real_rate,
     recorded_timeline,
@@ -95,7 +96,7 @@ class FileSource(Closeable):
             raise
         except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
             self._container.close()
-            raise SourceError(f"cannot read {self._name}: {_reason(error)}") from error
+            raise SourceError(f"cannot read {self._name}: {library_reason(error)}") from error
         aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         self.info = SourceInfo(
             name=printable(self._name),
@@ -147,7 +148,7 @@ class FileSource(Closeable):
                 if decoder.errors > errors:
                     self.report.failed[FailReason.UNDECODABLE] += 1
         except LIBRARY_ERRORS as error:  # whatever a library raises is the end of this file
-            self.report.problem = f"{printable(self._name)}: reading stopped: {_reason(error)}"
+            self.report.problem = f"{printable(self._name)}: reading stopped: {library_reason(error)}"
         yield from self._timed(self._times.flush())
         self.report.packets = decoder.sent
         self.report.notes += self._timeline.notes() + decoder.notes()
@@ -201,7 +202,7 @@ def _open(path: Path, name: str, demuxer: str | None) -> InputContainer:
         found = describe_unreadable(path) if path.is_file() else "holds no video that can be read from a pipe"
         raise SourceError(f"{name} {found}") from error
     except LIBRARY_ERRORS as error:  # whatever a library raises is about this file
-        raise SourceError(f"cannot read {name}: {_reason(error)}") from error
+        raise SourceError(f"cannot read {name}: {library_reason(error)}") from error
     if container.format.name in _TEXT_ART:
         container.close()
         raise SourceError(f"{name} {describe_unreadable(path)}")
@@ -238,9 +239,3 @@ def _times_ns(packets: list[Packet[VideoStream]]) -> list[int]:
     return [
         round(packet.pts * packet.time_base * 1_000_000_000) for packet in packets if packet.pts is not None
     ]
-
-
-def _reason(error: Exception) -> str:
-    """What a library says, in one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())

@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from edgevision.closeable import Closeable
 from edgevision.errors import SourceError
 from edgevision.types import Frame
-from edgevision.video.codec.decode import FILE_THREADS, LIBRARY_ERRORS, Decoder, packets_of
+from edgevision.video.codec.decode import FILE_THREADS, LIBRARY_ERRORS, Decoder, library_reason, packets_of
 from edgevision.video.codec.scan import PacketScan, SpanPlan, open_scanned
 
 PROOF_FRAMES = 4
@@ -76,7 +76,7 @@ class SpanSource(Closeable):
             try:
                 yield from self._frames(errors)
             except LIBRARY_ERRORS as error:
-                raise NotProvenError(f"{self._path}: {error}") from error
+                raise NotProvenError(f"{self._path}: {library_reason(error)}") from error
         if errors.lines:
             raise NotProvenError(f"{self._path}: the decoder says: {errors.lines[0]}")
         if self._stream.codec_context.name in _SILENT:
@@ -150,7 +150,9 @@ class SpanSource(Closeable):
 
         Yields each frame, and whether no packet of the span itself was decoded yet.
         """
-        position, is_preroll = landed, self._plan.start is not None
+        plan, position = self._plan, landed
+        shown = int(self._scan.visible.argmax())  # an edit list hides those before it
+        is_preroll = plan.start is not None or shown > 0
         for packet in packets_of(self._container, self._stream):
             if packet.size:
                 if not self._scan.is_at(position, packet):
@@ -158,7 +160,8 @@ class SpanSource(Closeable):
                 position += 1
                 if position <= start:
                     continue
-            if is_preroll and packet.pts == self._plan.start:
+            is_begin = position > shown if plan.start is None else packet.pts == plan.start
+            if is_preroll and is_begin:
                 is_preroll = False
                 errors.forget()
             for decoded in decoder.decode(packet):
@@ -202,19 +205,28 @@ def frame_hash(frame: VideoFrame) -> str:
 
 
 class _ErrorLines:
-    """Collects what FFmpeg reports as an error on this thread, while it lasts."""
+    """Collects what FFmpeg reports as an error on this thread, while it lasts.
+
+    A line that is equal to the one before it does not count. PyAV can leave those out, but takes the line
+    before it from whatever file was read last, and then tells of it among the lines of yet another file.
+
+    Attributes:
+        lines: at the end, those that count.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._logs: list[tuple[int, str, str]] = []
+        self._forgotten = 0
 
     def forget(self) -> None:
         """What was reported so far does not count."""
-        self._logs.clear()
+        self._forgotten = len(self._logs)
 
     def __enter__(self) -> _ErrorLines:
-        self._level = av.logging.get_level()
+        self._level, self._skips = av.logging.get_level(), av.logging.get_skip_repeated()
         av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)
         self._capture = av.logging.Capture(local=True)
         self._logs = self._capture.__enter__()
         return self
@@ -222,4 +234,9 @@ class _ErrorLines:
     def __exit__(self, *raised: object) -> None:
         self._capture.__exit__(None, None, None)
         av.logging.set_level(self._level)
-        self.lines = [text.strip() for level, _, text in self._logs if level <= av.logging.ERROR]
+        av.logging.set_skip_repeated(self._skips)
+        before = self._logs[max(0, self._forgotten - 1) : self._forgotten]
+        for log in self._logs[self._forgotten :]:
+            if [log] != before and log[0] <= av.logging.ERROR:
+                self.lines.append(log[2].strip())
+            before = [log]

@@ -4,6 +4,7 @@ Also tests ``edgevision.video.sources.open``.
 """
 
 import contextlib
+import gc
 import os
 import struct
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from edgevision.engines.fake import FakeEngine
 from edgevision.errors import SourceError
@@ -50,6 +52,18 @@ def read(path):
     with open_source(str(path)) as source:
         frames = list(source)
     return source, frames
+
+
+def test_frames_are_freed_as_soon_as_they_are_read(tmp_path):
+    write_clip(tmp_path / "a.mp4", EVEN)
+    gc.collect()
+    gc.disable()
+    try:
+        with FileSource(tmp_path / "a.mp4") as source:
+            most = max(sum(type(one) is VideoFrame for one in gc.get_objects()) for _ in source)
+    finally:
+        gc.enable()
+    assert most < 10
 
 
 def entries(path):

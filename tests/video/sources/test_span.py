@@ -6,9 +6,11 @@
 import json
 import os
 
+import av
 import pytest
 
 from edgevision.errors import SourceError
+from edgevision.video.codec.decode import Decoder
 from edgevision.video.codec.scan import plan_spans, scan_packets, why_in_one_go
 from edgevision.video.sources.span import NotProvenError, SpanSource
 from tests.support.paths import SHARED
@@ -52,14 +54,40 @@ def test_damaged_clips_are_exact_or_refused(tmp_path):
     assert 0 < accepted < CLIPS
 
 
-def test_hevc_that_is_damaged_without_a_sign(tmp_path):
-    """Parts of five frames are what an earlier frame left in memory; FFmpeg reports nothing."""
-    seed = 46
+def test_what_was_read_before_changes_nothing(tmp_path):
+    """FFmpeg's messages about other files neither hide nor become those about this one."""
+    path = Recipe.draw(40).write(tmp_path / "a.wmv", 40)
+    flip_bits(path, 40)
+    found = in_spans(path, 15)
+    assert isinstance(found, str)
+    said = found.partition("the decoder says: ")[2]
+    assert said, found
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture():
+        av.logging.log(av.logging.ERROR, "wmv2", f"{said}\n")
+    av.logging.set_level(level)
+    assert in_spans(path, 15) == found
+    whole = Recipe.draw(1).write(tmp_path / f"b{Recipe.draw(1).suffix}", 1)
+    assert in_spans(whole, 20) == in_one_pass(whole)
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    with pytest.raises(SourceError) as raised:
+        scan_packets(empty)
+    assert "error log" not in str(raised.value)
+
+
+def test_hevc_that_is_damaged_without_a_sign(tmp_path, monkeypatch):
+    """Parts of five frames are what an earlier frame left in memory, which depends on the frames that are
+    held; FFmpeg reports nothing."""
+    seed, held, image = 46, [], Decoder.image
     recipe = Recipe.draw(seed)
     path = recipe.write(tmp_path / "a.mp4", seed)
     assert recipe.codec == "libx265"
     assert in_spans(path, 23) == in_one_pass(path)
     flip_bits(path, seed)
+    assert in_spans(path, 23) == in_one_pass(path) == in_one_pass(path)
+    monkeypatch.setattr(Decoder, "image", lambda self, frame: held.append(frame) or image(self, frame))
     found = in_spans(path, 23)
     assert isinstance(found, str)
     assert "decoded twice" in found
