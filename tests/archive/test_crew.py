@@ -1,10 +1,9 @@
-"""Processes that are killed, and the driver itself, in the middle: what follows is as if nothing had been.
+"""Workers that are killed: what follows is as if nothing had been.
 
 edgevision.archive.launch too, which starts them.
 """
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,15 +21,6 @@ from tests.archive.test_driver import write_image
 from tests.support.archive import open_fake, open_on_a_slow_disk, open_or_die, process, results
 from tests.support.models import write_block_clip
 from tests.support.paths import ROOT
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.support.archive import process
-from edgevision.archive.crew import ProcessCrew
-if __name__ == "__main__":
-    process([sys.argv[1]], Path(sys.argv[2]), Path(sys.argv[3]), crew=ProcessCrew, span_s=1.0)
-"""
 
 
 @pytest.fixture
@@ -168,24 +158,3 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path, model):
     outcome = process([tmp_path / "in"], tmp_path / "out", model)
     assert [one.name for one in outcome.summaries] == ["1.png"]
     assert results(tmp_path / "out") == before
-
-
-@pytest.mark.slow
-def test_a_killed_driver_goes_on_where_it_was(folder, tmp_path, model):
-    process([folder], tmp_path / "whole", model, span_s=1.0)
-    script = tmp_path / "archive.py"
-    script.write_text(PROGRAM)
-    draw, codes = random.Random(7), []
-    for attempt in range(5):
-        command = [sys.executable, str(script), str(folder), str(tmp_path / "out"), str(model)]
-        running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        try:
-            codes.append(running.wait(None if attempt == 4 else draw.uniform(2.0, 7.0)))
-        except subprocess.TimeoutExpired:
-            running.kill()  # its workers end with it
-            codes.append(running.wait())
-        if codes[-1] == 0:
-            break
-    assert codes[-1] == 0
-    assert results(tmp_path / "out") == results(tmp_path / "whole")
-    assert not list((tmp_path / "out/.work").glob("partial/*"))
