@@ -34,6 +34,9 @@ def network(
         ("resnet18", (128, 256, 512)),
         ("resnet34", (128, 256, 512)),
         ("resnet50", (512, 1024, 2048)),
+        ("efficientnet_lite0", (40, 112, 320)),
+        ("efficientnet_lite1", (40, 112, 320)),
+        ("efficientnet_lite2", (48, 120, 352)),
     ],
 )
 def test_backbones_give_maps_at_strides_8_16_and_32(name: BackboneName, channels: tuple[int, ...]) -> None:
