@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 
@@ -60,6 +62,8 @@ def calibrate(
             "found one distinct frame, which cannot show how far activations reach; name more sources with "
             "`sources` (300 frames or more are recommended)"
         )
+    if settings.weight_scale == "tensor":
+        model = replace(model, dense_only=True)
     ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
     rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
     quantiser = Quantiser(ready, frames, settings, cache, progress, rounded)

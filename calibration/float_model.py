@@ -30,6 +30,7 @@ class FloatModel:
         manifest: its contract.
         graph: the model.
         convolutions: of its core.
+        dense_only: convolutions in groups, such as depthwise ones, are no candidates.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class FloatModel:
     manifest: Manifest
     graph: onnx.ModelProto
     convolutions: tuple[Convolution, ...]
+    dense_only: bool = False
 
     @property
     def candidates(self) -> tuple[Convolution, ...]:
@@ -47,7 +49,10 @@ class FloatModel:
         return tuple(
             layer
             for layer in self.convolutions
-            if not layer.feeds_head and layer.constant and layer.kind == "Conv"
+            if not layer.feeds_head
+            and layer.constant
+            and layer.kind == "Conv"
+            and not (self.dense_only and layer.groups > 1)
         )
 
 

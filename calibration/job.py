@@ -14,7 +14,7 @@ from edgevision.calibration.agreement import hold_out, open_agreement
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.markdown import render_markdown
-from edgevision.calibration.outcome import RANGE_CHOICES, Settings
+from edgevision.calibration.outcome import RANGE_CHOICES, WEIGHT_SCALES, Settings
 from edgevision.calibration.ranges import PERCENTILE
 from edgevision.calibration.report import CalibrationReport, make_report
 from edgevision.calibration.sampling.sample import CalibrationSet, sample_frames
@@ -45,6 +45,7 @@ class CalibrationRequest:
             the answers on frames held out may be from the float model's; None then accepts any.
         min_share: share of the convolution work that must stay in int8, 0 to 1.
         must_hold: False where a model over ``max_drop`` is written too, with a warning.
+        weight_scale: one of :data:`~edgevision.calibration.outcome.WEIGHT_SCALES`.
         min_boxes: labelled boxes that a class needs to count in ``ap50_mean``.
         classes: hold the accuracy on these only, see :func:`edgevision.data.classes.parse_classes`; None for
             every class that both the model and the data have.
@@ -63,6 +64,7 @@ class CalibrationRequest:
     max_drop: float | None = None
     min_share: float = 0.8
     must_hold: bool = True
+    weight_scale: str = "channel"
     min_boxes: int = DEFAULT_MIN_BOXES
     classes: str | None = None
     seed: int = 0
@@ -179,6 +181,10 @@ def _settings(request: CalibrationRequest) -> Settings:
     if method is None:
         hint = nearest(request.method, RANGE_CHOICES) or f"; choose one of {', '.join(RANGE_CHOICES)}"
         raise UsageError(f"unknown method '{request.method}'{hint}")
+    weight_scale = next((name for name in WEIGHT_SCALES if name == request.weight_scale), None)
+    if weight_scale is None:
+        hint = nearest(request.weight_scale, WEIGHT_SCALES) or f"; expected {' or '.join(WEIGHT_SCALES)}"
+        raise UsageError(f"`weight_scale` {request.weight_scale}{hint}")
     if not 50 <= request.percentile <= 100:
         raise UsageError(f"`percentile` {request.percentile:g}: expected 50 to 100")
     if not 0 <= request.min_share <= 1:
@@ -192,6 +198,7 @@ def _settings(request: CalibrationRequest) -> Settings:
         max_drop=max_drop,
         min_share=request.min_share,
         must_hold=request.must_hold,
+        weight_scale=weight_scale,
     )
 
 

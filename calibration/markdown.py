@@ -61,6 +61,7 @@ def _warnings(report: CalibrationReport) -> list[str]:
 def _facts(report: CalibrationReport) -> str:
     auto = ", chosen by `auto`" if report.asked_method == "auto" else ""
     frames = f"over {report.frames} frames (`{report.frames_sha256[:12]}`)"
+    scaled = "channel of weights" if report.weight_scale == "channel" else "tensor of weights"
     rows = [
         ("Model", f"{report.model}, from `{report.float_file}` (`{report.float_sha256[:12]}`)"),
         ("Convolutions in int8", f"{report.int8_convolutions} of {report.convolutions}"),
@@ -68,7 +69,7 @@ def _facts(report: CalibrationReport) -> str:
         ("Size", f"{report.float_bytes / 1e6:.2f} MB to {report.int8_bytes / 1e6:.2f} MB"),
         ("Ranges", f"{_method(report, report.method)}{auto}, {frames}"),
         ("Frames from", ", ".join(f"`{source}`" for source in report.sources)),
-        ("Form", "symmetric int8, a scale for each channel of weights, zero points 0, Q/DQ nodes"),
+        ("Form", f"symmetric int8, a scale for each {scaled}, zero points 0, Q/DQ nodes"),
     ]
     if report.rounding is not None:
         rows.insert(5, ("Weights", _rounded(report.rounding)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import onnx
 
@@ -19,6 +19,16 @@ RANGE_CHOICES: tuple[RangeChoice, ...] = ("auto", *METHODS)
 """How ranges are chosen; ``auto`` compares the methods."""
 
 
+WeightScale = Literal["channel", "tensor"]
+WEIGHT_SCALES: tuple[WeightScale, ...] = get_args(WeightScale)
+"""One scale for each channel of a weight, which is most exact; or one for the whole weight.
+
+TensorRT for RTX keeps bias and activation within an int8 convolution with one scale only: with one a channel
+it multiplies by the scales in a kernel of its own, in FP32. Depthwise convolutions stay in float then: their
+channels differ most, and they are a small part of the work.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What decides the result, besides the model and the frames.
@@ -28,6 +38,7 @@ class Settings:
         max_drop: of the yardstick's figure.
         min_share: of the convolution work that stays in int8, 0..1.
         must_hold: False where a model over ``max_drop`` is written too, with a warning.
+        weight_scale: one of :data:`WEIGHT_SCALES`.
     """
 
     method: RangeChoice = "auto"
@@ -35,6 +46,7 @@ class Settings:
     max_drop: float = 0.01
     min_share: float = 0.8
     must_hold: bool = True
+    weight_scale: WeightScale = "channel"
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -1,8 +1,8 @@
 """Quantisation as Q/DQ nodes, in the form that every TensorRT fuses and accepts.
 
-Symmetric int8 with zero points of 0; one scale a tensor for activations, one a channel for weights; biases
-stay float. Q and DQ stand before a convolution only, never between it and its activation, so TensorRT makes
-one int8 kernel of both and of the Q that follows. Sums, concatenations and the like that read a quantised
+Symmetric int8 with zero points of 0; one scale a tensor for activations, one a channel for weights, or one
+for all channels of a weight; biases stay float. Q and DQ stand before a convolution only, never between it and
+its activation, so TensorRT makes one int8 kernel of both and of the Q that follows. Sums, concatenations and the like that read a quantised
 tensor read the dequantised one, so that residuals travel in int8 too. Convolutions that stay in float read
 the float tensor: they were kept for what int8 loses.
 
@@ -31,7 +31,7 @@ LEVELS = 127
 
 
 class RoundedWeights(NamedTuple):
-    """Weights in int8: ``[M, ...]``, and float32 scales ``[M]``, one for each channel."""
+    """Weights in int8: ``[M, ...]``, and float32 scales ``[M]``, one for each channel; all may be equal."""
 
     steps: NDArray[np.int8]
     scales: FloatArray
@@ -74,8 +74,9 @@ def insert_qdq(
     constants = [c for c in model.graph.initializer if c.name not in weights or c.name in still_read]
     for constant in model.graph.initializer:
         if constant.name in weights:
-            before.append(_weight_node(constant.name))
-            constants += _weight_constants(constant, rounded.get(constant.name))
+            found = rounded.get(constant.name) or quantise_weights(numpy_helper.to_array(constant))
+            before.append(_weight_node(constant.name, _has_one_scale(found)))
+            constants += _weight_constants(constant.name, found)
     for name, scale in scales.items():
         constants.append(numpy_helper.from_array(scale, f"{name}/scale"))
         constants.append(numpy_helper.from_array(np.array(0, np.int8), f"{name}/zero"))
@@ -87,14 +88,18 @@ def insert_qdq(
     return made
 
 
-def weight_scales(weights: FloatArray) -> FloatArray:
-    """float32 ``[M]``: one a channel, so that its largest weight is 127 steps; 1 for a channel of zeros."""
-    return _scale(np.abs(weights).reshape(len(weights), -1).max(axis=1, initial=0))
+def weight_scales(weights: FloatArray, one_scale: bool = False) -> FloatArray:
+    """float32 ``[M]``: one a channel, so that its largest weight is 127 steps; 1 for a channel of zeros.
+
+    With ``one_scale`` all are that of the channel with the largest weight.
+    """
+    greatest = np.abs(weights).reshape(len(weights), -1).max(axis=1, initial=0)
+    return _scale(np.full_like(greatest, greatest.max(initial=0)) if one_scale else greatest)
 
 
-def quantise_weights(weights: FloatArray) -> RoundedWeights:
-    """Weights ``[M, ...]``, each rounded to the nearest step of its channel."""
-    scales = weight_scales(weights)
+def quantise_weights(weights: FloatArray, one_scale: bool = False) -> RoundedWeights:
+    """Weights ``[M, ...]``, each rounded to the nearest step of its channel; see :func:`weight_scales`."""
+    scales = weight_scales(weights, one_scale)
     steps = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
     return RoundedWeights(np.clip(steps, -LEVELS, LEVELS).astype(np.int8), scales)
 
@@ -120,7 +125,8 @@ def check_qdq(model: onnx.ModelProto, origin: str) -> None:
         if zero.dtype != np.int8 or zero.any() or zero.shape != scale.shape:
             raise CalibrationError(f"{origin}: the zero points of {node.input[0]} are not int8 zeros")
         quantised = constants.get(node.input[0])
-        fits = scale.ndim == 0 if quantised is None else axis == 0 and scale.shape == (quantised.dims[0],)
+        by_channel = quantised is not None and axis == 0 and scale.shape == (quantised.dims[0],)
+        fits = scale.ndim == 0 or by_channel
         if not fits:
             raise CalibrationError(f"{origin}: the scales of {node.input[0]} lie along the wrong axis")
 
@@ -155,16 +161,23 @@ def _pair(name: str, scales: Mapping[str, FloatArray]) -> list[onnx.NodeProto]:
     ]
 
 
-def _weight_node(name: str) -> onnx.NodeProto:
+def _has_one_scale(weights: RoundedWeights) -> bool:
+    """Whether the scale is written as one number, which TensorRT then folds into the convolution."""
+    return len(weights.scales) > 1 and bool((weights.scales == weights.scales[0]).all())
+
+
+def _weight_node(name: str, one_scale: bool) -> onnx.NodeProto:
     inputs = [f"{name}/int8", f"{name}/scale", f"{name}/zero"]
-    return helper.make_node("DequantizeLinear", inputs, [f"{name}/dq"], name=f"{name}/dq", axis=0)
+    node = helper.make_node("DequantizeLinear", inputs, [f"{name}/dq"], name=f"{name}/dq")
+    if not one_scale:
+        node.attribute.append(helper.make_attribute("axis", 0))
+    return node
 
 
-def _weight_constants(constant: onnx.TensorProto, rounded: RoundedWeights | None) -> list[onnx.TensorProto]:
-    quantised, scales = rounded or quantise_weights(numpy_helper.to_array(constant))
-    name = constant.name
+def _weight_constants(name: str, weights: RoundedWeights) -> list[onnx.TensorProto]:
+    scales = weights.scales[0] if _has_one_scale(weights) else weights.scales
     return [
-        numpy_helper.from_array(quantised, f"{name}/int8"),
-        numpy_helper.from_array(scales, f"{name}/scale"),
-        numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{name}/zero"),
+        numpy_helper.from_array(weights.steps, f"{name}/int8"),
+        numpy_helper.from_array(np.asarray(scales, np.float32), f"{name}/scale"),
+        numpy_helper.from_array(np.zeros(np.shape(scales), np.int8), f"{name}/zero"),
     ]

@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from edgevision.cache import Cache
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Settings
-from edgevision.calibration.qdq import RoundedWeights, insert_qdq
+from edgevision.calibration.qdq import RoundedWeights, insert_qdq, quantise_weights
 from edgevision.calibration.ranges import (
     BINS,
     Method,
@@ -45,7 +46,7 @@ class Quantiser:
     Args:
         model: to quantise.
         frames: to calibrate on.
-        settings: the percentile and the share of the work that stays in int8 are used.
+        settings: the percentile, the share of the work that stays in int8 and the scales of weights are used.
         cache: where ranges and rankings are kept, by the content of all that they depend on.
         progress: shows how far each step is.
         rounded: weights in int8, see :mod:`edgevision.calibration.rounding`; others go to the nearest step.
@@ -64,13 +65,17 @@ class Quantiser:
         rounded: Mapping[str, RoundedWeights] = MappingProxyType({}),
     ) -> None:
         self.model, self._frames, self._settings = model, frames, settings
-        self._cache, self._progress, self._rounded = cache, progress, rounded
+        self._cache, self._progress, self._together = cache, progress, rounded
+        self._rounded = (
+            {**_with_one_scale(model), **rounded} if settings.weight_scale == "tensor" else rounded
+        )
         self.key = {
             "rules": _RULES,
             "graph": sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
             "frames": frames.hash,
             "onnxruntime": onnxruntime.__version__,
             "bins": BINS,
+            "weight_scale": settings.weight_scale,
         }
         self._extremes: dict[str, TensorStatistics] | None = None
         self._counted: dict[str, TensorStatistics] | None = None
@@ -105,7 +110,7 @@ class Quantiser:
             key = {
                 **self.key,
                 "kind": "noise of all, by unit",
-                "rounded": sorted(self._rounded),
+                "rounded": sorted(self._together),
                 "frames_used": _NOISE_FRAMES,
                 "thresholds": limits,
             }
@@ -176,7 +181,7 @@ class Quantiser:
         key = {
             **self.key,
             "kind": "noise by unit",
-            "rounded": sorted(self._rounded),
+            "rounded": sorted(self._together),
             "frames_used": count,
             "thresholds": limits,
         }
@@ -202,3 +207,13 @@ class Quantiser:
         wanted = {int(i) for i in np.linspace(0, total - 1, min(count, total)).round()}
         chosen = [batch[0] for i, batch in enumerate(self._frames.batches(1)) if i in wanted]
         return np.stack(chosen)
+
+
+def _with_one_scale(model: FloatModel) -> dict[str, RoundedWeights]:
+    """The weights of all candidates, each with one scale, at the nearest step."""
+    weights = {layer.weight for layer in model.candidates}
+    return {
+        constant.name: quantise_weights(numpy_helper.to_array(constant), one_scale=True)
+        for constant in model.graph.graph.initializer
+        if constant.name in weights
+    }

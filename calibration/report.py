@@ -10,7 +10,14 @@ import edgevision
 from edgevision.address import display
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Trial
-from edgevision.calibration.outcome import Equalisation, Quantised, RangeChoice, Rounding, Settings
+from edgevision.calibration.outcome import (
+    Equalisation,
+    Quantised,
+    RangeChoice,
+    Rounding,
+    Settings,
+    WeightScale,
+)
 from edgevision.calibration.ranges import Method
 from edgevision.calibration.sampling.sample import CalibrationSet
 from edgevision.calibration.sensitivity import decibels, int8_share
@@ -116,6 +123,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         gate: None where nothing was compared.
         equalisation: None where no channels can be equalised.
         rounding: None where no weights can be rounded together.
+        weight_scale: whether each channel of a weight has a scale of its own.
         float_layers: convolutions in float, and why.
         ranges: quantised tensors.
         speed: for each engine here.
@@ -145,6 +153,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateCard | None
     equalisation: Equalisation | None = None
     rounding: Rounding | None = None
+    weight_scale: WeightScale = "channel"
     float_layers: tuple[LayerCard, ...]
     ranges: tuple[RangeCard, ...]
     speed: tuple[Speed, ...]
@@ -213,6 +222,7 @@ def make_report(
         gate=gate,
         equalisation=result.equalisation,
         rounding=result.rounding,
+        weight_scale=settings.weight_scale,
         float_layers=_float_layers(model, result),
         ranges=ranges,
         speed=tuple(speed),

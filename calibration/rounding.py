@@ -134,18 +134,19 @@ def gram_matrices(
     return {name: total / counts[name] for name, total in sums.items()}
 
 
-def round_weights(weights: FloatArray, gram: NDArray[np.float64]) -> RoundedWeights:
+def round_weights(weights: FloatArray, gram: NDArray[np.float64], one_scale: bool = False) -> RoundedWeights:
     """int8 weights whose convolution comes closest to the float one's.
 
     Args:
         weights: float32 ``[M, C / G, kh, kw]``.
         gram: float64 ``[G, K, K]`` with ``K = C / G * kh * kw``, see :func:`gram_matrices`.
+        one_scale: for all channels.
 
     Returns:
         int8 of the same shape and float32 scales ``[M]``, those of
         :func:`edgevision.calibration.qdq.quantise_weights`.
     """
-    scales = weight_scales(weights)
+    scales = weight_scales(weights, one_scale)
     groups, count = gram.shape[0], gram.shape[1]
     left = weights.astype(np.float64).reshape(groups, -1, count)
     steps = scales.astype(np.float64).reshape(groups, -1)
@@ -170,13 +171,13 @@ def round_weights(weights: FloatArray, gram: NDArray[np.float64]) -> RoundedWeig
 
 
 def round_together(
-    model: onnx.ModelProto, grams: Grams, on_weight: OnDone = lambda done: None
+    model: onnx.ModelProto, grams: Grams, on_weight: OnDone = lambda done: None, one_scale: bool = False
 ) -> dict[str, RoundedWeights]:
-    """Every weight that has a Gram matrix, rounded."""
+    """Every weight that has a Gram matrix, rounded; see :func:`round_weights`."""
     constants = {constant.name: constant for constant in model.graph.initializer}
     found = {}
     for done, (name, gram) in enumerate(grams.items(), start=1):
-        found[name] = round_weights(numpy_helper.to_array(constants[name]), gram)
+        found[name] = round_weights(numpy_helper.to_array(constants[name]), gram, one_scale)
         on_weight(done)
     return found
 
@@ -203,6 +204,7 @@ def round_together_if_quieter(
     places = sorted({int(i) for i in np.linspace(0, total - 1, min(_FRAMES, total)).round()})
     few = frames.part(places)
     one_method = replace(settings, method="percentile") if settings.method == "auto" else settings
+    one_scale = settings.weight_scale == "tensor"
     nearest = Quantiser(model, few, one_method, cache, progress)
     key = {**nearest.key, "kind": "weights rounded together", "patches": PATCHES, "damping": _DAMPING}
     weights = {constant.name: constant for constant in model.graph.graph.initializer}
@@ -211,14 +213,14 @@ def round_together_if_quieter(
         with progress("looking at what weights meet", len(places)) as on_done:
             grams = gram_matrices(model.graph, model.candidates, few.batches(1), on_done)
         with progress("rounding weights", len(grams)) as on_done:
-            rounded = round_together(model.graph, grams, on_done)
+            rounded = round_together(model.graph, grams, on_done, one_scale)
         cache.store(key, {name: one.steps.tobytes() for name, one in rounded.items()})
     else:
         rounded = {}
         for name, steps in kept.items():
             values = numpy_helper.to_array(weights[name])
             shaped = np.frombuffer(steps, np.int8).reshape(values.shape)
-            rounded[name] = RoundedWeights(shaped, weight_scales(values))
+            rounded[name] = RoundedWeights(shaped, weight_scales(values, one_scale))
     if not rounded:
         return MappingProxyType({}), None
     together = Quantiser(model, few, one_method, cache, progress, rounded)

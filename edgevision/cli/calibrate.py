@@ -36,6 +36,12 @@ def calibrate_command(
     percentile: float = typer.Option(
         99.99, "--percentile", help="For percentile: share of the magnitudes to hold, in per cent."
     ),
+    weight_scale: str = typer.Option(
+        "channel",
+        "--weight-scale",
+        help="Scales of weights: one for each channel, or with tensor one for a convolution, depthwise ones "
+        "left in float: TensorRT for RTX then keeps bias and activation within each INT8 kernel.",
+    ),
     data: Path | None = typer.Option(
         None, "--data", help="Labelled data to hold the accuracy on, as 'edgevision eval' takes them."
     ),
@@ -111,6 +117,7 @@ def calibrate_command(
         frames=frames,
         method=method,
         percentile=percentile,
+        weight_scale=weight_scale,
         labelled=None if data is None else LabelledData(data=data, images=images, split=split),
         max_drop=max_drop,
         min_share=0.8 if min_share is None else min_share,

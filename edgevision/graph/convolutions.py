@@ -28,6 +28,7 @@ class Convolution:
         macs: multiplications with addition for one image.
         feeds_head: no other convolution lies between its output and a head.
         text: its shape, for people.
+        groups: of its channels; 1 for a dense one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Convolution:
     feeds_head: bool
     text: str
     constant: bool = True
+    groups: int = 1
 
 
 def upstream(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
@@ -119,6 +121,7 @@ def find_convolutions(
                 feeds_head=name in last,
                 text=_describe(node.op_type, shape, group, area),
                 constant=weight in weights,
+                groups=group,
             )
         )
     if not found:

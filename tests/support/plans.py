@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.calibration.qdq import insert_qdq
+from edgevision.calibration.qdq import insert_qdq, quantise_weights
 from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import read_manifest
@@ -76,17 +76,21 @@ def write_conv_segmenter(
     return path
 
 
-def write_int8(source: Path, path: Path) -> set[str]:
-    """A shipped model in INT8, all but the convolutions that end in a head; returns those kept in float.
+def write_int8(source: Path, path: Path, one_scale: bool = False) -> set[str]:
+    """A model in INT8, all but the convolutions that end in a head; returns those kept in float.
 
+    With ``one_scale`` each weight has one, and convolutions in groups are kept too.
     The ranges are those of noise: what matters here is the form of the graph, not its accuracy.
     """
     manifest, model = read_manifest(source), onnx.load(source)
-    layers = [layer for layer in find_convolutions(model, manifest.heads) if not layer.feeds_head]
+    found = find_convolutions(model, manifest.heads)
+    layers = [one for one in found if not one.feeds_head and not (one_scale and one.groups > 1)]
+    weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    rounded = {one.weight: quantise_weights(weights[one.weight], one_scale) for one in layers}
     shape = (1, manifest.input_height, manifest.input_width, 3)
     noise = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
     statistics = measure_ranges(model, [layer.data for layer in layers], lambda: iter([noise]), False)
-    quantised = insert_qdq(model, layers, thresholds(statistics, "minmax"))
+    quantised = insert_qdq(model, layers, thresholds(statistics, "minmax"), rounded)
     save_model(quantised, path, msgspec.structs.replace(manifest, precision="int8"))
     chosen = {layer.name for layer in layers}
     return {node.name for node in convolutions(path) if node.output[0] not in chosen}
