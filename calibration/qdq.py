@@ -1,10 +1,10 @@
 """Quantisation as Q/DQ nodes, in the form that every TensorRT fuses and accepts.
 
 Symmetric int8 with zero points of 0; one scale a tensor for activations, one a channel for weights, or one
-for all channels of a weight; biases stay float. Q and DQ stand before a convolution only, never between it and
-its activation, so TensorRT makes one int8 kernel of both and of the Q that follows. Sums, concatenations and the like that read a quantised
-tensor read the dequantised one, so that residuals travel in int8 too. Convolutions that stay in float read
-the float tensor: they were kept for what int8 loses.
+for all channels of a weight; biases stay float. Q and DQ stand before a convolution only, never between it
+and its activation, so TensorRT makes one int8 kernel of both and of the Q that follows. Sums,
+concatenations and the like that read a quantised tensor read the dequantised one, so that residuals travel
+in int8 too. Convolutions that stay in float read the float tensor: they were kept for what int8 loses.
 
 The nodes are placed here and not by ``onnxruntime.quantization``, which needs over a second for each graph,
 and sensitivity needs a graph for every layer. A test holds the numbers of both against each other.

@@ -63,6 +63,24 @@ def test_a_hand_worked_channel() -> None:
     assert quantised.reshape(3, 3)[2, 1] in (1, 2)
 
 
+def test_one_scale_for_all_channels_is_that_of_the_largest_weight_and_is_written_as_one_number() -> None:
+    weights = np.array([[1.27, -0.63], [0, 0], [-2.54, 0.02]], np.float32).reshape(3, 1, 1, 2)
+    quantised, scales = quantise_weights(weights, one_scale=True)
+    np.testing.assert_allclose(scales, [0.02] * 3, rtol=1e-6)
+    assert quantised.reshape(3, 2)[0, 0] in (63, 64), "half a step away from both"
+    assert quantised.reshape(3, 2)[1:].tolist() == [[0, 0], [-127, 1]]
+    model = segmenter_graph()
+    values = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    rounded = {one.weight: quantise_weights(values[one.weight], one_scale=True) for one in layers(model)}
+    made = insert_qdq(model, layers(model), limits(model), rounded)
+    check_qdq(made, "test")
+    onnx.checker.check_model(made, full_check=True)
+    dims = {one.name: list(one.dims) for one in made.graph.initializer}
+    assert {tuple(dims[f"{weight}/scale"]) for weight in rounded} == {()}
+    nodes = [node for node in made.graph.node if node.name in {f"{weight}/dq" for weight in rounded}]
+    assert [list(node.attribute) for node in nodes] == [[]] * len(rounded)
+
+
 def test_q_and_dq_stand_before_convolutions_only() -> None:
     model = segmenter_graph()
     made = insert_qdq(model, layers(model), limits(model))

@@ -91,6 +91,13 @@ def test_weights_that_meet_nothing_in_common_go_to_the_nearest_step() -> None:
     np.testing.assert_array_equal(rounded.scales, nearest.scales)
 
 
+def test_one_scale_holds_for_all_channels() -> None:
+    weights = np.array([[2.54, 0.0], [0.02, 0.04]], np.float32).reshape(2, 2, 1, 1)
+    steps, scales = round_weights(weights, np.eye(2)[None], one_scale=True)
+    np.testing.assert_allclose(scales, [0.02, 0.02], rtol=1e-6)
+    assert steps.reshape(2, 2).tolist() == [[127, 0], [1, 2]]
+
+
 def test_a_weight_that_meets_zeros_alone_is_rounded_without_an_error() -> None:
     weights = np.ones((2, 1, 2, 2), np.float32)
     assert (round_weights(weights, np.zeros((2, 4, 4))).steps == 127).all()

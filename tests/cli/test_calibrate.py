@@ -65,6 +65,19 @@ def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> N
         assert (told.class_map == wanted.class_map).mean() > 0.95
 
 
+def test_weights_may_have_one_scale_each(place: Path) -> None:
+    assert run_calibrate(place, "--weight-scale", "tensor") == 0
+    model = onnx.load(place / "bright.int8.onnx")
+    check_qdq(model, "result")
+    scales = [one for one in model.graph.initializer if one.name.endswith(".weight/scale")]
+    assert scales
+    assert all(not one.dims for one in scales)
+    assert report_of(place)["weight_scale"] == "tensor"
+    assert "a scale for each tensor of weights" in (place / "bright.int8.md").read_text()
+    with load_engine(place / "bright.int8.onnx", "onnxruntime") as engine:
+        assert engine.infer(np.zeros((1, SIZE, SIZE, 3), np.uint8))
+
+
 def test_the_report_holds_what_was_measured(place: Path) -> None:
     assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     report = report_of(place)

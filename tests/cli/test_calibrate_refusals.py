@@ -91,6 +91,7 @@ def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[s
     [
         (["--method", "entrop"], "did you mean 'entropy'"),
         (["--method", "percentile", "--percentile", "101"], "--percentile 101"),
+        (["--weight-scale", "tenser"], "--weight-scale tenser; did you mean 'tensor'"),
         (["--data", "set"], "segmentation model; expected a folder as --data, and --split"),
         (["--data", "set", "--images", "x"], "segmentation model; expected a folder as --data, and --split"),
         (["--split", "val"], "--images and --split need --data"),

@@ -17,14 +17,22 @@ from typing import Any
 
 import onnx
 import pytest
+import torch
 
+from edgevision.config import config_folder
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange, check_plan
+from edgevision.export import to_half
 from edgevision.export.plans.build import BuildOptions
 from edgevision.export.plans.compile import compile_model
 from edgevision.export.plans.layer_dump import node_precisions
 from edgevision.export.to_half import export_half
+from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.lint import check_tensorrt
+from edgevision.models.efficientnet_lite import SCALES
+from edgevision.models.retinanet import RetinaNet
+from edgevision.training.checkpoint import Checkpoint
+from edgevision.training.config import DetectorTraining, load_run
 from edgevision.zoo import find_model
 from tests.support.plans import BARE, convolutions, needs_rtx, write_int8
 from tests.support.task_models import write_task_model
@@ -126,3 +134,46 @@ def test_the_ends_of_every_task_are_built(tmp_path: Path, monkeypatch: pytest.Mo
     compiled = compile_model(model, plan, "rtx30", machine=BARE)
     check_plan(plan, compiled.info)
     assert compiled.info.manifest == read_manifest(model)
+
+
+def write_edge(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """retinanet-edge with each of its kinds of layers once, and random weights."""
+    monkeypatch.setitem(SCALES, "efficientnet_lite0", (0.5, 0.25))
+    small = [
+        "model.backbone.weights=random",
+        "model.input_size=64",
+        "model.channels=32",
+        "model.head.layers=1",
+    ]
+    run = load_run(config_folder() / "models" / "retinanet-edge.yaml", small)
+    assert isinstance(run, DetectorTraining)
+    torch.manual_seed(1)
+    network = RetinaNet(run.model, len(run.classes))  # type: ignore[arg-type]  # the family of the file
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):  # a trained network's are not 0
+                parameter += 0.1 * torch.randn_like(parameter)
+    export_checkpoint(Checkpoint(run, 0, {}, network.eval().state_dict(), {}, {}, None), path)
+
+
+def test_between_the_edge_detectors_convolutions_nothing_is_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one scale a weight: bias and activation are within the convolution, what is between is FP16."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setitem(to_half._LEAST_AGREEMENT_DB, "int8", 0)  # random weights
+    source = tmp_path / "edge.onnx"
+    write_edge(source, monkeypatch)
+    quantised, model = tmp_path / "int8.onnx", tmp_path / "int8.fp16.onnx"
+    kept = write_int8(source, quantised, one_scale=True)
+    export_half(quantised, model)
+    layers = compile_model(model, tmp_path / "edge.engine", "rtx40", machine=BARE).info.layers
+    nodes = {node.name for node in convolutions(model)}
+    found = node_precisions(layers, nodes)
+    assert len(nodes - kept) > len(kept)
+    assert {found[node] for node in nodes - kept} == {"Int8"}
+    assert {found[node] for node in kept} == {"Half"}
+    outside = ("pre/", "post/")
+    network = [layer for layer in layers if not any(node.startswith(outside) for node in layer.nodes)]
+    assert {layer.precision for layer in network} <= {"Int8", "Half", ""}
+    assert any(layer.precision == "Float" for layer in layers), "decoding is in FP32"
