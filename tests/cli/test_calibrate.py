@@ -72,7 +72,7 @@ def test_weights_may_have_one_scale_each(place: Path) -> None:
     scales = [one for one in model.graph.initializer if one.name.endswith(".weight/scale")]
     assert scales
     assert all(not one.dims for one in scales)
-    assert report_of(place)["weight_scale"] == "tensor"
+    assert report_of(place).weight_scale == "tensor"
     assert "a scale for each tensor of weights" in (place / "bright.int8.md").read_text()
     with load_engine(place / "bright.int8.onnx", "onnxruntime") as engine:
         assert engine.infer(np.zeros((1, SIZE, SIZE, 3), np.uint8))
