@@ -230,7 +230,10 @@ def _few(frames: int, share: float, settings: Settings) -> list[str]:
     if frames < 100:
         lines.append(f"{frames} calibration frames are few; 300 or more are recommended")
     if share < settings.min_share:
-        lines.append(f"{share:.0%} of the convolution work is in int8: the heads are float and hold the rest")
+        grouped = " and convolutions in groups" if settings.weight_scale == "tensor" else ""
+        lines.append(
+            f"{share:.0%} of the convolution work is in int8: the heads{grouped} are float and hold the rest"
+        )
     return lines
 
 
