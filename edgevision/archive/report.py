@@ -27,7 +27,8 @@ h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top:
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .8rem .3rem 0;
        border-bottom: 1px solid #e4e6ea; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.name { word-break: break-all; } .told { color: #b42318; } .reason { color: #60646c; font-size: .9em; }
+td.name { overflow-wrap: anywhere; min-width: 11rem; } td.key { white-space: nowrap; }
+.told { color: #b42318; } .reason { color: #60646c; font-size: .9em; }
 svg { display: block; width: 100%; height: 2.2rem; background: #f4f5f7; border-radius: 3px; }
 .key span { display: inline-block; margin-right: 1.2rem; } .key i { display: inline-block; width: .8rem;
        height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
@@ -35,7 +36,7 @@ svg { display: block; width: 100%; height: 2.2rem; background: #f4f5f7; border-r
 figure img { width: 100%; height: 8.4rem; object-fit: contain; background: #f4f5f7; border-radius: 3px; }
 figcaption { font-size: .75rem; color: #60646c; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { table { display: block; overflow-x: auto; } body { margin-top: 1rem; }
-  td.name { min-width: 8rem; } td.key { white-space: nowrap; } }
+  td.name { min-width: 8rem; } td.key ~ td.name { min-width: 18rem; } }
 @media (prefers-color-scheme: dark) { body { color: #edeef0; background: #111113; }
   th, td { border-color: #2e3135; } svg, figure img { background: #212225; }
   .about, .reason, figcaption { color: #b0b4ba; } .told { color: #ff9592; } }
@@ -115,8 +116,10 @@ def _classes(
         )
         cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)
         key = f'<i style="background:{colours[name]}"></i>'
-        span = f"{_clock(longest[1].first_s)} to {_clock(longest[1].last_s)}"
-        where = f"{html.escape(longest[0].name)} <span class=reason>{span}</span>"
+        where = html.escape(longest[0].name)
+        if longest[0].duration_s:  # not an image
+            span = f"{_clock(longest[1].first_s)} to {_clock(longest[1].last_s)}"
+            where += f' <span class="reason">{span}</span>'
         yield f'<tr><td class="key">{key}{html.escape(name)}</td>{cells}<td class="name">{where}</td></tr>'
     yield "</table>"
 

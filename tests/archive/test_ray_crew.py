@@ -23,14 +23,22 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4],
-               "RAY_raylet_start_wait_time_s": "120"}
+               "RAY_raylet_start_wait_time_s": "300"}
 import ray
 from ray.cluster_utils import Cluster
+from edgevision.archive import ray_crew
 from edgevision.archive.progress import ArchiveObserver
 from edgevision.archive.ray_crew import connect, crew_at
 from tests.support.archive import process
 import contextlib
 
+is_of_node = ray_crew._is_of_node
+
+def tell(error):
+    print("lost with its node:", is_of_node(error), " ".join(str(error).split()))
+    return is_of_node(error)
+
+ray_crew._is_of_node = tell
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 second = cluster.add_node(num_cpus=1)
 assert connect(cluster.address) == 2
@@ -137,6 +145,8 @@ def test_two_nodes_of_which_one_is_killed_give_what_one_process_gives(tmp_path, 
         shutil.rmtree(place, ignore_errors=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "killed" in done.stdout
+    lost = [line for line in done.stdout.splitlines() if line.startswith("lost with its node: ")]
+    assert [f"lost with its node: {fate == 'node'}" in line for line in lost] == [True] * len(lost), lost
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 

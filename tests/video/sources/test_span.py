@@ -7,6 +7,7 @@ import json
 import os
 
 import av
+import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
@@ -114,6 +115,38 @@ def test_clips_with_known_frames(name):
                 assert sum(1 for _ in span) == plan.frames
             first = plan.first_index
             assert [line.split()[1] for line in span.head] == known["hashes"][first : first + 4]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options", "expected"),
+    [
+        (".mp4", "libx264", {"x264-params": "intra-refresh=1:keyint=25"}, "do not meet"),
+        (".mpg", "mpeg2video", {"g": "12", "bf": "2"}, "exact"),
+        (".mov", "libx264", {"flags": "+ilme+ildct", "x264-params": "tff=1:keyint=25"}, "exact"),
+        (".h264", "libx264", {"g": "25"}, "a packet has no presentation time"),
+        (".ts", "libx264", {"g": "25"}, "packet"),
+    ],
+    ids=["refresh", "program", "interlaced", "raw", "joined"],
+)
+def test_kinds_at_which_a_plain_seek_fails(tmp_path, suffix, codec, options, expected):
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number in range(150):
+            image = np.full((96, 160, 3), number, np.uint8)
+            image[20:60, number : number + 10] = 255 - number
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        container.mux(stream.encode(None))
+    if suffix == ".ts":
+        path.write_bytes(path.read_bytes() * 2)
+    found = in_spans(path, 30)
+    if expected == "exact":
+        assert found == in_one_pass(path)
+        assert len(found) == 150
+    else:
+        assert isinstance(found, str)
+        assert expected in found
 
 
 def test_a_file_that_changes_after_the_scan_is_not_proven(tmp_path):
