@@ -1,7 +1,8 @@
 """What the page costs a run, and the long cases of what a browser sees of it.
 
     python benchmarks/web.py [--cases cost,loads,...] [--seconds 10] [--size 1280x720] [--rate 25]
-                             [--opens 1000] [--images 500] [--minutes 30] [--outage 60] [--json PATH]
+                             [--opens 1000] [--images 500] [--minutes 30] [--outage 60]
+                             [--protocols rtmp,tcp,rtsp,whip] [--json PATH]
 
 ``cost``: frames are written to a tile at a rate, from one process; the viewers are another one. For each
 number of viewers: CPU time of the run's process per frame and the images that were encoded. ``none`` writes
@@ -15,8 +16,9 @@ The cases of benchmarks/web_cases.py: ``run``, a whole run with a page that nobo
 time until a tile's first image; ``zones``: drawn on images and in windows of three shapes; ``latency`` to the
 screen; ``tiles`` (16 of them, and other requests); ``buffers`` of the browser over MINUTES; ``slow`` (a
 viewer that stops reading for OUTAGE seconds); ``bounds`` of recordings and events; ``events``: what a lock
-and a kill lose, and long lists; ``outages`` of a server that is streamed to, OUTAGE seconds each. Those with
-a browser need Debian's chromium-headless-shell and the development tools.
+and a kill lose, and long lists; ``outages`` of a server that is streamed to, OUTAGE seconds each and by
+each of PROTOCOLS, of which ``rtsp`` needs GStreamer's server, and ``whip`` aiortc. Those with a browser need
+Debian's chromium-headless-shell and the development tools.
 
 Prints JSON.
 """
@@ -179,7 +181,7 @@ def measure(given: argparse.Namespace) -> Figures:
                 "buffers": lambda: web_cases.buffers(given.minutes),
                 "slow": lambda: web_cases.slow(given.outage, given.size, memory_mib),
                 "bounds": web_cases.bounds,
-                "outages": lambda: web_cases.outages(given.outage),
+                "outages": lambda: web_cases.outages(given.outage, given.protocols.split(",")),
             }[case]()
         figures[case]["load"] = [round(load, 1) for load in os.getloadavg()]
     return figures
@@ -196,6 +198,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--outage", type=float, default=60.0)
+    parser.add_argument("--protocols", default="rtmp,tcp,rtsp,whip")
     given = parser.parse_args()
     return report(lambda: measure(given), given.json)
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import cv2
 import msgspec
 import numpy as np
 from common import Figures
+from web_servers import address_of, read_back, size_of, start_server
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -524,15 +525,6 @@ def bounds() -> Figures:
         }
 
 
-_SERVER = """
-import sys, av
-print("listens", flush=True)
-with av.open(sys.argv[1], options={"listen": "1"}, timeout=600) as container:
-    for frame in container.decode(video=0):
-        pass
-"""
-
-
 class Writer:
     """Writes frames to a sink at 25 a second, and watches how late everything is."""
 
@@ -565,36 +557,43 @@ class Writer:
             self.longest_pause_ms = max(self.longest_pause_ms, (time.monotonic() - began) * 1e3 - 5)
 
 
-def outages(seconds: float) -> Figures:
-    """C20: an RTMP server that is silent, stopped and killed, and comes back."""
-    found: Figures = {kind: outage(kind, seconds) for kind in ("none", "silent", "stopped", "killed")}
+def outages(seconds: float, protocols: Sequence[str]) -> Figures:
+    """C20: a server that is silent, stopped and killed, and comes back."""
+    found: Figures = {
+        protocol: {kind: outage(protocol, kind, seconds) for kind in ("none", "silent", "stopped", "killed")}
+        for protocol in protocols
+    }
     found["hls_after_3_kills"] = hls_after_kills()
     return found
 
 
-def outage(kind: str, seconds: float) -> Figures:
+def outage(protocol: str, kind: str, seconds: float) -> Figures:
     """One server that fails, and what the run notices of it; ``none`` is the machine as it is."""
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as opened:
+        return _outage(protocol, kind, seconds, Path(place), opened)
+
+
+def _outage(protocol: str, kind: str, seconds: float, folder: Path, opened: contextlib.ExitStack) -> Figures:
     with socket.create_server(("127.0.0.1", 0)) as chosen:
         port = int(chosen.getsockname()[1])
-    address = f"rtmp://127.0.0.1:{port}/live/gate"
 
-    def start_server() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _SERVER, address]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    def start() -> subprocess.Popen[str]:
+        process = opened.enter_context(start_server(protocol, port, folder))
+        opened.callback(process.kill)
+        return process
 
     silent = socket.create_server(("127.0.0.1", port)) if kind == "silent" else None
-    process = None if silent else start_server()
-    time.sleep(2)
-    sink = NetworkSink(target_of(address), LIVE)
+    process = None if silent else start()
+    sink = NetworkSink(target_of(address_of(protocol, port)), LIVE)
     writer = Writer(sink)
     if process is not None:
-        wait(lambda: sink.sent > 25, 60)
+        wait(lambda: sink.sent > 25 and size_of(folder) > 0, 60)
         if kind in ("stopped", "killed"):
             process.send_signal(signal.SIGSTOP if kind == "stopped" else signal.SIGKILL)
     writer.longest_write_ms = writer.longest_pause_ms = 0.0
-    number, start = writer.number, time.monotonic()
+    number, began = writer.number, time.monotonic()
     time.sleep(seconds)
-    rate = (writer.number - number) / (time.monotonic() - start)
+    rate = (writer.number - number) / (time.monotonic() - began)
     found: Figures = {
         "seconds": seconds,
         "rate": round(rate, 2),
@@ -602,26 +601,23 @@ def outage(kind: str, seconds: float) -> Figures:
         "longest_pause_of_another_thread_ms": round(writer.longest_pause_ms, 1),
     }
     if kind != "none":
-        for one in (silent, process):
-            if isinstance(one, socket.socket):
-                one.close()
-            elif one is not None:
-                one.kill()
-                one.wait()
-        sent = sink.sent
-        process = start_server()
-        assert process.stdout is not None
-        process.stdout.readline()
-        back = time.monotonic()
-        wait(lambda: sink.sent > sent, 60)
+        if silent is not None:
+            silent.close()
+        if kind == "stopped" and process is not None:
+            process.send_signal(signal.SIGCONT)
+        else:
+            start()
+        back, size = time.monotonic(), size_of(folder)
+        wait(lambda: size_of(folder) > size, 60)
         found["back_after_s"] = round(time.monotonic() - back, 2)
+        time.sleep(2)
     writer.close()
     sink.close()
-    if process is not None:
-        process.kill()
-        process.wait()
+    time.sleep(1)
     found |= {"made": sink.made, "sent": sink.sent, "unsent": sink.unsent}
     found["is_exact"] = sink.made == sink.sent + sink.unsent
+    # WebRTC's times are of the session's own clock, which aiortc does not give.
+    found["read_back"] = dataclasses.asdict(read_back(folder, has_times=protocol != "whip"))
     return found
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,75 +13,15 @@ from edgevision.errors import UsageError
 from edgevision.video.sinks.network import NetworkSink, target_of
 from edgevision.video.sinks.whip import whip_target, write_certificate
 from tests.support.broker import wait_until
+from tests.support.whip_peer import Peer
 from tests.video.sinks.test_network import LIVE, number_in, write_all
 
 pytest.importorskip("cryptography", reason="needs the extra 'whip'")
 
 
-class Peer:
-    """A WHIP endpoint that decodes what it is sent."""
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.requests: list[tuple[str, str | None]] = []
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        peer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                peer.requests.append(("POST", self.headers["Authorization"]))
-                offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                answer = asyncio.run_coroutine_threadsafe(peer._answer(offer), peer._loop).result(15)
-                data = answer.encode()
-                self.send_response(201)
-                for name, value in (("Content-Type", "application/sdp"), ("Location", "/whip/1")):
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def do_DELETE(self) -> None:
-                peer.requests.append(("DELETE", self.headers["Authorization"]))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    async def _answer(self, offer: str) -> str:
-        from aiortc import RTCPeerConnection, RTCSessionDescription
-        from aiortc.mediastreams import MediaStreamError
-
-        self.connection = connection = RTCPeerConnection()
-
-        async def read(track: Any) -> None:
-            while True:
-                try:
-                    frame = await track.recv()
-                except MediaStreamError:
-                    return
-                self.numbers.append(number_in(frame.to_ndarray(format="gray")))
-
-        connection.on("track", lambda track: asyncio.ensure_future(read(track)))
-        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        await connection.setLocalDescription(await connection.createAnswer())
-        return str(connection.localDescription.sdp)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        asyncio.run_coroutine_threadsafe(self.connection.close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-
 @contextmanager
 def endpoint() -> Iterator[Peer]:
-    peer = Peer()
+    peer = Peer(number_in)
     try:
         yield peer
     finally:
