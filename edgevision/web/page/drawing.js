@@ -110,6 +110,7 @@ function drawLabels(pen, labels, colours, place, ratio) {
 function plate(pen, text, left, top, colour, ratio) {
   const high = 17 * ratio, wide = pen.measureText(text).width + 8 * ratio;
   const at = top - high >= 0 ? top - high : top;
+  left = Math.max(0, Math.min(left, pen.canvas.width - wide));  // a label at the right edge stays whole
   pen.fillStyle = PLATE;
   pen.fillRect(left, at, wide, high);
   pen.fillStyle = colour;
