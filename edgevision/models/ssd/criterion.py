@@ -17,6 +17,9 @@ from edgevision.models.ssd.settings import SsdConfig
 class SsdLoss(nn.Module):
     """Class loss over all anchors and L1 on the corners of matched ones, both divided by the matched.
 
+    A distance is a share of the anchor's cell (the paper's is one of the anchor, equation 2), so that a small
+    object is placed as carefully as a large one.
+
     Matching is the paper's (section 2.2): the anchor that covers an object best, and all that cover it by
     more than the threshold, by Jaccard overlap.
 
@@ -54,7 +57,7 @@ class SsdLoss(nn.Module):
         for image, (match, target) in enumerate(pairs):
             wanted[image, match.positive, target.labels[match.objects]] = 1
             difference = boxes[image, match.positive] - target.boxes[match.objects]
-            distance = distance + difference.abs().mean(dim=1).sum() / self.config.input_size
+            distance = distance + (difference.abs().mean(dim=1) / self.cells[match.positive]).sum()
         weight = torch.stack([match.weight for match in matches])
         loss = self.config.loss
         if loss.form == "focal":

@@ -59,9 +59,12 @@ class Ssd(nn.Module):
             nn.ModuleList(nn.Conv2d(config.channels, count, 3, padding=1) for _ in widths)
             for count in outputs
         )
-        for head in self.class_heads:
-            nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]  # a Conv2d
-            nn.init.constant_(head.bias, -math.log((1 - config.prior) / config.prior))  # type: ignore[arg-type]
+        # Boxes begin at their anchors too (RetinaNet, section 4.1): far from 0 a tanh hardly learns.
+        starts = (-math.log((1 - config.prior) / config.prior), 0.0)
+        for heads, start in zip((self.class_heads, self.box_heads), starts, strict=True):
+            for head in heads:
+                nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]  # a Conv2d
+                nn.init.constant_(head.bias, start)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> SsdAnswers:
         """``images`` float ``[N, 3, S, S]``, normalised."""

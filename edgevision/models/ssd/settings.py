@@ -15,14 +15,14 @@ class SsdLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         form: of the class loss: ``focal``, or plain ``bce``; neither has a column for the background.
         alpha, gamma: of the focal loss.
-        box_weight: factor of the L1 loss on corners, which are shares of the input.
+        box_weight: factor of the L1 loss on corners, which are shares of the anchor's cell.
         overlap: anchors that cover an object by more than this learn it, and the best of each object always.
     """
 
     form: Literal["focal", "bce"] = "focal"
     alpha: float = 0.25
     gamma: float = 2.0
-    box_weight: float = 20.0
+    box_weight: float = 4.0
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
@@ -38,7 +38,8 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         first_stride: of the finest map that is predicted from: 16 or 32 are maps of the backbone, 64 is made
             from its last one. With an input of 256 and one level, 64 is the 4x4 grid that one starts with.
         levels: maps that are predicted from; each halves the one before.
-        scales: sides of a square anchor, in cells of its map.
+        scales: sides of a square anchor, in cells of its map. They should span an octave, since each map has
+            cells of twice the size: what lies between two anchors is covered by none.
         ratios: widths and heights that each scale is multiplied by.
         channels: of the convolutions before the predictions.
         dropout: probability that a channel is dropped before them.
@@ -49,7 +50,7 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     input_size: int
     first_stride: Literal[16, 32, 64] = 16
     levels: int = 3
-    scales: tuple[float, ...] = (0.7, 1.0, 1.3)
+    scales: tuple[float, ...] = (1.0, 1.6, 2.5)
     ratios: tuple[tuple[float, float], ...] = ((1.0, 1.0), (1.0, 0.5), (0.5, 1.0))
     channels: int = 128
     dropout: float = 0.1

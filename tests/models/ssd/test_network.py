@@ -11,10 +11,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou
 
+from edgevision.evaluation.detection import evaluate_detections
+from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.models.anchor_matching import DetectionTargets
-from edgevision.models.settings import BackboneConfig
-from edgevision.models.ssd.anchors import decode_offsets, ssd_anchors
+from edgevision.models.dense import DenseDecoder
+from edgevision.models.settings import BackboneConfig, DecodeConfig
+from edgevision.models.ssd.anchors import as_corners, decode_offsets, ssd_anchors
 from edgevision.models.ssd.criterion import SsdLoss
 from edgevision.models.ssd.decoding import SsdDecoding
 from edgevision.models.ssd.network import Ssd, SsdAnswers
@@ -52,7 +56,7 @@ def test_maps_halve_and_each_cell_has_an_anchor_for_each_scale_and_ratio() -> No
     assert config.grids() == (20, 10, 5, 3)
     anchors, cells = ssd_anchors(config)
     assert len(anchors) == 9 * (400 + 100 + 25 + 9)
-    assert anchors[:3, 2:].tolist() == pytest.approx(np.array([[11.2, 11.2], [11.2, 5.6], [5.6, 11.2]]))
+    assert anchors[:3, 2:].tolist() == pytest.approx(np.array([[16, 16], [16, 8], [8, 16]]))
     assert cells[-1] == pytest.approx(320 / 3)
 
 
@@ -71,6 +75,7 @@ def test_the_network_says_something_of_every_anchor() -> None:
         assert raw.logits.shape == (1, count, 2)
         assert raw.offsets.shape == (1, count, 4)
         assert raw.logits.sigmoid().mean().item() == pytest.approx(0.01, rel=0.3)
+        assert raw.offsets.abs().max().item() < 0.5  # every box begins near its anchor
 
 
 def test_a_hand_worked_loss() -> None:
@@ -80,9 +85,58 @@ def test_a_hand_worked_loss() -> None:
     losses = criterion(raw, [targets([[64, 64, 128, 128]], [1])])
     assert losses["class"].item() == pytest.approx(32 * math.log(2))
     assert losses["box"].item() == pytest.approx(0)
-    # Eight pixels to the right: two of four corners are 8 / 256 off.
+    # Eight pixels to the right: two of four corners are an eighth of the cell off.
     losses = criterion(raw, [targets([[72, 64, 136, 128]], [1])])
-    assert losses["box"].item() == pytest.approx(2 * 8 / 256 / 4)
+    assert losses["box"].item() == pytest.approx(2 * 8 / 64 / 4)
+
+
+def test_a_small_object_counts_as_much_as_a_large_one() -> None:
+    """The same share of its cell off, on the finest map and on the next: the same loss of the box."""
+    config = SsdConfig(
+        BACKBONE, 96, first_stride=16, levels=2, scales=(1.0,), ratios=((1.0, 1.0),), channels=16
+    )
+    criterion = SsdLoss(config, 2)
+    count = len(ssd_anchors(config)[0])
+    raw = SsdAnswers(torch.zeros(1, count, 2), torch.zeros(1, count, 4))
+    small = criterion(raw, [targets([[18, 16, 34, 32]], [0])])
+    large = criterion(raw, [targets([[36, 32, 68, 64]], [0])])
+    assert small["box"].item() == pytest.approx(config.loss.box_weight * 2 / 16 / 2)
+    assert small["box"].item() == pytest.approx(large["box"].item())
+
+
+def test_anchors_of_all_maps_leave_no_size_of_a_square_uncovered() -> None:
+    """With one centre, an anchor overlaps a square by more than half: sides from 12 to 320 of 320 pixels."""
+    anchors = torch.from_numpy(ssd_anchors(SsdConfig(BACKBONE, 320, levels=5))[0])
+    shapes = as_corners(torch.cat([torch.zeros(len(anchors), 2), anchors[:, 2:]], dim=1).unique(dim=0))
+    sides = torch.arange(12, 321, 4)[:, None].float()
+    squares = as_corners(torch.cat([torch.zeros(len(sides), 2), sides, sides], dim=1))
+    assert (box_iou(squares, shapes).max(dim=1).values > 0.5).all()
+
+
+def test_eight_images_are_learnt_by_heart() -> None:
+    """Discs of three sizes and two classes: nearly all are found again."""
+    torch.manual_seed(0)
+    config = SsdConfig(BACKBONE, 96, levels=3, channels=32, dropout=0.0)
+    images, labelled = torch.zeros(8, 3, 96, 96), []
+    for number, image in enumerate(images):
+        boxes = [[4 + 2 * number, 6, 24 + 2 * number, 26], [30, 40, 30 + 40 + 2 * number, 90]]
+        for label, (x, y, right, bottom) in enumerate(boxes):
+            image[label, y:bottom, x:right] = 2.0
+        labelled.append(targets([[float(side) for side in box] for box in boxes], [0, 1]))
+    network, criterion = Ssd(config, 2).train(), SsdLoss(config, 2)
+    optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
+    for _ in range(60):
+        loss = torch.stack(list(criterion(network(images), labelled).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    decoder = DenseDecoder(SsdDecoding(config, 2), 96, DecodeConfig())
+    found = dict(enumerate(decoder(network(images))))
+    truth = {
+        image: GroundTruth(one.boxes.numpy(), one.labels.numpy(), one.ignore.numpy())
+        for image, one in enumerate(labelled)
+    }
+    assert evaluate_detections(found, truth, ("small", "large")).figures.ap50 > 0.9
 
 
 def test_the_best_anchor_learns_a_small_object_and_two_learn_one_between_them() -> None:
