@@ -31,7 +31,10 @@ DETECTORS = [one for one in FAMILIES if one.task == "detection"]
 IN_STEPS = [one for one in DETECTORS if not one.name.endswith("rcnn") and one.name != "r-cnn"]
 DENSE = [one for one in IN_STEPS if one.name != "retinanet"]
 SIZE = 128
-FITTING = {"overfeat.yaml": ["model.units=1", "model.cells=1", "model.scales=[1.0, 1.5]"]}
+FITTING = {
+    "overfeat.yaml": ["model.units=1", "model.cells=1", "model.scales=[1.0, 1.5]"],
+    "ssd.yaml": ["model.levels=4"],
+}
 """What a configuration needs beside it for an input of that size."""
 
 SPREAD = {"yolo-v3": 0.1}
