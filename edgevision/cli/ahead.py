@@ -15,7 +15,7 @@ from edgevision.engines.base import requests_of, usable_cores
 from edgevision.errors import EdgeVisionError
 from edgevision.suffixes import ONNX_SUFFIX
 from edgevision.zoo import default_model, find_model
-from edgevision.zoo.quickest import are_images, quickest_file
+from edgevision.zoo.quickest import is_brief, quickest_file
 
 if TYPE_CHECKING:
     from edgevision.session.request import PlanPolicy
@@ -36,6 +36,7 @@ class LoadAhead:
         engine: name of the engine; None for ``auto``.
         precision: of a model that ships; None for ``auto``.
         threads: CPU threads of the run; None for all.
+        max_frames: after which the run ends; None where it has no such end.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class LoadAhead:
         engine: str | None,
         precision: str | None,
         threads: int | None,
+        max_frames: int | None = None,
     ) -> None:
         self._engine: Engine | None = None
         self._key: tuple[object, ...] = ()
@@ -62,7 +64,9 @@ class LoadAhead:
         from edgevision.engines import onnxrt  # noqa: F401
 
         if precision in (None, "auto"):
-            path = quickest_file(name, engine or "auto", threads, is_brief=are_images(sources)).path
+            path = quickest_file(
+                name, engine or "auto", threads, is_brief=is_brief(sources, [max_frames])
+            ).path
         is_recording = _NO_FILE.match(sources[0]) is None
         requests = requests_of(threads or usable_cores(), for_throughput=is_recording)
         self._key = (path, engine or "auto", threads, requests)

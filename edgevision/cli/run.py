@@ -101,7 +101,8 @@ def run_command(
 
     engine, precision = settings["engine"], settings["precision"]
     models = [*settings["model"], *filter(None, [settings["fallback_model"], settings["then"]])]
-    with LoadAhead(source if streams is None else [], models, engine, precision, threads) as ahead:
+    ahead_of, most = source if streams is None else [], settings["max_frames"]
+    with LoadAhead(ahead_of, models, engine, precision, threads, most) as ahead:
         from edgevision.cli.console import open_console
         from edgevision.errors import UsageError
         from edgevision.pipeline import StopRequest

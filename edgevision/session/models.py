@@ -23,7 +23,7 @@ from edgevision.session.spec import StreamSpec
 from edgevision.tiling import TiledModel, Tiling
 from edgevision.tracking.tracker import RECOVER_THRESHOLD
 from edgevision.zoo import default_model, find_model
-from edgevision.zoo.quickest import are_images, quickest_file
+from edgevision.zoo.quickest import is_brief, quickest_file
 
 
 class OpenEngine(Protocol):
@@ -219,8 +219,10 @@ class ModelPool(Closeable):
         if precision != "auto":
             return find_model(model, precision)
         request = self._request
-        sources = [] if request.web is not None else [spec.source for spec in request.streams]
-        brief = request.snapshots is not None or are_images(sources)
+        streams = [] if request.web is not None else request.streams
+        brief = request.snapshots is not None or is_brief(
+            [one.source for one in streams], [one.max_frames for one in streams]
+        )
         found = quickest_file(model, engine, self._threads, is_brief=brief)
         self._reasons[found.path] = found.reason
         return found.path

@@ -37,6 +37,9 @@ MOST_DROP = 0.005
 GAIN = 1.1
 """How many times as fast as the FP32 file another must be to be worth any loss."""
 
+BRIEF = 100
+"""So many frames are over before OpenVINO's longer start has paid (docs/benchmarks/int8.md)."""
+
 _RULES = 1  # goes up when the same machine would give other times, so that no old result is taken up
 _RUNS = 7
 _SECONDS = 1.0
@@ -95,11 +98,24 @@ def quickest_file(
     return _choose({name: file for name, (file, _) in engines.items()}, times_ms)
 
 
-def are_images(sources: Sequence[str]) -> bool:
-    """Whether each of the sources, one or more, is a single image by its name."""
+def is_brief(sources: Sequence[str], max_frames: Sequence[int | None]) -> bool:
+    """Whether so few images will come that no other engine is worth its longer start.
+
+    Args:
+        sources: one or more for True.
+        max_frames: the most frames of each source; None where no number says so.
+
+    Returns:
+        True where each is a single image by its name, or ends after at most :data:`BRIEF` frames.
+    """
     return bool(sources) and all(
-        Path(one).suffix.lower() in IMAGE_SUFFIXES and not set("*?[").intersection(one) for one in sources
+        _is_image(source) or (most is not None and most <= BRIEF)
+        for source, most in zip(sources, max_frames, strict=True)
     )
+
+
+def _is_image(source: str) -> bool:
+    return Path(source).suffix.lower() in IMAGE_SUFFIXES and not set("*?[").intersection(source)
 
 
 def _engine(file: ZooFile, engine: str, machine: MachineFacts) -> str:

@@ -7,7 +7,7 @@ from edgevision import zoo
 from edgevision.engines import load_engine
 from edgevision.engines.choose import MachineFacts
 from edgevision.zoo import quickest
-from edgevision.zoo.quickest import QuickestFile, are_images, measure, processor_name, quickest_file
+from edgevision.zoo.quickest import QuickestFile, is_brief, measure, processor_name, quickest_file
 from tests.support.models import colour_manifest, write_colour_model
 
 VNNI = MachineFacts(("cpu",), openvino=True, int8_sums=True)
@@ -180,19 +180,23 @@ def test_a_measurement_runs_each_file_and_leaves_out_what_does_not_open(ship, tm
 
 
 @pytest.mark.parametrize(
-    ("sources", "brief"),
+    ("sources", "max_frames", "brief"),
     [
-        (["a.JPG"], True),
-        (["a.jpg", "b.png"], True),
-        (["a.jpg", "b.mp4"], False),
-        (["*.jpg"], False),
-        (["photos"], False),
-        (["demo"], False),
-        ([], False),
+        (["a.JPG"], [None], True),
+        (["a.jpg", "b.png"], [None, None], True),
+        (["a.jpg", "b.mp4"], [None, None], False),
+        (["a.jpg", "b.mp4"], [None, 1], True),
+        (["a.mp4", "b.mp4"], [100, 1], True),
+        (["a.mp4", "b.mp4"], [101, 1], False),
+        (["*.jpg"], [None], False),
+        (["*.jpg"], [3], True),
+        (["photos"], [None], False),
+        (["demo"], [None], False),
+        ([], [], False),
     ],
 )
-def test_single_images_are_known_by_their_names(sources, brief):
-    assert are_images(sources) is brief
+def test_single_images_and_few_frames_are_not_worth_another_engine(sources, max_frames, brief):
+    assert is_brief(sources, max_frames) is brief
 
 
 def test_processors_are_told_apart(tmp_path):
