@@ -1,14 +1,15 @@
 """Twenty images of one new class, two minutes: AP of the class before and after, from two starting points.
 
 Trains a detector of that class alone, once from the shipped detector and once from a classifier's ImageNet
-weights, each for the same time on this machine, and measures both on images that neither has seen, nor the
-shipped detector when it was trained.
+weights, each for the same time on this machine, and measures both on images that neither training has seen.
+The shipped detector has: its own training showed it these photographs, without the boxes of a class that
+COCO does not have.
 
     python benchmarks/finetune.py [--minutes 2] [--images 20] [--class Ambulance] [--threads N]
 
-The images are those of ``detection/instances_vehicles_{train,test}.json`` in the folder of shared data. Prints JSON:
-AP at IoU 0.5 before and after each training, and how many images each has seen in its time. On a machine
-with other load both see fewer.
+The images are those of ``detection/instances_vehicles_{train,valid}.json`` in the folder of shared data.
+Prints JSON: AP at IoU 0.5 before and after each training, and how many images each has seen in its time.
+On a machine with other load both see fewer.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def train(run: TrainingRun, minutes: float, folder: Path) -> Figures:
 def write_set(folder: Path, name: str, count: int) -> None:
     """COCO's layout with one class: ``count`` images that show it to train, all others to validate."""
     (folder / "annotations").mkdir(parents=True)
-    for split, source in (("train", "vehicles_train"), ("val", "vehicles_test")):
+    for split, source in (("train", "vehicles_train"), ("val", "vehicles_valid")):
         path = DATA / f"instances_{source}.json"
         try:
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

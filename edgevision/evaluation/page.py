@@ -20,10 +20,12 @@ h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;borde
 table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto;max-width:100%}
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #e6e9ee;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;background:#f4f6f9}
-.bar{display:inline-block;height:.7rem;background:#3b73b9;vertical-align:middle;margin-left:.5rem}
+.scale{display:inline-block;width:6rem;margin-left:.5rem;text-align:left}
+.bar{display:inline-block;height:.7rem;background:#3b73b9;vertical-align:middle}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:.8rem}
 figure{margin:0}img{max-width:100%;height:auto;display:block}figcaption{font-size:.85rem;color:#55606f}
 .warn{background:#fff5df;border-left:4px solid #d99a1c;padding:.4rem .8rem;margin:.4rem 0}
+@media(max-width:640px){th,td{padding:.25rem .4rem}th,td:first-child{white-space:normal}.scale{width:3rem}}
 @media(prefers-color-scheme:dark){body{color:#dfe5ee;background:#151a21}th{background:#202834}
 th,td{border-color:#2d3745}h2{border-color:#2d3745}.warn{background:#3a2f17}figcaption{color:#9aa6b6}}
 """
@@ -92,7 +94,8 @@ class Page:
         for position, cell in enumerate(row):
             drawn = ""
             if position == bar and cell.replace(".", "", 1).isdigit():
-                drawn = f'<span class="bar" style="width:{min(float(cell), 1) * 6:.2f}rem"></span>'
+                width = f"{100 * min(float(cell), 1):.0f}%"
+                drawn = f'<span class="scale"><span class="bar" style="width:{width}"></span></span>'
             cells.append(f"<td>{html.escape(cell)}{drawn}</td>")
         return "".join(cells)
 

@@ -82,6 +82,12 @@ def read_via(tree: Tree, documents: Documents, choices: Choices) -> Reading | No
     return rows.reading(choices, "no entry in the JSON")
 
 
+def _delimiter(text: str) -> str:
+    """What stands most often between the words of the first line: a comma, a semicolon or a tabulator."""
+    first = text.partition("\n")[0]
+    return max(",;\t", key=first.count)
+
+
 def read_csv(tree: Tree, choices: Choices) -> Reading | None:
     """Reads the folder or the file, where it has a table with a box a row.
 
@@ -93,7 +99,8 @@ def read_csv(tree: Tree, choices: Choices) -> Reading | None:
     found = False
     for path in files:
         try:
-            table = list(csv.reader(io.StringIO(read_text(path)), skipinitialspace=True))
+            text = read_text(path)
+            table = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text), skipinitialspace=True))
         except (DataError, csv.Error):
             continue
         found |= _read_table(rows, path, [row for row in table if any(row)])

@@ -118,7 +118,7 @@ BEFORE = (
     Refused(
         "Roboflow's JSONL for vision-language models", _head(".jsonl", "prefix", "suffix"), _YOLO_OR_COCO
     ),
-    Refused("ultralytics NDJSON", _suffix(".ndjson"), "export it as YOLO: a folder with data.yaml"),
+    Refused("NDJSON of ultralytics or Labelbox", _suffix(".ndjson"), "export it as YOLO, or as COCO"),
     Refused("SageMaker Ground Truth", _suffix(".manifest"), "convert it to COCO"),
     Refused("KITTI", _is_kitti, "convert it to YOLO or COCO, with CVAT or FiftyOne"),
     Refused(

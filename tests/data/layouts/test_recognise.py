@@ -272,6 +272,15 @@ def retinanet_table(d: Path) -> None:
     put(d / "annotations.csv", rows)
 
 
+def other_separators(d: Path) -> None:
+    for (split, seeds), separator in zip(SEEDS, (";", "\t"), strict=True):
+        rows = [["\ufefffilename", "xmin", "ymin", "xmax", "ymax", "class"]]
+        for i in seeds:
+            boxes = image(d / split / f"p{i}.jpg", i)
+            rows += [[f"p{i}.jpg", *map(str, (x, y, x + w, y + h)), NAMES[c]] for c, x, y, w, h in boxes]
+        put(d / split / "labels.csv", "".join(separator.join(row) + "\n" for row in rows))
+
+
 def keras(d: Path) -> None:
     for split, seeds in SEEDS:
         put(d / split / "_classes.txt", "cat\ndog\n")
@@ -317,6 +326,7 @@ TABLE: tuple[tuple[Callable[[Path], None], str, dict[str, dict[str, int]]], ...]
     (createml, "CreateML", SPLIT),
     (via, "VGG Image Annotator (VIA)", FOUR),
     (table, "CSV table", SPLIT),
+    (other_separators, "CSV table", SPLIT),
     (retinanet_table, "CSV table", FOUR),
     (keras, "YOLO Keras text", SPLIT),
     (label_txt, "oriented boxes (labelTxt)", SPLIT),
