@@ -21,6 +21,9 @@ PYRAMID_STRIDES = (8, 16, 32, 64, 128)
 """Input pixels a cell of P3 to P7; a detector uses the first four or all."""
 _PYRAMIDS = {"fpn": FeaturePyramid, "pan": PathAggregation, "plain_pan": PlainAggregation}
 
+HEADS = ("class_tower.predict", "box_tower.predict")
+"""The layers whose answers are final: in int8 models they stay in float."""
+
 
 class HeadMaps(NamedTuple):
     """Raw predictions, one tensor a level, P3 first; A anchors a cell and C classes.

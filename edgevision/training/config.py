@@ -113,6 +113,20 @@ class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"rise is {self.rise}; expected a share between 0 and 1, such as 0.3")
 
 
+class QuantiseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Training with the rounding of int8; see :mod:`edgevision.training.quantise`.
+
+    Attributes:
+        percentile: share of a convolution's input magnitudes that its range holds, in per cent.
+    """
+
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        if not 90 <= self.percentile <= 100:
+            raise ValueError(f"percentile is {self.percentile}; expected 90 to 100, such as 99.99")
+
+
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long to train, in what batches, and how often to validate and save.
 
@@ -164,6 +178,8 @@ class DetectorTraining(
             folder ``weights``, or empty; its classes and anchors may be others, see
             :mod:`edgevision.training.initial`.
         distillation: a larger detector that teaches cell by cell; None for labels alone.
+        quantise: train with the rounding of int8, to calibrate the result afterwards; RetinaNet only; None
+            for float.
     """
 
     name: str
@@ -178,6 +194,7 @@ class DetectorTraining(
     loss: DetectionLossConfig = DetectionLossConfig()
     initial: str = ""
     distillation: DistillationConfig | None = None
+    quantise: QuantiseConfig | None = None
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
@@ -196,6 +213,7 @@ class SegmenterTraining(
         colours: RGB of each class; empty for colours that edgevision chooses.
         initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
             folder ``weights``, or empty; its classes may be others.
+        quantise: train with the rounding of int8, to calibrate the result afterwards; None for float.
     """
 
     name: str
@@ -209,6 +227,7 @@ class SegmenterTraining(
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""
+    quantise: QuantiseConfig | None = None
 
     def __post_init__(self) -> None:
         check_classes(self.classes)

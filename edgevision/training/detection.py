@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -30,13 +31,14 @@ from edgevision.models.distillation import DistillationLoss
 from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
 from edgevision.models.rcnn.settings import RcnnConfig
-from edgevision.models.retinanet import RetinaNet
+from edgevision.models.retinanet import HEADS, RetinaNet
 from edgevision.models.settings import RetinaNetConfig
 from edgevision.training.check import check_detector_data
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
 from edgevision.training.initial import start_detector
+from edgevision.training.quantise import Int8Convolutions
 from edgevision.training.teacher import STRIDES, DenseTeacher
 
 
@@ -104,6 +106,11 @@ class DetectionTask:
         self._criterion: nn.Module | None = None
         if not isinstance(config.model, RcnnConfig):
             self._criterion = build_criterion(config.model, config.loss, len(config.classes))
+        self._rounding: AbstractContextManager[object] = nullcontext()
+        if config.quantise is not None:
+            if not isinstance(model, RetinaNet):
+                raise ConfigError("quantise: only family retinanet trains with int8's rounding; leave it out")
+            self._rounding = Int8Convolutions(model, HEADS, config.quantise.percentile)
         self._teacher: DenseTeacher | None = None
         if config.distillation is not None:
             if not isinstance(config.model, RetinaNetConfig):
@@ -134,7 +141,8 @@ class DetectionTask:
             columns = (one.boxes, one.labels, one.ignore, one.known, one.scores)
             target = DetectionTargets(*(column.to(device) for column in columns))
             targets.append(target if one.masks is None else target._replace(masks=one.masks.to(device)))
-        maps = model(images.contiguous(memory_format=torch.channels_last))
+        with self._rounding:
+            maps = model(images.contiguous(memory_format=torch.channels_last))
         losses = cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
         if self._teacher is not None:
             losses |= self._distillation.to(device)(maps, self._teacher(images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -27,6 +28,7 @@ from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
+from edgevision.training.quantise import Int8Convolutions
 from edgevision.types import IGNORE_ID
 
 
@@ -81,6 +83,9 @@ class SegmentationTask:
         if config.initial:
             start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
+        self._rounding: AbstractContextManager[object] = nullcontext()
+        if config.quantise is not None:
+            self._rounding = Int8Convolutions(model, model.class_layers, config.quantise.percentile)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
@@ -96,7 +101,8 @@ class SegmentationTask:
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))
         labels = batch.labels.to(device, non_blocking=True).long()
-        logits = model(images.contiguous(memory_format=torch.channels_last))
+        with self._rounding:
+            logits = model(images.contiguous(memory_format=torch.channels_last))
         return cast("dict[str, Tensor]", self._criterion.to(device)(logits, labels))
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
