@@ -15,11 +15,11 @@ from edgevision.contract.model_file import read_manifest
 from edgevision.errors import ConfigError, EdgeVisionError, UsageError, nearest
 from edgevision.pipeline import ThreadBudget
 from edgevision.session.models import find_models
-from edgevision.session.outputs import names_folder, refuse_address
+from edgevision.session.outputs import WINDOW, names_folder, refuse_address
 from edgevision.session.request import RunRequest
 from edgevision.session.settings import STREAM_SETTINGS
 from edgevision.session.spec import Origin, StreamSpec, has_effect, listed, understand_streams
-from edgevision.session.streams import open_sources
+from edgevision.session.streams import open_sources, place_of
 from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.naming import problem_of
 from edgevision.tracking.zones import Line, Zone
@@ -27,6 +27,8 @@ from edgevision.video import expand_sources, is_local
 from edgevision.video.sinks.open import check_sink_address
 from edgevision.video.sources.network import check_protocol
 from edgevision.video.sources.options import SourceOptions
+from edgevision.video.sources.pipe import ADDRESS as PIPE
+from edgevision.video.sources.pipe import READ_TWICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def check_streams(path: Path, given: Mapping[str, Any], *, connect: bool = False
         checked = CheckedStream(name)
         checked.values += effective_values(spec, document.origins[position], layout)
         found.streams.append(checked)
-    found.faults += _shared_outputs(specs)
+    found.faults += [*_shared_pipes(specs), *_shared_outputs(specs)]
     if connect:
         found.faults += _unreachable(specs)
     found.faults = list(dict.fromkeys(found.faults))
@@ -198,7 +200,8 @@ def _check_source(spec: StreamSpec, faults: list[str]) -> None:
         faults.append(str(error))
         return
     for source in sources:
-        if is_local(source) and "://" not in source and not source.startswith("demo"):
+        is_path = source != PIPE and "://" not in source and not source.startswith("demo")
+        if is_path and is_local(source):
             path = Path(source.partition("#")[0])
             if not any(mark in source for mark in "*?[") and not path.exists():
                 faults.append(f"`source`: {display(source)} does not exist")
@@ -211,6 +214,22 @@ def _check_output(spec: StreamSpec, faults: list[str]) -> None:
         check_sink_address(spec.output or "")
     except EdgeVisionError as error:
         faults.append(f"`output`: {error}")
+
+
+def _shared_pipes(specs: Sequence[StreamSpec]) -> Iterator[str]:
+    """Standard input that two streams read, and addresses and standard output that two write."""
+    names = [spec.name or display(spec.source) for spec in specs]
+    readers = [
+        name for name, spec in zip(names, specs, strict=True) if spec.source == PIPE and not spec.paused
+    ]
+    yield from (f"{name}: {READ_TWICE}" for name in readers[1:])
+    writers: dict[str, str] = {}
+    for name, spec in zip(names, specs, strict=True):
+        if not spec.output or spec.output == WINDOW or "output" in spec.files():
+            continue
+        other = writers.setdefault(place_of(spec.output), name)
+        if other != name:
+            yield f"{name}: `output` {display(spec.output)} is written by {other} too; give each its own"
 
 
 def _shared_outputs(specs: Sequence[StreamSpec]) -> Iterator[str]:

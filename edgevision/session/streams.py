@@ -37,6 +37,7 @@ from edgevision.video.sinks.masks import MaskSink
 from edgevision.video.sinks.network import PIPES
 from edgevision.video.sources.options import SourceOptions
 from edgevision.video.sources.pipe import ADDRESS as PIPE
+from edgevision.video.sources.pipe import READ_TWICE
 
 if TYPE_CHECKING:  # loaded only for a page
     from edgevision.web.hub import StreamView
@@ -86,10 +87,7 @@ def open_sources(
     def attempt(position: int) -> None:
         try:
             if specs[position].source == PIPE and position != piped:
-                raise SourceError(
-                    "standard input is read by another stream, and nobody can read it twice; "
-                    "expected one stream with the source -"
-                )
+                raise SourceError(READ_TWICE)
             source = open_source(specs[position].source, options, threads=budget.decode)
             found[position] = selected(source, specs[position].selection)
         except EdgeVisionError as error:
@@ -287,6 +285,13 @@ def _check_event_classes(names: Sequence[str], models: RunModels) -> None:
             raise UsageError(f"`event_classes`: {problem}")
 
 
+def place_of(output: str) -> str:
+    """What two outputs have in common that would write the same file, address or standard output."""
+    if output in PIPES:
+        return PIPE
+    return output if scheme_of(output) else str(Path(output).resolve())
+
+
 def _open_sinks(
     spec: StreamSpec,
     plan: OutputPlan,
@@ -301,8 +306,7 @@ def _open_sinks(
             make_folder(Path(image).parent)
     addresses = [*plan.images, *filter(None, [plan.records])]
     for address in addresses:
-        place = address if address in PIPES or scheme_of(address) else str(Path(address).resolve())
-        if address != WINDOW and not shared.claim(place):
+        if address != WINDOW and not shared.claim(place_of(address)):
             raise UsageError(
                 f"two streams write {display(address)}; give them outputs of their own, "
                 "or a name each in `streams`"

@@ -99,6 +99,22 @@ def test_all_faults_are_told_at_once(place: Path) -> None:
     assert not (place / "masks").exists()
 
 
+def test_pipes_and_addresses_belong_to_one_stream(place: Path) -> None:
+    (place / "streams.yaml").write_text(
+        "model: colours.onnx\nstreams:\n"
+        "- {source: '-', name: one, output: '-'}\n"
+        "- {source: '-', name: two, output: '-.mjpg'}\n"
+        "- {source: '-', name: three, paused: true, output: 'rtmp://u:pw@host/a/key'}\n"
+        "- {source: a.mp4, name: four, output: 'rtmp://u:pw@host/a/key'}\n"
+    )
+    assert check_streams(place / "streams.yaml", {}).faults == [
+        "two: standard input is read by another stream, and nobody can read it twice; "
+        "expected one stream with the source -",
+        "two: `output` -.mjpg is written by one too; give each its own",
+        "four: `output` rtmp://host/a/... is written by three too; give each its own",
+    ]
+
+
 def test_sources_are_opened_only_where_that_is_asked_for(place: Path) -> None:
     (place / "text.mp4").write_text("no video\n" * 20)
     (place / "streams.yaml").write_text(

@@ -11,6 +11,10 @@ from edgevision.video.sources.file import FileSource
 
 ADDRESS = "-"
 NAME = "standard input"
+READ_TWICE = (
+    "standard input is read by another stream, and nobody can read it twice; "
+    "expected one stream with the source -"
+)
 _STDIN = Path("/dev/stdin")
 
 
