@@ -94,6 +94,27 @@ def test_lists_are_filtered_and_go_on_where_they_ended(tmp_path: Path) -> None:
         assert store.database.names() == (["gate", "yard"], ["person"])
 
 
+def test_objects_are_counted_in_the_part_of_the_time_in_which_they_were_first_seen(tmp_path: Path) -> None:
+    start = round(NOON.timestamp() * 1e3)
+    rows = [  # first and last time after the start, in seconds
+        ("gate", -90, -1), ("gate", -90, 0), ("gate", 0, 0), ("gate", 59, 61), ("gate", 60, 60),
+        ("gate", 239, 500), ("gate", 240, 240), ("gate", 241, 300), ("yard", 120, 121), ("yard", -5, 900),
+    ]  # fmt: skip
+    with EventStore(tmp_path) as store:
+        for number, (stream, first_s, last_s) in enumerate(rows):
+            seen = msgspec.structs.replace(state(), first_s=0.0, last_s=float(last_s - first_s))
+            at = NOON + timedelta(seconds=last_s)
+            one = msgspec.structs.replace(event(number, at=at), after=seen)
+            store.add(stream, one)
+        settled(store)
+        times = {"from_ms": start, "to_ms": start + 240_000}
+        found = store.database.counts(Query(**times), 4)
+        assert found == {"gate": [3, 1, 0, 2], "yard": [1, 0, 1, 0]}
+        assert store.database.counts(Query(stream="yard", **times), 4) == {"yard": [1, 0, 1, 0]}
+        assert store.database.counts(Query(class_name="person", **times), 1) == {"gate": [6], "yard": [2]}
+        assert store.database.counts(Query(zone="none", **times), 4) == {}
+
+
 def test_a_day_of_25_hours_neither_loses_nor_doubles(tmp_path: Path) -> None:
     start = datetime(2026, 10, 24, 22, 0, tzinfo=timezone.utc)  # clocks go back that night in Europe
     with EventStore(tmp_path) as store:
