@@ -135,12 +135,37 @@ def test_no_hostile_source_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
             answer = ask(url + "api/streams", {"source": source})
             assert answer.status == 409, source
             assert "addresses of cameras only" in answer.json()["error"]
+        for source in HOSTILE[:2]:  # another source for a stream that runs
+            for method in ("PUT", "PATCH"):
+                changed = ask(url + "api/streams/gate", {"source": source}, method)
+                assert (changed.status, "cameras only" in changed.json()["error"]) == (409, True)
+        assert states(url) == {"gate": "running"}
         assert ask(url + "api/streams", {"source": "rtsp://a/1", "output": "/etc/x"}).status == 400
         assert ask(url + "api/streams/nothing", method="DELETE").status == 404
         # From another site's page.
         foreign = ask(url + "api/streams", {"source": "rtsp://a/1"}, Origin="http://evil.example")
         assert foreign.status == 403
     assert asked == []
+
+
+def test_local_sources_are_opened_where_the_start_allows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def opened(uri: str, *_: object, **__: object) -> MovingBlock:
+        asked.append(uri)
+        return MovingBlock("camera")
+
+    monkeypatch.setattr("edgevision.session.control.open_source", opened)
+    with running(tmp_path, monkeypatch, kept_open=True, allow_local=True) as url:
+        for source in ("gst://videotestsrc ! appsink", "/dev/video0"):
+            added = ask(url + "api/streams", {"source": source, "name": source[:4]})
+            assert added.status == 201, added.data
+            wait_until(lambda: len(states(url)) == 2 and set(states(url).values()) == {"running"}, "both run")
+            assert ask(f"{url}api/streams/{added.json()['id']}", method="DELETE").status == 200
+        assert ask(url + "api/streams", {"source": "/x"}, Origin="http://evil.example").status == 403
+    assert asked == ["gst://videotestsrc ! appsink", "/dev/video0"]
 
 
 def test_serve_waits_for_what_is_not_there_and_ends_with_a_signal(tmp_path: Path) -> None:

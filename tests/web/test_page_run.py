@@ -64,7 +64,11 @@ class Notes(SessionObserver):
 
 @contextlib.contextmanager
 def running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_open: Path | bool = False, **spec: Any
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept_open: Path | bool = False,
+    allow_local: bool = False,
+    **spec: Any,
 ) -> Iterator[str]:
     """A run of the moving block with its page; gives the page's address. A file keeps the streams."""
     monkeypatch.setattr("edgevision.session.streams.open_source", MovingBlock)
@@ -74,7 +78,7 @@ def running(
     request = RunRequest(
         streams=[StreamSpec(source="camera", name="gate", **spec)],
         models=[str(model)],
-        web=WebSettings(port=0, folder=tmp_path / "page"),
+        web=WebSettings(port=0, folder=tmp_path / "page", allow_local=allow_local),
         is_kept_open=bool(kept_open),
         append=bool(kept_open),
         streams_file=kept_open if isinstance(kept_open, Path) else None,
