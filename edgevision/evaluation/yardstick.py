@@ -302,10 +302,9 @@ class DetectionYardstick(Yardstick):
         task: what is compared.
 
     Attributes:
+        figure: ``ap50`` where every class with a labelled box counts, which is its definition.
         tiling: look at tiles of each image too.
     """
-
-    figure = "ap50_mean"
 
     def __init__(
         self,
@@ -316,6 +315,7 @@ class DetectionYardstick(Yardstick):
         task: BoxTask = "detection",
     ) -> None:
         self.data, self.source, self.min_boxes = data, source, min_boxes
+        self.figure = "ap50" if min_boxes <= 1 else "ap50_mean"
         self.box_task: BoxTask = task
         self.task, self.unit = task, UNITS[task]
         self._label_file = label_file

@@ -67,7 +67,7 @@ def quantise_run(
         labelled=_labelled(prepared) if is_comparable else None,
         max_drop=(TOLD_FROM if max_drop is None else max_drop) if is_comparable else None,
         must_hold=max_drop is not None,
-        min_boxes=1,
+        min_boxes=1,  # the figure is ap50 then, as that of the float model at the end of a training
         cache=cache_folder("calibration"),
         overwrite=True,
     )

@@ -73,6 +73,15 @@ def test_a_worse_detector_shows_a_negative_difference(tmp_path: Path) -> None:
     assert difference.high < 0
 
 
+def test_where_every_class_counts_the_figure_is_ap50(tmp_path: Path) -> None:
+    """A training and the int8 model at its end mean the same by the same name."""
+    measure = yardstick(tmp_path, wrong=2, min_boxes=1)
+    with load_engine(write_colour_model(tmp_path / "m.onnx"), "onnxruntime") as engine:
+        found = measure.measure(engine)
+    assert measure.figure == "ap50"
+    assert found.value == found.evaluation.figures.ap50 < 1
+
+
 def test_a_set_without_enough_objects_is_refused(tmp_path: Path) -> None:
     measure = yardstick(tmp_path, min_boxes=5)
     with (

@@ -63,6 +63,35 @@ def test_labels_are_written_and_accounted_for(tmp_path: Path) -> None:
     ]
 
 
+def test_a_split_is_drawn_by_a_seed_and_copies_of_an_image_stay_on_one_side(tmp_path: Path) -> None:
+    """Ten images, three augmented copies of each, as Roboflow names them; the test split is not touched."""
+    root = tmp_path / "d"
+    for i in range(1, 11):
+        boxes = image(root / "train" / "images" / f"p{i}_jpg.rf.a{i}.jpg", i)
+        put(root / "train" / "labels" / f"p{i}_jpg.rf.a{i}.txt", yolo(boxes))
+        for copy in "bc":
+            for kind, suffix in (("images", "jpg"), ("labels", "txt")):
+                first = root / "train" / kind / f"p{i}_jpg.rf.a{i}.{suffix}"
+                shutil.copy(first, first.with_name(f"p{i}_jpg.rf.{copy}{i}.{suffix}"))
+    put(root / "test" / "labels" / "t.txt", yolo(image(root / "test" / "images" / "t.jpg", 99)))
+    put(root / "data.yaml", "train: train/images\ntest: test/images\nnames: [cat, dog]\n")
+
+    def sides(seed: int) -> list[list[str]]:
+        ready = prepare(recognise(root), tmp_path / f"out{seed}", seed)
+        assert ready.counts is not None
+        assert all(train and val for train, val in ready.counts.values())
+        assert isinstance(ready.train, CocoSource)
+        assert isinstance(ready.val, CocoSource)
+        return [sorted(one.path.name for one in read_source(each).images) for each in (ready.train, ready.val)]
+
+    train, val = sides(0)
+    assert len(train) + len(val) == 30
+    assert {name.split("_")[0] for name in train}.isdisjoint(name.split("_")[0] for name in val)
+    assert "t.jpg" not in train + val
+    assert sides(0) == [train, val]
+    assert any(sides(seed) != [train, val] for seed in (1, 2, 3))
+
+
 def test_images_of_both_splits_validate_only(tmp_path: Path) -> None:
     root = folder(tmp_path / "d", 6)
     for i in (1, 2):

@@ -254,7 +254,7 @@ def _found(path: Path, tree: Tree, reading: Reading, choices: Choices) -> FoundD
         None,
         len({one for one in used if is_there(one)}) + sum(one.count for one in left),
         left,
-        (*reading.notes, *notes, *_unlabelled_note(reading), *unread),
+        (*reading.notes, *notes, *_case_notes(classes), *_unlabelled_note(reading), *unread),
         missing,
     )
 
@@ -285,6 +285,19 @@ def _real_classes(reading: Reading) -> tuple[tuple[str, ...], list[str]]:
         classes = classes[1:]
         notes.append(f"the class '{first}' has no box and is left out: a detector needs none")
     return classes, notes
+
+
+def _case_notes(classes: Sequence[str]) -> list[str]:
+    """Told where names differ in case only: two spellings of one class halve its boxes."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(name.casefold(), []).append(name)
+    return [
+        f"the classes {' and '.join(names)} differ in case only and are learnt as {len(names)} classes; if "
+        "they are one, write its name in one way in the labels"
+        for names in groups.values()
+        if len(names) > 1
+    ]
 
 
 def _missing_val(tree: Tree, reading: Reading, choices: Choices) -> str:
@@ -338,8 +351,11 @@ def _unread_notes(tree: Tree, reading: Reading) -> list[str]:
     shown = ", ".join(tree.shown(path) for path in unread[:_EXAMPLES])
     more = ", ..." if len(unread) > _EXAMPLES else ""
     texts = yolo.count_labels(unread)
-    other = f"; {texts} of them are YOLO text: name its data.yaml to read that instead" if texts else ""
-    return [f"{len(unread)} text files hold no labels of this layout and are not read: {shown}{more}{other}"]
+    among = f"{texts} of them {'is' if texts == 1 else 'are'}" if len(unread) > 1 else "it is"
+    other = f"; {among} YOLO text: name its data.yaml to read that instead" if texts else ""
+    count = "1 text file holds" if len(unread) == 1 else f"{len(unread)} text files hold"
+    are = "is" if len(unread) == 1 else "are"
+    return [f"{count} no labels of this layout and {are} not read: {shown}{more}{other}"]
 
 
 def _found_masks(path: Path, tree: Tree, reading: masks.MaskReading) -> FoundData:
@@ -357,7 +373,7 @@ def _found_masks(path: Path, tree: Tree, reading: masks.MaskReading) -> FoundDat
         reading,
         len(used) - len(maps) + sum(one.count for one in left),
         left,
-        tuple(reading.notes),
+        (*reading.notes, *_case_notes([one.name for one in reading.classes])),
         "" if has_val else "there is none",
     )
 

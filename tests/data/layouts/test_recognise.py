@@ -495,6 +495,28 @@ def test_names_that_disagree_and_count_from_one_are_told(tmp_path: Path) -> None
     assert "the class 'background' has no box and is left out: a detector needs none" in found.notes
 
 
+def test_names_that_differ_in_case_only_are_told(tmp_path: Path) -> None:
+    for i in (2, 4, 6):
+        text = voc(f"p{i}.jpg", image(tmp_path / "JPEGImages" / f"p{i}.jpg", i))
+        put(tmp_path / "Annotations" / f"p{i}.xml", text.replace("cat", "Cat") if i == 2 else text)
+    found = recognise(tmp_path)
+    assert set(found.classes) == {"Cat", "cat"}
+    assert [note for note in found.notes if "differ in case only and are learnt as 2 classes" in note]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 text file holds"), (2, "2 text files hold")])
+def test_text_files_that_hold_no_labels_are_counted(tmp_path: Path, count: int, said: str) -> None:
+    for i in range(1, 3):
+        put(tmp_path / "Annotations" / f"p{i}.xml", voc(f"p{i}.jpg", image(tmp_path / f"p{i}.jpg", i)))
+    for i in range(count):
+        put(tmp_path / f"remarks{i}.txt", "of the day\n")
+    are = "is" if count == 1 else "are"
+    assert any(
+        note.startswith(f"{said} no labels of this layout and {are} not read: remarks0.txt")
+        for note in recognise(tmp_path).notes
+    )
+
+
 def test_what_programs_leave_is_no_part_of_a_set(tmp_path: Path) -> None:
     for i in range(1, 5):
         put(tmp_path / "labels" / f"p{i}.txt", yolo(image(tmp_path / "images" / f"p{i}.jpg", i)))
