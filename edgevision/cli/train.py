@@ -222,8 +222,8 @@ def _train_on_data(
     with needs_extra("train"):
         import torch
 
-        from edgevision.finetune.recipe import find_base, make_run, run_yaml
-        from edgevision.training.config import apply_overrides, load_run
+        from edgevision.finetune.recipe import find_base, make_run, run_yaml, small_boxes
+        from edgevision.training.config import DetectorTraining, apply_overrides, load_run
     if threads is not None:
         torch.set_num_threads(threads)
     kept = folder / "config.yaml"
@@ -238,6 +238,9 @@ def _train_on_data(
     for line in lines:
         say(console, line)
     run = apply_overrides(run, overrides)
+    small = small_boxes(prepared.sides, run.model.input_size) if isinstance(run, DetectorTraining) else ""
+    if small:
+        say(console, f"warning: {small}")
     if print_config:
         head = f"edgevision train --data {request.data}; its labels are in {folder / 'data'}"
         typer.echo(run_yaml(run, (head,)), nl=False)
@@ -368,12 +371,8 @@ def _say_end(console: Console, folder: Path, trainer: Trainer, metric: str) -> N
     best = "" if trainer.best is None else f", best {metric} {trainer.best:.4f}"
     passed = f", {len(trainer.unreadable)} images skipped" if trainer.unreadable else ""
     say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
-    if trainer.best == 0:
-        say(
-            console,
-            f"warning: {metric} is 0: the model finds nothing that is labelled; 'edgevision data check' "
-            "looks at the labels, and a longer training may be needed",
-        )
+    for warning in trainer.warnings:
+        say(console, f"warning: {warning}")
 
 
 def _finish(folder: Path, run: TrainingRun, request: Request, prepared: Prepared, console: Console) -> None:

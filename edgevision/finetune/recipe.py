@@ -55,14 +55,23 @@ def choose_input(sides: FloatArray, shapes: FloatArray, largest: int = INPUT_SIZ
     small = float(np.quantile(sides, 1 - _MOST))
     size = next((one for one in candidates if small * one >= _LEAST_SIDE), candidates[-1])
     shown = small * size
-    line = f"input {size}x{size}: {_MOST:.0%} of the boxes are {shown:.0f} pixels wide or more there"
+    return size, f"input {size}x{size}: {_MOST:.0%} of the boxes are {shown:.0f} pixels wide or more there"
+
+
+def small_boxes(sides: FloatArray, size: int) -> str:
+    """One line where most boxes are below 8 pixels at a detector's input; empty otherwise.
+
+    Args:
+        sides: float32 ``[G]``: of each box, as a share of its image's longer side.
+        size: of the input, in pixels.
+    """
     tiny = float((sides * size < _TINY).mean())
-    if tiny > 0.5:
-        line += (
-            f"; {tiny:.0%} are below {_TINY:.0f} pixels, which hardly any detector finds: cut the images "
-            "into tiles, or come closer"
-        )
-    return size, line
+    if tiny <= 0.5:
+        return ""
+    return (
+        f"{tiny:.0%} of the boxes are below {_TINY:.0f} pixels at the input of {size}x{size}, which hardly any "
+        "detector finds: take a larger input, cut the images into tiles, or come closer"
+    )
 
 
 def choose_window(shapes: FloatArray, area: int) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from edgevision.training.optimiser import (
 )
 from edgevision.training.records import RunRecords
 
+_NO_LOSS = 0.0005  # the logs show three digits
 _NAMED = 8  # files of a bad batch that a message names
 
 
@@ -184,6 +185,7 @@ class Trainer:
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
+        self._loss: float | None = None  # of the last step
         make_folder(folder, parents=True)
         if resume and (folder / "last.pt").exists():
             self._restore(load_checkpoint(folder / "last.pt"))
@@ -201,6 +203,20 @@ class Trainer:
         else:
             self._run(None)
         return self.figures
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the trained model worthless, a line each: a loss of 0, or a best figure of 0."""
+        remedy = "'edgevision data check' looks at the labels"
+        found = []
+        if self._loss is not None and self._loss < _NO_LOSS:
+            found.append(f"the loss is 0 at the end: no label teaches the model anything; {remedy}")
+        if self.best == 0:
+            found.append(
+                f"{self.task.metric} is 0: the model finds nothing that is labelled; {remedy}, and a longer "
+                "training may be needed"
+            )
+        return tuple(found)
 
     def save(self, name: str) -> None:
         """Writes a checkpoint into the run's folder."""
@@ -224,6 +240,7 @@ class Trainer:
             with torch_errors("reading a batch"):
                 batch = next(batches)
             step = self.step(batch, started)
+            self._loss = sum(step.losses.values())
             self._watcher.on_step(step)
             if records is not None:
                 self._record(records, step, batch)

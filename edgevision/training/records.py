@@ -105,7 +105,8 @@ def plot_curves(log: Path, path: Path) -> None:
     rate_axes.plot(*_column(steps, _RATE), lw=1.2)
     for key in _keys(figures):
         figure_axes.plot(*_column(figures, key), "o-", ms=3, lw=1.2, label=key)
-    loss_axes.set(ylabel="loss", yscale="log")
+    has_scale = any(value > 0 for key in losses for value in _column(steps, key)[1])
+    loss_axes.set(ylabel="loss", yscale="log" if has_scale else "linear")
     rate_axes.set(ylabel="learning rate")
     figure_axes.set(ylabel="validation", xlabel="images seen")
     for axes in (loss_axes, figure_axes):

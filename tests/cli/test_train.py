@@ -75,7 +75,19 @@ def test_images_become_a_model_with_its_report(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data, out = folder(tmp_path / "d"), tmp_path / "run"
     base = small_base(tmp_path / "base")
-    printed = ("--data", data, "--from", base, "--epochs", 1, "--out", out, "--print-config")
+    printed = (
+        "--data",
+        data,
+        "--from",
+        base,
+        "--epochs",
+        1,
+        "--out",
+        out,
+        "--print-config",
+        "--set",
+        "model.input_size=32",
+    )
     assert call(*printed) == 0
     captured = capsys.readouterr()
     (tmp_path / "run.yaml").write_text(captured.out)
@@ -83,6 +95,7 @@ def test_images_become_a_model_with_its_report(
     assert isinstance(run, DetectorTraining)
     assert run.classes == ("cat", "dog")
     assert not (out / "last.pt").exists()
+    assert "of the boxes are below 8 pixels at the input of 32x32" in captured.err
     assert captured.err.splitlines()[0].startswith(f"{data}: YOLO text; train 16 images (cat 16, dog ")
     settings = ("--set", "loop.workers=0", "--set", "model.input_size=64", "--epochs", 2)
     assert call("--data", data, "--from", base, "--out", out, "--int8", *settings) == 0

@@ -82,7 +82,8 @@ def test_a_split_is_drawn_by_a_seed_and_copies_of_an_image_stay_on_one_side(tmp_
         assert all(train and val for train, val in ready.counts.values())
         assert isinstance(ready.train, CocoSource)
         assert isinstance(ready.val, CocoSource)
-        return [sorted(one.path.name for one in read_source(each).images) for each in (ready.train, ready.val)]
+        sets = (read_source(each) for each in (ready.train, ready.val))
+        return [sorted(one.path.name for one in each.images) for each in sets]
 
     train, val = sides(0)
     assert len(train) + len(val) == 30

@@ -11,7 +11,15 @@ from edgevision.config import config_folder
 from edgevision.data.layouts.recognise import recognise
 from edgevision.errors import CheckpointError
 from edgevision.finetune.prepare import prepare
-from edgevision.finetune.recipe import choose_input, choose_window, find_base, make_run, run_yaml, with_images
+from edgevision.finetune.recipe import (
+    choose_input,
+    choose_window,
+    find_base,
+    make_run,
+    run_yaml,
+    small_boxes,
+    with_images,
+)
 from edgevision.training.config import DetectorTraining, apply_overrides, load_run
 from tests.finetune.test_prepare import folder
 
@@ -24,7 +32,14 @@ def test_the_input_grows_until_most_boxes_can_be_seen() -> None:
     for share, size in ((0.2, 256), (0.07, 320), (0.05, 416), (0.035, 640), (0.005, 640)):
         assert choose_input(np.full(50, share, np.float32), shapes(1920, 1080))[0] == size
     assert choose_input(np.full(50, 0.01, np.float32), shapes(300, 200))[0] == 320
-    assert "cut the images into tiles" in choose_input(np.full(50, 0.005, np.float32), shapes(1920, 1080))[1]
+
+
+@pytest.mark.parametrize(("small", "said"), [(26, "52% of the boxes are below 8 pixels"), (25, "")])
+def test_boxes_that_are_too_small_at_the_input_are_told_where_most_are(small: int, said: str) -> None:
+    sides = np.array([7.9 / 640] * small + [8.1 / 640] * (50 - small), np.float32)
+    assert small_boxes(sides, 640).partition(" at the input")[0] == said
+    assert "100% of the boxes" in small_boxes(sides, 320)
+    assert small_boxes(sides, 1280) == ""
 
 
 def test_a_segmenter_looks_at_the_shape_of_the_images() -> None:

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import av
 import pytest
 
 from edgevision.cli import main
-from tests.support.models import write_colour_model
+from edgevision.events import read_events
+from tests.support.models import write_block_clip, write_colour_model
 from tests.support.video import write_clip
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs unix sockets and signals")
@@ -109,6 +111,34 @@ def test_sighup_finishes_the_outputs_and_asks_for_a_restart(model, camera, manag
     assert "ended early by SIGHUP; the outputs are complete up to there" in rest
     with av.open(out) as container:
         assert sum(1 for _ in container.decode(video=0)) > 0
+
+
+def test_a_killed_run_that_starts_again_counts_from_0_and_keeps_its_events(model, tmp_path):
+    """Counts of a process end with it, as the page of metrics says; what is on the disk goes on."""
+    pytest.importorskip("trackers", reason="needs the extra 'track'")
+    clip, events, stats = tmp_path / "door.mp4", tmp_path / "events.jsonl", tmp_path / "stats.json"
+    write_block_clip(clip, 600, step=0)
+    arguments = ("--model", model, "--events", events, "--append")
+    with running("--source", f"chaos://{clip}?live=yes", *arguments) as process:
+        deadline = time.monotonic() + LIMIT_S
+        while not (events.exists() and events.read_text().endswith("\n")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait(LIMIT_S) == -signal.SIGKILL
+    before = [line for line in events.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    assert before
+    with events.open("a") as torn:
+        torn.write('{"kind": "upd')  # the kill was in the middle of a line
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--source", str(clip), *map(str, arguments), "--max-frames", "5", "--stats", str(stats)])
+    assert ended.value.code in (0, None)
+    after = events.read_text().splitlines(keepends=True)
+    assert after[: len(before)] == before
+    assert len({event.id for event in read_events(events)}) == 2
+    (stream,) = json.loads(stats.read_text())["streams"]
+    assert stream["objects"] == {"red": 1}
 
 
 def test_nohup_keeps_a_run_going(model, camera, manager):

@@ -45,6 +45,22 @@ def test_each_value_is_told_with_its_origin(place: Path) -> None:
     assert all(("conf", "0.6", "command line") in map(told, each.values) for each in again.streams)
 
 
+def test_a_threshold_of_a_zone_is_refused_and_that_of_the_stream_is_in_force(place: Path) -> None:
+    """B6: 0.5 for all, 0.3 for the stream; 0.2 for a zone would do nothing, which is said and not ignored."""
+    file = place / "streams.yaml"
+    file.write_text(
+        "conf: 0.5\nmodel: colours.onnx\nstreams:\n- {source: a.mp4, name: gate, conf: 0.3, zones: zones.yaml}\n"
+    )
+    (place / "zones.yaml").write_text((ZONES % "red").replace("{name: door", "{name: door, conf: 0.2"))
+    found = check_streams(file, {})
+    (fault,) = found.faults
+    assert "zones.yaml" in fault
+    assert "unknown key 'zones.0.conf'" in fault
+    assert ("conf", "0.3", "stream") in map(told, found.streams[0].values)
+    (place / "zones.yaml").write_text(ZONES % "red")
+    assert check_streams(file, {}).faults == []
+
+
 def told(value):  # type: ignore[no-untyped-def]
     return value.setting, value.value, value.origin
 

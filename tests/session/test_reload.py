@@ -216,6 +216,21 @@ def test_only_what_changed_is_touched(
     assert any("1 added (d), 1 removed (c), 1 changed (a)" in line for line in caplog.messages)
 
 
+@pytest.mark.parametrize("added", ["\n\n", "conf:\n"])
+def test_a_blank_line_turns_no_option_back(
+    start: Callable[..., AbstractContextManager[Running]], caplog: pytest.LogCaptureFixture, added: str
+) -> None:
+    """B3 of the reports: what the command line says stays in force when the file is saved."""
+    caplog.set_level(logging.INFO, "edgevision")
+    text = "streams:\n- {source: a, name: a}\n"
+    with start(text, given={"conf": 0.6}) as run:
+        run.write(added + text)
+        run.ask()
+        wait_until(lambda: "streams.yaml: nothing has changed" in caplog.messages, "an answer")
+        assert [one.conf for one in read_streams(run.file, {"conf": 0.6})] == [0.6]
+        assert Camera.opened == {"a": 1}
+
+
 def test_thresholds_and_classes_change_while_a_stream_runs_and_other_settings_begin_it_again(
     start: Callable[..., AbstractContextManager[Running]], tmp_path: Path
 ) -> None:

@@ -124,13 +124,13 @@ def image_with_block(
     return image
 
 
-def write_block_clip(path: Path, frames: int, options: dict[str, str] | None = None) -> None:
-    """An H.264 clip of 160x120 at 10 frames a second: a red block moves by four pixels a frame."""
+def write_block_clip(path: Path, frames: int, options: dict[str, str] | None = None, step: int = 4) -> None:
+    """An H.264 clip of 160x120 at 10 frames a second: a red block moves right by ``step`` pixels a frame."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         stream.options = {"crf": "10", "g": "6"}
         for i in range(frames):
-            image = image_with_block(160, 120, (10 + 4 * i, 40, 40 + 4 * i, 80))
+            image = image_with_block(160, 120, (10 + step * i, 40, 40 + step * i, 80))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         container.mux(stream.encode())

@@ -11,7 +11,7 @@ from edgevision.tracking.sightings import Sighting, sightings
 from edgevision.tracking.zones import Units, Zone
 from edgevision.types import Detections, Frame, FrameResult, SegmentationMap
 from edgevision.video.sinks.jsonl import JsonlSink, read_jsonl
-from tests.support.zones import YARD, layout_of
+from tests.support.zones import DOOR, YARD, layout_of
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
 
@@ -90,6 +90,24 @@ def test_two_models_share_numbers_and_zones(tmp_path):
 def test_sightings_name_what_is_tracked_and_leave_out_the_rest():
     found = Detections([[0, 0, 1, 2], [3, 3, 4, 4]], [0.5, 0.25], [1, 0], NAMES, track_ids=[7, None])
     assert sightings(FrameResult(frame_of(0), (found,))) == [Sighting(7, "car", 0.5, (0, 0, 1, 2))]
+
+
+def test_who_has_no_number_yet_crosses_no_line(tmp_path):
+    """Two that are seen at new places on the other side each time: no track, so no crossing.
+
+    Where all that is not confirmed shares the id -1, each is taken for the other (roboflow/supervision#2578).
+    """
+    scene = Scene(1, 0.35, 25.0, layout_of(tmp_path, DOOR))
+    for i in range(12):
+        above, below = (30, 62) if i % 2 else (62, 30)
+        pair = Detections(
+            [[20, above - 10, 24, above], [70, below - 10, 74, below]], [0.9, 0.9], [0, 0], NAMES
+        )
+        result = scene.update(FrameResult(frame_of(i), (pair,)))
+        assert all(one.track_id is None for one in result.detections)
+        assert result.zones.events == ()
+    (door,) = result.zones.lines
+    assert (dict(door.inward), dict(door.outward)) == ({}, {})
 
 
 def zone(name, left, right):

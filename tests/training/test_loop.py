@@ -121,6 +121,24 @@ def test_training_learns_and_leaves_checkpoints_and_a_log(run: DetectorTraining,
     assert [line["seen"] for line in lines if "ap50" in line] == [80, 160]
 
 
+def test_a_loss_of_0_and_a_figure_of_0_are_told_at_the_end(
+    run: DetectorTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As boxes in shares of the image gave once: nothing to learn, and an end as of any training."""
+    short = msgspec.structs.replace(run, loop=msgspec.structs.replace(run.loop, images=4))
+    task = DetectionTask(short)
+    training = Trainer(short, task, tmp_path / "run")
+    assert training.warnings == ()  # nothing was trained yet
+    monkeypatch.setattr(
+        task, "losses", lambda model, *_: {"class": 0.0 * sum(one.sum() for one in model.parameters())}
+    )
+    monkeypatch.setattr(task, "validate", lambda *_: {"ap50": 0.0})
+    training.run()
+    loss, figure = training.warnings
+    assert loss.startswith("the loss is 0 at the end")
+    assert figure.startswith("ap50 is 0: the model finds nothing")
+
+
 def test_a_frozen_backbone_keeps_weights_and_statistics(run: DetectorTraining, tmp_path: Path) -> None:
     one = trainer(run, tmp_path / "run")
     before = {key: value.clone() for key, value in one.model.state_dict().items()}
