@@ -69,8 +69,8 @@ def small_boxes(sides: FloatArray, size: int) -> str:
     if tiny <= 0.5:
         return ""
     return (
-        f"{tiny:.0%} of the boxes are below {_TINY:.0f} pixels at the input of {size}x{size}, which hardly any "
-        "detector finds: take a larger input, cut the images into tiles, or come closer"
+        f"{tiny:.0%} of the boxes are below {_TINY:.0f} pixels at the input of {size}x{size}, which hardly "
+        "any detector finds: take a larger input, cut the images into tiles, or come closer"
     )
 
 

@@ -49,7 +49,8 @@ def test_a_threshold_of_a_zone_is_refused_and_that_of_the_stream_is_in_force(pla
     """B6: 0.5 for all, 0.3 for the stream; 0.2 for a zone would do nothing, which is said and not ignored."""
     file = place / "streams.yaml"
     file.write_text(
-        "conf: 0.5\nmodel: colours.onnx\nstreams:\n- {source: a.mp4, name: gate, conf: 0.3, zones: zones.yaml}\n"
+        "conf: 0.5\nmodel: colours.onnx\n"
+        "streams:\n- {source: a.mp4, name: gate, conf: 0.3, zones: zones.yaml}\n"
     )
     (place / "zones.yaml").write_text((ZONES % "red").replace("{name: door", "{name: door, conf: 0.2"))
     found = check_streams(file, {})
