@@ -9,12 +9,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
+from edgevision.engines import load_engine
+from edgevision.engines.choose import EngineName
 from edgevision.errors import ConfigError
 from edgevision.export.detector import export_detector
 from edgevision.graph.lint import check_tensorrt
@@ -30,6 +31,7 @@ from edgevision.training.detection import detector_manifest
 DETECTORS = [one for one in FAMILIES if one.task == "detection"]
 IN_STEPS = [one for one in DETECTORS if not one.name.endswith("rcnn") and one.name != "r-cnn"]
 DENSE = [one for one in IN_STEPS if one.name != "retinanet"]
+ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 SIZE = 128
 FITTING = {
     "overfeat.yaml": ["model.units=1", "model.cells=1", "model.scales=[1.0, 1.5]"],
@@ -98,13 +100,13 @@ def test_the_exported_file_answers_as_torch_does(family: object, tmp_path: Path)
     frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     decoder = build_decoder(config.model, len(config.classes), config.decode)
     wanted = TorchDetectorEngine(model, decoder, detector_manifest(config)).infer({INPUT_NAME: frames})
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    seen = dict(zip(names, session.run(names, {INPUT_NAME: frames}), strict=True))
     assert (wanted["count"] > (0 if family.name == "largest-object" else 5)).all()  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(seen["count"], wanted["count"])
-    for image in range(len(frames)):  # near-equal scores may change places
-        np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.01)
+    for engine in ENGINES:
+        with load_engine(path, engine) as opened:
+            seen = opened.infer({INPUT_NAME: frames})
+        np.testing.assert_array_equal(seen["count"], wanted["count"], err_msg=engine)
+        for image in range(len(frames)):  # near-equal scores may change places
+            np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.01, err_msg=engine)
     assert check_tensorrt(load_onnx(path)) == []
 
 
