@@ -53,7 +53,8 @@ class Model(Closeable):
 
     Args:
         engine: a loaded model.
-        conf_threshold: detections and labels below this score are left out, 0..1.
+        conf_threshold: detections and labels below this score are left out, 0..1; a class that has a
+            threshold in the model's file goes by that.
         classes: only these class names are kept; None keeps all.
 
     Raises:
@@ -257,6 +258,12 @@ def _notes(manifest: Manifest, conf_threshold: float, classes: Sequence[str] | N
         notes.append(
             f"confidence threshold {conf_threshold:g} has the effect of {floor:g}, "
             "the lowest score that the model itself gives"
+        )
+    if manifest.class_thresholds and conf_threshold != DEFAULT_CONF_THRESHOLD:
+        own, every = len(manifest.class_thresholds), len(manifest.classes)
+        notes.append(
+            f"confidence threshold {conf_threshold:g} has no effect on {own} of the {every} classes of "
+            f"{manifest.name}, whose thresholds are in the model's file"
         )
     if manifest.task == "segmentation" and classes is not None:
         notes.append("a selection of classes has no effect on a segmentation model")

@@ -28,7 +28,8 @@ class Reader:
     Attributes:
         manifest: the contract.
         engine: what computed the outputs, for messages.
-        conf_threshold: detections and labels below this are left out, 0..1.
+        conf_threshold: detections and labels below this are left out, 0..1; labels whose class has a
+            threshold in the manifest go by that.
         wanted: bool ``[C]``: classes that are kept.
     """
 
@@ -62,7 +63,9 @@ class Reader:
         manifest = self.manifest
         names = tuple(manifest.classes[i] for i in np.flatnonzero(self.wanted))
         values = np.clip(probabilities[self.wanted], 0, 1)  # FP16 sums to a little more than 1
-        return Classification(values, names, manifest.name, manifest.multi_label, self.conf_threshold)
+        own = manifest.class_thresholds
+        limits = tuple(own.get(name, self.conf_threshold) for name in names) if own else ()
+        return Classification(values, names, manifest.name, manifest.multi_label, self.conf_threshold, limits)
 
     def _detections(self, outputs: Outputs, i: int, letterbox: Letterbox) -> Detections:
         manifest = self.manifest

@@ -101,6 +101,20 @@ def test_chosen_classes_and_the_threshold_of_labels(tmp_path):
     assert [(one.name, round(one.score, 2)) for one in shown.labels()] == [("red", 1.0), ("green", 0.12)]
 
 
+def test_a_class_goes_by_its_threshold_in_the_file_and_the_others_by_the_one_asked_for(tmp_path):
+    own = {"class_thresholds": {"red": 0.1, "blue": 0.2}}
+    path = write_task_model(tmp_path / "model.onnx", "classification", multi_label=True, **own)
+    image = image_with_block(64, 64, (9, 9, 30, 30), RED)  # red 1, green and blue 0.12
+    with Model(load_engine(path, "onnxruntime"), 0.1) as model:
+        assert [one.name for one in model(image).labels()] == ["red", "green"]
+        (note,) = model.notes
+        assert note.startswith("confidence threshold 0.1 has no effect on 2 of the 3 classes of")
+    with Model(load_engine(path, "onnxruntime"), classes=["blue", "red"]) as model:
+        assert [one.name for one in model(image).labels()] == ["red"]
+        assert model(image).class_thresholds == (0.2, 0.1)
+        assert model.notes == ()
+
+
 # The rule of masks, by hand.
 
 SQUARE = Letterbox.fit(8, 8, 8, 8, Resize())

@@ -161,18 +161,12 @@ def eval_command(
 def _thresholds(text: str) -> float | dict[str, float]:
     """A number, or the best threshold of each class of a report."""
     from edgevision.errors import UsageError
-    from edgevision.evaluation.report import SegmentationReport, read_report
+    from edgevision.evaluation.report import best_thresholds
 
     try:
         value = float(text)
     except ValueError:
-        report = read_report(text)
-        if isinstance(report, SegmentationReport) or not report.points:
-            raise UsageError(
-                f"--at {text}: that report has no thresholds; expected one of a detector or of a classifier "
-                "of several labels"
-            ) from None
-        return {name: one.best.threshold for name, one in report.points.items()}
+        return best_thresholds(text)
     if not 0 <= value <= 1:
         raise UsageError(f"--at {text}: expected a score, 0 to 1, or a report")
     return value

@@ -31,6 +31,14 @@ def export_command(
         "--precision",
         help="fp32, or fp16: the network in FP16; preprocessing, decoding and NMS stay in FP32.",
     ),
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            "--thresholds",
+            help="Of a checkpoint of several labels: the --json of an evaluation, whose best threshold "
+            "of each class is kept in the file; a run goes by them in place of --conf.",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a trained model as one ONNX file: preprocessing, decoding and NMS are inside it.
@@ -38,6 +46,7 @@ def export_command(
     \b
     Examples:
       edgevision export runs/retinanet-light/best.pt --out retinanet-light.onnx
+      edgevision export runs/multi-label/best.pt --thresholds chosen.json --out multi-label.onnx
       edgevision export retinanet-light.onnx --precision fp16 --out retinanet-light.fp16.onnx
     """
     from edgevision.errors import UsageError, nearest
@@ -51,28 +60,32 @@ def export_command(
     check_onnx_out(out)
     refuse_existing(out, overwrite)
     if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
-        _export_checkpoint(Path(source), out, precision)
+        _export_checkpoint(Path(source), out, precision, thresholds)
+    elif thresholds is not None:
+        raise UsageError(f"--thresholds goes with a checkpoint (.pt) of several labels; found {source}")
     else:
         _export_model(source, out, precision)
 
 
-def _export_checkpoint(checkpoint: Path, out: Path, precision: str) -> None:
+def _export_checkpoint(checkpoint: Path, out: Path, precision: str, thresholds: Path | None) -> None:
     import tempfile
 
     from edgevision.extras import needs_extra
 
     with needs_extra("train"):
+        from edgevision.evaluation.report import best_thresholds
         from edgevision.export.to_half import export_half
         from edgevision.export.to_onnx import export_checkpoint
         from edgevision.training.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
+    limits = None if thresholds is None else best_thresholds(thresholds)
     if precision == "fp32":
-        _say(out, export_checkpoint(loaded, out))
+        _say(out, export_checkpoint(loaded, out, limits))
         return
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / out.name
-        export_checkpoint(loaded, whole)
+        export_checkpoint(loaded, whole, limits)
         _say_half(out, export_half(whole, out))
 
 

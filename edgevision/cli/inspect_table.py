@@ -82,6 +82,9 @@ def _contract(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "key points", f"{len(skeleton.names)}: {', '.join(skeleton.names)}"
     if manifest.task == "classification":
         yield "labels", "several for each image" if manifest.multi_label else "one for each image"
+    if manifest.class_thresholds:
+        own = ", ".join(f"{name} {value:.3g}" for name, value in manifest.class_thresholds.items())
+        yield "thresholds", own
     nms = manifest.nms
     if nms is not None and nms.form == "none":
         yield "NMS", "none: the network's outputs need none"

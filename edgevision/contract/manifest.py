@@ -20,7 +20,7 @@ import numpy as np
 from edgevision.errors import ModelError
 from edgevision.types import Skeleton
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest schema that is read; a file is written with the oldest that can say what it says."""
 
 INPUT_NAME = "frames"
@@ -137,6 +137,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         skeleton: what the key points are and which are joined (pose; schema 2).
         multi_label: several classes may hold at once, each with a probability of its own; otherwise one
             class holds and the probabilities sum to 1 (classification; schema 2).
+        class_thresholds: the probability from which each of these classes holds, whatever threshold is asked
+            for; the others go by that one (``multi_label``; schema 3).
         training_data, licence: what the weights were trained on, and the licence that follows from it.
         figures: measured figures, such as ``ap50_mean``.
         precision: precision of the core, from the normalised input to ``heads``; the rest is always FP32.
@@ -159,6 +161,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     masks: MaskForm | None = None
     skeleton: Skeleton | None = None
     multi_label: bool = False
+    class_thresholds: dict[str, float] = {}
     training_data: str = ""
     licence: str = ""
     figures: dict[str, float] = {}
@@ -169,6 +172,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def needed_schema(self) -> int:
         """The oldest schema that can say what this says: older programs read past what they do not know."""
+        if self.class_thresholds:
+            return 3
         resize = self.resize
         is_first = (
             self.task in ("detection", "segmentation")
@@ -210,9 +215,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             return "has colours with values outside 0 to 255"
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             return f"has the score_threshold {self.score_threshold}; expected 0 to 1"
+        if problem := self._problem_of_class_thresholds():
+            return problem
         nms = self.nms
         if nms is not None and not (0 <= nms.iou_threshold <= 1 and nms.candidates >= 0 and nms.rounds >= 0):
             return "has nms limits that are negative, or an iou_threshold outside 0 to 1"
+        return ""
+
+    def _problem_of_class_thresholds(self) -> str:
+        if self.class_thresholds and not self.multi_label:
+            return "has class_thresholds, which are for several labels an image"
+        for name, value in self.class_thresholds.items():
+            if name not in self.classes:
+                return f"has a class threshold for '{name}', which is none of its classes"
+            if not 0 <= value <= 1:
+                return f"has the class threshold {value} for '{name}'; expected 0 to 1"
         return ""
 
     def input_spec(self) -> TensorSpec:

@@ -219,6 +219,21 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         raise DataError(f"{path} is not a report of 'edgevision eval' ({error})") from error
 
 
+def best_thresholds(path: str | os.PathLike[str]) -> dict[str, float]:
+    """The threshold of the highest F1 that each class had in an evaluation, by class name.
+
+    Raises:
+        DataError: the file is missing, or not a report of this version, or one without thresholds.
+    """
+    report = read_report(path)
+    if isinstance(report, SegmentationReport) or not report.points:
+        raise DataError(
+            f"{path}: that report has no thresholds; expected one of a detector or of a classifier of "
+            "several labels"
+        )
+    return {name: one.best.threshold for name, one in report.points.items()}
+
+
 def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
     """SHA-256 over names and contents, whatever the order given; folders may move, files may not change.
 

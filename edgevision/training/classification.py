@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -102,7 +102,10 @@ class ClassificationTask:
 
 
 def classifier_manifest(
-    config: ClassifierTraining, figures: dict[str, float] | None = None, heads: tuple[str, ...] = ()
+    config: ClassifierTraining,
+    figures: dict[str, float] | None = None,
+    heads: tuple[str, ...] = (),
+    class_thresholds: Mapping[str, float] | None = None,
 ) -> Manifest:
     """The contract of a classifier trained with ``config``.
 
@@ -110,6 +113,7 @@ def classifier_manifest(
         config: the training run.
         figures: what was measured.
         heads: name of the tensor that the probabilities are made from, in an exported graph.
+        class_thresholds: of several labels, the probability from which a class holds.
     """
     return Manifest(
         name=config.name,
@@ -120,6 +124,7 @@ def classifier_manifest(
         resize=config.resize,
         heads=heads,
         multi_label=config.multi_label,
+        class_thresholds=dict(class_thresholds or {}),
         training_data=config.data.description,
         licence=config.data.licence,
         figures=figures or {},

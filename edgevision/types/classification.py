@@ -36,6 +36,8 @@ class Classification:
         model: name of the model; empty where it is not known.
         multi_label: several classes may hold at once; otherwise exactly one does.
         threshold: least probability of what :meth:`labels` gives.
+        class_thresholds: one for each of ``names``, in place of ``threshold``; empty where they have none of
+            their own.
 
     Raises:
         ValueError: on a wrong shape, or a probability that is not within 0..1.
@@ -51,6 +53,7 @@ class Classification:
     model: str = ""
     multi_label: bool = False
     threshold: float = 0.0
+    class_thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         values = np.asarray(self.probabilities, np.float32)
@@ -60,6 +63,8 @@ class Classification:
             raise ValueError(f"probabilities have shape {list(values.shape)}; expected [{len(self.names)}]")
         if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
             raise ValueError("probabilities must be numbers from 0 to 1")
+        if len(self.class_thresholds) not in (0, len(self.names)):
+            raise ValueError(f"{len(self.class_thresholds)} thresholds for {len(self.names)} classes")
 
     def __repr__(self) -> str:
         shown = [f"{one.name} {one.score:.2f}" for one in self.labels()]
@@ -71,6 +76,7 @@ class Classification:
         return [Label(self.names[i], float(self.probabilities[i]), i, self.model) for i in best]
 
     def labels(self) -> list[Label]:
-        """The classes that hold, best first: those of ``threshold`` or more, of which one where it is one."""
+        """The classes that hold, best first: those of their threshold or more; one where one is given."""
         best = self.top(len(self.names) if self.multi_label else 1)
-        return [one for one in best if one.score >= self.threshold]
+        limits = self.class_thresholds or (self.threshold,) * len(self.names)
+        return [one for one in best if one.score >= limits[one.class_id]]

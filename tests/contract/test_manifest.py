@@ -141,7 +141,7 @@ NMS = {"form": "cluster", "iou_threshold": 0.5, "candidates": 4, "rounds": 4}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 99}, "metadata schema 99, but this edgevision reads schema 1 to 2"),
+        ({"schema": 99}, "metadata schema 99, but this edgevision reads schema 1 to 3"),
         ({"task": "poetry"}, "malformed"),
         ({"classes": []}, "lacks class names"),
         ({"input_width": 0}, "lacks class names or an input size"),
@@ -289,6 +289,26 @@ def test_a_new_task_is_schema_2(tmp_path, task):
 def test_whatever_an_older_program_would_read_past_is_schema_2(changes):
     assert colour_manifest().needed_schema() == 1
     assert colour_manifest(**changes).needed_schema() == 2
+
+
+def test_thresholds_of_classes_are_schema_3(tmp_path):
+    own = {"class_thresholds": {"red": 0.4}}
+    path = write_task_model(tmp_path / "model.onnx", "classification", multi_label=True, **own)
+    assert read_manifest(path).schema == 3
+    assert read_manifest(path).class_thresholds == {"red": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("several", "given", "problem"),
+    [
+        (False, {"red": 0.4}, "which are for several labels an image"),
+        (True, {"cat": 0.4}, "a class threshold for 'cat', which is none of its classes"),
+        (True, {"red": 1.5}, "the class threshold 1.5 for 'red'; expected 0 to 1"),
+    ],
+)
+def test_thresholds_of_classes_that_mean_nothing(several, given, problem):
+    found = task_manifest("classification", multi_label=several, class_thresholds=given).problem()
+    assert problem in found
 
 
 FIELDS = {

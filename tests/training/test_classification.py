@@ -15,6 +15,7 @@ import torch
 
 from edgevision.cli import main
 from edgevision.config import config_folder
+from edgevision.contract.model_file import read_manifest
 from edgevision.data.classification.sources import CropSource, FolderSource, ImageLabelSource
 from edgevision.errors import CheckpointError, ConfigError, DataError, UsageError
 from edgevision.evaluation.report import ClassificationReport, read_report
@@ -75,6 +76,7 @@ def test_it_learns_and_eval_says_of_its_checkpoint_what_the_run_said(
     with pytest.raises(CheckpointError, match="holds no detector"):
         load_detector(checkpoint)
     capsys.readouterr()
+    check_thresholds_in_the_file(model, report, family, capsys)
     out = tmp_path / "where.png"
     with pytest.raises(SystemExit, match="0"):
         main(
@@ -90,6 +92,28 @@ def test_it_learns_and_eval_says_of_its_checkpoint_what_the_run_said(
     assert best.name == "dog" or family == "classifier"  # which learnt from crops, not from whole images
     with pytest.raises(UsageError, match="has no class 'cat'"):
         explain(checkpoint, np.zeros((8, 8, 3), np.uint8), ("cat",))
+
+
+def check_thresholds_in_the_file(
+    checkpoint: Path, report: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An exported file of several labels keeps the thresholds of a report; of one label there are none."""
+    out = checkpoint.with_name("model.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(checkpoint), "--thresholds", str(report), "--out", str(out)])
+    if family == "classifier":
+        assert "that report has no thresholds" in capsys.readouterr().err
+        assert ended.value.code == 1
+        assert not out.exists()
+        return
+    assert ended.value.code == 0
+    points = read_report(report).points
+    assert points is not None
+    assert read_manifest(out).class_thresholds == {name: one.best.threshold for name, one in points.items()}
+    assert set(points) == {"car", "dog"}
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(out), "--thresholds", str(report), "--out", str(out.with_name("again.onnx"))])
+    assert "--thresholds goes with a checkpoint (.pt) of several labels" in capsys.readouterr().err
 
 
 def test_a_file_name_that_is_no_png_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -263,3 +263,10 @@ def test_labels_of_one_kind_and_of_several():
     for wrong, message in (([0.5], "shape"), ([0.5, 2, 0], "from 0 to 1"), ([0.5, np.nan, 0], "from 0 to 1")):
         with pytest.raises(ValueError, match=message):
             Classification(wrong, ("a", "b", "c"))
+
+
+def test_labels_by_thresholds_of_their_classes():
+    shown = Classification([0.2, 0.5, 0.5], ("a", "b", "c"), "m", True, 0.9, (0.2, 0.6, 0.5))
+    assert [label.name for label in shown.labels()] == ["c", "a"]
+    with pytest.raises(ValueError, match="2 thresholds for 3 classes"):
+        Classification([0.2, 0.5, 0.5], ("a", "b", "c"), class_thresholds=(0.1, 0.2))
