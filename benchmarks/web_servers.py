@@ -149,6 +149,8 @@ def listen(protocol: str, port: str, folder: str) -> None:
 
 def serve_whip(port: str, folder: str) -> None:
     """WHIP, one session after another."""
+    import aiortc  # noqa: F401  (before it listens: seconds on a busy machine, which the first sender would wait)
+
     from tests.support.whip_peer import Peer
 
     with (Path(folder) / f"{time.time_ns()}.txt").open("w", buffering=1) as lines:
