@@ -32,6 +32,14 @@ WATCH = """(bits) => {
 }"""
 
 
+# Holds what the socket brings, until it is carried again.
+CUT_OFF = """() => {
+  const [player] = edgevision.players, take = player.take.bind(player), held = [];
+  player.take = (data) => held.push(data);
+  window.carryAgain = () => { player.take = take; held.splice(0).forEach(take); };
+}"""
+
+
 def running(hub: Hub, rate: float = 25.0) -> Any:
     view = open_view(hub, "gate", rate)
     hub.read = lambda: run_statistics(stream_statistics("gate"))
@@ -56,13 +64,29 @@ def test_boxes_are_of_the_frame_that_is_shown_and_nobody_hidden_is_encoded_for()
         page.wait_for_function(
             "(number) => window.seen.at(-1)[0] > number", arg=feeder.number, timeout=20_000
         )
+        # Cut off, and all that was held comes at once: within a second of the newest image again.
+        page.evaluate(CUT_OFF)
+        page.wait_for_timeout(2500)
+        page.evaluate("() => window.carryAgain()")
+        near = "() => [...edgevision.players][0].counts.delay_ms.slice(-3).every((ms) => ms < 1000)"
+        shown = page.evaluate("() => window.seen.length")
+        page.wait_for_function("(count) => window.seen.length > count + 3", arg=shown, timeout=20_000)
+        page.wait_for_function(near, timeout=20_000)
+        assert page.evaluate("() => [...edgevision.players][0].video.playbackRate") == 1
         # A new size, and the camera's clock ten hours on: neither needs a new page.
         feeder.size = (640, 360)
         page.wait_for_function("() => [...edgevision.players][0].size.width === 640", timeout=20_000)
         feeder.jump_s = 36_000
         page.wait_for_function("() => [...edgevision.players][0].video.currentTime > 36000", timeout=20_000)
-        page.goto(server.url + "#state")
-        page.get_by_text("frames a second").first.wait_for()
+        # The source begins again, with its own times and numbers: a new tile in the same page.
+        view.tile.close()
+        page.evaluate("() => { window.seen.length = 0; }")
+        with Feeder(running(hub, 15.0).tile, 15.0):
+            page.wait_for_function("() => window.seen.length > 5", timeout=20_000)
+            again = page.evaluate("() => [...edgevision.players][0].video.currentTime")
+            assert again < 1000
+            page.goto(server.url + "#state")
+            page.get_by_text("frames a second").first.wait_for()
         assert page.problems == []
 
 
@@ -92,6 +116,13 @@ def test_without_media_source_jpegs_are_shown_in_many_tiles_and_managed_media_so
         page.wait_for_function(shown, arg=len(views), timeout=90_000)
         assert page.evaluate("() => [...edgevision.players][0].kind") == "jpeg"
         assert sum(view.tile.counts.encoded for view in views) == 0
+        # JPEGs come at the rate of the camera; a busy machine shows fewer of them.
+        count = "() => [...edgevision.players].map((one) => one.counts.shown)"
+        before = page.evaluate(count)
+        page.wait_for_function(
+            "(before) => [...edgevision.players].every((one, i) => one.counts.shown >= before[i] + 10)",
+            arg=before, timeout=30_000,
+        )  # fmt: skip
         # More than six streams of one host leave room for other requests, also of a second tab.
         second = page.context.new_page()
         second.goto(server.url + "#state")
