@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from edgevision.data.formats.raw import Shape
+from edgevision.extras import needs_extra
 
 
 def draw_shapes(
@@ -23,6 +23,9 @@ def draw_shapes(
         shapes: of the objects, in pixels of the labels.
         width, height: of the image that was read.
         scale_x, scale_y: its pixels for each pixel of the labels.
+
+    Raises:
+        UsageError: pycocotools is not installed.
     """
     masks = np.zeros((len(shapes), height, width), np.uint8)
     for mask, shape in zip(masks, shapes, strict=True):
@@ -33,6 +36,8 @@ def draw_shapes(
 def _drawn(shape: Shape, width: int, height: int, scale_x: float, scale_y: float) -> NDArray[np.uint8]:
     if shape.segmentation is None:
         return np.zeros((height, width), np.uint8)
+    with needs_extra("train", "training on masks"):
+        from pycocotools import mask as coco_mask
     if isinstance(shape.segmentation, list):
         polygons = [
             (np.array(points, np.float64).reshape(-1, 2) * (scale_x, scale_y)).ravel().tolist()
