@@ -11,7 +11,7 @@ help: ## Show this list
 
 demo: ## Detect things in a made-up video: writes demo.mp4 and demo.jsonl
 	@tools/setup.sh demo
-	@$(BIN)/edgevision run --source demo --precision fp32 --output demo.mp4 --save-json demo.jsonl --overwrite
+	@$(BIN)/edgevision run --source demo --conf 0.4 --precision fp32 --output demo.mp4 --save-json demo.jsonl --overwrite
 	@echo "Open demo.mp4 to see the boxes; demo.jsonl holds the same detections, one line a frame."
 
 test: lint types imports unit ## All of the four below, in order; stops at the first that fails
