@@ -13,8 +13,8 @@ from torchvision.ops import box_iou
 from edgevision.models.anchor_matching import DetectionTargets, OverlapMatcher
 from edgevision.models.anchors import decode_boxes, encode_boxes
 from edgevision.models.collective import even_share
-from edgevision.models.dense import best_detections
-from edgevision.models.settings import DecodeConfig, RegionConfig
+from edgevision.models.dense import DenseDecoder, best_detections
+from edgevision.models.settings import RegionConfig
 from edgevision.types import Detections
 
 OFFSET_STD = (0.1, 0.1, 0.2, 0.2)
@@ -110,17 +110,13 @@ class RegionDecoding(nn.Module):
         return region_boxes(seen, answers.proposals, self.size)
 
 
-class RegionDecoder:
+class RegionDecoder(DenseDecoder):
     """The best boxes after suppression: the reference for what an exported file answers.
 
     Args:
         decoding: from a network's raw predictions to :class:`RegionBoxes`.
-        input_size: sides of the square input.
-        config: thresholds.
+        input_size, config: see :class:`~edgevision.models.dense.DenseDecoder`.
     """
-
-    def __init__(self, decoding: nn.Module, input_size: int, config: DecodeConfig) -> None:
-        self.decoding, self.size, self.config = decoding.eval(), input_size, config
 
     @torch.inference_mode()
     def __call__(self, raw: object) -> list[Detections]:

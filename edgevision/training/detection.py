@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -38,7 +37,7 @@ from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
 from edgevision.training.initial import start_detector
-from edgevision.training.quantise import Int8Convolutions
+from edgevision.training.quantise import rounding
 from edgevision.training.teacher import STRIDES, DenseTeacher
 
 
@@ -106,11 +105,9 @@ class DetectionTask:
         self._criterion: nn.Module | None = None
         if not isinstance(config.model, RcnnConfig):
             self._criterion = build_criterion(config.model, config.loss, len(config.classes))
-        self._rounding: AbstractContextManager[object] = nullcontext()
-        if config.quantise is not None:
-            if not isinstance(model, RetinaNet):
-                raise ConfigError("quantise: only family retinanet trains with int8's rounding; leave it out")
-            self._rounding = Int8Convolutions(model, HEADS, config.quantise.percentile)
+        if config.quantise is not None and not isinstance(model, RetinaNet):
+            raise ConfigError("quantise: only family retinanet trains with int8's rounding; leave it out")
+        self._rounding = rounding(model, HEADS, config.quantise)
         self._teacher: DenseTeacher | None = None
         if config.distillation is not None:
             if not isinstance(config.model, RetinaNetConfig):

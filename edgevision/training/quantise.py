@@ -13,11 +13,14 @@ The network itself stays as it is: its checkpoints, its validation and its expor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from edgevision.training.config import QuantiseConfig
 
 _STEPS = 127
 _LOOKED_AT = 65_536  # values of an input, evenly spaced, that its range is taken from
@@ -53,6 +56,13 @@ class Int8Convolutions(TorchFunctionMode):
             data, weight, *rest = args
             args = (rounded_input(data, self._percentile), rounded_weight(weight), *rest)
         return func(*args, **(kwargs or {}))
+
+
+def rounding(
+    model: nn.Module, in_float: Sequence[str], config: QuantiseConfig | None
+) -> AbstractContextManager[object]:
+    """What a step's forward pass runs within: :class:`Int8Convolutions`, or nothing without a ``config``."""
+    return nullcontext() if config is None else Int8Convolutions(model, in_float, config.percentile)
 
 
 def rounded_input(data: Tensor, percentile: float) -> Tensor:

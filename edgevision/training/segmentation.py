@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -28,7 +27,7 @@ from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
-from edgevision.training.quantise import Int8Convolutions
+from edgevision.training.quantise import rounding
 from edgevision.types import IGNORE_ID
 
 
@@ -83,9 +82,7 @@ class SegmentationTask:
         if config.initial:
             start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
-        self._rounding: AbstractContextManager[object] = nullcontext()
-        if config.quantise is not None:
-            self._rounding = Int8Convolutions(model, model.class_layers, config.quantise.percentile)
+        self._rounding = rounding(model, model.class_layers, config.quantise)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
