@@ -119,7 +119,7 @@ class FileSource(Closeable):
                 frame = None if self._closed else next(self._frames, None)
                 if self._closed:  # meanwhile, by a thread that did not wait
                     frame = None
-                    self._container.close()
+                    self._close_container()
 
     def close(self) -> None:
         """Closes the file; one that is being read on another thread is closed there.
@@ -129,9 +129,13 @@ class FileSource(Closeable):
         self._closed = True
         if self._lock.acquire(timeout=_CLOSE_S):
             try:
-                self._container.close()
+                self._close_container()
             finally:
                 self._lock.release()
+
+    def _close_container(self) -> None:
+        """Once nothing reads it any more; may be called twice."""
+        self._container.close()
 
     def _decode(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Frame]:
         decoder = self._decoder

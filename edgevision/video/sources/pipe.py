@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import threading
 from pathlib import Path
 
 from edgevision.errors import SourceError
@@ -16,15 +17,17 @@ READ_TWICE = (
     "expected one stream with the source -"
 )
 _STDIN = Path("/dev/stdin")
+_READING = threading.Lock()
+"""Held while standard input is read: each of two readers would get a part of the bytes."""
 
 
 class PipeSource(FileSource):
     """A recording that is piped in, in a format that needs no jumps (MPEG-TS, Matroska, FLV, fragmented MP4).
 
-    Every frame is read; who writes waits.
+    Every frame is read; who writes waits. There is one at a time in a process.
 
     Raises:
-        SourceError: standard input is a terminal, or holds no video.
+        SourceError: standard input is read already, is a terminal, or holds no video.
     """
 
     def __init__(self) -> None:
@@ -32,6 +35,22 @@ class PipeSource(FileSource):
             raise SourceError(
                 "standard input is a terminal; expected a video that another program writes to it"
             )
-        super().__init__(_STDIN, name=NAME)
+        if not _READING.acquire(blocking=False):
+            raise SourceError(READ_TWICE)
+        self._is_reading = True
+        try:
+            super().__init__(_STDIN, name=NAME)
+        except BaseException:
+            self._give_back()
+            raise
         # No path: nobody else can read it again, for its sound or by its name.
         self.info = dataclasses.replace(self.info, path=None)
+
+    def _close_container(self) -> None:
+        super()._close_container()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            _READING.release()
