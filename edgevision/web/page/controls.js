@@ -39,3 +39,21 @@ export function lookControls(changed, kinds = ['boxes', 'labels', 'masks', 'zone
   setClasses([]);
   return {element, setClasses};
 }
+
+/** Shows an element in the whole window. Not the browser's own full screen, which on a phone shows the video alone. */
+export function fullButton(element, changed) {
+  const full = h('button', {
+    'aria-pressed': 'false',
+    onclick: () => {
+      const isFull = element.classList.toggle('full');
+      full.setAttribute('aria-pressed', String(isFull));
+      changed();
+    },
+  }, 'Full');
+  element.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !element.classList.contains('full')) return;
+    event.preventDefault();  // a dialog around it stays open
+    full.click();
+  });
+  return full;
+}

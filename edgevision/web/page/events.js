@@ -3,6 +3,7 @@
 import {ask} from './api.js';
 import {look} from './controls.js';
 import {counted, duration, h, moment, s, say} from './dom.js';
+import {playback} from './playback.js';
 import {Replay} from './replay.js';
 
 const DAY_MS = 86400000;
@@ -108,7 +109,7 @@ export function eventsView(content, page) {
     try {
       const {event, changes, clip} = await ask(`api/events/${encodeURIComponent(id)}`);
       const path = `api/events/${encodeURIComponent(id)}`;
-      const video = clip ? h('video', {controls: true, playsinline: true, preload: 'auto', 'aria-label': 'clip of the event'}) : null;
+      const video = clip ? h('video', {playsinline: true, preload: 'auto', 'aria-label': 'clip of the event'}) : null;
       const canvas = h('canvas', {'aria-hidden': 'true'}), said = h('p', {class: 'faint', role: 'status'});
       replay?.close();
       replay = null;
@@ -118,14 +119,13 @@ export function eventsView(content, page) {
         replay.open(`${path}/clip.mp4#t=${clip.start_s}`, clip.has_boxes ? `${path}/boxes` : null);
         video.muted = true;
         video.addEventListener('loadedmetadata', () => {
-          video.parentElement.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
           if (video.currentTime < clip.start_s) video.currentTime = clip.start_s;
           video.play().catch(() => {});
         }, {once: true});
       }
       dialog.replaceChildren(h('div', {},
         h('div', {class: 'bar'}, h('h2', {}, `${event.class_name} at ${event.stream}`), h('button', {onclick: () => dialog.close()}, 'Close')),
-        video ? [h('div', {class: 'screen clip'}, video, canvas), said] : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
+        video ? [playback(video, canvas, () => replay?.redraw()), said] : h('p', {class: 'faint'}, 'There is no recording of it; record the stream to have clips.'),
         event.has_image ? h('p', {}, h('img', {src: `${path}/image.jpg`, alt: `best image of the ${event.class_name}`})) : null,
         h('ul', {class: 'remarks'}, changes.map((one) => h('li', {}, `${moment(one.at_ms)}: ${one.why}`)))));
       dialog.showModal();

@@ -1,7 +1,7 @@
 // The grid of all streams, live.
 
 import {ask, streamPath} from './api.js';
-import {look, lookControls} from './controls.js';
+import {fullButton, look, lookControls} from './controls.js';
 import {h, number} from './dom.js';
 import {Player} from './player.js';
 
@@ -53,19 +53,8 @@ function makeTile(stream) {
   const problem = h('span', {});
   const screen = h('div', {class: 'screen'}, video, canvas, words, play);
   const element = h('section', {class: 'card tile', 'aria-label': stream.name});
-  const full = h('button', {
-    'aria-pressed': 'false',
-    // Not the browser's own full screen, which on a phone shows the video alone, without the boxes.
-    onclick: () => {
-      const isFull = element.classList.toggle('full');
-      full.setAttribute('aria-pressed', String(isFull));
-      player.redraw();
-    },
-  }, 'Full');
+  const full = fullButton(element, () => player.redraw());
   element.append(h('div', {class: 'head'}, h('h2', {}, stream.name), state, full), screen, foot);
-  element.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && element.classList.contains('full')) full.click();
-  });
   const about = {id: stream.id, colours: stream.classes, zones: null};
   const player = new Player(about, video, canvas, look, (text, wants) => {
     words.textContent = text;

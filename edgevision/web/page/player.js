@@ -2,6 +2,7 @@
 
 import {socketAddress, streamPath} from './api.js';
 import {draw, isDrawn, paintMasks} from './drawing.js';
+import {ShownImage} from './shown_image.js';
 
 const TICKS = 90000;
 const KEPT_S = 4;  // behind the play head; twice that is held at most
@@ -19,6 +20,7 @@ export class Player {
    */
   constructor(stream, video, canvas, look, onWords) {
     Object.assign(this, {stream, video, canvas, look, onWords});
+    this.image = new ShownImage(video);
     this.drawings = new Map();
     this.shown = {ticks: null, found: null, masks: []};
     this.counts = {shown: 0, seeks: 0, errors: 0, matched: 0, unmatched: 0, init: 0, delay_ms: []};
@@ -137,7 +139,7 @@ export class Player {
   }
 
   dropSource() {
-    this.letFrameGo();
+    this.image.letGo();
     this.source = this.buffer = null;
     this.queue = [];
     this.drawings.clear();
@@ -227,30 +229,11 @@ export class Player {
     this.video.requestVideoFrameCallback(step);
   }
 
-  /**
-   * The image that the video shows now, with its time, where the browser gives it (not over plain HTTP from
-   * another machine). A video moves on by itself, so what is drawn over it would often be of the image before
-   * on a busy phone; image and boxes in one canvas cannot part.
-   */
-  takeFrame() {
-    this.letFrameGo();
-    if (!window.VideoFrame || !isDrawn(this.look)) return;
-    try {
-      this.frame = new VideoFrame(this.video);
-    } catch {
-      this.frame = null;  // there is no image yet
-    }
-  }
-
-  letFrameGo() {
-    this.frame?.close();
-    this.frame = null;
-  }
-
   /** Draws what belongs to the image at a time; exact where the browser tells which image it shows. */
   showAt(time_s, isExact) {
-    this.takeFrame();
-    let ticks = Math.round((this.frame ? this.frame.timestamp / 1e6 : time_s) * TICKS);
+    if (isDrawn(this.look)) this.image.take();
+    else this.image.letGo();
+    let ticks = this.image.ticksAt(time_s);
     if (!isExact) {
       this.size = {width: this.video.videoWidth, height: this.video.videoHeight};
       ticks = Math.max(...[...this.drawings.keys()].filter((one) => one <= ticks + 1));
@@ -290,8 +273,8 @@ export class Player {
 
   redraw() {
     const {found, one, under} = this.shown;
-    const image = under ?? (isDrawn(this.look) ? this.frame : null);
-    draw(this.canvas, found, this.look, this.stream, this.size, one?.painted ?? [], image ?? null);
+    const image = under ?? (isDrawn(this.look) ? this.image.frame : null);
+    draw(this.canvas, found, this.look, this.stream, this.size, one?.painted ?? [], image);
   }
 }
 

@@ -3,13 +3,13 @@
 import {ask, download, streamPath} from './api.js';
 import {look, lookControls} from './controls.js';
 import {counted, h, moment, number, say} from './dom.js';
+import {playback} from './playback.js';
 import {Replay} from './replay.js';
 
 export function recordingsView(content) {
   const choose = h('select', {onchange: () => open(choose.value)});
-  const video = h('video', {controls: true, playsinline: true, 'aria-label': 'recording'});
+  const video = h('video', {playsinline: true, 'aria-label': 'recording'});
   const canvas = h('canvas', {'aria-hidden': 'true'});
-  const screen = h('div', {class: 'screen replay', hidden: true}, video, canvas);
   const words = h('p', {class: 'faint', role: 'status'});
   const body = h('tbody', {});
   const time = () => h('input', {type: 'datetime-local', step: '1'});
@@ -20,15 +20,15 @@ export function recordingsView(content) {
   const about = {colours: {}};
   const said = h('p', {class: 'faint', role: 'status'});
   const replay = new Replay(video, canvas, about, look, (text) => { said.textContent = text; });
-  const controls = lookControls(() => replay.redraw());
+  const player = playback(video, canvas, () => replay.redraw());
+  player.classList.add('replay');
+  player.hidden = true;
+  const controls = lookControls(() => replay.showNow());
   controls.element.hidden = true;
   content.append(h('div', {class: 'bar'}, h('label', {}, 'stream', choose), h('label', {}, 'from', from), h('label', {}, 'to', to), span, boxesToo), words,
-    controls.element, said, screen,
+    controls.element, said, player,
     h('div', {class: 'scroll'}, h('table', {}, h('thead', {}, h('tr', {}, ['begins', 'size', 'play or keep'].map((name) => h('th', {scope: 'col'}, name)))), body)));
   let id = null, streams = [];
-  video.addEventListener('loadedmetadata', () => {
-    screen.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
-  });
 
   async function keepPart() {
     const ends = [from, to].map((one) => new Date(one.value).getTime());
@@ -47,11 +47,11 @@ export function recordingsView(content) {
   }
 
   function play(file, address) {
-    screen.hidden = false;
+    player.hidden = false;
     controls.element.hidden = !file.has_boxes;
     replay.open(address, file.has_boxes ? `${address}/boxes` : null);
     video.play().catch(() => say('The browser cannot play this file yet.'));
-    screen.scrollIntoView({block: 'nearest'});
+    player.scrollIntoView({block: 'nearest'});
   }
 
   async function open(name) {

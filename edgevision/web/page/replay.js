@@ -1,7 +1,8 @@
 // A recording without drawings: what was found lies beside it, and is drawn over the image it was found in.
 
 import {askLines} from './api.js';
-import {draw, paintMasks} from './drawing.js';
+import {draw, isDrawn, paintMasks} from './drawing.js';
+import {ShownImage} from './shown_image.js';
 
 const TICKS = 90000;
 const PART_S = 20;  // of the recording, asked for at once
@@ -21,6 +22,7 @@ export class Replay {
   constructor(video, canvas, stream, look, onWords) {
     Object.assign(this, {video, canvas, stream, look, onWords});
     this.parts = new Map();
+    this.image = new ShownImage(video);
     this.shown = {found: null, painted: []};
     this.counts = {shown: 0, matched: 0};
     this.resizer = new ResizeObserver(() => this.redraw());
@@ -28,10 +30,9 @@ export class Replay {
     replays.add(this);
     const step = (time_s) => {
       if (this.isClosed) return;
-      this.showAt(time_s);
+      this.showNow(time_s);
       this.next();
     };
-    // Without the callback of each image the nearest one before is drawn.
     this.next = video.requestVideoFrameCallback
       ? () => video.requestVideoFrameCallback((now, meta) => step(meta.mediaTime))
       : () => requestAnimationFrame(() => step(video.currentTime));
@@ -42,6 +43,7 @@ export class Replay {
   open(address, boxes) {
     this.boxes = boxes;
     this.parts.clear();
+    this.image.letGo();
     this.onWords('');
     this.shown = {found: null, painted: []};
     this.video.src = address;
@@ -51,6 +53,7 @@ export class Replay {
 
   close() {
     this.isClosed = true;
+    this.image.letGo();
     this.resizer.disconnect();
     replays.delete(this);
   }
@@ -89,6 +92,14 @@ export class Replay {
     this.showAt(this.at ?? 0);
   }
 
+  /** Draws the image that is shown now and what was found in it; also after a change of what is drawn. */
+  showNow(time_s = this.video.currentTime) {
+    if (this.boxes && isDrawn(this.look)) this.image.take();
+    else this.image.letGo();
+    this.showAt(this.image.ticksAt(time_s) / TICKS);
+  }
+
+  /** Draws what was found at a time, or in the nearest image before: not each one is looked at in each run. */
   showAt(time_s) {
     this.at = time_s;
     if (!this.boxes) return;
@@ -116,6 +127,6 @@ export class Replay {
   redraw() {
     const size = {width: this.video.videoWidth, height: this.video.videoHeight};
     const stream = {...this.stream, zones: this.shown.zones};
-    draw(this.canvas, this.boxes ? this.shown.found : null, this.look, stream, size, this.shown.painted);
+    draw(this.canvas, this.boxes ? this.shown.found : null, this.look, stream, size, this.shown.painted, this.image.frame);
   }
 }
