@@ -1,4 +1,4 @@
-"""Recordings in a real browser: boxes are those of the image that is shown, while it plays and where it stands."""
+"""Recordings in a real browser: boxes are of the image that is shown, while it plays and where it stands."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ WATCH = """(bits) => {
 def record(folder: Path, count: int) -> None:
     """Numbered images without drawings, and what was found in them beside."""
     info = SourceInfo("gate", is_live=True, width=320, height=240, frame_rate=RATE)
-
-    with Recorder(SegmentStore(folder, "gate"), info, Rotation(), describe=Describer(lambda: None)) as recorder:
+    store, describe = SegmentStore(folder, "gate"), Describer(lambda: None)
+    with Recorder(store, info, Rotation(), describe=describe) as recorder:
         for number in range(count):
             result = numbered_result(number, RATE)
             recorder.write(result, result.frame.image)
