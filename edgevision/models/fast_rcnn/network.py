@@ -56,5 +56,5 @@ class FastRcnn(nn.Module):
 
         RoI pooling takes the maximum of each of ``pool`` x ``pool`` parts (section 2.1).
         """
-        pooled = roi_pool(features, regions.to(features.dtype), self.config.regions.pool, 1 / _STRIDE)
+        pooled = roi_pool(features.float(), regions.float(), self.config.regions.pool, 1 / _STRIDE)
         return region_answers(self.predictor(self.head(torch.flatten(pooled, 1))))

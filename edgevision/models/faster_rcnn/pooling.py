@@ -39,9 +39,12 @@ class PyramidPool(nn.Module):
     def forward(self, maps: list[Tensor], regions: Tensor) -> Tensor:
         """P3 to P5, each ``[N, C, H, W]``, and regions ``[R, 5]``, the image's number and corners.
 
+        Pooled in float32 whatever the maps are: bfloat16 knows corners beyond 256 to 2 pixels only.
+
         Returns:
-            ``[R, C, side, side]``.
+            float32 ``[R, C, side, side]``.
         """
+        maps, regions = [one.float() for one in maps], regions.float()
         levels = region_levels(regions[:, 1:])
         pooled = maps[0].new_zeros((regions.shape[0], maps[0].shape[1], self.side, self.side))
         for level, (one, stride) in enumerate(zip(maps, STRIDES, strict=True)):
@@ -51,6 +54,6 @@ class PyramidPool(nn.Module):
                 continue
             (rows,) = torch.where(levels == level)
             if len(rows):
-                here = roi_align(one, regions[rows].to(one.dtype), self.side, 1 / stride, 2, aligned=True)
+                here = roi_align(one, regions[rows], self.side, 1 / stride, 2, aligned=True)
                 pooled = pooled.index_copy(0, rows, here)
         return pooled

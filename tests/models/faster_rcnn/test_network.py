@@ -85,6 +85,16 @@ def test_pooling_takes_the_values_of_that_map_in_both_forms(monkeypatch: pytest.
     torch.testing.assert_close(PyramidPool(2)(maps, regions), found)
 
 
+def test_mixed_precision_does_not_move_regions() -> None:
+    columns = torch.arange(40.0).expand(1, 1, 40, 40)
+    maps = [columns, columns[..., :20, :20], columns[..., :10, :10]]
+    regions = torch.tensor([[0.0, 261, 8, 307, 40]])  # bfloat16 has 260 and 262, 306 and 308
+    wanted = PyramidPool(2)(maps, regions)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = PyramidPool(2)([one.bfloat16() for one in maps], regions)
+    torch.testing.assert_close(found, wanted)
+
+
 def test_the_loss_of_the_first_stage_by_hand() -> None:
     loss = ProposalLoss(ProposalConfig(ONE_SQUARE, samples=200), SIZE)
     objectness, offsets = torch.zeros(1, SQUARES), torch.zeros(1, SQUARES, 4)
