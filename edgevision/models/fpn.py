@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgevision.models.settings import PyramidName
+
 
 class FeaturePyramid(nn.Module):
     """Turns C3, C4 and C5 into four or five maps of equal channels at strides 8 to 64 or 128.
@@ -127,6 +129,23 @@ class PlainAggregation(nn.Module):
         for step in self.coarse:
             maps.append(step(maps[-1]))
         return maps
+
+
+Pyramid = FeaturePyramid | PathAggregation | PlainAggregation
+"""One of any kind."""
+
+
+def build_pyramid(kind: PyramidName, in_channels: Sequence[int], channels: int, levels: int) -> Pyramid:
+    """The pyramid of that kind.
+
+    Args:
+        kind: see :class:`~edgevision.models.settings.RetinaNetConfig`.
+        in_channels: channels of C3, C4 and C5.
+        channels: channels of every output.
+        levels: number of maps, 4 or 5.
+    """
+    kinds = {"fpn": FeaturePyramid, "pan": PathAggregation, "plain_pan": PlainAggregation}
+    return kinds[kind](in_channels, channels, levels)
 
 
 class _Merge(nn.Module):

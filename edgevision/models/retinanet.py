@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
-from edgevision.models.fpn import FeaturePyramid, PathAggregation, PlainAggregation
+from edgevision.models.fpn import build_pyramid
 from edgevision.models.settings import HeadConfig, RetinaNetConfig
 
 PYRAMID_STRIDES = (8, 16, 32, 64, 128)
 """Input pixels a cell of P3 to P7; a detector uses the first four or all."""
-_PYRAMIDS = {"fpn": FeaturePyramid, "pan": PathAggregation, "plain_pan": PlainAggregation}
 
 HEADS = ("class_tower.predict", "box_tower.predict")
 """The layers whose answers are final: in int8 models they stay in float."""
@@ -110,7 +109,7 @@ class RetinaNet(nn.Module):
         self.classes = classes
         levels, anchors = len(config.anchors.strides), config.anchors.per_cell
         self.backbone = build_backbone(config.backbone)
-        self.fpn = _PYRAMIDS[config.pyramid](self.backbone.channels[-3:], config.channels, levels)
+        self.fpn = build_pyramid(config.pyramid, self.backbone.channels[-3:], config.channels, levels)
         self.class_tower = Tower(config.channels, anchors * classes, levels, config.head)
         self.box_tower = Tower(config.channels, anchors * 4, levels, config.head)
         prior = -math.log((1 - config.head.prior) / config.head.prior)

@@ -19,6 +19,8 @@ BackboneName = Literal[
     "efficientnet_lite2",
 ]
 
+PyramidName = Literal["fpn", "pan", "plain_pan"]
+
 MAX_STAGES = 5
 """Stages that halve the image: of a decoder, and of the backbones."""
 
@@ -89,7 +91,7 @@ class RetinaNetConfig(
     channels: int
     head: HeadConfig
     anchors: AnchorConfig
-    pyramid: Literal["fpn", "pan", "plain_pan"] = "fpn"
+    pyramid: PyramidName = "fpn"
 
     def __post_init__(self) -> None:
         check_side("input_size", self.input_size)

@@ -27,6 +27,7 @@ from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
 from edgevision.models.detectors import build_criterion, build_engine, build_network
 from edgevision.models.distillation import DistillationLoss
+from edgevision.models.faster_rcnn.network import FasterRcnn
 from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
 from edgevision.models.rcnn.settings import RcnnConfig
@@ -36,7 +37,7 @@ from edgevision.training.check import check_detector_data
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
-from edgevision.training.initial import start_detector
+from edgevision.training.initial import start_detector, start_regions
 from edgevision.training.quantise import rounding
 from edgevision.training.teacher import STRIDES, DenseTeacher
 
@@ -99,6 +100,8 @@ class DetectionTask:
         if config.initial:
             if isinstance(model, RetinaNet):
                 start_detector(model, config.classes, config.initial)
+            elif isinstance(model, FasterRcnn):
+                start_regions(model, config.initial)
             else:
                 start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model

@@ -12,9 +12,10 @@ from torch import Tensor
 from edgevision.data.classes import map_classes
 from edgevision.errors import CheckpointError
 from edgevision.models.anchors import AnchorConfig
+from edgevision.models.faster_rcnn.network import FasterRcnn
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.settings import RetinaNetConfig
-from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
+from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, start_from
 from edgevision.training.config import DetectorTraining
 
 _CLASS, _BOX = "class_tower.predict", "box_tower.predict"
@@ -49,6 +50,35 @@ def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> None:
             raise CheckpointError(
                 f"initial: {path} belongs to another model ({key} differs); expected the same architecture"
             )
+    model.load_state_dict(fitting, strict=False)
+
+
+def start_regions(model: FasterRcnn, path: str) -> None:
+    """Loads a checkpoint to train a Faster R-CNN on from: another one, or what a RetinaNet has seen so far.
+
+    Of a RetinaNet backbone and pyramid are taken, which know objects already; proposals and what looks at
+    regions begin anew.
+
+    Args:
+        model: the network to fill.
+        path: a checkpoint of a Faster R-CNN or a RetinaNet, or its name as in :func:`find_checkpoint`.
+
+    Raises:
+        CheckpointError: there is no checkpoint there, or its backbone or pyramid are others.
+    """
+    found = load_checkpoint(find_checkpoint(path))
+    if not isinstance(found.config, DetectorTraining) or not isinstance(found.config.model, RetinaNetConfig):
+        start_from(model, path, model.class_layers)
+        return
+    parts, own = ("backbone.", "fpn."), model.state_dict()
+    wanted = {key for key in own if key.startswith(parts)}
+    given = {key: value for key, value in found.average.items() if key.startswith(parts)}
+    fitting = {key: value for key, value in given.items() if key in own and value.shape == own[key].shape}
+    for key in sorted(wanted - fitting.keys()):
+        raise CheckpointError(
+            f"initial: {path} has another pyramid ({key} differs); expected a RetinaNet whose backbone, "
+            "pyramid and channels are those of `model`"
+        )
     model.load_state_dict(fitting, strict=False)
 
 

@@ -3,10 +3,12 @@
 import json
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
 from edgevision.config import config_folder
+from edgevision.errors import UsageError
 from edgevision.models.detectors import build_network
 from edgevision.tracking.tracker import Tracker
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
@@ -106,3 +108,26 @@ def test_a_sliding_window_answers_as_its_crops_do(run_benchmark, tmp_path):
     assert (result["windows"], result["window_px"]) == (4, 79)
     assert result["largest_difference"] < 1e-4
     assert result["ratio"] == pytest.approx(result["crops_ms"] / result["sliding_ms"], abs=0.6)
+
+
+def saved(path, name, *overrides):
+    """A checkpoint of a configuration, made smaller, with weights that never learnt."""
+    given = ["backbone.weights=random", "backbone.leaky=null", "input_size=64", *overrides]
+    run = load_run(config_folder() / "models" / f"{name}.yaml", [f"model.{one}" for one in given])
+    state = build_network(run.model, len(run.classes)).state_dict()
+    save_checkpoint(path, Checkpoint(run, 0, state, state, {}, {}, None))
+    return path
+
+
+def test_families_say_where_regions_cost(run_benchmark, tmp_path):
+    for number in range(3):
+        frame = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), frame)
+    path = saved(tmp_path / "faster.pt", "faster-rcnn", "channels=16", "proposals.count=7")
+    result = run_benchmark("families", str(path), "--images", str(tmp_path), "--count", "2")
+    found = result[str(path)]
+    assert (found["family"], found["photographs"], found["regions"]) == ("FasterRcnn", 2, 7)
+    assert 0 < found["proposals_ms"] < found["frame_ms"]
+    other = saved(tmp_path / "ssd.pt", "ssd", "levels=1")
+    with pytest.raises(UsageError, match="looks at no regions"):
+        load_benchmark("families").by_parts(other, [])

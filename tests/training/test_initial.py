@@ -11,10 +11,13 @@ import torch
 
 from edgevision.errors import CheckpointError
 from edgevision.models.anchors import AnchorConfig, anchor_grid, decode_boxes
+from edgevision.models.faster_rcnn.network import FasterRcnn
+from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 from edgevision.models.retinanet import RetinaNet, flatten_maps
+from edgevision.models.settings import RetinaNetConfig
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import DetectionTask
-from edgevision.training.initial import start_detector
+from edgevision.training.initial import start_detector, start_regions
 from edgevision.training.loop import Trainer
 from tests.support.training import small_run
 
@@ -96,3 +99,21 @@ def test_another_backbone_or_width_is_refused(trained: tuple[DetectorTraining, s
     ):
         with pytest.raises(CheckpointError, match="belongs to another model"):
             start_detector(RetinaNet(model, 2), run.classes, path)
+
+
+def test_a_faster_rcnn_takes_backbone_and_pyramid_of_a_retinanet(
+    trained: tuple[DetectorTraining, str, RetinaNet],
+) -> None:
+    run, path, old = trained
+    assert isinstance(run.model, RetinaNetConfig)
+    config = FasterRcnnConfig(run.model.backbone, 64, run.model.channels, run.model.pyramid)
+    model = FasterRcnn(config, 3)
+    fresh = model.predictor.cls_score.weight.clone()
+    start_regions(model, path)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval().pyramid(images), list(old(images).pyramid[:4]))
+    assert torch.equal(model.predictor.cls_score.weight, fresh)
+    wide = msgspec.structs.replace(config, channels=24)
+    with pytest.raises(CheckpointError, match=r"another pyramid \(fpn\.\S+ differs\)"):
+        start_regions(FasterRcnn(wide, 3), path)

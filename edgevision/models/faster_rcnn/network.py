@@ -16,7 +16,7 @@ from edgevision.models.backbone import build_backbone
 from edgevision.models.faster_rcnn.pooling import PyramidPool
 from edgevision.models.faster_rcnn.proposals import Proposals
 from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
-from edgevision.models.fpn import FeaturePyramid
+from edgevision.models.fpn import build_pyramid
 from edgevision.models.regions import RegionAnswers, region_answers
 from edgevision.models.retinanet import flatten_maps
 
@@ -67,7 +67,7 @@ class FasterRcnn(nn.Module):
         self.config, self.classes = config, classes
         channels, regions = config.channels, config.regions
         self.backbone = build_backbone(config.backbone)
-        self.fpn = FeaturePyramid(self.backbone.channels[-3:], channels, levels=4)
+        self.fpn = build_pyramid(config.pyramid, self.backbone.channels[-3:], channels, levels=4)
         self.rpn = RPNHead(channels, config.proposals.anchors.per_cell)
         self.propose = Proposals(config.proposals, config.input_size)
         self.pool = PyramidPool(regions.pool)

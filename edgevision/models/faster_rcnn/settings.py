@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.settings import BackboneConfig, RegionConfig, check_samples, check_side
+from edgevision.models.settings import BackboneConfig, PyramidName, RegionConfig, check_samples, check_side
 
 PROPOSAL_STRIDES = (8, 16, 32, 64)
 """Input pixels a cell of the maps that regions are proposed from, P3 to P6."""
@@ -59,11 +59,14 @@ class FasterRcnnConfig(
     Attributes:
         input_size: sides of the square input in pixels, a multiple of 32.
         channels: of the pyramid.
+        pyramid: its kind, see :class:`~edgevision.models.settings.RetinaNetConfig`; with that of a trained
+            RetinaNet, `initial` takes its pyramid.
     """
 
     backbone: BackboneConfig
     input_size: int
     channels: int = 128
+    pyramid: PyramidName = "fpn"
     proposals: ProposalConfig = ProposalConfig()
     regions: RegionConfig = RegionConfig()
 
