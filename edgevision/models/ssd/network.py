@@ -41,17 +41,14 @@ class Ssd(nn.Module):
         super().__init__()
         self.config, self.classes = config, classes
         self.backbone = build_backbone(config.backbone)
-        self._place = -2 if config.first_stride == 16 else -1
-        widths = [self.backbone.channels[self._place]]
-        if config.first_stride == 64:
-            widths = [self.backbone.channels[-1]]
-        steps = config.levels - 1 + (config.first_stride == 64)
+        self._places = config.backbone_maps()
+        widths = list(self.backbone.channels[self._places])
+        before = self.backbone.channels[-1]
         self.shrink = nn.ModuleList()
-        for _ in range(steps):
-            self.shrink.append(_convolution(widths[-1], config.channels, 2))
+        for _ in range(config.levels - len(widths)):
+            self.shrink.append(_convolution(before, config.channels, 2))
             widths.append(config.channels)
-        if config.first_stride == 64:
-            widths = widths[1:]
+            before = config.channels
         self.towers = nn.ModuleList(_convolution(width, config.channels, 1) for width in widths)
         self.dropout = nn.Dropout2d(config.dropout)
         outputs = [(config.per_cell * classes), config.per_cell * 4]
@@ -68,8 +65,8 @@ class Ssd(nn.Module):
 
     def forward(self, images: Tensor) -> SsdAnswers:
         """``images`` float ``[N, 3, S, S]``, normalised."""
-        x = self.backbone(images)[self._place]
-        maps = [] if self.config.first_stride == 64 else [x]
+        seen = self.backbone(images)
+        maps, x = list(seen[self._places]), seen[-1]
         for step in self.shrink:
             x = step(x)
             maps.append(x)

@@ -36,7 +36,8 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     Attributes:
         input_size: sides of the square input in pixels, a multiple of 32.
         first_stride: of the finest map that is predicted from: 16 or 32 are maps of the backbone, 64 is made
-            from its last one. With an input of 256 and one level, 64 is the 4x4 grid that one starts with.
+            from its last one, as all coarser ones are (section 2.1). With an input of 256 and one level, 64
+            is the 4x4 grid that one starts with.
         levels: maps that are predicted from; each halves the one before.
         scales: sides of a square anchor, in cells of its map. They should span an octave, since each map has
             cells of twice the size: what lies between two anchors is covered by none.
@@ -71,6 +72,14 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     def per_cell(self) -> int:
         """Anchors of one cell."""
         return len(self.scales) * len(self.ratios)
+
+    def backbone_maps(self) -> slice:
+        """Which of the backbone's maps, of strides up to 32, are predicted from; further ones are made."""
+        if self.first_stride == 64:
+            return slice(0, 0)
+        if self.first_stride == 32:
+            return slice(-1, None)
+        return slice(-2, -1 if self.levels == 1 else None)
 
     def grids(self) -> tuple[int, ...]:
         """Cells along a side of each map; a side that is odd is halved upwards."""

@@ -78,6 +78,16 @@ def test_the_network_says_something_of_every_anchor() -> None:
         assert raw.offsets.abs().max().item() < 0.5  # every box begins near its anchor
 
 
+def test_every_map_of_the_backbone_is_predicted_from() -> None:
+    """Its last ones know most of what objects are: none is passed over, and the coarser follow from it."""
+    for first, levels, own in ((16, 1, [232]), (16, 4, [232, 464]), (32, 2, [464]), (64, 2, [])):
+        model = Ssd(SsdConfig(BACKBONE, 256, first_stride=first, levels=levels, channels=16), 2)  # type: ignore[arg-type]
+        widths = [tower[0].in_channels for tower in model.towers]  # type: ignore[index,union-attr]
+        assert widths == [*own, *[16] * (levels - len(own))]
+        if model.shrink:
+            assert model.shrink[0][0].in_channels == 464  # type: ignore[index,union-attr]
+
+
 def test_a_hand_worked_loss() -> None:
     """One object exactly on anchor 5: plain cross-entropy of ln 2 for 32 scores of 0.5, and no distance."""
     criterion = SsdLoss(grid(loss=SsdLossConfig(form="bce", box_weight=1.0)), 2)
