@@ -16,6 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "models" / "families.json"
 CHART = ROOT / "docs" / "images" / "families.svg"
 
+PANELS = {"ap50_mean": "Detectors: ap50_mean on val", "miou": "Segmenters: mean IoU on CamVid val"}
+OTHERS = "What classifies, each by its own measure"
+LINE = 0.1
+"""Height of a label, as a share of the highest figure of its panel."""
+
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row of the table.
@@ -57,25 +62,38 @@ def drawn(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row.cpu_ms is not None and row.value is not None]
 
 
+def panels(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows by the measure that makes their heights comparable; what classifies shares a panel."""
+    found: dict[str, list[Row]] = {title: [] for title in [*PANELS.values(), OTHERS]}
+    for row in rows:
+        found[PANELS.get(row.measure or "", OTHERS)].append(row)
+    return {title: members for title, members in found.items() if members}
+
+
 def draw(rows: list[Row], path: Path) -> None:
     """Writes the chart as an SVG, which has no date in it, so that the same figures give the same file."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "families"})
-    chart = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = chart.subplots()
-    for row in rows:
-        axes.plot(row.cpu_ms, row.value, "o", color="#1f6feb", markersize=8)
-        axes.annotate(
-            row.label, (row.cpu_ms or 0, row.value or 0), (9, 0), textcoords="offset points", va="center"
-        )
-    axes.set_xlim(0, 1.6 * max(row.cpu_ms or 0 for row in rows))
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("processor time of a frame, ms (ONNX Runtime, one thread)")
-    axes.set_ylabel("figure on val, each by its own measure")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    groups = panels(rows)
+    chart = Figure(figsize=(7.2, 2.9 * len(groups)), layout="constrained")
+    for axes, (title, members) in zip(
+        chart.subplots(len(groups), sharex=True, squeeze=False)[:, 0], groups.items(), strict=True
+    ):
+        highest, label_y = max(row.value or 0 for row in members), -1.0
+        for row in sorted(members, key=lambda row: row.value or 0):
+            x, y = row.cpu_ms or 0, row.value or 0
+            axes.plot(x, y, "o", color="#1f6feb", markersize=7)
+            label_y = max(y, label_y + LINE * highest)  # above the one before, so that none lie on each other
+            axes.text(1.07 * x, label_y, row.label, va="center")
+        axes.set_ylim(0, 1.15 * highest)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(1, 4 * max(row.cpu_ms or 0 for row in rows))
+    axes.set_xlabel("processor time of a frame, ms, logarithmic (ONNX Runtime, one thread)")
     chart.savefig(path, format="svg", metadata={"Date": None})
 
 
