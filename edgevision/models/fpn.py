@@ -144,8 +144,10 @@ def build_pyramid(kind: PyramidName, in_channels: Sequence[int], channels: int, 
         channels: channels of every output.
         levels: number of maps, 4 or 5.
     """
-    kinds = {"fpn": FeaturePyramid, "pan": PathAggregation, "plain_pan": PlainAggregation}
-    return kinds[kind](in_channels, channels, levels)
+    if kind == "fpn":
+        return FeaturePyramid(in_channels, channels, levels)
+    made = PathAggregation if kind == "pan" else PlainAggregation
+    return made(in_channels, channels, levels)
 
 
 class _Merge(nn.Module):

@@ -106,7 +106,7 @@ def test_a_faster_rcnn_takes_backbone_and_pyramid_of_a_retinanet(
 ) -> None:
     run, path, old = trained
     assert isinstance(run.model, RetinaNetConfig)
-    config = FasterRcnnConfig(run.model.backbone, 64, run.model.channels, run.model.pyramid)
+    config = FasterRcnnConfig(run.model.backbone, 64, run.model.channels, pyramid=run.model.pyramid)
     model = FasterRcnn(config, 3)
     fresh = model.predictor.cls_score.weight.clone()
     start_regions(model, path)

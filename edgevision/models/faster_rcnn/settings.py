@@ -66,9 +66,9 @@ class FasterRcnnConfig(
     backbone: BackboneConfig
     input_size: int
     channels: int = 128
-    pyramid: PyramidName = "fpn"
     proposals: ProposalConfig = ProposalConfig()
     regions: RegionConfig = RegionConfig()
+    pyramid: PyramidName = "fpn"
 
     def __post_init__(self) -> None:
         check_side("input_size", self.input_size)

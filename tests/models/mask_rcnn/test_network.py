@@ -42,7 +42,7 @@ CONFIG = MaskRcnnConfig(
     16,
     ProposalConfig(AnchorConfig(PROPOSAL_STRIDES, 2.0, (1.0,), (1.0,)), count=12),
     RegionConfig(3, 16, samples=8),
-    MaskConfig(4, 8, 1),
+    masks=MaskConfig(4, 8, 1),
 )
 
 
