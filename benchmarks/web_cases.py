@@ -590,6 +590,7 @@ def _outage(protocol: str, kind: str, seconds: float, folder: Path, opened: cont
         wait(lambda: sink.sent > 25 and size_of(folder) > 0, 60)
         if kind in ("stopped", "killed"):
             process.send_signal(signal.SIGSTOP if kind == "stopped" else signal.SIGKILL)
+    is_prompt = run_promptly()
     writer.longest_write_ms = writer.longest_pause_ms = 0.0
     number, began = writer.number, time.monotonic()
     time.sleep(seconds)
@@ -599,6 +600,7 @@ def _outage(protocol: str, kind: str, seconds: float, folder: Path, opened: cont
         "rate": round(rate, 2),
         "longest_write_ms": round(writer.longest_write_ms, 1),
         "longest_pause_of_another_thread_ms": round(writer.longest_pause_ms, 1),
+        "at_real_time": is_prompt,
     }
     if kind != "none":
         if silent is not None:
@@ -619,6 +621,20 @@ def _outage(protocol: str, kind: str, seconds: float, folder: Path, opened: cont
     # WebRTC's times are of the session's own clock, which aiortc does not give.
     found["read_back"] = dataclasses.asdict(read_back(folder, has_times=protocol != "whip"))
     return found
+
+
+def run_promptly() -> bool:
+    """Lets no other program delay this one, but not the processes that it starts; False where it may not.
+
+    What still pauses is then the doing of this program: on a busy machine every thread waits for a processor.
+    """
+    policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+    try:
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
+            os.sched_setscheduler(int(thread), policy, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
 
 
 def wait(condition: Callable[[], bool], limit_s: float) -> None:

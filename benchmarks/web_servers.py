@@ -47,7 +47,13 @@ def name(_, media):
     file = media.get_element().get_by_name("file")
     file.set_property("location", path)
     file.set_property("buffer-mode", 2)
+def keep_times(media):
+    # The sender's own times, in place of those at which packets arrive here.
+    pipeline = media.get_element().get_parent()
+    _, manager = pipeline.iterate_all_by_element_factory_name("rtpbin").next()
+    manager.set_property("buffer-mode", 0)
 factory.connect("media-configure", name)
+factory.connect("media-configure", lambda _, media: media.connect("prepared", keep_times))
 server.get_mount_points().add_factory("/gate", factory)
 server.attach(None)
 print("listens", flush=True)

@@ -29,7 +29,8 @@ from edgevision.types import FrameResult, Image
 from edgevision.video.base import Delivery, Sink, SourceInfo
 from edgevision.video.codec.container import has_protocol
 from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE, YuvConverter
-from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, Codec, Order
+from edgevision.video.sinks.receipts import TAKEN
+from edgevision.video.sinks.sender import EXIT_IMPOSSIBLE, HEAD, READY, Codec, Order
 from edgevision.video.sinks.whip import whip_target, write_certificate
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ _EXAMPLES = {
 _WAITING = 8  # images; then the oldest goes
 _LATE_S = 5.0  # without a sign of the peer, it is given up
 _OPEN_S = 15.0
+_LOAD_S = 60.0  # until a process has begun, on a machine that is busy or slow
 _CLOSE_S = 3.0
 _RETRY_S = (0.5, 3.0)
 _POLL_S = 0.1
@@ -150,7 +152,7 @@ class _Child:
             os.set_blocking(end, False)
         self.outgoing = memoryview(msgspec.json.encode(order) + b"\n")
         self.underway = 0
-        self.has_begun = False
+        self.is_loaded = self.has_begun = False
         self.progress_s = time.monotonic()
 
     @property
@@ -159,7 +161,10 @@ class _Child:
 
     def has_waited(self, limit_s: float) -> bool:
         """Whether an image has been under way for too long; the first one has the time of opening, too."""
-        limit_s = limit_s if self.has_begun else max(limit_s, _OPEN_S)
+        if not self.is_loaded:
+            limit_s = _LOAD_S
+        elif not self.has_begun:
+            limit_s = max(limit_s, _OPEN_S)
         return self.underway > 0 and time.monotonic() - self.progress_s > limit_s
 
     def end_input(self) -> None:
@@ -257,7 +262,7 @@ class NetworkSink(Sink):
         self._is_over = True
         self._notify()
         if self._thread is not None:
-            self._thread.join(_OPEN_S + _CLOSE_S)
+            self._thread.join(_OPEN_S + _CLOSE_S + (0 if self._target.is_retried else _LOAD_S))
         self.unsent += len(self._queue)
         self._queue.clear()
         if self._folder is not None:
@@ -358,12 +363,12 @@ class NetworkSink(Sink):
             self.unsent += child.underway
         if child.process.returncode == 0 or (self._is_over and not child.underway and not self._queue):
             return
-        reason = said or reason
+        reason = said or (reason if child.is_loaded else "the process that sends does not start")
         text = f"cannot send to {self.name}: {reason}"
         if child.process.returncode == EXIT_IMPOSSIBLE:
             self._failure = f"{text}; this build of FFmpeg cannot send there"
         elif not self._target.is_retried:
-            self._failure = f"{text}; its reader is gone"
+            self._failure = f"{text}; its reader is gone" if said else text
         else:
             if self._alarm != text:
                 _LOG.warning("%s; trying again, the run goes on", text)
@@ -384,7 +389,11 @@ class NetworkSink(Sink):
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         child.process.wait(_CLOSE_S)
                     return False
-                self._note(child, len(taken))
+                if READY in taken:
+                    child.is_loaded = True
+                    child.progress_s = time.monotonic()
+                if images := taken.count(TAKEN):
+                    self._note(child, images)
             else:
                 try:
                     child.outgoing = child.outgoing[os.write(child.stdin, child.outgoing) :]

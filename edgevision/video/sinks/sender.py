@@ -2,12 +2,15 @@
 
 It is a process of its own because opening a network output holds the interpreter's lock, and a peer that
 stops reading blocks for ever: whoever started it kills it when it is late. It reads a line of JSON
-(:class:`Order`) and then images from standard input, and writes a byte for each image that arrived to
-standard output (:class:`~edgevision.video.sinks.receipts.Receipts`).
+(:class:`Order`) and then images from standard input, and writes :data:`READY`, and a byte for each image that
+arrived, to standard output (:class:`~edgevision.video.sinks.receipts.Receipts`). It ends with the thread that
+started it, also where that is killed: nobody else would end it while its peer is silent.
 """
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -27,9 +30,12 @@ from edgevision.video.sinks.receipts import Receipts
 
 HEAD = struct.Struct(">qI")
 """Before each image: when it is shown, in ticks of 1/90000 s, and the bytes that follow."""
+READY = b"r"
+"""Written once the process has begun."""
 EXIT_FAILED, EXIT_IMPOSSIBLE = 3, 4
 """Exit statuses: it may work another time, or never will."""
 
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 # No B-frames: servers refuse times that go back. Every image leaves at once.
 _ENCODER = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "bf": "0"}
 
@@ -67,7 +73,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     """Sends what comes in until it ends; ends in :class:`SystemExit` where it cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    stdout.write(READY)
+    stdout.flush()
     order = msgspec.json.decode(stdin.readline(), type=Order)
     try:
         send(order, images(stdin, order), stdout)

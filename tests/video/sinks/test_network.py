@@ -123,6 +123,44 @@ def test_a_silent_peer_never_delays_the_run_and_another_one_gets_the_rest() -> N
     silent.close()
 
 
+KILLED = """
+from pathlib import Path
+from edgevision.video.sinks.network import NetworkSink, target_of
+from tests.support.broker import wait_until
+from tests.video.sinks.test_network import LIVE, write_all
+import os, sys, time
+sink = NetworkSink(target_of(sys.argv[1]), LIVE)
+write_all(sink, 3)
+children = lambda: [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+wait_until(lambda: "".join(children()).strip(), "the process that sends", 20)
+print("".join(children()).strip(), flush=True)
+time.sleep(60)
+"""
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
+def test_a_killed_run_leaves_no_process_that_waits_for_a_silent_peer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/gate"
+        command = [sys.executable, "-c", KILLED, address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+            assert process.stdout is not None
+            sender = int(process.stdout.readline())
+            silent.settimeout(30)
+            peer, _ = silent.accept()  # and no word to it: only a kill ends the process now
+            with peer:
+                assert is_alive(sender)
+                process.kill()
+                wait_until(lambda: not is_alive(sender), "its end", 20)
+
+
 def test_what_a_peer_never_reads_is_not_counted_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevision.video.sinks.network._CLOSE_S", 0.5)
     with socket.socket() as silent:
