@@ -153,14 +153,16 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def browser_page(width: int = 1200, height: int = 800, screenshots: Path | None = None) -> Iterator[Any]:
+def browser_page(
+    width: int = 1200, height: int = 800, screenshots: Path | None = None, **context: Any
+) -> Iterator[Any]:
     """A page of a real browser, with the errors that its scripts raised as ``page.problems``."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
-        page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page = browser.new_context(viewport={"width": width, "height": height}, **context).new_page()
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.problems = problems  # type: ignore[attr-defined]
