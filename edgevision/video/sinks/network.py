@@ -249,8 +249,10 @@ class NetworkSink(Sink):
                 self._queue.popleft()
                 self.unsent += 1
             self._queue.append((self._ticks, data))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._send, name=f"send {self.name}", daemon=True)
+        if self._thread is None and self._order is not None:
+            self._thread = threading.Thread(
+                target=self._send, args=(self._order,), name=f"send {self.name}", daemon=True
+            )
             self._thread.start()
         self._notify()
 
@@ -328,28 +330,29 @@ class NetworkSink(Sink):
 
     # On the sink's own thread.
 
-    def _send(self) -> None:
-        wait_s = _RETRY_S[0]
+    def _send(self, order: Order) -> None:
+        if self._pipe is not None:
+            order = msgspec.structs.replace(order, address=f"pipe:{self._pipe}")
+        wait_s = 0.0
         while self._failure is None:
-            sent = self.sent
-            self._send_once()
-            if self._is_over and (not self._queue or time.monotonic() - self._over_s > _CLOSE_S):
-                return
-            wait_s = _RETRY_S[0] if self.sent > sent else min(wait_s * 2, _RETRY_S[1])
+            child = _Child(order, self._pipe)  # it loads what it needs while this waits
             until = time.monotonic() + wait_s
             while time.monotonic() < until and not self._is_over:
                 time.sleep(_POLL_S)
+            if self._is_over and not self._queue:
+                child.kill()
+                return
+            sent = self.sent
+            self._send_once(child)
+            if self._is_over and (not self._queue or time.monotonic() - self._over_s > _CLOSE_S):
+                return
+            wait_s = _RETRY_S[0] if self.sent > sent else min(max(wait_s, _RETRY_S[0]) * 2, _RETRY_S[1])
 
-    def _send_once(self) -> None:
-        """One process, until the stream is over or it is lost."""
-        if self._order is None:
-            return
-        order = self._order
-        if self._pipe is not None:
-            order = msgspec.structs.replace(order, address=f"pipe:{self._pipe}")
-        if order.muxer == "hls":
-            _remove_segments(order)
-        child = _Child(order, self._pipe)
+    def _send_once(self, child: _Child) -> None:
+        """Sends by one process, until the stream is over or it is lost."""
+        if self._target.muxer == "hls":
+            _remove_segments(self._target)
+        child.progress_s = time.monotonic()
         reason = "the peer takes nothing"
         try:
             with selectors.DefaultSelector() as selector:
@@ -435,9 +438,9 @@ class NetworkSink(Sink):
         self._alarm = None
 
 
-def _remove_segments(order: Order) -> None:
+def _remove_segments(target: Target) -> None:
     """What a run that was killed left behind."""
-    pattern = Path(order.options["hls_segment_filename"])
+    pattern = Path(target.options["hls_segment_filename"])
     stem = pattern.name.partition("%")[0]
     for path in pattern.parent.glob(f"{stem}[0-9]*.ts*"):
         with contextlib.suppress(OSError):
