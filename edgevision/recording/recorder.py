@@ -66,6 +66,7 @@ class Recorder(Sink):
         room: measures what is free, for tests.
         on_file: called with each new file, the source's time of its first image, and that image's age, both
             in seconds.
+        on_file_end: called with each finished file, and the source's time of its last image, in seconds.
         describe: what was found in a frame, as JSON; None records the images with their drawings.
         on_encoded: called with each image and the size of its image once it is encoded, for others who need
             it so; each image then leaves the encoder at once.
@@ -91,6 +92,7 @@ class Recorder(Sink):
         reserve: int = RESERVE_BYTES,
         room: Callable[[Path], int] = free_bytes,
         on_file: Callable[[Path, float, float], None] | None = None,
+        on_file_end: Callable[[Path, float], None] | None = None,
         describe: Callable[[FrameResult], bytes] | None = None,
         on_encoded: Callable[[EncodedImage, tuple[int, int]], None] | None = None,
     ) -> None:
@@ -110,6 +112,7 @@ class Recorder(Sink):
         self._retry_s, self._retry_at = retry_s, 0.0
         self._files = FileSpan("file")
         self._reserve, self._room, self._on_file = reserve, room, on_file
+        self._on_file_end = on_file_end
         self._describe, self._on_encoded = describe, on_encoded
         self._encoder: H264Encoder | None = None
         self._segment: Segment | None = None
@@ -284,7 +287,7 @@ class Recorder(Sink):
         if segment is not None:
             segment.close()
             self._segment = None
-            self._store.finished(segment.path)
+            self._note_end(segment)
             self._store.settle()
 
     def _abandon(self, segment: Segment) -> None:
@@ -292,7 +295,12 @@ class Recorder(Sink):
         lost = segment.images - segment.abandon()
         self.recorded -= lost
         self.missed += lost
+        self._note_end(segment)
+
+    def _note_end(self, segment: Segment) -> None:
         self._store.finished(segment.path)
+        if self._on_file_end is not None:
+            self._on_file_end(segment.path, float(segment.last_pts * TIME_BASE))
 
     def _end_encoding(self) -> None:
         encoder, self._encoder = self._encoder, None

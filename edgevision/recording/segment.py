@@ -79,7 +79,7 @@ class Segment:
         """Closes a file that cannot be written any more, cut to its complete fragments, which play.
 
         Returns:
-            How many of the images are in it; a file without any is removed.
+            How many of the images are in it, the last one at ``last_pts``; a file without any is removed.
         """
         self._close_notes()
         with contextlib.suppress(OSError, av.error.FFmpegError):
@@ -89,7 +89,9 @@ class Segment:
             os.truncate(self.path, _whole_boxes(self.path))
             with open_video_file(self.path) as readable:
                 for packet in readable.demux(video=0):
-                    kept += packet.size > 0
+                    if packet.size and packet.pts is not None:
+                        kept += 1
+                        self.last_pts = self.first_pts + round(packet.pts * packet.time_base / TIME_BASE)
         if not kept:
             with contextlib.suppress(OSError):
                 self.path.unlink()

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def open_watchers(
             pre_s=plan.pre_s,
             post_s=plan.post_s,
             threads=shared.budget.encode,
-            on_file=None if view is None else _file_keeper(view, shared),
+            **({} if view is None else _file_keeper(view, shared)),
             describe=None if plan.is_drawn else _describer(scene),
             on_encoded=None if plan.is_drawn or view is None else view.tile.take,
         )
@@ -92,16 +93,16 @@ def _describer(scene: Scene | LateScene | None) -> Callable[[FrameResult], bytes
     return Describer(lambda: None if scene is None else scene.layout)
 
 
-def _file_keeper(view: StreamView, shared: Shared) -> Callable[[Path, float, float], None] | None:
-    """Enters each file of a recording among the events, so that the page finds an event's clip."""
+def _file_keeper(view: StreamView, shared: Shared) -> dict[str, Callable[..., None]]:
+    """Callbacks that enter each file of a recording among the events, so that the page finds their clips."""
     store = None if shared.hub is None else shared.hub.store
     if store is None:
-        return None
+        return {}
 
     def keep(path: Path, first_s: float, age_s: float) -> None:
         store.add_file(view.name, path, first_s, round((time.time() - age_s) * 1e3))
 
-    return keep
+    return {"on_file": keep, "on_file_end": partial(store.end_file, view.name)}
 
 
 def _own_stem(spec: StreamSpec, info: SourceInfo, shared: Shared) -> str:

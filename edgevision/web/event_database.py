@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS files(
   path TEXT PRIMARY KEY, stream TEXT NOT NULL, run TEXT NOT NULL, first_s REAL NOT NULL,
   first_ms INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS files_by_run ON files(run, stream, first_s);
+CREATE TABLE IF NOT EXISTS ends(path TEXT PRIMARY KEY, last_s REAL NOT NULL);
 """
 _UPSERT = """
 INSERT INTO objects
@@ -65,6 +66,12 @@ INSERT OR IGNORE INTO changes
 SELECT id || '/ended', id, 'end', last_ms, 'the run ended without notice' FROM objects
 WHERE NOT is_over AND run<>:run;
 """
+_FILES = """
+SELECT files.path, first_s, last_s FROM files LEFT JOIN ends USING(path)
+WHERE run=? AND stream=? AND first_s<=? ORDER BY first_s DESC LIMIT 4
+"""
+"""A file without an end is being written, or was when its run was killed."""
+_LATE_S = 0.5  # by which a file may begin after its object was first seen
 _LOCKED_S = 2.0
 MAX_LISTED = 200
 
@@ -216,7 +223,8 @@ class EventDatabase:
             self._remove(database, "SELECT id FROM objects WHERE last_ms < ? AND is_over", (oldest_ms,))
             gone = [row[0] for row in database.execute("SELECT path FROM files") if not Path(row[0]).exists()]
             with database:
-                database.executemany("DELETE FROM files WHERE path=?", [(path,) for path in gone])
+                for table in ("files", "ends"):
+                    database.executemany(f"DELETE FROM {table} WHERE path=?", [(path,) for path in gone])
             while (size := self._size(database)) > self._keep_bytes:
                 total = database.execute("SELECT COUNT(*) FROM objects").fetchone()[0]
                 if not total:
@@ -284,6 +292,9 @@ class EventDatabase:
 
 
 def _store(database: sqlite3.Connection, entry: Entry) -> None:
+    if entry.last_s is not None:
+        database.execute("INSERT OR REPLACE INTO ends VALUES(?,?)", (entry.path, entry.last_s))
+        return
     if entry.event is None:
         values = (entry.path, entry.stream, entry.run, entry.first_s, entry.first_ms)
         database.execute("INSERT OR IGNORE INTO files VALUES(?,?,?,?,?)", values)
@@ -312,14 +323,17 @@ def _store(database: sqlite3.Connection, entry: Entry) -> None:
 
 
 def _clip(database: sqlite3.Connection, row: sqlite3.Row) -> Clip | None:
-    text = (
-        "SELECT path, first_s FROM files WHERE run=? AND stream=? AND first_s<=? "
-        "ORDER BY first_s DESC LIMIT 1"
-    )
-    found = database.execute(text, (row["run"], row["stream"], row["first_s"] + 0.5)).fetchone()
-    if found is None or not Path(found[0]).is_file():
-        return None
-    return Clip(Path(found[0]), max(0.0, row["first_s"] - found[1]), max(0.0, row["last_s"] - found[1]))
+    first_s, last_s = row["first_s"], row["last_s"]
+    later: Clip | None = None
+    for text, start_s, end_s in database.execute(_FILES, (row["run"], row["stream"], first_s + _LATE_S)):
+        path = Path(text)
+        clip = Clip(path, max(0.0, first_s - start_s), max(0.0, last_s - start_s)) if path.is_file() else None
+        if start_s <= first_s:
+            # Nothing was recorded of an object that came after the end, as on a full disk.
+            has_it = end_s is None or end_s >= first_s
+            return clip if clip is not None and has_it else later
+        later = clip
+    return later
 
 
 def _names(database: sqlite3.Connection, column: str) -> list[str]:

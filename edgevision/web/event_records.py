@@ -10,7 +10,7 @@ from edgevision.events.records import Event, EventKind
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What the journal holds of one event, or of a recording that began.
+    """What the journal holds of one event, or of a recording that began or ended.
 
     Attributes:
         key: unique, so that an entry that is read twice counts once.
@@ -18,6 +18,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         run: names the process that wrote it; times of the source mean something within it.
         event: the event; None for a recording.
         path, first_s, first_ms: of a recording: its file, and the time of its first image.
+        last_s: of a recording that has ended: the time of its last image; then there is no first one.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     first_s: float = 0.0
     first_ms: int = 0
+    last_s: float | None = None
 
 
 class StoredObject(msgspec.Struct, frozen=True, kw_only=True):

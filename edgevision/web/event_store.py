@@ -82,6 +82,10 @@ class EventStore(Closeable):
         """A recording begins; ``first_s`` is the source's time of its first image."""
         self._append(stream, path=str(path.resolve()), first_s=first_s, first_ms=first_ms)
 
+    def end_file(self, stream: str, path: Path, last_s: float) -> None:
+        """A recording has ended; ``last_s`` is the source's time of its last image."""
+        self._append(stream, path=str(path.resolve()), last_s=last_s)
+
     def delivery(self) -> Delivery:
         """The account now."""
         with self._changed:

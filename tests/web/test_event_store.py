@@ -13,17 +13,24 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import av
 import msgspec
+import numpy as np
 import pytest
 
 from edgevision.errors import UsageError
 from edgevision.events import BestFrame, Event, EventKind, ObjectState
+from edgevision.recording import Recorder, Rotation, SegmentStore
+from edgevision.types import Frame, FrameResult
+from edgevision.video.base import SourceInfo
 from edgevision.web.event_database import _connect
 from edgevision.web.event_records import Entry, Query, why
+from edgevision.web.event_routes import EventRoutes
 from edgevision.web.event_store import EventStore
 from edgevision.web.outlet import StoreOutlet
 from tests.support.broker import wait_until
 from tests.support.disk import fill, small_disk
+from tests.support.web import ask, served
 
 NOON = (datetime.now(timezone.utc) - timedelta(days=2)).replace(hour=12, minute=0, second=0, microsecond=0)
 
@@ -323,6 +330,64 @@ def test_a_clip_begins_before_the_object_and_is_listed_only_while_it_is_there(tm
         assert not store.database.listed(Query())[0].has_clip
         assert store.database.clip("run-1") is None
         assert store.database.image("run-1") is None
+
+
+def test_a_clip_is_not_listed_where_its_recording_ended_before_the_object(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x")
+    with EventStore(tmp_path) as store:
+        store.add_file("gate", path, 0.0, 0)
+        store.add("gate", event())  # first seen after half a second
+        settled(store)
+        assert store.database.clip("run-1") is not None  # the file goes on
+        store.end_file("gate", path, 0.6)
+        settled(store)
+        assert store.database.clip("run-1") is not None
+        store.end_file("gate", path, 0.4)
+        settled(store)
+        assert store.database.clip("run-1") is None
+        assert not store.database.listed(Query())[0].has_clip
+
+
+def test_on_a_full_disk_every_clip_that_is_listed_shows_its_object(tmp_path: Path) -> None:
+    disk, rate = tmp_path / "disk", 10.0
+    noise = np.random.default_rng(0).integers(0, 255, (10, 96, 160, 3), np.uint8)
+    with small_disk(disk, "900k"):
+        filler = disk / "filler"
+        filler.write_bytes(bytes(100_000))
+        with EventStore(disk / "page") as store:
+            recorder = Recorder(
+                SegmentStore(disk / "clips", "gate"),
+                SourceInfo("gate", is_live=True, frame_rate=rate),
+                Rotation(seconds=2),
+                on_file=lambda path, first_s, age_s: store.add_file("gate", path, first_s, 0),
+                on_file_end=lambda path, last_s: store.end_file("gate", path, last_s),
+                reserve=0,
+            )
+            for number in range(150):
+                image = noise[number % 10]
+                recorder.write(FrameResult(Frame(image, number, round(number / rate * 1e9)), ()), image)
+                if number % 10 == 5:
+                    at_s = number / rate
+                    found = event(number, EventKind.END, NOON + timedelta(seconds=at_s))
+                    seen = msgspec.structs.replace(found.after, first_s=at_s, last_s=at_s + 0.5)
+                    store.add("gate", msgspec.structs.replace(found, after=seen))
+            recorder.close()
+            assert "No space left on device" in str(recorder.alarm)
+            filler.unlink()
+            settled(store)
+            listed = store.database.listed(Query(limit=200))
+            clips = {one.id: store.database.clip(one.id) for one in listed if one.has_clip}
+            assert (len(listed), store.delivery().lost) == (15, 0)
+            assert 2 <= len(clips) < 15
+            for name, clip in clips.items():
+                assert clip is not None, name
+                with av.open(str(clip.path)) as container:
+                    last_s = max(float(frame.time or 0) for frame in container.decode(video=0))
+                assert 0 < clip.start_s <= last_s, name
+            with served(routes=EventRoutes(store).routes) as server:
+                part = ask(f"{server.url}api/events/{next(iter(clips))}/clip.mp4", Range="bytes=0-1")
+            assert (part.status, len(part.data)) == (206, 2)
 
 
 def test_why_an_event_was_sent_is_said_in_words() -> None:
