@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from edgevision.video import Sink
 from edgevision.video.base import SourceInfo
 
 if TYPE_CHECKING:  # loaded only for a page
+    from edgevision.web.event_store import EventStore
     from edgevision.web.hub import StreamView
 
 
@@ -67,7 +67,7 @@ def open_watchers(
         sinks.append(opened.enter_context(EventSink(outlets, EventObserver(keeper), only)))
     if plan is not None:
         make_folder(plan.folder)
-        store = SegmentStore(plan.folder, stem, plan.keep)
+        store, files = SegmentStore(plan.folder, stem, plan.keep), _files_of_page(view, shared)
         recorder = Recorder(
             store,
             info,
@@ -76,7 +76,8 @@ def open_watchers(
             pre_s=plan.pre_s,
             post_s=plan.post_s,
             threads=shared.budget.encode,
-            **({} if view is None else _file_keeper(view, shared)),
+            on_file=None if files is None else files.begin,
+            on_file_end=None if files is None else files.end,
             describe=None if plan.is_drawn else _describer(scene),
             on_encoded=None if plan.is_drawn or view is None else view.tile.take,
         )
@@ -93,16 +94,22 @@ def _describer(scene: Scene | LateScene | None) -> Callable[[FrameResult], bytes
     return Describer(lambda: None if scene is None else scene.layout)
 
 
-def _file_keeper(view: StreamView, shared: Shared) -> dict[str, Callable[..., None]]:
-    """Callbacks that enter each file of a recording among the events, so that the page finds their clips."""
+class _FilesOfPage:
+    """Enters each file of a recording among the events, so that the page finds their clips."""
+
+    def __init__(self, store: EventStore, stream: str) -> None:
+        self._store, self._stream = store, stream
+
+    def begin(self, path: Path, first_s: float, age_s: float) -> None:
+        self._store.add_file(self._stream, path, first_s, round((time.time() - age_s) * 1e3))
+
+    def end(self, path: Path, last_s: float) -> None:
+        self._store.end_file(self._stream, path, last_s)
+
+
+def _files_of_page(view: StreamView | None, shared: Shared) -> _FilesOfPage | None:
     store = None if shared.hub is None else shared.hub.store
-    if store is None:
-        return {}
-
-    def keep(path: Path, first_s: float, age_s: float) -> None:
-        store.add_file(view.name, path, first_s, round((time.time() - age_s) * 1e3))
-
-    return {"on_file": keep, "on_file_end": partial(store.end_file, view.name)}
+    return None if view is None or store is None else _FilesOfPage(store, view.name)
 
 
 def _own_stem(spec: StreamSpec, info: SourceInfo, shared: Shared) -> str:
