@@ -15,10 +15,11 @@ The cases of benchmarks/web_cases.py: ``run``, a whole run with a page that nobo
 ``frames``: whether boxes are those of the image that is shown (IMAGES of them at each rate); ``first``: the
 time until a tile's first image; ``zones``: drawn on images and in windows of three shapes; ``latency`` to the
 screen; ``tiles`` (16 of them, and other requests); ``buffers`` of the browser over MINUTES; ``slow`` (a
-viewer that stops reading for OUTAGE seconds); ``bounds`` of recordings and events; ``events``: what a lock
-and a kill lose, and long lists; ``outages`` of a server that is streamed to, OUTAGE seconds each and by
-each of PROTOCOLS, of which ``rtsp`` needs GStreamer's server, and ``whip`` aiortc. Those with a browser need
-Debian's chromium-headless-shell and the development tools.
+viewer that stops reading for OUTAGE seconds); ``behind`` (a link that is cut off, and a page that is hidden,
+for OUTAGE seconds); ``bounds`` of recordings and events; ``events``: what a lock and a kill lose, and long
+lists; ``outages`` of a server that is streamed to, OUTAGE seconds each and by each of PROTOCOLS, of which
+``rtsp`` needs GStreamer's server, and ``whip`` aiortc; where it may, the program then runs at real time, so
+that pauses are its own. Those with a browser need Debian's chromium-headless-shell and the development tools.
 
 Prints JSON.
 """
@@ -179,6 +180,7 @@ def measure(given: argparse.Namespace) -> Figures:
                 "latency": lambda: web_cases.latency(given.seconds, given.size),
                 "tiles": lambda: web_cases.tiles(16),
                 "buffers": lambda: web_cases.buffers(given.minutes),
+                "behind": lambda: web_cases.behind(given.outage, given.size),
                 "slow": lambda: web_cases.slow(given.outage, given.size, memory_mib),
                 "bounds": web_cases.bounds,
                 "outages": lambda: web_cases.outages(given.outage, given.protocols.split(",")),

@@ -356,6 +356,81 @@ def _point(box: dict[str, float], size: tuple[int, int], x: float, y: float) -> 
     return {"x": left + x * size[0] * scale, "y": top + y * size[1] * scale}
 
 
+class Link:
+    """Forwards bytes to a port, until it is cut off; what was under way then waits, as on a lost network."""
+
+    def __init__(self, port: int) -> None:
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.is_open.set()
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                self.is_open.wait()
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+
+_HIDE = """(is_hidden) => {
+  Object.defineProperty(document, 'hidden', {configurable: true, get: () => is_hidden});
+  const [{video}] = edgevision.players;
+  if (is_hidden) video.pause();
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def behind(seconds: float, size: tuple[int, int]) -> Figures:
+    """C3: a link that is cut off, and a page that is hidden: how far behind the newest image it is then."""
+    found: Figures = {"seconds": seconds, "size": f"{size[0]}x{size[1]}"}
+    with fed(1, 25.0, size) as (_, server, _), browser_page() as page:
+        link = Link(server.port)
+        page.goto(f"http://127.0.0.1:{link.port}/")
+        page.wait_for_function(shown(1), timeout=60_000)
+        for kind in ("cut_off", "hidden"):
+            page.wait_for_timeout(3_000)
+            if kind == "cut_off":
+                link.is_open.clear()
+            else:
+                page.evaluate(_HIDE, arg=True)
+            page.wait_for_timeout(seconds * 1e3)
+            page.evaluate("() => { [...edgevision.players][0].counts.delay_ms.length = 0; }")
+            if kind == "cut_off":
+                link.is_open.set()
+            else:
+                page.evaluate(_HIDE, arg=False)
+            began = time.monotonic()
+            limit = "() => { const found = [...edgevision.players][0].counts.delay_ms; "
+            page.wait_for_function(f"{limit} return found.length && found.at(-1) < 1000; }}", timeout=60_000)
+            within_s = time.monotonic() - began
+            page.evaluate("() => { [...edgevision.players][0].counts.delay_ms.length = 0; }")
+            page.wait_for_timeout(3_000)
+            delays = page.evaluate("() => [...edgevision.players][0].counts.delay_ms")
+            found[kind] = {
+                "less_than_a_second_behind_after_s": round(within_s, 2),
+                "behind_then_p50_ms": round(float(np.median(delays))) if delays else None,
+            }
+        link.close()
+        found["page_errors"] = page.problems
+    return found
+
+
 def tiles(count: int) -> Figures:
     """C4: with many tiles open, how long another request takes, also from a second tab, in milliseconds."""
     ask = """async () => {
