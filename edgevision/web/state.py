@@ -190,12 +190,15 @@ def remarks(stream: StreamStatistics) -> list[Remark]:
     """What is wrong with a stream and what it lost, the worst first."""
     found = []
     if stream.state is StreamState.FAILED:
-        found.append(Remark("error", f"ended with an error: {stream.error}"))
+        what = "ended with an error" if stream.frames.captured else "does not run"
+        found.append(Remark("error", f"{what}: {stream.error}"))
     elif stream.error is not None:
         found.append(Remark("error", stream.error))
     if stream.state is StreamState.RECONNECTING:
-        attempts = _counted(stream.failed_attempts, "attempt", "attempts")
-        found.append(Remark("error", f"the source is lost; trying again ({attempts} failed so far)"))
+        failed = stream.failed_attempts if stream.lost is None else stream.lost.attempts
+        reason = "" if stream.lost is None else f": {stream.lost.reason}"
+        attempts = _counted(failed, "attempt", "attempts")
+        found.append(Remark("error", f"the source is lost{reason}; trying again ({attempts} failed so far)"))
     found += [Remark("error", one.alarm) for one in stream.deliveries if one.alarm is not None]
     if stream.problem is not None:
         found.append(Remark("warning", stream.problem))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgevision.pipeline import LatencyControl, StreamState
+from edgevision.pipeline import LatencyControl, StreamState, StreamStatistics
+from edgevision.pipeline.statistics import Outage
 from edgevision.video.base import Delivery
 from edgevision.web.hub import Hub
 from edgevision.web.state import remarks, run_state
@@ -42,6 +43,17 @@ def test_a_failed_stream_says_why() -> None:
         ("error", "ended with an error: no answer")
     ]
     assert lines(frames=ledger_entry(dropped={})) == []
+    refused = StreamStatistics.of_refused("gate", "gate.mp4", "gate.mp4 does not exist")
+    assert [one.text for one in remarks(refused)] == ["does not run: gate.mp4 does not exist"]
+    away = Outage(seconds=42.0, attempts=6, reason="cannot open rtsp://gate/1: Connection refused")
+    text = (
+        "the source is lost: cannot open rtsp://gate/1: Connection refused; "
+        "trying again (6 attempts failed so far)"
+    )
+    found = lines(
+        state=StreamState.RECONNECTING, lost=away, failed_attempts=9, frames=ledger_entry(dropped={})
+    )
+    assert found == [("error", text)]
 
 
 def test_the_state_joins_numbers_and_what_the_page_knows() -> None:
