@@ -6,12 +6,13 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgevision.errors import SourceError
 from edgevision.pipeline import StopRequest
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
@@ -68,9 +69,13 @@ def running(
     monkeypatch: pytest.MonkeyPatch,
     kept_open: Path | bool = False,
     allow_local: bool = False,
+    errors: Sequence[str | None] = (None,),
     **spec: Any,
 ) -> Iterator[str]:
-    """A run of the moving block with its page; gives the page's address. A file keeps the streams."""
+    """A run of the moving block with its page; gives the page's address. A file keeps the streams.
+
+    ``errors`` are what its streams end with.
+    """
     monkeypatch.setattr("edgevision.session.streams.open_source", MovingBlock)
     model = tmp_path / "colours.onnx"
     if not model.exists():
@@ -95,7 +100,7 @@ def running(
     finally:
         stop.reason = "test"
         thread.join(20)
-    assert [outcome.error for outcome in outcomes] == [None]
+    assert [outcome.error and str(outcome.error) for outcome in outcomes] == list(errors)
 
 
 @NEEDS_BROWSER
@@ -199,3 +204,44 @@ def test_zones_and_events_are_there_again_after_a_restart(
         assert first["id"] in [one["id"] for one in listed]
         ended = ask(f"{url}api/events/{first['id']}").json()
         assert ended["event"]["is_over"]
+
+
+class BreakingBlock(MovingBlock):
+    """A camera that breaks for good once it is told to."""
+
+    is_broken = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            if self.is_broken.is_set():
+                raise SourceError("the camera is gone")
+            yield frame
+
+
+@NEEDS_BROWSER
+def test_a_stream_that_the_page_adds_runs_and_one_that_breaks_shows_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgevision.session.control.open_source", BreakingBlock)
+    BreakingBlock.is_broken.clear()
+    errors = [None, "the camera is gone"]
+    with running(tmp_path, monkeypatch, kept_open=True, errors=errors) as url, browser_page() as page:
+        page.goto(url + "#streams")
+        page.get_by_label("Address of the camera").fill("/etc/passwd")
+        page.get_by_role("button", name="Add").click()
+        page.get_by_text("the page adds addresses of cameras only").wait_for()
+        page.get_by_label("Address of the camera").fill("rtsp://ann:s3cret@yard/1")
+        page.get_by_label("Name").fill("yard")
+        page.get_by_role("button", name="Add").click()
+        page.get_by_text("The stream runs.").wait_for()
+        page.goto(url + "#live")
+        shown = "() => [...edgevision.players].filter((one) => one.counts.shown > 2).length === 2"
+        page.wait_for_function(shown, timeout=30_000)
+        assert "s3cret" not in page.content()
+        BreakingBlock.is_broken.set()
+        tile = page.get_by_label("yard", exact=True)
+        tile.get_by_text("ended with an error: the camera is gone").wait_for()
+        assert tile.locator(".state").inner_text() == "failed"
+        page.get_by_text("1 of 2 streams running, 1 with a problem").wait_for()
+        assert page.get_by_label("gate", exact=True).locator(".state").inner_text() == "running"
+        assert page.problems == []
