@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.video.base import SourceInfo
 from edgevision.web.drawings import Describer
 from edgevision.web.hub import Hub
-from edgevision.web.recording_routes import RecordingRoutes
+from edgevision.web.recording_routes import RecordingRoutes, recorded_files
 from tests.support.pipeline import run_statistics, stream_statistics
 from tests.support.web import BITS, browser_page, chromium, numbered_result, open_view, served
 
@@ -78,4 +81,21 @@ def test_boxes_of_a_recording_are_of_the_image_that_is_shown(tmp_path: Path) -> 
         assert (box["width"], box["height"]) == (700, 900)
         page.keyboard.press("Escape")
         assert page.locator(".tile.full").count() == 0
+        # A part, by the clock of whoever looks, with its boxes.
+        (file,) = recorded_files(view)
+        for label, ms in (("from", file.start_ms), ("to", file.start_ms + 9_000)):
+            moment = datetime.fromtimestamp(ms // 1000).isoformat()
+            page.get_by_label(label, exact=True).fill(moment)
+        downloads: list[Any] = []
+        page.on("download", lambda one: downloads.append(one))
+        page.get_by_role("button", name="Download this part").click()
+        for _ in range(100):
+            if len(downloads) == 2:
+                break
+            page.wait_for_timeout(100)
+        names = sorted(one.suggested_filename for one in downloads)
+        assert [name.partition(".")[2] for name in names] == ["boxes.jsonl", "mp4"]
+        part = next(one for one in downloads if one.suggested_filename == names[1])
+        with av.open(str(part.path())) as container:
+            assert sum(1 for _ in container.decode(video=0)) > 90
         assert page.problems == []
