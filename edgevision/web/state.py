@@ -196,9 +196,9 @@ def remarks(stream: StreamStatistics) -> list[Remark]:
         found.append(Remark("error", stream.error))
     if stream.state is StreamState.RECONNECTING:
         failed = stream.failed_attempts if stream.lost is None else stream.lost.attempts
-        reason = "" if stream.lost is None else f": {stream.lost.reason}"
+        why = "" if stream.lost is None else f": {stream.lost.reason}"
         attempts = _counted(failed, "attempt", "attempts")
-        found.append(Remark("error", f"the source is lost{reason}; trying again ({attempts} failed so far)"))
+        found.append(Remark("error", f"the source is lost{why}; trying again ({attempts} failed so far)"))
     found += [Remark("error", one.alarm) for one in stream.deliveries if one.alarm is not None]
     if stream.problem is not None:
         found.append(Remark("warning", stream.problem))
