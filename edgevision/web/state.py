@@ -190,8 +190,8 @@ def remarks(stream: StreamStatistics) -> list[Remark]:
     """What is wrong with a stream and what it lost, the worst first."""
     found = []
     if stream.state is StreamState.FAILED:
-        what = "ended with an error" if stream.frames.captured else "does not run"
-        found.append(Remark("error", f"{what}: {stream.error}"))
+        verb = "ended with an error" if stream.frames.captured else "does not run"
+        found.append(Remark("error", f"{verb}: {stream.error}"))
     elif stream.error is not None:
         found.append(Remark("error", stream.error))
     if stream.state is StreamState.RECONNECTING:
