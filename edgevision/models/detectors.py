@@ -59,9 +59,11 @@ def build_network(model: DetectorModel, classes: int) -> DetectorNetwork:
     """The network with its starting weights.
 
     Raises:
-        CheckpointError, ConfigError: see :func:`edgevision.models.backbone.build_backbone`; or a darknet
-            ``.cfg`` is made for other classes, or its weights do not fit.
+        CheckpointError, ConfigError: see :func:`edgevision.models.backbone.build_backbone`; or there is no
+            class, or a darknet ``.cfg`` is made for other classes, or its weights do not fit.
     """
+    if classes < 1:
+        raise ConfigError("a detector needs at least one class")
     if isinstance(model, RetinaNetConfig):
         return RetinaNet(model, classes)
     if isinstance(model, YoloV3Config):

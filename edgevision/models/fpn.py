@@ -9,7 +9,7 @@ a step between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -53,23 +53,37 @@ class FeaturePyramid(nn.Module):
         return [*pyramid, *coarse]
 
 
-class PathAggregation(nn.Module):
-    """Turns C3, C4 and C5 into four or five maps of equal channels, each informed by finer and coarser ones.
+class _Aggregation(nn.Module):
+    """From the coarse maps to the fine ones and back to the coarse ones (Liu et al. 2018, section 3.1).
 
     Args:
         in_channels: channels of C3, C4 and C5.
-        channels: channels of every output.
+        lateral: makes what takes a map of so many channels.
+        merge: makes what joins two maps.
+        step: makes what halves a map.
+        coarse: makes what halves the coarsest map.
         levels: number of maps, 4 or 5.
+
+    Attributes:
+        beside: halves the coarsest map as it was before, to be added to P6; None for nothing.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int, levels: int = 4) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        lateral: Callable[[int], nn.Module],
+        merge: Callable[[], nn.Module],
+        step: Callable[[], nn.Module],
+        coarse: Callable[[], nn.Module],
+        levels: int,
+    ) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(_pointwise(size, channels) for size in in_channels)
-        self.down_merge = nn.ModuleList(_Merge(channels) for _ in in_channels[1:])
-        self.steps = nn.ModuleList(_step(channels) for _ in in_channels[1:])
-        self.up_merge = nn.ModuleList(_Merge(channels) for _ in in_channels[1:])
-        self.coarse = nn.ModuleList(_step(channels) for _ in range(levels - len(in_channels)))
-        self.beside = _step(channels)
+        self.lateral = nn.ModuleList(lateral(size) for size in in_channels)
+        self.down_merge = nn.ModuleList(merge() for _ in in_channels[1:])
+        self.steps = nn.ModuleList(step() for _ in in_channels[1:])
+        self.up_merge = nn.ModuleList(merge() for _ in in_channels[1:])
+        self.coarse = nn.ModuleList(coarse() for _ in range(levels - len(in_channels)))
+        self.beside: nn.Module | None = None
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """``[C3, C4, C5]`` to ``[P3, P4, P5, P6]`` and perhaps ``P7``, each ``[N, channels, H, W]``.
@@ -84,17 +98,16 @@ class PathAggregation(nn.Module):
         for level in range(1, len(maps)):
             smaller = self.steps[level - 1](maps[level - 1])
             maps[level] = self.up_merge[level - 1](smaller, maps[level])
-        maps.append(self.coarse[0](maps[-1]) + self.beside(coarsest))
-        for step in self.coarse[1:]:
-            maps.append(step(maps[-1]))
+        for position, step in enumerate(self.coarse):
+            beyond = step(maps[-1])
+            if position == 0 and self.beside is not None:
+                beyond = beyond + self.beside(coarsest)
+            maps.append(beyond)
         return maps
 
 
-class PlainAggregation(nn.Module):
+class PathAggregation(_Aggregation):
     """Turns C3, C4 and C5 into four or five maps of equal channels, each informed by finer and coarser ones.
-
-    As :class:`PathAggregation`, but maps are added and not concatenated, so that their sum is a part of the
-    convolution before it.
 
     Args:
         in_channels: channels of C3, C4 and C5.
@@ -103,32 +116,37 @@ class PlainAggregation(nn.Module):
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int, levels: int = 4) -> None:
-        super().__init__()
-        self.lateral = nn.ModuleList(_pointwise(size, channels, linear=True) for size in in_channels)
-        self.down_merge = nn.ModuleList(_plain_mix(channels) for _ in in_channels[1:])
-        self.steps = nn.ModuleList(_plain(channels, 2) for _ in in_channels[1:])
-        self.up_merge = nn.ModuleList(_plain_mix(channels) for _ in in_channels[1:])
-        self.coarse = nn.ModuleList(
-            nn.Sequential(
-                _plain(channels, 2), nn.ReLU6(inplace=True), _pointwise(channels, channels, linear=True)
-            )
-            for _ in range(levels - len(in_channels))
+        super().__init__(
+            in_channels,
+            lateral=lambda size: _pointwise(size, channels),
+            merge=lambda: _Merge(channels),
+            step=lambda: _step(channels),
+            coarse=lambda: _step(channels),
+            levels=levels,
         )
+        self.beside = _step(channels)
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """``[C3, C4, C5]`` to ``[P3, P4, P5, P6]`` and perhaps ``P7``, each ``[N, channels, H, W]``.
 
-        The input's sides are multiples of 32.
-        """
-        maps = [lateral(feature) for lateral, feature in zip(self.lateral, features, strict=True)]
-        for level in range(len(maps) - 1, 0, -1):
-            larger = F.interpolate(maps[level], scale_factor=2.0, mode="nearest")
-            maps[level - 1] = self.down_merge[level - 1](maps[level - 1] + larger)
-        for level in range(1, len(maps)):
-            maps[level] = self.up_merge[level - 1](maps[level] + self.steps[level - 1](maps[level - 1]))
-        for step in self.coarse:
-            maps.append(step(maps[-1]))
-        return maps
+class PlainAggregation(_Aggregation):
+    """As :class:`PathAggregation`, but maps are added and not concatenated.
+
+    Their sum is a part of the convolution before it.
+
+    Args:
+        in_channels, channels, levels: see :class:`PathAggregation`.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int, levels: int = 4) -> None:
+        super().__init__(
+            in_channels,
+            lateral=lambda size: _pointwise(size, channels, linear=True),
+            merge=lambda: _PlainMerge(channels),
+            step=lambda: _plain(channels, 2),
+            coarse=lambda: nn.Sequential(
+                _plain(channels, 2), nn.ReLU6(inplace=True), _pointwise(channels, channels, linear=True)
+            ),
+            levels=levels,
+        )
 
 
 Pyramid = FeaturePyramid | PathAggregation | PlainAggregation
@@ -163,6 +181,21 @@ class _Merge(nn.Module):
         return self.project(self.around(self.mix(torch.cat([one, other], dim=1))))  # type: ignore[no-any-return]
 
 
+class _PlainMerge(nn.Sequential):
+    """The sum of two maps through ReLU6, 3x3, ReLU6 and 1x1; linear at its end, as :class:`_Merge` is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.ReLU6(),
+            _plain(channels),
+            nn.ReLU6(inplace=True),
+            _pointwise(channels, channels, linear=True),
+        )
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return super().forward(one + other)  # type: ignore[no-any-return]
+
+
 def _depthwise(channels: int, stride: int = 1) -> nn.Sequential:
     """5x5, each channel for itself."""
     convolution = nn.Conv2d(channels, channels, 5, stride, padding=2, groups=channels, bias=False)
@@ -179,16 +212,6 @@ def _plain(channels: int, stride: int = 1) -> nn.Sequential:
     """3x3, dense and linear."""
     convolution = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels))
-
-
-def _plain_mix(channels: int) -> nn.Sequential:
-    """ReLU6, 3x3, ReLU6 and 1x1: its output is linear, so that it may be negative."""
-    return nn.Sequential(
-        nn.ReLU6(),
-        _plain(channels),
-        nn.ReLU6(inplace=True),
-        _pointwise(channels, channels, linear=True),
-    )
 
 
 def _step(channels: int) -> nn.Sequential:

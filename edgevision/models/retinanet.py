@@ -93,13 +93,11 @@ class RetinaNet(nn.Module):
         classes: number of classes, without a background.
 
     Raises:
-        ConfigError: there is no class, or the anchors stand on other levels than the pyramid has.
+        ConfigError: the anchors stand on other levels than the pyramid has.
     """
 
     def __init__(self, config: RetinaNetConfig, classes: int) -> None:
         super().__init__()
-        if classes < 1:
-            raise ConfigError("a detector needs at least one class")
         if config.anchors.strides not in (PYRAMID_STRIDES[:4], PYRAMID_STRIDES):
             raise ConfigError(
                 f"model.anchors.strides is {list(config.anchors.strides)}; expected "

@@ -125,6 +125,11 @@ def test_an_unknown_family_is_told_with_those_there_are(tmp_path: Path) -> None:
         load_run(path)
 
 
+def test_a_detector_without_classes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one class"):
+        build_network(run("r-cnn.yaml").model, 0)
+
+
 def test_the_loss_of_another_family_is_refused() -> None:
     config = run("ssd.yaml")
     with pytest.raises(ConfigError, match="loss: is that of family retinanet"):

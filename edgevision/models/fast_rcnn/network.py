@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import roi_pool
 
-from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
 from edgevision.models.fast_rcnn.proposals import SearchedProposals
 from edgevision.models.fast_rcnn.settings import FastRcnnConfig
@@ -26,9 +25,6 @@ class FastRcnn(nn.Module):
         config: the architecture.
         classes: number of classes C; the background has a column of its own, the first.
 
-    Raises:
-        ConfigError: there is no class.
-
     Attributes:
         class_layers: what keeps fresh weights where a checkpoint has other classes.
     """
@@ -37,8 +33,6 @@ class FastRcnn(nn.Module):
 
     def __init__(self, config: FastRcnnConfig, classes: int) -> None:
         super().__init__()
-        if classes < 1:
-            raise ConfigError("a detector needs at least one class")
         self.config, self.classes = config, classes
         self.backbone = build_backbone(config.backbone)
         self.search = SearchedProposals(config.search)

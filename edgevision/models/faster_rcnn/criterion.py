@@ -19,7 +19,7 @@ class ProposalLoss(nn.Module):
     """The loss of the region proposal network (Ren et al. 2015, equation 1).
 
     An anchor whose image may hold objects that are not labelled teaches no background. Both terms are divided
-    by the sampled anchors, so lambda is 1.
+    by the sampled anchors, so lambda is 1; the smooth L1 loss turns linear at 1/9, as in the released code.
 
     Args:
         config: thresholds and samples.

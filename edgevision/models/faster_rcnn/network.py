@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
 
-from edgevision.errors import ConfigError
 from edgevision.models.backbone import build_backbone
 from edgevision.models.faster_rcnn.pooling import PyramidPool
 from edgevision.models.faster_rcnn.proposals import Proposals
@@ -51,9 +50,6 @@ class FasterRcnn(nn.Module):
         config: the architecture.
         classes: number of classes C; the background has a column of its own, the first.
 
-    Raises:
-        ConfigError: there is no class.
-
     Attributes:
         class_layers: what keeps fresh weights where a checkpoint has other classes, or lacks it.
     """
@@ -62,8 +58,6 @@ class FasterRcnn(nn.Module):
 
     def __init__(self, config: FasterRcnnConfig, classes: int) -> None:
         super().__init__()
-        if classes < 1:
-            raise ConfigError("a detector needs at least one class")
         self.config, self.classes = config, classes
         channels, regions = config.channels, config.regions
         self.backbone = build_backbone(config.backbone)

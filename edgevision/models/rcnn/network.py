@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from edgevision.errors import ConfigError
 from edgevision.models.anchors import decode_boxes
 from edgevision.models.backbone import build_backbone
 from edgevision.models.fast_rcnn.proposals import SearchedProposals
@@ -31,9 +30,6 @@ class Rcnn(nn.Module):
         config: the architecture.
         classes: number of classes C.
 
-    Raises:
-        ConfigError: there is no class.
-
     Attributes:
         svm: margins of the classes.
         boxes: offsets of the classes' boxes from the region.
@@ -44,8 +40,6 @@ class Rcnn(nn.Module):
 
     def __init__(self, config: RcnnConfig, classes: int) -> None:
         super().__init__()
-        if classes < 1:
-            raise ConfigError("a detector needs at least one class")
         self.config, self.classes = config, classes
         self.backbone = build_backbone(config.backbone)
         self.search = SearchedProposals(config.search)

@@ -46,6 +46,9 @@ def decode_offsets(offsets: Tensor, anchors: Tensor, cells: Tensor) -> Tensor:
 
         centre = anchor + tanh(o_xy) * cell / 2,    size = anchor * (1 + tanh(o_wh) / 2)
 
+    This is the form that SSD is taught in (fast.ai 2018, "Deep Learning part 2", lesson 9, ``actn_to_bb``);
+    the paper's offsets have no limit (equation 2).
+
     Args:
         offsets: ``[..., M, 4]``, raw.
         anchors: ``[M, 4]``, centre and size.

@@ -32,7 +32,7 @@ class Tied(nn.Module):
 
 
 class DeconvNet(Segmenter):
-    """A DeconvNet (section 3); its logits are as large as the input.
+    """A DeconvNet (Noh et al. 2015, section 3); its logits are as large as the input.
 
     The paper's fully connected layers between encoder and decoder are convolutions, so that any input fits;
     on its 224 pixels their first kernel of 7x7 sees the whole deepest map.

@@ -13,7 +13,7 @@ from edgevision.models.unpooling.settings import SegNetConfig
 
 
 class SegNet(Segmenter):
-    """A SegNet (section 3); its logits are as large as the input.
+    """A SegNet (Badrinarayanan et al. 2017, section 3); its logits are as large as the input.
 
     Args:
         config: the architecture.

@@ -11,7 +11,9 @@ from edgevision.models.yolo_v1.settings import YoloV1Config
 
 
 def cell_boxes(boxes: Tensor, grid: int) -> Tensor:
-    """Corners as shares of the input.
+    """Corners as shares of the input: ``[N, S * S, B, 4]``.
+
+    A centre is said in its cell, width and height in the input (section 2), as square roots (section 2.2).
 
     Args:
         boxes: ``[N, S * S, B, 4]``, as :class:`~edgevision.models.yolo_v1.network.YoloAnswers` has them.

@@ -19,8 +19,8 @@ class YoloV3Loss(nn.Module):
     other predictions learn that there is no object, but for those that overlap one by more than
     ``ignore_thresh`` (Redmon and Farhadi 2018, section 2.1). The place in the cell is learnt by
     cross-entropy, the size by squared errors of its logarithm, both weighted by ``2 - w h`` so that small
-    objects count more; classes are independent (section 2.2). Of two objects of one anchor and cell
-    the larger is learnt. Regions to ignore silence the predictions whose cells they hold.
+    objects count more (darknet, ``yolo_layer.c``); classes are independent (section 2.2). Of two objects of
+    one anchor and cell the larger is learnt. Regions to ignore silence the predictions whose cells they hold.
 
     Args:
         config: the architecture and the weights of the terms.

@@ -54,8 +54,6 @@ def test_margins_are_scores_and_offsets_move_boxes() -> None:
 def test_it_is_fitted_and_not_trained_in_steps() -> None:
     with pytest.raises(ConfigError, match="is fitted"):
         build_criterion(CONFIG, DetectionLossConfig(), 2)
-    with pytest.raises(ConfigError, match="at least one class"):
-        Rcnn(CONFIG, 0)
     with pytest.raises(ValueError, match="context is 16"):
         RcnnConfig(BackboneConfig("resnet18", "random"), 64, crop=32, context=16)
     with pytest.raises(ValueError, match="cost and ridge above 0"):
