@@ -36,7 +36,10 @@ def train_command(
         help="Labelled images, instead of a configuration: a folder, data.yaml, json or archive.",
     ),
     base: str = typer.Option(
-        "", "--from", help="With --data: what to start from: a shipped model, a run's folder, a checkpoint."
+        "",
+        "--from",
+        help="With --data: what to start from: a shipped model, a run's folder, a checkpoint, or a family "
+        "such as ssd ('edgevision models --families').",
     ),
     minutes: float | None = typer.Option(
         None, "--minutes", min=0.1, help="With --data: how long the whole may take; 30 by default."
@@ -82,6 +85,7 @@ def train_command(
       edgevision train --data my-photos --out run
       edgevision train --data my-photos --int8 --out run
       edgevision train --data download.zip --from unet-light --minutes 60 --out run
+      edgevision train --data my-photos --from ssd --out run-ssd
       edgevision train --resume --out run
       edgevision train configs/models/retinanet-light.yaml
       edgevision train configs/models/retinanet-light.yaml --set loop.images=2000 --out runs/try

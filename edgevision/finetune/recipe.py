@@ -13,7 +13,7 @@ from edgevision.config import config_folder
 from edgevision.data.settings import SegmentationAugmentConfig
 from edgevision.errors import CheckpointError, ConfigError, UsageError
 from edgevision.finetune.prepare import Prepared
-from edgevision.models.families import with_weights
+from edgevision.models.families import FAMILIES, DetectorModel, Family, with_weights
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
 from edgevision.training.config import (
     DataConfig,
@@ -28,6 +28,16 @@ from edgevision.types import FloatArray
 
 BASES = {"detection": "retinanet-light", "segmentation": "unet-light"}
 """The shipped model that a task starts from."""
+
+_BY_CONFIGURATION = {
+    "yolo-v3": "has its classes in the text of its network",
+    "r-cnn": "looks at regions that no engine finds, so that no model file comes of it",
+    "fast-rcnn": "looks at regions that no engine finds, so that no model file comes of it",
+    "mask-rcnn": "learns the polygons of a COCO json",
+    "classifier": "learns labels, where the data here are boxes or masks",
+    "multi-label": "learns labels, where the data here are boxes or masks",
+}
+"""Families that labelled images alone do not train, and why."""
 
 INPUT_SIZES = (256, 320, 416, 512, 640)
 _LEAST_SIDE = 20.0  # pixels at the input that most boxes should have: the smallest anchor is 16
@@ -86,14 +96,17 @@ def find_base(name: str, task: str) -> tuple[TrainingRun, str, str]:
     """The configuration to begin with, the checkpoint to start from or empty, and a note where it is absent.
 
     Args:
-        name: a shipped model, a folder of a run, a checkpoint, or empty for the task's own model.
+        name: a shipped model, a folder of a run, a checkpoint, a family, or empty for the task's own model.
         task: ``detection`` or ``segmentation``.
 
     Raises:
         CheckpointError: ``name`` has no checkpoint; says how to get it.
-        UsageError: it is of the other task.
+        UsageError: it is of the other task, or a family that such data cannot train.
     """
     wanted = name or BASES[task]
+    family = next((one for one in FAMILIES if one.name == wanted), None)
+    if family is not None:
+        return _of_family(family, task)
     place = Path(wanted)
     if place.is_dir():
         wanted = str(place / "best.pt")
@@ -114,6 +127,26 @@ def find_base(name: str, task: str) -> tuple[TrainingRun, str, str]:
             f"{name} is a model for {found}, and the data are for {task}; leave it out for {BASES[task]}"
         )
     return config, wanted if Path(wanted).suffix == "" else str(path), ""
+
+
+def _of_family(family: Family, task: str) -> tuple[TrainingRun, str, str]:
+    """A family's own configuration; it starts from ImageNet's weights where it has a backbone."""
+    if family.name in _BY_CONFIGURATION:
+        raise UsageError(
+            f"family {family.name} {_BY_CONFIGURATION[family.name]}; train it by a configuration such as "
+            f"{config_folder() / 'models' / family.configuration}"
+        )
+    if family.task != task:
+        fitting = [one.name for one in FAMILIES if one.task == task and one.name not in _BY_CONFIGURATION]
+        raise UsageError(
+            f"family {family.name} is for {family.task}, and the data are for {task}; expected one of "
+            f"{', '.join(fitting)}"
+        )
+    config = _shipped(Path(family.configuration).stem)
+    begins = "ImageNet's weights, which torchvision downloads once"
+    if with_weights(config.model, "imagenet") is config.model:
+        begins = "random weights, which takes many images"
+    return config, "", f"family {family.name} starts from {begins}"
 
 
 def _shipped(name: str) -> TrainingRun:
@@ -152,10 +185,13 @@ def make_run(
     common = {"name": name, "classes": prepared.classes, "data": data, "optimiser": optimiser, "loop": loop}
     if isinstance(base, DetectorTraining):
         size, line = choose_input(prepared.sides, prepared.shapes)
+        model = _with_input(with_weights(base.model, weights), size)
+        if model.input_size != size:
+            line += f"; {model.input_size}x{model.input_size} is the least that the family takes"
         run: TrainingRun = msgspec.structs.replace(
             base,
             **common,
-            model=msgspec.structs.replace(with_weights(base.model, weights), input_size=size),
+            model=model,
             loss=msgspec.structs.replace(base.loss, certainty=None),
             initial=initial,
             distillation=None,
@@ -175,6 +211,22 @@ def make_run(
         initial=initial,
     )
     return run, (f"input {width}x{height}",)
+
+
+def _with_input(model: DetectorModel, size: int) -> DetectorModel:
+    """The same architecture with an input of ``size``, or of the next side that it takes."""
+    sides = (size, *(side for side in INPUT_SIZES if side > size))
+    found = next((one for side in sides if (one := _resized(model, side)) is not None), None)
+    if found is None:
+        raise UsageError(f"no input from {size} to {INPUT_SIZES[-1]} pixels fits the model that was chosen")
+    return found
+
+
+def _resized(model: DetectorModel, side: int) -> DetectorModel | None:
+    try:
+        return msgspec.structs.replace(model, input_size=side)
+    except ValueError:  # too small for its windows or its maps
+        return None
 
 
 def _fit_crop(augment: SegmentationAugmentConfig, width: int, height: int) -> SegmentationAugmentConfig:

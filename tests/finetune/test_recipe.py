@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.config import config_folder
 from edgevision.data.layouts.recognise import recognise
-from edgevision.errors import CheckpointError
+from edgevision.errors import CheckpointError, UsageError
 from edgevision.finetune.prepare import prepare
 from edgevision.finetune.recipe import (
     choose_input,
@@ -61,6 +61,47 @@ def test_a_run_is_whole_and_its_yaml_is_the_same_run(tmp_path: Path) -> None:
     longer = with_images(run, 1003, validations=2)
     assert (longer.loop.images, longer.loop.validate_every) == (1008, 504)
     assert apply_overrides(run, ["loop.images=32"]).loop.images == 32
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "size", "said"),
+    [
+        ("ssd", "detection", 256, "ImageNet's weights"),
+        ("overfeat", "detection", 320, "ImageNet's weights"),
+        ("largest-object", "detection", 160, "ImageNet's weights"),
+        ("segnet", "segmentation", 0, "random weights"),
+    ],
+)
+def test_a_family_is_trained_on_labelled_images(
+    tmp_path: Path, family: str, task: str, size: int, said: str
+) -> None:
+    base, initial, note = find_base(family, task)
+    assert (initial, said in note) == ("", True)
+    if task == "segmentation":
+        return
+    ready = prepare(recognise(folder(tmp_path / "d")), tmp_path / "out")
+    run, (line,) = make_run(ready, base, initial, "mine", 400)
+    assert isinstance(run, DetectorTraining)
+    assert (run.classes, run.model.input_size) == (("cat", "dog"), size)
+    assert ("the least that the family takes" in line) == (size > 160)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "message"),
+    [
+        (
+            "fcn",
+            "detection",
+            "fcn is for segmentation, and the data are for detection; expected one of retinanet, ssd",
+        ),
+        ("mask-rcnn", "detection", r"learns the polygons of a COCO json; .*mask-rcnn\.yaml"),
+        ("classifier", "detection", "learns labels"),
+        ("yolo-v3", "detection", "the text of its network"),
+    ],
+)
+def test_a_family_that_the_data_do_not_fit_is_refused(family: str, task: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_base(family, task)
 
 
 def test_a_model_without_a_checkpoint_is_named_or_starts_from_imagenet() -> None:
