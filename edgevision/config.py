@@ -189,6 +189,9 @@ def _key_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
     structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
     if not isinstance(value, dict) or not structs:
         return
+    structs = _meant(value, structs)
+    if not structs:  # which one is wrong has been said, and its keys are not known
+        return
     fields = {field.encode_name: field.type for struct in structs for field in struct.fields}
     tags = {struct.tag_field for struct in structs}
     for key in value:
@@ -214,9 +217,9 @@ def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
         if not any(_fits(value, option) for option in options):
             yield _wrong_type(value, options, at)
         return
-    struct = next(
-        (one for one in structs if one.tag_field and value.get(one.tag_field) == one.tag), structs[0]
-    )
+    struct = next(iter(_meant(value, structs)), None)
+    if struct is None:
+        return
     found = False
     for field in struct.fields:
         if field.encode_name in value:
@@ -235,7 +238,19 @@ def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
         try:
             msgspec.convert(own, struct.cls, strict=True)
         except msgspec.ValidationError as error:
-            yield _plain(str(error).partition(" - at `$")[0])
+            text, deeper, _ = str(error).partition(" - at `$")
+            if not deeper:  # what is wrong below has been said there
+                yield _plain(text)
+
+
+def _meant(
+    value: dict[str, Any], structs: list[msgspec.inspect.StructType]
+) -> list[msgspec.inspect.StructType]:
+    """Those of several structures that a value can be: the one of its tag, none of an unknown tag, or all."""
+    field = structs[0].tag_field
+    if field is None or field not in value:
+        return structs
+    return [one for one in structs if one.tag == value[field]]
 
 
 def _fits(value: Any, option: Any) -> bool:

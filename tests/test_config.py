@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from edgevision.config import build_config, load_config, read_document
+from edgevision.config import build_config, config_faults, load_config, read_document
 from edgevision.errors import ConfigError
 
 
@@ -32,6 +32,41 @@ def config(tmp_path):
         return path
 
     return write
+
+
+class Car(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="car"):
+    doors: int
+
+
+class Bicycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="bicycle"):
+    gears: int
+    lights: int = 1
+
+
+class Garage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    vehicle: Car | Bicycle
+
+
+@pytest.mark.parametrize(
+    ("vehicle", "fault"),
+    [
+        ({"kind": "bycicle", "gears": 3}, "`vehicle.kind` is 'bycicle'; expected one of: car, bicycle"),
+        ({"kind": 3}, "`vehicle.kind` is '3'; expected one of: car, bicycle"),
+        (
+            {"kind": "bicycle", "gears": 3, "ligths": 2},
+            "unknown key 'vehicle.ligths'; did you mean 'lights'?",
+        ),
+        (
+            {"kind": "bicycle", "gears": 3, "doors": 4},
+            "unknown key 'vehicle.doors'; known keys: gears, lights",
+        ),
+        ({"kind": "car"}, "missing required field `doors` in `vehicle`"),
+    ],
+)
+def test_of_several_structures_the_one_that_is_meant_says_what_is_wrong(
+    vehicle: dict[str, object], fault: str
+) -> None:
+    assert config_faults({"vehicle": vehicle}, Garage) == [fault]
 
 
 def test_a_file_becomes_a_frozen_structure(config):
