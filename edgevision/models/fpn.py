@@ -192,8 +192,11 @@ class _PlainMerge(nn.Sequential):
             _pointwise(channels, channels, linear=True),
         )
 
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        return super().forward(one + other)  # type: ignore[no-any-return]
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:  # type: ignore[override]  # two maps, not one
+        x = one + other
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 def _depthwise(channels: int, stride: int = 1) -> nn.Sequential:
