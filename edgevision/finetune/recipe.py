@@ -130,7 +130,7 @@ def find_base(name: str, task: str) -> tuple[TrainingRun, str, str]:
 
 
 def _of_family(family: Family, task: str) -> tuple[TrainingRun, str, str]:
-    """A family's own configuration; it starts from ImageNet's weights where it has a backbone."""
+    """A family's own configuration; without a model to start from, its backbone has ImageNet's weights."""
     if family.name in _BY_CONFIGURATION:
         raise UsageError(
             f"family {family.name} {_BY_CONFIGURATION[family.name]}; train it by a configuration such as "
@@ -144,9 +144,11 @@ def _of_family(family: Family, task: str) -> tuple[TrainingRun, str, str]:
         )
     config = _shipped(Path(family.configuration).stem)
     begins = "ImageNet's weights, which torchvision downloads once"
-    if with_weights(config.model, "imagenet") is config.model:
+    if config.initial:
+        begins = config.initial
+    elif with_weights(config.model, "imagenet") is config.model:
         begins = "random weights, which takes many images"
-    return config, "", f"family {family.name} starts from {begins}"
+    return config, config.initial, f"family {family.name} starts from {begins}"
 
 
 def _shipped(name: str) -> TrainingRun:
