@@ -12,7 +12,7 @@ export function playback(video, canvas, changed) {
   const slider = h('input', {type: 'range', min: '0', max: '0', step: '0.1', value: '0', 'aria-label': 'position', oninput: () => {
     video.currentTime = Number(slider.value);
   }});
-  const time = h('output', {});
+  const time = h('span', {class: 'time'});
   const speed = h('select', {'aria-label': 'speed', onchange: () => { video.playbackRate = Number(speed.value); }},
     SPEEDS.map(([name, rate]) => h('option', {value: String(rate), selected: rate === 1}, name)));
   const element = h('section', {class: 'card tile', 'aria-label': 'recording'}, screen,
@@ -31,7 +31,7 @@ export function playback(video, canvas, changed) {
     slider.max = String(Math.max(last, video.currentTime));
     if (document.activeElement !== slider || !video.seeking) slider.value = String(video.currentTime);
     slider.setAttribute('aria-valuetext', `${duration(video.currentTime)} of ${duration(last)}`);
-    time.value = `${duration(video.currentTime)} / ${duration(last)}`;
+    time.textContent = `${duration(video.currentTime)} / ${duration(last)}`;
     play.textContent = video.paused ? 'Play' : 'Pause';
   }
 
