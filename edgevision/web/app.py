@@ -167,10 +167,10 @@ class PageApp:
 
     async def _live(self, socket: WebSocket) -> None:
         view = self._hub.by_id(socket.path_params["stream"])
+        await socket.accept()  # a socket that is closed before tells a browser no reason
         if view is None or view.tile.viewers >= _MAX_VIEWERS:
             await socket.close(4404 if view is None else 1013)
             return
-        await socket.accept()
         kind = "jpeg" if socket.query_params.get("as") == "jpeg" else "h264"
         viewer = Viewer(kind)
         view.tile.join(viewer)

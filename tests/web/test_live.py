@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from edgevision.types import Frame, FrameResult
@@ -120,12 +120,24 @@ def test_programs_get_multipart_jpegs_and_a_still() -> None:
         wait_until(lambda: view.tile.viewers == 0, "the program has left")
 
 
-def test_an_unknown_stream_and_the_end_of_one_close_the_socket() -> None:
+def test_an_unknown_stream_too_many_viewers_and_the_end_close_the_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgevision.web.app._MAX_VIEWERS", 1)
     hub = Hub()
     view = open_view(hub)
     with served(hub) as server:
-        with pytest.raises(InvalidStatus), looking(server, stream="other"):  # closed before it was accepted
-            pass
+        with looking(server, stream="other") as socket, pytest.raises(ConnectionClosed) as closed:
+            socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4404
+        with looking(server):
+            wait_until(lambda: view.tile.viewers == 1, "the only viewer")
+            with looking(server) as second, pytest.raises(ConnectionClosed) as closed:
+                second.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+        wait_until(lambda: view.tile.viewers == 0, "the viewer has left")
         with Feeder(view.tile), looking(server) as socket:
             messages(socket, 3)
             view.tile.close()
