@@ -40,6 +40,7 @@ _PORT_SCHEMES = ("udp", "rtp", "tcp", "srt")  # without a usual port
 SCHEMES = (*CAMERA_SCHEMES, *_PORT_SCHEMES)
 _ADVICE = "check the address and the network"
 _NEAR_END_S = 1.0
+_RTMP_US = "1000000"  # FFmpeg would wait five seconds for sound where there is none
 _FASTEST = 1000.0  # frames per second; a higher value is the rate of a clock, not of frames
 _SLICE_NS = 100_000_000  # of waiting for a frame to be due, so that the source can be closed
 _BEFORE_LIVE = "-2"  # where HLS begins, in segments: with one in reserve, and no older than needed
@@ -109,6 +110,8 @@ class StreamFeed:
             wanted = {"rtsp_transport": options.transport.value, "fpsprobesize": "0"}
         elif ".m3u8" in uri.lower():
             wanted["fpsprobesize"] = "0"  # for which FFmpeg would wait for segments that do not exist yet
+        elif self._address.scheme in ("rtmp", "rtmps"):
+            wanted["analyzeduration"] = _RTMP_US
         timeouts = (options.connect_timeout_s, options.read_timeout_s)
         failure: SourceError | None = None
         start = time.monotonic()

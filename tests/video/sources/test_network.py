@@ -1,7 +1,9 @@
 import contextlib
 import http.server
 import itertools
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -129,6 +131,50 @@ def test_a_server_that_says_nothing():
         ) as caught:
             open_source(f"rtsp://annette:s3cret@127.0.0.1:{port}/x#connect-timeout=500ms")
     assert_no_secret(caught.value)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs Debian's ffmpeg, which sends")
+@pytest.mark.parametrize("scheme", ["udp", "rtp", "rtmp"])
+def test_every_image_of_a_sender_is_read_with_its_time(scheme, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", EVEN, options={"g": "5", "bf": "0"})
+    port = free_port()
+    path = "/live/gate" if scheme == "rtmp" else ""
+    sent = {
+        "udp": ["-f", "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316"],
+        "rtp": ["-f", "rtp_mpegts", f"rtp://127.0.0.1:{port}"],
+        "rtmp": ["-f", "flv", "-listen", "1", f"rtmp://127.0.0.1:{port}{path}"],
+    }[scheme]
+    command = [
+        "ffmpeg",
+        "-loglevel",
+        "quiet",
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        str(clip),
+        "-c",
+        "copy",
+        *sent,
+    ]
+    address = f"{scheme}://127.0.0.1:{port}{path}#connect-timeout=20s&wait=yes"
+    with subprocess.Popen(command) as sender:
+        try:
+            with open_source(address) as source:
+                assert source.info.is_live
+                frames = [
+                    (number_of(frame.image), frame.timestamp_ns) for frame in itertools.islice(source, 20)
+                ]
+        finally:
+            sender.kill()
+    for (number, at_ns), (later, later_ns) in itertools.pairwise(frames):
+        assert later == (number + 1) % len(EVEN)
+        assert later_ns - at_ns == pytest.approx(40_000_000, abs=2_000_000)
 
 
 class Camera:
