@@ -78,6 +78,7 @@ def main() -> int:
             finally:
                 run.terminate()
     put_together(folder)
+    sys.stdout.write(f"each view: {folder}\n")
     return 0
 
 
