@@ -131,7 +131,7 @@ CASES = (
     Case(
         "yolo-v3",
         "boxes",
-        ("loop.images=2000", "loop.validate_every=2000"),
+        ("loop.images=2400", "loop.validate_every=2400"),
         {"ap50_mean": 0.6},
         start="model.weights=random",
         made=two_class_cfg,
@@ -150,32 +150,7 @@ CASES = (
         fall=0,
         refused="train family faster-rcnn",
     ),
-    Case(
-        "fast-rcnn",
-        "boxes",
-        (
-            "model.search.count=50",
-            "model.regions.hidden=64",
-            "loop.images=1600",
-            "loop.validate_every=1600",
-        ),
-        {"ap50_mean": 0.3},
-        refused="train family faster-rcnn",
-    ),
-    Case(
-        "faster-rcnn",
-        "boxes",
-        (
-            *OWN_PYRAMID,
-            "model.channels=48",
-            "model.regions.hidden=64",
-            "model.proposals.count=40",
-            "loop.images=1600",
-            "loop.validate_every=1600",
-        ),
-        {"ap50_mean": 0.1},
-    ),
-    Case(
+    Case(  # Faster R-CNN is in it: masks are one branch more
         "mask-rcnn",
         "boxes",
         (
