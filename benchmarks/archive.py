@@ -1,6 +1,7 @@
 """An archive of small clips: run in turn, and process with workers, with or without Ray.
 
     python benchmarks/archive.py [--clips 6] [--seconds 2] [--rounds 3] [--ray] [--results N] [--minutes N]
+    python benchmarks/archive.py --clips 0 --results 0 --minutes 60
 
 - ``run_1``, ``run``: ``edgevision run`` over the folder, with one thread and at its defaults.
 - ``process_1``, ``process_2``: with one and two workers. ``ray_1``, ``ray_2``: on Ray, with ``--ray``.
@@ -8,8 +9,10 @@
 - ``driver``: results a second of a whole run of 1,000 workers that answer at once, one driver, one file each.
 - ``ray_task_ms``: a task that does nothing, on an actor, with two in flight; its price on Ray.
 - ``memory``: resident memory of a worker at its peak after a clip of one minute, after the same once more,
-  and after one of ``--minutes`` in one go; and of another one that detects the long clip in parts of a
-  minute, and joins them. Every frame is decoded and one every two seconds is looked at.
+  and after one of ``--minutes`` in one go; and of another one that reads the packets of the long clip, after
+  it detected its parts of a minute, and after it joined them, with tracks. The clips are small, 25 frames a
+  second; every frame is decoded, and one of five is looked at by an engine that finds what is bright, so that
+  an hour takes minutes.
 
 Every way is measured once in each round, so that what else the machine does falls on all of them; a figure is
 the median of its rounds. Frames a second are of the whole command, start included.
@@ -37,6 +40,9 @@ from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import ClassSummary, FileSummary, Status
 from edgevision.archive.request import ArchiveRequest
 from edgevision.archive.tasks import Job, Reply, Task
+from edgevision.engines.base import Engine
+from edgevision.engines.fake import FakeEngine, fake_manifest
+from edgevision.session.request import PlanPolicy
 from edgevision.video.selection import Selection
 from edgevision.zoo import default_model
 
@@ -45,11 +51,11 @@ _RATE = 25
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--clips", type=int, default=6, help="0 leaves the ways to run them out")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each clip")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ray", action="store_true", help="measure Ray too, started on this machine")
-    parser.add_argument("--results", type=int, default=1000, help="summaries that arrive at the driver")
+    parser.add_argument("--results", type=int, default=1000, help="summaries that arrive; 0 for none")
     parser.add_argument("--minutes", type=float, default=0.0, help="of the long clip; 0 leaves memory out")
     options = parser.parse_args()
     return report(lambda: measure(options), options.json)
@@ -60,37 +66,46 @@ def measure(options: argparse.Namespace) -> Figures:
     figures = machine()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        clips = folder / "clips"
-        clips.mkdir()
-        frames = 0
-        for number in range(options.clips):
-            frames += write_clip(clips / f"{number}.mp4", options.seconds, number)
-        ways = {
-            "run_1": ["run", "--source", str(clips), "--save-json", str(folder / "run_1"), "--threads", "1"],
-            "run": ["run", "--source", str(clips), "--save-json", str(folder / "run")],
-            "process_1": ["process", str(clips), "--out", str(folder / "process_1"), "--jobs", "1"],
-            "process_2": ["process", str(clips), "--out", str(folder / "process_2"), "--jobs", "2"],
-        }
-        if options.ray:
-            for jobs in ("1", "2"):
-                out = str(folder / f"ray_{jobs}")
-                ways[f"ray_{jobs}"] = ["process", str(clips), "--out", out, "--jobs", jobs, "--ray", "local"]
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.rounds):
-            for name, arguments in ways.items():
-                seconds[name].append(timed(arguments, folder))
-        middle = {name: statistics.median(taken) for name, taken in seconds.items()}
-        for name, taken in seconds.items():
-            rate = round(frames / middle[name], 2)
-            figures[name] = {"seconds": [round(one, 2) for one in taken], "frames_per_second": rate}
-        figures["ratios"] = {
-            f"process_2 to {name}": round(middle[name] / middle["process_2"], 2) for name in ("run_1", "run")
-        }
-        figures["driver"] = driver_rate(folder / "driver", options.results)
+        if options.clips:
+            figures |= ways_to_run(folder, options)
+        if options.results:
+            figures["driver"] = driver_rate(folder / "driver", options.results)
         if options.ray:
             figures["ray_task_ms"] = ray_task_ms(folder / "actor")
         if options.minutes:
             figures["memory"] = memory(folder, options.minutes)
+    return figures
+
+
+def ways_to_run(folder: Path, options: argparse.Namespace) -> Figures:
+    """Frames a second of each way over the same clips, and how they compare."""
+    figures: Figures = {}
+    clips = folder / "clips"
+    clips.mkdir()
+    frames = 0
+    for number in range(options.clips):
+        frames += write_clip(clips / f"{number}.mp4", options.seconds, number)
+    ways = {
+        "run_1": ["run", "--source", str(clips), "--save-json", str(folder / "run_1"), "--threads", "1"],
+        "run": ["run", "--source", str(clips), "--save-json", str(folder / "run")],
+        "process_1": ["process", str(clips), "--out", str(folder / "process_1"), "--jobs", "1"],
+        "process_2": ["process", str(clips), "--out", str(folder / "process_2"), "--jobs", "2"],
+    }
+    if options.ray:
+        for jobs in ("1", "2"):
+            out = str(folder / f"ray_{jobs}")
+            ways[f"ray_{jobs}"] = ["process", str(clips), "--out", out, "--jobs", jobs, "--ray", "local"]
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, arguments in ways.items():
+            seconds[name].append(timed(arguments, folder))
+    middle = {name: statistics.median(taken) for name, taken in seconds.items()}
+    for name, taken in seconds.items():
+        rate = round(frames / middle[name], 2)
+        figures[name] = {"seconds": [round(one, 2) for one in taken], "frames_per_second": rate}
+    figures["ratios"] = {
+        f"process_2 to {name}": round(middle[name] / middle["process_2"], 2) for name in ("run_1", "run")
+    }
     return figures
 
 
@@ -199,27 +214,56 @@ def memory(folder: Path, minutes: float) -> Figures:
         answers="key",
         models=[default_model().path],
         conf_threshold=0.35,
-        selection=Selection.parse("2s"),
+        track=True,
+        selection=Selection.parse("5"),
         span_s=60.0,
+        open_engine=open_quick,
     )
     figures: Figures = {"minutes": minutes}
-    write_clip(folder / "short.mp4", 60.0, 1)
-    write_clip(folder / "long.mp4", minutes * 60, 1)
+    write_small_clip(folder / "short.mp4", 60.0)
+    write_small_clip(folder / "long.mp4", minutes * 60)
     names = {"mib_of_one_minute": "short.mp4", "mib_of_one_more": "short.mp4", "mib_of_all": "long.mp4"}
     with ProcessCrew(job, 1) as crew:
         for figure, name in names.items():
-            done(crew, Task("whole", InputFile(folder / name, figure)))
+            summary = done(crew, Task("whole", InputFile(folder / name, figure))).summary
             figures[figure] = worker_mib()
+            figures["frames"] = 0 if summary is None else summary.decoded
     file = InputFile(folder / "long.mp4", "long.mp4")
     with ProcessCrew(job, 1) as crew:
         plan = done(crew, Task("plan", file)).plan
+        figures["mib_of_plan"] = worker_mib()
         for number in () if plan is None else plan.needed:
             done(crew, Task("span", file, number))
         figures["mib_of_parts"] = worker_mib()
         joined = done(crew, Task("join", file))
         figures["mib_of_join"] = worker_mib()
         figures["parts"] = 1 if joined.summary is None else joined.summary.spans
+    least = figures["mib_of_one_minute"]
+    figures["ratios"] = {
+        name: round(figures[f"mib_of_{name}"] / least, 3) for name in ("one_more", "all", "parts", "join")
+    }
     return figures
+
+
+def open_quick(
+    path: Path, engine: str, policy: PlanPolicy, threads: int | None = None, requests: int = 1
+) -> Engine:
+    """An engine that needs no time to speak of."""
+    return FakeEngine(manifest=fake_manifest(width=160, height=96))
+
+
+def write_small_clip(path: Path, seconds: float) -> None:
+    """A clip of 160x96 in which a bright square goes from left to right again and again."""
+    pattern = np.random.default_rng(1).integers(0, 120, (12, 20, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=_RATE, options={"preset": "ultrafast", "g": "50"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number in range(round(seconds * _RATE)):
+            image = pattern.copy()
+            left = number // 2 % 136
+            image[30:54, left : left + 24] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        container.mux(stream.encode(None))
 
 
 def done(crew: ProcessCrew, task: Task) -> Reply:
