@@ -2,7 +2,8 @@
 
 Files are read and results written by path, so inputs and outputs lie where every node sees them. Ray's own
 retries are off: they are used up before a dead node is noticed (measured: 4 s and 12 s). The driver gives a
-task that was lost to another actor, and the first result that is committed counts.
+task that was lost to another actor, and the first result that is committed counts. Whether the task ended its
+process, or its machine is gone, is known only when Ray has noticed the node; until then a task is not blamed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgevision.archive.crew import Answer, Crew, Event, Lost, Ready, Refusal
@@ -34,6 +36,8 @@ LOCAL = "local"
 
 _PATIENCE_S = 120.0  # for an actor that is started again, perhaps on another node
 _ASK_AGAIN_S = 0.5
+_NODE_S = 30.0  # until Ray knows that a node is gone: five checks in a row fail, one every 3 s
+_LOOK_S = 0.5  # between two looks at the nodes
 _END_S = 3.0
 _SETTINGS = {
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than the 30 that Ray waits
@@ -93,6 +97,14 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An actor has its models open: the class names, and the node that it runs on."""
+
+    names: list[str]
+    node: str
+
+
 class Actor:
     """What Ray runs: a worker in a process of some node."""
 
@@ -100,14 +112,15 @@ class Actor:
         self._job = job
         self._worker: Worker | None = None
 
-    def names(self) -> list[str] | Exception:
-        """Opens the models; the class names, or why it cannot."""
+    def open(self) -> _Opened | Exception:
+        """Opens the models; what came of it, or why it cannot."""
         try:
             self._worker = self._worker or Worker(self._job)
         except EdgeVisionError as error:
             return error
         gc.freeze()  # see edgevision.archive.crew.serve
-        return self._worker.names
+        ray: Any = importlib.import_module("ray")
+        return _Opened(self._worker.names, ray.get_runtime_context().get_node_id())
 
     def close(self) -> None:
         """Removes what it keeps on its machine."""
@@ -130,11 +143,29 @@ class Actor:
             gc.collect()
 
 
+def threads_of_each(cpus: Sequence[int], size: int) -> int:
+    """Threads of so many actors, so that all of them have room.
+
+    Args:
+        cpus: of each node.
+        size: how many actors.
+
+    Example:
+        >>> threads_of_each([8, 8], 2), threads_of_each([8, 8], 3), threads_of_each([0, 8], 16)
+        (8, 4, 1)
+    """
+    for threads in range(max(cpus, default=1), 1, -1):
+        if sum(count // threads for count in cpus) >= size:
+            return threads
+    return 1
+
+
 class RayCrew(Closeable):
     """Actors on the cluster that this process is connected to, or connects to now.
 
     Each has two tasks in flight, so that it has the next one when it answers. It does them in turn, so the
-    older one is what ended its process, if a task did.
+    older one is what ended its process, if a task did. That it did is said when it is known that its node
+    still lives.
 
     Args:
         job: what all have in common.
@@ -149,6 +180,9 @@ class RayCrew(Closeable):
             connect(address)
         ray: Any = importlib.import_module("ray")
         self._ray = ray
+        if job.threads is not None:  # for the cores of this machine, which may be no node at all
+            cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+            job = replace(job, threads=threads_of_each(cpus, size))
         make: Any = ray.remote(Actor).options(
             num_cpus=job.threads or 1,
             num_gpus=0.5 if needs_gpu(job.models, job.engine) else 0,
@@ -157,6 +191,8 @@ class RayCrew(Closeable):
         )
         self._members = [_Member(make.remote(job)) for _ in range(size)]
         self._calls: dict[Any, tuple[int, Task | None]] = {}
+        self._doubts: list[_Doubt] = []
+        self._look_at_s = 0.0
         for worker in range(size):
             self._ask(worker)
 
@@ -179,17 +215,19 @@ class RayCrew(Closeable):
         for worker, one in enumerate(self._members):
             if one.ask_at_s is not None and one.ask_at_s <= now_s:
                 self._ask(worker)
-        if not self._calls:
+        events: list[Event | None] = []
+        if self._calls:
+            ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
+            events += map(self._received, ready)
+        else:
             time.sleep(timeout_s)
-            return []
-        ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
-        return [event for event in map(self._received, ready) if event is not None]
+        return [event for event in (*events, *self._settled()) if event is not None]
 
     def _ask(self, worker: int) -> None:
         """Asks an actor whether it has its models open; it may be starting again."""
         member = self._members[worker]
         member.ask_at_s = None
-        self._calls[member.actor.names.remote()] = (worker, None)
+        self._calls[member.actor.open.remote()] = (worker, None)
 
     def _received(self, reference: Any) -> Event | None:
         worker, task = self._calls.pop(reference)
@@ -203,24 +241,56 @@ class RayCrew(Closeable):
         if isinstance(found, Exception):
             return Refusal(worker, found)
         member.suspect, member.since_s = None, time.monotonic()
-        if task is None:
-            member.is_ready = True
-            return Ready(worker, found)
+        if isinstance(found, _Opened):
+            member.is_ready, member.node = True, found.node
+            return Ready(worker, found.names)
         return Answer(worker, found) if isinstance(found, Reply) else Lost(worker, task, found)
 
     def _failed(self, worker: int, reference: Any, task: Task | None, error: Exception) -> Event | None:
         """Its process or its node is gone; whether the task was done is not known."""
         now_s, member = time.monotonic(), self._members[worker]
-        if task is None and now_s - member.since_s > _PATIENCE_S:
-            return Refusal(worker, EngineError(f"an actor of Ray does not start: {one_line(error)}"))
+        if member.is_ready:
+            member.since_s = now_s
         member.is_ready, member.ask_at_s = False, now_s + _ASK_AGAIN_S
         if task is None:
-            return None
+            works = any(one.is_ready for one in self._members)
+            if not works and now_s - max(one.since_s for one in self._members) > _PATIENCE_S:
+                return Refusal(worker, EngineError(f"no actor of Ray starts: {one_line(error)}"))
+            return None  # while others work, there may be room for it again
         if member.suspect is None:
             member.suspect = member.in_flight[0]
-        is_suspect = member.suspect == reference and not _is_of_node(error)
         member.in_flight.remove(reference)
-        return Lost(worker, task, f"its actor ended: {type(error).__name__}", is_suspect)
+        lost = Lost(worker, task, f"its actor ended: {type(error).__name__}", member.suspect == reference)
+        if not lost.is_suspect or _is_of_node(error):
+            return replace(lost, is_suspect=False)
+        self._doubts.append(_Doubt(lost, member.node, now_s + _NODE_S))
+        return None
+
+    def _settled(self) -> Iterator[Lost]:
+        """Tasks that were lost and of which it is known by now whether they, or their node, ended the actor.
+
+        An actor that is started again on the node where it was shows that the node lives. One that is started
+        on another does not: Ray may have heard of the actor's end before it misses the node.
+        """
+        now_s = time.monotonic()
+        if not self._doubts or now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + _LOOK_S
+        alive = self._nodes()
+        for doubt in tuple(self._doubts):
+            member = self._members[doubt.lost.worker]
+            is_gone = alive is not None and doubt.node not in alive
+            is_back = member.is_ready and member.node == doubt.node
+            if is_gone or is_back or now_s >= doubt.until_s:
+                self._doubts.remove(doubt)
+                yield replace(doubt.lost, is_suspect=not is_gone)
+
+    def _nodes(self) -> frozenset[str] | None:
+        """Those that Ray takes for alive; None where it does not say."""
+        try:
+            return frozenset(one["NodeID"] for one in self._ray.nodes() if one["Alive"])
+        except self._ray.exceptions.RayError:
+            return None
 
     def close(self) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):
@@ -235,10 +305,26 @@ class RayCrew(Closeable):
                 self._ray.shutdown()
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A task that may have ended its process, on a node of which it is not known whether it lives.
+
+    Attributes:
+        lost: the event, to be said when that is known.
+        node: where it was done.
+        until_s: when a node that is still there is taken for alive.
+    """
+
+    lost: Lost
+    node: str
+    until_s: float
+
+
 class _Member:
     """One actor.
 
     Attributes:
+        node: where it was well last.
         in_flight: calls with tasks, the oldest first.
         suspect: the call that it did when it ended; None while it is well.
         since_s: when it was well last.
@@ -248,6 +334,7 @@ class _Member:
     def __init__(self, actor: Any) -> None:
         self.actor = actor
         self.is_ready = False
+        self.node = ""
         self.in_flight: list[Any] = []
         self.suspect: Any = None
         self.since_s = time.monotonic()

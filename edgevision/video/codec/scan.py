@@ -24,7 +24,7 @@ from edgevision.errors import SourceError
 from edgevision.files import atomic_path
 from edgevision.video.codec.container import open_video_file
 from edgevision.video.codec.decode import LIBRARY_ERRORS, library_reason, packets_of, video_stream
-from edgevision.video.codec.timeline import LAST_GAP_NS
+from edgevision.video.codec.timeline import AHEAD_FRAMES, LAST_GAP_NS, ODD_STEP_NS
 
 GENERATE_TIMES = 0x1  # AVFMT_FLAG_GENPTS of libavformat/avformat.h
 NO_TIME = -(1 << 63)  # AV_NOPTS_VALUE
@@ -33,6 +33,7 @@ KEY, HIDDEN, CORRUPT = 1, 2, 4
 _REORDERED = 16  # frames: the most by which H.264 and HEVC reorder
 _BACK_NS = 500_000_000
 _LAST = 6  # frames
+_FAR = 3  # usual steps: less than WrongTimes takes, which goes by the declared rate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,14 +200,19 @@ def why_in_one_go(scan: PacketScan) -> str | None:
 
 
 def _may_have_wrong_times(scan: PacketScan) -> bool:
-    """Whether a pass over the file might find times that :class:`WrongTimes` corrects."""
+    """Whether a pass over the file might find times that :class:`WrongTimes` corrects.
+
+    Of times that rise it corrects the first and the last ones alone, where they are far from the others.
+    """
     times, unit_ns = scan.pts[scan.visible], float(scan.time_base) * 1e9
-    rising = np.sort(times)
-    reordered = _REORDERED * float(np.median(np.diff(rising)))
-    back = (np.maximum.accumulate(times) - times).max()
+    back_ns = (np.maximum.accumulate(times) - times).max() * unit_ns
+    steps_ns = np.diff(np.sort(times)) * unit_ns
+    usual_ns = float(np.median(steps_ns))
+    far_ns = max(ODD_STEP_NS, _FAR * usual_ns)
     return bool(
-        back * unit_ns > _BACK_NS + reordered * unit_ns
-        or (np.diff(rising[-_LAST:]) * unit_ns > LAST_GAP_NS).any()
+        back_ns > _BACK_NS + _REORDERED * usual_ns
+        or (steps_ns[: AHEAD_FRAMES + 1] > far_ns).any()
+        or (steps_ns[-_LAST + 1 :] > LAST_GAP_NS).any()
     )
 
 

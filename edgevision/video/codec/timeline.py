@@ -11,8 +11,10 @@ T = TypeVar("T")
 
 _REORDER_FRAMES = 5  # reordering by decoders stays within fewer frames
 _STEP_NS = 1_000_000  # the smallest step that every container can represent
-_ODD_NS = 500_000_000  # a step within this is never looked into
-_AHEAD = 4  # frames that are looked at to tell a wrong time from a gap
+ODD_STEP_NS = 500_000_000
+"""A step within this is never looked into."""
+AHEAD_FRAMES = 4
+"""Frames behind one that are looked at to tell a wrong time from a gap."""
 LAST_GAP_NS = 10_000_000_000
 """A last frame this far beyond the declared end of its file has a wrong time."""
 
@@ -153,8 +155,10 @@ class WrongTimes(Generic[T]):
         self.latest_ns = 0
         self._timeline = timeline
         self._declared_end_ns = declared_end_ns
-        self._limit_ns = max(_REORDER_FRAMES * timeline.frame_ns, _ODD_NS)
-        self._is_start_sure = all(abs(b - a) <= self._limit_ns for a, b in pairwise(first_ns[: 2 * _AHEAD]))
+        self._limit_ns = max(_REORDER_FRAMES * timeline.frame_ns, ODD_STEP_NS)
+        self._is_start_sure = all(
+            abs(b - a) <= self._limit_ns for a, b in pairwise(first_ns[: 2 * AHEAD_FRAMES])
+        )
         self._held: deque[tuple[T, int | None]] = deque()
         self._last: int | None = None
 
@@ -186,7 +190,7 @@ class WrongTimes(Generic[T]):
     def _wrong_ones(self, is_end: bool) -> int | None:
         """How many of the held frames, from the first on, have a wrong time; None while that is open."""
         times = [time for _, time in self._held]
-        is_enough = is_end or len(times) > _AHEAD
+        is_enough = is_end or len(times) > AHEAD_FRAMES
         if self._last is None:
             if times[0] is None or self._is_start_sure:
                 return 0

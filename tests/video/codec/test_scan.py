@@ -45,6 +45,8 @@ REORDERED = [0, 2, 1, 3, 5, 4]
         ({"dts": [0, 1, NO_TIME, 3, 4, 5]}, None),
         ({"pts": [0, 2, 1, 3, 900, 4]}, "times may be wrong"),
         ({"pts": [0, 2, 1, 3, 4, 900]}, "times may be wrong"),
+        ({"pts": [0, 1, 903, 902, 904, 905, 906, 907], "keys": (0, 3)}, "times may be wrong"),
+        ({"pts": [0, 1, 2, 3, 4, 5, 906, 907, 908, 909, 910, 911]}, None),  # a gap
         ({"corrupt": (5,)}, "incomplete"),
         ({"problem": "reading stopped: Input/output error"}, "Input/output"),
     ],
