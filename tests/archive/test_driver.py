@@ -7,6 +7,8 @@ edgevision.archive.parts, edgevision.archive.records and edgevision.archive.resu
 import contextlib
 import json
 import os
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,13 +20,14 @@ from edgevision.archive.crew import ProcessCrew
 from edgevision.archive.progress import ArchiveObserver
 from edgevision.archive.records import Status, read_summary
 from edgevision.archive.room import default_jobs
-from edgevision.errors import OutputExistsError, UsageError
+from edgevision.errors import OutputExistsError, SourceError, UsageError
 from edgevision.pipeline import StopRequest
 from edgevision.session.models import load_as_it_is
 from edgevision.video.selection import Selection
 from edgevision.video.sinks.jsonl import read_jsonl
 from tests.support.archive import open_fake, open_or_die, process, results
 from tests.support.models import image_with_block, write_block_clip
+from tests.support.spans import Recipe, flip_bits, in_one_pass
 from tests.support.task_models import write_task_model
 
 YARD = """
@@ -295,6 +298,55 @@ def test_parts_of_a_file_join_to_what_one_pass_gives(tmp_path, model, settings):
         for place in places:
             assert (out / place).read_bytes() == (tmp_path / "one" / place).read_bytes(), place
         assert msgspec.structs.replace(summary, spans=1) == one.summaries[0]
+
+
+@pytest.fixture(scope="module")
+def varying(tmp_path_factory):
+    """A clip of 120 frames at uneven times, with a key frame every six."""
+    path = tmp_path_factory.mktemp("varying") / "clip.mkv"
+    recipe = Recipe(".mkv", "libx264", 6, 2, is_open=False, is_varying=True, is_fragmented=False, frames=120)
+    return recipe.write(path, 5)
+
+
+@pytest.mark.parametrize("every", ["5", "1s"])
+def test_every_few_frames_of_uneven_times_in_parts(tmp_path, model, varying, every):
+    moments = [frame[1] for frame in in_one_pass(varying)]
+    firsts = {moment // 10**9: index for index, moment in reversed([*enumerate(moments)])}
+    wanted = list(range(0, 120, 5)) if every == "5" else sorted(firsts.values())
+    assert len({later - earlier for earlier, later in pairwise(moments)}) > 2
+    found = {}
+    for frames in (None, 50, 17):
+        span_s = None if frames is None else frames * moments[-1] / 120e9
+        out = tmp_path / f"{frames}"
+        (one,) = process(
+            [varying], out, model, span_s=span_s, selection=Selection.parse(every), track=True
+        ).summaries
+        lines = out / "results" / f"{one.name}.jsonl"
+        found[one.spans] = lines.read_bytes()
+        assert [record.frame for record in read_jsonl(lines)] == wanted
+    assert list(found) == [1, 2, 7]
+    assert len(set(found.values())) == 1
+
+
+def test_damaged_files_are_the_same_with_any_number_of_threads(tmp_path, model):
+    """Decoders that share the work of a damaged file give other frames, and other ones each time."""
+    paths = []
+    for seed in range(10):
+        recipe = Recipe.draw(seed)
+        path = replace(recipe, frames=25).write(tmp_path / f"{seed}{recipe.suffix}", seed)
+        flip_bits(path, seed)
+        paths.append(path)
+    found = []
+    for threads in (1, 2, 4):
+        lines = []
+        for path in paths:
+            out = tmp_path / f"{threads}-{path.name}.jsonl"
+            with contextlib.suppress(SourceError):
+                edgevision.run(model, path, save_json=out, threads=threads)
+            lines.append(out.read_bytes() if out.exists() else b"")
+        found.append(lines)
+    assert found[0] == found[1] == found[2]
+    assert sum(map(bool, found[0])) >= 8
 
 
 def test_parts_that_are_done_are_not_done_again(tmp_path, model):

@@ -142,7 +142,7 @@ def test_parquet_keeps_frames_without_detections(archive):
 
 
 def test_trackeval_against_itself_is_1(archive, tmp_path):
-    trackeval = pytest.importorskip("trackeval")
+    trackeval = pytest.importorskip("trackeval", reason="needs the dependency group 'bench'")
     out, _ = archive
     truth, given = tmp_path / "gt/x/gt", tmp_path / "trackers/ours/data"
     truth.mkdir(parents=True)

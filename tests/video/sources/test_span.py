@@ -1,7 +1,7 @@
 """Spans of a file, decoded alone, give what one pass gives, or say that they may not.
 
-``EDGEVISION_SPAN_CLIPS`` sets how many random clips are made; 500 take ten minutes. Of other encoders there are
-a fifth as many.
+``EDGEVISION_SPAN_CLIPS`` sets how many random clips are made; 500 take ten minutes. There are a fifth as many
+of other encoders.
 """
 
 import json
