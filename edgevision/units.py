@@ -80,8 +80,12 @@ def parse_size(text: str) -> int:
     return found
 
 
-def parse_seconds(text: str) -> float:
+def parse_seconds(text: str, setting: str = "") -> float:
     """Seconds of ``5s`` or ``10m``.
+
+    Args:
+        text: the duration.
+        setting: that it is the value of, for the message.
 
     Raises:
         UsageError: not a duration.
@@ -89,4 +93,5 @@ def parse_seconds(text: str) -> float:
     try:
         return duration_s(text.strip())
     except ValueError as error:
-        raise UsageError(f"'{text}' is not a valid duration; expected {error}") from None
+        what = f"`{setting}` {text}" if setting else f"'{text}'"
+        raise UsageError(f"{what} is not a valid duration; expected {error}") from None

@@ -56,6 +56,11 @@ def time_of_day() -> str:
     return f"{datetime.now():%Y-%m-%d %H:%M:%S}"
 
 
+def plural(noun: str, count: int) -> str:
+    """The noun, in the plural where the count is not 1."""
+    return noun if count == 1 else noun + "s"
+
+
 def clock(seconds: float) -> str:
     """``0:01:12``."""
     minutes, rest = divmod(round(seconds), 60)

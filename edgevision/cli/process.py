@@ -158,12 +158,12 @@ def process_command(
         tiles=None if tiles is None else Tiling.parse(tiles),
         selection=Selection.parse(every, start, end),
         formats=listed(formats),
-        timeline_s=None if timeline is None else parse_seconds(timeline),
+        timeline_s=None if timeline is None else parse_seconds(timeline, "timeline"),
         starts=starts,
         video=video,
         clips_of=[] if clips_of is None else listed(clips_of),
         jobs=jobs,
-        span_s=None if split == "off" else parse_seconds(split),
+        span_s=None if split == "off" else parse_seconds(split, "split"),
         retry=retry,
         redo=redo,
     )
@@ -232,12 +232,13 @@ def _report(outcome: ArchiveOutcome, out: Path, console: Console) -> None:
     """What was done, and which files were not."""
     from edgevision.archive.progress import count_by_status
     from edgevision.archive.records import Status
-    from edgevision.cli.console import say
+    from edgevision.cli.console import plural, say
 
     counts = count_by_status(outcome.summaries)
     frames = sum(one.frames for one in outcome.summaries)
     shown = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status]) or "none"
-    say(console, f"{out}: {shown}; {frames} frames, {outcome.processed} files read in this run")
+    read = f"{frames} {plural('frame', frames)}, {outcome.processed} {plural('file', outcome.processed)} read"
+    say(console, f"{out}: {shown}; {read} in this run")
     found: dict[str, int] = {}
     for one in outcome.summaries:
         for name, of_class in one.classes.items():

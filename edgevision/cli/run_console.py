@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from edgevision.cli.app import Commands, error_text
-from edgevision.cli.console import LogConsole, clock, say
+from edgevision.cli.console import LogConsole, clock, plural, say
 from edgevision.cli.signals import stop_on_signals
 from edgevision.errors import EdgeVisionError
 from edgevision.pipeline import RunStatistics, StopRequest, StreamState, StreamStatistics
@@ -105,7 +105,7 @@ def _plain_lines(watched: Sequence[ProgressLine], console: Console) -> Report:
             if one.is_live and _is_under_way(stream) and now >= due_s.get(stream.name, 0.0):
                 parts, wait_s = _parts(stream, one), _PLAIN_EVERY_S
                 if stream.lost is None:
-                    parts.insert(0, f"{stream.written} {_plural('frame', stream.written)}")
+                    parts.insert(0, f"{stream.written} {plural('frame', stream.written)}")
                 else:
                     wait_s = min(max(_PLAIN_EVERY_S, stream.lost.seconds), _PLAIN_LONGEST_S)
                 due_s[stream.name] = now + wait_s
@@ -145,7 +145,7 @@ def _parts(stream: StreamStatistics | None, watched: ProgressLine) -> list[str]:
 
 
 def _attempts(lost: Outage) -> list[str]:
-    attempts = [f"{lost.attempts} {_plural('attempt', lost.attempts)} failed"] if lost.attempts else []
+    attempts = [f"{lost.attempts} {plural('attempt', lost.attempts)} failed"] if lost.attempts else []
     return [*attempts, lost.reason]
 
 
@@ -239,7 +239,7 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     """Frames, detections, time by stage, latency, outputs and problems of one stream."""
     say(
         console,
-        f"{stream.name}: {stream.written} {_plural('frame', stream.written)} in {stream.seconds:.1f} s "
+        f"{stream.name}: {stream.written} {plural('frame', stream.written)} in {stream.seconds:.1f} s "
         f"({stream.frames_per_second:.1f} fps)",
         stream=stream.name,
         statistics=stream,
@@ -283,7 +283,7 @@ def show_summary(stream: StreamStatistics, outputs: Sequence[str], console: Cons
     if stream.problem:
         say(console, f"warning: {stream.problem}")
     if stream.skipped:
-        damaged = _plural("undecodable frame", stream.skipped)
+        damaged = plural("undecodable frame", stream.skipped)
         say(console, f"warning: {stream.name}: skipped {stream.skipped} {damaged}")
 
 
@@ -315,7 +315,3 @@ def _fields(stream: StreamStatistics) -> dict[str, object]:
         **({} if stream.objects is None else {"objects": stream.objects}),
         **({} if stream.lost is None else {"lost": stream.lost}),
     }
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else noun + "s"

@@ -28,7 +28,7 @@ PROGRAM = """
 import contextlib, itertools, os, sys, time
 from pathlib import Path
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": sys.argv[4],
-               "RAY_raylet_start_wait_time_s": "300"}
+               "RAY_raylet_start_wait_time_s": "300", "RAY_worker_register_timeout_seconds": "300"}
 import ray
 from ray.cluster_utils import Cluster
 from edgevision.archive.progress import ArchiveObserver

@@ -47,7 +47,8 @@ def test_a_folder_is_processed_and_told(place, capsys):
         (["--every", "x"], "--every x is not valid"),
         (["--start", "2s", "--end", "1s"], "--end 1s is not after --start 2s"),
         (["--format", "xml"], "unknown format 'xml'"),
-        (["--split", "1"], "'1' is not a valid duration"),
+        (["--split", "1"], "--split 1 is not a valid duration"),
+        (["--timeline", "7x"], "--timeline 7x is not a valid duration"),
         (["--classes", "zebra"], "no class 'zebra'"),
     ],
 )
