@@ -206,7 +206,7 @@ def _may_have_wrong_times(scan: PacketScan) -> bool:
     """
     times, unit_ns = scan.pts[scan.visible], float(scan.time_base) * 1e9
     back_ns = (np.maximum.accumulate(times) - times).max() * unit_ns
-    steps_ns = np.diff(np.sort(times)) * unit_ns
+    steps_ns: NDArray[np.float64] = np.diff(np.sort(times)).astype(np.float64) * unit_ns
     usual_ns = float(np.median(steps_ns))
     far_ns = max(ODD_STEP_NS, _FAR * usual_ns)
     return bool(
