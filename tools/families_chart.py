@@ -18,6 +18,8 @@ CHART = ROOT / "docs" / "images" / "families.svg"
 
 PANELS = {"ap50_mean": "Detectors: ap50_mean on val", "miou": "Segmenters: mean IoU on CamVid val"}
 OTHERS = "What classifies, each by its own measure"
+TICKS = (1, 2, 5, 10, 20, 50, 100)
+"""Milliseconds that are written along the axis."""
 LINE = 0.1
 """Height of a label, as a share of the highest figure of its panel."""
 
@@ -86,13 +88,14 @@ def draw(rows: list[Row], path: Path) -> None:
             x, y = row.cpu_ms or 0, row.value or 0
             axes.plot(x, y, "o", color="#1f6feb", markersize=7)
             label_y = max(y, label_y + LINE * highest)  # above the one before, so that none lie on each other
-            axes.text(1.07 * x, label_y, row.label, va="center")
-        axes.set_ylim(0, 1.15 * highest)
+            axes.text(1.09 * x, label_y, row.label, va="center")
+        axes.set_ylim(-0.05 * highest, 1.15 * highest)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xscale("log")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlim(1, 4 * max(row.cpu_ms or 0 for row in rows))
+    axes.set_xlim(1, 8 * max(row.cpu_ms or 0 for row in rows))
+    axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
     axes.set_xlabel("processor time of a frame, ms, logarithmic (ONNX Runtime, one thread)")
     chart.savefig(path, format="svg", metadata={"Date": None})
 
