@@ -38,7 +38,7 @@ def test_the_chart_of_the_page_has_the_points_and_no_other() -> None:
     chart = families_chart.CHART.read_text(encoding="utf-8")
     points = families_chart.drawn(ROWS)
     for row in ROWS:
-        assert row.label in chart if row in points else f"{row.family}: " not in chart, row.family
+        assert f">{row.label}<" in chart if row in points else f">{row.family}: " not in chart, row.family
 
 
 def test_the_same_figures_give_the_same_chart(tmp_path: Path) -> None:
