@@ -331,9 +331,7 @@ sys.exit(signal_exit_code(stop.reason or ""))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_on_ray_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path, model, number, code):
+def check_interrupted(tmp_path, model, number, code):
     command = alone()
     if command is None:
         pytest.skip("no network namespace can be made here, and Ray listens on every interface")
@@ -364,6 +362,18 @@ def test_a_run_on_ray_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path
         shutil.rmtree(place, ignore_errors=True)
     process([tmp_path / "in"], tmp_path / "out", model)
     assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_run_on_ray_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path, model):
+    """By what a terminal sends, which Ray listens to as well."""
+    check_interrupted(tmp_path, model, signal.SIGINT, 130)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+def test_a_run_on_ray_that_is_terminated_leaves_no_process_and_goes_on(tmp_path, model):
+    check_interrupted(tmp_path, model, signal.SIGTERM, 143)
 
 
 def started_with(place):

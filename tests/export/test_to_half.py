@@ -40,8 +40,8 @@ from tests.support.models import write_colour_model
 
 SHIPPED = ("retinanet-light", "unet-light")
 FOR_GPUS = {
-    "retinanet-resnet50": ["model.input_size=128"],
-    "unet-resnet34": ["model.input_width=160", "model.input_height=128"],
+    "retinanet-resnet50": ["model.input_size=128", "model.channels=64", "model.head.layers=1"],
+    "unet-resnet34": ["model.input_width=160", "model.input_height=128", "model.channels=[64,32,32,16,16]"],
 }
 
 

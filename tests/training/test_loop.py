@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -201,7 +202,8 @@ def test_a_resting_backbone_wakes_on_time_and_a_frozen_stage_never_does() -> Non
 def test_waking_the_backbone_survives_a_resume(run: DetectorTraining, tmp_path: Path) -> None:
     """Whether the cut lies before the wake-up or after it, the end is that of the whole run."""
     optimiser = msgspec.structs.replace(run.optimiser, lr_factors={}, freeze_backbone_images=20)
-    run = msgspec.structs.replace(run, optimiser=optimiser)
+    loop = msgspec.structs.replace(run.loop, images=32, validate_every=32)
+    run = msgspec.structs.replace(run, optimiser=optimiser, loop=loop)
     whole = trainer(run, tmp_path / "whole")
     before = whole.model.get_parameter("backbone.stages.0.0.weight").detach().clone()
     whole.run()
@@ -390,8 +392,10 @@ def test_validation_counts_only_what_its_labels_hold(run: DetectorTraining) -> N
     assert set(task.validate(task.model.eval(), torch.device("cpu"))) >= {"ap50", "ap", "ar"}
 
 
-@pytest.mark.slow
-def test_a_compiled_run_computes_what_a_plain_one_does(run: DetectorTraining, tmp_path: Path) -> None:
+def check_compiled(
+    run: DetectorTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     loop = msgspec.structs.replace(run.loop, compile=True)
     plain = trainer(run, tmp_path / "plain")
     fused = trainer(msgspec.structs.replace(run, loop=loop), tmp_path / "fused")
@@ -401,3 +405,18 @@ def test_a_compiled_run_computes_what_a_plain_one_does(run: DetectorTraining, tm
         assert found == pytest.approx(expected, rel=1e-3)
     fused.save("last.pt")
     assert load_checkpoint(tmp_path / "fused" / "last.pt").model.keys() == plain.model.state_dict().keys()
+
+
+def test_a_compiled_run_computes_what_a_plain_one_does(
+    run: DetectorTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that ``torch.compile`` does but the C++ that inductor writes and has compiled."""
+    check_compiled(run, tmp_path, monkeypatch, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+def test_a_run_compiled_by_inductor_computes_what_a_plain_one_does(
+    run: DetectorTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_compiled(run, tmp_path, monkeypatch, "inductor")

@@ -184,7 +184,7 @@ def test_the_fp16_file_of_what_ships_agrees_with_it(task, tmp_path):
     half = tmp_path / "half.onnx"
     export_half(path, half)
     with Parity([path, half]) as parity:
-        report = parity.compare(batches(parity.manifest))
+        report = parity.compare(batches(parity.manifest)[:2])
     assert report.agrees, [str(one.first_divergent) for one in report.comparisons]
     error = next(
         difference.size
