@@ -135,6 +135,26 @@ def folder_of_all(footage: Sequence[Footage]) -> Path:
     return Path(os.path.commonpath([one.folder.resolve() for one in footage]))
 
 
+def name_below(root: Path, path: Path) -> str:
+    """How a label file below ``root`` names an image, with ``/`` between folders.
+
+    A link to a file or a folder elsewhere counts where it stands, as long as that is below ``root``.
+
+    Args:
+        root: without links, as :func:`folder_of_all` gives it.
+        path: the image.
+
+    Raises:
+        UsageError: it lies outside ``root``.
+    """
+    whole = path.absolute()
+    places = (whole.resolve(), *(one.resolve() / whole.relative_to(one) for one in whole.parents))
+    for place in places:
+        if place.is_relative_to(root):
+            return place.relative_to(root).as_posix()
+    raise UsageError(f"{path} lies outside {root}; expected images in or below it")
+
+
 def folder_of_stills(footage: Sequence[Footage]) -> Path:
     """The folder that all image files lie in or below; frames of videos have names of their own."""
     return folder_of_all([one for one in footage if one.stem is None] or footage)

@@ -16,7 +16,7 @@ from edgevision.data.formats.coco import CocoDocument
 from edgevision.engines.base import Engine
 from edgevision.errors import OutputExistsError, SourceError, UsageError
 from edgevision.files import atomic_path, make_folder, refuse_existing
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all, folder_of_stills
+from edgevision.labelling.footage import Footage, find_footage, folder_of_all, folder_of_stills, name_below
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
@@ -175,7 +175,7 @@ class _Work:
         self.done.labels.update(one.name for one in labels)
 
     def _add(self, path: Path, frame: Frame, labels: Sequence[Found]) -> None:
-        name = path.resolve().relative_to(self.root).as_posix()
+        name = name_below(self.root, path)
         image_id = self.document.add_image(name, frame.width, frame.height)
         whole = (0, 0, frame.width, frame.height)
         for one in labels:
@@ -194,7 +194,7 @@ class _Work:
             save_image(folder / f"{footage.stem}_{frame.index:06d}.jpg", frame.image)
             return
         path = Path(frame.source)
-        name = path.resolve().relative_to(self.root).as_posix().replace("/", "_")
+        name = name_below(self.root, path).replace("/", "_")
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             name = f"{name}.png"
         other = self.names.setdefault(folder / name, frame.source)

@@ -18,7 +18,7 @@ from edgevision.errors import DataError, SourceError, UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.labelled import lacks_class
 from edgevision.files import refuse_existing
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all
+from edgevision.labelling.footage import Footage, find_footage, folder_of_all, name_below
 from edgevision.labelling.fusion import View, fuse
 from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labels
 from edgevision.labelling.shapes import UNITS, pose_fields, shape_of
@@ -257,7 +257,7 @@ class _Labelling:
 
     def _label(self, frame: Frame, path: Path) -> None:
         found = self.teachers.look(frame.image, self.request)
-        name = path.resolve().relative_to(self.done.folder).as_posix()
+        name = name_below(self.done.folder, path)
         image_id = self.document.find_image(name)
         if self.rows is not None:
             self._add_rows(self.rows, found, image_id, frame, path)

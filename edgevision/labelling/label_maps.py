@@ -19,7 +19,7 @@ from edgevision.contract.manifest import Manifest
 from edgevision.engines.base import Engine
 from edgevision.errors import DataError, OutputExistsError, SinkError, SourceError, UsageError
 from edgevision.files import atomic_path, make_folder, write_json
-from edgevision.labelling.footage import Footage, find_footage, folder_of_stills
+from edgevision.labelling.footage import Footage, find_footage, folder_of_stills, name_below
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
@@ -224,7 +224,7 @@ class _Work:
         if footage.stem is not None:
             return footage.image(frame).stem
         path = Path(frame.source)
-        name = path.resolve().relative_to(self.root).with_suffix("").as_posix().replace("/", "_")
+        name = str(Path(name_below(self.root, path)).with_suffix("")).replace("/", "_")
         other = self.names.setdefault(name, frame.source)
         if other != frame.source:
             raise UsageError(f"{other} and {path} would both be called '{name}'; label them separately")

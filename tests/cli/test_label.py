@@ -25,6 +25,8 @@ from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.data.formats.coco import read_coco
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_pair
+from edgevision.errors import UsageError
+from edgevision.labelling.footage import name_below
 from edgevision.labelling.shapes import UNITS
 from tests.support.manifests import colour_manifest
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
@@ -96,6 +98,21 @@ def test_several_places_share_one_root(call, tmp_path):
     assert code == 0, err
     names = [entry["file_name"] for entry in read("labels.json")["images"]]
     assert names == ["first/a.png", "first/b.png", "first/c.png", "second/a.png"]
+
+
+def test_a_link_counts_where_it_stands(call, tmp_path):
+    elsewhere = write_photos(tmp_path / "elsewhere")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "first.png").symlink_to(elsewhere / "a.png")
+    assert call("in", "--out", "in/labels.json", *THRESHOLDS)[0] == 0
+    (image,) = load_coco(tmp_path / "in" / "labels.json", tmp_path / "in", ("red",)).images
+    assert image.path.name == "first.png"
+    assert len(image.boxes) == 1
+    (tmp_path / "in" / "more").symlink_to(elsewhere)
+    root = (tmp_path / "in").resolve()
+    assert name_below(root, Path("in/more/b.png")) == "more/b.png"
+    with pytest.raises(UsageError, match="lies outside"):
+        name_below(root, elsewhere / "b.png")
 
 
 def test_classes(call, tmp_path):
