@@ -136,6 +136,11 @@ class _Rtx:
                 "the size of its output depends on the data, which TensorRT for RTX cannot build; "
                 "export with NMS of fixed size"
             )
+        elif node.op_type == "RoiAlign":
+            yield (
+                "a plugin in TensorRT, which TensorRT for RTX comes without; pool regions with products of "
+                "matrices, as the families faster-rcnn and mask-rcnn are exported"
+            )
         elif node.op_type == "If" and node.input[0] not in constants and not self._ranks_agree(node):
             yield (
                 "its branches have outputs of different or unknown rank and its condition is computed, which "

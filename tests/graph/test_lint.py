@@ -116,6 +116,11 @@ def suppression() -> onnx.ModelProto:
     return build(nodes, constants, TensorProto.INT64)
 
 
+def regions() -> onnx.ModelProto:
+    node = helper.make_node("RoiAlign", ["x", "boxes", "images"], ["y"], name="pool")
+    return build([node], {"boxes": np.array([[0, 0, 4, 4]], F), "images": np.array([0])})
+
+
 def condition(other: str = "Squeeze", computed: bool = True) -> onnx.ModelProto:
     branches = [
         helper.make_graph(
@@ -170,6 +175,7 @@ PARSER: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     "a scale that is no number": (lambda: quantised(scale=np.nan), "x/q", "a scale of nan"),
     "foreign operator": (foreign_operator, "fused", "an operator of com.microsoft"),
     "NonZero": (nonzero, "where", "depends on the data"),
+    "RoiAlign": (regions, "pool", "a plugin in TensorRT"),
 }
 # What the parser takes and the builder of TensorRT for RTX refuses.
 BUILDER: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
@@ -204,7 +210,7 @@ def test_what_tensorrt_takes_is_not_refused(form: str) -> None:
 
 
 def test_tensorrt_itself_takes_what_only_rtx_refuses() -> None:
-    for make in (suppression, nonzero, condition):
+    for make in (suppression, nonzero, regions, condition):
         assert check_tensorrt(make(), "tensorrt") == []
         assert len(check_tensorrt(make(), "tensorrt-rtx")) == 1
 

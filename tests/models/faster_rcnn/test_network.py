@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torchvision.ops import roi_align
 
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
@@ -21,9 +22,16 @@ from edgevision.models.anchors import AnchorConfig
 from edgevision.models.detectors import build_decoder
 from edgevision.models.faster_rcnn.criterion import FasterRcnnLoss, ProposalLoss
 from edgevision.models.faster_rcnn.network import FasterRcnn
-from edgevision.models.faster_rcnn.pooling import PyramidPool, region_levels
+from edgevision.models.faster_rcnn.pooling import (
+    SAMPLES,
+    PyramidPool,
+    align_by_products,
+    region_levels,
+    sample_weights,
+)
 from edgevision.models.faster_rcnn.proposals import Proposals
 from edgevision.models.faster_rcnn.settings import PROPOSAL_STRIDES, FasterRcnnConfig, ProposalConfig
+from edgevision.models.regions import as_regions
 from edgevision.models.settings import BackboneConfig, RegionConfig
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.config import DetectorTraining, load_run
@@ -75,12 +83,12 @@ def test_a_region_is_looked_at_in_the_map_of_its_size() -> None:
 def test_pooling_takes_the_values_of_that_map_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = torch.arange(32.0).expand(2, 1, 32, 32)  # the value of a cell is its column
     maps = [columns, torch.full((2, 1, 16, 16), 50.0), torch.full((2, 1, 8, 8), 70.0)]
-    regions = torch.tensor([[0.0, 8, 8, 40, 40], [1, 0, 0, 120, 120], [1, 0, 0, 250, 250]])
+    regions = torch.tensor([[0.0, 8, 8, 40, 40], [0, 0, 0, 1, 1], [1, 0, 0, 120, 120], [1, 0, 0, 250, 250]])
     found = PyramidPool(2)(maps, regions)
     # Cells have their centres at .5: a quarter of 32 pixels from the left is 16 pixels, 2 cells less a half.
     assert found[0, 0, 0].tolist() == pytest.approx([1.5, 3.5])
-    assert found[1].unique().tolist() == [50]
-    assert found[2].unique().tolist() == [70]
+    assert found[2].unique().tolist() == [50]
+    assert found[3].unique().tolist() == [70]
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     torch.testing.assert_close(PyramidPool(2)(maps, regions), found)
 
@@ -93,6 +101,25 @@ def test_mixed_precision_does_not_move_regions() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = PyramidPool(2)([one.bfloat16() for one in maps], regions)
     torch.testing.assert_close(found, wanted)
+
+
+def test_products_of_matrices_align_regions_as_torchvision_does() -> None:
+    torch.manual_seed(0)
+    one, size = torch.randn(2, 5, 8, 12), torch.tensor([96.0, 64])
+    low = torch.rand(2, 6, 2) * size
+    boxes = torch.cat([low, low + torch.rand(2, 6, 2) * (size - low)], dim=-1)
+    boxes[0, 0] = torch.tensor([0.0, 0, 96, 64])
+    boxes[1, 1] = torch.tensor([95.0, 63, 96, 64])  # beyond the centre of the last cell
+    boxes[1, 2] = torch.tensor([0.0, 0, 0, 64])  # a line
+    wanted = roi_align(one, as_regions(boxes), 3, 1 / 8, SAMPLES, aligned=True)
+    torch.testing.assert_close(align_by_products(one, boxes, 3, 8), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_weights_of_samples_by_hand() -> None:
+    # Two points of a cell of 2, at 0.5 and 1.5 from its start: the centres of cells 1 and 2.
+    assert sample_weights(torch.tensor(1.0), torch.tensor(3.0), 1, 4).tolist() == [[0, 0.5, 0.5, 0]]
+    # At 0.25 and 0.75: before the first centre, which counts, and a quarter of a cell behind it.
+    assert sample_weights(torch.tensor(0.0), torch.tensor(1.0), 1, 2).tolist() == [[0.875, 0.125]]
 
 
 def test_the_loss_of_the_first_stage_by_hand() -> None:
