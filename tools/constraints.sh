@@ -22,7 +22,7 @@ done
 
 "$uv" pip compile --quiet --universal --python-version 3.10 \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-    --extra=all --group=dev "${left_out[@]/#/--no-emit-package=}" \
+    --extra=all --extra=ray --extra=s3 --group=dev "${left_out[@]/#/--no-emit-package=}" \
     "$@" --output-file constraints.txt pyproject.toml
 if grep -nE '^(cuda|nvidia)-|://' constraints.txt; then
     echo "constraints: the lines above do not belong there; add them to left_out in $0" >&2
