@@ -23,6 +23,7 @@ from edgevision.models.families import FAMILIES, Family
 from edgevision.models.torch_engine import TorchClassifierEngine
 from edgevision.training.classification import classifier_manifest
 from edgevision.training.config import ClassifierTraining, load_run
+from tests.support.plans import build_for_rtx, needs_rtx
 
 CLASSIFIERS = [one for one in FAMILIES if one.task == "classification"]
 SIZE = 64
@@ -84,3 +85,14 @@ def test_the_exported_file_answers_as_torch_does(family: Family, tmp_path: Path)
     sums = wanted["probabilities"].sum(axis=1)
     assert np.allclose(sums, 1, atol=1e-5) is (family.name == "classifier")
     assert check_tensorrt(load_onnx(path)) == []
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+@pytest.mark.parametrize("family", CLASSIFIERS, ids=lambda one: one.name)
+def test_nvidias_builder_takes_it(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run(family)
+    path = tmp_path / "model.onnx"
+    export_classifier(build_classifier(config.model, len(config.classes)), config, {}, path)
+    build_for_rtx(path, tmp_path, monkeypatch)

@@ -5,6 +5,7 @@ Also tests ``edgevision.models.dense``, ``edgevision.graph.dense``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,11 +23,12 @@ from edgevision.graph.lint import check_tensorrt
 from edgevision.graph.load import load_onnx
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.detectors import build_criterion, build_decoder, build_decoding, build_network
-from edgevision.models.families import FAMILIES, DetectorModel, with_family
+from edgevision.models.families import FAMILIES, DetectorModel, Family, with_family
 from edgevision.models.settings import DetectionLossConfig, RetinaNetConfig
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.training.detection import detector_manifest
+from tests.support.plans import build_for_rtx, needs_rtx
 
 DETECTORS = [one for one in FAMILIES if one.task == "detection"]
 IN_STEPS = [one for one in DETECTORS if not one.name.endswith("rcnn") and one.name != "r-cnn"]
@@ -66,8 +68,8 @@ def targets(classes: int) -> list[DetectionTargets]:
 
 
 @pytest.mark.parametrize("family", IN_STEPS, ids=lambda one: one.name)
-def test_a_few_steps_on_one_image_bring_its_loss_down(family: object) -> None:
-    config = run(family.configuration)  # type: ignore[attr-defined]
+def test_a_few_steps_on_one_image_bring_its_loss_down(family: Family) -> None:
+    config = run(family.configuration)
     torch.manual_seed(0)
     classes = len(config.classes)
     model = build_network(config.model, classes).train()
@@ -85,29 +87,54 @@ def test_a_few_steps_on_one_image_bring_its_loss_down(family: object) -> None:
     assert totals[-1] < totals[0] * 0.8
 
 
-@pytest.mark.parametrize("family", DENSE, ids=lambda one: one.name)
-def test_the_exported_file_answers_as_torch_does(family: object, tmp_path: Path) -> None:
-    config = run(family.configuration)  # type: ignore[attr-defined]
+@dataclass(frozen=True)
+class Exported:
+    family: Family
+    config: DetectorTraining
+    model: torch.nn.Module
+    path: Path
+
+
+@pytest.fixture(scope="module", params=DENSE, ids=lambda one: one.name)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """With scores that differ from place to place."""
+    family: Family = request.param
+    config = run(family.configuration)
     torch.manual_seed(3)
     model = build_network(config.model, len(config.classes)).eval()
-    with torch.no_grad():  # scores that differ from place to place
+    with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "head" in name or "predict" in name:
-                parameter.normal_(0, SPREAD.get(family.name, 0.5))  # type: ignore[attr-defined]
-    path = tmp_path / "model.onnx"
+                parameter.normal_(0, SPREAD.get(family.name, 0.5))
+    path = tmp_path_factory.mktemp(family.name) / "model.onnx"
     manifest = export_detector(model, config, {"ap50": 0.5}, path)
     assert manifest == msgspec.structs.replace(manifest, name=config.name, task="detection")
+    return Exported(family, config, model, path)
+
+
+def test_the_exported_file_answers_as_torch_does(exported: Exported) -> None:
+    config = exported.config
     frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     decoder = build_decoder(config.model, len(config.classes), config.decode)
-    wanted = TorchDetectorEngine(model, decoder, detector_manifest(config)).infer({INPUT_NAME: frames})
-    assert (wanted["count"] > (0 if family.name == "largest-object" else 5)).all()  # type: ignore[attr-defined]
+    torch_engine = TorchDetectorEngine(exported.model, decoder, detector_manifest(config))
+    wanted = torch_engine.infer({INPUT_NAME: frames})
+    assert (wanted["count"] > (0 if exported.family.name == "largest-object" else 5)).all()
     for engine in ENGINES:
-        with load_engine(path, engine) as opened:
+        with load_engine(exported.path, engine) as opened:
             seen = opened.infer({INPUT_NAME: frames})
         np.testing.assert_array_equal(seen["count"], wanted["count"], err_msg=engine)
         for image in range(len(frames)):  # near-equal scores may change places
             np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.01, err_msg=engine)
-    assert check_tensorrt(load_onnx(path)) == []
+    assert check_tensorrt(load_onnx(exported.path)) == []
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+def test_nvidias_builder_takes_it(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_for_rtx(exported.path, tmp_path, monkeypatch)
 
 
 def test_a_family_that_is_left_out_is_the_first_of_its_task() -> None:

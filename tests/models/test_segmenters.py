@@ -35,7 +35,7 @@ from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.models.unpooling.pooling import max_pool, max_unpool
 from edgevision.training.config import SegmenterTraining, load_run
 from edgevision.training.segmentation import segmenter_manifest
-from tests.support.plans import needs_rtx
+from tests.support.plans import build_for_rtx, needs_rtx
 
 SIZE = ["model.input_width=96", "model.input_height=64"]
 KINDS = {
@@ -170,20 +170,10 @@ def test_equal_pixels_are_put_back_in_the_file_where_torch_puts_them() -> None:
 
 
 @needs_rtx
-def test_nvidias_builder_takes_it(exported: Exported) -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
-    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse(exported.path.read_bytes())
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-    profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT_NAME, *[(1, *frames().shape[1:])] * 3)
-    config.add_optimization_profile(profile)
-    assert builder.build_serialized_network(network, config) is not None
+def test_nvidias_builder_takes_it(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_for_rtx(exported.path, tmp_path, monkeypatch)
 
 
 def test_one_class_is_no_choice() -> None:

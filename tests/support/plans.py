@@ -16,6 +16,8 @@ from edgevision.calibration.qdq import insert_qdq, quantise_weights
 from edgevision.calibration.ranges import measure_ranges, thresholds
 from edgevision.contract.manifest import Manifest
 from edgevision.contract.model_file import read_manifest
+from edgevision.engines.trt.plan import PlanInfo, check_plan
+from edgevision.export.plans.compile import compile_model
 from edgevision.export.plans.targets import BuildMachine
 from edgevision.graph.compose import save_model
 from edgevision.graph.convolutions import find_convolutions
@@ -27,6 +29,16 @@ needs_rtx = pytest.mark.skipif(
 
 BARE = BuildMachine("x86_64", "", "", "", "no NVIDIA driver is visible", frozenset({"tensorrt-rtx"}))
 """A PC without a GPU."""
+
+
+def build_for_rtx(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> PlanInfo:
+    """NVIDIA's own builder makes a plan of a model for ``rtx40``, a GPU that need not be here."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    plan = folder / "model.engine"
+    compiled = compile_model(model, plan, "rtx40", machine=BARE)
+    check_plan(plan, compiled.info)
+    assert compiled.info.manifest == read_manifest(model)
+    return compiled.info
 
 
 def jetson(board: str = "NVIDIA Jetson AGX Orin Developer Kit", **changes: Any) -> BuildMachine:

@@ -20,7 +20,6 @@ import pytest
 import torch
 
 from edgevision.config import config_folder
-from edgevision.contract.model_file import read_manifest
 from edgevision.engines.trt.plan import BatchRange, check_plan
 from edgevision.export import to_half
 from edgevision.export.plans.build import BuildOptions
@@ -34,7 +33,7 @@ from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.zoo import find_model
-from tests.support.plans import BARE, convolutions, needs_rtx, write_int8
+from tests.support.plans import BARE, build_for_rtx, convolutions, needs_rtx, write_int8
 from tests.support.task_models import write_task_model
 
 pytestmark = needs_rtx
@@ -127,13 +126,9 @@ def test_a_shipped_model_builds_and_runs_in_the_precision_it_says(
 @pytest.mark.parametrize("task", ["instance-segmentation", "pose", "obb", "classification"])
 def test_the_ends_of_every_task_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
     """Prototypes, key points and the suppression of rotated boxes."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     model = write_task_model(tmp_path / "model.onnx", task)
     assert check_tensorrt(onnx.load(str(model))) == []
-    plan = tmp_path / "model.engine"
-    compiled = compile_model(model, plan, "rtx30", machine=BARE)
-    check_plan(plan, compiled.info)
-    assert compiled.info.manifest == read_manifest(model)
+    build_for_rtx(model, tmp_path, monkeypatch)
 
 
 def write_edge(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

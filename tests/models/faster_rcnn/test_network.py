@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torchvision.ops import roi_align
 
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
+from edgevision.engines import load_engine
+from edgevision.engines.choose import EngineName
 from edgevision.export.detector import export_detector
 from edgevision.graph.lint import check_tensorrt
 from edgevision.graph.load import load_onnx
@@ -36,6 +37,7 @@ from edgevision.models.settings import BackboneConfig, RegionConfig
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.training.detection import detector_manifest
+from tests.support.plans import build_for_rtx, needs_rtx
 
 SIZE = 64
 ONE_SQUARE = AnchorConfig(PROPOSAL_STRIDES, 2.0, (1.0,), (1.0,))
@@ -180,25 +182,48 @@ def small_run() -> DetectorTraining:
     return msgspec.structs.replace(found, model=CONFIG)
 
 
-def test_the_exported_file_answers_as_torch_does_at_any_batch_size(tmp_path: Path) -> None:
-    run, path = small_run(), tmp_path / "model.onnx"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FasterRcnn, Path]:
+    """With scores and boxes that differ from place to place."""
+    path = tmp_path_factory.mktemp("faster-rcnn") / "model.onnx"
     torch.manual_seed(3)
     model = FasterRcnn(CONFIG, 3).eval()
-    with torch.no_grad():  # scores and boxes that differ from place to place
+    with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith(("rpn", "predictor")):
                 parameter.normal_(0, 0.1)
-    manifest = export_detector(model, run, {}, path)
-    assert manifest.task == "detection"
+    assert export_detector(model, small_run(), {}, path).task == "detection"
+    return model, path
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_exported_file_answers_as_torch_does_at_any_batch_size(
+    exported: tuple[FasterRcnn, Path], engine: EngineName
+) -> None:
+    model, path = exported
+    run = small_run()
     frames = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     decoder = build_decoder(CONFIG, 3, run.decode)
     wanted = TorchDetectorEngine(model, decoder, detector_manifest(run)).infer({INPUT_NAME: frames})
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    for batch in (frames, frames[:1]):
-        seen = dict(zip(names, session.run(names, {INPUT_NAME: batch}), strict=True))
-        assert (seen["count"] > 5).all()
-        np.testing.assert_array_equal(seen["count"], wanted["count"][: len(batch)])
-        for image in range(len(batch)):
-            np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.02)
-    assert check_tensorrt(load_onnx(path)) == []
+    with load_engine(path, engine, threads=1) as opened:
+        for batch in (frames, frames[:1]):
+            seen = opened.infer({INPUT_NAME: batch})
+            assert (seen["count"] > 5).all()
+            np.testing.assert_array_equal(seen["count"], wanted["count"][: len(batch)])
+            for image in range(len(batch)):
+                np.testing.assert_allclose(rows(seen, image), rows(wanted, image), atol=0.02)
+
+
+def test_every_engine_has_its_operators(exported: tuple[FasterRcnn, Path]) -> None:
+    model = load_onnx(exported[1])
+    assert check_tensorrt(model) == []
+    assert not {node.op_type for node in model.graph.node} & {"RoiAlign", "MaxRoiPool", "NonMaxSuppression"}
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+def test_nvidias_builder_takes_it(
+    exported: tuple[FasterRcnn, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_for_rtx(exported[1], tmp_path, monkeypatch)

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
+from edgevision.engines import load_engine
+from edgevision.engines.choose import EngineName
 from edgevision.errors import UsageError
 from edgevision.export.detector import export_detector
 from edgevision.export.limits import change_limits
+from edgevision.graph.lint import check_tensorrt
+from edgevision.graph.load import load_onnx
 from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.anchors import AnchorConfig
@@ -34,6 +37,7 @@ from edgevision.models.settings import BackboneConfig, DecodeConfig, RegionConfi
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.training.detection import detector_manifest
 from edgevision.types import Detections
+from tests.support.plans import build_for_rtx, needs_rtx
 
 SIZE = 64
 CONFIG = MaskRcnnConfig(
@@ -127,33 +131,58 @@ def small_run() -> DetectorTraining:
     return msgspec.structs.replace(found, model=CONFIG)
 
 
-def test_the_exported_file_answers_as_torch_does(tmp_path: Path) -> None:
-    run, path = small_run(), tmp_path / "model.onnx"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskRcnn, Path]:
+    """With scores, boxes and masks that differ from place to place."""
+    path = tmp_path_factory.mktemp("mask-rcnn") / "model.onnx"
     torch.manual_seed(3)
     model = MaskRcnn(CONFIG, 3).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith(("rpn", "predictor", "mask_predictor")):
                 parameter.normal_(0, 0.1)
-    manifest = export_detector(model, run, {}, path)
+    manifest = export_detector(model, small_run(), {}, path)
     assert (manifest.task, manifest.schema) == ("instance-segmentation", 2)
+    return model, path
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_the_exported_file_answers_as_torch_does(exported: tuple[MaskRcnn, Path], name: EngineName) -> None:
+    model, path = exported
+    run = small_run()
     frames = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
     engine = build_engine(model, CONFIG, run.decode, detector_manifest(run))
     assert isinstance(engine, TorchMaskEngine)
     wanted = engine.infer({INPUT_NAME: frames})
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
-    assert names == [spec.name for spec in manifest.output_specs()]
-    seen = dict(zip(names, session.run(names, {INPUT_NAME: frames}), strict=True))
+    with load_engine(path, name, threads=1) as opened:
+        seen = opened.infer({INPUT_NAME: frames})
+    assert set(seen) == {spec.name for spec in detector_manifest(run).output_specs()}
     assert (seen["count"] == 8).all()
     assert seen["masks"].shape == (2, 8, 8, 8)
-    for name in ("scores", "boxes", "masks"):
-        np.testing.assert_allclose(np.sort(seen[name], axis=1), np.sort(wanted[name], axis=1), atol=0.02)
-    (result,) = Model(engine, conf_threshold=0.0)([frames[0]])
+    for output in ("scores", "boxes", "masks"):
+        np.testing.assert_allclose(np.sort(seen[output], axis=1), np.sort(wanted[output], axis=1), atol=0.02)
+
+
+def test_its_answers_are_results_with_masks(exported: tuple[MaskRcnn, Path], tmp_path: Path) -> None:
+    model, path = exported
+    run = small_run()
+    frame = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    engine = build_engine(model, CONFIG, run.decode, detector_manifest(run))
+    (result,) = Model(engine, conf_threshold=0.0)([frame])
     assert isinstance(result, Detections)
     assert result.masks is not None
     with pytest.raises(UsageError, match="no suppression of ours"):
         change_limits(path, tmp_path / "other.onnx", iou=0.3)
+    assert check_tensorrt(load_onnx(path)) == []
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_on_demand")
+def test_nvidias_builder_takes_it(
+    exported: tuple[MaskRcnn, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_for_rtx(exported[1], tmp_path, monkeypatch)
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
