@@ -341,16 +341,22 @@ def check_interrupted(tmp_path, model, number, code):
     (tmp_path / "archive.py").write_text(INTERRUPTED)
     place = Path("/tmp") / f"ev-{tmp_path.name[-8:]}"
     place.mkdir(exist_ok=True)
+    said = tmp_path / "said.txt"
     running = subprocess.Popen(
         [*command, sys.executable, str(tmp_path / "archive.py"), str(tmp_path / "in"), str(tmp_path / "out"),
          str(model)],
         env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(place), "PYTHONPATH": str(ROOT),
              "RAY_TMPDIR": str(place)},
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=said.open("w"), text=True, start_new_session=True,
     )  # fmt: skip
     try:
         assert running.stdout is not None
-        assert running.stdout.readline().startswith("files")
+        first = running.stdout.readline()
+        if not first and "The current node timed out during startup" in said.read_text():
+            pytest.skip(
+                "too busy a machine: Ray gives its own processes a fixed time to start"
+            )
+        assert first.startswith("files"), said.read_text()
         os.killpg(running.pid, number)  # as a terminal does, to all of them
         assert running.wait(120) == code
         end = time.monotonic() + 30
