@@ -353,9 +353,7 @@ def check_interrupted(tmp_path, model, number, code):
         assert running.stdout is not None
         first = running.stdout.readline()
         if not first and "The current node timed out during startup" in said.read_text():
-            pytest.skip(
-                "too busy a machine: Ray gives its own processes a fixed time to start"
-            )
+            pytest.skip("too busy a machine: Ray gives its own processes a fixed time to start")
         assert first.startswith("files"), said.read_text()
         os.killpg(running.pid, number)  # as a terminal does, to all of them
         assert running.wait(120) == code
