@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import torch
@@ -152,6 +153,8 @@ def _places(
     manifest = detector_manifest(config, figures, tuple(outputs))
     with torch.inference_mode():
         places = decoded(torch.zeros(1, 3, size, size))[0].shape[1]
+    # A small grid has fewer places than the answers that are asked for.
+    manifest = msgspec.structs.replace(manifest, max_detections=min(manifest.max_detections or places, places))
     add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
     return core, manifest
 
