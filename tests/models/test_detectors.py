@@ -128,6 +128,18 @@ def test_the_exported_file_answers_as_torch_does(exported: Exported) -> None:
     assert check_tensorrt(load_onnx(exported.path)) == []
 
 
+def test_a_grid_with_fewer_places_than_answers_is_exported(tmp_path: Path) -> None:
+    config = run("yolo-v1.yaml")
+    many = msgspec.structs.replace(config, decode=msgspec.structs.replace(config.decode, max_detections=5000))
+    model = build_network(many.model, len(many.classes)).eval()
+    manifest = export_detector(model, many, {}, tmp_path / "model.onnx")
+    assert manifest.max_detections is not None
+    assert manifest.max_detections < 5000
+    with load_engine(tmp_path / "model.onnx", "onnxruntime") as opened:
+        answers = opened.infer({INPUT_NAME: np.zeros((1, SIZE, SIZE, 3), np.uint8)})
+    assert answers["boxes"].shape == (1, manifest.max_detections, 4)
+
+
 @needs_rtx
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_on_demand")
