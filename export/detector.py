@@ -154,7 +154,8 @@ def _places(
     with torch.inference_mode():
         places = decoded(torch.zeros(1, 3, size, size))[0].shape[1]
     # A small grid has fewer places than the answers that are asked for.
-    manifest = msgspec.structs.replace(manifest, max_detections=min(manifest.max_detections or places, places))
+    answers = min(manifest.max_detections or places, places)
+    manifest = msgspec.structs.replace(manifest, max_detections=answers)
     add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
     return core, manifest
 
