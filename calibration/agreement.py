@@ -98,20 +98,36 @@ def open_agreement(
     Raises:
         UsageError: there is none for the task, or the model lacks a class.
     """
-    task = model.manifest.task
-    if task == "segmentation":
-        if classes is not None:
-            raise UsageError(
-                "`classes` without labels is for models that find objects; a segmenter's maps are compared "
-                "whole; name labelled data with `data`"
-            )
+    wanted = compared_classes(model, classes)
+    if model.manifest.task == "segmentation":
         return SegmentationAgreement(model, frames)
-    if task not in BOX_TASKS:
+    return DetectionAgreement(model, frames, min_boxes, wanted)
+
+
+def compared_classes(model: FloatModel, classes: str | None) -> tuple[str, ...] | None:
+    """The model's names of the classes that its answers are compared on; None for all.
+
+    It needs no frame, so that an impossible request is refused before any is read.
+
+    Args:
+        model: the float model.
+        classes: as in :func:`open_agreement`.
+
+    Raises:
+        UsageError: there is no yardstick for the task, or the model lacks a class.
+    """
+    task = model.manifest.task
+    if task == "segmentation" and classes is not None:
+        raise UsageError(
+            "`classes` without labels is for models that find objects; a segmenter's maps are compared "
+            "whole; name labelled data with `data`"
+        )
+    if task != "segmentation" and task not in BOX_TASKS:
         raise UsageError(
             f"{model.path} is a {task} model; `max_drop` without labels is for models that find objects or "
             "segment; name labelled data with `data`"
         )
-    return DetectionAgreement(model, frames, min_boxes, _own_names(model, classes))
+    return _own_names(model, classes)
 
 
 def check_keeps_objects(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.cache import Cache
-from edgevision.calibration.agreement import hold_out, open_agreement
+from edgevision.calibration.agreement import compared_classes, hold_out, open_agreement
 from edgevision.calibration.calibrate import calibrate
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.markdown import render_markdown
@@ -116,6 +116,8 @@ def run_calibration(
     if model.path.resolve() == request.out.resolve():
         raise UsageError(f"`out` {request.out} is the float model itself; choose another name")
     yardstick = _yardstick(request, model)
+    if yardstick is None and request.max_drop is not None:
+        compared_classes(model, request.classes)
     with _staging(request.out) as folder:
         frames = _sample(request, model, folder / "frames", progress)
         held = None

@@ -322,7 +322,8 @@ def _choice_faults(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> I
         listed = ", ".join(str(choice) for choice in choices)
         if any(hasattr(option, "item_type") or hasattr(option, "item_types") for option in options):
             listed += "; or a list"
-        yield f"`{'.'.join(place)}` is '{value}'; expected one of: {listed}"
+        hint = nearest(str(value), map(str, choices))
+        yield f"`{'.'.join(place)}` is '{value}'; expected one of: {listed}{hint}"
 
 
 def _choices(option: Any) -> list[Any]:

@@ -50,7 +50,10 @@ class Garage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @pytest.mark.parametrize(
     ("vehicle", "fault"),
     [
-        ({"kind": "bycicle", "gears": 3}, "`vehicle.kind` is 'bycicle'; expected one of: car, bicycle"),
+        (
+            {"kind": "bycicle", "gears": 3},
+            "`vehicle.kind` is 'bycicle'; expected one of: car, bicycle; did you mean 'bicycle'?",
+        ),
         ({"kind": 3}, "`vehicle.kind` is '3'; expected one of: car, bicycle"),
         (
             {"kind": "bicycle", "gears": 3, "ligths": 2},

@@ -95,7 +95,7 @@ def eval_command(
       edgevision eval --model yolo11n-pose.onnx --data person_keypoints_val2017.json --images val2017
       edgevision eval --model classifier.onnx --data photos/by_class
       edgevision eval --model classifier.onnx --data val.json --images photos/val --crops
-      edgevision eval --model unet-road --data camvid --split val --group road=road,mark --group rest=*
+      edgevision eval --model unet-light --data camvid --split val --group way=road,pavement --group rest=*
     """
     from contextlib import ExitStack
     from functools import partial

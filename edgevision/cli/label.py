@@ -113,7 +113,7 @@ def label_command(
       edgevision label --model one.onnx --model two.onnx --flip photos/ --out labels.json
       edgevision label --model teacher.onnx photos/ --merge persons.json --classes person --out more.json
       edgevision label --model yolo11n-pose.ev.onnx photos/ --out poses.json
-      edgevision label --model unet-road drive.mp4 --every 10 --flip --max-ignored 0.2 --out roads
+      edgevision label --model unet-light drive.mp4 --every 10 --flip --max-ignored 0.2 --out roads
     """
     from contextlib import ExitStack
     from functools import partial

@@ -40,6 +40,7 @@ def models_command(
                 "input": [model.manifest.input_width, model.manifest.input_height],
                 "size": model.size,
                 "figures": model.manifest.figures,
+                "training_data": model.manifest.training_data,
                 "licence": model.manifest.licence,
                 "path": str(model.path),
                 "precisions": [
@@ -82,7 +83,12 @@ def models_command(
         if model is not None:
             figures = ", ".join(f"{name} {value:.3g}" for name, value in model.manifest.figures.items())
             figures = "; ".join(filter(None, [figures, *map(_beside, model.files[1:])]))
-            for what, text in (("figures", figures), ("licence", model.manifest.licence)):
+            parts = (
+                ("figures", figures),
+                ("trained on", model.manifest.training_data),
+                ("licence", model.manifest.licence),
+            )
+            for what, text in parts:
                 if text:
                     typer.echo(wrapped(f"  {what}: {text}", width))
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from edgevision.errors import ConfigError, nearest
 from edgevision.models.classifier.settings import ClassifierConfig
 from edgevision.models.fast_rcnn.settings import FastRcnnConfig
 from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
@@ -132,6 +133,9 @@ FAMILIES = (
 )  # fmt: skip
 """In the order in which they are listed."""
 
+_TRAINED_AS = {"instance-segmentation": "detection"}
+"""The ``task`` of a training, where it is not that of its answers."""
+
 _DEFAULTS = {"detection": "retinanet", "segmentation": "unet", "classification": "classifier"}
 
 
@@ -141,6 +145,32 @@ def with_family(document: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, dict) or family is None or "family" in model:
         return document
     return {**document, "model": {"family": family, **model}}
+
+
+def check_family(document: dict[str, Any], origin: str) -> None:
+    """Refuses a training's plain values whose ``model.family`` is none of its task.
+
+    Args:
+        document: the values, of a known ``task``.
+        origin: what to call them in the message.
+
+    Raises:
+        ConfigError: the family is unknown, or is for another task; the message has those that fit.
+    """
+    model, task = document.get("model"), str(document.get("task"))
+    name = model.get("family") if isinstance(model, dict) else None
+    fitting = [one.name for one in FAMILIES if _TRAINED_AS.get(one.task, one.task) == task]
+    if name is None or name in fitting:
+        return
+    family = next((one for one in FAMILIES if one.name == name), None)
+    if family is not None:
+        found, hint = f"`model.family` {name} is for {family.task}, and `task` is {task}", ""
+    else:
+        found, hint = f"`model.family` is '{name}'", nearest(str(name), fitting)
+    raise ConfigError(
+        f"{origin}: {found}; expected one of: {', '.join(fitting)} ('edgevision models --families' says what "
+        f"they are){hint}"
+    )
 
 
 def without_weights(model: Model) -> Model:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,15 @@ from edgevision.training.config import TrainingRun
 
 _FORMAT = 2
 _READABLE = (1, 2)
+_PARTS: dict[str, type | UnionType] = {
+    "config": str,
+    "seen": int,
+    "model": dict,
+    "average": dict,
+    "optimiser": dict,
+    "figures": dict,
+    "best": float | None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{' or '.join(map(str, _READABLE))}; expected a best.pt or last.pt of 'edgevision train'"
             f"{_advice(path)}"
         )
+    for part, kind in _PARTS.items():
+        if part not in content or not isinstance(content[part], kind):
+            found = f"is of type {type(content[part]).__name__}" if part in content else "is missing"
+            raise CheckpointError(
+                f"{path} is not whole: its '{part}' {found}; expected a best.pt or last.pt as "
+                "'edgevision train' wrote it"
+            )
     try:
         document = msgspec.json.decode(content["config"])
         if content["format"] == 1:
@@ -98,7 +115,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         config: TrainingRun = msgspec.convert(with_family(document), TrainingRun)
     except msgspec.MsgspecError as error:
         raise CheckpointError(f"{path}: its configuration does not fit this version ({error})") from error
-    fields = {key: content[key] for key in ("seen", "model", "average", "optimiser", "figures", "best")}
+    fields = {part: content[part] for part in _PARTS if part != "config"}
     return Checkpoint(config=config, **fields)
 
 

@@ -20,7 +20,13 @@ from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.data.settings import AugmentConfig, ClassificationAugmentConfig, SegmentationAugmentConfig
 from edgevision.errors import ConfigError, nearest
-from edgevision.models.families import ClassifierModel, DetectorModel, SegmenterModel, with_family
+from edgevision.models.families import (
+    ClassifierModel,
+    DetectorModel,
+    SegmenterModel,
+    check_family,
+    with_family,
+)
 from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.settings import (
     DecodeConfig,
@@ -326,4 +332,5 @@ def _built(document: dict[str, Any], origin: str) -> TrainingRun:
         raise ConfigError(
             f"{origin}: {found}; expected {' or '.join(_KINDS)}{nearest(str(task), _KINDS) if task else ''}"
         )
+    check_family(document, origin)
     return build_config(with_cfg(with_family(document)), kind, origin)

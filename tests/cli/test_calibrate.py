@@ -331,6 +331,14 @@ def test_without_labels_the_answers_are_held_to_the_float_models(
     assert "float: miou_of_float 1.0000" in err
 
 
+def test_classes_of_a_segmenter_are_refused_before_a_frame_is_looked_for(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--from", str(place / "nowhere"), "--max-drop", "0.05", "--classes", "bright"]
+    assert run_calibrate(place, *options) == 2
+    assert "--classes without labels is for models that find objects" in capsys.readouterr().err
+
+
 def test_a_model_that_int8_cannot_hold_is_refused_without_labels_too(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

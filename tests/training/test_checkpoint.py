@@ -31,6 +31,29 @@ def test_nothing_in_a_checkpoint_can_run_code(tmp_path: Path) -> None:
     assert trace.exists()  # the file does run code where it may
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"config": None}, "'config' is of type NoneType"),
+        ({"average": [1]}, "'average' is of type list"),
+        ({"seen": "many"}, "'seen' is of type str"),
+    ],
+)
+def test_a_part_of_another_type_is_named(tmp_path: Path, change: dict[str, object], found: str) -> None:
+    content = torch.load(ROOT / "weights" / "retinanet-light.pt", weights_only=True)
+    torch.save({**content, **change}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match=f"best.pt is not whole: its {found}; expected a best.pt"):
+        load_checkpoint(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("part", ["config", "seen", "model", "average", "optimiser", "figures", "best"])
+def test_a_missing_part_is_named(tmp_path: Path, part: str) -> None:
+    content = torch.load(ROOT / "weights" / "retinanet-light.pt", weights_only=True)
+    torch.save({key: value for key, value in content.items() if key != part}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match=f"best.pt is not whole: its '{part}' is missing"):
+        load_checkpoint(tmp_path / "best.pt")
+
+
 @pytest.mark.parametrize("text", ["runs/mine/best.pt", "best.pt", "nothing/here"])
 def test_a_path_stays_as_it_is_also_where_nothing_is(text: str) -> None:
     assert find_checkpoint(text) == Path(text)

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edgevision.config import config_folder, read_document
+from edgevision.errors import ConfigError
 from edgevision.training.config import DetectorTraining, load_run
 
 CONFIGS = config_folder() / "models"
@@ -46,3 +49,31 @@ def test_description_and_licence_are_not_needed_to_train(tmp_path: Path) -> None
     run = load_run(CONFIGS / "retinanet-light.yaml", [f"data={{train: [{source}], val: {source}}}"])
     assert isinstance(run, DetectorTraining)
     assert (run.data.description, run.data.licence) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "text"),
+    [
+        ("ssd", "sssd", "`model.family` is 'sssd'; expected one of: retinanet, ssd, yolo-v1"),
+        ("ssd", "sssd", "; did you mean 'ssd'?"),
+        (
+            "ssd",
+            "fcn",
+            "`model.family` fcn is for segmentation, and `task` is detection; expected one of: ret",
+        ),
+        (
+            "fcn",
+            "classifier",
+            "is for classification, and `task` is segmentation; expected one of: unet, fcn",
+        ),
+        ("fcn", "segnett", "('edgevision models --families' says what they are); did you mean 'segnet' or"),
+    ],
+)
+def test_a_family_that_is_unknown_or_of_another_task_is_refused(name: str, family: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run(CONFIGS / f"{name}.yaml", [f"model.family={family}"])
+    assert text in str(caught.value)
+
+
+def test_a_mask_rcnn_is_trained_as_a_detector() -> None:
+    assert isinstance(load_run(CONFIGS / "mask-rcnn.yaml"), DetectorTraining)

@@ -179,12 +179,10 @@ def check_set(
         for fault, text in _box_faults(image, size):
             found[fault].append(text)
         on_image(done)
-    for name, count in crowds.items():
-        text = (
-            f"{name}: {count} of {count + counts[name]} boxes are marked crowd or difficult and teach "
-            "nothing; `crowds_are_objects` takes them as objects"
-        )
-        found[Fault.CROWD] += [text] * count
+    wanted = None if classes is None else map_classes([*counts, *crowds], classes)
+    for name, count in crowds.most_common():
+        if wanted is None or name in wanted:
+            found[Fault.CROWD] += [f"{name}: {count} of {count + counts[name]}"] * count
     if found[Fault.TINY] and not usable:
         found[Fault.TINY].insert(0, "every box is smaller than 1 pixel: shares instead of pixels?")
         found[Fault.TINY].pop()
@@ -194,8 +192,7 @@ def check_set(
     there = tuple(image.path for image in raw.images if is_there(image.path))
     if read_images:
         found[Fault.DUPLICATE] = [f"{copy.name} is {first.name}" for copy, first in find_copies(there)]
-    if classes is not None:
-        wanted = map_classes(counts, classes)
+    if wanted is not None:
         for name in sorted(set(counts) - set(wanted)):
             found[Fault.UNWANTED] += [name] * counts.pop(name)
     return SetReport(raw.name, len(raw.images), dict(counts), _findings(found), there)

@@ -132,6 +132,13 @@ def _read(
         split = role or ("" if image is None else tree.role(image))
         shown = image or tree.root / file.replace("\\", "/")
         reading.images.append(Labelled(shown, split, _crowds(objects, choices), size))
+    boxes = [one for _, _, _, objects in parsed.images for one in objects]
+    crowds = sum(one.ignore for one in boxes)
+    if crowds * 2 > len(boxes) and not choices.crowds_are_objects:
+        reading.notes.append(
+            f"{path.name}: {crowds} of {len(boxes)} boxes are marked as crowds and teach nothing; "
+            "`crowds_are_objects` takes them as objects"
+        )
 
 
 def _crowds(objects: list[RawObject], choices: Choices) -> list[RawObject]:

@@ -199,9 +199,11 @@ def unknown_folder(tree: Tree, documents: Documents, path: Path) -> DataError:
     texts = tree.with_suffix(".txt", ".xml", ".json", ".csv")
     folders = sorted({one.parent.name for one in tree.images if one.parent != tree.root})
     if not texts and len(folders) > 1:
+        place = min(one.parent.parent for one in tree.images if one.parent != tree.root)
         return DataError(
             f"{path}: images in folders by class ({', '.join(folders[:5])}): a detector needs boxes; "
-            "label them with 'edgevision label', or with CVAT or Label Studio"
+            "label them with 'edgevision label', or with CVAT or Label Studio; a classifier learns from such "
+            f"folders: name {place} in configs/models/classifier.yaml, as {{kind: folders, folder: ...}}"
         )
     if not texts:
         return DataError(

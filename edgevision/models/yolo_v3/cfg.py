@@ -64,6 +64,13 @@ class Shortcut:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropout:
+    """In training, numbers set to 0 with a probability, the others enlarged to match; else the map itself."""
+
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Yolo:
     """Predictions of one map: A boxes a cell.
 
@@ -80,7 +87,7 @@ class Yolo:
     ignore: float
 
 
-Layer = Convolutional | Maxpool | Upsample | Route | Shortcut | Yolo
+Layer = Convolutional | Maxpool | Upsample | Route | Shortcut | Dropout | Yolo
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +300,13 @@ def _shortcut(part: _Section, channels: list[int], strides: list[float], before:
     return Shortcut(source, part.activation("linear"))
 
 
+def _dropout(part: _Section, channels: list[int], strides: list[float], before: int) -> Layer:
+    layer = Dropout(part.real("probability", 0.5))
+    if not 0 <= layer.probability < 1:
+        raise part.error(f"probability is {layer.probability:g}; expected a number from 0 to below 1")
+    return layer
+
+
 def _yolo(part: _Section, channels: list[int], strides: list[float], before: int) -> Layer:
     numbers = part.numbers("anchors")
     pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
@@ -326,6 +340,7 @@ _READERS: dict[str, _Reader] = {
     "upsample": _upsample,
     "route": _route,
     "shortcut": _shortcut,
+    "dropout": _dropout,
     "yolo": _yolo,
 }
 

@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
-from edgevision.models.yolo_v3.cfg import Convolutional, Maxpool, Plan, Route, Shortcut, Upsample, Yolo
+from edgevision.models.yolo_v3.cfg import (
+    Convolutional,
+    Dropout,
+    Maxpool,
+    Plan,
+    Route,
+    Shortcut,
+    Upsample,
+    Yolo,
+)
 
 _BATCH_NORM_EPSILON = 1e-6  # darknet adds it to the deviation, OpenCV to the variance
 
@@ -70,6 +79,8 @@ class Darknet(nn.Module):
                 x = torch.cat([_part(kept[source], layer) for source in layer.layers], dim=1)
             elif isinstance(layer, Shortcut):
                 x = _ACTIVATIONS[layer.activation](x + kept[layer.source])
+            elif isinstance(layer, Dropout):
+                x = F.dropout(x, layer.probability, self.training)
             else:
                 found.append(x)
             if number in self._kept:

@@ -435,9 +435,12 @@ def test_crowds_are_counted_apart(tmp_path: Path) -> None:
     for annotation in document["annotations"]:
         annotation["iscrowd"] = 1
     put(tmp_path / "a.json", json.dumps(document))
-    report = check_found(recognise(tmp_path / "a.json"))
+    found = recognise(tmp_path / "a.json")
+    hint = "`crowds_are_objects` takes them as objects"
+    assert f"a.json: 3 of 3 boxes are marked as crowds and teach nothing; {hint}" in found.notes
+    report = check_found(found)
     findings = {one.fault: one for one in report.sets[0].findings}
-    assert "cat: 3 of 3 boxes are marked crowd" in findings[Fault.CROWD].examples[0]
+    assert str(findings[Fault.CROWD]) == "boxes marked as crowd or difficult: 3 (cat: 3 of 3)"
     assert Fault.NOTHING in {one.fault for one in report.broken}
     taken = recognise(tmp_path / "a.json", Choices(crowds_are_objects=True))
     assert account_boxes([one.raw for one in taken.splits]).used == 3
@@ -629,7 +632,10 @@ def write_texts(d: Path, files: dict[str, str]) -> None:
             },
             r"2 data sets side by side \(cars/data.yaml, pets/data.yaml\); name one of them",
         ),
-        ({"train/cat/p1.jpg": "", "train/dog/p2.jpg": ""}, "a detector needs boxes; label them with"),
+        (
+            {"train/cat/p1.jpg": "", "train/dog/p2.jpg": ""},
+            r"boxes; label them .*folders: name \S*train in configs/models/classifier",
+        ),
         ({"p1.jpg": ""}, "1 images and no label file"),
         ({"labels/p1.txt": "0 .5 .5 .2 .2\n", "classes.txt": "cat\n"}, "1 label files and no image"),
         ({"images/p1.avif": "x"}, r"no image that can be read \(1 .avif\): convert"),

@@ -15,7 +15,7 @@ import torch
 
 from edgevision.errors import CheckpointError, ConfigError
 from edgevision.models.anchor_matching import DetectionTargets
-from edgevision.models.yolo_v3.cfg import Maxpool, Plan, Route, Shortcut, parse_cfg
+from edgevision.models.yolo_v3.cfg import Dropout, Maxpool, Plan, Route, Shortcut, parse_cfg
 from edgevision.models.yolo_v3.criterion import YoloV3Loss, best_anchors
 from edgevision.models.yolo_v3.decoding import YoloV3Decoding
 from edgevision.models.yolo_v3.network import Darknet, YoloV3
@@ -86,6 +86,19 @@ def test_pooling_of_stride_1_keeps_the_size_as_darknet_pads() -> None:
     assert network(x)[0].shape == (1, 14, 2, 2)
 
 
+def test_dropout_changes_nothing_in_an_answer_and_drops_in_training(tmp_path: Path) -> None:
+    text = TINY.replace("[convolutional]", "[dropout]\nprobability=.25\n[convolutional]", 1)
+    torch.manual_seed(0)
+    plain, network = Darknet(parse_cfg(TINY)).eval(), Darknet(parse_cfg(text)).eval()
+    plain.convolution(0).load_state_dict(network.convolution(1).state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(network(x), plain(x))
+    network.train()
+    assert not torch.allclose(network(x)[0], network(x)[0])
+    assert network.plan.layers[0] == Dropout(0.25)
+    assert network.plan.head_strides == (32,)
+
+
 @pytest.mark.parametrize("version", [(0, 1), (0, 2), (1, 0)])
 def test_both_headers_are_read(tmp_path: Path, version: tuple[int, int]) -> None:
     numbers = np.arange(7, dtype=np.float32)
@@ -132,6 +145,11 @@ def test_foreign_and_damaged_weights_are_refused(tmp_path: Path, content: bytes 
             r"gets 15 channels; expected 14 filters before it: 2 anchors",
         ),
         ("[convolutional]", "[convolutonal]", r"a layer \[convolutonal\], which is not known.*convolutional"),
+        (
+            "[convolutional]",
+            "[dropout]\nprobability=1\n[convolutional]",
+            "probability is 1; expected a number",
+        ),
         ("activation=linear", "activation=elu", "activation 'elu' is not known"),
         ("activation=linear", "activation=leaky", "expected activation=linear and no batch_normalize"),
         ("size=1", "size=one", "size is 'one'; expected a whole number"),
