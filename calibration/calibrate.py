@@ -28,6 +28,9 @@ from edgevision.evaluation.yardstick import Measurement, Yardstick
 from edgevision.graph.compose import check
 from edgevision.progress import Note, Progress, no_note
 
+Steps = tuple[Equalisation | None, Rounding | None]
+"""What was tried before ranges are chosen."""
+
 _DOMAIN_PICTURES = 48
 _NAMED = 6  # classes in a warning
 _REACH_EVERY = 3  # of them go through the network, which takes longer than looking at them
@@ -64,10 +67,14 @@ def calibrate(
         )
     if settings.weight_scale == "tensor":
         model = replace(model, dense_only=True)
-    ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
-    rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
-    quantiser = Quantiser(ready, frames, settings, cache, progress, rounded)
-    steps = (equalisation, rounding)
+    if settings.method == "auto" and model.has_trained_limits:
+        settings = replace(settings, method="trained")
+    if settings.method == "trained":
+        # Channels and weights stay as they are, too: what was trained is what runs.
+        quantiser = Quantiser(model, frames, settings, cache, progress)
+        steps: Steps = (None, None)
+    else:
+        quantiser, steps = _prepared(model, frames, settings, cache, progress)
     if yardstick is None:
         method = order_methods(quantiser.noises())[0]
         return _result(quantiser, frames, settings, method, 0, None, steps, [])
@@ -133,6 +140,15 @@ def calibrate(
     return _result(quantiser, frames, settings, method, returned, gate, steps, warnings)
 
 
+def _prepared(
+    model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, progress: Progress
+) -> tuple[Quantiser, Steps]:
+    """With channels equalised and weights rounded together, where either is quieter."""
+    ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
+    rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
+    return Quantiser(ready, frames, settings, cache, progress, rounded), (equalisation, rounding)
+
+
 def _result(
     quantiser: Quantiser,
     frames: CalibrationSet,
@@ -140,7 +156,7 @@ def _result(
     method: Method,
     count: int,
     gate: Gate | None,
-    steps: tuple[Equalisation | None, Rounding | None],
+    steps: Steps,
     warnings: list[str],
 ) -> Quantised:
     """The finished model, checked, with the worst ``count`` layers in float."""
@@ -165,7 +181,9 @@ def _result(
     used = {layer.data for layer in layers}
     return Quantised(
         graph=graph,
-        manifest=msgspec.structs.replace(source, precision="int8", calibration=facts, figures=figures),
+        manifest=msgspec.structs.replace(
+            source, precision="int8", calibration=facts, figures=figures, ranges={}
+        ),
         layers=layers,
         returned=returned,
         method=method,

@@ -150,13 +150,17 @@ def channel_reach(
 
 def equalise(
     model: onnx.ModelProto, links: Sequence[Link], reach: Mapping[str, FloatArray]
-) -> onnx.ModelProto:
+) -> tuple[onnx.ModelProto, tuple[FloatArray, ...]]:
     """A copy of ``model`` with the same answers in float and channels of like ranges.
 
     Args:
         model: FP32.
         links: of this model, see :func:`find_links`.
         reach: float32 ``[C]`` for the tensor of each link, see :func:`channel_reach`.
+
+    Returns:
+        The copy, and for each link float32 ``[C]``: what the channels were divided by, and the weights that
+        read them multiplied.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -167,6 +171,7 @@ def equalise(
         shape = [-1 if place == axis else 1 for place in range(values.ndim)]
         constants[name].CopyFrom(numpy_helper.from_array(values * factors.reshape(shape), name))
 
+    taken = []
     for link in links:
         dense = [
             np.abs(numpy_helper.to_array(constants[name])).max(axis=(0, 2, 3))
@@ -179,7 +184,8 @@ def equalise(
             scale(link.bias, np.reciprocal(factors), 0)
         for name, is_depthwise in link.readers:
             scale(name, factors, 0 if is_depthwise else 1)
-    return copy
+        taken.append(factors)
+    return copy, tuple(taken)
 
 
 def _factors(reach: FloatArray, weights: FloatArray | None) -> FloatArray:
@@ -220,7 +226,7 @@ def equalise_if_quieter(
     few = frames.part(places)
     with progress("equalising channels", len(places)) as on_done:
         reach = channel_reach(model.graph, [one.tensor for one in links], few.batches(1), on_done)
-    other = replace(model, graph=equalise(model.graph, links, reach))
+    other = replace(model, graph=equalise(model.graph, links, reach)[0])
     one_method = replace(settings, method="percentile") if settings.method == "auto" else settings
     before, after = (
         decibels(min(Quantiser(one, few, one_method, cache, progress).noises().values()))

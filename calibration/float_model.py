@@ -55,6 +55,27 @@ class FloatModel:
             and not (self.dense_only and layer.groups > 1)
         )
 
+    @property
+    def has_trained_limits(self) -> bool:
+        """Whether :meth:`trained_limits` gives any."""
+        return all(layer.data in self.manifest.ranges for layer in self.candidates)
+
+    def trained_limits(self) -> dict[str, float]:
+        """For each tensor that a candidate reads, the greatest magnitude that int8 held of it in training.
+
+        Raises:
+            UsageError: the model was not trained with such ranges, or not for all of its convolutions.
+        """
+        ranges = self.manifest.ranges
+        if not self.has_trained_limits:
+            missing = min({layer.data for layer in self.candidates} - ranges.keys())
+            found = f"none for tensor {missing}" if ranges else "none"
+            raise UsageError(
+                f"`method` trained needs ranges that {self.path} was trained with, and it holds {found}; "
+                "train on with quantise.images above 0 and export again, or take `method` auto"
+            )
+        return {layer.data: ranges[layer.data] for layer in self.candidates}
+
 
 def load_float_model(path: Path) -> FloatModel:
     """Reads a model and refuses what cannot be quantised.

@@ -14,10 +14,9 @@ from edgevision.contract.manifest import Manifest
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
 
-RangeChoice = Literal["auto", "minmax", "percentile", "entropy"]
-RANGE_CHOICES: tuple[RangeChoice, ...] = ("auto", *METHODS)
-"""How ranges are chosen; ``auto`` compares the methods."""
-
+RangeChoice = Literal["auto", "minmax", "percentile", "entropy", "trained"]
+RANGE_CHOICES: tuple[RangeChoice, ...] = get_args(RangeChoice)
+"""How ranges are chosen; ``auto`` takes those of the training where there are any, or compares the others."""
 
 WeightScale = Literal["channel", "tensor"]
 WEIGHT_SCALES: tuple[WeightScale, ...] = get_args(WeightScale)
@@ -125,8 +124,8 @@ class Quantised:
         thresholds: the range of each quantised tensor.
         statistics: what the tensors showed.
         gate: None where nothing was compared.
-        equalisation: None where no channels can be equalised.
-        rounding: None where no weights can be rounded together.
+        equalisation: None where no channels can be equalised, or the ranges are those of the training.
+        rounding: None where no weights can be rounded together, or the ranges are those of the training.
         warnings: lines for the user.
     """
 

@@ -98,6 +98,8 @@ class Quantiser:
 
     def limits(self, method: Method) -> dict[str, float]:
         """For each of those tensors the greatest magnitude that int8 is to hold."""
+        if method == "trained":
+            return self.model.trained_limits()
         if method not in self._limits:
             seen = self.extremes() if method == "minmax" else self._histograms()
             self._limits[method] = thresholds(seen, method, self._settings.percentile)

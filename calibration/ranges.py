@@ -19,8 +19,9 @@ from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import cut_model
 from edgevision.progress import OnDone
 
-Method = Literal["minmax", "percentile", "entropy"]
+Method = Literal["minmax", "percentile", "entropy", "trained"]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
+"""Those that measure ranges on frames; ``trained`` are ranges that the model was trained with."""
 
 BINS = 2048
 PERCENTILE = 99.99

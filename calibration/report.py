@@ -121,8 +121,8 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         int8_share: of the convolution work, 0..1.
         convolutions, int8_convolutions: counts.
         gate: None where nothing was compared.
-        equalisation: None where no channels can be equalised.
-        rounding: None where no weights can be rounded together.
+        equalisation: None where no channels can be equalised, or the ranges are those of the training.
+        rounding: None where no weights can be rounded together, or the ranges are those of the training.
         weight_scale: whether each channel of a weight has a scale of its own.
         float_layers: convolutions in float, and why.
         ranges: quantised tensors.

@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
 from edgevision.errors import ExportError
+from edgevision.export.ranges import trained_ranges
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.compose import compose, save_model
@@ -135,7 +136,10 @@ def _pyramid(
     levels = range(3, 3 + len(anchors.strides))
     logits, deltas = [f"logits_p{i}" for i in levels], [f"deltas_p{i}" for i in levels]
     core = trace(_Core(model), size, size, [*logits, *deltas])
-    manifest = detector_manifest(config, figures, (*logits, *deltas))
+    manifest = msgspec.structs.replace(
+        detector_manifest(config, figures, (*logits, *deltas)),
+        ranges=trained_ranges(core, model, config.quantise, size, size),
+    )
     grid = anchor_grid(anchors, size, size)
     add_retinanet_decoder(
         after, logits, deltas, grid, manifest, config.decode.level_candidates, anchors.per_cell

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from torch import Tensor, nn
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest
+from edgevision.export.ranges import trained_ranges
 from edgevision.export.trace import CORE_INPUT, trace
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map
@@ -51,7 +53,10 @@ def export_segmenter(
     """
     size = (config.model.input_width, config.model.input_height)
     core = trace(_Core(model), *size, [LOGITS])
-    manifest = segmenter_manifest(config, figures, (LOGITS,))
+    manifest = msgspec.structs.replace(
+        segmenter_manifest(config, figures, (LOGITS,)),
+        ranges=trained_ranges(core, model, config.quantise, *size),
+    )
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     add_preprocessing(before, INPUT_NAME, CORE_INPUT, IMAGENET_MEAN, IMAGENET_STD)
     add_class_map(after, LOGITS, model.factor)

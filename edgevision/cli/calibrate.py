@@ -30,8 +30,9 @@ def calibrate_command(
     method: str = typer.Option(
         "auto",
         "--method",
-        help="How ranges are chosen: minmax, percentile, entropy, or auto, which takes the one that changes "
-        "the model's answers least.",
+        help="How ranges are chosen: minmax, percentile, entropy; trained, those that the model was trained "
+        "with; or auto, which takes these where there are any, and else the one that changes the model's "
+        "answers least.",
     ),
     percentile: float = typer.Option(
         99.99, "--percentile", help="For percentile: share of the magnitudes to hold, in per cent."

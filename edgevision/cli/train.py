@@ -286,6 +286,7 @@ def _train(
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)
         task = build_task(run, strict)
+        run = task.config  # with the ranges that it has measured
         for note in task.notes:
             if prepared is None or note not in prepared.notes:
                 say(console, f"note: {note}")

@@ -143,6 +143,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         figures: measured figures, such as ``ap50_mean``.
         precision: precision of the core, from the normalised input to ``heads``; the rest is always FP32.
         calibration: how an INT8 file was calibrated; None for others.
+        ranges: for tensors that convolutions read, the greatest magnitude that int8 held of them in the
+            training; empty where it kept none, and in INT8 files.
         sha256: SHA-256 of the file with its metadata cleared; empty until the manifest is written.
         schema: version of this structure; set when it is written.
     """
@@ -167,6 +169,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, float] = {}
     precision: Precision = "fp32"
     calibration: CalibrationFacts | None = None
+    ranges: dict[str, float] = {}
     sha256: str = ""
     schema: int = 1
 

@@ -124,13 +124,21 @@ class QuantiseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         percentile: share of a convolution's input magnitudes that its range holds, in per cent.
+        images: of the training, that ranges are measured on before the first step and then kept: they go into
+            the exported file, and ``edgevision calibrate`` takes them. 0 measures each batch anew.
+        ranges: for the name of each convolution, the greatest magnitude of its input that int8 holds; written
+            by the training where ``images`` is above 0.
     """
 
     percentile: float = 99.99
+    images: int = 0
+    ranges: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         if not 90 <= self.percentile <= 100:
             raise ValueError(f"percentile is {self.percentile}; expected 90 to 100, such as 99.99")
+        if self.images < 0:
+            raise ValueError(f"images is {self.images}; expected 0 or more, such as 128")
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import cast
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ from edgevision.training.checkpoint import start_from
 from edgevision.training.config import DetectorTraining
 from edgevision.training.distributed import World
 from edgevision.training.initial import start_detector, start_regions
-from edgevision.training.quantise import rounding
+from edgevision.training.quantise import rounding, with_ranges
 from edgevision.training.teacher import STRIDES, DenseTeacher
 
 
@@ -110,7 +112,9 @@ class DetectionTask:
             self._criterion = build_criterion(config.model, config.loss, len(config.classes))
         if config.quantise is not None and not isinstance(model, RetinaNet):
             raise ConfigError("quantise: only family retinanet trains with int8's rounding; leave it out")
-        self._rounding = rounding(model, HEADS, config.quantise)
+        quantise = with_ranges(model, HEADS, config.quantise, self._first_images)
+        self.config = msgspec.structs.replace(config, quantise=quantise)
+        self._rounding = rounding(model, HEADS, quantise)
         self._teacher: DenseTeacher | None = None
         if config.distillation is not None:
             if not isinstance(config.model, RetinaNetConfig):
@@ -131,6 +135,12 @@ class DetectionTask:
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
         loader = detection_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[DetectionBatch]", iter(loader))
+
+    def _first_images(self) -> list[Tensor]:
+        """What ranges are measured on: the first images of the training, in the network's form."""
+        quantise, size = self.config.quantise, self.config.loop.batch_size
+        count = 0 if quantise is None else -(-quantise.images // size)
+        return [normalise(batch.images) for batch in islice(self.batches(0, World()), count)]
 
     def losses(self, model: nn.Module, batch: DetectionBatch, device: torch.device) -> dict[str, Tensor]:
         if self._criterion is None:

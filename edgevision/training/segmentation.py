@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import cast
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ from edgevision.models.torch_engine import TorchSegmenterEngine
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
-from edgevision.training.quantise import rounding
+from edgevision.training.quantise import rounding, with_ranges
 from edgevision.types import IGNORE_ID
 
 
@@ -82,7 +84,9 @@ class SegmentationTask:
         if config.initial:
             start_from(model, config.initial, model.class_layers)
         self.model: nn.Module = model
-        self._rounding = rounding(model, model.class_layers, config.quantise)
+        quantise = with_ranges(model, model.class_layers, config.quantise, self._first_images)
+        self.config = msgspec.structs.replace(config, quantise=quantise)
+        self._rounding = rounding(model, model.class_layers, quantise)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
@@ -94,6 +98,12 @@ class SegmentationTask:
         sampler = StreamSampler(self._weights, loop.seed, start, world.size, world.rank)
         loader = segmentation_loader(data, sampler, loop.batch_size // world.size, *self._workers)
         return cast("Iterator[SegmentationBatch]", iter(loader))
+
+    def _first_images(self) -> list[Tensor]:
+        """What ranges are measured on: the first images of the training, in the network's form."""
+        quantise, size = self.config.quantise, self.config.loop.batch_size
+        count = 0 if quantise is None else -(-quantise.images // size)
+        return [normalise(batch.images) for batch in islice(self.batches(0, World()), count)]
 
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))

@@ -71,7 +71,7 @@ def frames(count: int = 8) -> np.ndarray:
 
 def equalised(model: onnx.ModelProto) -> onnx.ModelProto:
     links = find_links(model)
-    return equalise(model, links, channel_reach(model, [one.tensor for one in links], frames()[:, None]))
+    return equalise(model, links, channel_reach(model, [one.tensor for one in links], frames()[:, None]))[0]
 
 
 def test_links_are_found_through_activations_and_pools_and_not_through_sums() -> None:

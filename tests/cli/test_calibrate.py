@@ -11,13 +11,14 @@ import json
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.simulate import SimulatedEngine
-from edgevision.contract.model_file import content_sha256, read_manifest
+from edgevision.contract.model_file import content_sha256, read_manifest, write_manifest
 from edgevision.engines import load_engine
 from edgevision.model import Model
 from tests.support.calibration import (
@@ -63,6 +64,34 @@ def test_the_int8_model_keeps_the_contract_and_says_what_it_is(place: Path) -> N
         image = images(1, seed=5, size=64)[0]
         (told,), (wanted,) = (Model(one)([image]) for one in (engine, float_engine))
         assert (told.class_map == wanted.class_map).mean() > 0.95
+
+
+def test_ranges_of_the_training_are_taken_as_they_are(place: Path) -> None:
+    path = place / "bright.onnx"
+    reads = {node.input[0] for node in onnx.load(path).graph.node if node.op_type == "Conv"}
+    ranges = {name: 3.0 + i for i, name in enumerate(sorted(reads))}
+    write_manifest(path, msgspec.structs.replace(read_manifest(path), ranges=ranges))
+    assert run_calibrate(place) == 0
+    report = report_of(place)
+    assert (report.method, report.asked_method) == ("trained", "auto")
+    assert (report.equalisation, report.rounding) == (None, None)
+    model = onnx.load(place / "bright.int8.onnx")
+    scales = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    quantised = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert len(quantised) == 4  # all but what the head reads
+    for name in quantised:
+        assert scales[f"{name}/scale"] == pytest.approx(ranges[name] / 127)
+    assert read_manifest(place / "bright.int8.onnx").ranges == {}
+
+
+def test_ranges_of_a_training_that_are_not_there_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_calibrate(place, "--method", "trained") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "--method trained needs ranges" in message
+    assert "it holds none; train on with quantise.images above 0" in message
+    assert not (place / "bright.int8.onnx").exists()
 
 
 def test_weights_may_have_one_scale_each(place: Path) -> None:

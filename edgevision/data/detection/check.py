@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -201,7 +201,13 @@ def check_set(
 def check_sets(
     train: Sequence[SetReport], val: Sequence[SetReport], classes: Sequence[str] | None = None
 ) -> DataReport:
-    """What is wrong between the splits of a training: shared images, and classes that nothing teaches."""
+    """What is wrong between the splits of a training: shared images, and classes that nothing teaches.
+
+    A training set in which every image is labelled as showing nothing is sound beside others with boxes: it
+    teaches what is no object.
+    """
+    if any(sum(one.counts.values()) for one in train):
+        train = [_as_background(one) for one in train]
     found: dict[Fault, list[str]] = {Fault.LEAK: [], Fault.BOXLESS: []}
     trained = [path for one in train for path in one.files]
     shared = find_shared([path for one in val for path in one.files], trained)
@@ -215,6 +221,14 @@ def check_sets(
         boxless = [name for position, name in enumerate(classes) if position not in taught]
         found[Fault.BOXLESS] = boxless
     return DataReport((*train, *val), _findings(found))
+
+
+def _as_background(one: SetReport) -> SetReport:
+    bare = sum(finding.count for finding in one.findings if finding.fault is Fault.BARE)
+    if bare < one.images:
+        return one
+    kept = tuple(finding for finding in one.findings if finding.fault is not Fault.NOTHING)
+    return replace(one, findings=kept)
 
 
 def unmeasured_note(names: Sequence[str]) -> str:
