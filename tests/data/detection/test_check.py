@@ -19,7 +19,15 @@ import pytest
 from edgevision.cli import main
 from edgevision.contract.manifest import Resize
 from edgevision.data.copies import find_copies, find_shared
-from edgevision.data.detection.check import DataReport, Fault, SetReport, check_set, check_sets, require_sound
+from edgevision.data.detection.check import (
+    DataFinding,
+    DataReport,
+    Fault,
+    SetReport,
+    check_set,
+    check_sets,
+    require_sound,
+)
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.detection.loading import DetectionData
 from edgevision.data.formats.coco import read_coco
@@ -118,6 +126,18 @@ def test_images_in_two_splits_and_classes_without_labels_are_found(tmp_path: Pat
         f"images in two splits: 1 ({copy} is {shared})",
         "classes without a label: 1 (dog)",
     )
+
+
+def test_images_that_are_known_to_show_nothing_are_sound_beside_others() -> None:
+    """They teach what is no object; a set whose label files are missing is none of them."""
+    nothing = DataFinding(Fault.NOTHING, 1, ("2 images, 0 boxes to ignore",))
+    bare = SetReport("blank", 2, {"dog": 0}, (DataFinding(Fault.BARE, 2, ("a", "b")), nothing))
+    unlabelled = SetReport("lost", 2, {"dog": 0}, (DataFinding(Fault.UNLABELLED, 2, ("a", "b")), nothing))
+    taught = SetReport("train", 1, {"dog": 3}, ())
+    require_sound(check_sets([taught, bare], [taught], ("dog",)))
+    for train, val in (([bare], [taught]), ([taught, unlabelled], [taught]), ([taught], [bare])):
+        with pytest.raises(DataError, match=r"no box to learn from: 1 \(2 images, 0 boxes to ignore\)"):
+            require_sound(check_sets(train, val, ("dog",)))
 
 
 def test_copies_have_equal_content_and_not_only_equal_size(tmp_path: Path) -> None:
