@@ -1,4 +1,4 @@
-"""The network of a Mask R-CNN: that of a Faster R-CNN, with a branch that draws a mask for each class."""
+"""The network of a Mask R-CNN: that of a Faster R-CNN, with a branch that draws masks."""
 
 from __future__ import annotations
 
@@ -30,13 +30,17 @@ class MaskRcnn(FasterRcnn):
         masks = config.masks
         self.mask_pool = PyramidPool(masks.pool)
         self.mask_head = MaskRCNNHeads(config.channels, (masks.channels,) * masks.layers, 1)
-        self.mask_predictor = MaskRCNNPredictor(masks.channels, masks.channels, classes)
+        drawn = classes if masks.class_specific else 1
+        self.mask_predictor = MaskRCNNPredictor(masks.channels, masks.channels, drawn)
 
     def answers(self, pyramid: list[Tensor]) -> TwoStageAnswers:
         """The first stage's answers from P3 to P6, with the way to the masks."""
         return super().answers(pyramid)._replace(segment=partial(self.segment, pyramid))
 
     def segment(self, pyramid: list[Tensor], regions: Tensor) -> Tensor:
-        """P3 to P6 and regions ``[R, 5]`` to logits of masks over the regions, ``[R, C, m, m]``."""
+        """P3 to P6 and regions ``[R, 5]`` to logits of masks over the regions, ``[R, C, m, m]``.
+
+        Where the classes share a mask, all C are that one.
+        """
         masks: Tensor = self.mask_predictor(self.mask_head(self.mask_pool(pyramid[:3], regions)))
-        return masks
+        return masks.expand(-1, self.classes, -1, -1)
