@@ -150,7 +150,35 @@ CASES = (
         fall=0,
         refused="train family faster-rcnn",
     ),
-    Case(  # Faster R-CNN is in it: masks are one branch more
+    Case(
+        "fast-rcnn",
+        "boxes",
+        (
+            "model.search.count=50",
+            "model.regions.hidden=64",
+            "model.regions.samples=32",
+            "optimiser.lr=0.002",
+            "loop.batch_size=8",
+            "loop.images=800",
+            "loop.validate_every=800",
+        ),
+        {"ap50_mean": 0.3},
+        refused="train family faster-rcnn",
+    ),
+    Case(
+        "faster-rcnn",
+        "boxes",
+        (
+            *OWN_PYRAMID,
+            "model.channels=48",
+            "model.regions.hidden=64",
+            "model.proposals.count=40",
+            "loop.images=1600",
+            "loop.validate_every=1600",
+        ),
+        {"ap50_mean": 0.1},
+    ),
+    Case(
         "mask-rcnn",
         "boxes",
         (
