@@ -31,6 +31,11 @@ def panoptic_command(
         0.5, "--overlap", min=0.0, max=1.0, help="Share of an object that better ones must leave free."
     ),
     least_area: int = typer.Option(256, "--least-area", min=1, help="Pixels of the smallest stuff."),
+    output: str = typer.Option(
+        "",
+        "--output",
+        help="Where images with the segments drawn on them go too: an .mp4, window, or frames/%06d.jpg.",
+    ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,
     rebuild: RebuildOption = False,
@@ -45,20 +50,24 @@ def panoptic_command(
     \b
     Examples:
       edgevision panoptic photos --objects mask-rcnn.onnx --stuff unet-light --out panoptic
-      edgevision panoptic street.mp4 --objects mask-rcnn.onnx --stuff unet-light --things car,pedestrian
+      edgevision panoptic street.mp4 --objects mask-rcnn.onnx --stuff unet-light --things car,pedestrian \\
+        --output drawn.mp4
     """
+    from contextlib import ExitStack
+
     import cv2  # these load the runtime, so not for --help
     from rich.console import Console
 
     from edgevision.cli.any_model import open_model
     from edgevision.cli.console import counting, say
+    from edgevision.drawing.overlay import Overlay
     from edgevision.errors import SinkError, SourceError, UsageError
     from edgevision.files import atomic_path, make_folder, refuse_existing, write_json
     from edgevision.model import Model
-    from edgevision.panoptic import join_panoptic, panoptic_colours
+    from edgevision.panoptic import draw_panoptic, join_panoptic, panoptic_colours
     from edgevision.session.request import PlanPolicy
-    from edgevision.types import Detections, SegmentationMap
-    from edgevision.video import open_source
+    from edgevision.types import Detections, FrameResult, SegmentationMap
+    from edgevision.video import open_sink, open_source
 
     if out.is_dir():
         refuse_existing(out / "panoptic.json", overwrite)
@@ -76,9 +85,20 @@ def panoptic_command(
         for name in chosen:
             if name not in known:
                 raise UsageError(f"{segmenter.text} has no class '{name}'; it has: {', '.join(known)}")
-        with open_source(source) as frames:
+        colours = {
+            name: colour
+            for one in (segmenter, finder)
+            for name, colour in zip(
+                one.engine.manifest.classes, Overlay(one.engine.manifest).colours, strict=True
+            )
+        }
+        with ExitStack() as opened:
+            frames = opened.enter_context(open_source(source))
             if frames.info.is_live:
                 raise UsageError(f"{frames.info.name} does not end; expected images or a recording")
+            sink = open_sink(output, info=frames.info, overwrite=overwrite) if output else None
+            if sink is not None:
+                opened.enter_context(sink)
             make_folder(out, parents=True)
             images: list[dict[str, object]] = []
             segments = 0
@@ -98,10 +118,15 @@ def panoptic_command(
                         partial.write_bytes(data.tobytes())
                     images.append(_described(joined, name, frame.source))
                     segments += len(joined.segments)
+                    if sink is not None:
+                        drawn = frame.image.copy()
+                        draw_panoptic(drawn, joined, colours)
+                        sink.write(FrameResult(frame, (found, ground)), drawn)
                     on_image(len(images))
             problem = frames.report.problem
     write_json(out / "panoptic.json", {"annotations": images})
-    say(console, f"{out}: {len(images)} maps, {segments} segments")
+    also = "" if sink is None else f"; drawn: {sink.written()}"
+    say(console, f"{out}: {len(images)} maps, {segments} segments{also}")
     if problem:
         raise SourceError(f"{source}: {problem}; the maps before are kept")
 

@@ -53,6 +53,17 @@ def test_every_pixel_has_one_segment(place: Path, capsys: pytest.CaptureFixture[
     assert "2 maps" in capsys.readouterr().err
 
 
+def test_the_maps_are_drawn_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("drawn").mkdir()
+    assert call(*BOTH, "--output", "drawn/%06d.png") == 0
+    plain, drawn = cv2.imread("photos/b.png"), cv2.imread("drawn/000001.png")
+    assert drawn.shape == plain.shape
+    assert (drawn[60, 60] != plain[60, 60]).any()  # the block is painted
+    assert "drawn: drawn/" in capsys.readouterr().err.replace("\n", "")
+    assert call(*BOTH, "--overwrite", "--output", "drawn.mov") != 0
+    assert "written as .mp4" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_maps_are_not_written_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*BOTH) == 0
     assert call(*BOTH) != 0

@@ -14,9 +14,9 @@ class MaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pool: cells along a side of what is taken from the maps for a region; a mask has twice as many.
         channels: of its convolutions; 256 in the paper.
         layers: convolutions before the mask is enlarged; 4 in the paper.
-        class_specific: draw a mask for each class, as in the paper; without, one that all classes share, which
-            is nearly as good (section 4.2, "class-specific vs. class-agnostic masks") and also learns of
-            classes that few objects or none show.
+        class_specific: draw a mask for each class, as in the paper; without, one that all classes share,
+            which is nearly as good (section 4.2, "class-specific vs. class-agnostic masks") and also serves
+            classes of which few objects or none have polygons.
         weight: factor of its loss.
     """
 

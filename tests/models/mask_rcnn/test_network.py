@@ -93,6 +93,17 @@ def test_all_three_branches_learn() -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_classes_may_share_a_mask() -> None:
+    shared = msgspec.structs.replace(CONFIG, masks=MaskConfig(4, 8, 1, class_specific=False))
+    torch.manual_seed(0)
+    model = MaskRcnn(shared, 3)
+    maps = [torch.randn(1, CONFIG.channels, side, side) for side in (8, 4, 2, 1)]
+    logits = model.segment(maps, torch.tensor([[0.0, 4, 4, 40, 30], [0, 8, 2, 20, 60]]))
+    assert logits.shape == (2, 3, 8, 8)
+    assert (logits == logits[:, :1]).all()
+    assert not torch.equal(logits[0], logits[1])
+
+
 def test_masks_are_drawn_in_what_is_left_of_the_boxes() -> None:
     proposals = torch.tensor([[[0.0, 0, 32, 32], [2, 0, 34, 32], [40, 40, 60, 60]]])
     logits = torch.log(torch.tensor([[1.0, 1, 8], [1, 1, 6], [8, 1, 1]]))  # two of class 1, and background
