@@ -155,12 +155,7 @@ def _places(
     decoded = _Decoded(model, build_decoding(config.model, len(config.classes)))
     core = trace(decoded, size, size, outputs)
     manifest = detector_manifest(config, figures, tuple(outputs))
-    with torch.inference_mode():
-        places = decoded(torch.zeros(1, 3, size, size))[0].shape[1]
-    # A small grid has fewer places than the answers that are asked for.
-    answers = min(manifest.max_detections or places, places)
-    manifest = msgspec.structs.replace(manifest, max_detections=answers)
-    add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
+    add_dense_decoder(after, outputs[0], outputs[1], config.model.places, manifest)
     return core, manifest
 
 
@@ -182,13 +177,12 @@ def _regions(
     core = trace(both, size, size, [*outputs, *heads])
     manifest = detector_manifest(config, figures, tuple(heads))
     if isinstance(model, MaskRcnn):
-        kept = manifest.max_detections or 0
-        add_final_outputs(after, outputs[0], outputs[1], outputs[2], kept, manifest, {"masks": outputs[3]})
+        add_final_outputs(after, outputs[0], outputs[1], outputs[2], manifest, {"masks": outputs[3]})
         return core, manifest
     limits = np.array([size] * 4, np.float32)
     boxes = after(
         "Min", after("Max", outputs[0], after.constant(0.0, np.float32)), after.constant(limits, np.float32)
     )
-    total = model.config.proposals.count * len(config.classes)
+    total = model.config.places * len(config.classes)
     add_detection_outputs(after, boxes, outputs[1], outputs[2], total, manifest)
     return core, manifest

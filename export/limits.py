@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import onnx
 
-from edgevision.contract.manifest import BOX_TASKS, Manifest, NmsLimits
+from edgevision.contract.manifest import BOX_TASKS, Manifest
 from edgevision.contract.model_file import read_sound_manifest
 from edgevision.errors import ExportError, UsageError
 from edgevision.graph.builder import GraphBuilder
@@ -98,19 +98,16 @@ def change_limits(
         boxes, scores, labels, total = best_pairs(
             g, boxes, end.classes, total, len(manifest.classes), max(wanted, manifest.max_detections)
         )
-    limits = NmsLimits(
-        nms.form, nms.iou_threshold if iou is None else iou, min(wanted, total), nms.rounds, nms.overlap
-    )
-    if nms.form == "none":
-        limits = nms
-    kept = min(manifest.max_detections, total if nms.form == "none" else limits.candidates)
-    full = msgspec.structs.replace(
-        manifest, score_threshold=floor, nms=limits, max_detections=kept, figures={}, sha256=""
-    )
+    limits = nms
+    if nms.form != "none":
+        overlap = nms.iou_threshold if iou is None else iou
+        limits = msgspec.structs.replace(nms, iou_threshold=overlap, candidates=wanted)
+    full = msgspec.structs.replace(manifest, score_threshold=floor, nms=limits, figures={}, sha256="")
+    full = full.within(total)
     if nms.form == "none":
         strong = g("Greater", scores, g.constant(floor, np.float32))
         ranked = g("Where", strong, scores, g.constant(-1.0, np.float32))
-        add_final_outputs(g, boxes, ranked, labels, kept, full, end.further)
+        add_final_outputs(g, boxes, ranked, labels, full, end.further)
     else:
         add_detection_outputs(g, boxes, scores, labels, total, full, end.further)
     model.graph.node.extend(g.nodes)
@@ -118,7 +115,7 @@ def change_limits(
     model.graph.ClearField("value_info")
     for output, spec in zip(model.graph.output, manifest.output_specs(), strict=True):
         if spec.name != "count" and spec.name != "prototypes":
-            output.type.tensor_type.shape.dim[1].dim_value = kept
+            output.type.tensor_type.shape.dim[1].dim_value = full.max_detections or 0
     check(model, manifest.name)
     return save_model(model, out, full)
 

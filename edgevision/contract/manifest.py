@@ -188,6 +188,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         )
         return 1 if is_first else 2
 
+    def within(self, total: int) -> Manifest:
+        """The contract of a graph that has ``total`` boxes of an image to choose from (:data:`BOX_TASKS`).
+
+        No more than there are enter suppression, and no more than enter it are answers.
+
+        Raises:
+            ValueError: it states no NMS limits or no ``max_detections``.
+        """
+        if self.nms is None or self.max_detections is None:
+            raise ValueError("a detector's manifest states its NMS limits and max_detections")
+        nms = msgspec.structs.replace(self.nms, candidates=min(self.nms.candidates, total))
+        kept = min(self.max_detections, nms.candidates)
+        return msgspec.structs.replace(self, nms=nms, max_detections=kept)
+
     def problem(self) -> str:
         """What is missing or contradicts itself, for a message; empty where nothing is."""
         if not self.classes or self.input_width <= 0 or self.input_height <= 0:

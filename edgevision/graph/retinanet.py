@@ -67,13 +67,17 @@ def add_detection_outputs(
         scores: float ``[N, M]``.
         labels: int64 ``[N, M]``.
         total: M.
-        manifest: thresholds and limits; its ``nms`` and ``score_threshold`` are set.
+        manifest: thresholds and limits that M rows can fulfil, see
+            :meth:`~edgevision.contract.manifest.Manifest.within`.
         further: outputs of the contract with a row for each prediction, by name, such as ``coefficients``:
             float ``[N, M, ...]`` with the sizes that the contract has for them. Their rows follow the boxes.
+
+    Raises:
+        ValueError: the manifest states no limits, or more than M rows can fulfil.
     """
-    if manifest.nms is None or manifest.score_threshold is None or manifest.max_detections is None:
-        raise ValueError("a detector's manifest states its score threshold, NMS limits and max_detections")
-    count = min(manifest.nms.candidates, total)
+    if manifest.nms is None or manifest.score_threshold is None or manifest.within(total) != manifest:
+        raise ValueError(f"expected a score threshold, and limits that {total} predictions can fulfil")
+    count = manifest.nms.candidates
     scores, order = g.many("TopK", 2, scores, g.ints(count), axis=1, largest=1, sorted=1)
     boxes = _gather_rows(g, boxes, order, 5 if manifest.task == "obb" else 4)
     labels = g("GatherElements", labels, order, axis=1)
@@ -89,8 +93,7 @@ def add_detection_outputs(
         manifest.nms.overlap,
     )
     ranked = g("Where", keep, scores, g.constant(-1.0, np.float32))
-    kept = min(manifest.max_detections, count)
-    _add_outputs(g, boxes, ranked, labels, kept, manifest, further or {}, order)
+    _add_outputs(g, boxes, ranked, labels, manifest, further or {}, order)
 
 
 def add_final_outputs(
@@ -98,8 +101,7 @@ def add_final_outputs(
     boxes: str,
     ranked: str,
     labels: str,
-    kept: int,
-    manifest: Manifest | None = None,
+    manifest: Manifest,
     further: Mapping[str, str] | None = None,
 ) -> None:
     """Sorts and pads what is left into ``boxes``, ``scores``, ``labels`` and ``count``.
@@ -109,11 +111,10 @@ def add_final_outputs(
         boxes: float ``[N, M, 4]`` corners in input pixels, cut to the input; rotated boxes for ``obb``.
         ranked: float ``[N, M]``: the score, or -1 for what is not to be an answer.
         labels: int64 ``[N, M]``.
-        kept: length of the outputs, at most M.
-        manifest: needed for other tasks than detection.
+        manifest: its ``max_detections``, at most M, is the length of the outputs.
         further: as in :func:`add_detection_outputs`.
     """
-    _add_outputs(g, boxes, ranked, labels, kept, manifest, further or {}, None)
+    _add_outputs(g, boxes, ranked, labels, manifest, further or {}, None)
 
 
 def _add_outputs(
@@ -121,13 +122,13 @@ def _add_outputs(
     boxes: str,
     ranked: str,
     labels: str,
-    kept: int,
-    manifest: Manifest | None,
+    manifest: Manifest,
     further: Mapping[str, str],
     before: str | None,
 ) -> None:
     """As :func:`add_final_outputs`; ``before``, int64 ``[N, M]``: which rows of ``further`` are meant."""
-    is_rotated = manifest is not None and manifest.task == "obb"
+    is_rotated = manifest.task == "obb"
+    kept = manifest.max_detections or 0
     final, order = g.many("TopK", 2, ranked, g.ints(kept), axis=1, largest=1, sorted=1)
     valid = g("Greater", final, g.constant(0.0, np.float32))
     zero = g.constant(0.0, np.float32)
@@ -140,10 +141,6 @@ def _add_outputs(
     # Summed as floats, which are exact here: NVIDIA's parsers list floats only for ReduceSum.
     summed = g("ReduceSum", g("Cast", valid, to=TensorProto.FLOAT), g.ints(1), keepdims=0)
     g("Cast", summed, to=TensorProto.INT32, out="count")
-    if not further:
-        return
-    if manifest is None:
-        raise ValueError("further outputs need the manifest, which states their sizes")
     sizes = {spec.name: [int(size or 0) for size in spec.shape[2:]] for spec in manifest.output_specs()}
     rows = order if before is None else g("GatherElements", before, order, axis=1)
     for name, tensor in further.items():

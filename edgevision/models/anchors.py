@@ -36,18 +36,23 @@ class AnchorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def per_cell(self) -> int:
         return len(self.scales) * len(self.ratios)
 
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of every level for an input of ``height`` x ``width`` pixels.
+
+        They are rounded up, as convolutions of stride 2 with padding 1 do.
+        """
+        return tuple((math.ceil(height / stride), math.ceil(width / stride)) for stride in self.strides)
+
 
 def anchor_grid(config: AnchorConfig, height: int, width: int) -> list[FloatArray]:
     """Anchors of every level for an input of ``height`` x ``width`` pixels.
 
     Returns:
         For each level, float32 ``[H * W * A, 4]``: ``(x1, y1, x2, y2)`` in input pixels, rows first,
-        then columns, then the anchors of a cell (ratios within scales). Level sizes are rounded up, as
-        convolutions of stride 2 with padding 1 do.
+        then columns, then the anchors of a cell (ratios within scales).
     """
     levels = []
-    for stride in config.strides:
-        rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+    for stride, (rows, columns) in zip(config.strides, config.grids(height, width), strict=True):
         y, x = np.meshgrid(
             (np.arange(rows) + 0.5) * stride, (np.arange(columns) + 0.5) * stride, indexing="ij"
         )

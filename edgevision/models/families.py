@@ -17,7 +17,7 @@ from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
 from edgevision.models.multi_label.settings import MultiLabelConfig
 from edgevision.models.overfeat.settings import OverFeatConfig
 from edgevision.models.rcnn.settings import RcnnConfig
-from edgevision.models.settings import BackboneConfig, RetinaNetConfig, UNetConfig
+from edgevision.models.settings import BackboneConfig, DecodeConfig, RetinaNetConfig, UNetConfig
 from edgevision.models.ssd.settings import SsdConfig
 from edgevision.models.unpooling.settings import DeconvNetConfig, SegNetConfig
 from edgevision.models.yolo_v1.settings import YoloV1Config
@@ -171,6 +171,20 @@ def check_family(document: dict[str, Any], origin: str) -> None:
         f"{origin}: {found}; expected one of: {', '.join(fitting)} ('edgevision models --families' says what "
         f"they are){hint}"
     )
+
+
+def predictions(model: DetectorModel, classes: int, decode: DecodeConfig) -> int:
+    """Pairs of a box and a class that a detector gives for an image, at most: what suppression chooses from.
+
+    Args:
+        model: the architecture.
+        classes: number of classes.
+        decode: ``level_candidates`` limits those of each level of a RetinaNet.
+    """
+    if not isinstance(model, RetinaNetConfig):
+        return model.places * classes
+    cells = (rows * columns for rows, columns in model.anchors.grids(model.input_size, model.input_size))
+    return sum(min(decode.level_candidates, count * classes) for count in cells)
 
 
 def without_weights(model: Model) -> Model:

@@ -29,8 +29,8 @@ from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
 from edgevision.models.detectors import build_criterion, build_engine, build_network
 from edgevision.models.distillation import DistillationLoss
+from edgevision.models.families import predictions
 from edgevision.models.faster_rcnn.network import FasterRcnn
-from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
 from edgevision.models.rcnn.settings import RcnnConfig
 from edgevision.models.retinanet import HEADS, RetinaNet
@@ -187,29 +187,30 @@ def detector_manifest(
         heads: names of the tensors that feed the decoder, in an exported graph.
     """
     decode = config.decode
-    masks, kept = None, decode.max_detections
-    nms = NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds)
-    if isinstance(config.model, FasterRcnnConfig):
-        kept = min(kept, decode.candidates, config.model.proposals.count * len(config.classes))
-    if isinstance(config.model, MaskRcnnConfig):  # its masks are drawn after suppression, inside the network
-        side = config.model.masks.side
-        masks = MaskForm(form="box", width=side, height=side, threshold=0.5)
-        nms = NmsLimits("none", 1.0, kept, 0)
-    return Manifest(
+    manifest = Manifest(
         name=config.name,
-        task="detection" if masks is None else "instance-segmentation",
-        masks=masks,
+        task="detection",
         classes=config.classes,
         input_width=config.model.input_size,
         input_height=config.model.input_size,
         resize=config.resize,
         score_threshold=decode.score_threshold,
-        nms=nms,
-        max_detections=kept,
+        nms=NmsLimits("cluster", decode.iou_threshold, decode.candidates, decode.rounds),
+        max_detections=decode.max_detections,
         heads=heads,
         training_data=config.data.description,
         licence=config.data.licence,
         figures=figures or {},
+    ).within(predictions(config.model, len(config.classes), decode))
+    if not isinstance(config.model, MaskRcnnConfig):
+        return manifest
+    # Its masks are drawn after suppression, inside the network.
+    side = config.model.masks.side
+    return msgspec.structs.replace(
+        manifest,
+        task="instance-segmentation",
+        masks=MaskForm(form="box", width=side, height=side, threshold=0.5),
+        nms=NmsLimits("none", 1.0, manifest.max_detections or 0, 0),
     )
 
 

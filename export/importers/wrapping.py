@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from onnx import helper
 
@@ -144,26 +145,20 @@ def _add_detections(
     boxes = boxes if rotated else _cut(g, boxes, inner)
     floor = choices.min_score or max(reading.min_score or MIN_SCORE, LEAST_SCORE)
     iou = choices.iou if choices.iou is not None else reading.iou
+    most = reading.most or MAX_DETECTIONS
     if iou is None:
-        kept = min(reading.most or MAX_DETECTIONS, total)
-        nms = NmsLimits("none", 1.0, kept, 0)
+        nms = NmsLimits("none", 1.0, most, 0)
     else:
-        nms = NmsLimits("cluster", iou, min(wanted, total), ROUNDS, "probiou" if rotated else "iou")
-        kept = min(reading.most or MAX_DETECTIONS, nms.candidates)
-    full = _replace(manifest, score_threshold=floor, nms=nms, max_detections=kept)
+        nms = NmsLimits("cluster", iou, wanted, ROUNDS, "probiou" if rotated else "iou")
+    full = msgspec.structs.replace(manifest, score_threshold=floor, nms=nms, max_detections=most)
+    full = full.within(total)
     if iou is None:
         strong = g("Greater", scores, g.constant(floor, np.float32))
         ranked = g("Where", strong, scores, g.constant(-1.0, np.float32))
-        add_final_outputs(g, boxes, ranked, labels, kept, full, found.further)
+        add_final_outputs(g, boxes, ranked, labels, full, found.further)
     else:
         add_detection_outputs(g, boxes, scores, labels, total, full, found.further)
     return full
-
-
-def _replace(manifest: Manifest, **changes: object) -> Manifest:
-    import msgspec
-
-    return msgspec.structs.replace(manifest, **changes)
 
 
 def _named(g: GraphBuilder, scores: str, labels: str, names: _Names) -> tuple[str, str]:

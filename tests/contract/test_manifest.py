@@ -81,6 +81,23 @@ def test_sha256_is_that_of_the_file_with_its_metadata_cleared(model):
     assert content_sha256(model) != before  # weights do
 
 
+@pytest.mark.parametrize(
+    ("candidates", "kept", "total", "wanted"),
+    [(300, 100, 5000, (300, 100)), (300, 100, 200, (200, 100)), (300, 100, 60, (60, 60)), (7, 9, 60, (7, 7))],
+)
+def test_limits_are_within_what_there_is_to_choose_from(candidates, kept, total, wanted):
+    stated = colour_manifest(nms=NmsLimits("cluster", 0.5, candidates, 16), max_detections=kept)
+    found = stated.within(total)
+    assert (found.nms.candidates, found.max_detections) == wanted
+    assert found.within(total) == found
+    assert msgspec.structs.replace(found, nms=stated.nms, max_detections=kept) == stated
+
+
+def test_a_task_without_boxes_has_no_such_limits():
+    with pytest.raises(ValueError, match="states its NMS limits"):
+        task_manifest("segmentation").within(5)
+
+
 def test_specs_follow_the_task(tmp_path, model):
     detection, segmentation = read_manifest(model), read_manifest(write_bright_segmenter(tmp_path / "s.onnx"))
     assert str(detection.input_spec()) == "frames uint8 [N, 64, 64, 3]"

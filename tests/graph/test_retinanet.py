@@ -43,7 +43,7 @@ def session(total: int) -> onnxruntime.InferenceSession:
 
 def outputs_model(total: int) -> onnx.ModelProto:
     g = GraphBuilder("post/")
-    add_detection_outputs(g, "decoded", "confidence", "kinds", total, manifest())
+    add_detection_outputs(g, "decoded", "confidence", "kinds", total, manifest().within(total))
     inputs = [
         helper.make_tensor_value_info("decoded", TensorProto.FLOAT, ["N", total, 4]),
         helper.make_tensor_value_info("confidence", TensorProto.FLOAT, ["N", total]),
@@ -99,6 +99,11 @@ def test_predictions_become_torchvisions_answer(seed: int, count: int, side: flo
     predictions = crowd(seed, count, side)
     for found, wanted in zip(answer(*predictions), reference(*predictions), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_limits_that_the_rows_cannot_fulfil_are_refused() -> None:
+    with pytest.raises(ValueError, match="limits that 60 predictions can fulfil"):
+        add_detection_outputs(GraphBuilder("post/"), "decoded", "confidence", "kinds", 60, manifest())
 
 
 def test_equal_boxes_of_other_classes_live_side_by_side() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
 import torch
 
+import edgevision as ev
 from edgevision.config import config_folder
 from edgevision.contract.manifest import INPUT_NAME
 from edgevision.engines import load_engine
@@ -45,10 +47,10 @@ SPREAD = {"yolo-v3": 0.1}
 """Of weights of the predictions, where 0.5 would have scores of exactly 1, which are equal."""
 
 
-def run(configuration: str) -> DetectorTraining:
+def run(configuration: str, *changes: str) -> DetectorTraining:
     weights = "model.weights" if configuration == "yolo-v3.yaml" else "model.backbone.weights"
     overrides = [f"{weights}=random", f"model.input_size={SIZE}", "decode.score_threshold=0.0"]
-    overrides += FITTING.get(configuration, [])
+    overrides += [*FITTING.get(configuration, []), *changes]
     found = load_run(config_folder() / "models" / configuration, overrides)
     assert isinstance(found, DetectorTraining)
     return found
@@ -128,16 +130,62 @@ def test_the_exported_file_answers_as_torch_does(exported: Exported) -> None:
     assert check_tensorrt(load_onnx(exported.path)) == []
 
 
-def test_a_grid_with_fewer_places_than_answers_is_exported(tmp_path: Path) -> None:
-    config = run("yolo-v1.yaml")
-    many = msgspec.structs.replace(config, decode=msgspec.structs.replace(config.decode, max_detections=5000))
-    model = build_network(many.model, len(many.classes)).eval()
-    manifest = export_detector(model, many, {}, tmp_path / "model.onnx")
-    assert manifest.max_detections is not None
-    assert manifest.max_detections < 5000
-    with load_engine(tmp_path / "model.onnx", "onnxruntime") as opened:
-        answers = opened.infer({INPUT_NAME: np.zeros((1, SIZE, SIZE, 3), np.uint8)})
-    assert answers["boxes"].shape == (1, manifest.max_detections, 4)
+def test_a_configuration_knows_how_many_boxes_its_network_gives(exported: Exported) -> None:
+    model = exported.config.model
+    assert not isinstance(model, RetinaNetConfig)
+    decoding = build_decoding(model, len(exported.config.classes))
+    with torch.inference_mode():
+        boxes = decoding(exported.model(torch.zeros(1, 3, SIZE, SIZE))).boxes
+    assert boxes.shape[1] == model.places
+
+
+CAT = ["classes=[cat]"]
+FEW = [
+    # 4 * 4 cells of 2 boxes, one class.
+    ("yolo-v1.yaml", [*CAT, "decode.max_detections=5000"], (32, 32)),
+    # 8 * 8 + 4 * 4 + 2 * 2 + 1 + 1 cells in five levels, of the first 10 candidates at most.
+    (
+        "retinanet-light.yaml",
+        ["classes=[cat]", "model.input_size=64", "decode.level_candidates=10"],
+        (26, 26),
+    ),
+    ("retinanet-light.yaml", ["model.input_size=64", "decode.candidates=7"], (7, 7)),
+    ("retinanet-light.yaml", ["model.input_size=64", "decode.max_detections=3"], (300, 3)),
+    # 2 proposals of each of 4 levels, three classes.
+    ("faster-rcnn.yaml", ["classes=[a, b, c]", "model.proposals.level_candidates=2"], (24, 24)),
+    ("mask-rcnn.yaml", ["classes=[a, b, c]", "model.proposals.count=5"], (15, 15)),
+]
+"""A configuration, what is changed, and how many candidates and answers its file has."""
+
+
+@pytest.mark.parametrize(("configuration", "changes", "limits"), FEW, ids=str)
+def test_a_file_promises_no_more_answers_than_its_graph_can_give(
+    configuration: str, changes: list[str], limits: tuple[int, int], tmp_path: Path
+) -> None:
+    config = run(configuration, *changes)
+    model, path = build_network(config.model, len(config.classes)).eval(), tmp_path / "model.onnx"
+    manifest = export_detector(model, config, {}, path)  # onnx's checker has compared the shapes
+    assert manifest.nms is not None
+    assert (manifest.nms.candidates, manifest.max_detections) == limits
+    assert manifest.output_specs() == detector_manifest(config).output_specs()
+    side = config.model.input_size
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((side, side, 3), 90, np.uint8))
+    with ev.load(path) as opened:
+        assert [spec.shape[1] for spec in opened.engine.outputs[:3]] == [limits[1]] * 3
+        assert len(list(ev.stream(opened, tmp_path / "*.png"))) == 2
+    frames = np.zeros((3, side, side, 3), np.uint8)
+    with load_engine(path, "onnxruntime") as engine:
+        for name, values in engine.infer({INPUT_NAME: frames}).items():
+            expected = next(spec for spec in manifest.output_specs() if spec.name == name)
+            assert values.shape == (3, *expected.shape[1:])
+
+
+def test_counts_of_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="candidates is 0; expected 1 or more"):
+        run("ssd.yaml", "decode.candidates=0")
+    with pytest.raises(ConfigError, match="iou_threshold is 2"):
+        run("ssd.yaml", "decode.iou_threshold=2")
 
 
 @needs_rtx

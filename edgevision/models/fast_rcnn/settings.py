@@ -57,3 +57,8 @@ class FastRcnnConfig(
             raise ValueError(
                 f"least_overlap is {self.least_overlap}; expected 0 or more, and less than regions.overlap"
             )
+
+    @property
+    def places(self) -> int:
+        """Regions of an image, at most."""
+        return self.search.count

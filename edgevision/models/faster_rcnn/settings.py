@@ -72,3 +72,12 @@ class FasterRcnnConfig(
 
     def __post_init__(self) -> None:
         check_side("input_size", self.input_size)
+
+    @property
+    def places(self) -> int:
+        """Proposals of an image: a small input has fewer anchors than are asked for."""
+        proposals = self.proposals
+        anchors = proposals.anchors
+        grids = anchors.grids(self.input_size, self.input_size)
+        best = (min(proposals.level_candidates, rows * columns * anchors.per_cell) for rows, columns in grids)
+        return min(proposals.count, sum(best))

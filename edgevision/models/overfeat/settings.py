@@ -78,3 +78,8 @@ class OverFeatConfig(
     def grids(self) -> tuple[int, ...]:
         """Windows along a side at each scale."""
         return tuple((side - self.window) // STRIDE + 1 for side in self.sides())
+
+    @property
+    def places(self) -> int:
+        """Windows at all scales."""
+        return sum(grid**2 for grid in self.grids())

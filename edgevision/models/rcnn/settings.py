@@ -60,3 +60,8 @@ class RcnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
         check_side("crop", self.crop)
         if not 0 <= self.context < self.crop / 2:
             raise ValueError(f"context is {self.context}; expected 0 or more, and less than half of crop")
+
+    @property
+    def places(self) -> int:
+        """Regions of an image, at most."""
+        return self.search.count

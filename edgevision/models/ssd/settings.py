@@ -73,6 +73,11 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         """Anchors of one cell."""
         return len(self.scales) * len(self.ratios)
 
+    @property
+    def places(self) -> int:
+        """Anchors of all maps."""
+        return sum(grid**2 for grid in self.grids()) * self.per_cell
+
     def backbone_maps(self) -> slice:
         """Which of the backbone's maps, of strides up to 32, are predicted from; further ones are made."""
         if self.first_stride == 64:

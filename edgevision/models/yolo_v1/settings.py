@@ -42,3 +42,8 @@ class YoloV1Config(
     def grid(self) -> int:
         """S, cells along a side."""
         return self.input_size // 32
+
+    @property
+    def places(self) -> int:
+        """Boxes of an image, S * S * B."""
+        return self.grid**2 * self.boxes

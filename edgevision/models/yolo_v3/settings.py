@@ -49,6 +49,15 @@ class YoloV3Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
         """The network's layers, for the input that is set here."""
         return parse_cfg(self.cfg, size=(self.input_size, self.input_size))
 
+    @property
+    def places(self) -> int:
+        """Anchors of all maps."""
+        plan = self.plan()
+        return sum(
+            (plan.height // stride) * (plan.width // stride) * len(head.anchors)
+            for head, stride in zip(plan.heads, plan.head_strides, strict=True)
+        )
+
 
 def with_cfg(document: dict[str, Any]) -> dict[str, Any]:
     """A training's plain values with the path in ``model.cfg`` replaced by the text of that file.
