@@ -19,7 +19,6 @@ from edgevision.files import make_folder
 from edgevision.tracking.scene import Scene
 from edgevision.types import FrameResult
 from edgevision.video import SourceInfo
-from edgevision.video.selection import SelectedSource
 
 
 def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> FileSummary | None:
@@ -44,7 +43,7 @@ def detect_file(opened: OpenedJob, file: InputFile, on_frames: OnFrames) -> File
             job.open_file(str(opened.local(file))) as source,
             parts.open_records(0) as lines,
         ):
-            selected = SelectedSource(source, job.selection)
+            selected = opened.selected(source)
             for count, frame in enumerate(selected, start=1):
                 result = opened.infer(frame)
                 shown = without_weak(result.detections, job.conf_threshold)

@@ -84,6 +84,7 @@ class Archive:
         """
         request, places = self._request, self._places
         inputs = find_inputs(request.sources, request.out, include=request.include, exclude=request.exclude)
+        self._check_range(inputs)
         models, answers = request.model_files(), request.answers()
         starts = {} if request.starts is None else read_starts(request.starts)
         if request.ids_run_on and any(read_manifest(path).task != "detection" for path in models):
@@ -145,6 +146,25 @@ class Archive:
         return path
 
     # Before the work.
+
+    def _check_range(self, inputs: Inputs) -> None:
+        """A part of each file's time is wanted, and images have none.
+
+        Raises:
+            UsageError: there are only images.
+        """
+        if not self._request.selection.is_range:
+            return
+        images = sum(file.is_image for file in inputs.files)
+        if images == len(inputs.files):
+            raise UsageError(
+                f"`start` and `end` are for recordings, and below {inputs.shown_base} are only images, which "
+                "have no time; leave them out"
+            )
+        if images:
+            self._observer.note(
+                f"`start` and `end` are for recordings: images have no time and are all processed ({images})"
+            )
 
     def _check_starts(self, starts: Mapping[str, datetime], inputs: Inputs) -> None:
         names = {file.name for file in inputs.files}

@@ -26,6 +26,7 @@ from edgevision.archive.remote import (
 )
 from edgevision.errors import SourceError, UsageError, printable
 from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edgevision.video.sources.images import is_image_file
 from edgevision.video.sources.media import is_pattern
 
 STDIN = "-"
@@ -65,6 +66,11 @@ class InputFile:
     def suffix(self) -> str:
         """Of its name, in small letters, with the dot."""
         return self.path.suffix.lower()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one image, which has no time; of a remote file the name alone says so."""
+        return self.suffix in IMAGE_SUFFIXES if self.address else is_image_file(self.path)
 
     def facts(self) -> FileFacts | None:
         """Size and time, of a remote file as it was found; None where it cannot be looked at."""

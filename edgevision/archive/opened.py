@@ -28,9 +28,10 @@ from edgevision.drawing.zones import draw_zones
 from edgevision.errors import SourceError, UsageError, nearest, printable
 from edgevision.pipeline.crops import CropReader
 from edgevision.session.models import ModelPool
-from edgevision.session.streams import make_scene
+from edgevision.session.streams import make_scene, selected
 from edgevision.tracking.scene import Scene
 from edgevision.types import Frame, FrameResult, Image
+from edgevision.video import Source
 from edgevision.video.sources.span import NotProvenError
 
 
@@ -89,6 +90,11 @@ class OpenedJob(Closeable):
         """The second model, for one pass; None where there is none."""
         then = self.models.then
         return None if then is None else CropReader(then, self.job.on, self.job.every_track)
+
+    def selected(self, source: Source) -> Source:
+        """The frames of a file that are wanted; an image has no time, so no range leaves it out."""
+        selection = self.job.selection
+        return selected(source, selection.without_range() if source.info.is_image else selection)
 
     def infer(self, frame: Frame) -> FrameResult:
         """What the models see in one frame, before anything connects it with others."""

@@ -15,7 +15,6 @@ from edgevision.archive.tasks import Job, OnFrames, Reply, Task
 from edgevision.closeable import Closeable
 from edgevision.errors import EdgeVisionError, SourceError, printable
 from edgevision.video import SourceInfo
-from edgevision.video.selection import SelectedSource
 
 
 class Worker(Closeable):
@@ -147,7 +146,7 @@ def _read(opened: OpenedJob, file: InputFile, results: ResultWriter, on_frames: 
     """Each frame through the models, the tracker, the second model and the zones, as in a run."""
     job = opened.job
     with job.open_file(str(opened.local(file))) as source:
-        selected = source if job.selection.is_everything else SelectedSource(source, job.selection)
+        selected = opened.selected(source)
         scene, crops, info = opened.scene(selected.info.frame_rate), opened.crop_reader(), source.info
         if job.video and not info.is_image:
             results.draw_on(selected.info)

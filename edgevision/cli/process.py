@@ -59,8 +59,8 @@ def process_command(
     every: str | None = typer.Option(
         None, "--every", help="One frame of 5, as in 5, or the first of every second, as in 1s."
     ),
-    start: str | None = typer.Option(None, "--start", help="From here on in each file: 90s or 1:30."),
-    end: str | None = typer.Option(None, "--end", help="Up to here in each file."),
+    start: str | None = typer.Option(None, "--start", help="From here on in each recording: 90s or 1:30."),
+    end: str | None = typer.Option(None, "--end", help="Up to here in each recording."),
     tiles: str | None = typer.Option(
         None,
         "--tiles",

@@ -65,6 +65,10 @@ class Selection:
         """Whether a part of the source's time is left out."""
         return self.start_ns > 0 or self.end_ns is not None
 
+    def without_range(self) -> Selection:
+        """The same step over the whole of a source."""
+        return replace(self, start_ns=0, end_ns=None)
+
     def info(self, info: SourceInfo) -> SourceInfo:
         """What is known of a source of which only these frames are read.
 
@@ -126,12 +130,16 @@ class SelectedSource(Closeable):
         selection: which frames.
 
     Raises:
-        UsageError: a range of a live source is asked for.
+        UsageError: a range of a live source or of one image is asked for, which have no such time.
     """
 
     def __init__(self, source: Source, selection: Selection) -> None:
         if source.info.is_live and selection.is_range:
             raise UsageError(f"`start` and `end` are for recordings; {source.info.name} is live")
+        if source.info.is_image and selection.is_range:
+            raise UsageError(
+                f"`start` and `end` are for recordings; {source.info.name} is one image, which has no time"
+            )
         self.info = selection.info(source.info)
         self.report = source.report
         self._source, self._selection = source, selection

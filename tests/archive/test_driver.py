@@ -111,6 +111,25 @@ def open_fake_or_real(path, *settings):
     return load_as_it_is(path, *settings) if path.name == "label.onnx" else open_fake(path, *settings)
 
 
+class Notes(ArchiveObserver):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("settings", [{}, {"track": True, "timeline_s": 60.0}], ids=["plain", "camera"])
+def test_a_range_is_of_recordings_and_images_are_all_processed(folder, tmp_path, model, settings):
+    told = Notes()
+    wanted = Selection.parse(every="2", start="200ms")
+    outcome = process([folder], tmp_path / "out", model, selection=wanted, observer=told, **settings)
+    assert {one.name: (one.status, one.frames) for one in outcome.summaries} == {
+        "a/x.mp4": (Status.DONE, 3), "b/2.png": (Status.DONE, 1), "b/x.mp4": (Status.DONE, 6),
+    }  # fmt: skip
+    assert "images have no time and are all processed (1)" in told.notes[0]
+
+
 def test_a_second_start_has_nothing_to_do(folder, tmp_path, model):
     process([folder], tmp_path / "out", model)
     before = results(tmp_path / "out")

@@ -1,6 +1,6 @@
 """Streams that are added, changed, paused and removed through the page of a run that is kept open.
 
-Also tests ``edgevision.web.stream_routes`` and ``edgevision.cli.serve``.
+Also tests ``edgevision.session.running``, ``edgevision.web.stream_routes`` and ``edgevision.cli.serve``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def states(url: str) -> dict[str, str]:
 def test_streams_are_added_changed_paused_and_removed_and_the_file_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevision.session.control.open_source", open_named)
+    monkeypatch.setattr("edgevision.session.running.open_source", open_named)
     file = tmp_path / "streams.yaml"
     file.write_text("conf: 0.4\nstreams:\n- source: camera\n  name: gate\n  record: clips\n")
     with running(tmp_path, monkeypatch, kept_open=file, record=str(tmp_path / "clips")) as url:
@@ -94,7 +94,7 @@ def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: 
         asked.append(uri)
         return MovingBlock("camera")
 
-    monkeypatch.setattr("edgevision.session.control.open_source", opened)
+    monkeypatch.setattr("edgevision.session.running.open_source", opened)
     file = tmp_path / "streams.yaml"
     file.write_text("streams:\n- source: camera\n  name: gate\n  paused: true\n")
     with running(tmp_path, monkeypatch, kept_open=file, paused=True) as url:
@@ -107,7 +107,7 @@ def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: 
         def full(path: Path) -> None:
             raise SinkError(f"cannot write {path.name}: No space left on device")
 
-        monkeypatch.setattr("edgevision.session.control.atomic_path", full)
+        monkeypatch.setattr("edgevision.session.streams_file.atomic_path", full)
         refused = ask(url + "api/streams/gate/pause", {}, "POST")
         assert (refused.status, file.read_bytes()) == (409, kept)
         said = (
@@ -129,7 +129,7 @@ def test_a_paused_stream_is_paused_after_a_restart(tmp_path: Path, monkeypatch: 
 
 def test_no_hostile_source_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("edgevision.session.control.open_source", lambda uri, **_: asked.append(uri))
+    monkeypatch.setattr("edgevision.session.running.open_source", lambda uri, **_: asked.append(uri))
     with running(tmp_path, monkeypatch, kept_open=True) as url:
         for source in HOSTILE:
             answer = ask(url + "api/streams", {"source": source})
@@ -157,7 +157,7 @@ def test_local_sources_are_opened_where_the_start_allows_them(
         asked.append(uri)
         return MovingBlock("camera")
 
-    monkeypatch.setattr("edgevision.session.control.open_source", opened)
+    monkeypatch.setattr("edgevision.session.running.open_source", opened)
     with running(tmp_path, monkeypatch, kept_open=True, allow_local=True) as url:
         for source in ("gst://videotestsrc ! appsink", "/dev/video0"):
             added = ask(url + "api/streams", {"source": source, "name": source[:4]})

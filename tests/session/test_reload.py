@@ -1,4 +1,4 @@
-"""A file of streams that is read again while they run. Also tests ``edgevision.session.control``."""
+"""A file of streams that is read again while they run. Also tests ``edgevision.session.apply``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from edgevision.errors import ConfigError, SourceError
 from edgevision.pipeline import OnStatistics, RunStatistics, StopRequest, StreamStatistics
 from edgevision.pipeline.statistics import ConfigReload
 from edgevision.service.service import Service
-from edgevision.session.control import find_changes, free_name
 from edgevision.session.reload import Reloader, ReloadRequest, contents
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
-from edgevision.session.spec import StreamSpec, read_streams
+from edgevision.session.spec import read_streams
 from edgevision.types import Frame, FrameResult
 from edgevision.video.base import Source, SourceInfo, SourceReport
 from tests.support.broker import wait_until
@@ -118,7 +117,7 @@ def start(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., AbstractContextManager[Running]]:
     monkeypatch.setattr("edgevision.session.streams.open_source", Camera)
-    monkeypatch.setattr("edgevision.session.control.open_source", Camera)
+    monkeypatch.setattr("edgevision.session.running.open_source", Camera)
     Camera.opened.clear()
     Camera.closed.clear()
 
@@ -414,19 +413,6 @@ def test_a_model_counts_as_another_where_its_file_is_another(tmp_path: Path) -> 
     other.write_bytes(b"2")
     other.replace(path)
     assert contents([path]) != before
-
-
-def test_streams_are_told_apart_by_name_or_source_in_any_order() -> None:
-    a, b, c = (StreamSpec(source=one) for one in "abc")
-    named = StreamSpec(source="a", name="gate")
-    changes = find_changes({"a": a, "b": b, "gate": named}, [named, c, a])
-    assert [one.name for one in changes.streams] == ["gate", None, "a"]
-    assert changes.removed == ["b"]
-    assert [one.begins_again for one in changes.streams] == [False, False, False]
-    moved = find_changes({"gate": named}, [StreamSpec(source="b", name="gate")])
-    assert moved.streams[0].begins_again
-    assert not find_changes({"a": a}, [StreamSpec(source="a", conf=0.5)]).streams[0].begins_again
-    assert (free_name("a", {"b"}), free_name("a", {"a"}, {"a (2)"})) == ("a", "a (3)")
 
 
 def test_a_stream_is_paused_and_resumed_through_the_file(

@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 
 from edgevision.errors import UsageError
 from edgevision.video.selection import SelectedSource, Selection
 from edgevision.video.sources.arrays import ArraySource
+from edgevision.video.sources.images import ImagesSource
 
 SECOND = 1_000_000_000
 VARYING = [0, 0.4, 0.9, 1.0, 1.1, 2.9, 3.0, 3.05, 6.2, 6.9]
@@ -76,6 +78,16 @@ def test_the_rate_and_count_are_those_of_what_is_left():
 def test_a_range_of_a_live_source_is_refused():
     with pytest.raises(UsageError, match="is live"):
         SelectedSource(source(is_live=True, name="webcam"), Selection.parse(start="1s"))
+
+
+def test_a_range_of_one_image_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 6, 3), np.uint8))
+    with ImagesSource([tmp_path / "a.png"], "a.png") as one:
+        with pytest.raises(UsageError, match=r"a\.png is one image, which has no time"):
+            SelectedSource(one, Selection.parse(every="2", start="1s"))
+        left = Selection.parse(every="2", start="1s", end="2s").without_range()
+        assert left == Selection.parse(every="2")
+        assert len(list(SelectedSource(one, left))) == 1
 
 
 def test_an_empty_range_is_noted():

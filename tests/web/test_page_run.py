@@ -222,7 +222,7 @@ class BreakingBlock(MovingBlock):
 def test_a_stream_that_the_page_adds_runs_and_one_that_breaks_shows_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevision.session.control.open_source", BreakingBlock)
+    monkeypatch.setattr("edgevision.session.running.open_source", BreakingBlock)
     BreakingBlock.is_broken.clear()
     errors = [None, "the camera is gone"]
     with running(tmp_path, monkeypatch, kept_open=True, errors=errors) as url, browser_page() as page:
