@@ -44,10 +44,6 @@ def import_darknet(
     cfg: Path,
     weights: Path | None,
     out: Path,
-    *,
-    classes: tuple[str, ...] | None = None,
-    name: str | None = None,
-    licence: str | None = None,
     choices: Choices | None = None,
 ) -> Imported:
     """Writes a network of Darknet as an ONNX file of the contract.
@@ -56,7 +52,7 @@ def import_darknet(
         cfg: its layers.
         weights: its numbers; None for the file of the same name that ends in ``.weights``.
         out: the file to write.
-        classes, name, licence, choices: see :func:`edgevision.export.importers.import_model`.
+        choices: what the user decides.
 
     Raises:
         ConfigError: the ``.cfg`` is missing, or holds what is not known.
@@ -87,16 +83,7 @@ def import_darknet(
         iou=_IOU,
         several=True,
     )
-    return write_imported(
-        core,
-        reading,
-        (plan.height, plan.width),
-        out,
-        classes=classes,
-        name=name,
-        licence=licence,
-        choices=choices,
-    )
+    return write_imported(core, reading, (plan.height, plan.width), out, choices)
 
 
 def _decode(g: GraphBuilder, core: Core) -> Candidates:

@@ -112,6 +112,10 @@ def import_command(
         from edgevision.export.importers import Choices, import_model
 
     choices = Choices(
+        classes=names,
+        name=name,
+        licence=licence,
+        kind=kind,
         size=None if wanted is None else (wanted[1], wanted[0]),
         colours=colours,
         scale=scale,
@@ -129,13 +133,11 @@ def import_command(
         with needs_extra("train"):
             from edgevision.export.darknet import import_darknet
 
-        imported = import_darknet(
-            file, weights, out, classes=names, name=name, licence=licence, choices=choices
-        )
+        imported = import_darknet(file, weights, out, choices)
     elif weights is not None:
         raise UsageError(f"--weights belongs to a darknet .cfg, and {file} is none; leave it out")
     else:
-        imported = import_model(file, kind, out, classes=names, name=name, licence=licence, choices=choices)
+        imported = import_model(file, out, choices)
     manifest = imported.manifest
     batch = "any batch size" if imported.batch is None else f"batch size {imported.batch} only"
     typer.echo(f"kind {imported.kind}: {imported.conclusion}")

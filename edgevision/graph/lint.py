@@ -28,6 +28,7 @@ _INTEGER_OPERATORS = (
     "QLinearMatMul",
 )
 _WIDE = (TensorProto.INT16, TensorProto.UINT16)
+_TURING, _PRODUCTS = "7.5", ("MatMul", "Gemm", "Einsum")
 # RTX has no layer whose output shape depends on its data.
 _DATA_DEPENDENT = ("NonMaxSuppression", "NonZero")
 
@@ -50,16 +51,19 @@ class GraphProblem:
         return f"{self.node} ({self.operator}): {self.text}"
 
 
-def check_tensorrt(model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx") -> list[GraphProblem]:
+def check_tensorrt(
+    model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx", compute_capability: str = ""
+) -> list[GraphProblem]:
     """Everything in a model that TensorRT would refuse, in the graph's order; empty where nothing is known.
 
     Args:
         model: any ONNX model.
         flavour: TensorRT for RTX refuses some operators that TensorRT takes.
+        compute_capability: of the GPU that it is built for, such as ``7.5``; empty for what no GPU runs.
     """
     constants = _constants(model.graph)
     local = {function.domain for function in model.functions}
-    rtx = _Rtx(model) if flavour == "tensorrt-rtx" else None
+    rtx = _Rtx(model, compute_capability) if flavour == "tensorrt-rtx" else None
     problems = []
     for node in model.graph.node:
         texts = [*_operator(node, local), *_quantiser(node, constants)]
@@ -70,20 +74,23 @@ def check_tensorrt(model: onnx.ModelProto, flavour: Flavour = "tensorrt-rtx") ->
     return problems
 
 
-def require_tensorrt(model: onnx.ModelProto, origin: str, flavour: Flavour = "tensorrt-rtx") -> None:
+def require_tensorrt(
+    model: onnx.ModelProto, origin: str, flavour: Flavour = "tensorrt-rtx", compute_capability: str = ""
+) -> None:
     """Refuses a model that TensorRT would refuse.
 
     Args:
         model: any ONNX model.
         origin: the file it came from, for the message.
-        flavour: as in :func:`check_tensorrt`.
+        flavour, compute_capability: as in :func:`check_tensorrt`.
 
     Raises:
         ExportError: one line with the first problem, and the number of others.
     """
-    problems = check_tensorrt(model, flavour)
+    problems = check_tensorrt(model, flavour, compute_capability)
     if problems:
-        others = f" (and {len(problems) - 1} more: 'edgevision inspect' lists them)" if problems[1:] else ""
+        lists = ": 'edgevision inspect' lists them" if check_tensorrt(model, flavour) == problems else ""
+        others = f" (and {len(problems) - 1} more{lists})" if problems[1:] else ""
         raise ExportError(f"{origin}: TensorRT would refuse {problems[0]}{others}")
 
 
@@ -126,9 +133,10 @@ def _quantiser(node: onnx.NodeProto, constants: dict[str, NDArray[Any]]) -> Iter
 class _Rtx:
     """What TensorRT for RTX refuses beyond TensorRT."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, compute_capability: str) -> None:
         self.model = model
         self.inferred: dict[str, onnx.NodeProto] | None = None
+        self.floats = _floats(model) if compute_capability == _TURING else frozenset[str]()
 
     def texts(self, node: onnx.NodeProto, constants: dict[str, NDArray[Any]]) -> Iterator[str]:
         if node.op_type in _DATA_DEPENDENT:
@@ -140,6 +148,12 @@ class _Rtx:
             yield (
                 "a plugin in TensorRT, which TensorRT for RTX comes without; pool regions with products of "
                 "matrices, as the families faster-rcnn and mask-rcnn are exported"
+            )
+        elif node.op_type in _PRODUCTS and len(node.input) > 1 and node.input[0] in self.floats:
+            yield (
+                "a product of matrices in FP32, which TensorRT for RTX cannot build for RTX 20; give a file "
+                "that has it in FP16 ('edgevision export --precision fp16'; what follows the network stays "
+                "in FP32), build for RTX 30 or later, or run the ONNX file there"
             )
         elif node.op_type == "If" and node.input[0] not in constants and not self._ranks_agree(node):
             yield (
@@ -154,6 +168,14 @@ class _Rtx:
         branches = [entry.g for entry in self.inferred[node.output[0]].attribute if entry.HasField("g")]
         ranks = [[_rank(value) for value in branch.output] for branch in branches]
         return all(None not in found and found == ranks[0] for found in ranks)
+
+
+def _floats(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the tensors in FP32, as far as they are known."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    kinds = {one.name: one.type.tensor_type.elem_type for one in (*graph.input, *graph.value_info)}
+    kinds |= {constant.name: constant.data_type for constant in graph.initializer}
+    return frozenset(name for name, kind in kinds.items() if kind == TensorProto.FLOAT)
 
 
 def _rank(value: onnx.ValueInfoProto) -> int | None:

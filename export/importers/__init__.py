@@ -12,7 +12,8 @@ from pathlib import Path
 
 from edgevision.contract.manifest import Manifest
 from edgevision.errors import UsageError
-from edgevision.export.importers.core import Core, Size, load_core
+from edgevision.export.importers.core import Core, load_core
+from edgevision.export.importers.inputs import Size
 from edgevision.export.importers.reading import Choices, Reading
 from edgevision.export.importers.recognise import KINDS, recognise
 from edgevision.export.importers.suppression import without_suppression
@@ -43,60 +44,35 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def import_model(
-    path: Path,
-    kind: str | None,
-    out: Path,
-    *,
-    classes: tuple[str, ...] | None = None,
-    name: str | None = None,
-    licence: str | None = None,
-    choices: Choices | None = None,
-) -> Imported:
+def import_model(path: Path, out: Path, choices: Choices | None = None) -> Imported:
     """Wraps a model's ONNX file into the contract: uint8 frames in, final results out.
 
     Args:
         path: the ONNX file as its own project exported it.
-        kind: one of :data:`KINDS`; None finds it from the file's notes, shapes and numbers.
         out: the file to write.
-        classes: names in the order of the model's outputs; None takes those that the file carries, else
-        numbers.
-        name: of the model; that of ``out`` by default.
-        licence: one line for the manifest; what the file says of itself by default.
-        choices: what else the user decides.
+        choices: what the user decides; the rest is found from the file's notes, shapes and numbers.
 
     Raises:
         ModelError: the file is missing, damaged, or not an ONNX model.
         ExportError: it is of no known family, or not of the kind that is said.
         UsageError: there is no such kind, two readings fit, what goes in cannot be told, or the class names
-        do
-            not fit.
+            do not fit.
     """
-    choices = replace(choices or Choices(), kind=kind)
+    choices = choices or Choices()
     choices.check()
     core, reading, inner = _read(path, choices)
-    return write_imported(
-        core, reading, inner, out, classes=classes, name=name, licence=licence, choices=choices
-    )
+    return write_imported(core, reading, inner, out, choices)
 
 
-def write_imported(
-    core: Core,
-    reading: Reading,
-    inner: Size,
-    out: Path,
-    *,
-    classes: tuple[str, ...] | None,
-    name: str | None,
-    licence: str | None,
-    choices: Choices,
-) -> Imported:
-    """Writes a network that has been read; the other arguments are those of :func:`import_model`.
+def write_imported(core: Core, reading: Reading, inner: Size, out: Path, choices: Choices) -> Imported:
+    """Writes a network that has been read.
 
     Args:
         core: the network.
         reading: what it means.
         inner: height and width of the image inside its input.
+        out: the file to write.
+        choices: what the user decides.
 
     Raises:
         UsageError: what goes in cannot be told, or the class names do not fit.
@@ -110,7 +86,7 @@ def write_imported(
             f"`resize` crop is for classifiers, and {core.origin} is {reading.title}; choose letterbox, "
             "top-left or stretch"
         )
-    wrapping = wrap(core, reading, pixels, choices, inner, name or out.stem, classes, licence)
+    wrapping = wrap(core, reading, pixels, replace(choices, name=choices.name or out.stem), inner)
     model = compose(core.model, wrapping.before, wrapping.after, wrapping.manifest, core.batch)
     return Imported(
         save_model(model, out, wrapping.manifest),

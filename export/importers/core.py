@@ -1,10 +1,8 @@
 """A foreign network ready to be read: our opset, own names, one image input, answers to probe images.
 
 What a file takes differs: channels first or last, with or without a batch, float or uint8, with a second
-input
-that tells the size of the image. All of that is brought here into one form, so that a family's reader looks
-at
-outputs only.
+input that tells the size of the image. All of that is brought here into one form, so that a family's reader
+looks at outputs only.
 """
 
 from __future__ import annotations
@@ -16,30 +14,23 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.contract.foreign import export_advice
 from edgevision.contract.model_file import METADATA_KEY, read_onnx_metadata
-from edgevision.errors import EdgeVisionError, ExportError, ModelError
+from edgevision.errors import ExportError, ModelError
+from edgevision.export.importers.batches import counts_rows, free_batch
 from edgevision.export.importers.ends import NmsEnd, cut, cut_plugin, lowered, suppresses
+from edgevision.export.importers.inputs import Layout, Size, fix_input, fold_inputs, image_input, input_size
 from edgevision.export.importers.numbers import check_finite
+from edgevision.export.importers.probing import Session, probe_images
 from edgevision.export.importers.standard import standard
 from edgevision.graph.load import load_onnx
 from edgevision.graph.network import subgraphs
 
-Layout = Literal["NCHW", "NHWC", "CHW", "HWC"]
-Size = tuple[int, int]
-"""Height and width."""
-
-ASSUMED_SIZE: Size = (640, 640)
-"""What a graph of any size is probed with until its family says better."""
-
 PREFIX = "core/"
 """Put before every name of the network."""
-_DYNAMIC = "N"
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +157,16 @@ def load_core(path: Path, size: Size | None = None, ends: Sequence[str] = ()) ->
     model = standard(loaded, path)
     if ends:
         model = cut(model, ends)
-    entry, layout = _image_input(model, path)
+    entry, layout = image_input(model, path)
     dtype = helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
     dims = [dim.dim_value or None for dim in entry.type.tensor_type.shape.dim]
     rows = layout.index("H")
     declared = dims[0] if "N" in layout else 1
-    (height, width), assumed = _size(path, dims[rows], dims[rows + 1], metadata, size)
+    (height, width), assumed = input_size(path, dims[rows], dims[rows + 1], metadata, size)
     name = entry.name
-    folded = _fold_inputs(model, name, declared or 1, (height, width), path)
-    _fix_input(model, layout, declared, (height, width))
-    model, batch, session = _free_batch(model, layout, declared, (height, width), dtype, path)
+    folded = fold_inputs(model, name, declared or 1, (height, width), path)
+    fix_input(model, layout, declared, (height, width))
+    model, batch, session = free_batch(model, layout, declared, (height, width), dtype, path)
     images = probe_images(layout, (batch or 1, height, width), dtype)
     asked = Session(lowered(model)[0], path) if suppresses(model) else session
     probes = {key: asked(value) for key, value in images.items()}
@@ -246,146 +237,6 @@ def read_metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _image_input(model: onnx.ModelProto, path: Path) -> tuple[onnx.ValueInfoProto, Layout]:
-    """The input that takes the image, and the order of its axes.
-
-    Raises:
-        ExportError: there is none, or more than one.
-    """
-    found = [(entry, layout) for entry in model.graph.input if (layout := _layout(entry)) is not None]
-    if len(found) == 1:
-        return found[0]
-    inputs = ", ".join(f"{entry.name} {_shape(entry)}" for entry in model.graph.input) or "none"
-    raise ExportError(
-        f"{path}: found inputs {inputs}; expected one image of three channels, float or uint8: [N, 3, H, W], "
-        "[N, H, W, 3] or [3, H, W]"
-    )
-
-
-def _layout(entry: onnx.ValueInfoProto) -> Layout | None:
-    """Whether an input is an image of three channels, and in which order its axes are."""
-    kind = entry.type.tensor_type
-    if kind.elem_type not in (*_FLOATS, TensorProto.UINT8):
-        return None
-    sizes = [dim.dim_value or None for dim in kind.shape.dim]
-    names = {3: ("CHW", "HWC"), 4: ("NCHW", "NHWC")}.get(len(sizes))
-    if names is None:
-        return None
-    first, last = sizes[-3], sizes[-1]
-    if first == 3 or (first is None and last != 3):
-        return names[0]  # type: ignore[return-value]  # the table's own strings
-    return names[1] if last == 3 else None  # type: ignore[return-value]
-
-
-def _shape(entry: onnx.ValueInfoProto) -> str:
-    dims = entry.type.tensor_type.shape.dim
-    return "[" + ", ".join(str(size.dim_value or size.dim_param or "?") for size in dims) + "]"
-
-
-def _size(
-    path: Path, height: int | None, width: int | None, metadata: Mapping[str, str], wanted: Size | None
-) -> tuple[Size, bool]:
-    """The size of the input, and whether it is only assumed.
-
-    Raises:
-        ExportError: the graph has a fixed size and another is wanted.
-    """
-    if height and width:
-        if wanted not in (None, (height, width)):
-            raise ExportError(
-                f"{path}: its input is fixed to {width}x{height}, so `size` cannot be "
-                f"{wanted[1]}x{wanted[0]}; "
-                "export it with a dynamic size or leave `size` out"
-            )
-        return (height, width), False
-    noted = _noted_size(metadata)
-    known = wanted or noted or ASSUMED_SIZE
-    return (height or known[0], width or known[1]), wanted is None and noted is None
-
-
-def _noted_size(metadata: Mapping[str, str]) -> Size | None:
-    """The size in an ``imgsz`` note: ``[640, 640]``, height first, or one number for both."""
-    numbers = [number.strip() for number in metadata.get("imgsz", "").strip("[]() ").split(",")]
-    if not all(number.isdecimal() and int(number) for number in numbers) or len(numbers) > 2:
-        return None
-    return int(numbers[0]), int(numbers[-1])
-
-
-def _fold_inputs(
-    model: onnx.ModelProto, image: str, batch: int, size: Size, path: Path
-) -> dict[str, NDArray[Any]]:
-    """Makes constants of the inputs that tell the size of the image: it is that of the network's input.
-
-    Boxes then come back in pixels of the input, which the runtime takes back to the image.
-
-    Raises:
-        ExportError: an input means something else.
-    """
-    height, width = size
-    known: dict[str, NDArray[Any]] = {
-        "orig_target_sizes": np.array([[width, height]]),
-        "orig_sizes": np.array([[width, height]]),
-        "im_shape": np.array([[height, width]]),
-        "image_shape": np.array([[height, width]]),
-        "scale_factor": np.ones((1, 2)),
-        "pixel_mask": np.ones((1, height, width)),
-    }
-    folded = {}
-    for entry in [entry for entry in model.graph.input if entry.name != image]:
-        kind, value = entry.type.tensor_type, known.get(entry.name)
-        rank = len(kind.shape.dim)
-        if value is None or rank != value.ndim:
-            names = ", ".join(f"{one.name} {_shape(one)}" for one in model.graph.input)
-            raise ExportError(
-                f"{path}: found inputs {names}; {entry.name} is not known. Expected one image, and beside "
-                "it at "
-                f"most {', '.join(known)}; export it with the image as the only input"
-            )
-        value = np.repeat(value, batch, axis=0).astype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-        model.graph.initializer.append(numpy_helper.from_array(value, entry.name))
-        model.graph.input.remove(entry)
-        folded[entry.name] = value
-    return folded
-
-
-def _fix_input(model: onnx.ModelProto, layout: Layout, batch: int | None, size: Size) -> None:
-    """Writes the sizes that the graph leaves open into its input."""
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    for axis, dim in zip(layout, dims, strict=True):
-        known = {"C": 3, "H": size[0], "W": size[1], "N": batch}[axis]
-        if known:
-            dim.dim_value = known
-    model.graph.ClearField("value_info")
-
-
-def _image_shape(layout: Layout, batch: int, height: int, width: int) -> tuple[int, ...]:
-    sizes = {"N": batch, "C": 3, "H": height, "W": width}
-    return tuple(sizes[axis] for axis in layout)
-
-
-def probe_images(
-    layout: Layout, sizes: tuple[int, int, int], dtype: np.dtype[Any]
-) -> dict[str, NDArray[Any]]:
-    """Black, white, noise and a third of the noise, each the same for all images of the batch.
-
-    ``sizes``: of the batch, height and width.
-    """
-    batch, height, width = sizes
-    noise = np.random.default_rng(0).random((3, height, width))
-    peak = 255 if dtype == np.uint8 else 1
-    made = {}
-    for name, image in {
-        "black": np.zeros_like(noise),
-        "white": np.ones_like(noise),
-        "noise": noise,
-        "dim": noise / 3,
-    }.items():
-        values = image if "C" in layout[:2] else image.transpose(1, 2, 0)
-        shape = _image_shape(layout, batch, height, width)
-        made[name] = np.ascontiguousarray(np.broadcast_to(values * peak, shape)).astype(dtype)
-    return made
-
-
 def _outputs(
     model: onnx.ModelProto, probes: Mapping[str, tuple[NDArray[Any], ...]], path: Path
 ) -> tuple[Tensor, ...]:
@@ -404,15 +255,11 @@ def _outputs(
                 "boxes"
             )
         rows = output.type.tensor_type.shape.dim
-        counted = bool(_COUNTED & set(_makers(model))) and 0 < noise.ndim < 3
+        counted = counts_rows(model) and 0 < noise.ndim < 3
         varies = len(shapes) > 1 or (counted and not (rows and rows[0].dim_value))
         shape = noise.shape if varies or not noise.ndim else (1, *noise.shape[1:])
         found.append(Tensor(PREFIX + output.name, output.name, shape, noise.dtype, varies))
     return tuple(found)
-
-
-_COUNTED = {"NonMaxSuppression", "NonZero"}
-"""Operators that answer as many rows as they find."""
 
 
 def _squeeze_varying(
@@ -433,10 +280,6 @@ def _squeeze_varying(
         for run in runs.values():
             run[position] = run[position][0]
     return {key: tuple(run) for key, run in runs.items()}
-
-
-def _makers(model: onnx.ModelProto) -> list[str]:
-    return [node.op_type for node in model.graph.node]
 
 
 def _stem(model: onnx.ModelProto, image: str) -> int | None:
@@ -463,107 +306,3 @@ def _precision(model: onnx.ModelProto) -> Literal["fp32", "fp16", "int8", "int8+
     ):
         return "int8+fp16" if half else "int8"
     return "fp16" if half else "fp32"
-
-
-def _free_batch(
-    model: onnx.ModelProto,
-    layout: Layout,
-    declared: int | None,
-    size: Size,
-    dtype: np.dtype[Any],
-    path: Path,
-) -> tuple[onnx.ModelProto, int | None, Session]:
-    """The model for any batch size if that gives the same answers, else as it is; its batch; what runs it.
-
-    Exporters write the batch size into shapes. What is tried is held against the original, so a graph
-    that hides the size elsewhere stays as it was.
-    """
-    if "N" not in layout or _COUNTED & set(_makers(model)):
-        return model, declared or 1, Session(model, path)
-    fixed = declared or 1
-    shape = _image_shape(layout, 2 * fixed, *size)
-    values = np.random.default_rng(0).standard_normal(shape)
-    images = (np.abs(values) * 80 if dtype == np.uint8 else values).astype(dtype)
-    original = Session(model, path)
-    wanted = [original(images[i : i + fixed]) for i in (0, fixed)]
-    half = dtype == np.float16 or any(
-        constant.data_type == TensorProto.FLOAT16 for constant in model.graph.initializer
-    )
-    # Opening a session is half of an import's time at 3,000 nodes, and an open batch needs no other one.
-    for reshapes in (False, True) if declared is None else (True,):
-        freed = _with_free_shapes(model, fixed, reshapes=reshapes)
-        try:
-            session = Session(freed, path) if reshapes else original
-            found = session(images)
-        except EdgeVisionError:
-            continue
-        if all(
-            _same(np.concatenate([first, second]) if first.ndim else first, answer, 2e-2 if half else 1e-3)
-            for answer, first, second in zip(found, *wanted, strict=True)
-        ):
-            return freed, None, session
-    return model, fixed, original
-
-
-def _same(wanted: NDArray[Any], found: NDArray[Any], tolerance: float) -> bool:
-    return (
-        wanted.ndim > 0
-        and wanted.shape == found.shape
-        and np.allclose(wanted, found, rtol=tolerance, atol=tolerance)
-    )
-
-
-def _with_free_shapes(model: onnx.ModelProto, fixed: int, *, reshapes: bool) -> onnx.ModelProto:
-    """A copy whose reshapes of images keep the batch as it comes (0 in ONNX's Reshape)."""
-    freed = onnx.ModelProto()
-    freed.CopyFrom(model)
-    graph = freed.graph
-    shapes = {constant.name: constant for constant in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            shapes[node.output[0]] = node.attribute[0].t
-    # A reshape of a constant has no batch in it.
-    moving = {entry.name for entry in graph.input}
-    for position, node in enumerate(graph.node if reshapes else ()):
-        if not moving.intersection(node.input):
-            continue
-        moving.update(node.output)
-        if node.op_type != "Reshape" or node.input[1] not in shapes:
-            continue
-        sizes = numpy_helper.to_array(shapes[node.input[1]]).copy()
-        if sizes.size > 1 and sizes[0] == fixed:
-            sizes[0] = 0
-            node.input[1] = f"free_batch_{position}"
-            graph.initializer.append(numpy_helper.from_array(sizes, node.input[1]))
-    for entry in (*graph.input, *graph.output):
-        if entry.type.tensor_type.shape.dim:
-            entry.type.tensor_type.shape.dim[0].dim_param = _DYNAMIC
-    graph.ClearField("value_info")
-    return freed
-
-
-class Session:
-    """ONNX Runtime on one model; ``session(images)`` gives its outputs."""
-
-    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
-        self._path, self._name = path, model.graph.input[0].name
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors share no base class below Exception
-            raise self._error(error) from error
-
-    def __call__(self, images: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        try:
-            return tuple(self._session.run(None, {self._name: images}))
-        except Exception as error:
-            raise self._error(error) from error
-
-    def _error(self, error: Exception) -> ExportError:
-        text = " ".join(str(error).split())[:200]
-        return ExportError(f"{self._path}: ONNX Runtime cannot run it ({text})")

@@ -10,7 +10,8 @@ import numpy as np
 
 from edgevision.contract.manifest import MaskForm, Resize, Task
 from edgevision.errors import UsageError
-from edgevision.export.importers.core import Core, Size
+from edgevision.export.importers.core import Core
+from edgevision.export.importers.inputs import Size
 from edgevision.graph.builder import GraphBuilder
 from edgevision.types import Skeleton
 
@@ -148,6 +149,9 @@ class Choices:
     """What the user decides; None leaves it to the file and its family.
 
     Attributes:
+        classes: names in the order of the model's outputs; those that the file carries, else numbers.
+        name: of the model; that of the file that is written.
+        licence: one line for the manifest; what the file says of itself.
         kind: the family; see :data:`edgevision.export.importers.KINDS`.
         size: height and width of the input, where the graph leaves them open.
         colours: ``rgb`` or ``bgr``.
@@ -156,13 +160,16 @@ class Choices:
         resize: ``letterbox``, ``top-left``, ``stretch``, or for classifiers ``crop``.
         fill: value of the padding, 0..255.
         anchors: of raw heads: ``yolov5``, ``yolov7``, ``yolov7-tiny`` or 18 numbers, width and height in
-        pixels.
+            pixels.
         min_score: detections below it are not in the output.
         iou: suppression's limit.
         candidates: how many of the best-scoring boxes enter suppression.
         several: several classes a box, as COCO's evaluation counts them; False takes the best alone.
     """
 
+    classes: tuple[str, ...] | None = None
+    name: str | None = None
+    licence: str | None = None
     kind: str | None = None
     size: Size | None = None
     colours: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,8 +13,9 @@ from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest, NmsLim
 from edgevision.data.classes import COCO_CLASSES
 from edgevision.errors import ExportError, UsageError
 from edgevision.export.importers import notes
-from edgevision.export.importers.core import Core, Size
+from edgevision.export.importers.core import Core
 from edgevision.export.importers.heads import dense_heads
+from edgevision.export.importers.inputs import Size
 from edgevision.export.importers.reading import Candidates, Choices, Pixels, Reading
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.dense import best_pairs
@@ -30,6 +32,7 @@ UNKNOWN_CLASSES = 91
 COCO_NUMBERS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 """COCO's category numbers of its 80 classes, in the order of their names."""
 
+_NO_LICENCE = "not stated by the imported file: ask where it came from before use"
 _BACKGROUND = ("background", "__background__", "bg")
 
 
@@ -62,38 +65,26 @@ class _Names:
     note: tuple[str, ...] = ()
 
 
-def wrap(
-    core: Core,
-    reading: Reading,
-    pixels: Pixels,
-    choices: Choices,
-    inner: Size,
-    name: str,
-    wanted: tuple[str, ...] | None,
-    licence: str | None,
-) -> Wrapping:
+def wrap(core: Core, reading: Reading, pixels: Pixels, choices: Choices, inner: Size) -> Wrapping:
     """What goes before and after the network, and the contract.
 
     Args:
         core: the network.
         reading: what it means.
         pixels: what it takes, with the user's word.
-        choices: what the user decides.
+        choices: what the user decides, the model's name included.
         inner: height and width of the resized image; the network's input less its padding.
-        name: of the model.
-        wanted: class names of the user.
-        licence: one line; None takes the file's own.
 
     Raises:
         UsageError: the class names do not fit.
         ExportError: the network answers a class that has no name.
     """
-    found = _class_names(core, reading, wanted)
+    found = _class_names(core, reading, choices.classes)
     before, after = GraphBuilder("pre/"), GraphBuilder("post/")
     _add_input(before, core, pixels, inner)
     noted = core.metadata.get("license") or core.metadata.get("licence")
     manifest = Manifest(
-        name=name,
+        name=choices.name or Path(core.origin).stem,
         task=reading.task,
         classes=found.names,
         input_width=inner[1],
@@ -105,7 +96,7 @@ def wrap(
         multi_label=reading.multi_label,
         heads=dense_heads(core.model, [output.name for output in core.outputs]),
         training_data="not stated by the imported file",
-        licence=licence or noted or "not stated by the imported file: ask where it came from before use",
+        licence=choices.licence or noted or _NO_LICENCE,
         precision=core.precision,
     )
     candidates = reading.decode(after, core)

@@ -18,7 +18,6 @@ from edgevision.contract.model_file import read_sound_manifest
 from edgevision.engines.trt.library import library_version, load_library
 from edgevision.engines.trt.plan import (
     PLAN_SCHEMA_VERSION,
-    Flavour,
     Host,
     PlanInfo,
     flavour_name,
@@ -35,6 +34,7 @@ from edgevision.export.plans.progress import Watch, run_watched
 from edgevision.export.plans.targets import (
     AUTO,
     BuildMachine,
+    DeviceProfile,
     Target,
     check_builds_here,
     find_target,
@@ -152,7 +152,7 @@ def _compile(job: CompileJob, machine: BuildMachine, overwrite: bool, watch: Wat
     gpu = machine.gpu if is_built_for_here else ""
     multiprocessors = machine.multiprocessors if is_built_for_here else 0
     key = _key(onnx_sha256, library_version(trt), gpu, multiprocessors, job)
-    int8, notes = _look(data, job.model, profile.flavour)
+    int8, notes = _look(data, job.model, profile)
     present = _up_to_date(job.plan, key)
     if present is not None:
         return Compiled(present, is_reused=True, notes=(*notes, *_lost_int8(present, int8)))
@@ -256,7 +256,7 @@ def _up_to_date(plan: Path, key: str) -> PlanInfo | None:
         return None
 
 
-def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _look(data: bytes, model: Path, profile: DeviceProfile) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Refuses what TensorRT is known to refuse, in our own words.
 
     Returns:
@@ -271,7 +271,7 @@ def _look(data: bytes, model: Path, flavour: Flavour) -> tuple[tuple[str, ...], 
     from edgevision.graph.lint import require_tensorrt
 
     graph = onnx.load_model_from_string(data)
-    require_tensorrt(graph, str(model), flavour)
+    require_tensorrt(graph, str(model), profile.flavour, profile.compute_capability)
     return int8_convolutions(graph.graph), ()
 
 

@@ -53,7 +53,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Write:
             network = NETWORKS[task]()
             network.convolved = True
             file = network.save(folder / f"{task}.foreign.onnx")
-            found = import_model(file, None, out, choices=Choices(scale="unit"))
+            found = import_model(file, out, Choices(scale="unit"))
             assert found.manifest.task == task
         return out
 

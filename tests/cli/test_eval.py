@@ -451,8 +451,9 @@ def test_the_imported_teacher_has_the_figures_that_others_measured(call, tmp_pat
     teacher = DATA / "weights" / "picodet_s_416_coco.onnx"
     if not teacher.is_file():
         pytest.skip("needs ../shared/data: the teacher's weights and the validation images")
-    best = Choices(several=False)  # they took the best class of each box
-    import_model(teacher, "picodet", tmp_path / "teacher.onnx", classes=COCO_CLASSES, choices=best)
+    # They took the best class of each box.
+    best = Choices(kind="picodet", classes=COCO_CLASSES, several=False)
+    import_model(teacher, tmp_path / "teacher.onnx", best)
     data = DATA / "detection"
     code, _, err = call(
         *(

@@ -26,8 +26,8 @@ def test_the_file_answers_as_its_layers_do(tmp_path: Path) -> None:
     cfg.write_text(CFG)
     path = write_weights(tmp_path / "net.weights", weights(plan()))
     out = tmp_path / "net.onnx"
-    limits = Choices(min_score=0.3, iou=1.0)
-    imported = import_darknet(cfg, None, out, classes=("cat", "dog"), name="small", choices=limits)
+    choices = Choices(classes=("cat", "dog"), name="small", min_score=0.3, iou=1.0)
+    imported = import_darknet(cfg, None, out, choices)
     manifest = imported.manifest
     assert (manifest.name, manifest.classes) == ("small", ("cat", "dog"))
     assert (manifest.input_width, manifest.input_height) == (WIDTH, HEIGHT)

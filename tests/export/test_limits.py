@@ -43,8 +43,8 @@ def limits(manifest: Manifest) -> tuple[object, ...]:
 )
 def test_a_changed_file_answers_as_one_imported_so(tmp_path, make, wanted):
     file = make().save(tmp_path / "foreign.onnx")
-    import_model(file, None, tmp_path / "plain.onnx", name="m")
-    direct = import_model(file, None, tmp_path / "direct.onnx", name="m", choices=Choices(**wanted)).manifest
+    import_model(file, tmp_path / "plain.onnx", Choices(name="m"))
+    direct = import_model(file, tmp_path / "direct.onnx", Choices(name="m", **wanted)).manifest
     changed = change_limits(tmp_path / "plain.onnx", tmp_path / "changed.onnx", **wanted)
     assert limits(changed) == limits(direct) != limits(read_manifest(tmp_path / "plain.onnx"))
     own, found = answers(tmp_path / "direct.onnx"), answers(tmp_path / "changed.onnx")
@@ -56,7 +56,7 @@ def test_a_changed_file_answers_as_one_imported_so(tmp_path, make, wanted):
 
 def test_limits_can_be_changed_again_and_back(tmp_path):
     files = [tmp_path / f"{i}.onnx" for i in range(4)]
-    import_model(foreign.raw_yolo().save(tmp_path / "foreign.onnx"), None, files[0], name="m")
+    import_model(foreign.raw_yolo().save(tmp_path / "foreign.onnx"), files[0], Choices(name="m"))
     change_limits(files[0], files[1], several=True, min_score=0.0005)
     several = answers(files[1])
     assert several["count"].sum() > answers(files[0])["count"].sum()
@@ -91,7 +91,7 @@ def test_the_detector_that_comes_along_takes_them_and_loses_its_figures(tmp_path
     ],
 )
 def test_what_a_file_cannot_change_is_said(tmp_path, make, wanted, error, words):
-    import_model(make().save(tmp_path / "foreign.onnx"), None, tmp_path / "plain.onnx")
+    import_model(make().save(tmp_path / "foreign.onnx"), tmp_path / "plain.onnx")
     with pytest.raises(error, match=words):
         change_limits(tmp_path / "plain.onnx", tmp_path / "out.onnx", **wanted)
     assert not (tmp_path / "out.onnx").exists()
@@ -111,7 +111,7 @@ def call(*arguments: str) -> int:
 
 def test_the_command_changes_limits_and_nothing_else(tmp_path, capsys):
     plain, out = tmp_path / "plain.onnx", tmp_path / "low.onnx"
-    import_model(foreign.raw_yolo().save(tmp_path / "foreign.onnx"), None, plain, name="m")
+    import_model(foreign.raw_yolo().save(tmp_path / "foreign.onnx"), plain, Choices(name="m"))
     assert call("import", str(plain), "--min-score", "0.001", "--candidates", "20", "--out", str(out)) == 0
     said = capsys.readouterr().out
     assert "m with scores above 0.001, IoU 0.7, 20 candidates, at most 20 detections" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -190,6 +191,32 @@ ACCEPTED: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
+def product(operator: str, element: int) -> onnx.ModelProto:
+    """Rows of 8 numbers times 8x8 others, in one type."""
+    kind = helper.tensor_dtype_to_np_dtype(element)
+    rows = [helper.make_node("Cast", ["x"], ["typed"], name="typed", to=element)]
+    rows += [helper.make_node("Reshape", ["typed", "sizes"], ["rows"], name="rows")]
+    settings = {"equation": "ij,jk->ik"} if operator == "Einsum" else {}
+    nodes = [*rows, helper.make_node(operator, ["rows", "w"], ["y"], name="product", **settings)]
+    return build(nodes, {"sizes": np.array([24, 8]), "w": np.eye(8, dtype=kind)}, element)
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "Gemm", "Einsum"])
+def test_products_in_float_are_refused_for_rtx_20_alone(operator: str) -> None:
+    single, half = (product(operator, kind) for kind in (TensorProto.FLOAT, TensorProto.FLOAT16))
+    (problem,) = check_tensorrt(single, compute_capability="7.5")
+    assert (problem.node, problem.operator) == ("product", operator)
+    assert "FP32, which TensorRT for RTX cannot build for RTX 20" in problem.text
+    assert check_tensorrt(half, compute_capability="7.5") == []
+    assert check_tensorrt(single, compute_capability="8.6") == check_tensorrt(single) == []
+    assert check_tensorrt(single, "tensorrt", "7.5") == []
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    for model, capability, is_built in (
+        (single, "SM75", False), (half, "SM75", True), (single, "SM86", True)
+    ):  # fmt: skip
+        assert is_built_by_nvidia(trt, model, capability) == is_built
+
+
 @pytest.mark.parametrize("form", PARSER | BUILDER)
 def test_each_form_is_refused_with_its_node(form: str) -> None:
     make, node, text = (PARSER | BUILDER)[form]
@@ -201,6 +228,19 @@ def test_each_form_is_refused_with_its_node(form: str) -> None:
         require_tensorrt(make(), "street.onnx")
     assert node in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def is_built_by_nvidia(trt: Any, model: onnx.ModelProto, compute_capability: str) -> bool:
+    """Whether the builder of TensorRT for RTX makes a plan of what its parser takes."""
+    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse(model.SerializeToString())
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(getattr(trt.ComputeCapability, compute_capability), 0)
+    return builder.build_serialized_network(network, config) is not None
 
 
 @pytest.mark.parametrize("form", ACCEPTED)
@@ -254,12 +294,4 @@ def test_nvidias_parser_agrees(form: str) -> None:
 def test_nvidias_builder_agrees(form: str) -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     make = ACCEPTED[form] if form in ACCEPTED else BUILDER[form][0]
-    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse(make().SerializeToString())
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-    assert (builder.build_serialized_network(network, config) is not None) == (form in ACCEPTED)
+    assert is_built_by_nvidia(trt, make(), "SM89") == (form in ACCEPTED)

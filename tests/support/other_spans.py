@@ -9,7 +9,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.frame import VideoFrame
+
+from tests.support.spans import moments, with_square
 
 KINDS = (
     (".mkv", "mpeg4"), (".mov", "mpeg4"), (".avi", "mpeg4"), (".ts", "mpeg4"), (".mp4", "mpeg4"),
@@ -123,14 +124,10 @@ class OtherRecipe:
             sound = None
             if self.variant == "sound":
                 sound = container.add_stream("mp2" if self.suffix in (".ts", ".mpg") else "aac", rate=48_000)
-            moment, pattern = 0, generator.integers(0, 256, (height, width, 3), np.uint8)
-            for number in range(self.frames):
-                image = np.roll(pattern, number // 2, axis=1)
-                left = number * 3 % 50
-                image[10:24, left : left + 14] = number % 256
-                frame = VideoFrame.from_ndarray(image, format="bgr24").reformat(format=stream.pix_fmt)
-                frame.pts, frame.time_base = moment, context.time_base
-                moment += unit // 25 * (draw.choice((1, 1, 2, 4)) if self.is_varying else 1)
+            pattern = generator.integers(0, 256, (height, width, 3), np.uint8)
+            drifting = (np.roll(pattern, number // 2, axis=1) for number in range(self.frames))
+            times = moments(unit // 25, draw if self.is_varying else None)
+            for number, frame in enumerate(with_square(drifting, stream, times)):
                 container.mux(stream.encode(frame))
                 if sound is not None:
                     tone = av.AudioFrame.from_ndarray(

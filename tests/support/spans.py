@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from edgevision.video.codec.scan import plan_spans, scan_packets, why_in_one_go
 from edgevision.video.sources.file import FileSource
@@ -63,15 +65,9 @@ class Recipe:
             stream.codec_context.time_base = Fraction(1, 25 if self.suffix == ".avi" else 1000)
             stream.codec_context.gop_size, stream.codec_context.max_b_frames = self.gop, self.b_frames
             stream.codec_context.thread_count = 1
-            step, moment = (1 if self.suffix == ".avi" else 40), 0
             pattern = generator.integers(0, 256, (48, 64, 3), np.uint8)
-            for number in range(self.frames):
-                image = pattern.copy()
-                left = number * 3 % 50
-                image[10:24, left : left + 14] = number % 256
-                frame = VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuv420p")
-                frame.pts, frame.time_base = moment, stream.codec_context.time_base
-                moment += step * (draw.choice((1, 1, 2, 4)) if self.is_varying else 1)
+            times = moments(1 if self.suffix == ".avi" else 40, draw if self.is_varying else None)
+            for frame in with_square([pattern] * self.frames, stream, times):
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         return path
@@ -88,6 +84,26 @@ class Recipe:
         if self.codec == "libvpx-vp9":
             return {"deadline": "realtime", "cpu-used": "8", "g": str(self.gop)}
         return {"b": "400k"}
+
+
+def moments(step: int, draw: random.Random | None) -> Iterator[int]:
+    """Times of frames that are ``step`` apart, or one, two or four times that where they vary."""
+    moment = 0
+    while True:
+        yield moment
+        moment += step * (1 if draw is None else draw.choice((1, 1, 2, 4)))
+
+
+def with_square(
+    patterns: Iterable[np.ndarray], stream: VideoStream, times: Iterator[int]
+) -> Iterator[VideoFrame]:
+    """Frames for a stream: each pattern, uint8 ``[H, W, 3]``, with a square that moves over it."""
+    for number, pattern in enumerate(patterns):
+        image, left = pattern.copy(), number * 3 % 50
+        image[10:24, left : left + 14] = number % 256
+        frame = VideoFrame.from_ndarray(image, format="bgr24").reformat(format=stream.pix_fmt)
+        frame.pts, frame.time_base = next(times), stream.codec_context.time_base
+        yield frame
 
 
 def in_one_pass(path: Path) -> list[ReadFrame]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgevision.export.importers import decoding, notes
-from edgevision.export.importers.core import Core, probe_images
+from edgevision.export.importers.core import Core
+from edgevision.export.importers.probing import probe_images
 from edgevision.export.importers.reading import IMAGENET_STRETCH, RGB_UNIT, Candidates, Choices, Reading
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map

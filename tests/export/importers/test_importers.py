@@ -1,9 +1,10 @@
 """Foreign detectors in the contract: small networks whose answers are worked out by hand.
 
-Also tests ``edgevision.cli.import_model``, ``edgevision.export.importers.core``,
-``edgevision.export.importers.decoding``,
-``edgevision.export.importers.notes``,
-``edgevision.export.importers.numbers``, ``edgevision.export.importers.wrapping``.
+Also tests ``edgevision.cli.import_model``, ``edgevision.export.importers.batches``,
+``edgevision.export.importers.core``, ``edgevision.export.importers.decoding``,
+``edgevision.export.importers.inputs``, ``edgevision.export.importers.notes``,
+``edgevision.export.importers.numbers``, ``edgevision.export.importers.probing``,
+``edgevision.export.importers.wrapping``.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ RAW = [
 def test_a_raw_yolo_is_decoded_and_suppressed(tmp_path):
     file = write_yolo(tmp_path / "raw.onnx", RAW, metadata={"names": "{0: 'cat', 1: 'dog'}"})
     out = tmp_path / "model.onnx"
-    imported = import_model(file, "yolo", out)
+    imported = import_model(file, out, Choices(kind="yolo"))
     assert imported.batch is None
     assert imported.manifest.classes == ("cat", "dog")
     assert imported.manifest.resize == Resize("letterbox", 114)
@@ -145,7 +146,7 @@ def test_a_raw_yolo_is_decoded_and_suppressed(tmp_path):
 def test_pixels_arrive_as_rgb_from_0_to_1_and_letterboxed(tmp_path):
     """The network's scores follow the first number it sees: the red of the corner."""
     file = write_yolo(tmp_path / "raw.onnx", RAW)
-    import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     with load_engine(tmp_path / "model.onnx") as engine:
         detector = Model(engine, 0.0)
         blue = np.ascontiguousarray(red(255)[:, :, ::-1])
@@ -166,7 +167,7 @@ def test_an_end_to_end_yolo_is_not_suppressed_again(tmp_path):
         *[[0, 0, 0, 0, 0, 0]] * 6,
     ]
     file = write_yolo(tmp_path / "e2e.onnx", rows, end_to_end=True)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     assert imported.manifest.nms is not None
     assert imported.manifest.nms.form == "none"
     with load_engine(tmp_path / "model.onnx") as engine:
@@ -180,7 +181,7 @@ def test_an_end_to_end_yolo_is_not_suppressed_again(tmp_path):
 def test_half_precision_networks_are_fed_and_read_in_their_own_type(tmp_path, end_to_end):
     rows = [[10, 10, 30, 30, 0.5, 1]] + [[0] * 6] * 9 if end_to_end else RAW
     file = write_yolo(tmp_path / "half.onnx", rows, end_to_end=end_to_end, dtype=np.float16)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     assert imported.manifest.precision == "fp16"
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = Model(engine, 0.0)([red(255)])
@@ -191,7 +192,7 @@ def test_more_classes_than_cells_are_read_by_the_names(tmp_path):
     names = [f"thing {i}" for i in range(20)]
     rows = [[20, 20, 20, 20, *[0.01] * 19, 0.9], *[[8, 8, 4, 4, *[0.01] * 20]] * 8]
     file = write_yolo(tmp_path / "few.onnx", rows, metadata={"names": str(names)})
-    imported = import_model(file, "yolo", tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo"))
     assert (imported.manifest.classes, imported.manifest.precision) == (tuple(names), "fp32")
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = Model(engine, 0.5)([red(255)])
@@ -201,7 +202,7 @@ def test_more_classes_than_cells_are_read_by_the_names(tmp_path):
 @pytest.mark.parametrize(("hidden", "batch"), [(False, None), (True, 1)])
 def test_a_batch_is_freed_where_that_gives_the_same_answers(tmp_path, hidden, batch):
     file = write_yolo(tmp_path / "raw.onnx", RAW, hidden_batch=hidden)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     assert imported.batch == batch
     with load_engine(tmp_path / "model.onnx") as engine:
         assert engine.inputs[0].shape == (batch, SIZE, SIZE, 3)
@@ -225,7 +226,7 @@ def test_any_opset_becomes_ours(tmp_path, opset):
         file = save(tmp_path / "old.onnx", nodes, {"table": table}, [("raw", [1, 6, 15])], opset=opset)
     else:
         file = write_yolo(tmp_path / "raw.onnx", RAW, opset=opset)
-    import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     model = onnx.load(tmp_path / "model.onnx")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 19)]
     onnx.checker.check_model(model, full_check=True)
@@ -269,11 +270,8 @@ def test_picodet_is_decoded_as_worked_out_by_hand(tmp_path):
     file = write_picodet(tmp_path / "pico.onnx")
     imported = import_model(
         file,
-        "picodet",
         tmp_path / "model.onnx",
-        classes=("a", "b", "c"),
-        licence="Apache-2.0",
-        choices=Choices(several=False),
+        Choices(kind="picodet", classes=("a", "b", "c"), licence="Apache-2.0", several=False),
     )
     manifest = imported.manifest
     assert manifest.resize == Resize("stretch")
@@ -301,7 +299,7 @@ def test_a_box_of_picodet_can_be_several_classes_and_limits_can_be_chosen(tmp_pa
         ("few", Choices(candidates=2)),
     ):
         out = tmp_path / f"{name}.onnx"
-        manifest = import_model(file, None, out, choices=choices).manifest
+        manifest = import_model(file, out, choices).manifest
         with Model(load_engine(out, "onnxruntime"), 0.0) as model:
             found[name] = model(white).class_ids.tolist()
     assert found == {"own": [1, 0, 0, 1], "floor": [1, 0, 0], "few": [1, 0]}
@@ -312,8 +310,10 @@ def test_a_box_of_picodet_can_be_several_classes_and_limits_can_be_chosen(tmp_pa
 def test_importing_needs_no_torch(tmp_path):
     file = write_yolo(tmp_path / "raw.onnx", RAW)
     code = (
-        "import sys; from pathlib import Path; from edgevision.export.importers import import_model\n"
-        f"import_model(Path({str(file)!r}), 'yolo', Path({str(tmp_path / 'm.onnx')!r}), classes=('a', 'b'))\n"
+        "import sys; from pathlib import Path\n"
+        "from edgevision.export.importers import Choices, import_model\n"
+        f"import_model(Path({str(file)!r}), Path({str(tmp_path / 'm.onnx')!r}), "
+        "Choices(kind='yolo', classes=('a', 'b')))\n"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -404,7 +404,7 @@ def foreign_operator(path: Path) -> Path:
 def test_what_cannot_be_imported_is_one_clear_line(tmp_path, make, kind, classes, error, words):
     file = make(tmp_path / "foreign.onnx")
     with pytest.raises(error) as caught:
-        import_model(file, kind, tmp_path / "model.onnx", classes=classes)
+        import_model(file, tmp_path / "model.onnx", Choices(kind=kind, classes=classes))
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -413,7 +413,7 @@ def test_what_cannot_be_imported_is_one_clear_line(tmp_path, make, kind, classes
 
 def test_final_rows_without_names_get_numbers_and_silence_is_said(tmp_path):
     file = write_yolo(tmp_path / "e2e.onnx", [[0] * 6] * 10, end_to_end=True)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo"))
     assert imported.manifest.classes[:2] == ("class_0", "class_1")
     said = " ".join(imported.notes)
     assert "does not show how many there are" in said
@@ -435,7 +435,7 @@ def test_boxes_that_are_shares_of_the_input_are_scaled(tmp_path, capsys):
 def test_corners_that_are_shares_of_the_input_are_scaled(tmp_path):
     rows = [[0.25, 0.125, 0.5, 1.0, 0.9, 1], *[[0, 0, 0, 0, 0, 0]] * 9]
     file = write_yolo(tmp_path / "e2e.onnx", rows, end_to_end=True)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     assert len(imported.notes) == 1
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = Model(engine, 0.0)([red(255)])
@@ -444,13 +444,13 @@ def test_corners_that_are_shares_of_the_input_are_scaled(tmp_path):
 
 def test_pixels_and_probabilities_are_left_as_they_are(tmp_path):
     file = write_yolo(tmp_path / "raw.onnx", RAW)
-    assert import_model(file, "yolo", tmp_path / "model.onnx", classes=("a", "b")).notes == ()
+    assert import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("a", "b"))).notes == ()
 
 
 def test_logits_go_through_a_sigmoid(tmp_path):
     rows = [[20, 20, 20, 20, 3.2, -5], [40, 40, 16, 16, -4, 1.2], *[[8, 8, 4, 4, -6, -6]] * 12]
     file = write_yolo(tmp_path / "raw.onnx", rows)
-    imported = import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     assert "logits (-6 to 3.2" in imported.notes[0]
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = Model(engine, 0.1)([red(255)])
@@ -471,7 +471,7 @@ def test_logits_go_through_a_sigmoid(tmp_path):
 def test_numbers_that_mean_nothing_known_are_refused(tmp_path, rows, end_to_end, words):
     file = write_yolo(tmp_path / "net.onnx", rows, end_to_end=end_to_end)
     with pytest.raises(ExportError) as caught:
-        import_model(file, "yolo", tmp_path / "model.onnx", classes=("cat", "dog"))
+        import_model(file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("cat", "dog")))
     for word in words:
         assert word in str(caught.value)
     assert not (tmp_path / "model.onnx").exists()
@@ -480,7 +480,10 @@ def test_numbers_that_mean_nothing_known_are_refused(tmp_path, rows, end_to_end,
 @pytest.mark.parametrize("names", ['{"0": "cat", "1": "dog"}', "{1: 'dog', 0: 'cat'}", '["cat", "dog"]'])
 def test_names_of_the_file_are_read_as_python_and_as_json(tmp_path, names):
     file = write_yolo(tmp_path / "raw.onnx", RAW, metadata={"names": names})
-    assert import_model(file, "yolo", tmp_path / "model.onnx").manifest.classes == ("cat", "dog")
+    assert import_model(file, tmp_path / "model.onnx", Choices(kind="yolo")).manifest.classes == (
+        "cat",
+        "dog",
+    )
 
 
 @pytest.mark.parametrize(
@@ -495,8 +498,10 @@ def test_names_of_the_file_that_are_empty_or_twice_are_refused_unless_others_are
 ):
     file = write_yolo(tmp_path / "raw.onnx", RAW, metadata={"names": names})
     with pytest.raises(UsageError, match=words):
-        import_model(file, "yolo", tmp_path / "model.onnx")
-    assert import_model(file, "yolo", tmp_path / "model.onnx", classes=("a", "b")).manifest.classes == (
+        import_model(file, tmp_path / "model.onnx", Choices(kind="yolo"))
+    assert import_model(
+        file, tmp_path / "model.onnx", Choices(kind="yolo", classes=("a", "b"))
+    ).manifest.classes == (
         "a",
         "b",
     )
@@ -598,7 +603,7 @@ def test_a_preview_is_drawn_beside_the_model(tmp_path, capsys):
 def test_the_real_picodet_keeps_its_answers_in_any_batch(tmp_path):
     if not TEACHER.is_file():
         pytest.skip("needs ../shared/data/weights/picodet_s_416_coco.onnx")
-    imported = import_model(TEACHER, "picodet", tmp_path / "pico.onnx", classes=COCO_CLASSES)
+    imported = import_model(TEACHER, tmp_path / "pico.onnx", Choices(kind="picodet", classes=COCO_CLASSES))
     assert imported.batch is None
     noise = np.random.default_rng(1).integers(0, 256, (2, 416, 416, 3), np.uint8)
     with load_engine(tmp_path / "pico.onnx") as engine:

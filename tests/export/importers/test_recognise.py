@@ -83,7 +83,7 @@ def best(path: Path, width: int = foreign.SIZE) -> tuple[list[float], float, int
 def test_a_family_is_found_from_the_file_alone(tmp_path, name):
     kind, make, resize = FAMILIES[name]
     file = make().save(tmp_path / "foreign.onnx")
-    imported = import_model(file, None, tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx")
     assert (imported.kind, imported.manifest.resize) == (kind, resize)
     assert imported.conclusion
     box, score, label = best(tmp_path / "model.onnx")
@@ -110,8 +110,8 @@ def test_queries_of_an_older_rtdetr_are_named_and_taken_at_the_users_word(tmp_pa
     file = foreign.Network({"output0": rows[None]}).save(tmp_path / "foreign.onnx")
     for kind in (None, "yolo"):
         with pytest.raises(ExportError, match="`kind` rtdetr"):
-            import_model(file, kind, tmp_path / "model.onnx")
-    import_model(file, "rtdetr", tmp_path / "model.onnx")
+            import_model(file, tmp_path / "model.onnx", Choices(kind=kind))
+    import_model(file, tmp_path / "model.onnx", Choices(kind="rtdetr"))
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
 
 
@@ -121,7 +121,7 @@ def test_corners_that_no_grid_fits_are_no_raw_yolo_at_the_users_word(tmp_path):
     corners = np.sort(rng.uniform(0, foreign.SIZE, (2, 2, 500)), axis=0).reshape(4, 500)
     file = foreign.Network({"output": np.concatenate([corners, np.full((3, 500), 0.01)])[None]})
     with pytest.raises(ExportError, match="is not a yolo model"):
-        import_model(file.save(tmp_path / "foreign.onnx"), "yolo", tmp_path / "model.onnx")
+        import_model(file.save(tmp_path / "foreign.onnx"), tmp_path / "model.onnx", Choices(kind="yolo"))
 
 
 def test_key_points_are_no_class_scores_at_the_users_word(tmp_path):
@@ -130,7 +130,7 @@ def test_key_points_are_no_class_scores_at_the_users_word(tmp_path):
     points = np.linspace(-9, 70, 6 * table.shape[2]).reshape(1, 6, -1)
     network.outputs["output0"] = np.concatenate([table, points], axis=1)
     with pytest.raises(ExportError, match="is not a yolo model"):
-        import_model(network.save(tmp_path / "foreign.onnx"), "yolo", tmp_path / "model.onnx")
+        import_model(network.save(tmp_path / "foreign.onnx"), tmp_path / "model.onnx", Choices(kind="yolo"))
 
 
 def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
@@ -151,10 +151,10 @@ def test_a_refusal_names_the_kind_that_it_reads_as(tmp_path):
 def test_what_no_number_tells_is_asked_for(tmp_path, make):
     file = make().save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match=r"`colours` .* `scale` .* `resize`"):
-        import_model(file, None, tmp_path / "model.onnx")
+        import_model(file, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
     said = Choices(colours="bgr", scale="raw", resize="top-left", fill=7)
-    imported = import_model(file, None, tmp_path / "model.onnx", choices=said)
+    imported = import_model(file, tmp_path / "model.onnx", said)
     assert imported.manifest.resize == Resize(fill=7, place="top-left")
     assert imported.pixels.startswith("BGR, 0..255, letterbox at the top left, filled with 7")
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
@@ -163,10 +163,10 @@ def test_what_no_number_tells_is_asked_for(tmp_path, make):
 def test_anchors_that_are_not_in_the_file_are_asked_for(tmp_path):
     file = foreign.raw_heads().save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match="`anchors` with yolov5, yolov7, yolov7-tiny or the 18 numbers"):
-        import_model(file, None, tmp_path / "model.onnx")
+        import_model(file, tmp_path / "model.onnx")
     with pytest.raises(UsageError, match="18 positive numbers"):
-        import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="1,2,3"))
-    imported = import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="yolov5"))
+        import_model(file, tmp_path / "model.onnx", Choices(anchors="1,2,3"))
+    imported = import_model(file, tmp_path / "model.onnx", Choices(anchors="yolov5"))
     assert imported.kind == "yolo-heads"
     box, score, label = best(tmp_path / "model.onnx")
     # All sigmoids are .5: the middle of cell (2, 1) of stride 16, and the anchor's own 62 x 45.
@@ -176,7 +176,7 @@ def test_anchors_that_are_not_in_the_file_are_asked_for(tmp_path):
 
 def test_the_plugin_for_nms_is_replaced(tmp_path):
     onnx.save(foreign.efficientnms(), str(tmp_path / "foreign.onnx"))
-    imported = import_model(tmp_path / "foreign.onnx", None, tmp_path / "model.onnx")
+    imported = import_model(tmp_path / "foreign.onnx", tmp_path / "model.onnx")
     assert imported.kind == "efficientnms"
     assert imported.manifest.nms is not None
     assert imported.manifest.nms.iou_threshold == pytest.approx(0.65)
@@ -186,7 +186,7 @@ def test_the_plugin_for_nms_is_replaced(tmp_path):
 
 def test_nanodet_counts_from_the_corner_of_its_cells(tmp_path):
     file = foreign.nanodet().save(tmp_path / "foreign.onnx")
-    imported = import_model(file, None, tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx")
     assert (imported.kind, imported.manifest.resize.rule) == ("nanodet", "stretch")
     assert imported.pixels.startswith("BGR, mean 103.5 116.3 123.7, std 57.38 57.12 58.4 (of 255)")
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], [16, 16, 48, 32], atol=0.02)
@@ -194,7 +194,7 @@ def test_nanodet_counts_from_the_corner_of_its_cells(tmp_path):
 
 def test_a_segmenter_becomes_a_class_map(tmp_path):
     file = foreign.segmenter().save(tmp_path / "foreign.onnx")
-    imported = import_model(file, None, tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx")
     assert (imported.kind, imported.manifest.task) == ("segmenter", "segmentation")
     with load_engine(tmp_path / "model.onnx") as engine:
         (found,) = engine.infer({"frames": np.zeros((1, 64, 64, 3), np.uint8)})["class_map"]
@@ -204,7 +204,7 @@ def test_a_segmenter_becomes_a_class_map(tmp_path):
 
 def see(file: Path, out: Path) -> Any:
     """What an imported model sees in a grey image of its own size."""
-    import_model(file, None, out)
+    import_model(file, out)
     with load_engine(out) as engine:
         (found,) = Model(engine, 0.05)([np.full((64, 64, 3), 128, np.uint8)])
     return found
@@ -220,8 +220,9 @@ def test_heat_maps_and_images_are_no_segmenters_without_the_users_word(tmp_path)
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(image))
     for file in (heat, image):
         with pytest.raises(ExportError, match="pass `kind` segmenter if it is"):
-            import_model(file, None, tmp_path / "model.onnx")
-        assert import_model(file, "segmenter", tmp_path / "model.onnx").manifest.task == "segmentation"
+            import_model(file, tmp_path / "model.onnx")
+        imported = import_model(file, tmp_path / "model.onnx", Choices(kind="segmenter"))
+        assert imported.manifest.task == "segmentation"
 
 
 def test_a_detr_without_a_choice_of_queries_does_not_show_what_it_takes(tmp_path):
@@ -229,20 +230,20 @@ def test_a_detr_without_a_choice_of_queries_does_not_show_what_it_takes(tmp_path
     network.top_k = False
     file = network.save(tmp_path / "foreign.onnx")
     with pytest.raises(ExportError, match=r"`kind` (detr|rtdetr-logits) if it is"):
-        import_model(file, None, tmp_path / "model.onnx")
+        import_model(file, tmp_path / "model.onnx")
     with pytest.raises(UsageError, match="nothing in it tells what it takes"):
-        import_model(file, "rtdetr-logits", tmp_path / "model.onnx")
-    said = Choices(colours="rgb", scale="imagenet", resize="stretch")
-    import_model(file, "rtdetr-logits", tmp_path / "model.onnx", choices=said)
+        import_model(file, tmp_path / "model.onnx", Choices(kind="rtdetr-logits"))
+    said = Choices(kind="rtdetr-logits", colours="rgb", scale="imagenet", resize="stretch")
+    import_model(file, tmp_path / "model.onnx", said)
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], foreign.OBJECT, atol=0.02)
 
 
 def test_maps_of_deltas_need_the_kind(tmp_path):
     file = foreign.effdet_maps().save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match="pass `kind` effdet-maps"):
-        import_model(file, None, tmp_path / "model.onnx")
-    said = Choices(colours="rgb", scale="imagenet", resize="top-left")
-    import_model(file, "effdet-maps", tmp_path / "model.onnx", choices=said)
+        import_model(file, tmp_path / "model.onnx")
+    said = Choices(kind="effdet-maps", colours="rgb", scale="imagenet", resize="top-left")
+    import_model(file, tmp_path / "model.onnx", said)
     # Centre 24, 24 moved by .125 of 64 to the right; .25 of 64 wide, .5 of 64 high.
     box, score, label = best(tmp_path / "model.onnx")
     np.testing.assert_allclose(box, [24, 8, 40, 40], atol=0.02)
@@ -252,8 +253,8 @@ def test_maps_of_deltas_need_the_kind(tmp_path):
 def test_anchors_of_the_zoos_yolov4_are_those_of_its_80_classes(tmp_path):
     file = foreign.zoo_yolov4().save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match="pass `anchors` with yolov7 for YOLOv4's own"):
-        import_model(file, None, tmp_path / "model.onnx")
-    imported = import_model(file, None, tmp_path / "model.onnx", choices=Choices(anchors="yolov7"))
+        import_model(file, tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx", Choices(anchors="yolov7"))
     assert (imported.kind, imported.manifest.resize) == ("zoo-yolov4", Resize(fill=128))
     box, score, label = best(tmp_path / "model.onnx")
     # Cell 2, 1 of stride 16: its middle is 40, 24, for .5 * 1.1 - .05 is .5.
@@ -262,7 +263,7 @@ def test_anchors_of_the_zoos_yolov4_are_those_of_its_80_classes(tmp_path):
     wide = foreign.zoo_yolov4()
     rest = {name: np.full((*one.shape[:4], 77), 0.001) for name, one in wide.outputs.items()}
     wide.outputs = {name: np.concatenate([one, rest[name]], axis=4) for name, one in wide.outputs.items()}
-    imported = import_model(wide.save(tmp_path / "wide.onnx"), None, tmp_path / "model.onnx")
+    imported = import_model(wide.save(tmp_path / "wide.onnx"), tmp_path / "model.onnx")
     assert any("its anchors are those of YOLOv4" in note for note in imported.notes)
     np.testing.assert_allclose(best(tmp_path / "model.onnx")[0], [24, 8, 56, 40], atol=0.02)
 
@@ -271,17 +272,17 @@ def test_anchors_of_the_zoos_yolov4_are_those_of_its_80_classes(tmp_path):
 def test_the_order_of_automls_boxes_is_asked_for_or_shown_by_a_wide_input(tmp_path, x_first):
     square = foreign.automl(x_first=x_first).save(tmp_path / "square.onnx")
     with pytest.raises(UsageError, match=r"`kind` automl .y first.* or automl-tf2 .x first"):
-        import_model(square, None, tmp_path / "model.onnx")
+        import_model(square, tmp_path / "model.onnx")
     kind, other = ("automl-tf2", "automl") if x_first else ("automl", "automl-tf2")
-    import_model(square, kind, tmp_path / "model.onnx")
+    import_model(square, tmp_path / "model.onnx", Choices(kind=kind))
     box, score, label = best(tmp_path / "model.onnx")
     np.testing.assert_allclose(box, foreign.OBJECT, atol=0.02)
     assert (round(score, 3), label) == (foreign.SCORE, foreign.CLASS)
     wide = foreign.automl((64, 128), x_first=x_first).save(tmp_path / "wide.onnx")
-    assert import_model(wide, None, tmp_path / "model.onnx").kind == kind
+    assert import_model(wide, tmp_path / "model.onnx").kind == kind
     np.testing.assert_allclose(best(tmp_path / "model.onnx", 128)[0], foreign.OBJECT, atol=0.02)
     with pytest.raises(ExportError, match=f"is not a {other} model"):
-        import_model(wide, other, tmp_path / "model.onnx")
+        import_model(wide, tmp_path / "model.onnx", Choices(kind=other))
 
 
 def test_points_and_masks_of_torchvision(tmp_path):
@@ -296,7 +297,7 @@ def test_masks_of_torchvision_are_taken_before_they_are_pasted(tmp_path):
     file = tmp_path / "foreign.onnx"
     onnx.save(foreign.pasted_mask_rcnn(), str(file))
     found = see(file, tmp_path / "model.onnx")
-    form = import_model(file, None, tmp_path / "again.onnx").manifest.masks
+    form = import_model(file, tmp_path / "again.onnx").manifest.masks
     assert (form.form, form.width, form.height) == ("box", 8, 8)
     # The box is 32 wide from 16: its left half, to where .9 has fallen to .5, .06 of a cell behind it.
     assert found.masks.areas()[0] == 16 * 32
@@ -340,7 +341,7 @@ def test_a_classifier_gives_probabilities_of_the_middle_of_the_image(tmp_path):
     file = foreign.classes().save(tmp_path / "foreign.onnx")
     found = see(file, tmp_path / "model.onnx")
     np.testing.assert_allclose(found.probabilities, [0.1, 0.7, 0.2], atol=1e-4)
-    assert import_model(file, None, tmp_path / "again.onnx").manifest.resize.rule == "crop"
+    assert import_model(file, tmp_path / "again.onnx").manifest.resize.rule == "crop"
 
 
 def test_what_a_classifier_without_notes_takes_is_asked_for(tmp_path):
@@ -349,16 +350,16 @@ def test_what_a_classifier_without_notes_takes_is_asked_for(tmp_path):
     network.outputs["output0"] = np.array([[-1.0, 3.0, 0.5]])
     file = network.save(tmp_path / "foreign.onnx")
     with pytest.raises(UsageError, match="nothing in it tells what it takes"):
-        import_model(file, None, tmp_path / "model.onnx")
+        import_model(file, tmp_path / "model.onnx")
     said = Choices(colours="rgb", scale="imagenet", resize="crop")
-    imported = import_model(file, None, tmp_path / "model.onnx", choices=said)
+    imported = import_model(file, tmp_path / "model.onnx", said)
     assert "logits: a softmax is applied" in imported.conclusion
 
 
 def test_choices_are_baked_in(tmp_path):
     file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
     chosen = Choices(min_score=0.3, iou=0.55, candidates=40, several=True)
-    imported = import_model(file, None, tmp_path / "model.onnx", choices=chosen)
+    imported = import_model(file, tmp_path / "model.onnx", chosen)
     manifest = imported.manifest
     assert manifest.nms is not None
     assert (manifest.score_threshold, manifest.nms.iou_threshold, manifest.nms.candidates) == (0.3, 0.55, 40)
@@ -371,7 +372,7 @@ def test_a_box_can_be_several_classes(tmp_path):
     file = network.save(tmp_path / "foreign.onnx")
     for several, labels in ((False, [1]), (True, [1, 2])):
         out = tmp_path / f"model{several}.onnx"
-        import_model(file, None, out, choices=Choices(several=several))
+        import_model(file, out, Choices(several=several))
         with load_engine(out) as engine:
             (found,) = Model(engine, 0.05)([np.zeros((64, 64, 3), np.uint8)])
         assert found.class_ids.tolist() == labels
@@ -394,12 +395,12 @@ def test_a_box_can_be_several_classes(tmp_path):
 def test_choices_that_mean_nothing_are_one_line(tmp_path, choices, words):
     file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
     with pytest.raises((UsageError, ExportError), match=words):
-        import_model(file, None, tmp_path / "model.onnx", choices=choices)
+        import_model(file, tmp_path / "model.onnx", choices)
 
 
 def test_names_that_are_missing_are_numbers_and_said(tmp_path):
     file = foreign.raw_yolo().save(tmp_path / "foreign.onnx")
-    imported = import_model(file, None, tmp_path / "model.onnx")
+    imported = import_model(file, tmp_path / "model.onnx")
     assert imported.manifest.classes == ("class_0", "class_1", "class_2")
     assert any("no class names" in note and "`classes`" in note for note in imported.notes)
 
@@ -408,6 +409,6 @@ def test_labels_that_begin_with_the_background_follow_the_names(tmp_path):
     file = foreign.torchvision().save(tmp_path / "foreign.onnx")
     for names, label in ((("cat", "dog"), 0), (("background", "cat", "dog"), 1)):
         out = tmp_path / f"{label}.onnx"
-        imported = import_model(file, None, out, classes=names)
+        imported = import_model(file, out, Choices(classes=names))
         assert imported.batch == 1
         assert imported.manifest.classes[best(out)[2]] == "cat"

@@ -51,7 +51,7 @@ def answer(path: Path, threshold: float) -> Any:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_answers_what_its_own_postprocessing_does(tmp_path, name):
     said, out = expected(name), tmp_path / "model.onnx"
-    imported = import_model(FOLDER / f"{name}.onnx", None, out, choices=NEEDS.get(name))
+    imported = import_model(FOLDER / f"{name}.onnx", out, NEEDS.get(name))
     found = answer(out, said.get("thresholds", {}).get("score", 0.0))
     assert imported.conclusion
     if "own_probs" in said:
@@ -94,4 +94,4 @@ def check_boxes(said: dict[str, Any], found: Any) -> None:
 @pytest.mark.parametrize("name", ["yolov5_raw_heads", "yolov7_raw_heads"])
 def test_anchors_are_asked_for(tmp_path, name):
     with pytest.raises(UsageError, match="`anchors`"):
-        import_model(FOLDER / f"{name}.onnx", None, tmp_path / "model.onnx")
+        import_model(FOLDER / f"{name}.onnx", tmp_path / "model.onnx")

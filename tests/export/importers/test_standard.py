@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines import load_engine
 from edgevision.errors import ExportError
-from edgevision.export.importers import import_model
+from edgevision.export.importers import Choices, import_model
 from edgevision.export.importers.standard import standard
 from edgevision.graph.convolutions import find_convolutions
 
@@ -64,7 +64,7 @@ def answers(path: Path) -> dict[str, np.ndarray]:
 def imported(model: onnx.ModelProto, folder: Path, name: str) -> Path:
     source, out = folder / f"{name}.foreign.onnx", folder / f"{name}.onnx"
     onnx.save(model, str(source))
-    import_model(source, "yolo", out)
+    import_model(source, out, Choices(kind="yolo"))
     return out
 
 

@@ -1,6 +1,7 @@
 """NonMaxSuppression at a file's end is replaced where what it chooses from is found, and stays where not.
 
-Also tests ``edgevision.export.importers.ends``, whose limits are lowered for the probe images.
+Also tests ``edgevision.export.importers.nms_answers``, ``edgevision.export.importers.nms_source`` and
+``edgevision.export.importers.ends``, whose limits are lowered for the probe images.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def test_suppression_is_replaced_by_ours_with_its_limits(tmp_path, name):
     kind, make, choices = FORMS[name]
     out = tmp_path / "model.onnx"
     file = foreign_nms.save(make(), tmp_path / "foreign.onnx")
-    imported = import_model(file, None, out, choices=choices)
+    imported = import_model(file, out, choices)
     assert (imported.kind, imported.batch) == (kind, None)
     assert any("is replaced by edgevision's NMS" in note for note in imported.notes)
     assert not suppresses(load_onnx(out))
@@ -83,7 +84,7 @@ def test_every_other_kind_is_refused(tmp_path, name):
 def test_suppression_that_cannot_be_replaced_stays_and_is_named(tmp_path, make, reason):
     out = tmp_path / "model.onnx"
     file = foreign_nms.save(make(), tmp_path / "foreign.onnx")
-    imported = import_model(file, None, out)
+    imported = import_model(file, out)
     assert (imported.kind, imported.batch) == ("yolov7-end2end", 1)
     assert any(f"stays in the graph, because {reason}" in note for note in imported.notes)
     assert suppresses(load_onnx(out))
@@ -95,7 +96,7 @@ def test_the_user_may_lower_the_limit_that_a_file_had(tmp_path):
     model = foreign_nms.apart()
     out = tmp_path / "model.onnx"
     file = foreign_nms.save(model, tmp_path / "foreign.onnx")
-    imported = import_model(file, None, out, choices=Choices(min_score=0.002, iou=0.99, candidates=50))
+    imported = import_model(file, out, Choices(min_score=0.002, iou=0.99, candidates=50))
     manifest = imported.manifest
     assert (manifest.score_threshold, manifest.nms.iou_threshold, manifest.nms.candidates) == (
         0.002,
@@ -114,7 +115,7 @@ def test_a_file_that_finds_nothing_in_noise_is_read_all_the_same(tmp_path):
         if constant.name == "scores_table":
             constant.CopyFrom(numpy_helper.from_array(values * np.float32(0.2), constant.name))
     out = tmp_path / "model.onnx"
-    imported = import_model(foreign_nms.save(model, tmp_path / "foreign.onnx"), None, out)
+    imported = import_model(foreign_nms.save(model, tmp_path / "foreign.onnx"), out)
     assert imported.kind == "yolov7-end2end"
     assert not suppresses(load_onnx(out))
     assert len(seen(out)) == 0

@@ -37,6 +37,7 @@ from edgevision.models.settings import BackboneConfig, RegionConfig
 from edgevision.models.torch_engine import TorchDetectorEngine
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.training.detection import detector_manifest
+from tests.support.networks import draw_weights
 from tests.support.plans import build_for_rtx, needs_rtx
 
 SIZE = 64
@@ -45,7 +46,7 @@ CONFIG = FasterRcnnConfig(
     BackboneConfig("resnet18", "random"),
     SIZE,
     16,
-    ProposalConfig(ONE_SQUARE, count=12),
+    ProposalConfig(ONE_SQUARE, level_candidates=2, count=12),
     RegionConfig(3, 16, samples=8),
 )
 SQUARES = 64 + 16 + 4 + 1
@@ -186,13 +187,13 @@ def small_run() -> DetectorTraining:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FasterRcnn, Path]:
     """With scores and boxes that differ from place to place."""
     path = tmp_path_factory.mktemp("faster-rcnn") / "model.onnx"
-    torch.manual_seed(3)
+    torch.manual_seed(0)
     model = FasterRcnn(CONFIG, 3).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.startswith(("rpn", "predictor")):
-                parameter.normal_(0, 0.1)
-    assert export_detector(model, small_run(), {}, path).task == "detection"
+    draw_weights(model, ("rpn", "predictor"))
+    manifest = export_detector(model, small_run(), {}, path)
+    # Two proposals of each level but the last, which has one cell; three classes each.
+    assert (manifest.task, manifest.max_detections) == ("detection", 7 * 3)
+    assert CONFIG.places == 7
     return model, path
 
 

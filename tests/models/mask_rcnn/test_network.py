@@ -37,6 +37,7 @@ from edgevision.models.settings import BackboneConfig, DecodeConfig, RegionConfi
 from edgevision.training.config import DetectorTraining, load_run
 from edgevision.training.detection import detector_manifest
 from edgevision.types import Detections
+from tests.support.networks import draw_weights
 from tests.support.plans import build_for_rtx, needs_rtx
 
 SIZE = 64
@@ -134,7 +135,7 @@ def small_run() -> DetectorTraining:
     overrides = [
         "classes=[cat, dog, person]",
         "decode.score_threshold=0.0",
-        "decode.candidates=40",
+        "decode.candidates=6",
         "decode.max_detections=8",
     ]
     found = load_run(config_folder() / "models" / "mask-rcnn.yaml", overrides)
@@ -146,14 +147,12 @@ def small_run() -> DetectorTraining:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskRcnn, Path]:
     """With scores, boxes and masks that differ from place to place."""
     path = tmp_path_factory.mktemp("mask-rcnn") / "model.onnx"
-    torch.manual_seed(3)
+    torch.manual_seed(0)
     model = MaskRcnn(CONFIG, 3).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.startswith(("rpn", "predictor", "mask_predictor")):
-                parameter.normal_(0, 0.1)
+    draw_weights(model, ("rpn", "predictor", "mask_predictor"))
     manifest = export_detector(model, small_run(), {}, path)
     assert (manifest.task, manifest.schema) == ("instance-segmentation", 2)
+    assert manifest.max_detections == 6  # no more than enter suppression
     return model, path
 
 
@@ -168,8 +167,8 @@ def test_the_exported_file_answers_as_torch_does(exported: tuple[MaskRcnn, Path]
     with load_engine(path, name, threads=1) as opened:
         seen = opened.infer({INPUT_NAME: frames})
     assert set(seen) == {spec.name for spec in detector_manifest(run).output_specs()}
-    assert (seen["count"] == 8).all()
-    assert seen["masks"].shape == (2, 8, 8, 8)
+    assert (seen["count"] > 2).all()
+    assert seen["masks"].shape == (2, 6, 8, 8)
     for output in ("scores", "boxes", "masks"):
         np.testing.assert_allclose(np.sort(seen[output], axis=1), np.sort(wanted[output], axis=1), atol=0.02)
 
