@@ -51,7 +51,9 @@ _EXAMPLES = {
 
 _WAITING = 8  # images; then the oldest goes
 _LATE_S = 5.0  # without a sign of the peer, it is given up
-_OPEN_S = 15.0
+_OPEN_S = (5.0, 15.0)
+"""The time of the first opening without an answer, and the longest: each next one has as much more, for a
+peer that takes long to answer."""
 _LOAD_S = 60.0  # until a process has begun, on a machine that is busy or slow
 _CLOSE_S = 3.0
 _RETRY_S = (0.5, 3.0)
@@ -130,7 +132,8 @@ def target_of(uri: str) -> Target:
 class _Child:
     """One process that sends, from its start to its end."""
 
-    def __init__(self, order: Order, pipe: int | None) -> None:
+    def __init__(self, order: Order, pipe: int | None, open_s: float) -> None:
+        self.open_s = open_s
         code = _START.format(path=sys.path)
         stdin, given = os.pipe()
         ack_read, ack_write = os.pipe()
@@ -164,7 +167,7 @@ class _Child:
         if not self.is_loaded:
             limit_s = _LOAD_S
         elif not self.has_begun:
-            limit_s = max(limit_s, _OPEN_S)
+            limit_s = max(limit_s, self.open_s)
         return self.underway > 0 and time.monotonic() - self.progress_s > limit_s
 
     def end_input(self) -> None:
@@ -194,8 +197,9 @@ class _Child:
 class NetworkSink(Sink):
     """Sends H.264 without ever delaying the run: what cannot be sent is counted.
 
-    Each output has a process of its own, which is killed when its peer is silent for five seconds, and
-    started again, at most three seconds later, until the stream ends. Only a pipe makes the run wait.
+    Each output has a process of its own, which is killed when its peer is silent for five seconds (in the
+    third opening that is not answered, 15), and started again, at most three seconds later, until the stream
+    ends. Only a pipe makes the run wait.
 
     Args:
         target: see :func:`target_of`.
@@ -264,7 +268,7 @@ class NetworkSink(Sink):
         self._is_over = True
         self._notify()
         if self._thread is not None:
-            self._thread.join(_OPEN_S + _CLOSE_S + (0 if self._target.is_retried else _LOAD_S))
+            self._thread.join(_OPEN_S[1] + _CLOSE_S + (0 if self._target.is_retried else _LOAD_S))
         self.unsent += len(self._queue)
         self._queue.clear()
         if self._folder is not None:
@@ -333,9 +337,9 @@ class NetworkSink(Sink):
     def _send(self, order: Order) -> None:
         if self._pipe is not None:
             order = msgspec.structs.replace(order, address=f"pipe:{self._pipe}")
-        wait_s = 0.0
+        wait_s, open_s = 0.0, _OPEN_S[0]
         while self._failure is None:
-            child = _Child(order, self._pipe)  # it loads what it needs while this waits
+            child = _Child(order, self._pipe, open_s)  # it loads what it needs while this waits
             until = time.monotonic() + wait_s
             while time.monotonic() < until and not self._is_over:
                 time.sleep(_POLL_S)
@@ -346,7 +350,12 @@ class NetworkSink(Sink):
             self._send_once(child)
             if self._is_over and (not self._queue or time.monotonic() - self._over_s > _CLOSE_S):
                 return
-            wait_s = _RETRY_S[0] if self.sent > sent else min(max(wait_s, _RETRY_S[0]) * 2, _RETRY_S[1])
+            if self.sent > sent:
+                wait_s, open_s = _RETRY_S[0], _OPEN_S[0]
+                continue
+            wait_s = min(max(wait_s, _RETRY_S[0]) * 2, _RETRY_S[1])
+            if child.is_late:
+                open_s = min(open_s + _OPEN_S[0], _OPEN_S[1])
 
     def _send_once(self, child: _Child) -> None:
         """Sends by one process, until the stream is over or it is lost."""

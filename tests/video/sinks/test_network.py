@@ -22,6 +22,7 @@ import pytest
 from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult
 from edgevision.video.base import SourceInfo
+from edgevision.video.sinks import network
 from edgevision.video.sinks.network import NetworkSink, target_of
 from edgevision.video.sinks.open import open_sink
 from edgevision.video.sources.open import open_source
@@ -146,6 +147,29 @@ def is_alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
+def test_an_opening_that_is_not_answered_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_OPEN_S", (0.2, 0.3))
+    monkeypatch.setattr(network, "_LATE_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        sink = NetworkSink(target_of(f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/gate"), LIVE)
+        result = frame(0)
+        sink.write(result, result.frame.image)
+        first, _ = silent.accept()
+        silent.settimeout(0.2)
+        second = None
+        for _ in range(300):  # 60 s
+            sink.write(result, result.frame.image)
+            with contextlib.suppress(TimeoutError):
+                second, _ = silent.accept()
+                break
+        sink.close()
+        first.close()
+        assert second is not None
+        second.close()
+    assert (sink.sent, sink.made) == (0, sink.unsent)
+
+
 def test_a_killed_run_leaves_no_process_that_waits_for_a_silent_peer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/gate"
