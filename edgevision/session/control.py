@@ -13,12 +13,9 @@ import msgspec
 
 from edgevision.address import Address
 from edgevision.errors import EdgeVisionError, UsageError
-from edgevision.pipeline import Pipeline, StreamStatistics
 from edgevision.session.apply import apply_file
 from edgevision.session.running import RunningStreams
-from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec, understand_streams
-from edgevision.session.streams import OpenedStream
 from edgevision.session.streams_file import StreamsFile
 from edgevision.tracking.tracker import load_library
 from edgevision.video.sources.network import CAMERA_SCHEMES
@@ -30,24 +27,12 @@ class SessionControl:
     """A :class:`~edgevision.web.hub.StreamControl` of a run. One change at a time.
 
     Args:
-        pipeline: the run.
-        opened: its streams; changed here.
-        specs: what was asked of each, by its name; changed here.
-        shared: what all streams have in common.
-        refused: of the streams that do not run, why; changed here.
+        streams: those of the run.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        opened: dict[str, OpenedStream],
-        specs: dict[str, StreamSpec],
-        shared: Shared,
-        refused: dict[str, StreamStatistics] | None = None,
-    ) -> None:
-        self._shared = shared
-        self._streams = RunningStreams(pipeline, opened, specs, shared, {} if refused is None else refused)
-        self._file = StreamsFile(shared.request.streams_file, list(specs))
+    def __init__(self, streams: RunningStreams) -> None:
+        self._streams, self._shared = streams, streams.shared
+        self._file = StreamsFile(self._shared.request.streams_file, list(streams.specs))
         self._lock = threading.Lock()
 
     def paused(self) -> Sequence[str]:

@@ -27,6 +27,7 @@ from edgevision.session.control import SessionControl
 from edgevision.session.models import ModelPool, OpenEngine, load_as_it_is
 from edgevision.session.reload import Reloader, ReloadRequest
 from edgevision.session.request import RunRequest
+from edgevision.session.running import RunningStreams
 from edgevision.session.shared import OnFrame, Shared
 from edgevision.session.spec import StreamSpec, unique_names
 from edgevision.session.streams import OpenedStream, open_sources, open_stream
@@ -255,7 +256,7 @@ class Session:
             [one.stream for one in opened.values()], [], is_kept_open=self._request.is_kept_open
         )
 
-        control = SessionControl(pipeline, opened, specs, shared, refused)
+        control = SessionControl(RunningStreams(pipeline, opened, specs, shared, refused))
         reloader: Reloader | None = None
 
         def with_refused() -> RunStatistics:
