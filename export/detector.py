@@ -23,6 +23,7 @@ from edgevision.graph.retinanet import add_detection_outputs, add_final_outputs,
 from edgevision.models.anchors import anchor_grid
 from edgevision.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 from edgevision.models.detectors import DetectorNetwork, build_decoding
+from edgevision.models.families import predictions
 from edgevision.models.fast_rcnn.network import FastRcnn
 from edgevision.models.faster_rcnn.network import FasterRcnn, TwoStageAnswers
 from edgevision.models.mask_rcnn.decoding import MaskRcnnDecoding
@@ -155,7 +156,8 @@ def _places(
     decoded = _Decoded(model, build_decoding(config.model, len(config.classes)))
     core = trace(decoded, size, size, outputs)
     manifest = detector_manifest(config, figures, tuple(outputs))
-    add_dense_decoder(after, outputs[0], outputs[1], config.model.places, manifest)
+    places = predictions(config.model, 1, config.decode)  # of one class: boxes
+    add_dense_decoder(after, outputs[0], outputs[1], places, manifest)
     return core, manifest
 
 
