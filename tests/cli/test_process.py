@@ -41,6 +41,14 @@ def test_a_folder_is_processed_and_told(place, capsys):
     assert "--redo" in capsys.readouterr().err
 
 
+def test_a_range_of_images_alone_is_refused(place, capsys):
+    assert edgevision(place, "--start", "1s", "--include", "*.png") == 2
+    said = capsys.readouterr().err.strip()
+    assert said.endswith("are only images, which have no time; leave them out")
+    assert "--start and --end are for recordings" in said
+    assert not (place / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -52,14 +60,6 @@ def test_a_folder_is_processed_and_told(place, capsys):
         (["--classes", "zebra"], "no class 'zebra'"),
     ],
 )
-def test_a_range_of_images_alone_is_refused(place, capsys):
-    assert edgevision(place, "--start", "1s", "--include", "*.png") == 2
-    said = capsys.readouterr().err.strip()
-    assert said.endswith("are only images, which have no time; leave them out")
-    assert "--start and --end are for recordings" in said
-    assert not (place / "out").exists()
-
-
 def test_mistakes_are_one_line(place, capsys, arguments, message):
     assert edgevision(place, *arguments) == 2
     said = capsys.readouterr().err.strip()
