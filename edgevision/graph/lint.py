@@ -152,8 +152,8 @@ class _Rtx:
         elif node.op_type in _PRODUCTS and len(node.input) > 1 and node.input[0] in self.floats:
             yield (
                 "a product of matrices in FP32, which TensorRT for RTX cannot build for RTX 20; give a file "
-                "that has it in FP16 ('edgevision export --precision fp16'; what follows the network stays "
-                "in FP32), build for RTX 30 or later, or run the ONNX file there"
+                "that has it in FP16 ('edgevision export' with `precision` fp16; what follows the network "
+                "stays in FP32), build for RTX 30 or later, or run the ONNX file there"
             )
         elif node.op_type == "If" and node.input[0] not in constants and not self._ranks_agree(node):
             yield (
