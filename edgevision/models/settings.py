@@ -163,16 +163,6 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     iou_threshold: float = 0.5
     max_detections: int = 100
 
-    def __post_init__(self) -> None:
-        for name in ("level_candidates", "candidates", "max_detections"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if self.rounds < 0:
-            raise ValueError(f"rounds is {self.rounds}; expected 0 or more")
-        for name in ("score_threshold", "iou_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to 1")
-
 
 class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A teacher that looks at every image of the training, as augmented, beside the student.
