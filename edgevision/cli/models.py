@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgevision.zoo import ZooFile
 
 
@@ -77,9 +79,8 @@ def models_command(
         for model in models
     ]
     head = ("name", "task", "classes", "input", "precisions")
-    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
-    for row, model in zip((head, *table), (None, *models), strict=True):
-        typer.echo("  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip())
+    for line, model in zip(_rows(head, table), (None, *models), strict=True):
+        typer.echo(line)
         if model is not None:
             figures = ", ".join(f"{name} {value:.3g}" for name, value in model.manifest.figures.items())
             figures = "; ".join(filter(None, [figures, *map(_beside, model.files[1:])]))
@@ -91,6 +92,15 @@ def models_command(
             for what, text in parts:
                 if text:
                     typer.echo(wrapped(f"  {what}: {text}", width))
+
+
+def _rows(head: Sequence[str], table: Sequence[Sequence[str]]) -> list[str]:
+    """The head and the rows as lines, each column as wide as its longest text."""
+    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
+    return [
+        "  ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *table)
+    ]
 
 
 def _beside(file: ZooFile) -> str:
@@ -112,13 +122,17 @@ def _list_families(as_json: bool) -> None:
         typer.echo(json.dumps([asdict(family) for family in FAMILIES], indent=2))
         return
 
-    from rich.console import Console
-    from rich.table import Table
+    import shutil
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("family", "task", "what it is", "paper", "configuration"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("family", "task"))
-    for family in FAMILIES:
-        table.add_row(family.name, family.task, family.text, family.paper, family.configuration)
-    Console().print(table)
+    from edgevision.cli.console import wrapped
+
+    width = shutil.get_terminal_size().columns
+    table = [(family.name, family.task, family.configuration) for family in FAMILIES]
+    for line, family in zip(
+        _rows(("family", "task", "configuration"), table), (None, *FAMILIES), strict=True
+    ):
+        typer.echo(line)
+        if family is not None:
+            typer.echo(wrapped(f"  {family.text}", width))
+            typer.echo(wrapped(f"  paper: {family.paper}", width))
     typer.echo(f"The configurations are in {config_folder() / 'models'}: edgevision train CONFIGURATION")

@@ -80,11 +80,11 @@ def plot_recall_over_iou(
 def plot_confusion_matrix(
     path: str | os.PathLike[str], matrix: ConfusionMatrix, classes: Sequence[str], title: str = ""
 ) -> None:
-    """Writes a confusion matrix as PNG; each row shows where the pixels of a class went, in per cent.
+    """Writes a confusion matrix as PNG; each row shows what was predicted for a class, in per cent.
 
     Args:
         path: the PNG file.
-        matrix: ``[C, C]``, rows are labels, columns predictions.
+        matrix: ``[C, C]``, rows are labels, columns predictions; of pixels, objects or images.
         classes: C names.
 
     Raises:

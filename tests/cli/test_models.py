@@ -7,6 +7,7 @@ import pytest
 from edgevision import zoo
 from edgevision.cli import main
 from edgevision.config import config_folder
+from edgevision.models.families import FAMILIES
 from edgevision.training.config import load_run
 from edgevision.zoo import list_models
 
@@ -33,6 +34,18 @@ def test_eighty_columns_break_no_word(capsys, monkeypatch):
     words = set(shown.split())
     for model in list_models():
         assert {*model.manifest.licence.split(), *model.manifest.figures} <= words
+
+
+def test_families_in_eighty_columns_break_no_word(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("--families") == 0
+    shown = capsys.readouterr().out
+    *rows, folder = shown.splitlines()
+    assert max(map(len, rows)) <= 80
+    assert "edgevision train" in folder
+    for family in FAMILIES:
+        words = {family.configuration, *family.text.split(), *family.paper.split()}
+        assert words <= set(shown.split()), family.name
 
 
 def test_json_has_what_the_files_say(capsys):
