@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from edgevision.contract.class_names import canonical, plain
 from edgevision.errors import DataError, UsageError
 
 VOC_CLASSES = (
@@ -31,38 +32,6 @@ COCO_CLASSES = (
 
 _LISTS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}
 
-_ALIASES = {
-    "airplane": "aeroplane",
-    "plane": "aeroplane",
-    "motorcycle": "motorbike",
-    "dining table": "diningtable",
-    "table": "diningtable",
-    "potted plant": "pottedplant",
-    "couch": "sofa",
-    "tv": "tvmonitor",
-    "tv monitor": "tvmonitor",
-    "monitor": "tvmonitor",
-    "television": "tvmonitor",
-    "bike": "bicycle",
-    "pedestrian": "person",
-    "people": "person",
-    "automobile": "car",
-}
-
-
-def canonical(name: str) -> str:
-    """The VOC spelling of a class where there is one, else the name in lower case.
-
-    Example:
-        >>> canonical("Motorcycle"), canonical("dining_table"), canonical("Zebra")
-        ('motorbike', 'diningtable', 'zebra')
-    """
-    return _ALIASES.get(_plain(name), _plain(name))
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
-
 
 def map_classes(found: Iterable[str], wanted: Iterable[str]) -> dict[str, int]:
     """Index into ``wanted`` for each name of ``found`` that means the same class; others are left out.
@@ -81,7 +50,7 @@ def map_classes(found: Iterable[str], wanted: Iterable[str]) -> dict[str, int]:
     """
     own, targets = list(dict.fromkeys(found)), list(wanted)
     index: dict[str, int] = {}
-    for spelling in (str, _plain, canonical):
+    for spelling in (str, plain, canonical):
         taken = set(index.values())
         places, names = defaultdict(list), defaultdict(list)
         for place, target in enumerate(targets):

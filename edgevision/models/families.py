@@ -168,7 +168,7 @@ def check_family(document: dict[str, Any], origin: str) -> None:
     else:
         found, hint = f"`model.family` is '{name}'", nearest(str(name), fitting)
     raise ConfigError(
-        f"{origin}: {found}; expected one of: {', '.join(fitting)} ('edgevision models --families' says what "
+        f"{origin}: {found}; expected one of: {', '.join(fitting)} (docs/models/families.md says what "
         f"they are){hint}"
     )
 

@@ -66,7 +66,7 @@ def test_description_and_licence_are_not_needed_to_train(tmp_path: Path) -> None
             "classifier",
             "is for classification, and `task` is segmentation; expected one of: unet, fcn",
         ),
-        ("fcn", "segnett", "('edgevision models --families' says what they are); did you mean 'segnet' or"),
+        ("fcn", "segnett", "(docs/models/families.md says what they are); did you mean 'segnet' or"),
     ],
 )
 def test_a_family_that_is_unknown_or_of_another_task_is_refused(name: str, family: str, text: str) -> None:

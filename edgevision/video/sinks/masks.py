@@ -79,8 +79,13 @@ class MaskSink(Sink):
         return name
 
 
-def refuse_existing_folder(folder: Path, overwrite: bool) -> None:
+def refuse_existing_folder(folder: Path, overwrite: bool, noun: str = "masks") -> None:
     """Checks an output folder before any work is done.
+
+    Args:
+        folder: that will be written.
+        overwrite: it may hold something.
+        noun: what it is for, in messages.
 
     Raises:
         OutputExistsError: it holds something and ``overwrite`` is False.
@@ -95,9 +100,9 @@ def refuse_existing_folder(folder: Path, overwrite: bool) -> None:
     if not has_parent:
         raise SinkError(f"output folder does not exist: {folder.parent}; create it first")
     if is_other:
-        raise SinkError(f"{folder} is not a folder; expected one for masks")
+        raise SinkError(f"{folder} is not a folder; expected one for {noun}")
     place = folder if is_folder else folder.parent
     if not os.access(place, os.W_OK):
-        raise SinkError(f"no permission to write in {place}; choose another folder for masks")
+        raise SinkError(f"no permission to write in {place}; choose another folder for {noun}")
     if is_used and not overwrite:
         raise OutputExistsError(f"folder {folder} is not empty; choose another or pass `overwrite`")

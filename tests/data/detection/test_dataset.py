@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from edgevision.contract.class_names import canonical
 from edgevision.contract.manifest import Resize
-from edgevision.data.classes import VOC_CLASSES, canonical, map_classes
+from edgevision.data.classes import VOC_CLASSES, map_classes
 from edgevision.data.detection.augment import DetectionAugment
 from edgevision.data.detection.dataset import DetectionSet, load_coco
 from edgevision.data.detection.loading import DetectionData, detection_loader

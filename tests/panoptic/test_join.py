@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgevision.errors import UsageError
 from edgevision.masks import InstanceMasks
-from edgevision.panoptic import PanopticMap, Segment, draw_panoptic, join_panoptic, panoptic_colours
+from edgevision.panoptic.join import PanopticMap, Segment, join_panoptic
 from edgevision.types import Detections, SegmentationMap
 
 NAMES = ("person", "car")
@@ -67,31 +68,17 @@ def test_what_cannot_be_joined_is_refused() -> None:
         PanopticMap(np.ones((2, 2), np.int32), (Segment(1, "car", True, 3),))
 
 
-def test_colours_hold_the_numbers() -> None:
-    ids = np.array([[0, 1, 256 + 2, 65536 * 3]], np.int32)
-    numbers = (1, 258, 65536 * 3)
-    colours = panoptic_colours(PanopticMap(ids, tuple(Segment(n, "car", True, 1) for n in numbers)))
-    assert colours[0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [3, 0, 0]]
+def test_what_means_the_same_is_no_stuff() -> None:
+    classes = np.zeros((4, 10), np.uint8)
+    classes[:, 6:] = 1
+    found = join_panoptic(objects(), SegmentationMap(classes, ("road", "Pedestrian")), least_area=1)
+    assert [one.name for one in found.segments] == ["road"]
+    assert (found.ids[:, 6:] == 0).all()
 
 
-def test_each_segment_has_its_colour_and_each_object_an_outline() -> None:
-    ids = np.full((120, 160), 3, np.int32)
-    ids[40:80, 20:60], ids[40:80, 60:100], ids[110:, :] = 1, 2, 0
-    areas = {number: int((ids == number).sum()) for number in (1, 2, 3)}
-    found = PanopticMap(
-        ids,
-        (
-            Segment(1, "car", True, areas[1], 0.9),
-            Segment(2, "car", True, areas[2], 0.8),
-            Segment(3, "road", False, areas[3]),
-        ),
-    )
-    canvas = np.full((120, 160, 3), 100, np.uint8)
-    draw_panoptic(canvas, found, {"car": (0, 0, 255)}, opacity=0.5)
-    assert canvas[60, 40].tolist() == canvas[60, 80].tolist() == [50, 50, 178]
-    assert canvas[60, 59].tolist() == canvas[60, 60].tolist() == [255, 255, 255]  # two cars, side by side
-    assert canvas[100, 130].tolist() == [130, 130, 130]  # a class without a colour is grey
-    assert canvas[115, 130].tolist() == [100, 100, 100]  # what belongs to nothing stays
-    assert canvas[30, 40].tolist() != [130, 130, 130]  # the name above the first
-    with pytest.raises(ValueError, match="one size"):
-        draw_panoptic(canvas[:100], found, {})
+@pytest.mark.parametrize("share", [float("nan"), -0.1, 1.1])
+def test_shares_are_shares(share: float) -> None:
+    with pytest.raises(UsageError, match="`overlap`"):
+        join_panoptic(objects(), ground(), overlap=share)
+    with pytest.raises(UsageError, match="`min_score`"):
+        join_panoptic(objects(), ground(), min_score=share)

@@ -14,21 +14,16 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.drawing.overlay import DEFAULT_OPACITY, Colour, line_unit, paste, text_plate
+from edgevision.contract.class_names import same_classes
+from edgevision.errors import UsageError
 from edgevision.masks import InstanceMasks
-from edgevision.types import Detections, Image, SegmentationMap
-
-__all__ = ["PanopticMap", "Segment", "draw_panoptic", "join_panoptic", "panoptic_colours"]
-
-_UNKNOWN: Colour = (160, 160, 160)
-"""Of a class that has no colour."""
+from edgevision.types import Detections, SegmentationMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,7 @@ class Segment:
         is_thing: it is one object; otherwise stuff.
         area: pixels.
         score: of the object, 0..1; 1 for stuff.
+        is_crowd: several objects of a truth that nobody told apart.
     """
 
     number: int
@@ -48,6 +44,7 @@ class Segment:
     is_thing: bool
     area: int
     score: float = 1.0
+    is_crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,14 +91,22 @@ def join_panoptic(
     Args:
         objects: with masks, in source pixels.
         stuff: the class map of the same image.
-        things: classes of ``stuff`` that are things, beside those that ``objects`` names.
-        min_score: objects below it are left out.
-        overlap: the smallest share of an object's mask that must be free.
+        things: classes of ``stuff`` that are things, beside those that mean a class of ``objects``
+            (:func:`edgevision.contract.class_names.canonical`), as ``pedestrian`` means ``person``.
+        min_score: objects below it are left out, 0..1.
+        overlap: the smallest share of an object's mask that must be free, 0..1.
         least_area: the smallest stuff, in pixels; the paper takes 64 * 64 for COCO.
 
+    Returns:
+        A map whose pixels are 0 where a thing is that was not found, or stuff below ``least_area``.
+
     Raises:
+        UsageError: a share is not one.
         ValueError: the objects have no masks, the images differ in size, or a class has no name.
     """
+    for name, share in (("min_score", min_score), ("overlap", overlap)):
+        if not 0 <= share <= 1:  # nor NaN
+            raise UsageError(f"`{name}` {share} is not valid; expected a share, 0 to 1")
     if objects.masks is None:
         raise ValueError("objects without masks cannot be joined with a class map; use a model with masks")
     if objects.masks.size != stuff.class_map.shape:
@@ -118,7 +123,7 @@ def join_panoptic(
         if area:
             name, score = objects.names[int(objects.class_ids[row])], float(objects.scores[row])
             segments.append(Segment(len(segments) + 1, name, True, area, score))
-    countable = {*objects.names, *things}
+    countable = {*same_classes(stuff.names, objects.names), *things}
     for number, name in enumerate(stuff.names):
         free = (stuff.class_map == number) & (ids == 0)
         area = int(np.count_nonzero(free))
@@ -138,53 +143,3 @@ def _lay_down(ids: NDArray[np.int32], masks: InstanceMasks, row: int, overlap: f
         return 0
     area[free] = number
     return count
-
-
-def panoptic_colours(found: PanopticMap) -> NDArray[np.uint8]:
-    """COCO's form of a panoptic map: uint8 ``[H, W, 3]``, BGR, with id = R + 256 G + 65536 B."""
-    ids = found.ids
-    return np.stack([ids >> 16 & 255, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
-
-
-def draw_panoptic(
-    canvas: Image, found: PanopticMap, colours: Mapping[str, Colour], opacity: float = DEFAULT_OPACITY
-) -> None:
-    """Draws a panoptic map on its image, in place.
-
-    Every segment has the colour of its class. An object is outlined in white, so that two of one class are
-    told apart, and named where its highest pixel is; stuff is named in a legend in the upper left corner.
-
-    Args:
-        canvas: uint8 ``[H, W, 3]``, BGR.
-        found: of this image.
-        colours: of the classes, by their names.
-        opacity: of the segments, 0 to 1.
-
-    Raises:
-        ValueError: the image and the map differ in size.
-    """
-    if canvas.shape[:2] != found.ids.shape:
-        raise ValueError(
-            f"the image is {canvas.shape[:2]}, its panoptic map {found.ids.shape}; expected one size"
-        )
-    table = np.zeros((len(found.segments) + 1, 3), np.uint8)
-    for one in found.segments:
-        table[one.number] = colours.get(one.name, _UNKNOWN)
-    painted = cv2.addWeighted(table[found.ids], opacity, canvas, 1 - opacity, 0)
-    np.copyto(canvas, painted, where=(found.ids > 0)[:, :, None])
-    unit = line_unit(canvas)
-    things = [one for one in found.segments if one.is_thing]
-    shapes = [(found.ids == one.number).astype(np.uint8) for one in things]
-    for shape in shapes:
-        edges, _ = cv2.findContours(shape, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(canvas, edges, -1, (255, 255, 255), max(1, unit // 2))
-    for one, shape in reversed(list(zip(things, shapes, strict=True))):  # the best label on top
-        rows, columns = np.nonzero(shape)
-        plate = text_plate(f"{one.name} {one.score:.2f}", colours.get(one.name, _UNKNOWN), unit)
-        paste(canvas, plate, int(columns[0]) - plate.shape[1] // 2, int(rows[0]) - plate.shape[0])
-    top = 0
-    for one in found.segments:
-        if not one.is_thing:
-            plate = text_plate(one.name, colours.get(one.name, _UNKNOWN), unit)
-            paste(canvas, plate, 0, top)
-            top += plate.shape[0]
