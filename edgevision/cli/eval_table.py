@@ -144,7 +144,8 @@ def _points_table(points: Mapping[str, ClassPoints]) -> Table:
         if one.at is None:
             continue
         precision = "none found" if one.at.precision is None else f"{one.at.precision:.3f}"
-        values = (f"{one.at.recall:.3f}", f"{one.at.f1:.3f}", f"{one.best.threshold:.3f}")
+        best = "" if one.best is None else f"{one.best.threshold:.3f}"
+        values = (f"{one.at.recall:.3f}", f"{one.at.f1:.3f}", best)
         table.add_row(name, f"{one.at.threshold:.3f}", precision, *values)
     return table
 

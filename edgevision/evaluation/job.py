@@ -163,6 +163,10 @@ def evaluate(
                 f"{models[0].text} is a model for {first.task} and {model.text} one for "
                 f"{model.engine.manifest.task}; expected two for the same task"
             )
+    if at is not None and (
+        first.task == "segmentation" or (first.task == "classification" and not first.multi_label)
+    ):
+        raise UsageError("`at` is a score threshold, for detectors and classifiers of several labels")
     known = {model.text: labelled.groups.names(model.engine.manifest.classes) for model in models}
 
     def choose(names: Sequence[str]) -> tuple[str, ...]:
@@ -187,6 +191,4 @@ def evaluate(
     if absent:
         note(f"no {yardstick.unit} of {', '.join(absent)} in the data; left out of every mean")
     interval = measured[0].interval() if len(measured) == 1 else measured[1].gain_over(measured[0])
-    if at is not None and not measured[-1].curves():
-        raise UsageError("`at` is a score threshold, for detectors and classifiers of several labels")
     return Evaluation(yardstick, tuple(models), tuple(measured), interval, at)

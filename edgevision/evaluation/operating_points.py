@@ -30,11 +30,12 @@ class ClassPoints(msgspec.Struct, frozen=True, kw_only=True):
     """Two thresholds of a class.
 
     Attributes:
-        best: that of the highest F1 on these data; on other data it comes to less.
+        best: that of the highest F1 on these data; on other data it comes to less. None where nothing was
+            found of the class.
         at: the one that was asked for; None where none was.
     """
 
-    best: OperatingPoint
+    best: OperatingPoint | None
     at: OperatingPoint | None = None
 
 
@@ -70,7 +71,7 @@ def best_point(curve: Curve) -> OperatingPoint | None:
 def class_points(
     curves: Mapping[str, Curve], at: float | Mapping[str, float] | None = None
 ) -> dict[str, ClassPoints]:
-    """Both points of each class that something was found of.
+    """Both points of each class.
 
     Args:
         curves: by class name.
@@ -78,11 +79,10 @@ def class_points(
     """
     found = {}
     for name, curve in curves.items():
-        best = best_point(curve)
-        if best is None:
-            continue
         wanted = at.get(name) if isinstance(at, Mapping) else at
-        found[name] = ClassPoints(best=best, at=None if wanted is None else point_at(curve, wanted))
+        found[name] = ClassPoints(
+            best=best_point(curve), at=None if wanted is None else point_at(curve, wanted)
+        )
     return found
 
 

@@ -226,12 +226,14 @@ def best_thresholds(path: str | os.PathLike[str]) -> dict[str, float]:
         DataError: the file is missing, or not a report of this version, or one without thresholds.
     """
     report = read_report(path)
-    if isinstance(report, SegmentationReport) or not report.points:
+    points = {} if isinstance(report, SegmentationReport) else report.points
+    found = {name: one.best.threshold for name, one in points.items() if one.best is not None}
+    if not found:
         raise DataError(
             f"{path}: that report has no thresholds; expected one of a detector or of a classifier of "
             "several labels"
         )
-    return {name: one.best.threshold for name, one in report.points.items()}
+    return found
 
 
 def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:

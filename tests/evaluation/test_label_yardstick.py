@@ -149,6 +149,7 @@ def test_several_labels_from_coco(tmp_path: Path) -> None:
     # Blue holds in images 2 and 5 and is seen there alone, red in 0 and 3.
     assert list(report.points) == list(COLOURS)
     best = report.points["blue"].best
+    assert best is not None
     assert (best.precision, best.recall, best.f1) == (1, 1, 1)
     assert report.points["blue"].at is None
 
@@ -162,8 +163,8 @@ def test_precision_and_recall_at_a_score(tmp_path: Path) -> None:
     assert green is not None
     assert (green.precision, green.recall) == pytest.approx((1, 2 / 3))
     one = opened(write_task_model(tmp_path / "one.onnx", "classification"))
-    with pytest.raises(UsageError, match="`at` is a score threshold"):
-        evaluate([one], by_class(tmp_path), at=0.5)
+    with pytest.raises(UsageError, match="`at` is a score threshold"):  # before the data are looked at
+        evaluate([one], LabelledData(data=tmp_path / "nowhere"), at=0.5)
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from edgevision.evaluation.average_precision import Curve, curve
-from edgevision.evaluation.operating_points import best_point, class_points, point_at
+from edgevision.evaluation.operating_points import (
+    ClassPoints,
+    OperatingPoint,
+    best_point,
+    class_points,
+    point_at,
+)
 
 NONE = np.zeros(0)
 
@@ -51,7 +57,11 @@ def test_equal_scores_count_together() -> None:
 def test_points_of_each_class() -> None:
     curves = {"car": three_of_four(), "dog": Curve(NONE, NONE, NONE)}
     assert class_points(curves)["car"].at is None
-    assert list(class_points(curves, 0.9)) == ["car"]
+    found = class_points(curves, 0.9)
+    assert list(found) == ["car", "dog"], "a class of which nothing is found has a recall, 0"
+    assert found["dog"] == ClassPoints(
+        best=None, at=OperatingPoint(threshold=0.9, precision=None, recall=0.0, f1=0.0)
+    )
     given = class_points(curves, {"car": 0.9})["car"].at
     assert given is not None
     assert given.recall == pytest.approx(1 / 3)
