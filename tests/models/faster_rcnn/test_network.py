@@ -218,6 +218,7 @@ def test_the_exported_file_answers_as_torch_does_at_any_batch_size(
 def test_every_engine_has_its_operators(exported: tuple[FasterRcnn, Path]) -> None:
     model = load_onnx(exported[1])
     assert check_tensorrt(model) == []
+    assert "RTX 30 or later" in check_tensorrt(model, compute_capability="7.5")[0].text  # products in FP32
     assert not {node.op_type for node in model.graph.node} & {"RoiAlign", "MaxRoiPool", "NonMaxSuppression"}
 
 
