@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NAMED = 5  # images that are named one by one
+_MIN_BOXES = 10
 
 
 def eval_command(
@@ -31,13 +32,21 @@ def eval_command(
         ...,
         "--data",
         help="Boxes, masks, poses, several labels: a COCO json. Segmentation: a folder with images, labels "
-        "and classes.json. One label: a folder with a folder of images for each class.",
+        "and classes.json. One label: a folder with a folder of images for each class. Panoptic: a COCO "
+        "panoptic json.",
     ),
     model: str | None = typer.Option(
         None, "--model", help="Name of a model that ships, an ONNX file, a plan, or a checkpoint (.pt)."
     ),
     compare: tuple[str, str] | None = typer.Option(
         None, "--compare", metavar="A B", help="Two models: what B gains over A, with its 95 % interval."
+    ),
+    panoptic: Path | None = typer.Option(
+        None,
+        "--panoptic",
+        metavar="MAPS",
+        help="Maps in place of a model: a folder of 'edgevision panoptic' or a COCO panoptic json. The maps "
+        "of --data lie beside it, in a folder of its name, or in --images.",
     ),
     images: ImagesOption = None,
     split: SplitOption = None,
@@ -54,7 +63,7 @@ def eval_command(
         "--crops",
         help="Classification: each box of the COCO json is cut out and has its one label.",
     ),
-    min_boxes: MinBoxesOption = 10,
+    min_boxes: MinBoxesOption = _MIN_BOXES,
     tiles: str | None = typer.Option(
         None,
         "--tiles",
@@ -82,8 +91,8 @@ def eval_command(
 
     Detection: AP at IoU 0.5 and 0.5:0.95 as COCO and PASCAL count them, recall, per class; the IoU is that of
     masks or rotated boxes where the model gives them, and OKS for key points. Segmentation: IoU and Dice per
-    class, pixel accuracy. Classification: top 1 and top 5, or mAP of several labels. Images that cannot
-    be read are skipped, named and counted, and the exit code is then 3.
+    class, pixel accuracy. Classification: top 1 and top 5, or mAP of several labels. Panoptic maps: PQ, SQ
+    and RQ. Images that cannot be read are skipped, named and counted, and the exit code is then 3.
 
     \b
     Examples:
@@ -96,6 +105,7 @@ def eval_command(
       edgevision eval --model classifier.onnx --data photos/by_class
       edgevision eval --model classifier.onnx --data val.json --images photos/val --crops
       edgevision eval --model unet-light --data camvid --split val --group way=road,pavement --group rest=*
+      edgevision eval --panoptic panoptic --data panoptic_val2017.json
     """
     from contextlib import ExitStack
     from functools import partial
@@ -108,6 +118,29 @@ def eval_command(
     from edgevision.extras import needs_extra
     from edgevision.files import refuse_existing
 
+    if panoptic is not None:
+        without_effect = {
+            "--model": model is not None,
+            "--compare": compare is not None,
+            "--split": split is not None,
+            "--group": bool(group),
+            "--crops": crops,
+            "--min-boxes": min_boxes != _MIN_BOXES,
+            "--tiles": tiles is not None,
+            "--at": at is not None,
+            "--engine": engine != "auto",
+            "--trust": trust,
+            "--rebuild": rebuild,
+            "--plots": plots is not None,
+            "--worst": worst is not None,
+        }
+        for option, given in without_effect.items():
+            if given:
+                raise UsageError(f"--panoptic measures maps that are written; {option} has no effect on them")
+        if json is not None:
+            refuse_existing(json, overwrite)
+        _measure_panoptic(panoptic, data, images, classes, json)
+        return
     if (model is None) == (compare is None):
         raise UsageError("expected either --model NAME or --compare A B")
     with needs_extra("train"):
@@ -156,6 +189,36 @@ def eval_command(
             evaluation.save_worst(worst)
     if evaluation.skipped:
         raise typer.Exit(EXIT_DAMAGED)
+
+
+def _measure_panoptic(
+    maps: Path, data: Path, images: Path | None, classes: str | None, report: Path | None
+) -> None:
+    """Panoptic quality of maps that are written."""
+    from functools import partial
+
+    from rich.console import Console
+
+    from edgevision.cli.app import Commands
+    from edgevision.cli.console import counting, say
+    from edgevision.extras import needs_extra
+
+    with needs_extra("train"):
+        from edgevision.cli.eval_table import show_panoptic
+        from edgevision.evaluation.panoptic_data import measure_panoptic, read_panoptic
+
+    notes = Console(stderr=True)
+    measured = measure_panoptic(
+        read_panoptic(maps),
+        read_panoptic(data, images),
+        classes=classes,
+        command=Commands.line,
+        note=lambda line: say(notes, f"note: {line}"),
+        progress=partial(counting, notes),
+    )
+    show_panoptic(measured, Console())
+    if report is not None:
+        measured.write(report)
 
 
 def _thresholds(text: str) -> float | dict[str, float]:

@@ -13,6 +13,7 @@ from edgevision.evaluation.detection import DetectionFigures
 from edgevision.evaluation.job import Evaluation
 from edgevision.evaluation.label_yardstick import ClassificationMeasurement
 from edgevision.evaluation.operating_points import ClassPoints
+from edgevision.evaluation.panoptic_data import PanopticReport
 from edgevision.evaluation.segmentation import SegmentationFigures
 from edgevision.evaluation.yardstick import (
     LIKENESS,
@@ -90,6 +91,20 @@ def _summary(one: Measurement, ci: str) -> str:
         f"miou {figures.miou:.3f}{ci}, dice {figures.dice:.3f}, "
         f"pixel accuracy {figures.pixel_accuracy:.3f}; {len(one.counts.matrices)}"
     )
+
+
+def show_panoptic(report: PanopticReport, out: Console) -> None:
+    """Prints panoptic quality: a row for each class, then the means."""
+    table = _table(("segments", "PQ", "SQ", "RQ"))
+    means = {"all": report.all, "things": report.things, "stuff": report.stuff}
+    rows = [(name, one, None) for name, one in report.per_class.items()]
+    for name, one, style in (*rows, *((name, one, "bold") for name, one in means.items())):
+        if one is not None:
+            figures = (f"{value:.3f}" for value in (one.pq, one.sq, one.rq))
+            table.add_row(name, str(one.segments), *figures, style=style)
+    out.print(table)
+    pq = "none" if report.all is None else f"{report.all.pq:.3f}"
+    say(out, f"{report.maps}: pq {pq} over {len(report.per_class)} classes; {report.images} images")
 
 
 def _table(columns: Sequence[str]) -> Table:

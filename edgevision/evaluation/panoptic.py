@@ -66,7 +66,7 @@ def panoptic_quality(pairs: Iterable[tuple[PanopticMap, PanopticMap]]) -> Panopt
 
     A segment matches one of the truth of the same class if their IoU is above 0.5; pixels that the truth
     leaves open (0, or :data:`VOID`) are taken out of the union, and an answer of which more than half lies
-    there counts neither way (section 4.2).
+    there, or in crowds of its class, counts neither way (section 4.2). What is a thing is the truth's word.
 
     Args:
         pairs: the answer and the truth of each image.
@@ -75,11 +75,13 @@ def panoptic_quality(pairs: Iterable[tuple[PanopticMap, PanopticMap]]) -> Panopt
         ValueError: the two maps of an image differ in size.
     """
     counts: defaultdict[str, _Counts] = defaultdict(_Counts)
-    is_thing: dict[str, bool] = {}
+    answered: dict[str, bool] = {}
+    stated: dict[str, bool] = {}
     for found, truth in pairs:
         _count(found, truth, counts)
-        for one in (*found.segments, *truth.segments):
-            is_thing.setdefault(one.name, one.is_thing)
+        answered.update((one.name, one.is_thing) for one in found.segments)
+        stated.update((one.name, one.is_thing) for one in truth.segments)
+    is_thing = answered | stated
     per_class = {
         name: one.figures() for name, one in sorted(counts.items()) if one.matched + one.missed + one.false
     }
@@ -102,7 +104,8 @@ def _count(found: PanopticMap, truth: PanopticMap, counts: defaultdict[str, _Cou
         np.stack([found.ids.ravel(), truth.ids.ravel()], axis=1), axis=0, return_counts=True
     )
     overlap = {(a, b): int(n) for (a, b), n in zip(pairs.tolist(), shared, strict=True)}
-    wanted = {one.number: one for one in truth.segments if one.name != VOID}
+    wanted = {one.number: one for one in truth.segments if one.name != VOID and not one.is_crowd}
+    crowds = [one for one in truth.segments if one.name != VOID and one.is_crowd]
     open_numbers = [0, *(one.number for one in truth.segments if one.name == VOID)]
     matched: set[int] = set()
     for one in found.segments:
@@ -118,7 +121,9 @@ def _count(found: PanopticMap, truth: PanopticMap, counts: defaultdict[str, _Cou
         if best:
             counts[one.name].overlap += best
             counts[one.name].matched += 1
-        elif free <= one.area / 2:
+            continue
+        free += sum(overlap.get((one.number, crowd.number), 0) for crowd in crowds if crowd.name == one.name)
+        if free <= one.area / 2:
             counts[one.name].false += 1
     for number, other in wanted.items():
         counts[other.name].missed += number not in matched

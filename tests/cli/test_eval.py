@@ -19,6 +19,9 @@ from edgevision.data.classes import COCO_CLASSES
 from edgevision.evaluation.report import DetectionReport, SegmentationReport, read_report
 from edgevision.export.importers import import_model
 from edgevision.export.importers.reading import Choices
+from edgevision.panoptic.coco import PanopticImage, categories_of
+from edgevision.panoptic.folder import PanopticFolder
+from edgevision.panoptic.join import PanopticMap, Segment
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.paths import SHARED
 
@@ -474,3 +477,25 @@ def test_the_imported_teacher_has_the_figures_that_others_measured(call, tmp_pat
     assert report.ap == pytest.approx(0.465, abs=0.01)
     counted = {name: one.ap50 for name, one in report.per_class.items() if one.boxes >= 10}
     assert counted == pytest.approx(REFERENCE, abs=0.015)
+
+
+def test_panoptic_maps(call, tmp_path):
+    ids = np.array([[1, 1, 2, 0]], np.int32)
+    joined = PanopticMap(ids, (Segment(1, "car", True, 2), Segment(2, "road", False, 1)))
+    with PanopticFolder(tmp_path / "out", {}, categories_of(("car",), ("road",))) as maps:
+        maps.add(joined, PanopticImage(id=1, file_name="a.jpg", width=4, height=1))
+        maps.finish()
+    code, shown, _ = call("--panoptic", "out", "--data", "out/panoptic.json", "--json", "report.json")
+    assert code == 0
+    assert [line.split() for line in shown.splitlines()[1:6]] == [
+        ["car", "1", "1.000", "1.000", "1.000"],
+        ["road", "1", "1.000", "1.000", "1.000"],
+        ["all", "2", "1.000", "1.000", "1.000"],
+        ["things", "1", "1.000", "1.000", "1.000"],
+        ["stuff", "1", "1.000", "1.000", "1.000"],
+    ]
+    assert "pq 1.000 over 2 classes; 1 images" in shown
+    assert json.loads((tmp_path / "report.json").read_text())["all"]["pq"] == 1
+    code, _, said = call("--panoptic", "out", "--data", "out", "--model", "unet-light")
+    assert code == 2
+    assert "--model has no effect" in said

@@ -42,6 +42,18 @@ def test_open_pixels_count_neither_way() -> None:
     assert figures["car"].pq == 1
 
 
+def test_crowds_of_the_same_class_excuse_what_lies_in_them() -> None:
+    ids = np.array([[1, 1, 1, 1, 2, 2]], np.int32)
+    crowd = Segment(1, "car", True, 4, is_crowd=True)
+    truth = PanopticMap(ids, (crowd, Segment(2, "road", False, 2)))
+    found = panoptic([1, 1, 2, 3, 3, 3], {1: "car", 2: "bus", 3: "road"})
+    figures = panoptic_quality([(found, truth)]).per_class
+    # The car lies in the crowd; the bus does too, and is no car; road: 2 of 3.
+    assert figures.keys() == {"bus", "road"}
+    assert figures["bus"].rq == 0
+    assert figures["road"].sq == pytest.approx(2 / 3)
+
+
 def test_a_class_that_only_the_answer_has_costs() -> None:
     truth, found = panoptic([1, 1], {1: "road"}), panoptic([1, 1], {1: "car"})
     quality = panoptic_quality([(found, truth)])
