@@ -40,7 +40,7 @@ FOREIGN = {
     *("--system", "--shell", "--now", "--group", "--head", "--num-cpus", "--address", "--nproc-per-node"),
     *("--no-python", "--logdir", "--only-binary", "--end2end", "--constraint", "--system-site-packages"),
     *("--reinstall", "--gpus", "--build-arg", "--runtime", "--verbose", "--rm", "--loadEngine", "--fp16"),
-    "--device",
+    *("--device", "--pred_folder"),
 }
 
 
