@@ -4,7 +4,8 @@ The keys are those of https://cocodataset.org/#format-data, section 4; other key
 
 Example:
     >>> one = PanopticMap(np.array([[0, 7, 7]], np.int32), (Segment(7, "car", True, 2, 0.9),))
-    >>> describe(one, 1, "000001.png", {"car": 3}).segments_info[0].bbox
+    >>> cars = PanopticCategory(id=3, name="car", isthing=1)
+    >>> describe(one, 1, "000001.png", {"car": cars}).segments_info[0].bbox
     [1, 0, 2, 1]
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -133,8 +135,44 @@ def categories_of(things: Sequence[str], stuff: Sequence[str]) -> list[PanopticC
     ]
 
 
+def coloured(joined: PanopticMap, categories: Mapping[str, PanopticCategory]) -> PanopticMap:
+    """The same map with numbers whose colours can be told apart by eye, as in COCO's own maps.
+
+    Stuff has the colour of its class, and objects of one class have colours near it: up to 30 away in each
+    of R, G and B.
+
+    Args:
+        joined: the map.
+        categories: by name.
+
+    Raises:
+        KeyError: a segment is of another class.
+    """
+    numbers = {0: 0}
+    for one in sorted(joined.segments, key=lambda one: one.is_thing):  # stuff first: its colours are fixed
+        red, green, blue = categories[one.name].color or (128, 128, 128)
+        step = 0
+        while (number := _near(red, green, blue, step)) in numbers.values():
+            step += 1
+        numbers[one.number] = number
+    segments = [replace(one, number=numbers[one.number]) for one in joined.segments]
+    before = sorted(numbers)
+    after = np.array([numbers[number] for number in before], np.int32)
+    return PanopticMap(after[np.searchsorted(before, joined.ids)], tuple(segments))
+
+
+def _near(red: int, green: int, blue: int, step: int) -> int:
+    """The number of a colour, and with more steps of one near it."""
+    moved = zip((red, green, blue), (37, 23, 11), (61, 59, 53), strict=True)
+    r, g, b = (
+        min(max(value + (step * stride + span // 2) % span - span // 2, 0), 255)
+        for value, stride, span in moved
+    )
+    return r + 256 * g + 65536 * b
+
+
 def describe(
-    joined: PanopticMap, image_id: int, file_name: str, category_ids: Mapping[str, int]
+    joined: PanopticMap, image_id: int, file_name: str, categories: Mapping[str, PanopticCategory]
 ) -> PanopticAnnotation:
     """What the json says of a map.
 
@@ -142,7 +180,7 @@ def describe(
         joined: the map.
         image_id: of its image.
         file_name: of its PNG.
-        category_ids: number of each class.
+        categories: by name.
 
     Raises:
         KeyError: a segment is of another class.
@@ -154,7 +192,7 @@ def describe(
         segments_info=[
             PanopticSegment(
                 id=one.number,
-                category_id=category_ids[one.name],
+                category_id=categories[one.name].id,
                 area=one.area,
                 bbox=_bounds(joined.ids, one),
                 iscrowd=int(one.is_crowd),

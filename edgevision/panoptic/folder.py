@@ -27,6 +27,7 @@ from edgevision.panoptic.coco import (
     PanopticCategory,
     PanopticDocument,
     PanopticImage,
+    coloured,
     describe,
     panoptic_colours,
     read_map,
@@ -119,7 +120,7 @@ class PanopticFolder(Closeable):
         self._folder = folder
         self._origin = _Origin(info=dict(info), categories=list(categories))
         self._categories = {one.id: one for one in categories}
-        self._ids = {one.name: one.id for one in categories}
+        self._by_name = {one.name: one for one in categories}
         self._written: list[_Written] = []
         self._lines: LineFile | None = None
         self.is_continued = False
@@ -171,8 +172,8 @@ class PanopticFolder(Closeable):
         number = int(image.id)
         if number != self.count + 1:
             raise ValueError(f"map {number} is not the next; expected {self.count + 1}")
-        path = self._map(number)
-        entry = _Written(image=image, annotation=describe(joined, number, path.name, self._ids))
+        path, joined = self._map(number), coloured(joined, self._by_name)
+        entry = _Written(image=image, annotation=describe(joined, number, path.name, self._by_name))
         is_encoded, data = cv2.imencode(".png", panoptic_colours(joined.ids))
         if not is_encoded:
             raise SinkError(f"cannot encode {path}")

@@ -13,9 +13,11 @@ from edgevision.errors import DataError
 from edgevision.panoptic.coco import (
     LARGEST_ID,
     PanopticAnnotation,
+    PanopticCategory,
     PanopticDocument,
     PanopticSegment,
     categories_of,
+    coloured,
     describe,
     panoptic_colours,
     panoptic_ids,
@@ -37,7 +39,11 @@ def test_a_map_is_described_by_category_area_and_box() -> None:
         Segment(5, "car", True, 3, 0.87654),
         Segment(9, "sky", False, 1),
     )
-    said = describe(PanopticMap(ids, segments), 4, "000004.png", {"car": 2, "sky": 7})
+    categories = {
+        "car": PanopticCategory(id=2, name="car", isthing=1),
+        "sky": PanopticCategory(id=7, name="sky", isthing=0),
+    }
+    said = describe(PanopticMap(ids, segments), 4, "000004.png", categories)
     assert msgspec.to_builtins(said) == {
         "image_id": 4,
         "file_name": "000004.png",
@@ -48,14 +54,14 @@ def test_a_map_is_described_by_category_area_and_box() -> None:
     }
     many = PanopticMap(np.full((1, 1), LARGEST_ID + 1, np.int32), (Segment(LARGEST_ID + 1, "car", True, 1),))
     with pytest.raises(ValueError, match="number is 1 to"):
-        describe(many, 1, "000001.png", {"car": 1})
+        describe(many, 1, "000001.png", categories)
 
 
 def test_a_map_is_read_back(tmp_path: Path) -> None:
     ids = np.array([[0, 0, 5, 5], [300, 0, 0, 5]], np.int32)
     joined = PanopticMap(ids, (Segment(5, "car", True, 3, 0.75), Segment(300, "sky", False, 1)))
     categories = {one.id: one for one in categories_of(("car",), ("sky",))}
-    said = describe(joined, 1, "000001.png", {"car": 1, "sky": 2})
+    said = describe(joined, 1, "000001.png", {one.name: one for one in categories.values()})
     cv2.imwrite(str(tmp_path / "000001.png"), panoptic_colours(ids))
     found = read_map(tmp_path / "000001.png", said, categories)
     assert found.ids.tolist() == ids.tolist()
@@ -91,6 +97,21 @@ def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
     for name, message in (("grey", "no panoptic map"), ("cut", "damaged"), ("absent", "cannot read")):
         with pytest.raises(DataError, match=message):
             read_map(tmp_path / f"{name}.png", said, {})
+
+
+def test_numbers_are_colours_near_those_of_the_class() -> None:
+    categories = {one.name: one for one in categories_of(("car",), ("sky",))}
+    ids = np.arange(100, dtype=np.int32).reshape(10, 10)
+    cars = tuple(Segment(number, "car", True, 1) for number in range(1, 99))
+    joined = PanopticMap(ids, (*cars, Segment(99, "sky", False, 1)))
+    found = coloured(joined, categories)
+    assert [one.name for one in found.segments] == [one.name for one in joined.segments]
+    assert len({one.number for one in found.segments}) == 99
+    assert found.ids[0, 0] == 0
+    assert [found.ids.flat[one.number] for one in joined.segments] == [one.number for one in found.segments]
+    pixels = panoptic_colours(found.ids)[..., ::-1].reshape(-1, 3).astype(int)
+    assert pixels[99].tolist() == categories["sky"].color
+    assert np.abs(pixels[1:99] - categories["car"].color).max() <= 30
 
 
 def test_things_come_before_stuff_and_have_a_colour_each() -> None:

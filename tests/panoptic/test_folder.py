@@ -62,7 +62,7 @@ def test_what_is_not_whole_goes_on(tmp_path: Path) -> None:
         lines.write(b'{"image":{"id":3')
     with opened(tmp_path / "out") as maps:
         assert (maps.count, maps.is_continued) == (2, True)
-        assert maps.load(2).segments == panoptic().segments
+        assert [(one.name, one.area) for one in maps.load(2).segments] == [("car", 2)]
         assert maps.has(image(2))
         assert not maps.has(image(3))
         with pytest.raises(SinkError, match=r"is of photo2\.jpg"):
