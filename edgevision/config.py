@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -118,12 +120,10 @@ def config_faults(document: dict[str, Any], kind: type[msgspec.Struct]) -> list[
     """All that is wrong with plain values as a structure: unknown and missing keys, types and values."""
     info = msgspec.inspect.type_info(kind)
     faults = list(_key_faults(document, info, ()))
-    try:
-        msgspec.convert(document, kind, strict=True)
-    except msgspec.ValidationError as error:
-        # msgspec stops at the first; people mend a file once.
+    problem = next(_not_finite(document, ()), "") or _refusal(document, kind)
+    if problem:  # msgspec stops at the first; people mend a file once
         faults += [fault for fault in _value_faults(document, info, ()) if fault not in faults]
-        faults = faults or [_plain(str(error))]
+        faults = faults or [problem]
     return faults
 
 
@@ -131,6 +131,27 @@ def faulty(origin: str, faults: Sequence[str]) -> ConfigError:
     """The error of a file with these faults, in one line."""
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return ConfigError(f"{origin}: {count}{'; '.join(faults)}")
+
+
+def _refusal(value: Any, kind: type[msgspec.Struct]) -> str:
+    """What msgspec says of a value; empty where it is one of this kind."""
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        return _plain(str(error))
+    return ""
+
+
+def _not_finite(value: Any, at: tuple[str, ...]) -> Iterator[str]:
+    """Every NaN and infinity: msgspec takes them for numbers, and no setting has a meaning for them."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(inner, (*at, str(key)))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _not_finite(inner, (*at, f"[{position}]"))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"`{_place(at)}` is {value}; expected a finite number"
 
 
 _WORDS = {
@@ -208,14 +229,20 @@ def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
     """Every missing field, wrong type, and value that a structure refuses, by msgspec's own words."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
-    items = [option.item_type for option in options if hasattr(option, "item_type")]
-    if isinstance(value, list) and len(items) == 1:
-        for position, element in enumerate(value):
-            yield from _value_faults(element, items[0], (*at, str(position)))
+    lists = [option for option in options if isinstance(option, _LISTS)]
+    if isinstance(value, list) and len(lists) == 1:
+        yield from _list_faults(value, lists[0], at)
         return
     if not isinstance(value, dict) or not structs:
         if not any(_fits(value, option) for option in options):
             yield _wrong_type(value, options, at)
+        elif isinstance(value, dict):
+            for option in options:
+                if isinstance(option, msgspec.inspect.DictType):
+                    for key, inner in value.items():
+                        yield from _value_faults(inner, option.value_type, (*at, str(key)))
+        else:
+            yield from _range_faults(value, options, at)
         return
     struct = next(iter(_meant(value, structs)), None)
     if struct is None:
@@ -240,7 +267,61 @@ def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
         except msgspec.ValidationError as error:
             text, deeper, _ = str(error).partition(" - at `$")
             if not deeper:  # what is wrong below has been said there
-                yield _plain(text)
+                yield (f"`{_place(at)}`: " if at else "") + _plain(text)
+
+
+_LISTS = (msgspec.inspect.ListType, msgspec.inspect.VarTupleType, msgspec.inspect.TupleType)
+_NUMBERS = (msgspec.inspect.IntType, msgspec.inspect.FloatType)
+
+
+def _list_faults(value: list[Any], info: Any, at: tuple[str, ...]) -> Iterator[str]:
+    """A wrong length, or the faults of the elements."""
+    if isinstance(info, msgspec.inspect.TupleType):
+        kinds: Sequence[Any] = info.item_types
+        least = most = len(kinds)
+    else:
+        kinds, least, most = [info.item_type] * len(value), info.min_length or 0, info.max_length
+    if len(value) < least or (most is not None and len(value) > most):
+        wanted = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+        yield f"`{_place(at)}` is a list of {len(value)}; expected {wanted}"
+        return
+    for position, (element, kind) in enumerate(zip(value, kinds, strict=True)):
+        yield from _value_faults(element, kind, (*at, f"[{position}]"))
+
+
+def _range_faults(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> Iterator[str]:
+    """A number outside what its type allows (:mod:`edgevision.bounds`), NaN or infinite."""
+    numbers = [option for option in options if isinstance(option, _NUMBERS) and _fits(value, option)]
+    if numbers and not any(_is_within(value, number) for number in numbers):
+        finite = "" if _is_finite(value) else "finite "
+        yield f"`{_place(at)}` is {value}; expected {_range_in_words(numbers[0], finite)}"
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) <= sys.float_info.max  # which a whole number may exceed
+
+
+def _is_within(value: float, number: Any) -> bool:
+    return (
+        (isinstance(number, msgspec.inspect.IntType) or _is_finite(value))
+        and (number.ge is None or value >= number.ge)
+        and (number.gt is None or value > number.gt)
+        and (number.le is None or value <= number.le)
+        and (number.lt is None or value < number.lt)
+        and (number.multiple_of is None or value % number.multiple_of == 0)
+    )
+
+
+def _range_in_words(number: Any, finite: str) -> str:
+    """``a number from 0 to 1``, ``a whole number of at least 1``; ``finite`` stands before the noun."""
+    noun = "whole number" if isinstance(number, msgspec.inspect.IntType) else "number"
+    if number.multiple_of is not None:
+        noun = f"multiple of {number.multiple_of}"
+    if number.ge is not None and number.le is not None:
+        return f"a {finite}{noun} from {number.ge} to {number.le}"
+    bounds = {"of at least": number.ge, "above": number.gt, "of at most": number.le, "below": number.lt}
+    words = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return f"a {finite}{noun} {words}".rstrip()
 
 
 def _meant(
@@ -258,7 +339,7 @@ def _fits(value: Any, option: Any) -> bool:
     name = type(option).__name__
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     known = {
-        "IntType": is_number and (isinstance(value, int) or value.is_integer()),
+        "IntType": is_number and isinstance(value, int),
         "FloatType": is_number,
         "StrType": isinstance(value, str),
         "BoolType": isinstance(value, bool),
@@ -291,7 +372,7 @@ _UNQUOTED: dict[type, str] = {
 
 def _place(at: tuple[str, ...]) -> str:
     """A path as msgspec writes it: ``layers[0].width``."""
-    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(at))
+    return ".".join(at).replace(".[", "[")
 
 
 def _wrong_type(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> str:
@@ -302,15 +383,17 @@ def _wrong_type(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> str:
     return f"`{_place(at) or 'file'}` is {shown}; expected {' or '.join(words)}{quotes}"
 
 
-_TEXT = (msgspec.inspect.StrType, msgspec.inspect.AnyType)
+_CHOICES = (msgspec.inspect.EnumType, msgspec.inspect.LiteralType)
 
 
 def _choice_faults(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> Iterator[str]:
-    """msgspec reports that a text is not one of the choices, but does not list them."""
-    if isinstance(value, str):
+    """msgspec reports that a text or number is not one of the choices, but does not list them."""
+    if isinstance(value, (str, int, float)):
         choices, place = [one for option in options for one in _choices(option)], at
-        takes_any_text = any(isinstance(option, _TEXT) for option in options)
-        wrong = not takes_any_text and value not in choices
+        others = [option for option in options if not isinstance(option, _CHOICES)]
+        wrong = not any(_fits(value, option) for option in others) and not any(
+            type(one) is type(value) and one == value for one in choices
+        )
     else:
         structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
         field = structs[0].tag_field if structs else None
@@ -320,10 +403,12 @@ def _choice_faults(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> I
         wrong = value not in choices
     if choices and wrong:
         listed = ", ".join(str(choice) for choice in choices)
+        is_number = isinstance(value, (int, float))
         if any(hasattr(option, "item_type") or hasattr(option, "item_types") for option in options):
             listed += "; or a list"
-        hint = nearest(str(value), map(str, choices))
-        yield f"`{'.'.join(place)}` is '{value}'; expected one of: {listed}{hint}"
+        found = _UNQUOTED[bool] if isinstance(value, bool) else f"{value}" if is_number else f"'{value}'"
+        hint = "" if is_number else nearest(str(value), map(str, choices))
+        yield f"`{'.'.join(place)}` is {found}; expected one of: {listed}{hint}"
 
 
 def _choices(option: Any) -> list[Any]:

@@ -54,7 +54,7 @@ class Garage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             {"kind": "bycicle", "gears": 3},
             "`vehicle.kind` is 'bycicle'; expected one of: car, bicycle; did you mean 'bicycle'?",
         ),
-        ({"kind": 3}, "`vehicle.kind` is '3'; expected one of: car, bicycle"),
+        ({"kind": 3}, "`vehicle.kind` is 3; expected one of: car, bicycle"),
         (
             {"kind": "bicycle", "gears": 3, "ligths": 2},
             "unknown key 'vehicle.ligths'; did you mean 'lights'?",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from edgevision.bounds import Angle, Enlargement, Share, ShareAboveZero, ShareBelowOne, SideOrNone
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,25 +31,18 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             gradient, noise), as from a covered lens or at night, without boxes.
     """
 
-    photometric: float = 0.5
-    zoom_out: float = 0.3
-    zoom_out_max: float = 2.0
-    iou_crop: float = 0.7
-    crop_min: float = 0.3
-    aspect: float = 1.33
-    flip: float = 0.5
-    rotate: float = 0.0
-    rotate_max: float = 5.0
-    mosaic: float = 0.0
-    mosaic_until: float = 1.0
-    blank: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("photometric", "zoom_out", "iou_crop", "flip", "rotate", "mosaic", "blank"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
-        if not 0 <= self.mosaic_until <= 1:
-            raise ValueError(f"mosaic_until is {self.mosaic_until}; expected a share of the run, 0 to 1")
+    photometric: Share = 0.5
+    zoom_out: Share = 0.3
+    zoom_out_max: Enlargement = 2.0
+    iou_crop: Share = 0.7
+    crop_min: ShareAboveZero = 0.3
+    aspect: Enlargement = 1.33
+    flip: Share = 0.5
+    rotate: Share = 0.0
+    rotate_max: Angle = 5.0
+    mosaic: Share = 0.0
+    mosaic_until: Share = 1.0
+    blank: Share = 0.0
 
 
 class WeatherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,16 +56,15 @@ class WeatherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sensor: probability of what a cheap camera adds: noise, motion blur and JPEG blocks.
     """
 
-    light: float = 0.0
-    shadow: float = 0.0
-    fog: float = 0.0
-    rain: float = 0.0
-    sensor: float = 0.0
+    light: Share = 0.0
+    shadow: Share = 0.0
+    fog: Share = 0.0
+    rain: Share = 0.0
+    sensor: Share = 0.0
 
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
+
+Scale = Annotated[float, Meta(gt=0, le=10)]
+"""Of an image, as a factor."""
 
 
 class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,32 +82,23 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
         weather: light, fog, rain and faults of the camera.
     """
 
-    photometric: float = 0.5
-    photometric_range: float = 0.3
-    rotate: float = 0.3
-    rotate_degrees: float = 8.0
-    scale_min: float = 0.75
-    scale_max: float = 2.0
-    flip: float = 0.5
-    crop_width: int = 0
-    crop_height: int = 0
+    photometric: Share = 0.5
+    photometric_range: ShareBelowOne = 0.3
+    rotate: Share = 0.3
+    rotate_degrees: Angle = 8.0
+    scale_min: Scale = 0.75
+    scale_max: Scale = 2.0
+    flip: Share = 0.5
+    crop_width: SideOrNone = 0
+    crop_height: SideOrNone = 0
     weather: WeatherConfig = WeatherConfig()
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale_min <= self.scale_max:
+        if self.scale_min > self.scale_max:
             raise ValueError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max} are not a range of positive "
-                "numbers"
+                f"scale_min is {self.scale_min}, scale_max {self.scale_max}; expected the second not "
+                "below the first"
             )
-        if not 0 <= self.photometric_range < 1:
-            raise ValueError(
-                f"photometric_range is {self.photometric_range}; expected 0 or a share below 1, such as 0.3"
-            )
-        for name, size in (("crop_width", self.crop_width), ("crop_height", self.crop_height)):
-            if size < 0 or size % 32:
-                raise ValueError(
-                    f"{name} is {size}; expected a multiple of 32, or 0 for the input's own size"
-                )
 
 
 class ClassificationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,13 +111,6 @@ class ClassificationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fi
         flip: probability of a mirror image.
     """
 
-    photometric: float = 0.5
-    shift: float = 0.15
-    flip: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("photometric", "flip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
-        if not 0 <= self.shift < 0.5:
-            raise ValueError(f"shift is {self.shift}; expected a share from 0 to below 0.5")
+    photometric: Share = 0.5
+    shift: Annotated[float, Meta(ge=0, lt=0.5)] = 0.15
+    flip: Share = 0.5

@@ -6,15 +6,20 @@ Plain arrays, so that the torch model and the ONNX graph take the very same numb
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
+from edgevision.bounds import Positive, Positives
 from edgevision.types import FloatArray
 
 MAX_LOG_SIZE = math.log(1000.0 / 16.0)
 """Predicted log sizes are cut here before ``exp``, as Detectron does, so that no box overflows."""
+
+
+Stride = Annotated[int, Meta(ge=1, le=1024)]
 
 
 class AnchorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,10 +32,10 @@ class AnchorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ratios: height over width.
     """
 
-    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
-    base_size: float = 4.0
-    scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    strides: Annotated[tuple[Stride, ...], Meta(min_length=1)] = (8, 16, 32, 64, 128)
+    base_size: Positive = 4.0
+    scales: Positives = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    ratios: Positives = (0.5, 1.0, 2.0)
 
     @property
     def per_cell(self) -> int:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
+from edgevision.bounds import (
+    Depth,
+    Limit,
+    NonNegative,
+    Positive,
+    Share,
+    ShareAboveZero,
+    ShareBelowOne,
+    ShareBetween,
+    Side,
+    Width,
+)
 from edgevision.models.anchors import AnchorConfig
 
 BackboneName = Literal[
@@ -25,16 +38,23 @@ MAX_STAGES = 5
 """Stages that halve the image: of a decoder, and of the backbones."""
 
 
-def check_side(name: str, pixels: int) -> None:
-    """Raises ValueError where a side of an input is not a whole number of the backbones' last cells."""
-    if pixels <= 0 or pixels % 2**MAX_STAGES:
-        raise ValueError(f"{name} is {pixels}; expected a positive multiple of {2**MAX_STAGES}")
+Kernel = Annotated[int, Meta(ge=1, le=31)]
+"""Side of a convolution."""
 
 
-def check_dropout(share: float) -> None:
-    """Raises ValueError where a probability of dropout is none."""
-    if not 0 <= share < 1:
-        raise ValueError(f"dropout is {share}; expected 0 or more and less than 1")
+def check_kernel(name: str, side: int) -> None:
+    """Raises ValueError where the side of a convolution is even, so that it has no middle."""
+    if side % 2 == 0:
+        raise ValueError(f"{name} is {side}; expected an odd number, such as 3")
+
+
+def check_overlaps(background: float, foreground: float) -> None:
+    """Raises ValueError where an anchor would be background and foreground at once."""
+    if background > foreground:
+        raise ValueError(
+            f"background_iou is {background}, foreground_iou {foreground}; expected the second not below the "
+            "first"
+        )
 
 
 class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +71,7 @@ class BackboneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: BackboneName
     weights: str = "imagenet"
-    leaky: float | None = None
+    leaky: Share | None = None
 
 
 class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +86,14 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             own, which costs parameters and no time.
     """
 
-    layers: int = 4
+    layers: Depth = 4
     depthwise: bool = False
-    kernel: int = 3
-    prior: float = 0.01
+    kernel: Kernel = 3
+    prior: ShareBetween = 0.01
     shared: bool = True
+
+    def __post_init__(self) -> None:
+        check_kernel("kernel", self.kernel)
 
 
 class RetinaNetConfig(
@@ -87,14 +110,11 @@ class RetinaNetConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    channels: int
+    input_size: Side
+    channels: Width
     head: HeadConfig
     anchors: AnchorConfig
     pyramid: PyramidName = "fpn"
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
 
 
 class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +128,7 @@ class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     middle: float
-    slope: float
+    slope: Positive
 
 
 class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,16 +151,19 @@ class DetectionLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             every box for certain.
     """
 
-    alpha: float = 0.25
-    gamma: float = 2.0
+    alpha: Share = 0.25
+    gamma: NonNegative = 2.0
     box: Literal["smooth_l1", "giou"] = "giou"
-    box_weight: float = 1.0
-    smooth_l1_beta: float = 1 / 9
+    box_weight: NonNegative = 1.0
+    smooth_l1_beta: NonNegative = 1 / 9
     matching: Literal["overlap", "adaptive"] = "overlap"
-    foreground_iou: float = 0.5
-    background_iou: float = 0.4
+    foreground_iou: ShareBetween = 0.5
+    background_iou: ShareBetween = 0.4
     quality: bool = False
     certainty: Certainty | None = None
+
+    def __post_init__(self) -> None:
+        check_overlaps(self.background_iou, self.foreground_iou)
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,12 +179,12 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_detections: detections kept for an image.
     """
 
-    score_threshold: float = 0.05
-    level_candidates: int = 1000
-    candidates: int = 300
-    rounds: int = 16
-    iou_threshold: float = 0.5
-    max_detections: int = 100
+    score_threshold: Share = 0.05
+    level_candidates: Limit = 1000
+    candidates: Limit = 300
+    rounds: Limit = 16
+    iou_threshold: Share = 0.5
+    max_detections: Limit = 100
 
 
 class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,19 +207,12 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     teacher: str
     classes: str = "coco"
-    class_weight: float = 1.0
-    box_weight: float = 2.0
-    gamma: float = 2.0
-    floor: float = 0.1
+    class_weight: NonNegative = 1.0
+    box_weight: NonNegative = 2.0
+    gamma: NonNegative = 2.0
+    floor: ShareBetween = 0.1
     hints: tuple[str, ...] = ()
-    hint_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("class_weight", "box_weight", "gamma", "hint_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.floor < 1:
-            raise ValueError(f"floor is {self.floor}; expected a score between 0 and 1, such as 0.1")
+    hint_weight: NonNegative = 1.0
 
 
 class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="unet"):
@@ -214,22 +230,13 @@ class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """
 
     backbone: BackboneConfig
-    input_width: int
-    input_height: int
-    channels: tuple[int, ...]
+    input_width: Side
+    input_height: Side
+    channels: Annotated[tuple[Width, ...], Meta(min_length=1, max_length=MAX_STAGES)]
     decoder: Literal["transposed", "bilinear"] = "bilinear"
     block: Literal["plain", "residual"] = "plain"
     depthwise: bool = False
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_side("input_width", self.input_width)
-        check_side("input_height", self.input_height)
-        if not 1 <= len(self.channels) <= MAX_STAGES or min(self.channels) < 1:
-            raise ValueError(
-                f"channels are {list(self.channels)}; expected 1 to {MAX_STAGES} positive numbers"
-            )
-        check_dropout(self.dropout)
+    dropout: ShareBelowOne = 0.0
 
 
 class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -245,17 +252,21 @@ class SegmentationLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=
             arXiv:1411.4734, section 6.3.2; counted on the training set), or one number a class.
     """
 
-    cross_entropy: float = 1.0
-    dice: float = 1.0
+    cross_entropy: NonNegative = 1.0
+    dice: NonNegative = 1.0
     dice_form: Literal["multiclass", "binary"] = "multiclass"
-    smooth: float = 1.0
-    class_weights: Literal["equal", "median_frequency"] | tuple[float, ...] = "equal"
+    smooth: NonNegative = 1.0
+    class_weights: Literal["equal", "median_frequency"] | tuple[NonNegative, ...] = "equal"
 
     def __post_init__(self) -> None:
-        if min(self.cross_entropy, self.dice) < 0 or self.cross_entropy + self.dice == 0:
-            raise ValueError("cross_entropy and dice are factors of 0 or more, of which one is positive")
-        if self.smooth < 0:
-            raise ValueError(f"smooth is {self.smooth}; expected 0 or more")
+        if self.cross_entropy == self.dice == 0:
+            raise ValueError("cross_entropy and dice are both 0; expected one above it")
+        if not isinstance(self.class_weights, str) and not any(self.class_weights):
+            raise ValueError("class_weights are all 0; expected one above it")
+
+
+Samples = Annotated[int, Meta(ge=2)]
+"""Of an image, some that show an object and some that show none."""
 
 
 class RegionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -270,24 +281,9 @@ class RegionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         box_weight: factor of the box loss, lambda in equation 1.
     """
 
-    pool: int = 7
-    hidden: int = 256
-    overlap: float = 0.5
-    samples: int = 64
-    positive_share: float = 0.25
-    box_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; expected a share between 0 and 1, such as 0.5")
-        if min(self.pool, self.hidden) < 1:
-            raise ValueError("pool and hidden are 1 or more")
-        check_samples(self.samples, self.positive_share)
-
-
-def check_samples(samples: int, share: float) -> None:
-    """Raises ValueError where no sample, or no positive one, would be taken."""
-    if samples < 2 or not 0 < share <= 1:
-        raise ValueError(
-            f"samples is {samples}, positive_share {share}; expected 2 or more, and a share above 0 up to 1"
-        )
+    pool: Depth = 7
+    hidden: Width = 256
+    overlap: ShareBetween = 0.5
+    samples: Samples = 64
+    positive_share: ShareAboveZero = 0.25
+    box_weight: NonNegative = 1.0

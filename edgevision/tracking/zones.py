@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 import numpy as np
 
+from edgevision.bounds import NonNegative
 from edgevision.config import load_config
 from edgevision.errors import ConfigError
 from edgevision.tracking.naming import problem_of
@@ -88,8 +89,8 @@ class ZoneLayout(msgspec.Struct, frozen=True, kw_only=True):
     units: Units
     zones: list[Zone] = []
     lines: list[Line] = []
-    margin: float | None = None
-    vanish_s: float = 2.0
+    margin: NonNegative | None = None
+    vanish_s: NonNegative = 2.0
 
     def pixels(self, points: Sequence[Point], width: int, height: int) -> FloatArray:
         """Points of the file in an image of this size: float32 ``[P, 2]``."""
@@ -139,8 +140,6 @@ def load_zones(
             raise ConfigError(
                 f"{path}: the name '{place.name}' is used twice; each zone and line needs its own"
             )
-    _check_number(layout.margin, f"{path}: margin")
-    _check_number(layout.vanish_s, f"{path}: vanish_s")
     return layout
 
 
@@ -177,11 +176,6 @@ def _check_polygon(zone: Zone, where: str) -> None:
             )
     if abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in edges)) < 1e-9:
         raise ConfigError(f"{where} has no area: its corners lie on one line")
-
-
-def _check_number(value: float | None, where: str) -> None:
-    if value is not None and not (math.isfinite(value) and value >= 0):
-        raise ConfigError(f"{where} is {value}; expected 0 or more")
 
 
 def side_of(start: Point, end: Point, point: Point) -> float:

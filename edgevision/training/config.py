@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
+from edgevision.bounds import (
+    Byte,
+    Count,
+    CountOrNone,
+    NonNegative,
+    Positive,
+    Seed,
+    Share,
+    ShareBelowOne,
+    ShareBetween,
+)
 from edgevision.config import apply_override, build_config, read_document
 from edgevision.contract.manifest import Resize
 from edgevision.data.classification.sources import (
@@ -45,6 +56,20 @@ def check_classes(classes: tuple[str, ...]) -> None:
         raise ValueError("classes is empty or has an empty name; expected one name for each class")
     if twice := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f"classes has {', '.join(twice)} more than once; expected each name once")
+
+
+def check_run(run: TrainingRun) -> None:
+    """Raises ValueError for what no task can have: its name, its classes, how images are resized."""
+    name, resize = run.name, run.resize
+    if name in ("", ".", "..") or name != name.strip() or set(name) & set("/\\") or not name.isprintable():
+        raise ValueError(f"name is {name!r}; expected one that a folder can have, such as my-model")
+    check_classes(run.classes)
+    if not 0 <= resize.fill <= 255:
+        raise ValueError(f"resize.fill is {resize.fill}; expected a whole number from 0 to 255")
+    if not 0 < resize.share <= 1:
+        raise ValueError(f"resize.share is {resize.share}; expected a number above 0, up to 1")
+    if resize.rule == "crop" and not isinstance(run, ClassifierTraining):
+        raise ValueError("resize.rule is crop, which is for classification; expected letterbox or stretch")
 
 
 class DataConfig(msgspec.Struct, Generic[Source], frozen=True, forbid_unknown_fields=True):
@@ -87,36 +112,16 @@ class OptimiserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ema_decay: of the averaged weights that are validated and exported; 0 for none.
     """
 
-    lr: float
-    lr_factors: dict[str, float] = {}
-    freeze_backbone_images: int = 0
-    weight_decay: float = 0.05
+    lr: Positive
+    lr_factors: dict[str, Annotated[float, Meta(ge=0, le=100)]] = {}
+    freeze_backbone_images: CountOrNone = 0
+    weight_decay: NonNegative = 0.05
     schedule: Literal["cosine", "constant", "one_cycle"] = "cosine"
-    warmup_images: int = 1600
-    rise: float = 0.3
-    final_lr_factor: float = 0.01
-    clip_norm: float = 10.0
-    ema_decay: float = 0.998
-
-    def __post_init__(self) -> None:
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; expected a number above 0, such as 0.001")
-        for name in (
-            "freeze_backbone_images",
-            "weight_decay",
-            "warmup_images",
-            "final_lr_factor",
-            "clip_norm",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; expected 0 or a share below 1, such as 0.998")
-        for part, factor in self.lr_factors.items():
-            if not 0 <= factor <= 100:
-                raise ValueError(f"lr_factors.{part} is {factor}; expected 0 or more")
-        if not 0 < self.rise < 1:
-            raise ValueError(f"rise is {self.rise}; expected a share between 0 and 1, such as 0.3")
+    warmup_images: CountOrNone = 1600
+    rise: ShareBetween = 0.3
+    final_lr_factor: Share = 0.01
+    clip_norm: NonNegative = 10.0
+    ema_decay: ShareBelowOne = 0.998
 
 
 class QuantiseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,15 +135,9 @@ class QuantiseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             by the training where ``images`` is above 0.
     """
 
-    percentile: float = 99.99
-    images: int = 0
-    ranges: dict[str, float] = {}
-
-    def __post_init__(self) -> None:
-        if not 90 <= self.percentile <= 100:
-            raise ValueError(f"percentile is {self.percentile}; expected 90 to 100, such as 99.99")
-        if self.images < 0:
-            raise ValueError(f"images is {self.images}; expected 0 or more, such as 128")
+    percentile: Annotated[float, Meta(ge=90, le=100)] = 99.99
+    images: CountOrNone = 0
+    ranges: dict[str, NonNegative] = {}
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,23 +158,16 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             time a step on a CPU afterwards. Needs a C++ compiler.
     """
 
-    images: int
-    batch_size: int = 16
-    workers: int = 2
+    images: Count
+    batch_size: Count = 16
+    workers: CountOrNone = 2
     cache: Literal["auto", "none"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    seed: int = 0
-    validate_every: int = 8000
-    save_every: int = 2000
+    seed: Seed = 0
+    validate_every: Count = 8000
+    save_every: Count = 2000
     tensorboard: bool = False
     compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch_size", "validate_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; expected 0 or more")
 
 
 class DetectorTraining(
@@ -211,7 +203,7 @@ class DetectorTraining(
     quantise: QuantiseConfig | None = None
 
     def __post_init__(self) -> None:
-        check_classes(self.classes)
+        check_run(self)
 
 
 class SegmenterTraining(
@@ -232,7 +224,7 @@ class SegmenterTraining(
 
     name: str
     classes: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colours: tuple[tuple[Byte, Byte, Byte], ...]
     model: SegmenterModel
     resize: Resize
     loss: SegmentationLossConfig
@@ -244,7 +236,7 @@ class SegmenterTraining(
     quantise: QuantiseConfig | None = None
 
     def __post_init__(self) -> None:
-        check_classes(self.classes)
+        check_run(self)
         if self.colours and len(self.colours) != len(self.classes):
             raise ValueError(
                 f"{len(self.colours)} colours for {len(self.classes)} classes; expected one a class or none"
@@ -276,7 +268,7 @@ class ClassifierTraining(
     initial: str = ""
 
     def __post_init__(self) -> None:
-        check_classes(self.classes)
+        check_run(self)
         if len(self.classes) < 2 and not self.multi_label:
             raise ValueError("classes has one name; expected two or more, for one of them is chosen")
         wrong = FolderSource if self.multi_label else ImageLabelSource

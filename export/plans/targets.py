@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgevision.bounds import Count, CountOrNone
 from edgevision.config import config_folder, load_config
 from edgevision.engines.trt.board import board_name
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
@@ -70,8 +71,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     boards: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
-    memory_gb: tuple[int, ...] = ()
-    dla_cores: int | None = None
+    memory_gb: tuple[Count, ...] = ()
+    dla_cores: CountOrNone | None = None
     video_encoder: bool | None = None
     video_decoder: bool | None = None
     software: tuple[Software, ...] = ()

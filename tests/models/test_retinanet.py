@@ -118,9 +118,9 @@ def test_a_head_of_each_level_has_its_own_convolutions_and_answers_as_the_shared
     assert not torch.equal(changed.logits[1], found.logits[1])
 
 
-def test_an_input_size_that_the_pyramid_cannot_halve_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
-        RetinaNetConfig(BackboneConfig("resnet18", "random"), 100, 32, LIGHT, AnchorConfig())
+def test_a_kernel_without_a_middle_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel is 4; expected an odd number"):
+        HeadConfig(kernel=4)
 
 
 def test_weights_load_from_a_file_in_half_precision_with_another_activation(tmp_path: Path) -> None:

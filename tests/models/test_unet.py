@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgevision.config import config_faults
 from edgevision.errors import ConfigError
 from edgevision.models.settings import BackboneConfig, BackboneName, UNetConfig
 from edgevision.models.unet import Block, DecoderStage, UNet
@@ -105,20 +106,15 @@ def test_depthwise_convolutions_are_smaller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("channels", "fault"),
     [
-        ({"input_width": 100}, "input_width is 100; expected a positive multiple of 32"),
-        ({"input_height": 0}, "input_height is 0"),
-        ({"channels": []}, "expected 1 to 5 positive numbers"),
-        ({"channels": [8] * 6}, "expected 1 to 5 positive numbers"),
-        ({"channels": [8, 0]}, "expected 1 to 5 positive numbers"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
+        ([], "`channels` is a list of 0; expected 1 to 5"),
+        ([8] * 6, "`channels` is a list of 6; expected 1 to 5"),
+        ([8, 0], "`channels[1]` is 0; expected a whole number from 1 to 16384"),
     ],
 )
-def test_impossible_architectures_are_refused(fields: dict[str, object], message: str) -> None:
-    plain = {**msgspec.to_builtins(SMALL), **fields}
-    with pytest.raises(msgspec.ValidationError, match=message):
-        msgspec.convert(plain, UNetConfig)
+def test_impossible_decoders_are_refused(channels: list[int], fault: str) -> None:
+    assert config_faults({**msgspec.to_builtins(SMALL), "channels": channels}, UNetConfig) == [fault]
 
 
 def test_one_class_is_no_choice() -> None:

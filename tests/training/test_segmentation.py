@@ -152,7 +152,7 @@ def test_median_frequency_weights_come_from_the_training_set(folder: Path) -> No
         ("model.decodr=bilinear", r"unknown key 'model\.decodr'; did you mean 'decoder'"),
         ("model.decoder=cubic", "`model.decoder` is 'cubic'"),
         ("colours=[[1, 2, 3]]", "1 colours for 11 classes"),
-        ("model.input_height=360", "input_height is 360; expected a positive multiple of 32"),
+        ("model.input_height=360", "`model.input_height` is 360; expected a multiple of 32"),
         (
             "loss.class_weights=often",
             "`loss.class_weights` is 'often'; expected one of: equal, median_frequency; or a list",

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from edgevision.bounds import NonNegative, Positive
 from edgevision.data.classification.dataset import (
     ClassificationSet,
     choose_classes,
@@ -32,8 +33,8 @@ class CropSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
 
     annotations: str
     images: str
-    weight: float = 1.0
-    least_side: float = 2.0
+    weight: Positive = 1.0
+    least_side: NonNegative = 2.0
 
 
 class FolderSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="folders", tag_field="kind"):
@@ -45,7 +46,7 @@ class FolderSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     """
 
     folder: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 class ImageLabelSource(
@@ -59,7 +60,7 @@ class ImageLabelSource(
 
     annotations: str
     images: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 ClassificationSource = CropSource | FolderSource | ImageLabelSource

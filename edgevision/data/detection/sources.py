@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgevision.bounds import Positive, ShareAboveZero
 from edgevision.data.detection.dataset import DetectionSet, select_classes
 from edgevision.data.formats.coco import read_coco, read_ids
 from edgevision.data.formats.detections import add_detections
@@ -34,17 +35,17 @@ class CocoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
 
     annotations: str
     images: str
-    weight: float = 1.0
+    weight: Positive = 1.0
     labelled: tuple[str, ...] | None = None
     detections: str = ""
-    learn_from: float = 0.4
-    ignore_from: float = 0.2
+    learn_from: ShareAboveZero = 0.4
+    ignore_from: ShareAboveZero = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 < self.ignore_from <= self.learn_from <= 1:
+        if self.ignore_from > self.learn_from:
             raise ValueError(
-                f"ignore_from is {self.ignore_from}, learn_from {self.learn_from}; expected scores between 0 "
-                "and 1, the second not below the first"
+                f"ignore_from is {self.ignore_from}, learn_from {self.learn_from}; expected the second not "
+                "below the first"
             )
         if self.detections and self.labelled is None:
             raise ValueError(
@@ -63,7 +64,7 @@ class VocSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="vo
 
     folder: str
     split: str = ""
-    weight: float = 1.0
+    weight: Positive = 1.0
     labelled: tuple[str, ...] | None = None
 
 
@@ -80,7 +81,7 @@ class YoloSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="y
     folder: str
     split: str = ""
     names: str = ""
-    weight: float = 1.0
+    weight: Positive = 1.0
     labelled: tuple[str, ...] | None = None
 
 

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.bounds import Positive
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
@@ -86,7 +87,7 @@ class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     split: str
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 def load_source(source: SegmentationSource, classes: Sequence[str]) -> SegmentationSet:

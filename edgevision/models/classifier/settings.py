@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig, check_side
+from edgevision.bounds import ShareBelowOne, Side, WidthOrNone
+from edgevision.models.settings import BackboneConfig
 
 
 class ClassifierConfig(
@@ -22,15 +23,7 @@ class ClassifierConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    channels: int = 0
-    dropout: float = 0.2
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        for name in ("dropout", "smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a share from 0 to below 1")
-        if self.channels < 0:
-            raise ValueError(f"channels is {self.channels}; expected 0 or more")
+    input_size: Side
+    channels: WidthOrNone = 0
+    dropout: ShareBelowOne = 0.2
+    smoothing: ShareBelowOne = 0.0

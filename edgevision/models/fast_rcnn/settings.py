@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from edgevision.models.settings import BackboneConfig, RegionConfig, check_side
+from edgevision.bounds import Count, Limit, Positives, ShareBelowOne, Side
+from edgevision.models.settings import BackboneConfig, RegionConfig
 
 
 class SearchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,17 +22,11 @@ class SearchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         count: boxes of an image; about 2,000 in the papers.
     """
 
-    spaces: tuple[Literal["hsv", "lab"], ...] = ("hsv", "lab")
-    scales: tuple[float, ...] = (50.0, 100.0)
-    least_region: int = 50
-    least_side: int = 8
-    count: int = 300
-
-    def __post_init__(self) -> None:
-        if not self.spaces or not self.scales or min(self.scales) <= 0:
-            raise ValueError("spaces and scales are one or more, and scales above 0")
-        if min(self.least_region, self.least_side, self.count) < 1:
-            raise ValueError("least_region, least_side and count are 1 or more")
+    spaces: Annotated[tuple[Literal["hsv", "lab"], ...], Meta(min_length=1)] = ("hsv", "lab")
+    scales: Positives = (50.0, 100.0)
+    least_region: Count = 50
+    least_side: Count = 8
+    count: Limit = 300
 
 
 class FastRcnnConfig(
@@ -46,16 +42,16 @@ class FastRcnnConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
+    input_size: Side
     search: SearchConfig = SearchConfig()
     regions: RegionConfig = RegionConfig()
-    least_overlap: float = 0.1
+    least_overlap: ShareBelowOne = 0.1
 
     def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        if not 0 <= self.least_overlap < self.regions.overlap:
+        if self.least_overlap >= self.regions.overlap:
             raise ValueError(
-                f"least_overlap is {self.least_overlap}; expected 0 or more, and less than regions.overlap"
+                f"least_overlap is {self.least_overlap}; expected less than regions.overlap, which is "
+                f"{self.regions.overlap}"
             )
 
     @property

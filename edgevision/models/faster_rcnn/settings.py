@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from edgevision.bounds import Limit, Share, ShareAboveZero, ShareBetween, Side, Width
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.settings import BackboneConfig, PyramidName, RegionConfig, check_samples, check_side
+from edgevision.models.settings import BackboneConfig, PyramidName, RegionConfig, Samples, check_overlaps
 
 PROPOSAL_STRIDES = (8, 16, 32, 64)
 """Input pixels a cell of the maps that regions are proposed from, P3 to P6."""
@@ -27,28 +28,21 @@ class ProposalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     anchors: AnchorConfig = AnchorConfig(PROPOSAL_STRIDES, 3.0, (1.0, 1.5), (0.5, 1.0, 2.0))
-    foreground_iou: float = 0.7
-    background_iou: float = 0.3
-    samples: int = 128
-    positive_share: float = 0.5
-    level_candidates: int = 100
-    iou_threshold: float = 0.7
-    rounds: int = 8
-    count: int = 100
+    foreground_iou: ShareBetween = 0.7
+    background_iou: ShareBetween = 0.3
+    samples: Samples = 128
+    positive_share: ShareAboveZero = 0.5
+    level_candidates: Limit = 100
+    iou_threshold: Share = 0.7
+    rounds: Limit = 8
+    count: Limit = 100
 
     def __post_init__(self) -> None:
         if self.anchors.strides != PROPOSAL_STRIDES:
             raise ValueError(
                 f"anchors.strides is {list(self.anchors.strides)}; expected {list(PROPOSAL_STRIDES)}"
             )
-        if not 0 < self.background_iou <= self.foreground_iou < 1:
-            raise ValueError(
-                f"background_iou is {self.background_iou}, foreground_iou {self.foreground_iou}; expected "
-                "shares between 0 and 1, the second not below the first"
-            )
-        check_samples(self.samples, self.positive_share)
-        if min(self.level_candidates, self.rounds, self.count) < 1:
-            raise ValueError("level_candidates, rounds and count are 1 or more")
+        check_overlaps(self.background_iou, self.foreground_iou)
 
 
 class FasterRcnnConfig(
@@ -64,14 +58,11 @@ class FasterRcnnConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    channels: int = 128
+    input_size: Side
+    channels: Width = 128
     proposals: ProposalConfig = ProposalConfig()
     regions: RegionConfig = RegionConfig()
     pyramid: PyramidName = "fpn"
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
 
     @property
     def places(self) -> int:

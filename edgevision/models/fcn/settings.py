@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig, check_dropout, check_side
+from edgevision.bounds import ShareBelowOne, Side
+from edgevision.models.settings import BackboneConfig
 
 
 class FcnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="fcn"):
@@ -22,13 +23,8 @@ class FcnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """
 
     backbone: BackboneConfig
-    input_width: int
-    input_height: int
+    input_width: Side
+    input_height: Side
     stride: Literal[8, 16, 32] = 8
     last: Literal["fixed", "learnt"] = "fixed"
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_side("input_width", self.input_width)
-        check_side("input_height", self.input_height)
-        check_dropout(self.dropout)
+    dropout: ShareBelowOne = 0.1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig, check_side
+from edgevision.bounds import NonNegative, ShareBelowOne, Side, Width
+from edgevision.models.settings import BackboneConfig
 
 
 class LargestObjectConfig(
@@ -23,20 +24,11 @@ class LargestObjectConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    channels: int = 64
-    hidden: int = 256
-    dropout: float = 0.3
-    class_weight: float = 20.0
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; expected a share from 0 to below 1")
-        if self.channels < 1 or self.hidden < 1:
-            raise ValueError(
-                f"channels is {self.channels} and hidden is {self.hidden}; expected 1 or more of each"
-            )
+    input_size: Side
+    channels: Width = 64
+    hidden: Width = 256
+    dropout: ShareBelowOne = 0.3
+    class_weight: NonNegative = 20.0
 
     @property
     def places(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edgevision.bounds import Depth, NonNegative, Width
 from edgevision.models.faster_rcnn.settings import FasterRcnnConfig
 
 
@@ -20,15 +21,11 @@ class MaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight: factor of its loss.
     """
 
-    pool: int = 14
-    channels: int = 64
-    layers: int = 2
+    pool: Depth = 14
+    channels: Width = 64
+    layers: Depth = 2
     class_specific: bool = True
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(self.pool, self.channels, self.layers) < 1 or self.weight < 0:
-            raise ValueError("pool, channels and layers are 1 or more, and weight is 0 or more")
+    weight: NonNegative = 1.0
 
     @property
     def side(self) -> int:

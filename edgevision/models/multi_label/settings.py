@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgevision.models.settings import BackboneConfig, check_side
+from edgevision.bounds import Positive, ShareBelowOne, Side, WidthOrNone
+from edgevision.models.settings import BackboneConfig
 
 
 class MultiLabelConfig(
@@ -24,16 +25,7 @@ class MultiLabelConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    channels: int = 0
-    dropout: float = 0.5
-    positive_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; expected a share from 0 to below 1")
-        if self.channels < 0:
-            raise ValueError(f"channels is {self.channels}; expected 0 or more")
-        if not self.positive_weight > 0:
-            raise ValueError(f"positive_weight is {self.positive_weight}; expected a number above 0")
+    input_size: Side
+    channels: WidthOrNone = 0
+    dropout: ShareBelowOne = 0.5
+    positive_weight: Positive = 1.0

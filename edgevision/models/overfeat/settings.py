@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
-from edgevision.models.settings import BackboneConfig, check_side
+import msgspec
+from msgspec import Meta
+
+from edgevision.bounds import CountOrNone, Depth, NonNegative, ShareBelowOne, ShareBetween, Side, Width
+from edgevision.models.settings import BackboneConfig
 
 STRIDE = 16
 """Pixels between two windows: of the map that the trunk ends with."""
@@ -35,35 +39,32 @@ class OverFeatConfig(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    units: int = 2
-    cells: int = 3
-    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)
-    hidden: int = 256
-    dropout: float = 0.2
-    overlap: float = 0.4
-    negatives: int = 3
-    box_weight: float = 5.0
-    merge: float = 0.5
+    input_size: Side
+    units: Annotated[int, Meta(ge=1, le=_UNITS)] = 2
+    cells: Depth = 3
+    scales: Annotated[tuple[Annotated[float, Meta(gt=0, le=4)], ...], Meta(min_length=1)] = (
+        0.5,
+        0.75,
+        1.0,
+        1.5,
+    )
+    hidden: Width = 256
+    dropout: ShareBelowOne = 0.2
+    overlap: ShareBetween = 0.4
+    negatives: CountOrNone = 3
+    box_weight: NonNegative = 5.0
+    merge: ShareBetween = 0.5
 
     def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
         if self.backbone.name != "shufflenet_v2_x1_0":
             raise ValueError(
                 f"backbone.name is {self.backbone.name}; expected shufflenet_v2_x1_0, which is rebuilt "
                 "without padding"
             )
-        if not 1 <= self.units <= _UNITS or self.cells < 1:
+        if min(self.sides()) < self.window:
             raise ValueError(
-                f"units is {self.units} and cells is {self.cells}; expected 1 to {_UNITS}, and 1 or more"
-            )
-        for name in ("overlap", "merge"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
-        if not self.scales or min(self.sides()) < self.window:
-            raise ValueError(
-                f"scales is {list(self.scales)}; expected one or more, each of which leaves an input of "
-                f"{self.window} pixels, one window, or more"
+                f"scales is {list(self.scales)}; expected each to leave an input of {self.window} pixels, "
+                "one window, or more"
             )
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from edgevision.bounds import Count, CountOrNone, Positive, ShareBetween, Side
 from edgevision.models.fast_rcnn.settings import SearchConfig
-from edgevision.models.settings import BackboneConfig, check_side
+from edgevision.models.settings import BackboneConfig
 
 
 class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,19 +23,13 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ridge: lambda of the box regression.
     """
 
-    images: int = 177
-    regions: int = 60
-    negative_overlap: float = 0.3
-    first_negatives: int = 1000
-    cost: float = 0.01
-    box_overlap: float = 0.6
-    ridge: float = 1000.0
-
-    def __post_init__(self) -> None:
-        if min(self.images, self.regions, self.first_negatives) < 1 or min(self.cost, self.ridge) <= 0:
-            raise ValueError("images, regions and first_negatives are 1 or more, cost and ridge above 0")
-        if not (0 < self.negative_overlap < 1 and 0 < self.box_overlap < 1):
-            raise ValueError("negative_overlap and box_overlap are shares between 0 and 1")
+    images: Count = 177
+    regions: Count = 60
+    negative_overlap: ShareBetween = 0.3
+    first_negatives: Count = 1000
+    cost: Positive = 0.01
+    box_overlap: ShareBetween = 0.6
+    ridge: Positive = 1000.0
 
 
 class RcnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="r-cnn"):
@@ -49,17 +44,15 @@ class RcnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """
 
     backbone: BackboneConfig
-    input_size: int
+    input_size: Side
     search: SearchConfig = SearchConfig(count=100)
-    crop: int = 96
-    context: int = 8
+    crop: Side = 96
+    context: CountOrNone = 8
     fit: FitConfig = FitConfig()
 
     def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        check_side("crop", self.crop)
-        if not 0 <= self.context < self.crop / 2:
-            raise ValueError(f"context is {self.context}; expected 0 or more, and less than half of crop")
+        if self.context >= self.crop / 2:
+            raise ValueError(f"context is {self.context}; expected less than half of crop, {self.crop // 2}")
 
     @property
     def places(self) -> int:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from edgevision.models.settings import BackboneConfig, check_side
+from edgevision.bounds import (
+    Depth,
+    NonNegative,
+    Positive,
+    Positives,
+    Share,
+    ShareBelowOne,
+    ShareBetween,
+    Side,
+    Width,
+)
+from edgevision.models.settings import BackboneConfig
 
 
 class SsdLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,14 +32,10 @@ class SsdLossConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     form: Literal["focal", "bce"] = "focal"
-    alpha: float = 0.25
-    gamma: float = 2.0
-    box_weight: float = 4.0
-    overlap: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; expected a share between 0 and 1, such as 0.5")
+    alpha: Share = 0.25
+    gamma: NonNegative = 2.0
+    box_weight: NonNegative = 4.0
+    overlap: ShareBetween = 0.5
 
 
 class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="ssd"):
@@ -48,25 +56,26 @@ class SsdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """
 
     backbone: BackboneConfig
-    input_size: int
+    input_size: Side
     first_stride: Literal[16, 32, 64] = 16
-    levels: int = 3
-    scales: tuple[float, ...] = (1.0, 1.6, 2.5)
-    ratios: tuple[tuple[float, float], ...] = ((1.0, 1.0), (1.0, 0.5), (0.5, 1.0))
-    channels: int = 128
-    dropout: float = 0.1
-    prior: float = 0.01
+    levels: Depth = 3
+    scales: Positives = (1.0, 1.6, 2.5)
+    ratios: Annotated[tuple[tuple[Positive, Positive], ...], Meta(min_length=1)] = (
+        (1.0, 1.0),
+        (1.0, 0.5),
+        (0.5, 1.0),
+    )
+    channels: Width = 128
+    dropout: ShareBelowOne = 0.1
+    prior: ShareBetween = 0.01
     loss: SsdLossConfig = SsdLossConfig()
 
     def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        if self.levels < 1 or self.input_size < self.first_stride * 2 ** (self.levels - 1):
+        if self.input_size < self.first_stride * 2 ** (self.levels - 1):
             raise ValueError(
-                f"levels is {self.levels}; expected 1 or more, and a last map of one cell or more: "
+                f"levels is {self.levels}; expected a last map of one cell or more: "
                 f"{self.first_stride} * 2^(levels - 1) is at most {self.input_size}"
             )
-        if not self.scales or not self.ratios:
-            raise ValueError("scales or ratios is empty; expected one number or more")
 
     @property
     def per_cell(self) -> int:

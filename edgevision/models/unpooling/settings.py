@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
-from edgevision.models.settings import MAX_STAGES, check_dropout, check_side
+import msgspec
+from msgspec import Meta
+
+from edgevision.bounds import Depth, ShareBelowOne, Side, Width, WidthOrNone
+from edgevision.models.settings import MAX_STAGES, Kernel, check_kernel
 
 
 class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,16 +19,11 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         convolutions: how many.
     """
 
-    channels: int
-    convolutions: int = 2
+    channels: Width
+    convolutions: Depth = 2
 
-    def __post_init__(self) -> None:
-        if min(self.channels, self.convolutions) < 1:
-            raise ValueError(
-                f"a stage has {self.channels} channels and {self.convolutions} convolutions; expected 1 or "
-                "more of each"
-            )
 
+Stages = Annotated[tuple[StageConfig, ...], Meta(min_length=1, max_length=MAX_STAGES)]
 
 VGG16 = tuple(StageConfig(*pair) for pair in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)))
 """The 13 convolutions of VGG-16 (Simonyan and Zisserman 2015, arXiv:1409.1556, table 1, D)."""
@@ -40,14 +39,14 @@ class SegNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
         dropout: probability that a channel of the deepest map is dropped.
     """
 
-    input_width: int
-    input_height: int
-    stages: tuple[StageConfig, ...] = VGG16
-    kernel: int = 3
-    dropout: float = 0.0
+    input_width: Side
+    input_height: Side
+    stages: Stages = VGG16
+    kernel: Kernel = 3
+    dropout: ShareBelowOne = 0.0
 
     def __post_init__(self) -> None:
-        _check_encoder(self)
+        check_kernel("kernel", self.kernel)
 
 
 class DeconvNetConfig(
@@ -66,31 +65,15 @@ class DeconvNetConfig(
         dropout: probability that a channel of the deepest map is dropped.
     """
 
-    input_width: int
-    input_height: int
-    stages: tuple[StageConfig, ...] = VGG16
-    kernel: int = 3
-    middle: int = 4096
-    middle_kernel: int = 7
+    input_width: Side
+    input_height: Side
+    stages: Stages = VGG16
+    kernel: Kernel = 3
+    middle: WidthOrNone = 4096
+    middle_kernel: Kernel = 7
     tied: bool = False
-    dropout: float = 0.0
+    dropout: ShareBelowOne = 0.0
 
     def __post_init__(self) -> None:
-        _check_encoder(self)
-        if self.middle < 0:
-            raise ValueError(f"middle is {self.middle}; expected 0 or a number of channels")
-        _check_kernel("middle_kernel", self.middle_kernel)
-
-
-def _check_encoder(config: SegNetConfig | DeconvNetConfig) -> None:
-    check_side("input_width", config.input_width)
-    check_side("input_height", config.input_height)
-    if not 1 <= len(config.stages) <= MAX_STAGES:
-        raise ValueError(f"stages are {len(config.stages)}; expected 1 to {MAX_STAGES}")
-    _check_kernel("kernel", config.kernel)
-    check_dropout(config.dropout)
-
-
-def _check_kernel(name: str, side: int) -> None:
-    if side < 1 or side % 2 == 0:
-        raise ValueError(f"{name} is {side}; expected an odd number, such as 3")
+        check_kernel("kernel", self.kernel)
+        check_kernel("middle_kernel", self.middle_kernel)

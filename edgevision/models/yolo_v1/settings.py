@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
-from edgevision.models.settings import BackboneConfig, check_side
+import msgspec
+from msgspec import Meta
+
+from edgevision.bounds import NonNegative, ShareBelowOne, Side, Width
+from edgevision.models.settings import BackboneConfig
 
 
 class YoloV1Config(
@@ -26,17 +30,12 @@ class YoloV1Config(
     """
 
     backbone: BackboneConfig
-    input_size: int
-    boxes: int = 2
-    channels: int = 256
-    dropout: float = 0.1
-    coordinate_weight: float = 5.0
-    empty_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        if self.boxes < 1:
-            raise ValueError(f"boxes is {self.boxes}; expected 1 or more")
+    input_size: Side
+    boxes: Annotated[int, Meta(ge=1, le=32)] = 2
+    channels: Width = 256
+    dropout: ShareBelowOne = 0.1
+    coordinate_weight: NonNegative = 5.0
+    empty_weight: NonNegative = 0.5
 
     @property
     def grid(self) -> int:

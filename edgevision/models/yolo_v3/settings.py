@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from edgevision.bounds import NonNegative, Side
 from edgevision.errors import ConfigError
-from edgevision.models.settings import check_side
 from edgevision.models.yolo_v3.cfg import Plan, parse_cfg
 
 FAMILY = "yolo-v3"
@@ -28,18 +28,14 @@ class YoloV3Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     """
 
     cfg: str
-    input_size: int
+    input_size: Side
     weights: str = "random"
-    coordinate_weight: float = 1.0
-    object_weight: float = 1.0
-    empty_weight: float = 1.0
-    class_weight: float = 1.0
+    coordinate_weight: NonNegative = 1.0
+    object_weight: NonNegative = 1.0
+    empty_weight: NonNegative = 1.0
+    class_weight: NonNegative = 1.0
 
     def __post_init__(self) -> None:
-        check_side("input_size", self.input_size)
-        for name in ("coordinate_weight", "object_weight", "empty_weight", "class_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
         try:
             self.plan()
         except ConfigError as error:
@@ -78,8 +74,10 @@ def read_cfg(path: str | Path) -> str:
     """The text of a ``.cfg``.
 
     Raises:
-        ConfigError: the file is missing or unreadable.
+        ConfigError: there is no path, or the file is missing or unreadable.
     """
+    if not str(path).strip():
+        raise ConfigError("the darknet .cfg is empty; expected its text, or the path of one")
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:

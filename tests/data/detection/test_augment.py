@@ -176,11 +176,6 @@ def test_mosaics_end_where_the_run_says_so(tmp_path: Path) -> None:
     assert [len(stream[position, 0].files) for position in (0, 9, 10, 11)] == [4, 4, 1, 1]
 
 
-def test_a_share_of_the_run_above_1_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"mosaic_until is 1\.5; expected a share of the run"):
-        AugmentConfig(mosaic_until=1.5)
-
-
 def test_an_unreadable_image_is_replaced_and_reported(tmp_path: Path) -> None:
     sets = [painted(tmp_path)]
     (tmp_path / "1.png").write_bytes(b"broken")

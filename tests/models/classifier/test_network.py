@@ -55,17 +55,3 @@ def test_shapes_and_that_places_are_averaged() -> None:
     expected = model.classify.weight[:, 3] + model.classify.bias
     assert torch.allclose(model.scores(maps)[0], expected)
     assert isinstance(channel_mixer(4, 0), torch.nn.Identity)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"input_size": 100}, "input_size is 100; expected a positive multiple of 32"),
-        ({"dropout": 1.0}, "dropout is 1.0; expected a share from 0 to below 1"),
-        ({"smoothing": -0.1}, "smoothing is -0.1"),
-        ({"channels": -1}, "channels is -1"),
-    ],
-)
-def test_impossible_settings_are_refused(settings: dict[str, float], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        ClassifierConfig(**{"backbone": BACKBONE, "input_size": 64, **settings})  # type: ignore[arg-type]

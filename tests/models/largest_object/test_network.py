@@ -82,16 +82,3 @@ def test_shapes() -> None:
     assert answers.logits.shape == (2, 4)
     assert answers.corners.shape == (2, 4)
     assert ((answers.corners > 0) & (answers.corners < 1)).all()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"input_size": 100}, "input_size is 100"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"hidden": 0}, "hidden is 0; expected 1 or more"),
-    ],
-)
-def test_impossible_settings_are_refused(settings: dict[str, float], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        LargestObjectConfig(**{"backbone": CONFIG.backbone, "input_size": 64, **settings})  # type: ignore[arg-type]

@@ -195,7 +195,5 @@ def test_nvidias_builder_takes_it(
     build_for_rtx(exported[1], tmp_path, monkeypatch)
 
 
-def test_settings_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 or more"):
-        MaskConfig(layers=0)
+def test_a_mask_has_two_cells_for_each_that_is_pooled() -> None:
     assert MaskConfig(14).side == 28

@@ -48,17 +48,3 @@ def test_shapes() -> None:
     assert model.features(images).shape == (2, 8, 2, 2)
     assert model(images).shape == (2, 5)
     assert model.classify.in_features == 16
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"input_size": 100}, "input_size is 100"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"channels": -1}, "channels is -1"),
-        ({"positive_weight": 0.0}, "positive_weight is 0.0; expected a number above 0"),
-    ],
-)
-def test_impossible_settings_are_refused(settings: dict[str, float], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        MultiLabelConfig(**{"backbone": BACKBONE, "input_size": 64, **settings})  # type: ignore[arg-type]

@@ -130,10 +130,6 @@ def test_answers_are_boxes_and_probabilities_without_the_column_for_nothing() ->
     ("settings", "words"),
     [
         ({"scales": (0.5,)}, "leaves an input of 111 pixels"),
-        ({"scales": ()}, "expected one or more"),
-        ({"units": 9}, "units is 9"),
-        ({"overlap": 1.0}, "overlap is 1.0"),
-        ({"merge": 0.0}, "merge is 0.0"),
         ({"backbone": BackboneConfig("resnet18", "random")}, "expected shufflenet_v2_x1_0"),
     ],
 )

