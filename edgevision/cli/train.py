@@ -99,8 +99,19 @@ def train_command(
         data = request.data
     if (config is None) == (data is None):
         raise UsageError("expected a configuration, or --data with labelled images")
-    if data is None and (base or minutes is not None or epochs is not None or print_config or int8):
-        raise UsageError("--from, --minutes, --epochs, --int8 and --print-config need --data")
+    if data is None:
+        needs_data = {
+            "--from": base,
+            "--minutes": minutes is not None,
+            "--epochs": epochs is not None,
+            "--int8": int8,
+            "--print-config": print_config,
+            "--images": images is not None,
+            "--unlabelled": unlabelled != UNLABELLED_OPTION.default,
+            "--crowds-are-objects": crowds_are_objects,
+        }
+        if given := [option for option, is_given in needs_data.items() if is_given]:
+            raise UsageError(f"only with --data: {', '.join(given)}; a configuration names its own data")
     if max_drop is not None and not request.int8:
         raise UsageError("--max-drop needs --int8: it bounds what the INT8 model may lose")
     if minutes is not None and epochs is not None:
@@ -299,7 +310,7 @@ def _train(
 
             with atomic_path(folder / "config.yaml") as partial:
                 partial.write_text(run_yaml(run), encoding="utf-8")
-        if _fits(run, task, folder, console):
+        if _fits(run, task, folder, resume, console):
             return
         say(console, f"training {run.name} ({', '.join(run.classes[:6])}) on {run.loop.images} images seen")
         with _Bar(console, run.loop.images, task.metric) as bar:
@@ -335,15 +346,21 @@ def _train(
         _finish(folder, run, request, prepared, console)
 
 
-def _fits(run: TrainingRun, task: Task, folder: Path, console: Console) -> bool:
-    """Fits a model that is not trained in steps; False for all others."""
+def _fits(run: TrainingRun, task: Task, folder: Path, resume: bool, console: Console) -> bool:
+    """Fits a model that is not trained in steps, unless it resumes a fitted one; False for all others."""
     from edgevision.cli.console import counting, say
     from edgevision.models.rcnn.settings import RcnnConfig
     from edgevision.training.detection import DetectionTask
-    from edgevision.training.rcnn import fit_rcnn
+    from edgevision.training.rcnn import check_fitted, fit_rcnn
 
     if not isinstance(run.model, RcnnConfig) or not isinstance(task, DetectionTask):
         return False
+    if resume and (folder / "last.pt").exists():
+        check_fitted(run, folder)
+        say(console, f"{folder} holds the fitted {run.name}: nothing is left to do; --out fits another")
+        return True
+    if resume:
+        say(console, f"no checkpoint in {folder}: fitting from the start")
     say(console, f"fitting {run.name} ({', '.join(run.classes[:6])}) on {run.model.fit.images} images")
     with counting(console, "looking at regions", run.model.fit.images) as on_image:
         figures = fit_rcnn(task, folder, on_image)

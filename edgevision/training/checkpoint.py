@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from edgevision.contract.foreign import export_advice
+from edgevision.data.classes import map_classes
 from edgevision.errors import CheckpointError, SinkError, nearest
 from edgevision.files import atomic_path
 from edgevision.models.families import with_family
@@ -162,25 +164,55 @@ def _upgrade(document: Any) -> None:
             source.setdefault("kind", "coco")
 
 
-def start_from(model: nn.Module, path: str, class_layers: tuple[str, ...]) -> None:
+def start_from(
+    model: nn.Module,
+    path: str,
+    classes: Sequence[str],
+    class_layers: tuple[str, ...],
+    added_layers: tuple[str, ...] = (),
+) -> str:
     """Loads a checkpoint's averaged weights to train on from: transfer learning.
+
+    The layers of the classes are taken only where the checkpoint has the same classes in the same order,
+    however they are spelt (:func:`~edgevision.data.classes.map_classes`): as many others would fit as well.
 
     Args:
         model: the network to fill.
-        path: a checkpoint of the same architecture, or its name as in :func:`find_checkpoint`; its classes
-            may be others.
-        class_layers: names of the parts that keep their fresh weights where the checkpoint has another
-            number of classes, or lacks them.
+        path: a checkpoint of the same architecture, or its name as in :func:`find_checkpoint`.
+        classes: names of the model's classes.
+        class_layers: names of the parts that keep their fresh weights where the checkpoint has other classes.
+        added_layers: names of the parts that keep them where the checkpoint lacks them.
+
+    Returns:
+        Which parts begin anew and why, in one line; empty where none does.
 
     Raises:
         CheckpointError: the file is missing, or the checkpoint is of another architecture.
     """
-    found, own = load_checkpoint(find_checkpoint(path)).average, model.state_dict()
-    fitting = {key: value for key, value in found.items() if key in own and value.shape == own[key].shape}
+    checkpoint, own = load_checkpoint(find_checkpoint(path)), model.state_dict()
+    found, others = checkpoint.average, checkpoint.config.classes
+    known = map_classes(others, classes)
+    is_same = len(others) == len(classes) and [known.get(name) for name in others] == [*range(len(classes))]
+    fitting = {
+        key: value
+        for key, value in found.items()
+        if key in own
+        and value.shape == own[key].shape
+        and (is_same or not key.startswith(tuple(f"{layer}." for layer in class_layers)))
+    }
     missing = [key for key in {**found, **own} if key not in fitting]
-    misfits = [key for key in missing if not key.startswith(tuple(f"{one}." for one in class_layers))]
+    anew = [
+        layer
+        for layer in (*class_layers, *added_layers)
+        if any(key.startswith(f"{layer}.") for key in missing)
+    ]
+    misfits = [key for key in missing if not key.startswith(tuple(f"{layer}." for layer in anew))]
     if misfits:
         raise CheckpointError(
             f"initial: {path} belongs to another model ({misfits[0]} differs); expected the same architecture"
         )
     model.load_state_dict(fitting, strict=False)
+    if not anew:
+        return ""
+    why = "it has none of that form" if is_same else f"its classes are {', '.join(others)}"
+    return f"initial: {', '.join(anew)} begin anew, all else is that of {path}: {why}"

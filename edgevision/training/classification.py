@@ -70,7 +70,8 @@ class ClassificationTask:
         torch.manual_seed(config.loop.seed)
         model = build_classifier(config.model, len(config.classes))
         if config.initial:
-            start_from(model, config.initial, model.class_layers)
+            note = start_from(model, config.initial, config.classes, model.class_layers)
+            self.notes = (*self.notes, note) if note else self.notes
         self.model: nn.Module = model
         self._criterion = build_label_criterion(config.model)
 

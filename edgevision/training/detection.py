@@ -101,11 +101,12 @@ class DetectionTask:
         model = build_network(config.model, len(config.classes))
         if config.initial:
             if isinstance(model, RetinaNet):
-                start_detector(model, config.classes, config.initial)
+                note = start_detector(model, config.classes, config.initial)
             elif isinstance(model, FasterRcnn):
-                start_regions(model, config.initial)
+                note = start_regions(model, config.classes, config.initial)
             else:
-                start_from(model, config.initial, model.class_layers)
+                note = start_from(model, config.initial, config.classes, model.class_layers)
+            self.notes = (*self.notes, note) if note else self.notes
         self.model: nn.Module = model
         self._criterion: nn.Module | None = None
         if not isinstance(config.model, RcnnConfig):

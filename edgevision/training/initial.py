@@ -21,7 +21,7 @@ from edgevision.training.config import DetectorTraining
 _CLASS, _BOX = "class_tower.predict", "box_tower.predict"
 
 
-def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> None:
+def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> str:
     """Loads a checkpoint's averaged weights to train on from: transfer learning.
 
     Backbone, pyramid and towers are taken as they are; levels that only one of the two has are left out.
@@ -32,6 +32,9 @@ def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> None:
         model: the network to fill.
         classes: names of the model's classes.
         path: a checkpoint of a detector, or its name as in :func:`find_checkpoint`.
+
+    Returns:
+        Which classes begin anew, in one line; empty where none does.
 
     Raises:
         CheckpointError: there is no checkpoint there, or its backbone or channels are others.
@@ -51,9 +54,12 @@ def start_detector(model: RetinaNet, classes: Sequence[str], path: str) -> None:
                 f"initial: {path} belongs to another model ({key} differs); expected the same architecture"
             )
     model.load_state_dict(fitting, strict=False)
+    known = map_classes(config.classes, classes).values()
+    anew = [name for at, name in enumerate(classes) if at not in known]
+    return f"initial: {path} does not know {', '.join(anew)}: learnt from the start" if anew else ""
 
 
-def start_regions(model: FasterRcnn, path: str) -> None:
+def start_regions(model: FasterRcnn, classes: Sequence[str], path: str) -> str:
     """Loads a checkpoint to train a Faster R-CNN on from: another one, or what a RetinaNet has seen so far.
 
     Of a RetinaNet backbone and pyramid are taken, which know objects already; proposals and what looks at
@@ -61,15 +67,18 @@ def start_regions(model: FasterRcnn, path: str) -> None:
 
     Args:
         model: the network to fill.
+        classes: names of the model's classes.
         path: a checkpoint of a Faster R-CNN or a RetinaNet, or its name as in :func:`find_checkpoint`.
+
+    Returns:
+        What begins anew, in one line; empty where nothing does.
 
     Raises:
         CheckpointError: there is no checkpoint there, or its backbone or pyramid are others.
     """
     found = load_checkpoint(find_checkpoint(path))
     if not isinstance(found.config, DetectorTraining) or not isinstance(found.config.model, RetinaNetConfig):
-        start_from(model, path, model.class_layers)
-        return
+        return start_from(model, path, classes, model.class_layers, model.added_layers)
     parts, own = ("backbone.", "fpn."), model.state_dict()
     wanted = {key for key in own if key.startswith(parts)}
     given = {key: value for key, value in found.average.items() if key.startswith(parts)}
@@ -80,6 +89,7 @@ def start_regions(model: FasterRcnn, path: str) -> None:
             "pyramid and channels are those of `model`"
         )
     model.load_state_dict(fitting, strict=False)
+    return f"initial: all but backbone and pyramid begins anew: {path} is a RetinaNet"
 
 
 def _beyond(key: str, levels: int) -> bool:

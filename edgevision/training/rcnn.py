@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from edgevision.data.detection.loading import DetectionSample
-from edgevision.errors import ConfigError, DataError
+from edgevision.errors import CheckpointError, ConfigError, DataError
 from edgevision.extras import needs_extra
 from edgevision.files import make_folder
 from edgevision.models.anchors import encode_boxes
@@ -20,10 +20,11 @@ from edgevision.models.backbone import normalise
 from edgevision.models.rcnn.network import Rcnn
 from edgevision.models.rcnn.settings import FitConfig, RcnnConfig
 from edgevision.progress import OnDone
-from edgevision.training.checkpoint import Checkpoint, save_checkpoint
-from edgevision.training.config import DetectorTraining
+from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgevision.training.config import DetectorTraining, TrainingRun
 from edgevision.training.detection import DetectionTask
 from edgevision.training.distributed import World
+from edgevision.training.records import RunRecords
 
 Rows = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class RegionRows(NamedTuple):
 
 
 def fit_rcnn(task: DetectionTask, folder: Path, on_image: OnDone = lambda done: None) -> dict[str, float]:
-    """Fits the model of ``task``, measures it, and writes ``last.pt`` and ``best.pt``.
+    """Fits the model of ``task``, measures it, and writes ``last.pt``, ``best.pt`` and ``log.jsonl``.
 
     Args:
         task: the data and the model.
@@ -63,7 +64,7 @@ def fit_rcnn(task: DetectionTask, folder: Path, on_image: OnDone = lambda done: 
         ConfigError: the family is another one.
         DataError: no image shows an object.
         UsageError: scikit-learn is not installed.
-        SinkError: the checkpoints cannot be written.
+        SinkError: the checkpoints or the log cannot be written.
     """
     config, model = task.config, task.model
     if not isinstance(model, Rcnn) or not isinstance(config.model, RcnnConfig):
@@ -77,7 +78,17 @@ def fit_rcnn(task: DetectionTask, folder: Path, on_image: OnDone = lambda done: 
     done = Checkpoint(config, config.model.fit.images, state, state, {}, figures, best)
     for name in ("last.pt", "best.pt"):
         save_checkpoint(folder / name, done)
+    with RunRecords(folder, done.seen, config.loop.tensorboard) as records:
+        records.write(done.seen, **figures)
     return figures
+
+
+def check_fitted(config: TrainingRun, folder: Path) -> None:
+    """Raises CheckpointError where ``last.pt`` of a folder was fitted otherwise than a run asks for."""
+    if load_checkpoint(folder / "last.pt").config != config:
+        raise CheckpointError(
+            f"{folder}/last.pt was fitted with other settings; expected the same, or another folder (`out`)"
+        )
 
 
 @torch.inference_mode()

@@ -82,7 +82,8 @@ class SegmentationTask:
         torch.manual_seed(config.loop.seed)
         model = build_segmenter(config.model, len(config.classes))
         if config.initial:
-            start_from(model, config.initial, model.class_layers)
+            note = start_from(model, config.initial, config.classes, model.class_layers)
+            self.notes = (*self.notes, note) if note else self.notes
         self.model: nn.Module = model
         quantise = with_ranges(model, model.class_layers, config.quantise, self._first_images)
         self.config = msgspec.structs.replace(config, quantise=quantise)

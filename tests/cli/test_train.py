@@ -41,8 +41,12 @@ def small_base(place: Path) -> Path:
     [
         ((), "expected a configuration, or --data"),
         (("a.yaml", "--data", "d"), "expected a configuration, or --data"),
-        (("a.yaml", "--minutes", "3"), "--from, --minutes, --epochs, --int8 and --print-config need --data"),
-        (("a.yaml", "--int8"), "--from, --minutes, --epochs, --int8 and --print-config need --data"),
+        (("a.yaml", "--minutes", "3"), "only with --data: --minutes; a configuration names its own data"),
+        (("a.yaml", "--int8"), "only with --data: --int8"),
+        (
+            ("a.yaml", "--images", "x", "--unlabelled", "empty", "--crowds-are-objects"),
+            "only with --data: --images, --unlabelled, --crowds-are-objects",
+        ),
         (("--data", "d", "--max-drop", "0.02"), "--max-drop needs --int8"),
         (("--data", "d", "--minutes", "3", "--epochs", "2"), "both say how long"),
         (("--data", "nowhere", "--out", "run"), "not found: nowhere"),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from edgevision.cli import main
 from edgevision.errors import ConfigError
+from edgevision.models.fast_rcnn.settings import SearchConfig
 from edgevision.models.rcnn.network import Rcnn
 from edgevision.models.rcnn.settings import FitConfig, RcnnConfig
 from edgevision.models.settings import BackboneConfig
 from edgevision.training.rcnn import RegionRows, fit_linear, fit_rcnn
+from edgevision.training.records import read_log
+from tests.support.training import small_run
 
 CONFIG = RcnnConfig(BackboneConfig("resnet18", "random"), 64, crop=32, context=4)
 
@@ -63,3 +68,39 @@ class _Other:
 def test_other_families_are_trained_in_steps(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only family r-cnn"):
         fit_rcnn(_Other(), tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_fitted_run_is_not_fitted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sklearn")
+    model = msgspec.structs.replace(
+        CONFIG, search=SearchConfig(("lab",), (50.0,), count=4), fit=FitConfig(images=2, regions=4)
+    )
+    run = msgspec.structs.replace(small_run(tmp_path), model=model)
+    (tmp_path / "run.yaml").write_bytes(msgspec.yaml.encode(run))
+    command = [
+        "train",
+        str(tmp_path / "run.yaml"),
+        "--threads",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+        "--resume",
+    ]
+
+    def said(*more: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as done:
+            main([*command, *more])
+        return done.value.code, " ".join(capsys.readouterr().err.split())
+
+    code, text = said()
+    assert code == 0
+    assert "fitting from the start" in text
+    kept = (tmp_path / "out" / "last.pt").read_bytes()
+    assert list(read_log(tmp_path / "out" / "log.jsonl")[1]) == [2]
+    code, text = said()
+    assert code == 0
+    assert "nothing is left to do" in text
+    code, text = said("--set", "model.fit.cost=0.5")
+    assert code == 1
+    assert "was fitted with other settings" in text
+    assert (tmp_path / "out" / "last.pt").read_bytes() == kept

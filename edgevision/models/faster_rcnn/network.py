@@ -51,10 +51,12 @@ class FasterRcnn(nn.Module):
         classes: number of classes C; the background has a column of its own, the first.
 
     Attributes:
-        class_layers: what keeps fresh weights where a checkpoint has other classes, or lacks it.
+        class_layers: what keeps fresh weights where a checkpoint has other classes.
+        added_layers: what keeps them where a checkpoint lacks it.
     """
 
     class_layers: tuple[str, ...] = ("predictor",)
+    added_layers: tuple[str, ...] = ()
 
     def __init__(self, config: FasterRcnnConfig, classes: int) -> None:
         super().__init__()
