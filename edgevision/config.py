@@ -147,12 +147,15 @@ def _not_finite(value: Any, at: tuple[str, ...]) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _not_finite(inner, (*at, str(key)))
-    elif isinstance(value, list):
+    elif isinstance(value, _SEQUENCES):
         for position, inner in enumerate(value):
             yield from _not_finite(inner, (*at, f"[{position}]"))
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"`{_place(at)}` is {value}; expected a finite number"
 
+
+_SEQUENCES = (list, tuple)
+"""A list as YAML has it, and as a structure gives it back."""
 
 _WORDS = {
     "str": "text",
@@ -201,7 +204,7 @@ def apply_override(document: dict[str, Any], override: str) -> None:
 def _key_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
     """Walks values and types together: msgspec names an unknown key, but not the nearest valid one."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
-    if isinstance(value, list):
+    if isinstance(value, _SEQUENCES):
         items = [option.item_type for option in options if hasattr(option, "item_type")]
         for item in items:
             for position, element in enumerate(value):
@@ -230,7 +233,7 @@ def _value_faults(value: Any, info: Any, at: tuple[str, ...]) -> Iterator[str]:
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     structs = [option for option in options if isinstance(option, msgspec.inspect.StructType)]
     lists = [option for option in options if isinstance(option, _LISTS)]
-    if isinstance(value, list) and len(lists) == 1:
+    if isinstance(value, _SEQUENCES) and len(lists) == 1:
         yield from _list_faults(value, lists[0], at)
         return
     if not isinstance(value, dict) or not structs:
@@ -274,7 +277,7 @@ _LISTS = (msgspec.inspect.ListType, msgspec.inspect.VarTupleType, msgspec.inspec
 _NUMBERS = (msgspec.inspect.IntType, msgspec.inspect.FloatType)
 
 
-def _list_faults(value: list[Any], info: Any, at: tuple[str, ...]) -> Iterator[str]:
+def _list_faults(value: Sequence[Any], info: Any, at: tuple[str, ...]) -> Iterator[str]:
     """A wrong length, or the faults of the elements."""
     if isinstance(info, msgspec.inspect.TupleType):
         kinds: Sequence[Any] = info.item_types
@@ -346,9 +349,9 @@ def _fits(value: Any, option: Any) -> bool:
         "NoneType": value is None,
         "StructType": isinstance(value, dict),
         "DictType": isinstance(value, dict),
-        "ListType": isinstance(value, list),
-        "VarTupleType": isinstance(value, list),
-        "TupleType": isinstance(value, list),
+        "ListType": isinstance(value, _SEQUENCES),
+        "VarTupleType": isinstance(value, _SEQUENCES),
+        "TupleType": isinstance(value, _SEQUENCES),
     }
     return known.get(name, True)
 
