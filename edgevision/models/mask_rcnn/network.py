@@ -31,6 +31,8 @@ class MaskRcnn(FasterRcnn):
         masks = config.masks
         self.mask_pool = PyramidPool(masks.pool)
         self.mask_head = MaskRCNNHeads(config.channels, (masks.channels,) * masks.layers, 1)
+        if not masks.class_specific:  # what draws them knows no class
+            self.class_layers, self.added_layers = ("predictor",), ("mask_head", "mask_predictor")
         drawn = classes if masks.class_specific else 1
         self.mask_predictor = MaskRCNNPredictor(masks.channels, masks.channels, drawn)
 
