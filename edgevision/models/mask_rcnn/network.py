@@ -23,8 +23,8 @@ class MaskRcnn(FasterRcnn):
         ConfigError: there is no class.
     """
 
-    class_layers = ("predictor", "mask_predictor")
-    added_layers = ("mask_head",)
+    class_layers: tuple[str, ...] = ("predictor", "mask_predictor")
+    added_layers: tuple[str, ...] = ("mask_head",)
 
     def __init__(self, config: MaskRcnnConfig, classes: int) -> None:
         super().__init__(config, classes)
