@@ -129,7 +129,7 @@ def test_answers_are_boxes_and_probabilities_without_the_column_for_nothing() ->
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"scales": (0.5,)}, "leaves an input of 111 pixels"),
+        ({"scales": (0.5,)}, "each to leave an input of 111 pixels"),
         ({"backbone": BackboneConfig("resnet18", "random")}, "expected shufflenet_v2_x1_0"),
     ],
 )
