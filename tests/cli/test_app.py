@@ -189,6 +189,7 @@ def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch
         "input": [64, 64],
         "size": (tmp_path / "light.onnx").stat().st_size,
         "figures": {"ap50_mean": 0.5},
+        "training_data": "",
         "licence": "made by a test",
         "path": str(tmp_path / "light.onnx"),
     }

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
+from edgevision.config import config_faults
 from edgevision.contract.manifest import Resize
 from edgevision.data.segmentation.augment import SegmentationAugment
 from edgevision.data.segmentation.check import check_segmentation, class_frequencies
@@ -318,10 +319,11 @@ def test_without_augmentation_the_image_is_letterboxed_as_the_runtime_does_it(fo
 
 
 def test_impossible_augmentations_are_refused() -> None:
-    with pytest.raises(ValueError, match="not a range"):
+    with pytest.raises(ValueError, match="scale_min is 2.0, scale_max 1.0; expected the second not below"):
         SegmentationAugmentConfig(scale_min=2.0, scale_max=1.0)
-    with pytest.raises(ValueError, match="crop_width is 50"):
-        SegmentationAugmentConfig(crop_width=50)
+    assert config_faults({"crop_width": 50}, SegmentationAugmentConfig) == [
+        "`crop_width` is 50; expected a multiple of 32 from 0 to 16384"
+    ]
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository (../shared/data/camvid)")
