@@ -57,7 +57,7 @@ class Case:
         figures: what its report must hold at least, by a dotted key.
         fall: how far the loss must fall, as a share of where it begins; 0 for a family that is fitted at once
             and so has none.
-        start: the setting that has it start from random weights.
+        start: the setting that has it start from random weights; empty for a family that always does.
         made: settings that name a file, which it writes into the folder that it is given.
         refused: what the export says of a family that no engine runs; its checkpoint is measured instead.
     """
@@ -87,6 +87,17 @@ def two_class_cfg(folder: Path) -> tuple[str, ...]:
     return (f"model.cfg={path}",)
 
 
+SMALL_MAPS = (
+    f"model.input_width={SIDE}",
+    f"model.input_height={SIDE}",
+    "augment.crop_width=96",
+    "augment.crop_height=96",
+    "loop.images=1600",
+    "loop.validate_every=1600",
+)
+"""Of a segmenter."""
+
+
 CASES = (
     Case(
         "retinanet-light",
@@ -104,18 +115,16 @@ CASES = (
         "unet-light",
         "label maps",
         (
-            f"model.input_width={SIDE}",
-            f"model.input_height={SIDE}",
+            *SMALL_MAPS,
             "model.channels=[48, 32, 24, 16]",
-            "augment.crop_width=96",
-            "augment.crop_height=96",
             "optimiser.lr=0.002",
             "optimiser.warmup_images=160",
-            "loop.images=1600",
-            "loop.validate_every=1600",
         ),
         {"miou": 0.5},
     ),
+    Case("fcn", "label maps", (*SMALL_MAPS, "optimiser.lr=0.004"), {"miou": 0.5}),
+    Case("segnet", "label maps", SMALL_MAPS, {"miou": 0.5}, start=""),
+    Case("deconvnet", "label maps", (*SMALL_MAPS, "model.middle=128"), {"miou": 0.5}, start=""),
     Case(
         "ssd",
         "boxes",
@@ -275,7 +284,8 @@ def smoke(folder: Path, case: Case) -> dict[str, Any]:
     config = case.config
     run = folder / config
     made = case.made(folder)
-    settings = (f"name=smoke-{config}", *sources, case.start, *QUICK, *case.settings, *made)
+    start = [case.start] if case.start else []
+    settings = (f"name=smoke-{config}", *sources, *start, *QUICK, *case.settings, *made)
     options = [part for setting in settings for part in ("--set", setting)]
     edgevision("train", str(config_folder() / "models" / f"{config}.yaml"), "--out", str(run), *options)
     if case.fall:
