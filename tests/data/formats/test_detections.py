@@ -82,7 +82,7 @@ def test_a_file_that_does_not_belong_to_the_set_is_one_line(tmp_path: Path, rows
 
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="ignore_from is 0.4, learn_from 0.2; expected the second not below the first"
+        ValueError, match=r"ignore_from is 0\.4, learn_from 0\.2; expected the second not below the first"
     ):
         CocoSource("a", "b", learn_from=0.2, ignore_from=0.4)
     with pytest.raises(ValueError, match="detections needs labelled"):

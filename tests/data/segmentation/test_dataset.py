@@ -319,7 +319,7 @@ def test_without_augmentation_the_image_is_letterboxed_as_the_runtime_does_it(fo
 
 
 def test_impossible_augmentations_are_refused() -> None:
-    with pytest.raises(ValueError, match="scale_min is 2.0, scale_max 1.0; expected the second not below"):
+    with pytest.raises(ValueError, match=r"scale_min is 2\.0, scale_max 1\.0; expected the second not below"):
         SegmentationAugmentConfig(scale_min=2.0, scale_max=1.0)
     assert config_faults({"crop_width": 50}, SegmentationAugmentConfig) == [
         "`crop_width` is 50; expected a multiple of 32 from 0 to 16384"
