@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,25 @@ def read_constant(layer: Layer, weights: bytes) -> NDArray[np.generic]:
         raise ExportError(f"layer {layer.id}: constants of type {kind}; expected {', '.join(kinds)}")
     start, size = int(layer.data["offset"]), int(layer.data["size"])
     return np.frombuffer(weights[start : start + size], kinds[kind]).reshape(layer.shape)
+
+
+def resized(layers: list[Layer], width: int, height: int) -> list[Layer]:
+    """The layers for an input of another size; nothing in such a network depends on it but their shapes.
+
+    Raises:
+        ExportError: a map would not keep whole cells.
+    """
+    old = next(one.shape for one in layers if one.kind == "Parameter")
+    changed = []
+    for layer in layers:
+        shape = layer.shape
+        if len(shape) == 4 and layer.kind != "Const":
+            rows, columns = shape[2] * height, shape[3] * width
+            if rows % old[2] or columns % old[3]:
+                raise ExportError(f"a size of {width}x{height} does not fit; expected multiples of 32")
+            shape = (*shape[:2], rows // old[2], columns // old[3])
+        changed.append(replace(layer, shape=shape))
+    return changed
 
 
 def build_network(layers: list[Layer], weights: bytes) -> tuple[onnx.ModelProto, tuple[int, ...]]:
@@ -179,14 +198,25 @@ def _node(g: GraphBuilder, layer: Layer, inputs: list[str], constants: dict[str,
     raise ExportError(f"layer {layer.id} is a {layer.kind}, which this tool does not know")
 
 
-def convert(path: Path, classes: tuple[str, ...], licence: str, out: Path) -> Manifest:
+def convert(
+    path: Path, classes: tuple[str, ...], licence: str, out: Path, size: tuple[int, int] | None = None
+) -> Manifest:
     """Writes the model file; returns its manifest.
+
+    Args:
+        path: the ``.xml`` file.
+        classes: names in the order of its outputs.
+        licence: one line.
+        out: the ONNX file.
+        size: width and height of the input; None for the file's own.
 
     Raises:
         ExportError: the IR file cannot be read, or it has another number of classes.
         SinkError: the file cannot be written.
     """
     layers = read_layers(path)
+    if size:
+        layers = resized(layers, *size)
     try:
         weights = path.with_suffix(".bin").read_bytes()
     except OSError as error:
@@ -218,10 +248,17 @@ def main() -> None:
         "--classes", required=True, help="names, separated by commas, in the order of the outputs"
     )
     parser.add_argument("--licence", required=True, help="one line, kept in the file")
+    parser.add_argument(
+        "--size",
+        type=lambda text: tuple(map(int, text.split("x"))),
+        metavar="WxH",
+        help="of the input, multiples of 32; without it the file's own",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     options = parser.parse_args()
     try:
-        manifest = convert(options.file, parse_classes(options.classes), options.licence, options.out)
+        classes = parse_classes(options.classes)
+        manifest = convert(options.file, classes, options.licence, options.out, options.size)
     except EdgeVisionError as error:
         raise SystemExit(f"error: {error}") from error
     size = f"{manifest.input_width}x{manifest.input_height}"

@@ -77,6 +77,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
         rotate_degrees: largest angle, either way.
         scale_min, scale_max: range of the image's size relative to the input; then a random part of the
             input's size is cut out, and what lies outside the image is ignored.
+        stretch: by how much an image's sides may change against each other, either way; 1 for not at all.
         flip: probability of a mirror image.
         crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
         weather: light, fog, rain and faults of the camera.
@@ -88,6 +89,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
     rotate_degrees: Angle = 8.0
     scale_min: Scale = 0.75
     scale_max: Scale = 2.0
+    stretch: Annotated[float, Meta(ge=1, le=4)] = 1.0
     flip: Share = 0.5
     crop_width: SideOrNone = 0
     crop_height: SideOrNone = 0

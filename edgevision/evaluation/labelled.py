@@ -122,7 +122,7 @@ class LabelledData:
         labelled = load_segmentation(self.data, split, groups=self.groups).classes
         data = load_segmentation(self.data, split, choose(labelled), groups=self.groups)
         self._check_images([one.image for one in data.images])
-        missing = [one for one in data.images if not one.labels.is_file()]
+        missing = [one for one in data.images if one.labels is None or not one.labels.is_file()]
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(data.images)} label maps of {self.data} are missing; the first, "

@@ -454,7 +454,7 @@ class SegmentationYardstick(Yardstick):
     @property
     def files(self) -> list[Path]:
         labels = [] if self._label_file is None else [self._label_file]
-        return [*labels, *(path for one in self.data.images for path in (one.image, one.labels))]
+        return [*labels, *(path for one in self.data.images for path in (one.image, one.labels) if path)]
 
     def measure(self, engine: Engine, on_image: OnDone = lambda done: None) -> SegmentationMeasurement:
         counts = count_pixels(Model(engine, 0.0), self.data, on_image)

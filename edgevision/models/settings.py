@@ -215,6 +215,24 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     hint_weight: NonNegative = 1.0
 
 
+class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another segmenter that looks at every image of the training, as augmented, beside the student.
+
+    Attributes:
+        teacher: its ONNX file, relative to the working folder; it has the run's classes and takes images of
+            the size that the run trains on.
+        weight: factor of the divergence from its probabilities.
+        hints: tensors of the file that the decoder of a UNet learns to know (Romero et al. 2015,
+            arXiv:1412.6550), each by the stage of its size; empty for none.
+        hint_weight: factor of the hints' loss.
+    """
+
+    teacher: str
+    weight: NonNegative = 1.0
+    hints: tuple[str, ...] = ()
+    hint_weight: NonNegative = 1.0
+
+
 class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="unet"):
     """A whole segmenter.
 

@@ -43,6 +43,7 @@ from edgevision.models.settings import (
     DecodeConfig,
     DetectionLossConfig,
     DistillationConfig,
+    SegmentationDistillationConfig,
     SegmentationLossConfig,
 )
 from edgevision.models.yolo_v3.settings import with_cfg
@@ -219,6 +220,7 @@ class SegmenterTraining(
         colours: RGB of each class; empty for colours that edgevision chooses.
         initial: a checkpoint of the same architecture to start from: a path, or a name in the repository's
             folder ``weights``, or empty; its classes may be others.
+        distillation: another segmenter that teaches pixel by pixel; None for labels alone.
         quantise: train with the rounding of int8, to calibrate the result afterwards; None for float.
     """
 
@@ -233,6 +235,7 @@ class SegmenterTraining(
     optimiser: OptimiserConfig
     loop: LoopConfig
     initial: str = ""
+    distillation: SegmentationDistillationConfig | None = None
     quantise: QuantiseConfig | None = None
 
     def __post_init__(self) -> None:

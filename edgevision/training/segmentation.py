@@ -18,11 +18,12 @@ from edgevision.data.segmentation.check import SegmentationCheck, check_segmenta
 from edgevision.data.segmentation.dataset import load_source
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.data.stream import StreamSampler, fit_workers
-from edgevision.errors import DataError
+from edgevision.errors import ConfigError, DataError
 from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Model
 from edgevision.models.backbone import normalise
+from edgevision.models.segmentation_distillation import SegmentationDistillation, StageMaps
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import TorchSegmenterEngine
@@ -30,6 +31,7 @@ from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
 from edgevision.training.quantise import rounding, with_ranges
+from edgevision.training.segmenter_teacher import SegmenterTeacher
 from edgevision.types import IGNORE_ID
 
 
@@ -54,6 +56,10 @@ class SegmentationTask:
 
     def __init__(self, config: SegmenterTraining, strict: bool = False) -> None:
         self.config = config
+        if config.distillation is None and any(source.unlabelled for source in config.data.train):
+            raise ConfigError("data.train: nobody speaks of unlabelled images; expected a distillation too")
+        if config.data.val.unlabelled:
+            raise ConfigError("data.val is unlabelled; expected labels to measure on")
         checks = [check_segmentation(load_source(source, config.classes)) for source in config.data.train]
         val = check_segmentation(load_source(config.data.val, config.classes))
         if not val.pixels.any():
@@ -89,6 +95,12 @@ class SegmentationTask:
         self.config = msgspec.structs.replace(config, quantise=quantise)
         self._rounding = rounding(model, model.class_layers, quantise)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
+        self._teacher: SegmenterTeacher | None = None
+        self._stages = StageMaps(model)
+        if config.distillation is not None:
+            given, size = config.distillation, trained_size(config)
+            self._teacher = SegmenterTeacher(given.teacher, config.classes, *size, given.hints)
+            self._distillation = SegmentationDistillation(given)
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
         config, model, loop = self.config, self.config.model, self.config.loop
@@ -109,9 +121,12 @@ class SegmentationTask:
     def losses(self, model: nn.Module, batch: SegmentationBatch, device: torch.device) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))
         labels = batch.labels.to(device, non_blocking=True).long()
-        with self._rounding:
+        with self._rounding, self._stages as stages:
             logits = model(images.contiguous(memory_format=torch.channels_last))
-        return cast("dict[str, Tensor]", self._criterion.to(device)(logits, labels))
+        losses = cast("dict[str, Tensor]", self._criterion.to(device)(logits, labels))
+        if self._teacher is not None:
+            losses |= self._distillation(logits, stages.maps, self._teacher(batch.images))
+        return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         engine = TorchSegmenterEngine(model, segmenter_manifest(self.config), device)
@@ -119,6 +134,12 @@ class SegmentationTask:
         figures = segmentation_figures(counted.matrices.sum(axis=0), counted.classes)
         measured = {"miou": figures.miou, "dice": figures.dice, "pixel_accuracy": figures.pixel_accuracy}
         return {name: round(value, 4) for name, value in measured.items()}
+
+
+def trained_size(config: SegmenterTraining) -> tuple[int, int]:
+    """Width and height of the images that the network learns from."""
+    model, augment = config.model, config.augment
+    return augment.crop_width or model.input_width, augment.crop_height or model.input_height
 
 
 def segmenter_manifest(
@@ -152,7 +173,7 @@ def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
         if check.problems:
             notes.append(f"{check.usable.name}: {len(check.problems)} images are left out of {purpose}")
             notes += check.problems
-        if check.absent:
+        if check.absent and check.pixels.any():
             notes.append(f"{check.usable.name}: no {purpose} pixel of {', '.join(check.absent)}")
     return notes
 

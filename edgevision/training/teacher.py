@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevision.data.classes import map_classes, parse_classes
 from edgevision.errors import ModelError
-from edgevision.graph.load import load_onnx
 from edgevision.models.distillation import TeacherAnswers
+from edgevision.training.onnx_teacher import Shapes, open_teacher
 
 STRIDES = (8, 16, 32, 64)
-
-_Runner = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-_Shapes = list[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +63,7 @@ class DenseTeacher:
         self, path: str, known: str, classes: Sequence[str], input_size: int, hints: Sequence[str] = ()
     ) -> None:
         self.path, names = path, parse_classes(known)
-        if not Path(path).is_file():
-            raise ModelError(f"distillation.teacher: file not found: {path}")
-        self._run, shapes = _open(path, hints)
+        self._run, shapes = open_teacher(path, hints)
         grids = [math.ceil(input_size / stride) for stride in STRIDES]
         cells = [grid * grid for grid in grids]
         self._form = _recognise(shapes, len(hints), input_size, cells, len(names), path)
@@ -115,7 +107,7 @@ class DenseTeacher:
 
 
 def _recognise(
-    shapes: _Shapes, hints: int, input_size: int, cells: list[int], classes: int, path: str
+    shapes: Shapes, hints: int, input_size: int, cells: list[int], classes: int, path: str
 ) -> _Form:
     """The family of a file with these shapes of its input and outputs, of which the last are hints."""
     found = shapes[1 : len(shapes) - hints]
@@ -138,61 +130,3 @@ def _points(grid: int, stride: int, reach: float) -> Tensor:
     """The points of a level's cells from which distances count, ``[grid * grid, 2]``, rows first."""
     y, x = torch.meshgrid(torch.arange(grid) + reach, torch.arange(grid) + reach, indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2) * stride
-
-
-def _open(path: str, hints: Sequence[str]) -> tuple[_Runner, _Shapes]:
-    """A function that runs the model, and the shapes of its input and of its outputs and hints."""
-    content = _with_hints(path, hints) if hints else None
-    try:
-        import openvino
-    except ImportError:
-        return _open_onnxruntime(path, content)
-    try:
-        # Rounding to BF16, OpenVINO's default on processors that have it, moves scores by 0.001.
-        model = openvino.Core().read_model(path if content is None else content)
-        compiled = openvino.Core().compile_model(
-            model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        )
-        shapes = [tuple(int(size) for size in port.shape) for port in (*compiled.inputs, *compiled.outputs)]
-    except RuntimeError as error:
-        raise ModelError(f"distillation.teacher: OpenVINO cannot load {path}") from error
-    count = len(compiled.outputs)
-
-    def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        answers = compiled([image])
-        return [np.array(answers[i]) for i in range(count)]
-
-    return run, shapes
-
-
-def _open_onnxruntime(path: str, content: bytes | None) -> tuple[_Runner, _Shapes]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # Paddle lists every weight as an input, and each is a warning
-    try:
-        session: Any = onnxruntime.InferenceSession(
-            content or path, options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own exceptions share no base class
-        raise ModelError(f"distillation.teacher: ONNX Runtime cannot load {path}") from error
-    name = session.get_inputs()[0].name
-    ports = (session.get_inputs()[0], *session.get_outputs())
-    shapes = [tuple(size if isinstance(size, int) else 0 for size in port.shape) for port in ports]
-    return lambda image: list(session.run(None, {name: image})), shapes
-
-
-def _with_hints(path: str, hints: Sequence[str]) -> bytes:
-    """The file with tensors from its middle as further outputs."""
-    model = load_onnx(Path(path))
-    made = {name for node in model.graph.node for name in node.output}
-    for name in hints:
-        if name not in made:
-            raise ModelError(f"distillation.hints: {path} has no tensor '{name}'")
-        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelError(f"distillation.hints: the shapes within {path} cannot be inferred") from error
-    return bytes(inferred.SerializeToString())

@@ -28,7 +28,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("openvino_segmenter")
 
 
-def write_ir(path: Path, *, unknown: bool = False) -> None:
+def write_ir(path: Path, *, unknown: bool = False, resizable: bool = False) -> None:
     """A network with every kind of layer that the tool knows, of random weights."""
     rng = np.random.default_rng(3)
 
@@ -58,6 +58,9 @@ def write_ir(path: Path, *, unknown: bool = False) -> None:
     )
     back = opset1.interpolate(small, half, {"axes": [2, 3], "mode": "linear", "align_corners": True})
     full = opset1.constant(np.array([HEIGHT, WIDTH], np.int64))
+    if resizable:
+        ends = (opset1.constant(np.array([at], np.int64)) for at in (2, 4, 1))
+        full = opset1.strided_slice(opset1.shape_of(image), *ends, [0], [0])
     scores = convolve(opset1.add(pooled, back), weights(3, 8, 3, 3))
     grown = opset1.interpolate(scores, full, {"axes": [2, 3], "mode": "linear", "align_corners": True})
     openvino.save_model(openvino.Model([opset1.softmax(grown, 1)], [image]), path, compress_to_fp16=False)
@@ -78,6 +81,25 @@ def test_the_model_answers_as_openvino_does(tool, tmp_path):
     expected = scores[0].argmax(axis=0)
     assert len(np.unique(expected)) > 1
     assert (found.class_map == expected).mean() > 0.999  # equal scores are broken by rounding
+
+
+def test_another_size_answers_as_openvino_reshaped_does(tool, tmp_path):
+    write_ir(tmp_path / "net.xml", resizable=True)
+    manifest = tool.convert(tmp_path / "net.xml", CLASSES, "Apache-2.0", tmp_path / "net.onnx", (128, 96))
+    assert (manifest.input_width, manifest.input_height) == (128, 96)
+    image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    core = openvino.Core()
+    model = core.read_model(tmp_path / "net.xml")
+    model.reshape([1, 3, 96, 128])
+    scores = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        image.transpose(2, 0, 1)[None].astype(np.float32)
+    )[0]
+    (found,) = Model(OnnxRuntimeEngine(tmp_path / "net.onnx"))([image])
+    expected = scores[0].argmax(axis=0)
+    assert len(np.unique(expected)) > 1
+    assert (found.class_map == expected).mean() > 0.999
+    with pytest.raises(ExportError, match="a size of 100x96 does not fit; expected multiples of 32"):
+        tool.convert(tmp_path / "net.xml", CLASSES, "Apache-2.0", tmp_path / "odd.onnx", (100, 96))
 
 
 def test_what_cannot_be_read_is_named(tool, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,24 @@ class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision carries no
     """Resizes an image to a random multiple of the size at which it fits into the input.
 
     torchvision's ScaleJitter compares widths with heights, which shrinks wide images.
+
+    Args:
+        width, height: of the input.
+        low, high: least and greatest multiple.
+        stretch: by how much one side may grow against the other.
     """
 
-    def __init__(self, width: int, height: int, low: float, high: float) -> None:
+    def __init__(self, width: int, height: int, low: float, high: float, stretch: float = 1.0) -> None:
         super().__init__()
         self.width, self.height, self.low, self.high = width, height, low, high
+        self.reach = math.log(stretch) / 2
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = v2.functional.get_size(flat_inputs[0])
         fit = min(self.width / width, self.height / height)
         scale = fit * float(torch.empty(1).uniform_(self.low, self.high))
-        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
+        wider = math.exp(float(torch.empty(1).uniform_(-self.reach, self.reach))) if self.reach else 1.0
+        return {"size": [max(1, round(height * scale / wider)), max(1, round(width * scale * wider))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(v2.functional.resize, inpt, params["size"], antialias=True)
@@ -52,7 +60,9 @@ class SegmentationAugment:
         fills: Any = {tv_tensors.Image: fill, tv_tensors.Mask: ignore_id}
         bilinear = v2.InterpolationMode.BILINEAR
         size = (config.crop_height or height, config.crop_width or width)
-        steps: list[v2.Transform] = [RandomScale(width, height, config.scale_min, config.scale_max)]
+        steps: list[v2.Transform] = [
+            RandomScale(width, height, config.scale_min, config.scale_max, config.stretch)
+        ]
         if config.rotate:
             turn = v2.RandomRotation(config.rotate_degrees, bilinear, fill=fills)
             steps.append(v2.RandomApply([turn], p=config.rotate))

@@ -32,10 +32,10 @@ UNKNOWN_ID = 254
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image and its labels, as files."""
+    """An image and its labels, as files; None where nobody has labelled it."""
 
     image: Path
-    labels: Path
+    labels: Path | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,20 +78,33 @@ class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     Attributes:
         folder: relative to the working folder.
         split: names the list ``<split>.txt`` and the folders ``images/<split>`` and ``labels/<split>``.
+        unlabelled: the folder holds images alone, of which only the teacher of a distillation speaks; it has
+            no split.
         exclude: prefixes of file names that are left out, such as a video sequence kept for validation.
         only: where given, nothing but file names with one of these prefixes.
         weight: how often each of its images is drawn, relative to the other sources.
     """
 
     folder: str
-    split: str
+    split: str = ""
+    unlabelled: bool = False
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     weight: Positive = 1.0
 
+    def __post_init__(self) -> None:
+        if self.unlabelled == bool(self.split):
+            raise ValueError(
+                "an unlabelled source has no split; leave one of the two out"
+                if self.unlabelled
+                else "split is missing; expected a name such as train, or 'unlabelled: true'"
+            )
+
 
 def load_source(source: SegmentationSource, classes: Sequence[str]) -> SegmentationSet:
     """The part of a source that a model of ``classes`` can use; see :func:`load_segmentation`."""
+    if source.unlabelled:
+        return _load_unlabelled(source, classes)
     return load_segmentation(source.folder, source.split, classes, source.exclude, source.only)
 
 
@@ -132,11 +145,7 @@ def load_segmentation(
         raise DataError(f"{folder} has no class '{absent[0]}'{hint}")
     image_folder, label_folder = _inner(folder, "images", split), _inner(folder, "labels", split)
     names = _names(folder, split, image_folder)
-    chosen = [
-        name
-        for name in names
-        if not name.startswith(tuple(exclude)) and (not only or name.startswith(tuple(only)))
-    ]
+    chosen = [name for name in names if _wanted(name, exclude, only)]
     if not chosen:
         filters = f" with exclude {list(exclude)} and only {list(only)}" if exclude or only else ""
         raise DataError(f"{folder}: split '{split}' is empty{filters}; expected names in {split}.txt")
@@ -156,6 +165,27 @@ def load_segmentation(
     )
     colours = _colours(real, index, wanted)
     return SegmentationSet(f"{folder}/{split}", images, wanted, colours, _lookup(document, index), groups)
+
+
+def _load_unlabelled(source: SegmentationSource, classes: Sequence[str]) -> SegmentationSet:
+    """The images of a folder that fit ``exclude`` and ``only``, in the order of their names."""
+    try:
+        found = sorted(Path(source.folder).iterdir())
+    except OSError as error:
+        raise DataError(f"data folder cannot be read: {source.folder} ({error.strerror})") from error
+    images = tuple(
+        LabelledImage(path, None)
+        for path in found
+        if path.suffix.lower() in IMAGE_SUFFIXES and _wanted(path.stem, source.exclude, source.only)
+    )
+    if not images:
+        raise DataError(f"{source.folder} has no image that is wanted; expected some, directly in it")
+    nothing = np.full(256, UNKNOWN_ID, np.uint8)
+    return SegmentationSet(source.folder, images, tuple(classes), (), nothing)
+
+
+def _wanted(name: str, exclude: Sequence[str], only: Sequence[str]) -> bool:
+    return not name.startswith(tuple(exclude)) and (not only or name.startswith(tuple(only)))
 
 
 def _grouped(document: _ClassFile, groups: ClassGroups) -> _ClassFile:

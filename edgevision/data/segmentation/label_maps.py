@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import UNKNOWN_ID, LabelledImage, SegmentationSet
 from edgevision.errors import DataError
-from edgevision.types import Image
+from edgevision.types import IGNORE_ID, Image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
@@ -23,13 +23,16 @@ _GREY, _PALETTE = 0, 3  # colour types in a PNG's header, https://www.w3.org/TR/
 def read_pair(data: SegmentationSet, pair: LabelledImage) -> tuple[Image, NDArray[np.uint8]]:
     """An image, uint8 ``[H, W, 3]`` BGR, and its labels, uint8 ``[H, W]``.
 
-    Labels are indices into the set's classes, or :data:`~edgevision.types.IGNORE_ID`.
+    Labels are indices into the set's classes, or :data:`~edgevision.types.IGNORE_ID`, as all are where nobody
+    has labelled the image.
 
     Raises:
         DataError: either file is missing or damaged, the labels are of another kind or size, or hold an id
             that the set does not define.
     """
     image = decode_image(pair.image)
+    if pair.labels is None:
+        return image, np.full(image.shape[:2], IGNORE_ID, np.uint8)
     ids = read_label_map(pair.labels)
     if ids.shape != image.shape[:2]:
         raise DataError(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -339,3 +340,24 @@ def test_camvid_is_read_as_it_lies_there() -> None:
     road = next(entry["id"] for entry in ids if entry["name"] == "road")
     raw = [cv2.imread(str(image.labels), cv2.IMREAD_UNCHANGED) for image in one.images]
     assert check.pixels[0] == sum(int((ids == road).sum()) for ids in raw)
+
+
+def test_stretching_changes_the_shape_of_an_image_and_of_its_labels_alike() -> None:
+    image, labels = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    image[16:48, 16:48], labels[16:48, 16:48] = 255, 1
+    quiet = SegmentationAugmentConfig(0, rotate=0, scale_min=1, scale_max=1, flip=0)
+    shapes = []
+    for stretch in (1.0, 2.0):
+        config = msgspec.structs.replace(quiet, stretch=stretch)
+        augment = SegmentationAugment(config, 96, 96, 0, IGNORE_ID)
+        torch.manual_seed(0)
+        for _ in range(20):
+            varied, moved = augment(image, labels)
+            rows, columns = np.any(moved == 1, axis=1).sum(), np.any(moved == 1, axis=0).sum()
+            assert abs(int((varied[..., 0] > 127).sum()) - rows * columns) <= 2 * (rows + columns)
+            shapes.append((stretch, columns / rows))
+    assert {shape for stretch, shape in shapes if stretch == 1} == {1.0}
+    wide = [shape for stretch, shape in shapes if stretch == 2]
+    assert min(wide) < 0.75
+    assert max(wide) > 1.35
+    assert all(0.45 < shape < 2.2 for shape in wide)

@@ -1,0 +1,139 @@
+"""What another segmenter teaches pixel by pixel: its probabilities, and maps from its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgevision.errors import ConfigError
+from edgevision.models.settings import SegmentationDistillationConfig
+
+_RIDGE = 1e-3
+_TINY = 1e-6
+
+
+class SegmenterAnswers(NamedTuple):
+    """What a teacher says of N images.
+
+    Attributes:
+        scores: float ``[N, C, H, W]``, probabilities in the student's classes.
+        hints: float ``[N, channels, h, w]`` each.
+    """
+
+    scores: Tensor
+    hints: Sequence[Tensor] = ()
+
+
+class StageMaps:
+    """Within its context, keeps what the stages of a UNet's decoder answer.
+
+    Args:
+        model: the student, itself, not what wraps it for several processes.
+
+    Attributes:
+        maps: ``[N, channels, h, w]`` by the number of the stage.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._stages: Sequence[nn.Module] = list(getattr(model, "stages", ()))
+        self._hooks: list[Any] = []
+        self.maps: dict[int, Tensor] = {}
+
+    def __enter__(self) -> StageMaps:
+        def keep(stage: int) -> Any:
+            return lambda module, given, answer: self.maps.__setitem__(stage, answer)
+
+        self._hooks = [stage.register_forward_hook(keep(n)) for n, stage in enumerate(self._stages)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+class SegmentationDistillation(nn.Module):
+    """Losses of a segmenter against a teacher.
+
+    Args:
+        config: factors.
+    """
+
+    def __init__(self, config: SegmentationDistillationConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self, logits: Tensor, maps: Mapping[int, Tensor], answers: SegmenterAnswers
+    ) -> dict[str, Tensor]:
+        """Losses ``teacher``, and ``teacher_hint`` where there are hints; scalars.
+
+        Args:
+            logits: the student's, ``[N, C, H, W]``.
+            maps: of the student's decoder; each hint is learnt by the one of its size.
+            answers: the teacher's of the same images.
+
+        Raises:
+            ConfigError: no map of the student has a hint's size.
+        """
+        losses = {"teacher": self.config.weight * divergence(logits, answers.scores)}
+        if answers.hints:
+            parts = [1 - explained(_of_size(maps, hint), hint) for hint in answers.hints]
+            losses["teacher_hint"] = self.config.hint_weight * torch.stack(parts).mean()
+        return losses
+
+
+def divergence(logits: Tensor, scores: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the student from the teacher, mean of all pixels (Hinton et al. 2015,
+    arXiv:1503.02531, with temperature 1).
+
+    Args:
+        logits: the student's, ``[N, C, H, W]``.
+        scores: the teacher's probabilities, of the same shape.
+    """
+    own = logits.float().log_softmax(dim=1)
+    return F.kl_div(own, scores, reduction="none").sum(dim=1).mean()
+
+
+def explained(own: Tensor, wanted: Tensor) -> Tensor:
+    """The share of a map's variance that a linear map of another explains, mean of its channels: R squared.
+
+    The student is to know what the teacher knows (Romero et al. 2015, arXiv:1412.6550). The linear map is the
+    best one for the batch, by least squares, so it has no weights that must be learnt and kept.
+
+    Args:
+        own: the student's, ``[N, channels, h, w]``.
+        wanted: the teacher's, of the same size with any number of channels; constant ones count as explained.
+    """
+    with torch.autocast(own.device.type, enabled=False):
+        x, y = _columns(own), _columns(wanted)
+        x = x - x.mean(dim=0)
+        y = (y - y.mean(dim=0)) * torch.rsqrt(y.var(dim=0, correction=0) + _TINY)
+        gram = x.T @ x / len(x)
+        ridge = _RIDGE * gram.diagonal().mean() + _TINY
+        best: Tensor = torch.linalg.solve(
+            gram + ridge * torch.eye(len(gram), device=x.device), x.T @ y / len(x)
+        )
+        return 1 - (y - x @ best).square().mean()
+
+
+def _columns(maps: Tensor) -> Tensor:
+    """``[N, channels, h, w]`` to float ``[N * h * w, channels]``."""
+    return maps.float().permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _of_size(maps: Mapping[int, Tensor], hint: Tensor) -> Tensor:
+    for own in maps.values():
+        if own.shape[-2:] == hint.shape[-2:]:
+            return own
+    found = ", ".join(f"{own.shape[-1]}x{own.shape[-2]}" for own in maps.values())
+    raise ConfigError(
+        f"distillation.hints: the teacher's map has {hint.shape[-1]}x{hint.shape[-2]} cells; the student's "
+        f"decoder has {found or 'no maps to learn it'}; expected one of the same size"
+    )
