@@ -6,8 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from edgevision.config import config_folder
 from edgevision.data.detection.sources import CocoSource, YoloSource
-from edgevision.training.config import DetectorTraining, load_run
+from edgevision.training.config import DetectorTraining, SegmenterTraining, load_run
 from tests.support.pages import blocks
 
 PAGE = "docs/guides/configuration.md"
@@ -24,7 +25,7 @@ def test_the_configuration_of_the_page_loads(tmp_path: Path) -> None:
 
 def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
     """A source with a teacher's labels, a teacher with the anchors that it needs, and its hints."""
-    text, source, teacher, hints = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
+    text, source, teacher, hints, _ = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
     text["data"]["train"] += source
     text["model"] |= teacher.pop("model")
     config = tmp_path / "vehicles.yaml"
@@ -43,3 +44,16 @@ def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
     added = run.data.train[-1]
     assert isinstance(added, CocoSource)
     assert (added.detections, added.labelled) == ("answers.json", ("bus", "car"))
+
+
+def test_the_teacher_of_a_segmenter_loads(tmp_path: Path) -> None:
+    added = yaml.safe_load(blocks(PAGE, "yaml")[-1].code)
+    run = yaml.safe_load((config_folder() / "models" / "unet-road.yaml").read_text())
+    run["data"]["train"] = added["data"]["train"]
+    config = tmp_path / "roads.yaml"
+    config.write_text(yaml.safe_dump(run | {"distillation": added["distillation"]}))
+    loaded = load_run(config)
+    assert isinstance(loaded, SegmenterTraining)
+    assert loaded.distillation is not None
+    assert loaded.distillation.teacher == "teacher.onnx"
+    assert [source.unlabelled for source in loaded.data.train] == [False, True]
