@@ -1,0 +1,146 @@
+"""The tool that draws streets: labels fit what is drawn; what a teacher does not recognise is left out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.label_maps import read_pair
+from edgevision.types import IGNORE_ID, SegmentationMap
+from tests.support.paths import ROOT
+
+CLASSES = ("background", "road", "curb", "mark")
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("street_scenes")
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Photographs of noise, one road that is grey all over, and a red car."""
+    rng = np.random.default_rng(2)
+    for folder in ("photographs", "roads/images/train", "roads/labels/train", "cars"):
+        (tmp_path / folder).mkdir(parents=True)
+    for i in range(3):
+        noise = rng.integers(0, 256, (240, 240, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "photographs" / f"{i}.jpg"), noise)
+    grey = np.full((120, 160, 3), 90, np.uint8)
+    cv2.imwrite(str(tmp_path / "roads/images/train/0.png"), grey)
+    cv2.imwrite(str(tmp_path / "roads/labels/train/0.png"), np.full((120, 160), 7, np.uint8))
+    classes = [{"id": 7 if name == "road" else i, "name": name} for i, name in enumerate(CLASSES)]
+    (tmp_path / "roads/classes.json").write_text(json.dumps({"classes": classes}))
+    cv2.imwrite(str(tmp_path / "cars/car.png"), np.full((100, 160, 3), (0, 0, 250), np.uint8))
+    document = {
+        "images": [{"id": 1, "file_name": "car.png"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [10, 10, 120, 60]}],
+        "categories": [{"id": 3, "name": "car"}],
+    }
+    (tmp_path / "cars.json").write_text(json.dumps(document))
+    return [
+        "--photographs", str(tmp_path / "photographs"),
+        "--roads", str(tmp_path / "roads"), "--split", "train",
+        "--objects", str(tmp_path / "cars.json"), str(tmp_path / "cars"), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+
+def run(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["street_scenes.py", *arguments])
+    tool.main()
+
+
+def test_scenes_are_a_labelled_set_that_a_seed_repeats(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tool, monkeypatch, *arguments, "--count", "6", "--seed", "4")
+    (tmp_path / "out/classes.json").write_text(
+        json.dumps(
+            {
+                "classes": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+                "ignore_index": IGNORE_ID,
+            }
+        )
+    )
+    data = load_segmentation(tmp_path / "out", "streets", CLASSES)
+    assert len(data.images) == 6
+    pairs = [read_pair(data, pair) for pair in data.images]
+    assert {labels.shape for _, labels in pairs} == {(tool.HEIGHT, tool.WIDTH)}
+    found = np.unique(np.stack([labels for _, labels in pairs]))
+    assert {tool.BACKGROUND, tool.ROAD, tool.CURB} <= set(found.tolist()) <= {0, 1, 2, 3, IGNORE_ID}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out/images/streets").iterdir()}
+    run(tool, monkeypatch, *arguments, "--count", "6", "--seed", "4", "--as", "again")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "out/images/again").iterdir()}
+
+
+def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, arguments: list[str]) -> None:
+    roads = load_segmentation(arguments[3], "train", CLASSES)
+    photographs = sorted(Path(arguments[1]).iterdir())
+    kerbs = 0
+    for seed in range(12):
+        textures = tool.Textures(np.random.default_rng(seed), photographs, roads.images, 7)
+        scene = tool.Scene(textures, [])
+        above = scene.z >= 1e4
+        assert above.any()
+        assert (scene.labels[above] == tool.BACKGROUND).all()
+        inside = (scene.x > -scene._left) & (scene.x < scene._right) & ~above
+        assert not (scene.labels[inside] == tool.CURB).any()
+        kerbs += int((scene.labels == tool.CURB).sum() > 200)
+    assert kerbs >= 6
+
+
+def test_only_what_the_teacher_agrees_with_is_kept(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    asked = []
+
+    def teacher(image: np.ndarray) -> SegmentationMap:
+        asked.append(image)
+        truth = np.zeros(image.shape[:2], np.uint8)
+        if len(asked) % 2:
+            truth[tool.HEIGHT // 4 :] = tool.ROAD  # roughly so
+        return SegmentationMap(truth, CLASSES, ((0, 0, 0),) * 4)
+
+    monkeypatch.setattr(tool, "load", lambda path, conf: teacher)
+    monkeypatch.setattr(tool, "AGREEMENT", 0.2)
+    run(tool, monkeypatch, *arguments, "--count", "3", "--teacher", "any.onnx")
+    assert len(asked) >= 5
+    assert f"3 of {len(asked)} scenes kept" in capsys.readouterr().out
+    assert len(list((tmp_path / "out/images/streets").iterdir())) == 3
+
+
+def test_agreement_is_the_overlap_of_the_road_with_its_marks(tool: ModuleType) -> None:
+    labels = np.zeros((100, 100), np.uint8)
+    labels[50:], labels[60:65] = tool.ROAD, tool.MARK
+    found = np.where(labels > 0, tool.ROAD, 0)
+    assert tool.agreement(labels, found) == 1
+    found[75:] = 0
+    assert tool.agreement(labels, found) == pytest.approx(0.5)
+    labels[75:] = IGNORE_ID
+    assert tool.agreement(labels, found) == 1
+    assert tool.agreement(labels, np.zeros_like(found)) == 0
+    assert tool.agreement(np.zeros_like(labels), np.zeros_like(found)) == 0
+
+
+def test_what_cannot_be_used_is_one_line(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for change, words in (
+        (["--photographs", str(tmp_path / "empty")], "has no image"),
+        (["--photographs", str(tmp_path / "nowhere")], "nowhere"),
+        (["--split", "test"], "has no split 'test'"),
+        (["--objects", str(tmp_path / "none.json"), str(tmp_path)], "cannot read"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            run(tool, monkeypatch, *arguments, *change, "--count", "1")
