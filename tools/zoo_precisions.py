@@ -30,6 +30,7 @@ from edgevision.calibration.job import CalibrationRequest, run_calibration
 from edgevision.cli.any_model import open_model
 from edgevision.cli.console import counting
 from edgevision.contract.model_file import read_manifest, write_manifest
+from edgevision.data.classes import parse_groups
 from edgevision.errors import EdgeVisionError, ModelError
 from edgevision.evaluation.job import Evaluation, evaluate
 from edgevision.evaluation.labelled import LabelledData
@@ -46,6 +47,7 @@ class Recipe:
     Attributes:
         sources, frames, method: see :class:`CalibrationRequest`.
         labels, images, split: labelled data, see :class:`LabelledData`.
+        groups: of a segmenter, measured with these classes as one.
         classes: of a detector, measured on these.
     """
 
@@ -55,6 +57,7 @@ class Recipe:
     labels: str
     images: str | None = None
     split: str | None = None
+    groups: tuple[str, ...] = ()
     classes: str | None = None
 
 
@@ -77,6 +80,18 @@ RECIPES = {
         method="minmax",
         labels="camvid",
         split="val",
+    ),
+    "unet-road": Recipe(
+        sources=(
+            "detection/images/highway_train",
+            "videos/04_vehicles_ahmetozlu.mp4",
+            "videos/07_udacity_vehicle_test_video.mp4",
+        ),
+        frames=192,
+        method="minmax",
+        labels="camvid",
+        split="val",
+        groups=("road=road,mark", "background=*"),
     ),
 }
 
@@ -137,6 +152,7 @@ def make(name: str, data: Path, made: Path | None, keep: Path | None) -> None:
             data=data / recipe.labels,
             images=None if recipe.images is None else data / recipe.images,
             split=recipe.split,
+            groups=parse_groups(recipe.groups),
         )
         with open_model(str(shipped.path), "auto") as first, open_model(str(out), "auto") as second:
             found = evaluate([first, second], labelled, classes=recipe.classes, progress=progress)
@@ -158,12 +174,12 @@ def write_figures(path: Path, found: Evaluation) -> float:
     """Writes what was measured into the file's manifest, and returns the drop."""
     report = found.report()
     if isinstance(report, DetectionReport):
-        names = ("ap50_mean", "ap50", "ap", "ar")
+        names: tuple[str, ...] = ("ap50_mean", "ap50", "ap", "ar")
     elif isinstance(report, SegmentationReport):
         names = ("miou", "dice", "pixel_accuracy")
     else:
         raise ModelError(f"{path}: expected a detector or a segmenter")
-    figures = {name: round(getattr(report, name), 4) for name in names}
+    figures: dict[str, float] = {name: round(getattr(report, name), 4) for name in names}
     interval = found.interval
     if interval is None:
         raise ModelError(f"{path}: no class has enough labels")
