@@ -13,13 +13,14 @@ from edgevision.calibration.equalise import equalise_if_quieter
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.gate import Search, Trial, most_trials, order_methods, search_fewest
 from edgevision.calibration.likeness import domain_warnings, image_warnings, shift_warnings
+from edgevision.calibration.loud import spare_loud_layers
 from edgevision.calibration.outcome import Equalisation, Gate, Quantised, Rounding, Settings
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import Method, measure_ranges
 from edgevision.calibration.rounding import round_together_if_quieter
 from edgevision.calibration.sampling.sample import CalibrationSet
-from edgevision.calibration.sensitivity import int8_share
+from edgevision.calibration.sensitivity import Sensitivity, int8_share
 from edgevision.calibration.simulate import SimulatedEngine
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import CalibrationFacts
@@ -28,8 +29,8 @@ from edgevision.evaluation.yardstick import Measurement, Yardstick
 from edgevision.graph.compose import check
 from edgevision.progress import Note, Progress, no_note
 
-Steps = tuple[Equalisation | None, Rounding | None]
-"""What was tried before ranges are chosen."""
+Steps = tuple[Equalisation | None, tuple[Sensitivity, ...], Rounding | None]
+"""What was done before ranges are chosen: channels, layers that were spared, weights."""
 
 _DOMAIN_PICTURES = 48
 _NAMED = 6  # classes in a warning
@@ -72,7 +73,7 @@ def calibrate(
     if settings.method == "trained":
         # Channels and weights stay as they are, too: what was trained is what runs.
         quantiser = Quantiser(model, frames, settings, cache, progress)
-        steps: Steps = (None, None)
+        steps: Steps = (None, (), None)
     else:
         quantiser, steps = _prepared(model, frames, settings, cache, progress)
     if yardstick is None:
@@ -143,10 +144,11 @@ def calibrate(
 def _prepared(
     model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, progress: Progress
 ) -> tuple[Quantiser, Steps]:
-    """With channels equalised and weights rounded together, where either is quieter."""
-    ready, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
+    """Loud layers are spared, channels equalised and weights rounded together where that is quieter."""
+    equal, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
+    ready, spared = spare_loud_layers(equal, frames, settings, cache, progress)
     rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
-    return Quantiser(ready, frames, settings, cache, progress, rounded), (equalisation, rounding)
+    return Quantiser(ready, frames, settings, cache, progress, rounded), (equalisation, spared, rounding)
 
 
 def _result(
@@ -162,6 +164,7 @@ def _result(
     """The finished model, checked, with the worst ``count`` layers in float."""
     model, source = quantiser.model, quantiser.model.manifest
     returned = quantiser.order(method)[:count] if count else ()
+    equalisation, spared, rounding = steps
     layers, limits = quantiser.without(method, count), quantiser.limits(method)
     graph = quantiser.graph(method, layers)
     check_qdq(graph, source.name)
@@ -174,7 +177,7 @@ def _result(
         frames_sha256=frames.hash,
         float_sha256=model.sha256,
         int8_share=round(share, 4),
-        float_layers=tuple(one.layer.name for one in returned),
+        float_layers=tuple(one.layer.name for one in (*spared, *returned)),
     )
     # The float model's figures are not this file's.
     figures = {gate.figure: round(gate.after, 4)} if gate is not None and gate.is_labelled else {}
@@ -185,14 +188,15 @@ def _result(
             source, precision="int8", calibration=facts, figures=figures, ranges={}
         ),
         layers=layers,
+        spared=spared,
         returned=returned,
         method=method,
         noises=quantiser.noises(),
         thresholds={name: limit for name, limit in limits.items() if name in used},
         statistics=quantiser.extremes(),
         gate=gate,
-        equalisation=steps[0],
-        rounding=steps[1],
+        equalisation=equalisation,
+        rounding=rounding,
         warnings=(
             *image_warnings(frames.batches(8)),
             *warnings,

@@ -209,7 +209,7 @@ def equalise_if_quieter(
     Args:
         model: to quantise.
         frames: to calibrate on; up to 24 of them are used.
-        settings: the method of the ranges to compare with; ``percentile`` stands for all where it is auto.
+        settings: the method of the ranges to compare with, see :attr:`Settings.with_one_method`.
         cache: see :class:`~edgevision.calibration.quantiser.Quantiser`.
         progress: shows how far each step is.
 
@@ -221,15 +221,12 @@ def equalise_if_quieter(
     links = tuple(one for one in links if candidates.issuperset(name for name, _ in one.readers))
     if not links:
         return model, None
-    total = len(frames.frames)
-    places = sorted({int(i) for i in np.linspace(0, total - 1, min(_FRAMES, total)).round()})
-    few = frames.part(places)
-    with progress("equalising channels", len(places)) as on_done:
+    few = frames.spread(_FRAMES)
+    with progress("equalising channels", len(few.frames)) as on_done:
         reach = channel_reach(model.graph, [one.tensor for one in links], few.batches(1), on_done)
     other = replace(model, graph=equalise(model.graph, links, reach)[0])
-    one_method = replace(settings, method="percentile") if settings.method == "auto" else settings
     before, after = (
-        decibels(min(Quantiser(one, few, one_method, cache, progress).noises().values()))
+        decibels(min(Quantiser(one, few, settings.with_one_method, cache, progress).noises().values()))
         for one in (model, other)
     )
     taken = after > before and after >= before + _GAIN  # both may be infinite

@@ -31,6 +31,7 @@ class FloatModel:
         graph: the model.
         convolutions: of its core.
         dense_only: convolutions in groups, such as depthwise ones, are no candidates.
+        spared: names of convolutions that are no candidates, see :mod:`edgevision.calibration.loud`.
     """
 
     path: Path
@@ -39,10 +40,13 @@ class FloatModel:
     graph: onnx.ModelProto
     convolutions: tuple[Convolution, ...]
     dense_only: bool = False
+    spared: frozenset[str] = frozenset()
 
     @property
     def candidates(self) -> tuple[Convolution, ...]:
         """What may be quantised: convolutions that feed no head, with constant weights, not transposed.
+
+        Those that are spared stay in float, too.
 
         TensorRT runs transposed convolutions in int8 on few devices only.
         """
@@ -53,6 +57,7 @@ class FloatModel:
             and layer.constant
             and layer.kind == "Conv"
             and not (self.dense_only and layer.groups > 1)
+            and layer.name not in self.spared
         )
 
     @property

@@ -93,7 +93,7 @@ def _rounded(found: Rounding) -> str:
 
 def _method(report: CalibrationReport, method: Method) -> str:
     """A method of choosing ranges, with its setting."""
-    return f"percentile {report.percentile:g}" if method == "percentile" else method
+    return f"{method} {report.percentile:g}" if method in ("peak", "percentile") else method
 
 
 def _gate(report: CalibrationReport, gate: GateCard) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import onnx
@@ -14,7 +14,7 @@ from edgevision.contract.manifest import Manifest
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.graph.convolutions import Convolution
 
-RangeChoice = Literal["auto", "minmax", "percentile", "entropy", "trained"]
+RangeChoice = Literal["auto", "minmax", "peak", "percentile", "entropy", "trained"]
 RANGE_CHOICES: tuple[RangeChoice, ...] = get_args(RangeChoice)
 """How ranges are chosen; ``auto`` takes those of the training where there are any, or compares the others."""
 
@@ -51,6 +51,11 @@ class Settings:
     def methods(self) -> tuple[Method, ...]:
         """The methods that may be used."""
         return METHODS if self.method == "auto" else (self.method,)
+
+    @property
+    def with_one_method(self) -> Settings:
+        """The same, but ``peak`` stands for all methods where it is auto, to compare models by."""
+        return replace(self, method="peak") if self.method == "auto" else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ class Quantised:
     Attributes:
         graph, manifest: the int8 model.
         layers: those in int8.
+        spared: those that stayed in float from the start, the loudest first.
         returned: those that the gate put back to float, the worst first.
         method: how the ranges were chosen.
         noises: at the heads with all candidates in int8, for each method that was allowed.
@@ -132,6 +138,7 @@ class Quantised:
     graph: onnx.ModelProto
     manifest: Manifest
     layers: tuple[Convolution, ...]
+    spared: tuple[Sensitivity, ...]
     returned: tuple[Sensitivity, ...]
     method: Method
     noises: dict[Method, float]

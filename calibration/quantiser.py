@@ -36,7 +36,7 @@ from edgevision.errors import printable
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import OnDone, Progress
 
-_RULES = 3  # goes up when the same inputs come to give other numbers, so that no old result is taken up
+_RULES = 4  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
 
 
@@ -76,6 +76,7 @@ class Quantiser:
             "onnxruntime": onnxruntime.__version__,
             "bins": BINS,
             "weight_scale": settings.weight_scale,
+            "spared": sorted(model.spared),
         }
         self._extremes: dict[str, TensorStatistics] | None = None
         self._counted: dict[str, TensorStatistics] | None = None
@@ -135,7 +136,7 @@ class Quantiser:
     def order(self, method: Method) -> tuple[Sensitivity, ...]:
         """The layers that may go back to float with a method's ranges, the worst first."""
         if method not in self._orders:
-            found = self._sensitivities(method)
+            found = self.sensitivities(method)
             self._orders[method] = float_order(found, self.model.convolutions, self._settings.min_share)
         return self._orders[method]
 
@@ -177,7 +178,8 @@ class Quantiser:
     def _one_by_one(self) -> Iterator[NDArray[np.uint8]]:
         return self._frames.batches(1)
 
-    def _sensitivities(self, method: Method) -> tuple[Sensitivity, ...]:
+    def sensitivities(self, method: Method) -> tuple[Sensitivity, ...]:
+        """What each candidate alone does to the heads with a method's ranges, on a few of the frames."""
         layers, limits = self.model.candidates, self.limits(method)
         count = sensitivity_frames(self.model.convolutions)
         key = {
@@ -205,10 +207,7 @@ class Quantiser:
 
     def _spread(self, count: int) -> NDArray[np.uint8]:
         """``count`` of the frames, evenly spread: uint8 ``[count, H, W, 3]``."""
-        total = len(self._frames.frames)
-        wanted = {int(i) for i in np.linspace(0, total - 1, min(count, total)).round()}
-        chosen = [batch[0] for i, batch in enumerate(self._frames.batches(1)) if i in wanted]
-        return np.stack(chosen)
+        return np.concatenate(list(self._frames.spread(count).batches(1)))
 
 
 def _with_one_scale(model: FloatModel) -> dict[str, RoundedWeights]:

@@ -19,8 +19,8 @@ from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import cut_model
 from edgevision.progress import OnDone
 
-Method = Literal["minmax", "percentile", "entropy", "trained"]
-METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
+Method = Literal["minmax", "peak", "percentile", "entropy", "trained"]
+METHODS: tuple[Method, ...] = ("minmax", "peak", "percentile", "entropy")
 """Those that measure ranges on frames; ``trained`` are ranges that the model was trained with."""
 
 BINS = 2048
@@ -37,6 +37,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         low, high: extremes.
         mean: over all values.
+        peak: the greatest magnitude of a frame, mean over the frames.
         histogram: counts of magnitudes above 0, in :data:`BINS` equal bins from 0 to the greatest; empty
             where only the extremes were asked for.
     """
@@ -44,6 +45,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     mean: float
+    peak: float = 0.0
     histogram: tuple[int, ...] = ()
 
     @property
@@ -76,7 +78,7 @@ def measure_ranges(
     names = sorted(set(tensors))
     simulation = Simulation(cut_model(model, names), names)
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    total = np.zeros(len(names))
+    total, peaks = np.zeros(len(names)), np.zeros(len(names))
     done = 0
     for frame in _single(frames):
         for i, values in enumerate(simulation(frame)):
@@ -88,12 +90,15 @@ def measure_ranges(
                 )
             low[i], high[i] = min(low[i], least), max(high[i], most)
             total[i] += values.mean(dtype=np.float64)
+            peaks[i] += max(-least, most)
         done += 1
         on_frame(done)
     if not done:
         raise CalibrationError("there are no frames to calibrate on; check `sources`")
     found = {
-        name: TensorStatistics(low=float(low[i]), high=float(high[i]), mean=float(total[i] / done))
+        name: TensorStatistics(
+            low=float(low[i]), high=float(high[i]), mean=float(total[i] / done), peak=float(peaks[i] / done)
+        )
         for i, name in enumerate(names)
     }
     return add_histograms(model, found, frames, lambda more: on_frame(done + more)) if histograms else found
@@ -128,17 +133,22 @@ def thresholds(
 
     Args:
         statistics: with histograms, unless the method is ``minmax``.
-        method: ``minmax`` cuts nothing, ``percentile`` all but a share, ``entropy`` what costs least.
-        percentile: of the magnitudes above 0 that ``percentile`` holds, in per cent.
+        method: ``minmax`` cuts nothing, ``percentile`` all but a share, ``entropy`` what costs least;
+            ``peak`` is ``percentile``, but reaches as far as a frame does in the mean, for in a large map the
+            values that an object makes are so few that a share of all leaves them out.
+        percentile: of the magnitudes above 0 that ``percentile`` and ``peak`` hold, in per cent.
     """
     if method == "minmax":
         return {name: one.greatest for name, one in statistics.items()}
     bins = {name: np.array(one.histogram, np.float64) for name, one in statistics.items()}
-    if method == "percentile":
-        upto = {name: percentile_bin(counts, percentile) for name, counts in bins.items()}
-    else:
+    if method == "entropy":
         upto = {name: entropy_bin(counts) for name, counts in bins.items()}
-    return {name: upto[name] / len(bins[name]) * one.greatest for name, one in statistics.items()}
+    else:
+        upto = {name: percentile_bin(counts, percentile) for name, counts in bins.items()}
+    held = {name: upto[name] / len(bins[name]) * one.greatest for name, one in statistics.items()}
+    if method == "peak":
+        return {name: max(held[name], one.peak) for name, one in statistics.items()}
+    return held
 
 
 def percentile_bin(counts: NDArray[np.float64], percentile: float) -> int:

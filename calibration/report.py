@@ -117,7 +117,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
         method: how ranges were chosen.
         asked_method: what was asked for: the same, or ``auto``.
         methods: those that were compared.
-        percentile: what ``percentile`` held, in per cent; None where it was not compared.
+        percentile: what ``peak`` and ``percentile`` held, in per cent; None where neither was compared.
         int8_share: of the convolution work, 0..1.
         convolutions, int8_convolutions: counts.
         gate: None where nothing was compared.
@@ -215,7 +215,7 @@ def make_report(
         method=result.method,
         asked_method=settings.method,
         methods=_methods(result),
-        percentile=settings.percentile if "percentile" in result.noises else None,
+        percentile=settings.percentile if {"peak", "percentile"} & result.noises.keys() else None,
         int8_share=int8_share(result.layers, model.convolutions),
         convolutions=len(model.convolutions),
         int8_convolutions=len(result.layers),
@@ -246,14 +246,17 @@ def _methods(result: Quantised) -> tuple[MethodCard, ...]:
 
 def _float_layers(model: FloatModel, result: Quantised) -> tuple[LayerCard, ...]:
     total = sum(layer.macs for layer in model.convolutions)
-    noise = {one.layer.name: one for one in result.returned}
+    noise = {one.layer.name: one for one in (*result.spared, *result.returned)}
+    spared = {one.layer.name for one in result.spared}
     quantised = {layer.name for layer in result.layers}
     cards = []
     for layer in model.convolutions:
         if layer.name in quantised:
             continue
         found = noise.get(layer.name)
-        if found is not None:
+        if layer.name in spared:
+            why = "much of the noise for little work"
+        elif found is not None:
             why = "put back by the accuracy gate"
         elif not layer.constant:
             why = "its weights are computed as the model runs"

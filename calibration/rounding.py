@@ -13,7 +13,7 @@ The mean of ``x`` is in ``H``, so a shift of the answer's mean counts as well: n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
@@ -187,30 +187,28 @@ def round_together_if_quieter(
 ) -> tuple[Mapping[str, RoundedWeights], Rounding | None]:
     """Weights rounded together where int8 then changes the heads less, else none.
 
-    Where activations make most of the noise, as in the detector that ships, better weights gain nothing:
-    what they make up for is then no longer what the int8 network computes.
+    Where activations make most of the noise, better weights gain nothing: what they make up for is then no
+    longer what the int8 network computes. So loud layers are spared before.
 
     Args:
-        model: to quantise, its channels equalised.
+        model: to quantise, its channels equalised and its loud layers spared.
         frames: to calibrate on; up to 24 of them are used.
-        settings: the method of the ranges to compare with; ``percentile`` stands for all where it is auto.
+        settings: the method of the ranges to compare with, see :attr:`Settings.with_one_method`.
         cache: see :class:`~edgevision.calibration.quantiser.Quantiser`.
         progress: shows how far each step is.
 
     Returns:
         Weights by name, and what was found; None where no convolution can be treated so.
     """
-    total = len(frames.frames)
-    places = sorted({int(i) for i in np.linspace(0, total - 1, min(_FRAMES, total)).round()})
-    few = frames.part(places)
-    one_method = replace(settings, method="percentile") if settings.method == "auto" else settings
+    few = frames.spread(_FRAMES)
+    one_method = settings.with_one_method
     one_scale = settings.weight_scale == "tensor"
     nearest = Quantiser(model, few, one_method, cache, progress)
     key = {**nearest.key, "kind": "weights rounded together", "patches": PATCHES, "damping": _DAMPING}
     weights = {constant.name: constant for constant in model.graph.graph.initializer}
     kept = cache.load(key, dict[str, bytes])
     if kept is None:
-        with progress("looking at what weights meet", len(places)) as on_done:
+        with progress("looking at what weights meet", len(few.frames)) as on_done:
             grams = gram_matrices(model.graph, model.candidates, few.batches(1), on_done)
         with progress("rounding weights", len(grams)) as on_done:
             rounded = round_together(model.graph, grams, on_done, one_scale)

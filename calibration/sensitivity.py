@@ -23,7 +23,8 @@ from edgevision.graph.convolutions import Convolution, cut_model
 from edgevision.graph.units import units_apart
 from edgevision.types import FloatArray
 
-_ISLAND = 0.005  # share of the work that a float layer between int8 ones costs in conversions: an estimate
+ISLAND = 0.005
+"""Share of the work that a float layer between int8 ones costs in conversions: an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def float_order(
     """
     total = sum(layer.macs for layer in convolutions)
     left = sum(one.layer.macs for one in found)
-    ordered = sorted(found, key=lambda one: (-one.noise / (one.layer.macs / total + _ISLAND), one.layer.name))
+    ordered = sorted(found, key=lambda one: (-one.noise / (one.layer.macs / total + ISLAND), one.layer.name))
     chosen = []
     for one in ordered:
         if left - one.layer.macs >= min_share * total:

@@ -21,6 +21,7 @@ from edgevision.cache import Cache, cache_folder
 from edgevision.calibration.agreement import hold_out, open_agreement
 from edgevision.calibration.equalise import equalise_if_quieter
 from edgevision.calibration.float_model import load_float_model
+from edgevision.calibration.loud import spare_loud_layers
 from edgevision.calibration.outcome import Settings
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import METHODS
@@ -70,7 +71,8 @@ def main() -> int:
         say("|---|---|---|---|")
         cache = Cache(cache_folder("calibration"))
         settings = Settings(method="auto")
-        ready, _ = equalise_if_quieter(model, frames, settings, cache, no_progress)
+        equal, _ = equalise_if_quieter(model, frames, settings, cache, no_progress)
+        ready, _ = spare_loud_layers(equal, frames, settings, cache, no_progress)
         rounded, _ = round_together_if_quieter(ready, frames, settings, cache, no_progress)
         ways = [(method, 99.99) for method in METHODS if method != "percentile"]
         ways += [("percentile", percentile) for percentile in PERCENTILES]

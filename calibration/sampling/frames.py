@@ -90,6 +90,11 @@ class CalibrationSet:
         slots = tuple(self.slots[place] for place in places)
         return replace(self, frames=frames, hash=total, slots=slots)
 
+    def spread(self, count: int) -> CalibrationSet:
+        """Up to ``count`` of the frames, evenly spread, as :meth:`part` gives them."""
+        total = len(self.frames)
+        return self.part(sorted({int(i) for i in np.linspace(0, total - 1, min(count, total)).round()}))
+
     def write_list(self, path: Path, held_out: CalibrationSet | None = None) -> None:
         """Writes which frames these are as JSON: settings, hash, and each frame's origin and digest.
 

@@ -30,12 +30,12 @@ def calibrate_command(
     method: str = typer.Option(
         "auto",
         "--method",
-        help="How ranges are chosen: minmax, percentile, entropy; trained, those that the model was trained "
-        "with; or auto, which takes these where there are any, and else the one that changes the model's "
-        "answers least.",
+        help="How ranges are chosen: minmax, peak, percentile, entropy; trained, those that the model was "
+        "trained with; or auto, which takes these where there are any, and else the one that changes the "
+        "model's answers least.",
     ),
     percentile: float = typer.Option(
-        99.99, "--percentile", help="For percentile: share of the magnitudes to hold, in per cent."
+        99.99, "--percentile", help="For peak and percentile: share of the magnitudes to hold, in per cent."
     ),
     weight_scale: str = typer.Option(
         "channel",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgevision.calibration.ranges import (
     BINS,
+    METHODS,
     TensorStatistics,
     entropy_bin,
     measure_ranges,
@@ -87,6 +88,14 @@ def test_thresholds_by_method() -> None:
     assert thresholds(seen, "percentile", 100) == {"x": 8.0}
 
 
+@pytest.mark.parametrize(("peak", "limit"), [(1.0, 4.0), (6.0, 6.0)])
+def test_peak_reaches_as_far_as_a_frame_does_in_the_mean(peak: float, limit: float) -> None:
+    """What the percentile holds is the least: small maps have few values, and lower peaks."""
+    histogram = tuple([100] * (BINS // 2) + [0] * (BINS // 2 - 1) + [1])
+    seen = {"x": TensorStatistics(low=-8.0, high=2.0, mean=0.0, peak=peak, histogram=histogram)}
+    assert thresholds(seen, "peak", 99.9) == {"x": pytest.approx(limit, rel=0.01)}
+
+
 def test_entropy_cuts_the_tail_of_a_bell() -> None:
     """Most values lie in the first 300 of 2048 bins, one at the very end: it would idle most of int8."""
     bell = np.rint(1e6 * np.exp(-0.5 * (np.arange(BINS) / 100) ** 2)).astype(int)
@@ -105,6 +114,7 @@ def test_statistics_are_those_of_the_tensors() -> None:
         assert one.low == pytest.approx(values.min(), rel=1e-5)
         assert one.high == pytest.approx(values.max(), rel=1e-5)
         assert one.mean == pytest.approx(values.mean(), abs=1e-4)
+        assert one.peak == pytest.approx(np.abs(values).max(axis=(1, 2, 3)).mean(), rel=1e-5)
         assert sum(one.histogram) == np.count_nonzero(values)
         edges = np.linspace(0, one.greatest, BINS + 1)
         wanted, _ = np.histogram(np.abs(values[values != 0]), edges)
@@ -133,7 +143,7 @@ def test_a_tensor_of_zeros_has_a_range_all_the_same() -> None:
         if constant.name in ("wide.weight", "wide.bias"):
             constant.raw_data = bytes(len(constant.raw_data))
     seen = measure_ranges(model, ["deep"], lambda: [images(2)], True)
-    for method in ("minmax", "percentile", "entropy"):
+    for method in METHODS:
         assert thresholds(seen, method) == {"deep": 0.0}
 
 

@@ -178,7 +178,7 @@ def test_a_budget_that_cannot_be_met_writes_nothing_and_says_why(
     *trials, said = capsys.readouterr().err.strip().splitlines()
     names = [line.split(":")[0] for line in trials]
     assert names[0] == "float"
-    assert sorted(names[1:]) == ["int8 by entropy", "int8 by minmax", "int8 by percentile"]
+    assert sorted(names[1:]) == ["int8 by entropy", "int8 by minmax", "int8 by peak", "int8 by percentile"]
     assert all("over the budget of 0.02" in line for line in trials[1:])
     for part in (
         "error: no int8 model within the budget",
@@ -196,7 +196,7 @@ def test_auto_takes_the_ranges_that_change_the_answers_least(place: Path) -> Non
     assert run_calibrate(place, *gate_options(place), "--max-drop", "0.05") == 0
     report = report_of(place)
     assert (report.asked_method, report.method) == ("auto", "minmax")
-    assert [one.method for one in report.methods] == ["minmax", "percentile", "entropy"]
+    assert [one.method for one in report.methods] == ["minmax", "peak", "percentile", "entropy"]
     best = max(one.sqnr_db or 0 for one in report.methods)
     assert report.methods[0].sqnr_db == pytest.approx(best, abs=1.1)
     assert report.gate is not None
@@ -260,7 +260,7 @@ def test_without_labels_auto_goes_by_the_noise_at_the_heads(place: Path) -> None
     assert "accuracy was not measured" in (place / "bright.int8.md").read_text()
 
 
-@pytest.mark.parametrize("method", ["auto", "minmax", "percentile", "entropy"])
+@pytest.mark.parametrize("method", ["auto", "minmax", "peak", "percentile", "entropy"])
 def test_equal_inputs_give_an_equal_file_with_and_without_the_cache(place: Path, method: str) -> None:
     files = []
     for options in ([], [], ["--no-cache"]):

@@ -149,6 +149,10 @@ class FakeFrames:
     def part(self, places: list[int]) -> FakeFrames:
         return FakeFrames(self.array[places])
 
+    def spread(self, count: int) -> FakeFrames:
+        places = np.linspace(0, len(self.array) - 1, min(count, len(self.array)))
+        return self.part(sorted({int(place) for place in places.round()}))
+
 
 class Stages:
     """A progress display that writes down what it was told."""
