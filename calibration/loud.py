@@ -16,14 +16,16 @@ from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Settings
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.sampling.frames import CalibrationSet
-from edgevision.calibration.sensitivity import ISLAND, Sensitivity, float_order
+from edgevision.calibration.sensitivity import ISLAND, Sensitivity, float_order, int8_share
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import Progress
 
 _LOUD = 2.0  # times its share of the work, conversions included, that is a loud layer's share of the noise
 _QUIET = 0.01  # noise of all, 20 dB under the signal, below which no layer is too loud
-_SHARE = 0.9  # of the work that stays in int8 at least
 _FRAMES = 24  # that ranges are measured on
+
+SHARE = 0.9
+"""Of the work that stays in int8 at least."""
 
 
 def loud_layers(
@@ -40,7 +42,7 @@ def loud_layers(
     work = sum(layer.macs for layer in convolutions)
     total = left = sum(one.noise for one in found)
     chosen = []
-    for one in float_order(found, convolutions, max(min_share, _SHARE)):
+    for one in float_order(found, convolutions, max(min_share, SHARE)):
         if left < _QUIET or one.noise < total * _LOUD * (one.layer.macs / work + ISLAND):
             break
         left -= one.noise
@@ -60,10 +62,13 @@ def spare_loud_layers(
         cache: see :class:`~edgevision.calibration.quantiser.Quantiser`.
         progress: shows how far each step is.
     """
+    # Ranking takes time, so it is left out where no layer would go back.
+    if int8_share(model.candidates, model.convolutions) <= max(settings.min_share, SHARE):
+        return model, ()
     one_method = settings.with_one_method
     quantiser = Quantiser(model, frames.spread(_FRAMES), one_method, cache, progress)
     if min(quantiser.noises().values()) < _QUIET:
-        return model, ()  # ranking takes time
+        return model, ()
     found = quantiser.sensitivities(one_method.methods[0])
     loud = loud_layers(found, model.convolutions, settings.min_share)
     return replace(model, spared=frozenset(one.layer.name for one in loud)), loud

@@ -108,7 +108,8 @@ class CalibrationFacts(msgspec.Struct, frozen=True, kw_only=True):
         frames_sha256: SHA-256 of their pixels.
         float_sha256: ``sha256`` of the FP32 model.
         int8_share: share of the core's convolution work that runs in INT8, 0..1.
-        float_layers: convolutions that the accuracy gate kept in float, named by their output tensors.
+        float_layers: convolutions kept in float, as loud ones or by the accuracy gate, named by their output
+            tensors.
     """
 
     method: str

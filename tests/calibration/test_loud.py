@@ -47,7 +47,7 @@ def test_nine_tenths_of_the_work_stay_whatever_is_allowed() -> None:
 
 def test_the_layer_that_int8_cannot_hold_is_spared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``deep`` reads channels of which one is a thousand times the others; it is a sixth of this network."""
-    monkeypatch.setattr(loud, "_SHARE", 0.5)
+    monkeypatch.setattr(loud, "SHARE", 0.5)
     model = load_float_model(write_segmenter(tmp_path / "wild.onnx", wild=True))
     stages = Stages()
     ready, spared = spare_loud_layers(
@@ -63,9 +63,13 @@ def test_the_layer_that_int8_cannot_hold_is_spared(tmp_path: Path, monkeypatch: 
     assert "ranking layers" in stages.opened
 
 
-def test_a_quiet_model_is_not_ranked(tmp_path: Path) -> None:
-    model = load_float_model(write_segmenter(tmp_path / "quiet.onnx"))
-    stages = Stages()
-    ready, spared = spare_loud_layers(model, FakeFrames(images(6)), Settings(), Cache(None), stages)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("wild", "min_share"), [(False, 0.5), (True, 1.0)])
+def test_a_quiet_model_is_not_ranked_nor_one_that_may_give_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wild: bool, min_share: float
+) -> None:
+    monkeypatch.setattr(loud, "SHARE", 0.5)
+    model = load_float_model(write_segmenter(tmp_path / "quiet.onnx", wild=wild))
+    stages, settings = Stages(), Settings(min_share=min_share)
+    ready, spared = spare_loud_layers(model, FakeFrames(images(6)), settings, Cache(None), stages)  # type: ignore[arg-type]
     assert (ready, spared) == (model, ())
     assert "ranking layers" not in stages.opened
