@@ -215,14 +215,15 @@ class Scene:
     Args:
         textures: of its surfaces, and random numbers.
         cutouts: vehicles and people.
+        side_streets: probability of a side street, on either side.
 
     Attributes:
         image: float ``[HEIGHT, WIDTH, 3]``, BGR.
         labels: uint8 ``[HEIGHT, WIDTH]``.
     """
 
-    def __init__(self, textures: Textures, cutouts: Sequence[Cutout]) -> None:
-        self._t, self._cutouts = textures, cutouts
+    def __init__(self, textures: Textures, cutouts: Sequence[Cutout], side_streets: float = 0.25) -> None:
+        self._t, self._cutouts, self._side_streets = textures, cutouts, side_streets
         t, between = textures, textures.between
         self._focal = WIDTH * between(0.6, 1.4)
         self._height = between(1.0, 2.6)
@@ -326,7 +327,7 @@ class Scene:
         """
         t, between, light = self._t, self._t.between, self._light
         gap = (0.0, 0.0)
-        if t.chance(0.25):
+        if t.chance(self._side_streets):
             start = between(4, 30)
             gap = (start, start + between(4, 12))
         open_ = (self.z >= gap[0]) & (self.z < gap[1])
@@ -565,7 +566,7 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
     kept = drawn = 0
     with counting(Console(stderr=True), "drawing streets", options.count) as advance:
         while kept < options.count:
-            image, labels = Scene(textures, cutouts).seen()
+            image, labels = Scene(textures, cutouts, options.side_streets).seen()
             drawn += 1
             if teacher is not None:
                 answer = teacher(image)
@@ -596,6 +597,9 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--teacher", type=Path, help="keep what this segmenter agrees with")
     parser.add_argument("--count", type=int, default=2500)
+    parser.add_argument(
+        "--side-streets", type=float, default=0.25, metavar="P", help="probability of one, on either side"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder with images and labels")
     parser.add_argument("--as", dest="name", default="streets", help="the split to write")

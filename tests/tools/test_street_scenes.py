@@ -144,3 +144,19 @@ def test_what_cannot_be_used_is_one_line(
     ):
         with pytest.raises(SystemExit, match=words):
             run(tool, monkeypatch, *arguments, *change, "--count", "1")
+
+
+def test_a_side_street_opens_the_kerb(tool: ModuleType, arguments: list[str]) -> None:
+    """With one on either side of each street there is road farther aside than any kerb."""
+    roads = load_segmentation(arguments[3], "train", CLASSES)
+    photographs = sorted(Path(arguments[1]).iterdir())
+    aside = []
+    for chance in (0.0, 1.0):
+        wide = 0
+        for seed in range(6):
+            textures = tool.Textures(np.random.default_rng(seed), photographs, roads.images, 7)
+            scene = tool.Scene(textures, [], chance)
+            beyond = (scene.x < -scene._left - 0.1) | (scene.x > scene._right + 0.1)
+            wide += int((scene.labels[beyond & (scene.z < 60)] == tool.ROAD).sum())
+        aside.append(wide)
+    assert aside[0] == 0 < aside[1]
