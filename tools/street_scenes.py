@@ -14,29 +14,36 @@ mark.
 
 A scene is kept where the teacher agrees with its labels: the road, with its marks, by an intersection over
 union of 0.7 or more. So the scenes need not look real; they are what the teacher takes for a street.
+
+File names begin with the seed: with another one more scenes come into the same split. A folder without
+``classes.json`` gets one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from edgevision.api import load
+from edgevision.cli.app import EXIT_INTERRUPTED
 from edgevision.cli.console import counting
+from edgevision.data.images import decode_image
 from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map
-from edgevision.errors import DataError, EdgeVisionError
-from edgevision.files import atomic_path
+from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
+from edgevision.files import atomic_path, make_folder, safe_name
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID, Image, SegmentationMap
 
@@ -46,6 +53,7 @@ WIDTH, HEIGHT = 480, 320
 TILE = 96  # pixels along a side of a surface's texture
 FARTHEST = 80.0  # metres
 AGREEMENT = 0.7
+PATIENCE = 1000  # scenes in a row that a teacher does not agree with
 PLAIN = 5.0  # where a box has no outline, corners are cut off by its shorter side over this
 
 HEIGHTS = {
@@ -77,6 +85,45 @@ class Cutout:
     image: Image
     mask: NDArray[np.uint8]
     height: float
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A category of COCO's form."""
+
+    id: int
+    name: str
+
+
+class Photograph(msgspec.Struct, frozen=True):
+    """An image of COCO's form."""
+
+    id: int
+    file_name: str
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """An object of COCO's form; its outline is polygons, or a mask that is run-length encoded."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    segmentation: list[list[float]] | dict[str, Any] | None = None
+    iscrowd: int = 0
+
+
+class Objects(msgspec.Struct, frozen=True):
+    """A file of COCO's form."""
+
+    images: list[Photograph]
+    categories: list[Named]
+    annotations: list[Annotation]
+
+
+class Classes(msgspec.Struct, frozen=True):
+    """What ``classes.json`` says."""
+
+    classes: list[Named]
+    ignore_index: int | None = None
 
 
 class Textures:
@@ -120,7 +167,7 @@ class Textures:
         return (total * strength / 2)[..., None]
 
     def photograph(self) -> Image:
-        return read(self.one(self._photographs))
+        return decode_image(self.one(self._photographs))
 
     def part(self, image: Image, side: int) -> Floats | None:
         """A random square of an image as a texture, or None if it is too small."""
@@ -149,7 +196,7 @@ class Textures:
         pair = self.one(self._roads)
         if pair.labels is None:
             return None
-        image, labels = read(pair.image), read_label_map(pair.labels)
+        image, labels = decode_image(pair.image), read_label_map(pair.labels)
         side = int(self.between(40, 90))
         for _ in range(8):
             if min(labels.shape) <= side:
@@ -469,14 +516,6 @@ class Scene:
         return np.clip(image, 0, 255).astype(np.uint8), labels
 
 
-def read(path: Path) -> Image:
-    """An image, uint8 ``[H, W, 3]``, BGR."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise DataError(f"image cannot be read: {path}")
-    return np.asarray(image, np.uint8)
-
-
 def centred(texture: Floats) -> Floats:
     return np.asarray(texture - texture.mean(axis=(0, 1)))
 
@@ -496,38 +535,53 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
     """Vehicles and people of a file in COCO's form: by outlines, or by boxes with their corners cut off.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read or is not COCO's, or it has nothing of use.
     """
     try:
-        document = json.loads(labels.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {labels}: {error}") from error
-    files = {one["id"]: images / one["file_name"] for one in document["images"]}
-    names = {one["id"]: one["name"].lower() for one in document["categories"]}
+        document = msgspec.json.decode(labels.read_bytes(), type=Objects)
+    except OSError as error:
+        raise DataError(f"cannot read {labels}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{labels} is not a file of objects in COCO's form ({error})") from error
+    files = {one.id: images / one.file_name for one in document.images}
+    names = {one.id: one.name.lower() for one in document.categories}
     found = []
-    for one in document["annotations"]:
-        height = HEIGHTS.get(names[one["category_id"]])
-        x, y, wide, high = (max(0, int(value)) for value in one["bbox"])
-        path = files[one["image_id"]]
-        if height is None or one.get("iscrowd") or wide < least or high < least or not path.is_file():
+    for one in document.annotations:
+        height = HEIGHTS.get(names.get(one.category_id, ""))
+        x, y, wide, high = (max(0, int(value)) for value in one.bbox)
+        path = files.get(one.image_id)
+        if (
+            height is None
+            or one.iscrowd
+            or wide < least
+            or high < least
+            or path is None
+            or not path.is_file()
+        ):
             continue
-        image = read(path)
+        image = decode_image(path)
         mask = outline(one, image)
         place = slice(y, y + high), slice(x, x + wide)
         if min(image[place].shape[:2]) >= least:
             found.append(Cutout(image[place].copy(), mask[place].copy(), height))
+    if not found:
+        raise DataError(
+            f"{labels} has no {', '.join(HEIGHTS)} of {least} pixels or more whose image lies in {images}; "
+            "expected some, or leave --objects out"
+        )
     return found
 
 
-def outline(label: dict[str, Any], image: Image) -> NDArray[np.uint8]:
+def outline(label: Annotation, image: Image) -> NDArray[np.uint8]:
     """Where an object is, 255 there, uint8 ``[H, W]``."""
     mask = np.zeros(image.shape[:2], np.uint8)
-    polygons = label.get("segmentation")
+    polygons = label.segmentation
     if isinstance(polygons, list) and polygons:
         for polygon in polygons:
-            cv2.fillPoly(mask, [np.asarray(polygon, np.float64).reshape(-1, 2).astype(np.int32)], 255)
+            points = np.asarray(polygon[: len(polygon) // 2 * 2], np.float64)
+            cv2.fillPoly(mask, [points.reshape(-1, 2).astype(np.int32)], 255)
         return mask
-    x, y, wide, high = (max(0, int(value)) for value in label["bbox"])
+    x, y, wide, high = (max(0, int(value)) for value in label.bbox)
     cut = int(min(wide, high) / PLAIN)
     corners = [(x + cut, y), (x + wide - cut, y), (x + wide, y + cut), (x + wide, y + high - cut // 2)]
     corners += [(x + wide - cut, y + high), (x + cut, y + high), (x, y + high - cut // 2), (x, y + cut)]
@@ -543,27 +597,68 @@ def agreement(labels: NDArray[np.uint8], found: NDArray[np.integer[Any]]) -> flo
     return float((own & other).sum()) / union if union > 2000 else 0.0
 
 
+def make_folders(out: Path, name: str, seed: int) -> tuple[Path, Path]:
+    """The folders of images and of labels; ``classes.json`` where there is none.
+
+    Raises:
+        DataError: the classes there have other ids, which the labels would then mean.
+        SinkError: they cannot be written, or hold scenes of that seed.
+    """
+    folders = out / "images" / name, out / "labels" / name
+    for folder in folders:
+        make_folder(folder, parents=True)
+        there = sorted(folder.glob(f"{seed}-*"))
+        if there:
+            raise OutputExistsError(f"output exists: {there[0]}; choose another --seed or --as, or remove it")
+    path = out / "classes.json"
+    if path.exists():
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Classes)
+        except msgspec.MsgspecError as error:
+            raise DataError(f"{path} is not a class file ({error})") from error
+        ids = {one.name: one.id for one in found.classes if one.id != found.ignore_index}
+        if ids != {one: i for i, one in enumerate(CLASSES)} or found.ignore_index != IGNORE_ID:
+            own = ", ".join(f"{one} {i}" for i, one in enumerate(CLASSES))
+            raise DataError(
+                f"{path} has other ids than the labels of scenes; expected {own}, ignore_index {IGNORE_ID}; "
+                "choose another folder for --out"
+            )
+    else:
+        classes = [{"id": i, "name": one} for i, one in enumerate(CLASSES)]
+        with atomic_path(path) as partial:
+            partial.write_bytes(msgspec.json.encode({"ignore_index": IGNORE_ID, "classes": classes}))
+    return folders
+
+
 def draw(options: argparse.Namespace) -> tuple[int, int]:
     """Writes the scenes; returns how many were kept and how many drawn.
 
     Raises:
-        DataError: there is nothing to draw them from.
+        DataError: there is nothing to draw them from, the folder has other classes, or the teacher agrees
+            with hardly any scene.
+        ModelError: the teacher has other classes.
+        SinkError: the folder cannot be written, or has scenes of that seed.
     """
+    if not options.photographs.is_dir():
+        raise DataError(f"image folder not found: {options.photographs}")
     photographs = sorted(
         path for path in options.photographs.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
     )
     roads = load_segmentation(options.roads, options.split, CLASSES)
     if not photographs:
         raise DataError(f"{options.photographs} has no image")
+    folders = make_folders(options.out, options.name, options.seed)
     id_of_road = int(np.flatnonzero(roads.lookup == ROAD)[0])
     cutouts = [one for labels, images in options.objects for one in cut_out(Path(labels), Path(images))]
     teacher = load(str(options.teacher), conf=0.0) if options.teacher else None
+    if teacher is not None and teacher.names != CLASSES:
+        raise ModelError(
+            f"{options.teacher} has the classes {', '.join(teacher.names)}; expected "
+            f"{', '.join(CLASSES)}, in this order"
+        )
     rng = np.random.default_rng(options.seed)
     textures = Textures(rng, photographs, roads.images, id_of_road)
-    folders = [options.out / kind / options.name for kind in ("images", "labels")]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    kept = drawn = 0
+    kept = drawn = refused = 0
     with counting(Console(stderr=True), "drawing streets", options.count) as advance:
         while kept < options.count:
             image, labels = Scene(textures, cutouts, options.side_streets).seen()
@@ -571,12 +666,19 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
             if teacher is not None:
                 answer = teacher(image)
                 if not isinstance(answer, SegmentationMap) or agreement(labels, answer.class_map) < AGREEMENT:
+                    refused += 1
+                    if refused == PATIENCE:
+                        raise DataError(
+                            f"{options.teacher} agreed with none of the last {PATIENCE} scenes, with {kept} "
+                            "before them; expected a segmenter of roads"
+                        )
                     continue
+                refused = 0
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 97))]
             stem = f"{options.seed}-{kept:05}"
-            for folder, suffix, pixels, settings in (
-                (folders[0], "jpg", image, quality),
+            for folder, suffix, pixels, settings in (  # an image without labels would be a fault of the set
                 (folders[1], "png", labels, []),
+                (folders[0], "jpg", image, quality),
             ):
                 with atomic_path(folder / f"{stem}.{suffix}") as path:
                     encoded = cv2.imencode(f".{suffix}", pixels, settings)[1]
@@ -584,6 +686,34 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
             kept += 1
             advance(kept)
     return kept, drawn
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """What reads a whole number of ``least`` or more."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of {least} or more")
+        return int(text)
+
+    return parse
+
+
+def share(text: str) -> float:
+    """A probability."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+
+
+def split_name(text: str) -> str:
+    """The name of a split."""
+    if safe_name(text) != text:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no name of a folder; expected such as {safe_name(text)}"
+        )
+    return text
 
 
 def main() -> None:
@@ -596,18 +726,21 @@ def main() -> None:
         help="vehicles and people in COCO's form; repeat it for more",
     )  # fmt: skip
     parser.add_argument("--teacher", type=Path, help="keep what this segmenter agrees with")
-    parser.add_argument("--count", type=int, default=2500)
+    parser.add_argument("--count", type=whole_number(1), default=2500, help="scenes to write, default 2500")
     parser.add_argument(
-        "--side-streets", type=float, default=0.25, metavar="P", help="probability of one, on either side"
+        "--side-streets", type=share, default=0.25, metavar="P", help="probability of one, on either side"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="other scenes for another, default 0")
     parser.add_argument("--out", type=Path, required=True, help="folder with images and labels")
-    parser.add_argument("--as", dest="name", default="streets", help="the split to write")
+    parser.add_argument("--as", dest="name", type=split_name, default="streets", help="the split to write")
     options = parser.parse_args()
     try:
         kept, drawn = draw(options)
     except (EdgeVisionError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        print(f"interrupted; the scenes that were drawn are in {options.out}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(EXIT_INTERRUPTED) from None
     print(f"{options.out}: {kept} of {drawn} scenes kept")  # noqa: T201
 
 

@@ -64,14 +64,6 @@ def test_scenes_are_a_labelled_set_that_a_seed_repeats(
     tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tool, monkeypatch, *arguments, "--count", "6", "--seed", "4")
-    (tmp_path / "out/classes.json").write_text(
-        json.dumps(
-            {
-                "classes": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
-                "ignore_index": IGNORE_ID,
-            }
-        )
-    )
     data = load_segmentation(tmp_path / "out", "streets", CLASSES)
     assert len(data.images) == 6
     pairs = [read_pair(data, pair) for pair in data.images]
@@ -99,18 +91,28 @@ def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, ar
     assert kerbs >= 6
 
 
+class Teacher:
+    """Takes the lower three quarters for a road, in every ``nth`` image; knows no road with 0."""
+
+    names = CLASSES
+
+    def __init__(self, tool: ModuleType, nth: int) -> None:
+        self.tool, self.nth = tool, nth
+        self.asked: list[np.ndarray] = []
+
+    def __call__(self, image: np.ndarray) -> SegmentationMap:
+        self.asked.append(image)
+        truth = np.zeros(image.shape[:2], np.uint8)
+        if self.nth and len(self.asked) % self.nth:
+            truth[self.tool.HEIGHT // 4 :] = self.tool.ROAD  # roughly so
+        return SegmentationMap(truth, CLASSES, ((0, 0, 0),) * 4)
+
+
 def test_only_what_the_teacher_agrees_with_is_kept(
     tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    asked = []
-
-    def teacher(image: np.ndarray) -> SegmentationMap:
-        asked.append(image)
-        truth = np.zeros(image.shape[:2], np.uint8)
-        if len(asked) % 2:
-            truth[tool.HEIGHT // 4 :] = tool.ROAD  # roughly so
-        return SegmentationMap(truth, CLASSES, ((0, 0, 0),) * 4)
-
+    teacher = Teacher(tool, 2)
+    asked = teacher.asked
     monkeypatch.setattr(tool, "load", lambda path, conf: teacher)
     monkeypatch.setattr(tool, "AGREEMENT", 0.2)
     run(tool, monkeypatch, *arguments, "--count", "3", "--teacher", "any.onnx")
@@ -136,7 +138,16 @@ def test_what_cannot_be_used_is_one_line(
     tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
+    others = {"images": [], "annotations": [], "categories": [{"id": 3, "name": "car"}]}
+    (tmp_path / "others.json").write_text(json.dumps(others))
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/classes.json").write_text((tmp_path / "roads/classes.json").read_text())
     for change, words in (
+        (["--objects", str(tmp_path / "others.json"), str(tmp_path)], "others.json has no person, bicycle"),
+        (["--objects", str(tmp_path / "list.json"), str(tmp_path)], "not a file of objects in COCO's form"),
+        (["--out", str(tmp_path / "set")], "has other ids than the labels of scenes; expected background 0"),
+        (["--out", str(tmp_path / "cars.json")], "cannot create folder"),
         (["--photographs", str(tmp_path / "empty")], "has no image"),
         (["--photographs", str(tmp_path / "nowhere")], "nowhere"),
         (["--split", "test"], "has no split 'test'"),
@@ -160,3 +171,61 @@ def test_a_side_street_opens_the_kerb(tool: ModuleType, arguments: list[str]) ->
             wide += int((scene.labels[beyond & (scene.z < 60)] == tool.ROAD).sum())
         aside.append(wide)
     assert aside[0] == 0 < aside[1]
+
+
+def test_scenes_are_never_replaced_and_other_seeds_add_to_them(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tool, monkeypatch, *arguments, "--count", "1")
+    with pytest.raises(SystemExit, match=r"output exists: .*0-00000\.jpg; choose another --seed or --as"):
+        run(tool, monkeypatch, *arguments, "--count", "1")
+    run(tool, monkeypatch, *arguments, "--count", "1", "--seed", "1")
+    assert len(load_segmentation(tmp_path / "out", "streets", CLASSES).images) == 2
+
+
+def test_a_teacher_that_never_agrees_ends_the_drawing(
+    tool: ModuleType, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = Teacher(tool, 0)
+    monkeypatch.setattr(tool, "load", lambda path, conf: teacher)
+    monkeypatch.setattr(tool, "PATIENCE", 2)
+    with pytest.raises(SystemExit, match="agreed with none of the last 2 scenes, with 0 before them"):
+        run(tool, monkeypatch, *arguments, "--teacher", "any.onnx")
+    assert len(teacher.asked) == 2
+    teacher.names = ("road", "curb", "mark", "background")
+    with pytest.raises(SystemExit, match=r"has the classes road, .*; expected background, road"):
+        run(tool, monkeypatch, *arguments, "--teacher", "any.onnx")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--count", "0", "'0' is not a whole number of 1 or more"),
+        ("--count", "-3", "'-3' is not a whole number of 1 or more"),
+        ("--seed", "-1", "'-1' is not a whole number of 0 or more"),
+        ("--side-streets", "2", "'2' is not a number from 0 to 1"),
+        ("--side-streets", "x", "'x' is not a number from 0 to 1"),
+        ("--as", "../streets", "'../streets' is no name of a folder"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(
+    tool: ModuleType, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any,
+    option: str, value: str, words: str,
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        run(tool, monkeypatch, *arguments, f"{option}={value}")
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_interrupt_says_where_the_scenes_are(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def interrupt(path: str, conf: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, "load", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        run(tool, monkeypatch, *arguments, "--teacher", "any.onnx")
+    assert ended.value.code == 130
+    assert f"interrupted; the scenes that were drawn are in {tmp_path / 'out'}" in capsys.readouterr().err
