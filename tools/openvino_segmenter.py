@@ -25,6 +25,7 @@ from edgevision.contract.manifest import INPUT_NAME, Manifest, Resize
 from edgevision.data.classes import parse_classes
 from edgevision.errors import EdgeVisionError, ExportError
 from edgevision.export.trace import CORE_INPUT, OPSET
+from edgevision.files import refuse_existing
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.class_map import add_class_map
 from edgevision.graph.compose import compose, save_model
@@ -101,6 +102,8 @@ def resized(layers: list[Layer], width: int, height: int) -> list[Layer]:
     Raises:
         ExportError: a map would not keep whole cells.
     """
+    if width < 1 or height < 1:
+        raise ExportError(f"a size of {width}x{height} is none; expected multiples of 32")
     old = next(one.shape for one in layers if one.kind == "Parameter")
     changed = []
     for layer in layers:
@@ -241,6 +244,15 @@ def convert(
     return save_model(compose(core, before, after, manifest), out, manifest)
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``384x224``."""
+    try:
+        width, height = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected such as 384x224") from error
+    return width, height
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path, help="the .xml file; its .bin lies beside it")
@@ -250,17 +262,19 @@ def main() -> None:
     parser.add_argument("--licence", required=True, help="one line, kept in the file")
     parser.add_argument(
         "--size",
-        type=lambda text: tuple(map(int, text.split("x"))),
+        type=parse_size,
         metavar="WxH",
         help="of the input, multiples of 32; without it the file's own",
     )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     options = parser.parse_args()
     try:
+        refuse_existing(options.out, options.overwrite)
         classes = parse_classes(options.classes)
         manifest = convert(options.file, classes, options.licence, options.out, options.size)
     except EdgeVisionError as error:
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(f"error: {error}".replace("`overwrite`", "--overwrite")) from error
     size = f"{manifest.input_width}x{manifest.input_height}"
     print(f"{options.out}: {manifest.name}, input {size}")  # noqa: T201
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -121,3 +122,45 @@ def test_what_cannot_be_read_is_named(tool, tmp_path):
     with pytest.raises(ExportError, match="cannot read the weights"):
         tool.convert(tmp_path / "net.xml", CLASSES, "Apache-2.0", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("size", ["384", "384x", "axb", "1x2x3"])
+def test_a_size_that_is_none_is_named(tool, tmp_path, monkeypatch, capsys, size):
+    assert tool.parse_size("384x224") == (384, 224)
+    given = [
+        "net.xml",
+        "--classes",
+        "a,b",
+        "--licence",
+        "MIT",
+        "--size",
+        size,
+        "--out",
+        str(tmp_path / "n.onnx"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["openvino_segmenter.py", *given, "--size", size])
+    with pytest.raises(SystemExit) as ended:
+        tool.main()
+    assert ended.value.code == 2
+    assert f"'{size}' is no size; expected such as 384x224" in capsys.readouterr().err
+
+
+def test_a_size_of_nothing_and_a_file_that_is_there_are_refused(tool, tmp_path, monkeypatch):
+    write_ir(tmp_path / "net.xml", resizable=True)
+    out = tmp_path / "out.onnx"
+    given = [str(tmp_path / "net.xml"), "--classes", ",".join(CLASSES), "--licence", "MIT", "--out", str(out)]
+    for more, words in (
+        ("--size=0x0", "a size of 0x0 is none"),
+        ("--size=-64x64", "a size of -64x64 is none"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["openvino_segmenter.py", *given, more])
+        with pytest.raises(SystemExit, match=words):
+            tool.main()
+    out.write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["openvino_segmenter.py", *given])
+    with pytest.raises(SystemExit, match=r"output exists: .* or pass --overwrite"):
+        tool.main()
+    assert out.read_text() == "mine"
+    monkeypatch.setattr(sys, "argv", ["openvino_segmenter.py", *given, "--overwrite"])
+    tool.main()
+    assert out.stat().st_size > 1000
