@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgevision.errors import ConfigError
+from edgevision.models.collective import sum_of_all
 from edgevision.models.settings import SegmentationDistillationConfig
 
 _RIDGE = 1e-3
@@ -33,14 +34,14 @@ class StageMaps:
     """Within its context, keeps what the stages of a UNet's decoder answer.
 
     Args:
-        model: the student, itself, not what wraps it for several processes.
+        stages: those of the student itself, not of what wraps it for several processes.
 
     Attributes:
-        maps: ``[N, channels, h, w]`` by the number of the stage.
+        maps: ``[N, channels, h, w]`` by the number of the stage; those of the last context.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._stages: Sequence[nn.Module] = list(getattr(model, "stages", ()))
+    def __init__(self, stages: Iterable[nn.Module]) -> None:
+        self._stages = list(stages)
         self._hooks: list[Any] = []
         self.maps: dict[int, Tensor] = {}
 
@@ -48,6 +49,7 @@ class StageMaps:
         def keep(stage: int) -> Any:
             return lambda module, given, answer: self.maps.__setitem__(stage, answer)
 
+        self.maps.clear()  # torch.compile would compile again for a dict that was empty at first
         self._hooks = [stage.register_forward_hook(keep(n)) for n, stage in enumerate(self._stages)]
         return self
 
@@ -84,7 +86,7 @@ class SegmentationDistillation(nn.Module):
         """
         losses = {"teacher": self.config.weight * divergence(logits, answers.scores)}
         if answers.hints:
-            parts = [1 - explained(_of_size(maps, hint), hint) for hint in answers.hints]
+            parts = [1 - explained(of_size(maps, hint.shape), hint) for hint in answers.hints]
             losses["teacher_hint"] = self.config.hint_weight * torch.stack(parts).mean()
         return losses
 
@@ -105,7 +107,8 @@ def explained(own: Tensor, wanted: Tensor) -> Tensor:
     """The share of a map's variance that a linear map of another explains, mean of its channels: R squared.
 
     The student is to know what the teacher knows (Romero et al. 2015, arXiv:1412.6550). The linear map is the
-    best one for the batch, by least squares, so it has no weights that must be learnt and kept.
+    best one for the batch of all processes, by least squares, so it has no weights that must be learnt and
+    kept. The share is that of this process's part; over the processes it averages to that of the batch.
 
     Args:
         own: the student's, ``[N, channels, h, w]``.
@@ -113,13 +116,14 @@ def explained(own: Tensor, wanted: Tensor) -> Tensor:
     """
     with torch.autocast(own.device.type, enabled=False):
         x, y = _columns(own), _columns(wanted)
-        x = x - x.mean(dim=0)
-        y = (y - y.mean(dim=0)) * torch.rsqrt(y.var(dim=0, correction=0) + _TINY)
-        gram = x.T @ x / len(x)
+        cells = sum_of_all(x.new_tensor(float(len(x))))
+        x = x - sum_of_all(x.sum(dim=0)) / cells
+        y = y - sum_of_all(y.sum(dim=0)) / cells
+        y = y * torch.rsqrt(sum_of_all(y.square().sum(dim=0)) / cells + _TINY)
+        gram, shared = sum_of_all(x.T @ x) / cells, sum_of_all(x.T @ y) / cells
         ridge = _RIDGE * gram.diagonal().mean() + _TINY
-        best: Tensor = torch.linalg.solve(
-            gram + ridge * torch.eye(len(gram), device=x.device), x.T @ y / len(x)
-        )
+        # Without a check: if the student is not finite, nor is the loss, and the loop names the batch.
+        best: Tensor = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), device=x.device), shared)[0]
         return 1 - (y - x @ best).square().mean()
 
 
@@ -128,12 +132,22 @@ def _columns(maps: Tensor) -> Tensor:
     return maps.float().permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def _of_size(maps: Mapping[int, Tensor], hint: Tensor) -> Tensor:
+def of_size(maps: Mapping[int, Tensor], shape: Sequence[int]) -> Tensor:
+    """The first map that has as many cells a side as a teacher's of ``shape``.
+
+    Args:
+        maps: ``[N, channels, h, w]`` each.
+        shape: ``N, channels, h, w``.
+
+    Raises:
+        ConfigError: none has.
+    """
+    height, width = shape[-2:]
     for own in maps.values():
-        if own.shape[-2:] == hint.shape[-2:]:
+        if own.shape[-2:] == (height, width):
             return own
     found = ", ".join(f"{own.shape[-1]}x{own.shape[-2]}" for own in maps.values())
     raise ConfigError(
-        f"distillation.hints: the teacher's map has {hint.shape[-1]}x{hint.shape[-2]} cells; the student's "
-        f"decoder has {found or 'no maps to learn it'}; expected one of the same size"
+        f"distillation.hints: the teacher's map has {width}x{height} cells; the student's decoder has "
+        f"{found or 'no maps to learn it, as only a UNet has'}; expected one of the same size"
     )

@@ -232,6 +232,10 @@ class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown
     hints: tuple[str, ...] = ()
     hint_weight: NonNegative = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.weight and not (self.hints and self.hint_weight):
+            raise ValueError("weight is 0, and there are no hints; expected one of both, or no distillation")
+
 
 class UNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="unet"):
     """A whole segmenter.

@@ -244,6 +244,13 @@ class SegmenterTraining(
             raise ValueError(
                 f"{len(self.colours)} colours for {len(self.classes)} classes; expected one a class or none"
             )
+        if self.data.val.unlabelled:
+            raise ValueError("data.val is unlabelled; expected labels to measure on")
+        if self.distillation is None and any(source.unlabelled for source in self.data.train):
+            raise ValueError(
+                "data.train has unlabelled images, which teach nothing by themselves; expected a key "
+                "'distillation' with a teacher"
+            )
 
 
 class ClassifierTraining(

@@ -23,10 +23,11 @@ from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Model
 from edgevision.models.backbone import normalise
-from edgevision.models.segmentation_distillation import SegmentationDistillation, StageMaps
+from edgevision.models.segmentation_distillation import SegmentationDistillation, StageMaps, of_size
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.segmenters import build_segmenter
 from edgevision.models.torch_engine import TorchSegmenterEngine
+from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import start_from
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
@@ -56,10 +57,7 @@ class SegmentationTask:
 
     def __init__(self, config: SegmenterTraining, strict: bool = False) -> None:
         self.config = config
-        if config.distillation is None and any(source.unlabelled for source in config.data.train):
-            raise ConfigError("data.train: nobody speaks of unlabelled images; expected a distillation too")
-        if config.data.val.unlabelled:
-            raise ConfigError("data.val is unlabelled; expected labels to measure on")
+        self._teacher = _open_teacher(config)  # reading all images takes longer
         checks = [check_segmentation(load_source(source, config.classes)) for source in config.data.train]
         val = check_segmentation(load_source(config.data.val, config.classes))
         if not val.pixels.any():
@@ -95,12 +93,30 @@ class SegmentationTask:
         self.config = msgspec.structs.replace(config, quantise=quantise)
         self._rounding = rounding(model, model.class_layers, quantise)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
-        self._teacher: SegmenterTeacher | None = None
-        self._stages = StageMaps(model)
+        self._stages = StageMaps(())
         if config.distillation is not None:
-            given, size = config.distillation, trained_size(config)
-            self._teacher = SegmenterTeacher(given.teacher, config.classes, *size, given.hints)
-            self._distillation = SegmentationDistillation(given)
+            self._distillation = SegmentationDistillation(config.distillation)
+        if self._teacher is not None and self._teacher.hint_shapes:
+            self._stages = StageMaps(model.stages if isinstance(model, UNet) else ())
+            self._check_hints(model, self._teacher.hint_shapes)
+
+    def _check_hints(self, model: nn.Module, shapes: Sequence[Sequence[int]]) -> None:
+        """Raises ConfigError where the decoder has no map for a hint, or one that would fit anything."""
+        width, height = trained_size(self.config)
+        is_training = model.training
+        with torch.inference_mode(), self._stages as stages:
+            model.eval()(torch.zeros(1, 3, height, width))
+        model.train(is_training)
+        for shape in shapes:
+            own = of_size(stages.maps, shape)
+            cells = self.config.loop.batch_size * own.shape[-1] * own.shape[-2]
+            if cells <= own.shape[1]:
+                raise ConfigError(
+                    f"distillation.hints: a batch has {cells} cells of the map with {own.shape[-1]}x"
+                    f"{own.shape[-2]}, whose {own.shape[1]} channels explain any hint there; expected more "
+                    "cells: a larger loop.batch_size, or a hint that is finer"
+                )
+        stages.maps.clear()
 
     def batches(self, start: int, world: World) -> Iterator[SegmentationBatch]:
         config, model, loop = self.config, self.config.model, self.config.loop
@@ -134,6 +150,13 @@ class SegmentationTask:
         figures = segmentation_figures(counted.matrices.sum(axis=0), counted.classes)
         measured = {"miou": figures.miou, "dice": figures.dice, "pixel_accuracy": figures.pixel_accuracy}
         return {name: round(value, 4) for name, value in measured.items()}
+
+
+def _open_teacher(config: SegmenterTraining) -> SegmenterTeacher | None:
+    if config.distillation is None:
+        return None
+    teacher, hints = config.distillation.teacher, config.distillation.hints
+    return SegmenterTeacher(teacher, config.classes, *trained_size(config), hints)
 
 
 def trained_size(config: SegmenterTraining) -> tuple[int, int]:
@@ -173,7 +196,7 @@ def _notes(checks: list[SegmentationCheck], purpose: str) -> list[str]:
         if check.problems:
             notes.append(f"{check.usable.name}: {len(check.problems)} images are left out of {purpose}")
             notes += check.problems
-        if check.absent and check.pixels.any():
+        if check.absent:
             notes.append(f"{check.usable.name}: no {purpose} pixel of {', '.join(check.absent)}")
     return notes
 

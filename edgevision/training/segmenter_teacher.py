@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevision.contract.model_file import read_manifest
@@ -23,15 +25,27 @@ class SegmenterTeacher:
         hints: further tensors of the file to answer with.
 
     Raises:
-        ModelError: the file is missing, is no segmenter, has other classes or another input, or lacks a hint.
+        ModelError: the file is missing, is no segmenter, has other classes or another input, or lacks a hint,
+            or what it answers with is no map.
+
+    Attributes:
+        hint_shapes: of each hint for a batch of two: ``2, channels, h, w``.
     """
 
     def __init__(
         self, path: str, classes: Sequence[str], width: int, height: int, hints: Sequence[str] = ()
     ) -> None:
-        manifest = read_manifest(path)
-        if manifest.task != "segmentation" or len(manifest.heads) != 1:
+        try:
+            manifest = read_manifest(path)
+        except ModelError as error:
+            raise ModelError(f"distillation.teacher: {error}") from error
+        if manifest.task != "segmentation":
             raise ModelError(f"distillation.teacher: {path} is for {manifest.task}; expected a segmenter")
+        if len(manifest.heads) != 1:
+            raise ModelError(
+                f"distillation.teacher: {path} names {len(manifest.heads)} tensors that its class map "
+                "is made of; expected one, with a score for every class"
+            )
         if sorted(manifest.classes) != sorted(classes):
             raise ModelError(
                 f"distillation.teacher: {path} has the classes {', '.join(manifest.classes)}; expected the "
@@ -44,19 +58,59 @@ class SegmenterTeacher:
             )
         self.path = path
         self._order = [manifest.classes.index(name) for name in classes]
-        self._run, _ = open_teacher(path, (*manifest.heads, *hints))
+        self._run, shapes = open_teacher(path, (*manifest.heads, *hints))
         self._hints = len(hints)
+        self._one_by_one = shapes[0][:1] == (1,)
+        self.hint_shapes = self._try(width, height, (*manifest.heads, *hints))
 
     def __call__(self, frames: Tensor) -> SegmenterAnswers:
         """Answers for images as they are loaded: uint8 ``[N, H, W, 3]``, BGR."""
-        outputs = self._run(frames.cpu().numpy())
-        head, *hints = outputs[len(outputs) - 1 - self._hints :]
-        scores = torch.from_numpy(head)[:, self._order]
-        sums = scores.sum(dim=1)
-        if not (bool((scores >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=0.05)):
-            scores = scores.softmax(dim=1)  # the head of our own segmenters are logits
+        head, *hints = self._look(frames.cpu().numpy())
+        scores = torch.from_numpy(head)[:, self._order].float()
+        if self._logits:
+            scores = scores.softmax(dim=1)
         scores = torch.nn.functional.interpolate(
-            scores.float(), size=frames.shape[1:3], mode="bilinear", align_corners=False
+            scores, size=frames.shape[1:3], mode="bilinear", align_corners=False
         )
         device = frames.device
         return SegmenterAnswers(scores.to(device), [torch.from_numpy(hint).to(device) for hint in hints])
+
+    def _look(self, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The head and the hints for frames ``[N, H, W, 3]``."""
+        if self._one_by_one:
+            answers = [self._run(frames[n : n + 1]) for n in range(len(frames))]
+            outputs = [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+        else:
+            outputs = self._run(frames)
+        return outputs[len(outputs) - 1 - self._hints :]
+
+    def _try(self, width: int, height: int, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Looks at noise, to know before the training whether it can, and what its head holds.
+
+        Our own segmenters have logits there, others probabilities.
+        """
+        frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        try:
+            answers = self._look(frames)
+        except Exception as error:  # onnxruntime's own exceptions share no base class
+            raise ModelError(
+                f"distillation.teacher: {self.path} cannot be run on two images of {width}x{height}: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+        for position, (name, found) in enumerate(zip(names, answers, strict=True)):
+            channels = len(self._order) if position == 0 else "channels"
+            fits = found.ndim == 4 and len(found) == 2 and channels in (found.shape[1], "channels")
+            if not fits or found.dtype.kind != "f":
+                key = "hints" if position else "teacher"
+                raise ModelError(
+                    f"distillation.{key}: of two images, '{name}' in {self.path} is "
+                    f"{found.dtype} {list(found.shape)}; expected maps, float [2, {channels}, h, w]"
+                )
+        head = answers[0]
+        if not np.isfinite(head).all():
+            raise ModelError(
+                f"distillation.teacher: '{names[0]}' in {self.path} is not finite for an image of noise; "
+                "expected numbers; export it again"
+            )
+        self._logits = bool((head < 0).any() or np.abs(head.sum(axis=1, dtype=np.float64) - 1).max() > 0.01)
+        return tuple(one.shape for one in answers[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -42,12 +44,52 @@ def test_what_a_linear_map_explains_is_r_squared() -> None:
 def test_maps_are_kept_within_the_context_alone() -> None:
     config = UNetConfig(BackboneConfig("shufflenet_v2_x1_0", "random"), 96, 64, (16, 16, 16, 16))
     model = UNet(config, 3)
-    with StageMaps(model) as stages:
+    with StageMaps(model.stages) as stages:
         model(torch.zeros(2, 3, 64, 96))
     assert [tuple(one.shape[-2:]) for one in stages.maps.values()] == [(4, 6), (8, 12), (16, 24), (32, 48)]
     before = dict(stages.maps)
     model(torch.zeros(2, 3, 64, 96))
     assert all(stages.maps[stage] is before[stage] for stage in before)
-    with StageMaps(torch.nn.Conv2d(3, 3, 1)) as none:
+    with StageMaps(()) as none:
         pass
     assert none.maps == {}
+
+
+class Stacked(torch.nn.Module):
+    """Two stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 5, 1)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+def test_a_compiled_network_is_compiled_once_and_keeps_the_maps_of_each_call() -> None:
+    model = Stacked()
+    made: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, given: list[torch.Tensor]) -> Callable[..., object]:
+        made.append(graph)
+        return graph.forward
+
+    network = torch.compile(model, backend=backend)
+    stages = StageMaps(model.stages)
+    for value in (0.0, 1.0, 2.0):
+        images = torch.full((1, 3, 2, 2), value)
+        with stages:
+            network(images)
+        torch.testing.assert_close(stages.maps[0], model.stages[0](images))
+        torch.testing.assert_close(stages.maps[1], model(images))
+        stages.maps[1].sum().backward()
+    assert len(made) == 1
+
+
+def test_what_is_not_finite_gives_a_loss_that_is_not() -> None:
+    """The loop then names the images of the batch."""
+    wanted = torch.rand(2, 3, 8, 8)
+    for wrong in (float("nan"), float("inf")):
+        assert not bool(explained(torch.full((2, 4, 8, 8), wrong), wanted).isfinite())

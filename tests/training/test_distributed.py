@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 from edgevision.errors import ConfigError
+from edgevision.models.segmentation_distillation import explained
 from edgevision.models.segmentation_losses import SegmentationLoss
 from edgevision.models.settings import SegmentationLossConfig
 from edgevision.training.checkpoint import load_checkpoint
@@ -89,11 +90,23 @@ def segmentation_losses(
     return torch.cat([parts.detach(), weights.grad.flatten()])
 
 
+def hint_loss(images: torch.Tensor) -> torch.Tensor:
+    """How much a convolution leaves unexplained of maps that differ between images, and its gradients."""
+    weights = torch.linspace(-1, 1, 12).view(4, 3).requires_grad_()
+    own = torch.einsum("kc,nchw->nkhw", weights, images).relu()
+    wanted = images.square() + images.mean(dim=(1, 2, 3), keepdim=True) * 9
+    loss = 1 - explained(own, wanted)
+    loss.backward()
+    assert weights.grad is not None
+    return torch.cat([loss.detach()[None], weights.grad.flatten()])
+
+
 def one_of_two(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     images, labels = segmentation_batch()
     for form in FORMS:
         torch.save(segmentation_losses(images[rank::2], labels[rank::2], form), folder / f"{form}{rank}.pt")
+    torch.save(hint_loss(images[rank::2]), folder / f"hint{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -104,6 +117,10 @@ def test_two_processes_give_the_segmentation_losses_and_gradients_of_one(tmp_pat
         torch.testing.assert_close(
             (parts[0] + parts[1]) / 2, segmentation_losses(*segmentation_batch(), form)
         )
+    hints = [torch.load(tmp_path / f"hint{rank}.pt") for rank in range(2)]
+    torch.testing.assert_close(
+        (hints[0] + hints[1]) / 2, hint_loss(segmentation_batch()[0]), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -17,18 +18,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.cli import main
 from edgevision.contract.manifest import Manifest, Resize
-from edgevision.contract.model_file import write_manifest
+from edgevision.contract.model_file import read_manifest, write_manifest
+from edgevision.data.detection.check import Fault
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import ConfigError, DataError, ModelError
+from edgevision.models.fcn.settings import FcnConfig
 from edgevision.models.segmentation_distillation import SegmenterAnswers
-from edgevision.models.settings import SegmentationDistillationConfig
+from edgevision.models.settings import BackboneConfig, SegmentationDistillationConfig
+from edgevision.training.check import check_segmenter_data
 from edgevision.training.config import SegmenterTraining
 from edgevision.training.distributed import World
 from edgevision.training.loop import Trainer
 from edgevision.training.segmentation import SegmentationTask
 from edgevision.training.segmenter_teacher import SegmenterTeacher
-from tests.support.segmentation import CLASSES, small_run, write_set
+from tests.support.segmentation import CLASSES, IGNORE, small_run, write_set
 
 SIZE = (96, 64)
 COLOURS = ((60, 60, 60), (0, 0, 220), (220, 120, 0))  # BGR of road, car and sign in the set
@@ -144,10 +148,11 @@ def test_a_student_learns_what_only_its_teacher_knows(folder: Path, tmp_path: Pa
     (folder / "images" / "train").rename(photographs)
     run = small_run(folder, "loop.images=240", "loop.validate_every=240", "loop.save_every=240")
     source = SegmentationSource(str(photographs), unlabelled=True)
-    run = msgspec.structs.replace(run, data=msgspec.structs.replace(run.data, train=(source,)))
+    data = msgspec.structs.replace(run.data, train=(source,))
+    with pytest.raises(ValueError, match=r"data\.train has unlabelled images, which teach nothing"):
+        msgspec.structs.replace(run, data=data)
     teacher = write_teacher(tmp_path / "teacher.onnx")
-    with pytest.raises(ConfigError, match="nobody speaks of unlabelled images"):
-        SegmentationTask(run)
+    run = msgspec.structs.replace(taught(run, teacher), data=data)
     task = SegmentationTask(taught(run, teacher, hints=("seen",)))
     batch = next(task.batches(0, World()))
     losses = task.losses(task.model, batch, torch.device("cpu"))
@@ -161,9 +166,19 @@ def test_a_student_learns_what_only_its_teacher_knows(folder: Path, tmp_path: Pa
 
 def test_hints_are_for_a_decoder_that_has_their_size(folder: Path, tmp_path: Path) -> None:
     run = small_run(folder, "model.channels=[16, 16]")  # its stages end at strides 16 and 8
-    task = SegmentationTask(taught(run, write_teacher(tmp_path / "teacher.onnx"), hints=("scaled",)))
+    teacher = write_teacher(tmp_path / "teacher.onnx")
     with pytest.raises(ConfigError, match=r"map has 96x64 cells; the student's decoder has 6x4, 12x8;"):
-        task.losses(task.model, next(task.batches(0, World())), torch.device("cpu"))
+        SegmentationTask(taught(run, teacher, hints=("scaled",)))
+    few = small_run(folder, "model.channels=[16, 96]", "loop.batch_size=1")
+    with pytest.raises(ConfigError, match="a batch has 96 cells of the map with 12x8, whose 96 channels"):
+        SegmentationTask(taught(few, teacher, hints=("seen",)))
+    backbone = BackboneConfig("shufflenet_v2_x1_0", "random")
+    fcn = msgspec.structs.replace(run, model=FcnConfig(backbone, 96, 64))
+    with pytest.raises(ConfigError, match="decoder has no maps to learn it, as only a UNet has"):
+        SegmentationTask(taught(fcn, teacher, hints=("seen",)))
+    task = SegmentationTask(taught(fcn, teacher))
+    losses = task.losses(task.model, next(task.batches(0, World())), torch.device("cpu"))
+    assert losses.keys() == {"cross_entropy", "dice", "teacher"}
 
 
 @pytest.mark.parametrize(
@@ -187,22 +202,26 @@ def test_unlabelled_folders_that_cannot_be_used_are_named(
     empty.mkdir()
     for source, words in (
         (SegmentationSource(str(tmp_path / "nowhere"), unlabelled=True), "nowhere"),
-        (SegmentationSource(str(empty), unlabelled=True), "has no image that is wanted"),
-        (SegmentationSource(str(folder / "images" / "train"), unlabelled=True, only=("c_",)), "no image"),
+        (SegmentationSource(str(empty), unlabelled=True), "empty has no image; expected some"),
+        (
+            SegmentationSource(str(folder / "images" / "train"), unlabelled=True, only=("c_",)),
+            r"train has no image with only \['c_'\]; expected some",
+        ),
+        (SegmentationSource(str(folder / "images"), unlabelled=True), "a source of its own, such as train"),
     ):
         data = msgspec.structs.replace(run.data, train=(source,))
         with pytest.raises(DataError, match=words):
             SegmentationTask(msgspec.structs.replace(run, data=data))
     unlabelled = SegmentationSource(str(folder / "images" / "val"), unlabelled=True)
     data = msgspec.structs.replace(run.data, val=unlabelled)
-    with pytest.raises(ConfigError, match=r"data\.val is unlabelled; expected labels to measure on"):
-        SegmentationTask(msgspec.structs.replace(run, data=data))
+    document = {**msgspec.to_builtins(run), "data": msgspec.to_builtins(data)}
     config = tmp_path / "run.yaml"
-    config.write_bytes(msgspec.yaml.encode(msgspec.structs.replace(run, data=data)))
-    with pytest.raises(SystemExit) as ended:
-        main(["train", str(config), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 2
-    assert "data.val is unlabelled" in capsys.readouterr().err
+    config.write_bytes(msgspec.yaml.encode(document))
+    for arguments in (["train", str(config), "--out", str(tmp_path / "out")], ["data", "check", str(config)]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert "data.val is unlabelled; expected labels to measure on" in capsys.readouterr().err
 
 
 def test_answers_have_no_hints_unless_asked(folder: Path, tmp_path: Path) -> None:
@@ -211,3 +230,115 @@ def test_answers_have_no_hints_unless_asked(folder: Path, tmp_path: Path) -> Non
     )
     assert isinstance(answers, SegmenterAnswers)
     assert answers.hints == []
+
+
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_hints_may_be_outputs_or_come_twice_and_are_maps(
+    tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library == "onnxruntime":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    else:
+        pytest.importorskip("openvino")
+    path = write_teacher(tmp_path / "teacher.onnx")
+    teacher = SegmenterTeacher(str(path), CLASSES, *SIZE, hints=("scores", "seen", "seen"))
+    assert teacher.hint_shapes == ((2, 3, 64, 96), (2, 3, 8, 12), (2, 3, 8, 12))
+    answers = teacher(torch.full((1, SIZE[1], SIZE[0], 3), 60, dtype=torch.uint8))
+    torch.testing.assert_close(answers.hints[0], answers.scores)
+    torch.testing.assert_close(answers.hints[1], answers.hints[2])
+    for hint, found in (("class_map", r"uint8 \[2, 64, 96\]"), ("five", r"float32 \[2, 3, 1, 64, 96\]")):
+        with pytest.raises(ModelError, match=rf"distillation.hints: .* '{hint}' in .* is {found}"):
+            SegmenterTeacher(str(path), CLASSES, *SIZE, hints=("seen", hint))
+    with pytest.raises(ModelError, match=r"has no tensor 'sen'; did you mean 'seen'"):
+        SegmenterTeacher(str(path), CLASSES, *SIZE, hints=("sen",))
+
+
+def test_the_head_of_a_teacher_is_a_map_of_its_classes(tmp_path: Path) -> None:
+    path = write_teacher(tmp_path / "teacher.onnx")
+    manifest = read_manifest(path)
+    for heads, words in (
+        (
+            ("best",),
+            r"'best' in .* is int64 \[2, 64, 96\]; expected maps, float \[2, 3, h, w\]",
+        ),
+        (("five",), r"'five' in .* is float32 \[2, 3, 1, 64, 96\]"),
+        ((), "names 0 tensors"),
+    ):
+        write_manifest(path, msgspec.structs.replace(manifest, heads=heads))
+        with pytest.raises(ModelError, match=f"distillation.teacher: .*{words}"):
+            SegmenterTeacher(str(path), CLASSES, *SIZE)
+
+
+def test_logits_are_known_by_what_the_teacher_says_of_noise(tmp_path: Path) -> None:
+    """An image on which logits are not negative and sum to 1 does not turn them into probabilities."""
+    path = write_teacher(tmp_path / "teacher.onnx")
+    manifest = read_manifest(path)
+    write_manifest(path, msgspec.structs.replace(manifest, heads=("scaled",)))  # B, G and R over 40
+    teacher = SegmenterTeacher(str(path), CLASSES, *SIZE)
+    frames = torch.zeros(1, SIZE[1], SIZE[0], 3, dtype=torch.uint8)
+    frames[..., 0] = 40
+    expected = torch.tensor([1.0, 0.0, 0.0]).softmax(0)
+    torch.testing.assert_close(teacher(frames).scores[0, :, 3, 5], expected)
+
+
+def test_a_teacher_of_single_images_looks_at_them_one_by_one(tmp_path: Path) -> None:
+    path = write_teacher(tmp_path / "teacher.onnx")
+    manifest = read_manifest(path)
+    frames = torch.randint(0, 256, (3, SIZE[1], SIZE[0], 3), dtype=torch.uint8)
+    expected = SegmenterTeacher(str(path), CLASSES, *SIZE, ("seen",))(frames)
+    for batch, words in ((1, ""), (4, "cannot be run on two images of 96x64")):
+        model = onnx.load(path)
+        for port in (*model.graph.input, *model.graph.output):
+            port.type.tensor_type.shape.dim[0].dim_value = batch
+        onnx.save(model, tmp_path / "fixed.onnx")
+        write_manifest(tmp_path / "fixed.onnx", manifest)
+        if words:
+            with pytest.raises(ModelError, match=words):
+                SegmenterTeacher(str(tmp_path / "fixed.onnx"), CLASSES, *SIZE, ("seen",))
+            continue
+        found = SegmenterTeacher(str(tmp_path / "fixed.onnx"), CLASSES, *SIZE, ("seen",))(frames)
+        torch.testing.assert_close(found.scores, expected.scores)
+        torch.testing.assert_close(found.hints[0], expected.hints[0])
+
+
+def test_what_is_no_file_of_a_segmenter_is_one_line(tmp_path: Path) -> None:
+    foreign, damaged = tmp_path / "foreign.onnx", tmp_path / "damaged.onnx"
+    write_teacher(tmp_path / "teacher.onnx")
+    content = (tmp_path / "teacher.onnx").read_bytes()
+    model = onnx.load(tmp_path / "teacher.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, foreign)
+    damaged.write_bytes(content[: len(content) // 2])
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (foreign, "without edgevision metadata"),
+        (damaged, "damaged.onnx"),
+    ):
+        with pytest.raises(ModelError, match=f"distillation.teacher: .*{words}"):
+            SegmenterTeacher(str(path), CLASSES, *SIZE)
+
+
+def test_a_distillation_that_teaches_nothing_is_refused() -> None:
+    assert SegmentationDistillationConfig("t.onnx", weight=0.0, hints=("map",)).hint_weight == 1
+    nothing: list[dict[str, object]] = [{}, {"hints": ("map",), "hint_weight": 0.0}]
+    for settings in nothing:
+        with pytest.raises(ValueError, match="weight is 0, and there are no hints"):
+            SegmentationDistillationConfig("t.onnx", weight=0.0, **settings)  # type: ignore[arg-type]
+
+
+def test_a_check_of_unlabelled_images_misses_no_label(folder: Path, tmp_path: Path) -> None:
+    (folder / "images" / "val" / "torn.png").write_bytes(b"no image")
+    source = SegmentationSource(str(folder / "images" / "val"), unlabelled=True)
+    run = taught(small_run(folder), write_teacher(tmp_path / "teacher.onnx"))
+    data = msgspec.structs.replace(run.data, train=(*run.data.train, source))
+    run = msgspec.structs.replace(run, data=data)
+    report = check_segmenter_data(run)
+    unlabelled = report.sets[1]
+    assert [one.fault for one in unlabelled.findings] == [Fault.UNUSABLE]
+    notes = SegmentationTask(run).notes
+    assert any("torn.png" in note for note in notes)
+    assert not any("no training pixel" in note for note in notes)
+    ignored = np.full((64, 96), IGNORE, np.uint8)
+    for path in (folder / "labels" / "train").iterdir():
+        cv2.imwrite(str(path), ignored)
+    assert any("no training pixel of road, car, sign" in note for note in SegmentationTask(run).notes)

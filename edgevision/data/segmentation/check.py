@@ -35,7 +35,9 @@ class SegmentationCheck:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Classes without a pixel."""
+        """Classes without a pixel; none of a set that nobody has labelled."""
+        if all(image.labels is None for image in self.usable.images):
+            return ()
         return tuple(name for name, count in zip(self.usable.classes, self.pixels, strict=True) if count == 0)
 
 

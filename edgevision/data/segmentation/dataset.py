@@ -72,8 +72,7 @@ class _ClassFile(msgspec.Struct, frozen=True):
 
 
 class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split of a folder of labelled images; the head of this
-    file states the layout.
+    """One split of a folder of labelled images, as the head of this file states it; or a folder of images.
 
     Attributes:
         folder: relative to the working folder.
@@ -179,7 +178,13 @@ def _load_unlabelled(source: SegmentationSource, classes: Sequence[str]) -> Segm
         if path.suffix.lower() in IMAGE_SUFFIXES and _wanted(path.stem, source.exclude, source.only)
     )
     if not images:
-        raise DataError(f"{source.folder} has no image that is wanted; expected some, directly in it")
+        given = (("exclude", source.exclude), ("only", source.only))
+        filters = " and".join(f" {name} {list(starts)}" for name, starts in given if starts)
+        folders = [path.name for path in found if path.is_dir()]
+        raise DataError(
+            f"{source.folder} has no image{filters and ' with' + filters}; expected some directly in it"
+            + (f", or each of its folders as a source of its own, such as {folders[0]}" if folders else "")
+        )
     nothing = np.full(256, UNKNOWN_ID, np.uint8)
     return SegmentationSet(source.folder, images, tuple(classes), (), nothing)
 
