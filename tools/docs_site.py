@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 SHOWN = {
     "models/retinanet-light.md": "edgevision/zoo/retinanet-light.md",
     "models/unet-light.md": "edgevision/zoo/unet-light.md",
+    "models/unet-road.md": "edgevision/zoo/unet-road.md",
     "project/changelog.md": "CHANGELOG.md",
     "project/contributing.md": "CONTRIBUTING.md",
     "project/security.md": "SECURITY.md",
