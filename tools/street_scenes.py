@@ -40,10 +40,10 @@ from edgevision.api import load
 from edgevision.cli.app import EXIT_INTERRUPTED
 from edgevision.cli.console import counting
 from edgevision.data.images import decode_image
-from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
+from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation, read_class_file
 from edgevision.data.segmentation.label_maps import read_label_map
 from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
-from edgevision.files import atomic_path, make_folder, safe_name
+from edgevision.files import atomic_path, make_folder, safe_name, write_json
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID, Image, SegmentationMap
 
@@ -117,13 +117,6 @@ class Objects(msgspec.Struct, frozen=True):
     images: list[Photograph]
     categories: list[Named]
     annotations: list[Annotation]
-
-
-class Classes(msgspec.Struct, frozen=True):
-    """What ``classes.json`` says."""
-
-    classes: list[Named]
-    ignore_index: int | None = None
 
 
 class Textures:
@@ -612,10 +605,7 @@ def make_folders(out: Path, name: str, seed: int) -> tuple[Path, Path]:
             raise OutputExistsError(f"output exists: {there[0]}; choose another --seed or --as, or remove it")
     path = out / "classes.json"
     if path.exists():
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=Classes)
-        except msgspec.MsgspecError as error:
-            raise DataError(f"{path} is not a class file ({error})") from error
+        found = read_class_file(path)
         ids = {one.name: one.id for one in found.classes if one.id != found.ignore_index}
         if ids != {one: i for i, one in enumerate(CLASSES)} or found.ignore_index != IGNORE_ID:
             own = ", ".join(f"{one} {i}" for i, one in enumerate(CLASSES))
@@ -625,8 +615,7 @@ def make_folders(out: Path, name: str, seed: int) -> tuple[Path, Path]:
             )
     else:
         classes = [{"id": i, "name": one} for i, one in enumerate(CLASSES)]
-        with atomic_path(path) as partial:
-            partial.write_bytes(msgspec.json.encode({"ignore_index": IGNORE_ID, "classes": classes}))
+        write_json(path, {"ignore_index": IGNORE_ID, "classes": classes})
     return folders
 
 

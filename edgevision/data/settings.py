@@ -102,6 +102,10 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
                 "below the first"
             )
 
+    def trained_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of training images, of a network whose input is ``width`` by ``height``."""
+        return self.crop_width or width, self.crop_height or height
+
 
 class ClassificationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How labelled images, or parts of images, are varied while training; zeros switch a step off.

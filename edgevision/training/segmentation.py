@@ -102,7 +102,8 @@ class SegmentationTask:
 
     def _check_hints(self, model: nn.Module, shapes: Sequence[Sequence[int]]) -> None:
         """Raises ConfigError where the decoder has no map for a hint, or one that would fit anything."""
-        width, height = trained_size(self.config)
+        model_config = self.config.model
+        width, height = self.config.augment.trained_size(model_config.input_width, model_config.input_height)
         is_training = model.training
         with torch.inference_mode(), self._stages as stages:
             model.eval()(torch.zeros(1, 3, height, width))
@@ -156,13 +157,8 @@ def _open_teacher(config: SegmenterTraining) -> SegmenterTeacher | None:
     if config.distillation is None:
         return None
     teacher, hints = config.distillation.teacher, config.distillation.hints
-    return SegmenterTeacher(teacher, config.classes, *trained_size(config), hints)
-
-
-def trained_size(config: SegmenterTraining) -> tuple[int, int]:
-    """Width and height of the images that the network learns from."""
-    model, augment = config.model, config.augment
-    return augment.crop_width or model.input_width, augment.crop_height or model.input_height
+    size = config.augment.trained_size(config.model.input_width, config.model.input_height)
+    return SegmenterTeacher(teacher, config.classes, *size, hints)
 
 
 def segmenter_manifest(

@@ -5,7 +5,6 @@ Also tests ``edgevision.training.onnx_teacher``.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -104,14 +103,8 @@ def taught(run: SegmenterTraining, teacher: Path, **more: object) -> SegmenterTr
 
 
 @pytest.mark.parametrize("logits", [False, True])
-@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
-def test_probabilities_come_in_the_students_order_and_hints_as_they_are(
-    tmp_path: Path, library: str, logits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if library == "onnxruntime":
-        monkeypatch.setitem(sys.modules, "openvino", None)
-    else:
-        pytest.importorskip("openvino")
+@pytest.mark.usefixtures("library")
+def test_probabilities_come_in_the_students_order_and_hints_as_they_are(tmp_path: Path, logits: bool) -> None:
     path = write_teacher(tmp_path / "teacher.onnx", logits=logits)
     teacher = SegmenterTeacher(str(path), ("sign", "road", "car"), *SIZE, hints=("seen",))
     frames = np.zeros((2, SIZE[1], SIZE[0], 3), np.uint8)
@@ -232,14 +225,8 @@ def test_answers_have_no_hints_unless_asked(folder: Path, tmp_path: Path) -> Non
     assert answers.hints == []
 
 
-@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
-def test_hints_may_be_outputs_or_come_twice_and_are_maps(
-    tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if library == "onnxruntime":
-        monkeypatch.setitem(sys.modules, "openvino", None)
-    else:
-        pytest.importorskip("openvino")
+@pytest.mark.usefixtures("library")
+def test_hints_may_be_outputs_or_come_twice_and_are_maps(tmp_path: Path) -> None:
     path = write_teacher(tmp_path / "teacher.onnx")
     teacher = SegmenterTeacher(str(path), CLASSES, *SIZE, hints=("scores", "seen", "seen"))
     assert teacher.hint_shapes == ((2, 3, 64, 96), (2, 3, 8, 12), (2, 3, 8, 12))

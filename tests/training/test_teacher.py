@@ -51,14 +51,8 @@ def write_teacher(path: Path, classes: int = 3, bins: int = 2) -> Path:
     return path
 
 
-@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
-def test_scores_go_to_the_students_classes_and_sides_become_boxes(
-    tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if library == "onnxruntime":
-        monkeypatch.setitem(sys.modules, "openvino", None)
-    else:
-        pytest.importorskip("openvino")
+@pytest.mark.usefixtures("library")
+def test_scores_go_to_the_students_classes_and_sides_become_boxes(tmp_path: Path) -> None:
     path = write_teacher(tmp_path / "teacher.onnx")
     teacher = DenseTeacher(str(path), "person,zebra,motorcycle", ("motorbike", "cow", "person"), 64)
     answers = teacher(torch.zeros(2, 3, 64, 64))
@@ -99,14 +93,8 @@ def write_nanodet(path: Path, classes: int = 3, bins: int = 2) -> Path:
     return path
 
 
-@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
-def test_nanodet_sees_bgr_counts_from_corners_and_gives_hints(
-    tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if library == "onnxruntime":
-        monkeypatch.setitem(sys.modules, "openvino", None)
-    else:
-        pytest.importorskip("openvino")
+@pytest.mark.usefixtures("library")
+def test_nanodet_sees_bgr_counts_from_corners_and_gives_hints(tmp_path: Path) -> None:
     path = write_nanodet(tmp_path / "teacher.onnx")
     teacher = DenseTeacher(str(path), "person,zebra,dog", ("zebra", "dog"), 64, ["inner"])
     image = torch.zeros(1, 3, 64, 64)

@@ -59,7 +59,7 @@ class SegmentationAugment:
     ) -> None:
         fills: Any = {tv_tensors.Image: fill, tv_tensors.Mask: ignore_id}
         bilinear = v2.InterpolationMode.BILINEAR
-        size = (config.crop_height or height, config.crop_width or width)
+        size = config.trained_size(width, height)[::-1]
         steps: list[v2.Transform] = [
             RandomScale(width, height, config.scale_min, config.scale_max, config.stretch)
         ]

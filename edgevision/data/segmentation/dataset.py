@@ -66,7 +66,9 @@ class _Class(msgspec.Struct, frozen=True):
     rgb: tuple[int, int, int] | None = None
 
 
-class _ClassFile(msgspec.Struct, frozen=True):
+class ClassFile(msgspec.Struct, frozen=True):
+    """``classes.json``, see the head of this file."""
+
     classes: list[_Class]
     ignore_index: int | None = None
 
@@ -132,7 +134,7 @@ def load_segmentation(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"data folder not found: {folder}")
-    document = _grouped(_read_classes(folder / "classes.json"), groups)
+    document = _grouped(read_class_file(folder / "classes.json"), groups)
     real = [one for one in document.classes if one.id != document.ignore_index]
     own = dict.fromkeys(one.name for one in sorted(real, key=lambda one: one.id))
     wanted = tuple(classes) or tuple(own)
@@ -193,7 +195,7 @@ def _wanted(name: str, exclude: Sequence[str], only: Sequence[str]) -> bool:
     return not name.startswith(tuple(exclude)) and (not only or name.startswith(tuple(only)))
 
 
-def _grouped(document: _ClassFile, groups: ClassGroups) -> _ClassFile:
+def _grouped(document: ClassFile, groups: ClassGroups) -> ClassFile:
     """The class file with each class called by its group; ``ignore_index`` keeps its name."""
     ignored = document.ignore_index
     group_of = groups.mapping(one.name for one in document.classes if one.id != ignored)
@@ -204,9 +206,14 @@ def _grouped(document: _ClassFile, groups: ClassGroups) -> _ClassFile:
     return msgspec.structs.replace(document, classes=classes)
 
 
-def _read_classes(path: Path) -> _ClassFile:
+def read_class_file(path: Path) -> ClassFile:
+    """Reads ``classes.json``.
+
+    Raises:
+        DataError: it is missing, cannot be read, or has ids that are none.
+    """
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=_ClassFile)
+        document = msgspec.json.decode(path.read_bytes(), type=ClassFile)
     except FileNotFoundError as error:
         raise DataError(
             f'class file not found: {path}; expected {{"classes": [{{"id": 0, "name": "road"}}, ...]}}'
@@ -258,7 +265,7 @@ def _colours(
     return tuple(found[position] for position in range(len(wanted))) if len(found) == len(wanted) else ()
 
 
-def _lookup(document: _ClassFile, index: dict[str, int]) -> NDArray[np.uint8]:
+def _lookup(document: ClassFile, index: dict[str, int]) -> NDArray[np.uint8]:
     lookup = np.full(256, UNKNOWN_ID, np.uint8)
     for one in document.classes:
         lookup[one.id] = index.get(one.name, IGNORE_ID)

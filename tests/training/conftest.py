@@ -1,0 +1,16 @@
+"""What several tests of this folder need."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(params=["openvino", "onnxruntime"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that a teacher runs in: OpenVINO, or ONNX Runtime where OpenVINO is not installed."""
+    if request.param == "onnxruntime":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    else:
+        pytest.importorskip("openvino")
