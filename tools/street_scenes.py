@@ -10,7 +10,8 @@ tells them apart. A scene has a road with its lines, gutters, patches and symbol
 side streets, fronts of houses, vehicles, people and shade, seen by a camera of random height and direction.
 Surfaces take their texture from roads that a segmenter found in photographs, fronts and skies from any
 photographs, vehicles and people from labelled ones. Labels are those of the geometry: background, road, curb,
-mark.
+mark; or, with ``--classes street``, sky, pole, road, pavement, car and pedestrian, and nothing where a scene
+does not look like what stands there: fronts, verges, vehicles with two wheels.
 
 A scene is kept where the teacher agrees with its labels: the road, with its marks, by an intersection over
 union of 0.7 or more. So the scenes need not look real; they are what the teacher takes for a street.
@@ -48,7 +49,20 @@ from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID, Image, SegmentationMap
 
 CLASSES = ("background", "road", "curb", "mark")
-BACKGROUND, ROAD, CURB, MARK = range(4)
+BACKGROUND, ROAD, CURB, MARK, SKY, POLE, PAVEMENT, CAR, PERSON = range(9)
+STREET = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "signsymbol",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)  # CamVid's
 WIDTH, HEIGHT = 480, 320
 TILE = 96  # pixels along a side of a surface's texture
 FARTHEST = 80.0  # metres
@@ -67,6 +81,20 @@ HEIGHTS = {
 }
 """In metres, of what stands on a street."""
 
+KINDS = {"person": PERSON, "car": CAR, "bus": CAR, "truck": CAR}
+"""Where streets are told apart; a rider is no pedestrian, and a bicycle alone is rare."""
+
+VOCABULARIES = {
+    "road": (CLASSES, {ROAD: "road", CURB: "curb", MARK: "mark"}, "background"),
+    "street": (
+        STREET,
+        {SKY: "sky", POLE: "pole", ROAD: "road", MARK: "road", CURB: "pavement", PAVEMENT: "pavement"}
+        | {CAR: "car", PERSON: "pedestrian"},
+        None,
+    ),
+}
+"""By name: classes in the order of their ids, the class of what is drawn, of all else (None: ignored)."""
+
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Thing = TypeVar("Thing")
@@ -80,11 +108,13 @@ class Cutout:
         image: uint8 ``[h, w, 3]``, BGR.
         mask: uint8 ``[h, w]``, 255 where it is.
         height: in metres.
+        kind: what it is.
     """
 
     image: Image
     mask: NDArray[np.uint8]
     height: float
+    kind: int = BACKGROUND
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -259,7 +289,7 @@ class Scene:
 
     Attributes:
         image: float ``[HEIGHT, WIDTH, 3]``, BGR.
-        labels: uint8 ``[HEIGHT, WIDTH]``.
+        labels: what is drawn, uint8 ``[HEIGHT, WIDTH]``.
     """
 
     def __init__(self, textures: Textures, cutouts: Sequence[Cutout], side_streets: float = 0.25) -> None:
@@ -297,7 +327,9 @@ class Scene:
         share = np.clip(self._v / np.maximum(self._horizon, 1), 0, 1)[..., None]
         top, bottom = t.colour(t.between(120, 250), 16), t.colour(t.between(150, 255), 8)
         self.image[:] = top * (1 - share) + bottom * share
+        self.labels[:] = SKY
         if t.chance(0.5):
+            self.labels[:] = BACKGROUND
             behind, weight = cv2.resize(t.photograph(), (WIDTH, HEIGHT)).astype(np.float32), t.between(0.2, 1)
             self.image[:] = self.image * (1 - weight) + behind * weight
 
@@ -383,7 +415,7 @@ class Scene:
                 between(1.5, 4),
                 light * (between(0.75, 1.35) if t.chance(0.75) else between(0.5, 2)),
             )
-            self._lay(beyond(kerb), t.paving(level, metres), metres, BACKGROUND)
+            self._lay(beyond(kerb), t.paving(level, metres), metres, PAVEMENT)
             width = kerb + between(1.2, 6)
             if t.chance(0.3):
                 verge = beyond(kerb + between(0, 1)) & (sign * self.x < edge + kerb + between(1, 2.5))
@@ -462,9 +494,8 @@ class Scene:
                     if t.chance(0.5)
                     else between(self._right, self._right + 3)
                 )
-                self._put(
-                    Cutout(pole.astype(np.uint8), np.full((32, 8), 255, np.uint8), between(3, 9)), side, z, 1
-                )
+                mask = np.full((32, 8), 255, np.uint8)
+                self._put(Cutout(pole.astype(np.uint8), mask, between(3, 9), POLE), side, z, 1)
             elif self._cutouts:
                 cutout = t.one(self._cutouts)
                 light = self._light / 140 * 0.7 + 0.3
@@ -493,7 +524,7 @@ class Scene:
         part = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         place = slice(y0, y1), slice(x0, x1)
         self.image[place] = self.image[place] * (1 - mask[part]) + drawn[part] * mask[part]
-        self.labels[place][mask[part][..., 0] > 0.5] = BACKGROUND
+        self.labels[place][mask[part][..., 0] > 0.5] = cutout.kind
 
     def seen(self) -> tuple[Image, NDArray[np.uint8]]:
         """The image, with a camera's blur, noise and contrast, uint8 ``[HEIGHT, WIDTH, 3]``; its labels."""
@@ -540,7 +571,8 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
     names = {one.id: one.name.lower() for one in document.categories}
     found = []
     for one in document.annotations:
-        height = HEIGHTS.get(names.get(one.category_id, ""))
+        name = names.get(one.category_id, "")
+        height = HEIGHTS.get(name)
         x, y, wide, high = (max(0, int(value)) for value in one.bbox)
         path = files.get(one.image_id)
         if (
@@ -556,7 +588,7 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
         mask = outline(one, image)
         place = slice(y, y + high), slice(x, x + wide)
         if min(image[place].shape[:2]) >= least:
-            found.append(Cutout(image[place].copy(), mask[place].copy(), height))
+            found.append(Cutout(image[place].copy(), mask[place].copy(), height, KINDS.get(name, BACKGROUND)))
     if not found:
         raise DataError(
             f"{labels} has no {', '.join(HEIGHTS)} of {least} pixels or more whose image lies in {images}; "
@@ -582,6 +614,16 @@ def outline(label: Annotation, image: Image) -> NDArray[np.uint8]:
     return mask
 
 
+def named(drawn: NDArray[np.uint8], vocabulary: str) -> NDArray[np.uint8]:
+    """The labels of a scene, ``[H, W]``, in the ids of a vocabulary."""
+    classes, names, rest = VOCABULARIES[vocabulary]
+    lookup = np.full(256, IGNORE_ID if rest is None else classes.index(rest), np.uint8)
+    for kind, name in names.items():
+        lookup[kind] = classes.index(name)
+    lookup[IGNORE_ID] = IGNORE_ID
+    return np.asarray(lookup[drawn])
+
+
 def agreement(labels: NDArray[np.uint8], found: NDArray[np.integer[Any]]) -> float:
     """Intersection over union of the road with its marks; 0 where there is hardly any."""
     known = labels != IGNORE_ID
@@ -590,7 +632,7 @@ def agreement(labels: NDArray[np.uint8], found: NDArray[np.integer[Any]]) -> flo
     return float((own & other).sum()) / union if union > 2000 else 0.0
 
 
-def make_folders(out: Path, name: str, seed: int) -> tuple[Path, Path]:
+def make_folders(out: Path, name: str, seed: int, names: Sequence[str]) -> tuple[Path, Path]:
     """The folders of images and of labels; ``classes.json`` where there is none.
 
     Raises:
@@ -607,14 +649,14 @@ def make_folders(out: Path, name: str, seed: int) -> tuple[Path, Path]:
     if path.exists():
         found = read_class_file(path)
         ids = {one.name: one.id for one in found.classes if one.id != found.ignore_index}
-        if ids != {one: i for i, one in enumerate(CLASSES)} or found.ignore_index != IGNORE_ID:
-            own = ", ".join(f"{one} {i}" for i, one in enumerate(CLASSES))
+        if ids != {one: i for i, one in enumerate(names)} or found.ignore_index != IGNORE_ID:
+            own = ", ".join(f"{one} {i}" for i, one in enumerate(names))
             raise DataError(
                 f"{path} has other ids than the labels of scenes; expected {own}, ignore_index {IGNORE_ID}; "
                 "choose another folder for --out"
             )
     else:
-        classes = [{"id": i, "name": one} for i, one in enumerate(CLASSES)]
+        classes = [{"id": i, "name": one} for i, one in enumerate(names)]
         write_json(path, {"ignore_index": IGNORE_ID, "classes": classes})
     return folders
 
@@ -636,7 +678,7 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
     roads = load_segmentation(options.roads, options.split, CLASSES)
     if not photographs:
         raise DataError(f"{options.photographs} has no image")
-    folders = make_folders(options.out, options.name, options.seed)
+    folders = make_folders(options.out, options.name, options.seed, VOCABULARIES[options.classes][0])
     id_of_road = int(np.flatnonzero(roads.lookup == ROAD)[0])
     cutouts = [one for labels, images in options.objects for one in cut_out(Path(labels), Path(images))]
     teacher = load(str(options.teacher), conf=0.0) if options.teacher else None
@@ -651,10 +693,11 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
     with counting(Console(stderr=True), "drawing streets", options.count) as advance:
         while kept < options.count:
             image, labels = Scene(textures, cutouts, options.side_streets).seen()
+            road = named(labels, "road")
             drawn += 1
             if teacher is not None:
                 answer = teacher(image)
-                if not isinstance(answer, SegmentationMap) or agreement(labels, answer.class_map) < AGREEMENT:
+                if not isinstance(answer, SegmentationMap) or agreement(road, answer.class_map) < AGREEMENT:
                     refused += 1
                     if refused == PATIENCE:
                         raise DataError(
@@ -666,7 +709,7 @@ def draw(options: argparse.Namespace) -> tuple[int, int]:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 97))]
             stem = f"{options.seed}-{kept:05}"
             for folder, suffix, pixels, settings in (  # an image without labels would be a fault of the set
-                (folders[1], "png", labels, []),
+                (folders[1], "png", named(labels, options.classes), []),
                 (folders[0], "jpg", image, quality),
             ):
                 with atomic_path(folder / f"{stem}.{suffix}") as path:
@@ -718,6 +761,9 @@ def main() -> None:
     parser.add_argument("--count", type=whole_number(1), default=2500, help="scenes to write, default 2500")
     parser.add_argument(
         "--side-streets", type=share, default=0.25, metavar="P", help="probability of one, on either side"
+    )
+    parser.add_argument(
+        "--classes", choices=VOCABULARIES, default="road", help="what the labels tell apart, default road"
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="other scenes for another, default 0")
     parser.add_argument("--out", type=Path, required=True, help="folder with images and labels")

@@ -79,6 +79,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
             input's size is cut out, and what lies outside the image is ignored.
         stretch: by how much an image's sides may change against each other, either way; 1 for not at all.
         flip: probability of a mirror image.
+        mix: probability that half of the classes of another image of the same set cover what is there.
         crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
         weather: light, fog, rain and faults of the camera.
     """
@@ -91,6 +92,7 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
     scale_max: Scale = 2.0
     stretch: Annotated[float, Meta(ge=1, le=4)] = 1.0
     flip: Share = 0.5
+    mix: Share = 0.0
     crop_width: SideOrNone = 0
     crop_height: SideOrNone = 0
     weather: WeatherConfig = WeatherConfig()

@@ -52,6 +52,9 @@ class SegmentationAugment:
         width, height: of the model's input.
         fill: value of pixels outside the image.
         ignore_id: label of pixels outside the image.
+
+    Attributes:
+        mix: probability that :func:`mix_classes` is to follow.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class SegmentationAugment:
             steps.append(v2.RandomApply([jitter], p=config.photometric))
         self._steps = v2.Compose(steps)
         self._weather = Weather(config.weather)
+        self.mix = config.mix
 
     def __call__(self, image: Image, labels: NDArray[np.uint8]) -> tuple[Image, NDArray[np.uint8]]:
         """Varies one sample, drawing from torch's random numbers.
@@ -92,3 +96,25 @@ class SegmentationAugment:
         rgb = moved[0].permute(1, 2, 0).numpy()
         varied = self._weather(np.ascontiguousarray(rgb[:, :, ::-1]))
         return varied, np.ascontiguousarray(moved[1].numpy())
+
+
+def mix_classes(
+    first: tuple[Image, NDArray[np.uint8]], second: tuple[Image, NDArray[np.uint8]], ignore_id: int
+) -> tuple[Image, NDArray[np.uint8]]:
+    """Covers an image with half of the classes of another, drawn from torch's random numbers.
+
+    ClassMix (Olsson et al. 2021, arXiv:2007.07936) with labels that are known: small objects get into more
+    surroundings, with edges that are theirs.
+
+    Args:
+        first: an image, uint8 ``[H, W, 3]``, and its labels, uint8 ``[H, W]``; not changed.
+        second: another of the same size.
+        ignore_id: the label of what is no class.
+
+    Returns:
+        The image with what was pasted, and its labels.
+    """
+    present = [int(one) for one in np.unique(second[1]) if one != ignore_id]
+    chosen = torch.randperm(len(present))[: (len(present) + 1) // 2]
+    pasted = np.isin(second[1], [present[int(i)] for i in chosen])
+    return np.where(pasted[..., None], second[0], first[0]), np.where(pasted, second[1], first[1])

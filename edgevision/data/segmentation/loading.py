@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.data.images import image_size
 from edgevision.data.memory import SharedArrays
-from edgevision.data.segmentation.augment import SegmentationAugment
+from edgevision.data.segmentation.augment import SegmentationAugment, mix_classes
 from edgevision.data.segmentation.dataset import SegmentationSet
 from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.data.stream import Key, StreamSampler, seeded, stream_loader
@@ -64,6 +65,8 @@ class SegmentationData(Dataset[SegmentationBatch]):
         self._items = [(one, image) for one in sets for image in one.images]
         if not self._items:
             raise DataError("the data sets hold no image")
+        ends = list(accumulate(len(one.images) for one in sets))
+        self._of_set = [range(end - len(one.images), end) for one, end in zip(sets, ends, strict=True)]
         sizes = [image_size(image.image) if cache_bytes else None for _, image in self._items]
         self.kept = SharedArrays([(size[1], size[0], 4) if size else None for size in sizes], cache_bytes)
         self._size, self._resize, self._augment, self._seed = (width, height), resize, augment, seed
@@ -76,12 +79,23 @@ class SegmentationData(Dataset[SegmentationBatch]):
         image, labels = self._read(index)
         if self._augment is not None:
             with seeded(self._seed, position):
-                image, labels = self._augment(image, labels)
+                image, labels = self._varied(self._augment, index, image, labels)
         else:
             letterbox = Letterbox.fit(image.shape[1], image.shape[0], *self._size, self._resize)
             image, labels = letterbox.image(image), letterbox.class_map(labels, IGNORE_ID)
         file = str(self._items[index][1].image)
         return SegmentationBatch(torch.from_numpy(image), torch.from_numpy(labels), (file,))
+
+    def _varied(
+        self, augment: SegmentationAugment, index: int, image: Image, labels: NDArray[np.uint8]
+    ) -> tuple[Image, NDArray[np.uint8]]:
+        """An image varied, and mixed with another of its set where that is drawn."""
+        varied = augment(image, labels)
+        if float(torch.rand(1)) >= augment.mix:
+            return varied
+        among = next(one for one in self._of_set if index in one)
+        other = augment(*self._read(among[int(torch.randint(len(among), (1,)))]))
+        return mix_classes(varied, other, IGNORE_ID)
 
     def _read(self, index: int) -> tuple[Image, NDArray[np.uint8]]:
         """An image and its labels; labels are kept as the image's fourth channel."""
