@@ -79,7 +79,8 @@ def match_file(
     shifts = match(seen, chosen)
     state = dict(checkpoint.average)
     state["classifier.bias"] = state["classifier.bias"].float() + shifts
-    save_checkpoint(out, replace(checkpoint, model=state, average=state, optimiser={}))
+    changed = replace(checkpoint, model=state, average=state, optimiser={}, figures={}, best=None)
+    save_checkpoint(out, changed)
     return {one: float(shifts[known.index(one)]) for one in names}
 
 

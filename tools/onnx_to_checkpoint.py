@@ -108,7 +108,10 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> list[nn.BatchNorm2d]:
     for conv, norm in followed.items():
         bias = state.pop(f"{names[conv]}.weight{FOLDED}", None)
         if bias is None or bias.shape != norm.bias.shape:
-            raise CheckpointError(f"the exported file has no convolution {names[conv]} with a bias")
+            raise CheckpointError(
+                f"the exported file is of another network than the configuration: it has no convolution "
+                f"{names[conv]} of {norm.num_features} channels with a bias"
+            )
         still = {"weight": torch.ones_like(bias), "bias": bias, "running_mean": torch.zeros_like(bias)}
         still["running_var"] = torch.full_like(bias, 1 - norm.eps)
         still["num_batches_tracked"] = torch.tensor(0)
@@ -117,8 +120,9 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> list[nn.BatchNorm2d]:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
+        fault = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            f"the exported file is of another network than the configuration: {error}"
+            f"the exported file is of another network than the configuration: {fault}"
         ) from error
     return norms
 

@@ -75,6 +75,34 @@ def test_scenes_are_a_labelled_set_that_a_seed_repeats(
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out/images/again").iterdir()}
 
 
+def test_the_same_scenes_are_labelled_with_the_classes_of_streets(
+    tool: ModuleType, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("road", "street"):
+        out = ["--out", str(tmp_path / name), "--classes", name]
+        run(tool, monkeypatch, *arguments, *out, "--count", "6", "--seed", "4")
+    roads = load_segmentation(tmp_path / "road", "streets", CLASSES)
+    streets = load_segmentation(tmp_path / "street", "streets", tool.STREET)
+    sky, road, pavement, car = (tool.STREET.index(one) for one in ("sky", "road", "pavement", "car"))
+    seen = set()
+    for first, second in zip(roads.images, streets.images, strict=True):
+        assert first.image.read_bytes() == second.image.read_bytes()
+        own, other = read_pair(roads, first)[1], read_pair(streets, second)[1]
+        np.testing.assert_array_equal(other == road, (own == tool.ROAD) | (own == tool.MARK))
+        assert (other[own == tool.CURB] == pavement).all()
+        assert not (other[-1] == sky).any()
+        seen |= set(np.unique(other).tolist())
+        beside = other[own == tool.BACKGROUND]
+        assert (beside == IGNORE_ID).any()  # verges and fronts are nothing that a street shows
+    assert {sky, road, pavement, car} <= seen <= {sky, road, pavement, car, 2, IGNORE_ID}  # 2 is a pole
+    with pytest.raises(
+        SystemExit, match="has other ids than the labels of scenes; expected sky 0, building 1"
+    ):
+        run(
+            tool, monkeypatch, *arguments, "--out", str(tmp_path / "road"), "--classes", "street", "--as", "b"
+        )
+
+
 def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, arguments: list[str]) -> None:
     roads = load_segmentation(arguments[3], "train", CLASSES)
     photographs = sorted(Path(arguments[1]).iterdir())
@@ -84,7 +112,7 @@ def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, ar
         scene = tool.Scene(textures, [])
         above = scene.z >= 1e4
         assert above.any()
-        assert (scene.labels[above] == tool.BACKGROUND).all()
+        assert (tool.named(scene.labels, "road")[above] == tool.BACKGROUND).all()
         inside = (scene.x > -scene._left) & (scene.x < scene._right) & ~above
         assert not (scene.labels[inside] == tool.CURB).any()
         kerbs += int((scene.labels == tool.CURB).sum() > 200)

@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 
 from edgevision.config import config_faults
 from edgevision.contract.manifest import Resize
-from edgevision.data.segmentation.augment import SegmentationAugment
+from edgevision.data.segmentation.augment import SegmentationAugment, mix_classes
 from edgevision.data.segmentation.check import check_segmentation, class_frequencies
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map, read_pair
@@ -286,6 +286,46 @@ def test_a_position_always_gives_the_same_sample_and_batches_stack(folder: Path)
     batch = next(iter(segmentation_loader(stream, StreamSampler([1.0] * 8, 0), 4, 0)))
     assert (batch.images.shape, batch.labels.shape) == ((4, 64, 96, 3), (4, 64, 96))
     assert len(batch.files) == 4
+
+
+def test_half_of_the_classes_of_another_image_cover_what_is_there() -> None:
+    first = np.full((4, 6, 3), 10, np.uint8), np.zeros((4, 6), np.uint8)
+    labels = np.array([1, 1, 2, 2, 3, IGNORE_ID], np.uint8).repeat(4).reshape(6, 4).T.copy()
+    second = np.full((4, 6, 3), 200, np.uint8), labels
+    chosen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        image, mixed = mix_classes(first, second, IGNORE_ID)
+        pasted = mixed != 0
+        np.testing.assert_array_equal(mixed[pasted], labels[pasted])
+        np.testing.assert_array_equal(image[..., 0], np.where(pasted, 200, 10))
+        assert not pasted[:, 5].any()
+        classes = frozenset(np.unique(mixed[pasted]).tolist())
+        assert len(classes) == 2
+        for one in classes:
+            assert pasted[labels == one].all()
+        chosen.add(classes)
+    assert len(chosen) > 1
+    assert (first[1] == 0).all()
+    nothing = second[0], np.full((4, 6), IGNORE_ID, np.uint8)
+    np.testing.assert_array_equal(mix_classes(first, nothing, IGNORE_ID)[1], first[1])
+
+
+def test_images_are_mixed_with_those_of_their_own_set(folder: Path, tmp_path: Path) -> None:
+    data = load_segmentation(folder, "train")
+    grey = load_segmentation(write_set(tmp_path / "grey"), "train")
+    for pair in grey.images:
+        cv2.imwrite(str(pair.image), np.full((64, 96, 3), 114, np.uint8))
+    plain, mixed = (SegmentationData([grey, data], 96, 64, Resize(), steps(mix=mix)) for mix in (0.0, 1.0))
+    greys = len(grey.images)
+    for position in range(6):
+        assert (mixed[(position, 0)].images == 114).all()
+    differ = [
+        not torch.equal(plain[(position, greys)].images, mixed[(position, greys)].images)
+        for position in range(6)
+    ]
+    assert any(differ)
+    assert torch.equal(mixed[(3, greys)].images, mixed[(3, greys)].images)
 
 
 def test_what_was_read_once_is_kept_with_its_labels(folder: Path) -> None:
