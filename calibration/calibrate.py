@@ -15,6 +15,7 @@ from edgevision.calibration.gate import Search, Trial, most_trials, order_method
 from edgevision.calibration.likeness import domain_warnings, image_warnings, shift_warnings
 from edgevision.calibration.loud import spare_loud_layers
 from edgevision.calibration.outcome import Equalisation, Gate, Quantised, Rounding, Settings
+from edgevision.calibration.pixels import read_whole_pixels
 from edgevision.calibration.qdq import check_qdq
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import Method, measure_ranges
@@ -144,8 +145,12 @@ def calibrate(
 def _prepared(
     model: FloatModel, frames: CalibrationSet, settings: Settings, cache: Cache, progress: Progress
 ) -> tuple[Quantiser, Steps]:
-    """Loud layers are spared, channels equalised and weights rounded together where that is quieter."""
-    equal, equalisation = equalise_if_quieter(model, frames, settings, cache, progress)
+    """Pixels read as they are, channels equalised, loud layers spared and weights rounded together.
+
+    Channels and weights where that is quieter.
+    """
+    whole = read_whole_pixels(model)
+    equal, equalisation = equalise_if_quieter(whole, frames, settings, cache, progress)
     ready, spared = spare_loud_layers(equal, frames, settings, cache, progress)
     rounded, rounding = round_together_if_quieter(ready, frames, settings, cache, progress)
     return Quantiser(ready, frames, settings, cache, progress, rounded), (equalisation, spared, rounding)

@@ -3,19 +3,24 @@
 An activation has one int8 scale for all its channels, so that a channel of small values has few steps left.
 ReLU, LeakyReLU and pooling commute with a positive factor: dividing what one convolution makes in channel i
 by ``s_i``, and multiplying the weights that read this channel by it, changes no answer in float (Nagel et al.
-2019, arXiv:1906.04721, section 4.1). With the reach ``a_i`` of the channel and the largest weight ``w_i``
-that reads it,
+2019, arXiv:1906.04721, section 4.1). Here a channel is followed through concatenations, splits, shuffles and
+sums, too (:mod:`edgevision.calibration.channels`), so one factor may be in many tensors.
 
-    s_i ~ sqrt(a_i / w_i)
+With the reach ``a_i`` of the channels that a convolution reads, their mean squares ``x_i`` and its weights
+``w_oi``, one scale for the tensor and one for each of the convolution's own channels make its answer noisy by
 
-shares the difference between activations and weights, as in SmoothQuant (Xiao et al. 2023, arXiv:2211.10438,
-equation 4, alpha 0.5). Depthwise weights have a scale for each channel and lose nothing: there ``s_i ~ a_i``.
+    A = max_i (a_i / s_i)^2 sum_oi w_oi^2 s_i^2,    B = sum_o max_i (w_oi s_i)^2 sum_i x_i / s_i^2
+
+times the square of a step, from the rounding of activations and of weights. The factors are those for which
+the sum of both, over the power of each answer, is least over all convolutions. It is convex in ``log s``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -23,6 +28,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgevision.cache import Cache
+from edgevision.calibration.channels import Channels, find_channels
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Equalisation, Settings
 from edgevision.calibration.quantiser import Quantiser
@@ -33,172 +39,180 @@ from edgevision.graph.convolutions import cut_model
 from edgevision.progress import OnDone, Progress
 from edgevision.types import FloatArray
 
-_COMMUTES = ("LeakyRelu", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity")
-_REACH = 99.9  # percentile of a channel's magnitudes in one image: one outlier is not its reach
-_LIMIT = 8.0  # largest ratio of two factors: a channel that is nearly silent must not blow its weights up
-_FLOOR = 1e-4  # smallest reach and weight, as a share of the largest
+_ROUNDED = 0.1  # of the noise of weights that are rounded each to its nearest step: they are rounded together
+_SILENT = 0.03  # smallest reach, as a share of the largest: a channel may wake up on other images
+_FLOOR = 1e-4  # smallest weight, as a share of the largest
+_SHARPNESS = 12  # of the p-norm that stands for the greatest of several, so that it has a slope
+_RATE = 0.1  # of the descent at its start, in units of log s
+_MOST_STEPS, _FEWEST_STEPS = 200, 40
+_WORK = 3e8  # of weights looked at, all steps together: seconds
+_REACH_FRAMES = 96  # that channels are looked at on
 _FRAMES = 24  # that both models are compared on
 _GAIN = 0.5  # decibels that equalisation must gain, or the model stays as it is
 
+Vector = NDArray[np.float64]
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A convolution whose channels are read by convolutions only, through nothing but scale-free operators.
+
+class Reach(NamedTuple):
+    """How far each channel of a tensor goes.
 
     Attributes:
-        maker: weight of the convolution that makes the channels.
-        bias: its bias, or empty.
-        readers: for each convolution that reads them, its weight and whether it is depthwise.
-        tensor: what one of the readers reads: the channels as they are quantised.
+        greatest: float64 ``[C]``, its greatest magnitude in an image, mean over the images.
+        power: float64 ``[C]``, its mean square.
     """
 
-    maker: str
-    bias: str
-    readers: tuple[tuple[str, bool], ...]
-    tensor: str
-
-
-def find_links(model: onnx.ModelProto) -> tuple[Link, ...]:
-    """The places where channels can be scaled without changing an answer, in the graph's order.
-
-    Left out are weights that are shared or computed, grouped convolutions other than depthwise ones, and
-    channels that anything else reads, an output of the graph included.
-    """
-    graph = model.graph
-    constants = {constant.name: tuple(constant.dims) for constant in graph.initializer}
-    reads: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            reads.setdefault(name, []).append((node, place))
-    outputs = {value.name for value in graph.output}
-    links = []
-    for node in graph.node:
-        if node.op_type != "Conv":
-            continue
-        found = _readers(node.output[0], reads, outputs)
-        bias = node.input[2] if len(node.input) > 2 else ""
-        weights = [node.input[1], *([bias] if bias else []), *(one.input[1] for one, _ in found)]
-        own = all(name in constants and len(reads[name]) == 1 for name in weights)
-        if not found or not own:
-            continue
-        channels = constants[node.input[1]][0]
-        kinds = [_is_depthwise(one, constants[one.input[1]], channels) for one, _ in found]
-        if None not in kinds:
-            readers = tuple((one.input[1], bool(kind)) for (one, _), kind in zip(found, kinds, strict=True))
-            links.append(Link(node.input[1], bias, readers, found[0][1]))
-    return tuple(links)
-
-
-def _readers(
-    tensor: str, reads: Mapping[str, Sequence[tuple[onnx.NodeProto, int]]], outputs: set[str]
-) -> list[tuple[onnx.NodeProto, str]]:
-    """The convolutions that read a tensor and what they read; none where anything else does."""
-    found: list[tuple[onnx.NodeProto, str]] = []
-    waiting = [tensor]
-    while waiting:
-        name = waiting.pop()
-        if name in outputs or name not in reads:
-            return []
-        for node, place in reads[name]:
-            if node.op_type == "Conv" and place == 0:
-                found.append((node, name))
-            elif node.op_type in _COMMUTES and len(node.output) == 1:
-                waiting.append(node.output[0])
-            else:
-                return []
-    return found
-
-
-def _is_depthwise(node: onnx.NodeProto, weight: tuple[int, ...], channels: int) -> bool | None:
-    """Whether each channel has weights of its own; None for other groups, which are left alone."""
-    groups = next((one.i for one in node.attribute if one.name == "group"), 1)
-    if groups == 1:
-        return False
-    return True if groups == channels == weight[0] and weight[1] == 1 else None
+    greatest: Vector
+    power: Vector
 
 
 def channel_reach(
     model: onnx.ModelProto,
-    tensors: Sequence[str],
+    tensors: Iterable[str],
     frames: Iterable[NDArray[np.uint8]],
     on_frame: OnDone = lambda done: None,
-) -> dict[str, FloatArray]:
-    """How far each channel of some tensors goes: the 99.9th percentile of magnitudes, mean over the frames.
+) -> dict[str, Reach]:
+    """How far each channel of some tensors goes.
 
     Args:
         model: FP32, of the contract.
         tensors: float tensors ``[1, C, H, W]`` inside it.
         frames: batches uint8 ``[1, H, W, 3]``, one or more.
         on_frame: called with the number of frames done.
-
-    Returns:
-        float32 ``[C]`` for each tensor.
     """
     names = sorted(set(tensors))
     simulation = Simulation(cut_model(model, names), names)
-    total: dict[str, FloatArray] = {}
+    total: dict[str, Reach] = {}
     done = 0
     for frame in frames:
         for name, values in zip(names, simulation(frame), strict=True):
-            flat = np.abs(values[0]).reshape(values.shape[1], -1)
-            reach = np.percentile(flat, _REACH, axis=1).astype(np.float32)
-            total[name] = total[name] + reach if name in total else reach
+            flat = values[0].reshape(values.shape[1], -1)
+            greatest = np.abs(flat).max(axis=1).astype(np.float64)
+            power = np.square(flat, dtype=np.float64).mean(axis=1)
+            before = total.get(name)
+            total[name] = Reach(greatest, power) if before is None else _sum(before, greatest, power)
         done += 1
         on_frame(done)
-    return {name: reach / np.float32(done) for name, reach in total.items()}
+    return {name: Reach(one.greatest / done, one.power / done) for name, one in total.items()}
 
 
-def equalise(
-    model: onnx.ModelProto, links: Sequence[Link], reach: Mapping[str, FloatArray]
-) -> tuple[onnx.ModelProto, tuple[FloatArray, ...]]:
-    """A copy of ``model`` with the same answers in float and channels of like ranges.
+def _sum(before: Reach, greatest: Vector, power: Vector) -> Reach:
+    return Reach(before.greatest + greatest, before.power + power)
+
+
+class _Noise:
+    """What int8 makes of one convolution's answer, over the power of this answer, and its slope.
+
+    Args:
+        weights: ``[M, C, ...]``, or ``[C, 1, ...]`` depthwise.
+        reach: of the tensor that it reads.
+        places: ``[C]``, of the factors; the last one is 1.
+    """
+
+    def __init__(
+        self, weights: FloatArray, is_depthwise: bool, reach: Reach, places: NDArray[np.intp]
+    ) -> None:
+        self.places = places
+        exact = weights.astype(np.float64)
+        squares = np.square(exact).sum(axis=(1, 2, 3) if is_depthwise else (0, 2, 3))
+        answer = max(float(squares @ reach.power), 1e-30)
+        self._reach = np.log(np.maximum(reach.greatest, max(reach.greatest.max() * _SILENT, 1e-30)))
+        self._squares = squares / answer
+        # Depthwise weights have a scale for each channel, so that factors change nothing of their rounding.
+        greatest = None if is_depthwise else np.abs(exact).max(axis=(2, 3))
+        self._weights = None if greatest is None else np.log(np.maximum(greatest, greatest.max() * _FLOOR))
+        self._power = reach.power * (_ROUNDED * exact[0, 0].size / answer)
+
+    def __call__(self, logs: Vector) -> tuple[float, Vector]:
+        """The noise with factors of these logarithms, and its derivative by each channel's."""
+        own = logs[self.places]
+        up = np.exp(2 * own)
+        step, share = _greatest_square(self._reach - own)
+        reading = self._squares * up
+        noise = float(step * reading.sum())
+        slope = 2 * (step * reading - noise * share)
+        if self._weights is not None:
+            steps, shares = _greatest_square(self._weights + own)
+            power = self._power / up
+            noise += float(steps.sum() * power.sum())
+            slope += 2 * (power.sum() * (steps @ shares) - steps.sum() * power)
+        return noise, slope
+
+
+def _greatest_square(logs: Vector) -> tuple[Vector, Vector]:
+    """Of ``[..., C]`` logarithms the square of the greatest, nearly, and what share of it each one has."""
+    top = logs.max(axis=-1, keepdims=True)
+    parts = np.exp(_SHARPNESS * (logs - top))
+    total = parts.sum(axis=-1, keepdims=True)
+    greatest = np.exp(2 * top) * total ** (2 / _SHARPNESS)
+    return greatest[..., 0], parts / total
+
+
+def best_factors(model: onnx.ModelProto, channels: Channels, reach: Mapping[str, Reach]) -> FloatArray:
+    """float32 ``[count]``: what each channel is divided by.
 
     Args:
         model: FP32.
-        links: of this model, see :func:`find_links`.
-        reach: float32 ``[C]`` for the tensor of each link, see :func:`channel_reach`.
+        channels: of this model, one factor or more.
+        reach: of the tensors that are read.
+    """
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    noises = [
+        _Noise(
+            numpy_helper.to_array(constants[one.weight]),
+            one.is_depthwise,
+            reach[one.tensor],
+            np.where(one.channels < 0, channels.count, one.channels),
+        )
+        for one in channels.readers
+    ]
+    work = sum(prod(constants[one.weight].dims) for one in channels.readers)
+    count = int(np.clip(_WORK / work, _FEWEST_STEPS, _MOST_STEPS))
+    logs = np.zeros(channels.count + 1)
+    mean, square = np.zeros_like(logs), np.zeros_like(logs)
+    # Descent by the slope's sign, nearly (Kingma and Ba 2014, arXiv:1412.6980, algorithm 1, without its
+    # corrections, which only matter at the start).
+    for step in range(count):
+        slope = np.zeros_like(logs)
+        for noise in noises:
+            np.add.at(slope, noise.places, noise(logs)[1])
+        slope[-1] = 0
+        mean = 0.9 * mean + 0.1 * slope
+        square = 0.9 * square + 0.1 * slope**2
+        logs -= _RATE * (1 - step / count) * mean / np.sqrt(np.maximum(square, 1e-60))
+    factors: FloatArray = np.exp(logs[:-1]).astype(np.float32)
+    return factors
 
-    Returns:
-        The copy, and for each link float32 ``[C]``: what the channels were divided by, and the weights that
-        read them multiplied.
+
+def equalise(model: onnx.ModelProto, channels: Channels, factors: FloatArray) -> onnx.ModelProto:
+    """A copy of ``model`` with the same answers in float and channels divided by factors.
+
+    Args:
+        model: FP32.
+        channels: of this model, see :func:`~edgevision.calibration.channels.find_channels`.
+        factors: float32 ``[count]``, see :func:`best_factors`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     constants = {constant.name: constant for constant in copy.graph.initializer}
 
-    def scale(name: str, factors: FloatArray, axis: int) -> None:
+    def scale(name: str, by_channel: FloatArray, axis: int) -> None:
         values = numpy_helper.to_array(constants[name])
         shape = [-1 if place == axis else 1 for place in range(values.ndim)]
-        constants[name].CopyFrom(numpy_helper.from_array(values * factors.reshape(shape), name))
+        constants[name].CopyFrom(numpy_helper.from_array(values * by_channel.reshape(shape), name))
 
-    taken = []
-    for link in links:
-        dense = [
-            np.abs(numpy_helper.to_array(constants[name])).max(axis=(0, 2, 3))
-            for name, is_depthwise in link.readers
-            if not is_depthwise
-        ]
-        factors = _factors(reach[link.tensor], np.max(dense, axis=0) if dense else None)
-        scale(link.maker, np.reciprocal(factors), 0)
-        if link.bias:
-            scale(link.bias, np.reciprocal(factors), 0)
-        for name, is_depthwise in link.readers:
-            scale(name, factors, 0 if is_depthwise else 1)
-        taken.append(factors)
-    return copy, tuple(taken)
+    for maker in channels.makers:
+        inverse = np.reciprocal(of_channels(factors, maker.channels))
+        scale(maker.weight, inverse, 0)
+        if maker.bias:
+            scale(maker.bias, inverse, 0)
+    for reader in channels.readers:
+        scale(reader.weight, of_channels(factors, reader.channels), 0 if reader.is_depthwise else 1)
+    return copy
 
 
-def _factors(reach: FloatArray, weights: FloatArray | None) -> FloatArray:
-    """float32 ``[C]``, at most 1; ``weights`` is None where depthwise ones alone read the channels."""
-    factors = _share(reach) if weights is None else np.sqrt(_share(reach) / _share(weights))
-    limited: FloatArray = np.maximum(factors / factors.max(), np.float32(1 / _LIMIT)).astype(np.float32)
-    return limited
-
-
-def _share(values: FloatArray) -> FloatArray:
-    """Of the greatest, and no less than a floor; ones where all are zero."""
-    greatest = float(values.max())
-    return np.maximum(values / greatest, _FLOOR) if greatest > 0 else np.ones_like(values)
+def of_channels(factors: FloatArray, channels: NDArray[np.intp]) -> FloatArray:
+    """float32 ``[C]``: the factors of a maker's or a reader's channels; 1 for those that have none."""
+    return np.append(factors, np.float32(1))[channels]
 
 
 def equalise_if_quieter(
@@ -208,7 +222,7 @@ def equalise_if_quieter(
 
     Args:
         model: to quantise.
-        frames: to calibrate on; up to 24 of them are used.
+        frames: to calibrate on; up to 96 of them are used.
         settings: the method of the ranges to compare with, see :attr:`Settings.with_one_method`.
         cache: see :class:`~edgevision.calibration.quantiser.Quantiser`.
         progress: shows how far each step is.
@@ -216,19 +230,18 @@ def equalise_if_quieter(
     Returns:
         The model to go on with, and what was found; None where it has no channels to equalise.
     """
-    links = find_links(model.graph)
-    candidates = {layer.weight for layer in model.candidates}
-    links = tuple(one for one in links if candidates.issuperset(name for name, _ in one.readers))
-    if not links:
+    channels = find_channels(model.graph, {layer.weight for layer in model.candidates})
+    if not channels.count:
         return model, None
-    few = frames.spread(_FRAMES)
-    with progress("equalising channels", len(few.frames)) as on_done:
-        reach = channel_reach(model.graph, [one.tensor for one in links], few.batches(1), on_done)
-    other = replace(model, graph=equalise(model.graph, links, reach)[0])
+    few, more = frames.spread(_FRAMES), frames.spread(_REACH_FRAMES)
+    with progress("equalising channels", len(more.frames)) as on_done:
+        reach = channel_reach(model.graph, channels.tensors, more.batches(1), on_done)
+    factors = best_factors(model.graph, channels, reach)
+    other = replace(model, graph=equalise(model.graph, channels, factors))
     before, after = (
         decibels(min(Quantiser(one, few, settings.with_one_method, cache, progress).noises().values()))
         for one in (model, other)
     )
     taken = after > before and after >= before + _GAIN  # both may be infinite
-    found = Equalisation(tensors=len(links), before_db=before, after_db=after, is_taken=taken)
+    found = Equalisation(tensors=len(channels.tensors), before_db=before, after_db=after, is_taken=taken)
     return (other if taken else model), found

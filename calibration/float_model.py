@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class FloatModel:
         convolutions: of its core.
         dense_only: convolutions in groups, such as depthwise ones, are no candidates.
         spared: names of convolutions that are no candidates, see :mod:`edgevision.calibration.loud`.
+        known: ranges that need no frames, see :mod:`edgevision.calibration.pixels`.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class FloatModel:
     convolutions: tuple[Convolution, ...]
     dense_only: bool = False
     spared: frozenset[str] = frozenset()
+    known: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def candidates(self) -> tuple[Convolution, ...]:

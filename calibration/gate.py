@@ -12,7 +12,7 @@ from edgevision.calibration.ranges import Method
 MAX_TRIALS = 8
 """Most evaluations of a quantised model; one more for each further method of choosing ranges."""
 
-_EQUAL = 10**0.1  # a decibel
+_EQUAL = 10**0.15  # a decibel and a half: so much the noise of all cells misses of what is cut at objects
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +54,10 @@ class Search(Generic[Found]):
 def order_methods(noises: Mapping[Method, float]) -> tuple[Method, ...]:
     """In which order to try methods of choosing ranges: the least noise at the heads first.
 
-    Methods within a decibel of the best count as equal to it, and of equals the one that comes first in
-    ``noises`` leads: noise is measured on a few frames, and what cuts less is safer on frames not yet seen.
+    Methods within a decibel and a half of the best count as equal to it, and of equals the one that comes
+    first in ``noises`` leads: noise is measured on a few frames, and what cuts less is safer on frames not
+    yet seen. Objects are few of the cells, too: the fifth retinanet-light has 22.4 dB by ``percentile`` and
+    loses 0.012 on 177 photographs, and 21.2 dB by ``peak``, which loses nothing.
     """
     ordered = sorted(noises, key=lambda method: noises[method])
     limit = noises[ordered[0]] * _EQUAL

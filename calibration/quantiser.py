@@ -36,7 +36,7 @@ from edgevision.errors import printable
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import OnDone, Progress
 
-_RULES = 4  # goes up when the same inputs come to give other numbers, so that no old result is taken up
+_RULES = 5  # goes up when the same inputs come to give other numbers, so that no old result is taken up
 _NOISE_FRAMES = 16
 
 
@@ -103,7 +103,8 @@ class Quantiser:
             return self.model.trained_limits()
         if method not in self._limits:
             seen = self.extremes() if method == "minmax" else self._histograms()
-            self._limits[method] = thresholds(seen, method, self._settings.percentile)
+            found = thresholds(seen, method, self._settings.percentile)
+            self._limits[method] = {name: self.model.known.get(name, one) for name, one in found.items()}
         return self._limits[method]
 
     def noises(self) -> dict[Method, float]:

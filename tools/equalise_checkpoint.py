@@ -16,7 +16,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from edgevision.calibration.equalise import Link, channel_reach, equalise, find_links
+from edgevision.calibration.channels import find_channels
+from edgevision.calibration.equalise import best_factors, channel_reach, of_channels
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
 from edgevision.errors import CheckpointError, EdgeVisionError
@@ -90,12 +91,23 @@ def equalise_network(model: nn.Module, exported: FloatModel, frames: Iterable[ND
         CheckpointError: the file has other convolutions than the network.
     """
     layers = layers_of(model, exported)
-    found = find_links(exported.graph)
-    links = [one for one in found if layers.keys() >= {one.maker, *dict(one.readers)}]
-    reach = channel_reach(exported.graph, [one.tensor for one in links], frames)
-    for link, factors in zip(links, equalise(exported.graph, links, reach)[1], strict=True):
-        rescale(layers, link, torch.from_numpy(factors))
-    return len(links)
+    channels = find_channels(exported.graph, layers)
+    if not channels.count:
+        return 0
+    reach = channel_reach(exported.graph, channels.tensors, frames)
+    factors = best_factors(exported.graph, channels, reach)
+    with torch.no_grad():
+        for maker in channels.makers:
+            inverse = torch.from_numpy(np.reciprocal(of_channels(factors, maker.channels)))
+            for made in layers[maker.weight].scaled:
+                if made is not None:
+                    made.mul_(inverse.reshape(-1, *[1] * (made.ndim - 1)))
+        for reader in channels.readers:
+            scale = torch.from_numpy(of_channels(factors, reader.channels))
+            layers[reader.weight].weight.mul_(
+                scale.reshape((-1, 1, 1, 1) if reader.is_depthwise else (1, -1, 1, 1))
+            )
+    return len(channels.tensors)
 
 
 class Layer(NamedTuple):
@@ -153,18 +165,6 @@ def layers_of(model: nn.Module, exported: FloatModel) -> dict[str, Layer]:
     counts = Counter(id(one.weight) for one in noted.calls)
     pairs = zip(names, noted.calls, strict=True)
     return {name: one for name, one in pairs if counts[id(one.weight)] == 1}
-
-
-def rescale(
-    layers: Mapping[str, tuple[Tensor, tuple[Tensor | None, ...]]], link: Link, factors: Tensor
-) -> None:
-    """Divides channels by factors ``[C]`` where they are made, and multiplies what reads them."""
-    with torch.no_grad():
-        for made in layers[link.maker].scaled:
-            if made is not None:
-                made.div_(factors.reshape(-1, *[1] * (made.ndim - 1)))
-        for name, is_depthwise in link.readers:
-            layers[name].weight.mul_(factors.reshape((-1, 1, 1, 1) if is_depthwise else (1, -1, 1, 1)))
 
 
 if __name__ == "__main__":

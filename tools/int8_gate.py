@@ -23,6 +23,7 @@ from edgevision.calibration.equalise import equalise_if_quieter
 from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.loud import spare_loud_layers
 from edgevision.calibration.outcome import Settings
+from edgevision.calibration.pixels import read_whole_pixels
 from edgevision.calibration.quantiser import Quantiser
 from edgevision.calibration.ranges import METHODS
 from edgevision.calibration.rounding import round_together_if_quieter
@@ -71,7 +72,8 @@ def main() -> int:
         say("|---|---|---|---|")
         cache = Cache(cache_folder("calibration"))
         settings = Settings(method="auto")
-        equal, _ = equalise_if_quieter(model, frames, settings, cache, no_progress)
+        whole = read_whole_pixels(model)
+        equal, _ = equalise_if_quieter(whole, frames, settings, cache, no_progress)
         ready, _ = spare_loud_layers(equal, frames, settings, cache, no_progress)
         rounded, _ = round_together_if_quieter(ready, frames, settings, cache, no_progress)
         ways = [(method, 99.99) for method in METHODS if method != "percentile"]

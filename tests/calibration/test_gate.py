@@ -118,6 +118,7 @@ def test_evaluations_are_bounded_with_several_methods(drops: list[list[float]]) 
         ({"minmax": 0.1, "percentile": 0.09, "entropy": 0.2}, ["minmax", "percentile", "entropy"]),
         ({"minmax": 0.2, "percentile": 0.09, "entropy": 0.08}, ["percentile", "entropy", "minmax"]),
         ({"minmax": 0.2, "percentile": 0.12, "entropy": 0.08}, ["entropy", "percentile", "minmax"]),
+        ({"minmax": 0.2, "percentile": 0.11, "entropy": 0.08}, ["percentile", "entropy", "minmax"]),
         ({"minmax": 0.0, "percentile": 0.0, "entropy": 0.0}, ["minmax", "percentile", "entropy"]),
     ],
 )

@@ -65,7 +65,9 @@ def segmenter_graph(seed: int = 0, wild: bool = False, spiked: float = 0) -> onn
     lift, drop = 2.5 * scale, np.full(8, -5.0)
     if spiked:
         lifted[7, 7], lift[7], drop[7] = 500, -500 * 1.8, 0
-    wide = g("Relu", convolution("wide", stem, lifted + noise(rng, (8, 8, 1, 1)), lift))
+    made = convolution("wide", stem, lifted + noise(rng, (8, 8, 1, 1)), lift)
+    # Clip in place of ReLU: its channels cannot be scaled, or the spike would be equalised away.
+    wide = g("Clip", made, g.constant(0, np.float32)) if spiked else g("Relu", made)
     spread = np.zeros((8, 1, 3, 3))
     spread[:, :, 1, 1] = 1
     if spiked:

@@ -16,7 +16,8 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgevision.calibration.equalise import channel_reach, equalise, find_links
+from edgevision.calibration.channels import find_channels
+from edgevision.calibration.equalise import best_factors, channel_reach, equalise
 from edgevision.calibration.float_model import FloatModel
 from edgevision.errors import CheckpointError
 from edgevision.export.trace import trace
@@ -72,9 +73,9 @@ def test_answers_stay_and_the_exported_weights_are_those_that_calibrate_would_ma
     model, images = network(), torch.randn(2, 3, SIZE, SIZE)
     before, file = model(images), exported(model)
     frames = np.random.default_rng(0).integers(0, 255, (3, 1, SIZE, SIZE, 3), np.uint8)
-    links = find_links(file.graph)
-    reach = channel_reach(file.graph, [one.tensor for one in links], frames)
-    wanted = replace(file, graph=equalise(file.graph, links, reach)[0])
+    channels = find_channels(file.graph)
+    reach = channel_reach(file.graph, channels.tensors, frames)
+    wanted = replace(file, graph=equalise(file.graph, channels, best_factors(file.graph, channels, reach)))
     assert equalise_checkpoint.equalise_network(model, file, frames) == 2
     torch.testing.assert_close(model(images), before)
     folded = (fuse_conv_bn_eval(model[0][0], model[0][1]), model[1][0], model[2])
