@@ -5,7 +5,8 @@
 
 Class weights above 1, and Dice, make a network say a rare class more often than it is there. What they add
 is about the same everywhere, so that a number for each class, added to the bias of its scores, takes it away
-again, without training. Labels may be a teacher's; images that the training has not seen tell more.
+again, without training. Labels may be a teacher's; images that the training has not seen tell more. All scores
+are held in memory: some hundred images suffice.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, sav
 from edgevision.training.networks import load_segmenter
 from edgevision.types import IGNORE_ID
 
+BIAS = "classifier.bias"
 STEPS = 40
 CLOSE = 0.01  # of a share, to be done
 FARTHEST = 6.0  # of a shift: a class that needs more is not seen at all
@@ -47,7 +49,11 @@ def main() -> int:
     options = parser.parse_args()
     try:
         shifts = match_file(
-            options.checkpoint, options.out, options.data, options.split, options.classes.split(",")
+            options.checkpoint,
+            options.out,
+            options.data,
+            options.split,
+            [one.strip() for one in options.classes.split(",")],
         )
     except EdgeVisionError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -70,15 +76,17 @@ def match_file(
     checkpoint = load_checkpoint(find_checkpoint(name))
     model, config = load_segmenter(checkpoint), checkpoint.config
     known = config.classes
+    if BIAS not in checkpoint.average:
+        raise CheckpointError(f"{name} has no {BIAS}; expected a segmenter whose classes have a bias")
     if unknown := [one for one in names if one not in known]:
         raise CheckpointError(f"{name} has no class {unknown[0]}; it has: {', '.join(known)}")
     sets = [load_segmentation(data, split, known) for split in splits]
     size = config.model.input_width, config.model.input_height
     seen = [one for images in sets for one in scored(model, images, size, config.resize)]
     chosen = [known.index(one) for one in names]
-    shifts = match(seen, chosen)
+    shifts = match(seen, chosen, known)
     state = dict(checkpoint.average)
-    state["classifier.bias"] = state["classifier.bias"].float() + shifts
+    state[BIAS] = state[BIAS].float() + shifts
     changed = replace(checkpoint, model=state, average=state, optimiser={}, figures={}, best=None)
     save_checkpoint(out, changed)
     return {one: float(shifts[known.index(one)]) for one in names}
@@ -96,7 +104,7 @@ def scored(
         yield logits.half(), torch.from_numpy(letterbox.class_map(labels, IGNORE_ID))
 
 
-def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int]) -> Tensor:
+def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], names: Sequence[str]) -> Tensor:
     """What to add to the scores of the classes, ``[C]``; 0 but for those that are chosen.
 
     Each round adds the logarithm of how much more often a class is labelled than it is said, as for new
@@ -105,6 +113,7 @@ def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int]) -> Tenso
     Args:
         seen: scores ``[C, H, W]`` and labels ``[H, W]`` of each image.
         chosen: the classes to shift.
+        names: of all classes.
 
     Raises:
         DataError: a class is not labelled in the images, or is not said there whatever is added.
@@ -112,7 +121,7 @@ def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int]) -> Tenso
     count = len(seen[0][0])
     labelled = torch.stack([shares(labels, labels, count) for _, labels in seen]).sum(dim=0)
     if absent := [one for one in chosen if not labelled[one]]:
-        raise DataError(f"no pixel is labelled as class {absent[0]}; expected some, to match")
+        raise DataError(f"no pixel is labelled as {names[absent[0]]}; expected some, to match")
     shifts = torch.zeros(count)
     for _ in range(STEPS):
         told = torch.stack(
@@ -127,9 +136,11 @@ def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int]) -> Tenso
         shifts[list(chosen)] += gap / 2
         if float(shifts.abs().max()) > FARTHEST:
             break
+    worst = int(gap.abs().argmax())
+    name, times, shift = names[chosen[worst]], float(torch.exp(-gap[worst])), float(shifts[chosen[worst]])
     raise DataError(
-        f"the shares cannot be matched: after {STEPS} rounds a class is said "
-        f"{float(torch.exp(-gap).max()):.2f} times as often as it is labelled; expected images that show it"
+        f"the shares cannot be matched: {name} is said {times:.2f} times as often as it is labelled, with "
+        f"{shift:+.1f}; expected images in which the network sees it"
     )
 
 

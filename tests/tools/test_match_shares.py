@@ -37,7 +37,7 @@ def seen(wrong: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def test_a_class_said_too_often_is_said_as_often_as_it_is_labelled(tool: ModuleType) -> None:
     images = seen(0.9)
-    shifts = tool.match(images, [2])
+    shifts = tool.match(images, [2], ("road", "car", "sign"))
     assert shifts[:2].tolist() == [0.0, 0.0]
     assert float(shifts[2]) == pytest.approx(-0.9, abs=0.15)
     labelled = sum(int((labels == 2).sum()) for _, labels in images)
@@ -52,11 +52,13 @@ def test_what_cannot_be_matched_is_said(tool: ModuleType) -> None:
     images = seen(0.0)
     for _, labels in images:
         labels[labels == 2] = IGNORE_ID
-    with pytest.raises(DataError, match="no pixel is labelled as class 2; expected some"):
-        tool.match(images, [2])
+    with pytest.raises(DataError, match="no pixel is labelled as sign; expected some"):
+        tool.match(images, [2], ("road", "car", "sign"))
     never = [(torch.tensor([5.0, -20.0]).half()[:, None, None].expand(2, 4, 4), torch.ones(4, 4).byte())]
-    with pytest.raises(DataError, match=r"a class is said 0\.06 times as often as it is labelled"):
-        tool.match(never, [1])
+    with pytest.raises(
+        DataError, match=r"matched: car is said 0\.06 times as often as it is labelled, with \+"
+    ):
+        tool.match(never, [1], ("road", "car"))
 
 
 def test_only_the_bias_of_the_chosen_class_changes(
