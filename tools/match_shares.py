@@ -5,8 +5,8 @@
 
 Class weights above 1, and Dice, make a network say a rare class more often than it is there. What they add
 is about the same everywhere, so that a number for each class, added to the bias of its scores, takes it away
-again, without training. Labels may be a teacher's; images that the training has not seen tell more. All scores
-are held in memory: some hundred images suffice.
+again, without training. Labels may be a teacher's; images that the training has not seen tell more. All
+scores are held in memory: some hundred images suffice.
 """
 
 from __future__ import annotations
