@@ -1,30 +1,35 @@
-"""Shifts the scores of a segmenter's classes until each takes the share of pixels that its labels have.
+"""Shifts the scores of a segmenter's classes until each is predicted as often as it is labelled.
 
-    .venv/bin/python tools/match_shares.py unet-road OUT.pt --data roads --split clips --split checked \
+    .venv/bin/python tools/match_shares.py unet-road OUT.pt --data match --split scenes --split frames \
         --classes curb,mark
 
-Class weights above 1, and Dice, make a network say a rare class more often than it is there. What they add
-is about the same everywhere, so that a number for each class, added to the bias of its scores, takes it away
-again, without training. Labels may be a teacher's; images that the training has not seen tell more. All
-scores are held in memory: some hundred images suffice.
+With class weights above 1, and with Dice, a network predicts a rare class more often than it occurs. What
+they add is about the same everywhere, so that a number for each class, added to the bias of its scores, takes
+it away again, without training. Labels may be a teacher's; images that the training has not seen tell more.
+All scores are held in memory: some hundred images suffice.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from edgevision.contract.letterbox import Letterbox
-from edgevision.contract.manifest import Resize
-from edgevision.data.segmentation.dataset import SegmentationSet, load_segmentation
-from edgevision.data.segmentation.label_maps import read_pair
-from edgevision.errors import CheckpointError, DataError, EdgeVisionError, OutputExistsError
+from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData
+from edgevision.errors import (
+    CheckpointError,
+    DataError,
+    EdgeVisionError,
+    OutputExistsError,
+    SinkError,
+    UsageError,
+)
 from edgevision.models.backbone import normalise
 from edgevision.models.segmentation import Segmenter
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
@@ -33,8 +38,8 @@ from edgevision.types import IGNORE_ID
 
 BIAS = "classifier.bias"
 STEPS = 40
-CLOSE = 0.01  # of a share, to be done
-FARTHEST = 6.0  # of a shift: a class that needs more is not seen at all
+CLOSE = 0.01  # of the labelled pixels, to be done
+FARTHEST = 6.0  # of a shift: a class that needs more is never predicted, or everywhere
 
 
 def main() -> int:
@@ -53,13 +58,13 @@ def main() -> int:
             options.out,
             options.data,
             options.split,
-            [one.strip() for one in options.classes.split(",")],
+            [name for one in options.classes.split(",") if (name := one.strip())],
         )
     except EdgeVisionError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    told = ", ".join(f"{name} {shift:+.2f}" for name, shift in shifts.items())
-    sys.stdout.write(f"{options.out}: shifted by {told}\n")
+    shown = ", ".join(f"{name} {shift:+.2f}" for name, shift in shifts.items())
+    sys.stdout.write(f"{options.out}: shifted by {shown}\n")
     return 0
 
 
@@ -73,18 +78,22 @@ def match_file(
     """
     if out.exists():
         raise OutputExistsError(f"output exists: {out}; choose another, or remove it")
+    if not out.parent.is_dir():
+        raise SinkError(f"folder not found: {out.parent}")
     checkpoint = load_checkpoint(find_checkpoint(name))
     model, config = load_segmenter(checkpoint), checkpoint.config
     known = config.classes
     if BIAS not in checkpoint.average:
         raise CheckpointError(f"{name} has no {BIAS}; expected a segmenter whose classes have a bias")
     if unknown := [one for one in names if one not in known]:
-        raise CheckpointError(f"{name} has no class {unknown[0]}; it has: {', '.join(known)}")
+        raise UsageError(f"--classes: {name} has no class '{unknown[0]}'; it has: {', '.join(known)}")
+    if not names:
+        raise UsageError(f"--classes names none; expected some of: {', '.join(known)}")
     sets = [load_segmentation(data, split, known) for split in splits]
     size = config.model.input_width, config.model.input_height
-    seen = [one for images in sets for one in scored(model, images, size, config.resize)]
-    chosen = [known.index(one) for one in names]
-    shifts = match(seen, chosen, known)
+    images = SegmentationData(sets, *size, config.resize, None)
+    seen = [scored(model, images[0, index]) for index in range(len(images))]
+    shifts = match(seen, [known.index(one) for one in names], known)
     state = dict(checkpoint.average)
     state[BIAS] = state[BIAS].float() + shifts
     changed = replace(checkpoint, model=state, average=state, optimiser={}, figures={}, best=None)
@@ -92,23 +101,18 @@ def match_file(
     return {one: float(shifts[known.index(one)]) for one in names}
 
 
-def scored(
-    model: Segmenter, data: SegmentationSet, size: tuple[int, int], resize: Resize
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each image the scores, float16 ``[C, H, W]``, and the labels, ``[H, W]``, at a network's size."""
-    for pair in data.images:
-        image, labels = read_pair(data, pair)
-        letterbox = Letterbox.fit(image.shape[1], image.shape[0], *size, resize)
-        with torch.inference_mode():
-            logits = model(normalise(torch.from_numpy(letterbox.image(image)[None])))[0]
-        yield logits.half(), torch.from_numpy(letterbox.class_map(labels, IGNORE_ID))
+def scored(model: Segmenter, sample: SegmentationBatch) -> tuple[Tensor, Tensor]:
+    """The scores of an image, float16 ``[C, H, W]``, and its labels, ``[H, W]``."""
+    with torch.inference_mode():
+        logits = model(normalise(sample.images[None]))[0]
+    return logits.half(), sample.labels
 
 
 def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], names: Sequence[str]) -> Tensor:
     """What to add to the scores of the classes, ``[C]``; 0 but for those that are chosen.
 
-    Each round adds the logarithm of how much more often a class is labelled than it is said, as for new
-    priors (Saerens et al. 2002, Neural Computation 14), half of it, for the next round to go on from.
+    Each round adds half of the logarithm of labelled over predicted pixels, as for new priors (Saerens et
+    al. 2002, Neural Computation 14).
 
     Args:
         seen: scores ``[C, H, W]`` and labels ``[H, W]`` of each image.
@@ -116,31 +120,29 @@ def match(seen: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], names: S
         names: of all classes.
 
     Raises:
-        DataError: a class is not labelled in the images, or is not said there whatever is added.
+        DataError: a class is not labelled in the images, or cannot be predicted as often as it is labelled.
     """
-    count = len(seen[0][0])
-    labelled = torch.stack([shares(labels, labels, count) for _, labels in seen]).sum(dim=0)
+    count, places = len(names), list(chosen)
+    labelled = torch.stack([shares(labels, labels, count) for _, labels in seen]).sum(dim=0).double()
     if absent := [one for one in chosen if not labelled[one]]:
         raise DataError(f"no pixel is labelled as {names[absent[0]]}; expected some, to match")
     shifts = torch.zeros(count)
     for _ in range(STEPS):
-        told = torch.stack(
-            [
-                shares((scores.float() + shifts[:, None, None]).argmax(dim=0), labels, count)
-                for scores, labels in seen
-            ]
-        ).sum(dim=0)
-        gap = torch.log(labelled[list(chosen)] / told[list(chosen)].clamp_min(1))
-        if float(gap.abs().max()) < CLOSE:
+        added = shifts[:, None, None].clone()
+        answers = [(scores.float() + added).argmax(dim=0) for scores, _ in seen]
+        counts = [shares(one, labels, count) for one, (_, labels) in zip(answers, seen, strict=True)]
+        predicted = torch.stack(counts).sum(dim=0).double()
+        missing = labelled[places] - predicted[places]
+        if bool((missing.abs() <= (CLOSE * labelled[places]).clamp_min(1)).all()):
             return shifts
-        shifts[list(chosen)] += gap / 2
         if float(shifts.abs().max()) > FARTHEST:
             break
-    worst = int(gap.abs().argmax())
-    name, times, shift = names[chosen[worst]], float(torch.exp(-gap[worst])), float(shifts[chosen[worst]])
+        shifts[places] += torch.log(labelled[places] / predicted[places].clamp_min(1)).float() / 2
+    worst = places[int((missing.abs() / labelled[places]).argmax())]
     raise DataError(
-        f"the shares cannot be matched: {name} is said {times:.2f} times as often as it is labelled, with "
-        f"{shift:+.1f}; expected images in which the network sees it"
+        f"{names[worst]} cannot be matched: with {float(added[worst]):+.2f} it is predicted for "
+        f"{int(predicted[worst])} pixels, and labelled for {int(labelled[worst])}; expected more images that "
+        "show it, labelled by what this network was trained to tell"
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
-from edgevision.errors import CheckpointError, EdgeVisionError, OutputExistsError
+from edgevision.errors import CheckpointError, EdgeVisionError, OutputExistsError, SinkError
 from edgevision.models.backbone import normalise
 from edgevision.models.families import without_weights
 from edgevision.models.segmenters import build_segmenter
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
 from edgevision.training.config import SegmenterTraining, load_run
+from edgevision.training.segmentation import segmenter_manifest
 from edgevision.zoo import find_model
 
 PREFIX = "model."  # what the exporter puts before the network's names
@@ -67,20 +68,27 @@ def convert(name: str, config: Path, out: Path, sources: Sequence[str], frames: 
     """
     if out.exists():
         raise OutputExistsError(f"output exists: {out}; choose another, or remove it")
+    if not out.parent.is_dir():
+        raise SinkError(f"folder not found: {out.parent}")
     run = load_run(config)
     if not isinstance(run, SegmenterTraining):
-        raise CheckpointError(f"{config} trains no segmenter")
+        raise CheckpointError(f"{config} trains no segmenter; expected 'task: segmentation'")
     exported = load_float_model(find_model(name))
-    if exported.manifest.classes != run.classes:
-        raise CheckpointError(
-            f"{name} has the classes {', '.join(exported.manifest.classes)}; expected those of {config}: "
-            f"{', '.join(run.classes)}"
-        )
+    manifest, own = exported.manifest, segmenter_manifest(run)
+    size = manifest.input_width, manifest.input_height
+    for what, found, expected in (
+        ("other classes", manifest.classes, own.classes),
+        ("another input size", size, (own.input_width, own.input_height)),
+        ("another resize rule", manifest.resize, own.resize),
+    ):
+        if found != expected:
+            raise CheckpointError(f"{name} has {what} than {config}: {found}; expected {expected}")
     model = build_segmenter(without_weights(run.model), len(run.classes)).eval()
-    folded = fill(model, weights_of(exported.graph))
+    folded = fill(model, weights_of(exported.graph), size)
     with tempfile.TemporaryDirectory() as folder:
-        size = (exported.manifest.input_width, exported.manifest.input_height)
-        drawn = sample_frames(sources, frames, size, exported.manifest.resize, 0, Path(folder) / "frames")
+        drawn = sample_frames(sources, frames, size, manifest.resize, 0, Path(folder) / "frames")
+        for note in drawn.notes:
+            sys.stderr.write(f"warning: {note}\n")
         unfold(model, folded, drawn.batches(1))
     state = model.state_dict()
     save_checkpoint(out, Checkpoint(run, 0, state, state, {}, {}, None))
@@ -96,44 +104,77 @@ def weights_of(exported: onnx.ModelProto) -> dict[str, Tensor]:
     }
 
 
-def fill(model: nn.Module, weights: dict[str, Tensor]) -> list[nn.BatchNorm2d]:
-    """Loads the weights, with every BatchNorm doing nothing but to add its bias; returns those.
+def fill(model: nn.Module, weights: dict[str, Tensor], size: tuple[int, int]) -> list[nn.BatchNorm2d]:
+    """Loads the weights; a BatchNorm that was folded does nothing then but to add its bias.
+
+    Args:
+        model: in evaluation mode.
+        weights: of the exported file, see :func:`weights_of`.
+        size: width and height of the network's input.
+
+    Returns:
+        The BatchNorms that were folded.
 
     Raises:
         CheckpointError: the file is of another network.
     """
-    followed = dict(pairs(model))
     names = {module: name for name, module in model.named_modules()}
     state, norms = dict(weights), []
-    for conv, norm in followed.items():
-        bias = state.pop(f"{names[conv]}.weight{FOLDED}", None)
+    for convolution, norm in pairs(model, size):
+        bias = state.pop(f"{names[convolution]}.weight{FOLDED}", None)
+        if bias is None and f"{names[norm]}.running_mean" in state:
+            continue  # it is a BatchNorm in the file too
         if bias is None or bias.shape != norm.bias.shape:
             raise CheckpointError(
                 f"the exported file is of another network than the configuration: it has no convolution "
-                f"{names[conv]} of {norm.num_features} channels with a bias"
+                f"{names[convolution]} of {norm.num_features} channels with a bias"
             )
         still = {"weight": torch.ones_like(bias), "bias": bias, "running_mean": torch.zeros_like(bias)}
         still["running_var"] = torch.full_like(bias, 1 - norm.eps)
         still["num_batches_tracked"] = torch.tensor(0)
         state |= {f"{names[norm]}.{key}": value for key, value in still.items()}
         norms.append(norm)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        fault = str(error).splitlines()[-1].strip()
+    own = model.state_dict()
+    wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
+    if wrong or len(own) != len(state):
+        first = (wrong or [key for key in state if key not in own])[0]
         raise CheckpointError(
-            f"the exported file is of another network than the configuration: {fault}"
-        ) from error
+            f"the exported file is of another network than the configuration: they differ in {first}"
+        )
+    model.load_state_dict(state)
     return norms
 
 
-def pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution with the BatchNorm behind it."""
+def pairs(model: nn.Module, size: tuple[int, int]) -> list[tuple[nn.Module, nn.BatchNorm2d]]:
+    """Each convolution whose answer a BatchNorm reads, with it.
+
+    Args:
+        model: in evaluation mode.
+        size: width and height of its input.
+    """
+    answers: list[tuple[nn.Module, Tensor]] = []
+    found: list[tuple[nn.Module, nn.BatchNorm2d]] = []
+
+    def made(module: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
+        answers.append((module, answer))
+
+    def read(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.BatchNorm2d):
+            found.extend((maker, module) for maker, answer in answers if answer is given[0])
+
+    hooks = []
     for module in model.modules():
-        if isinstance(module, nn.Sequential):
-            for first, second in zip(module, list(module)[1:], strict=False):
-                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    yield first, second
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            hooks.append(module.register_forward_hook(made))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(read))
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, size[1], size[0]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def unfold(model: nn.Module, norms: Sequence[nn.BatchNorm2d], frames: Iterable[NDArray[np.uint8]]) -> None:

@@ -10,8 +10,11 @@ tells them apart. A scene has a road with its lines, gutters, patches and symbol
 side streets, fronts of houses, vehicles, people and shade, seen by a camera of random height and direction.
 Surfaces take their texture from roads that a segmenter found in photographs, fronts and skies from any
 photographs, vehicles and people from labelled ones. Labels are those of the geometry: background, road, curb,
-mark; or, with ``--classes street``, sky, pole, road, pavement, car and pedestrian, and nothing where a scene
-does not look like what stands there: fronts, verges, vehicles with two wheels.
+mark.
+
+With ``--classes street`` they are CamVid's: sky, pole, road, pavement, car and pedestrian. What does not look
+as it would in a street is ignored: fronts, verges, roadsides without a kerb, photographs in place of a sky,
+bicycles and their riders. Such a set needs an ``--out`` of its own.
 
 A scene is kept where the teacher agrees with its labels: the road, with its marks, by an intersection over
 union of 0.7 or more. So the scenes need not look real; they are what the teacher takes for a street.
@@ -26,6 +29,7 @@ import argparse
 import contextlib
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +86,9 @@ HEIGHTS = {
 """In metres, of what stands on a street."""
 
 KINDS = {"person": PERSON, "car": CAR, "bus": CAR, "truck": CAR}
-"""Where streets are told apart; a rider is no pedestrian, and a bicycle alone is rare."""
+"""What cutouts are labelled as; BACKGROUND where a name is not here, and for persons on bicycles."""
+
+RIDDEN = {"bicycle", "motorbike", "motorcycle"}
 
 VOCABULARIES = {
     "road": (CLASSES, {ROAD: "road", CURB: "curb", MARK: "mark"}, "background"),
@@ -93,7 +99,8 @@ VOCABULARIES = {
         None,
     ),
 }
-"""By name: classes in the order of their ids, the class of what is drawn, of all else (None: ignored)."""
+"""By name: the classes in the order of their ids; which class each kind of pixel has; the class of all other
+kinds, None to ignore them."""
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -108,7 +115,7 @@ class Cutout:
         image: uint8 ``[h, w, 3]``, BGR.
         mask: uint8 ``[h, w]``, 255 where it is.
         height: in metres.
-        kind: what it is.
+        kind: of its pixels: CAR, PERSON, POLE or BACKGROUND.
     """
 
     image: Image
@@ -569,6 +576,10 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
         raise DataError(f"{labels} is not a file of objects in COCO's form ({error})") from error
     files = {one.id: images / one.file_name for one in document.images}
     names = {one.id: one.name.lower() for one in document.categories}
+    ridden = defaultdict(list)
+    for one in document.annotations:
+        if names.get(one.category_id) in RIDDEN:
+            ridden[one.image_id].append(one.bbox)
     found = []
     for one in document.annotations:
         name = names.get(one.category_id, "")
@@ -587,14 +598,22 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
         image = decode_image(path)
         mask = outline(one, image)
         place = slice(y, y + high), slice(x, x + wide)
+        kind = KINDS.get(name, BACKGROUND)
+        if kind == PERSON and any(overlap(one.bbox, other) for other in ridden[one.image_id]):
+            kind = BACKGROUND
         if min(image[place].shape[:2]) >= least:
-            found.append(Cutout(image[place].copy(), mask[place].copy(), height, KINDS.get(name, BACKGROUND)))
+            found.append(Cutout(image[place].copy(), mask[place].copy(), height, kind))
     if not found:
         raise DataError(
             f"{labels} has no {', '.join(HEIGHTS)} of {least} pixels or more whose image lies in {images}; "
             "expected some, or leave --objects out"
         )
     return found
+
+
+def overlap(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two boxes, x, y, width and height, have a part in common."""
+    return all(first[i] < second[i] + second[i + 2] and second[i] < first[i] + first[i + 2] for i in (0, 1))
 
 
 def outline(label: Annotation, image: Image) -> NDArray[np.uint8]:
@@ -751,7 +770,9 @@ def split_name(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photographs", type=Path, required=True, help="folder of images of anything")
-    parser.add_argument("--roads", type=Path, required=True, help="labelled images; classes as the scenes'")
+    parser.add_argument(
+        "--roads", type=Path, required=True, help="labelled images; classes background, road, curb, mark"
+    )
     parser.add_argument("--split", required=True, help="of --roads")
     parser.add_argument(
         "--objects", nargs=2, action="append", default=[], metavar=("LABELS", "IMAGES"),

@@ -79,7 +79,8 @@ class SegmentationAugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fiel
             input's size is cut out, and what lies outside the image is ignored.
         stretch: by how much an image's sides may change against each other, either way; 1 for not at all.
         flip: probability of a mirror image.
-        mix: probability that half of the classes of another image of the same set cover what is there.
+        mix: probability that half of the classes of another image of the same source, rounded up, cover what
+            is there; nothing in a source without labels.
         crop_width, crop_height: size of the training images where it is not the input's; multiples of 32.
         weather: light, fog, rain and faults of the camera.
     """

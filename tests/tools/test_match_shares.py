@@ -24,41 +24,80 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("match_shares")
 
 
-def seen(wrong: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Two images in which class 2 is scored ``wrong`` too high, with noise in which an answer can change."""
+NAMES = ("road", "car", "sign")
+
+
+def seen(*wrong: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Two images in which the classes are scored too high by ``wrong``, with noise that changes answers."""
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 3, (2, 64, 64), generator=generator).to(torch.uint8)
-    labels[:, :8] = IGNORE_ID
     scores = torch.randn(2, 3, 64, 64, generator=generator)
-    scores.scatter_add_(1, labels.clamp_max(2)[:, None].long(), torch.full((2, 1, 64, 64), 2.0))
-    scores[:, 2] += wrong
-    return list(zip(scores.half(), labels, strict=True))
+    scores.scatter_add_(1, labels[:, None].long(), torch.full((2, 1, 64, 64), 2.0))
+    labels[:, :8] = IGNORE_ID
+    return list(zip((scores + torch.tensor(wrong)[:, None, None]).half(), labels, strict=True))
 
 
-def test_a_class_said_too_often_is_said_as_often_as_it_is_labelled(tool: ModuleType) -> None:
-    images = seen(0.9)
-    shifts = tool.match(images, [2], ("road", "car", "sign"))
-    assert shifts[:2].tolist() == [0.0, 0.0]
-    assert float(shifts[2]) == pytest.approx(-0.9, abs=0.15)
-    labelled = sum(int((labels == 2).sum()) for _, labels in images)
-    told = sum(
-        int(((scores.float() + shifts[:, None, None]).argmax(0)[labels != IGNORE_ID] == 2).sum())
-        for scores, labels in images
+def predicted(images: list[tuple[torch.Tensor, torch.Tensor]], shifts: torch.Tensor, one: int) -> int:
+    answers = [(scores.float() + shifts[:, None, None]).argmax(0) for scores, _ in images]
+    return sum(
+        int((answer[labels != IGNORE_ID] == one).sum())
+        for answer, (_, labels) in zip(answers, images, strict=True)
     )
-    assert told == pytest.approx(labelled, rel=0.02)
 
 
-def test_what_cannot_be_matched_is_said(tool: ModuleType) -> None:
-    images = seen(0.0)
+def labelled(images: list[tuple[torch.Tensor, torch.Tensor]], one: int) -> int:
+    return sum(int((labels == one).sum()) for _, labels in images)
+
+
+def test_classes_are_predicted_as_often_as_they_are_labelled(tool: ModuleType) -> None:
+    images = seen(0.0, -0.7, 0.9)
+    assert predicted(images, torch.zeros(3), 2) > 1.3 * labelled(images, 2)
+    shifts = tool.match(images, [2, 1], NAMES)
+    assert shifts.tolist() == pytest.approx([0.0, 0.7, -0.9], abs=0.15)
+    for one in (1, 2):
+        assert predicted(images, shifts, one) == pytest.approx(labelled(images, one), rel=0.011)
+    alone = tool.match(images, [2], NAMES)
+    assert alone[:2].tolist() == [0.0, 0.0]
+    assert predicted(images, alone, 2) == pytest.approx(labelled(images, 2), rel=0.011)
+
+
+def test_a_pixel_more_or_less_is_a_match(tool: ModuleType) -> None:
+    scores = torch.zeros(2, 1, 40)
+    scores[1] = torch.linspace(-3, 3, 40)
+    labels = torch.zeros(1, 40, dtype=torch.uint8)
+    labels[0, -5:] = 1
+    assert abs(predicted([(scores, labels)], tool.match([(scores, labels)], [1], NAMES[:2]), 1) - 5) <= 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "pixels", "words"),
+    [
+        (
+            (5.0, -20.0),
+            32,
+            "it is predicted for 0 pixels, and labelled for 32; expected more images that show it",
+        ),
+        ((-20.0, 5.0), 4, "it is predicted for 32 pixels, and labelled for 4; expected"),
+        ((0.0, 1.0), 4, "pixels, and labelled for 4; expected"),
+    ],
+)
+def test_what_cannot_be_matched_is_said(
+    tool: ModuleType, scores: tuple[float, float], pixels: int, words: str
+) -> None:
+    """Never predicted, always predicted, and all pixels alike."""
+    labels = (torch.arange(32) < pixels).byte().reshape(4, 8)
+    image = torch.tensor(scores)[:, None, None].expand(2, 4, 8), labels
+    with pytest.raises(DataError, match=r"^car cannot be matched: with [-+]\d") as raised:
+        tool.match([image], [1], NAMES[:2])
+    assert words in str(raised.value)
+
+
+def test_a_class_that_nobody_labelled_cannot_be_matched(tool: ModuleType) -> None:
+    images = seen(0.0, 0.0, 0.0)
     for _, labels in images:
         labels[labels == 2] = IGNORE_ID
     with pytest.raises(DataError, match="no pixel is labelled as sign; expected some"):
-        tool.match(images, [2], ("road", "car", "sign"))
-    never = [(torch.tensor([5.0, -20.0]).half()[:, None, None].expand(2, 4, 4), torch.ones(4, 4).byte())]
-    with pytest.raises(
-        DataError, match=r"matched: car is said 0\.06 times as often as it is labelled, with \+"
-    ):
-        tool.match(never, [1], ("road", "car"))
+        tool.match(images, [2], NAMES)
 
 
 def test_only_the_bias_of_the_chosen_class_changes(
@@ -81,8 +120,17 @@ def test_only_the_bias_of_the_chosen_class_changes(
     assert (changed.average["classifier.bias"] - state["classifier.bias"])[:2].tolist() == [0.0, 0.0]
     assert tool.main() == 1
     assert "output exists" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", [*arguments, "kerb"])
     arguments[2] = str(tmp_path / "c.pt")
-    monkeypatch.setattr(sys, "argv", [*arguments, "kerb"])
-    assert tool.main() == 1
-    assert "has no class kerb; it has: " in capsys.readouterr().err
+    for change, words in (
+        ([*arguments, "kerb"], "has no class 'kerb'; it has: road, car, sign"),
+        ([*arguments, " ,"], "--classes names none; expected some of: road, car, sign"),
+        ([*arguments, "car", "--split", "none"], "has no split 'none'"),
+        (
+            [arguments[0], arguments[1], str(tmp_path / "no" / "c.pt"), *arguments[3:], "car"],
+            "folder not found",
+        ),
+    ):
+        monkeypatch.setattr(sys, "argv", change)
+        assert tool.main() == 1
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "c.pt").exists()

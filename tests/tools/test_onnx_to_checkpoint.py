@@ -30,10 +30,11 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("onnx_to_checkpoint")
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+@pytest.fixture(params=["shufflenet_v2_x1_0", "resnet18"])
+def arguments(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """A network with BatchNorms that do something, exported, and the configuration of its training."""
-    run = small_run(write_set(tmp_path / "set"))
+    backbone = f"model.backbone={{name: {request.param}, weights: random}}"
+    run = small_run(write_set(tmp_path / "set"), backbone)
     model = SegmentationTask(run).model
     torch.manual_seed(4)
     for module in model.modules():
@@ -79,14 +80,17 @@ def test_the_checkpoint_answers_as_the_file_and_normalises_by_what_it_read(
 def test_another_network_and_other_classes_are_one_line(
     tool: ModuleType,
     arguments: list[str],
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = Path(arguments[2])
     before = config.read_text()
     for change, words in (
-        (before.replace("sign", "post"), "has the classes"),
-        (before.replace("shufflenet_v2_x1_0", "mobilenet_v2"), "of another network"),
+        (before.replace("sign", "post"), "has other classes than"),
+        (before.replace("input_height: 64", "input_height: 96"), "has another input size than"),
+        (before.replace("fill: 114", "fill: 0"), "has another resize rule than"),
+        (before.replace(request.node.callspec.params["arguments"], "mobilenet_v2"), "of another network"),
         ("task: nothing", "run.yaml"),
     ):
         config.write_text(change)

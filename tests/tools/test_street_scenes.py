@@ -103,6 +103,33 @@ def test_the_same_scenes_are_labelled_with_the_classes_of_streets(
         )
 
 
+def test_each_kind_of_pixel_has_its_class(tool: ModuleType) -> None:
+    kinds = np.array([[*range(9), IGNORE_ID]], np.uint8)
+    assert (tool.BACKGROUND, tool.ROAD, tool.CURB, tool.MARK) == (0, 1, 2, 3)
+    assert (tool.SKY, tool.POLE, tool.PAVEMENT, tool.CAR, tool.PERSON) == (4, 5, 6, 7, 8)
+    assert tool.named(kinds, "road")[0].tolist() == [0, 1, 2, 3, 0, 0, 0, 0, 0, IGNORE_ID]
+    street = [tool.STREET[one] if one != IGNORE_ID else None for one in tool.named(kinds, "street")[0]]
+    assert street == [None, "road", "pavement", "road", "sky", "pole", "pavement", "car", "pedestrian", None]
+
+
+def test_a_person_is_a_pedestrian_where_there_is_no_bicycle(tool: ModuleType, tmp_path: Path) -> None:
+    for name in ("walks", "rides"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((200, 200, 3), 90, np.uint8))
+    document = {
+        "images": [{"id": 1, "file_name": "walks.png"}, {"id": 2, "file_name": "rides.png"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 120]},
+            {"image_id": 1, "category_id": 2, "bbox": [80, 90, 60, 60]},
+            {"image_id": 2, "category_id": 1, "bbox": [90, 10, 50, 120]},
+            {"image_id": 2, "category_id": 2, "bbox": [80, 90, 60, 60]},
+        ],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    found = [one.kind for one in tool.cut_out(tmp_path / "a.json", tmp_path)]
+    assert found == [tool.PERSON, tool.BACKGROUND, tool.BACKGROUND, tool.BACKGROUND]
+
+
 def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, arguments: list[str]) -> None:
     roads = load_segmentation(arguments[3], "train", CLASSES)
     photographs = sorted(Path(arguments[1]).iterdir())

@@ -101,7 +101,7 @@ class SegmentationAugment:
 def mix_classes(
     first: tuple[Image, NDArray[np.uint8]], second: tuple[Image, NDArray[np.uint8]], ignore_id: int
 ) -> tuple[Image, NDArray[np.uint8]]:
-    """Covers an image with half of the classes of another, drawn from torch's random numbers.
+    """Covers an image with half of the classes of another, rounded up, drawn from torch's random numbers.
 
     ClassMix (Olsson et al. 2021, arXiv:2007.07936) with labels that are known: small objects get into more
     surroundings, with edges that are theirs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from edgevision.config import config_faults
 from edgevision.contract.manifest import Resize
 from edgevision.data.segmentation.augment import SegmentationAugment, mix_classes
 from edgevision.data.segmentation.check import check_segmentation, class_frequencies
-from edgevision.data.segmentation.dataset import load_segmentation
+from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map, read_pair
 from edgevision.data.segmentation.loading import SegmentationData, segmentation_loader
 from edgevision.data.settings import SegmentationAugmentConfig
@@ -316,16 +317,28 @@ def test_images_are_mixed_with_those_of_their_own_set(folder: Path, tmp_path: Pa
     grey = load_segmentation(write_set(tmp_path / "grey"), "train")
     for pair in grey.images:
         cv2.imwrite(str(pair.image), np.full((64, 96, 3), 114, np.uint8))
-    plain, mixed = (SegmentationData([grey, data], 96, 64, Resize(), steps(mix=mix)) for mix in (0.0, 1.0))
-    greys = len(grey.images)
-    for position in range(6):
-        assert (mixed[(position, 0)].images == 114).all()
-    differ = [
-        not torch.equal(plain[(position, greys)].images, mixed[(position, greys)].images)
-        for position in range(6)
-    ]
-    assert any(differ)
-    assert torch.equal(mixed[(3, greys)].images, mixed[(3, greys)].images)
+    count = len(grey.images)
+    for sets, greys, others in (([grey, data], 0, count), ([data, grey], len(data.images), 0)):
+        never, half, always = (
+            SegmentationData(sets, 96, 64, Resize(), steps(mix=mix)) for mix in (0.0, 0.5, 1.0)
+        )
+        differ = []
+        for position in range(16):
+            assert (always[(position, greys)].images == 114).all()
+            plain = never[(position, others)].images
+            assert not torch.equal(plain, always[(position, others)].images)
+            differ.append(not torch.equal(plain, half[(position, others)].images))
+        assert 0 < sum(differ) < 16
+        assert torch.equal(always[(3, others)].images, always[(3, others)].images)
+
+
+def test_without_another_image_or_labels_nothing_is_mixed(folder: Path) -> None:
+    data = load_segmentation(folder, "train")
+    one = replace(data, images=data.images[:1])
+    bare = replace(data, images=tuple(LabelledImage(pair.image, None) for pair in data.images))
+    for sets in ([one], [bare]):
+        plain, mixed = (SegmentationData(sets, 96, 64, Resize(), steps(mix=mix)) for mix in (0.0, 1.0))
+        assert torch.equal(plain[(2, 0)].images, mixed[(2, 0)].images)
 
 
 def test_what_was_read_once_is_kept_with_its_labels(folder: Path) -> None:
