@@ -23,11 +23,11 @@ from onnx import helper, numpy_helper
 
 from edgevision.errors import CalibrationError
 from edgevision.graph.convolutions import CONVOLUTIONS, Convolution
-from edgevision.graph.network import QDQ
+from edgevision.graph.network import QDQ, reads
 from edgevision.types import FloatArray
 
 LEVELS = 127
-"""Steps on either side of zero: -128 is left out, so that the range is symmetric."""
+"""Steps on either side of zero. Weights keep within them; of activations Q holds -128, too."""
 
 
 class RoundedWeights(NamedTuple):
@@ -70,7 +70,7 @@ def insert_qdq(
         if quantised:
             node.input[1] = f"{node.input[1]}/dq"
         nodes += [node, *(one for name in node.output for one in _pair(name, scales))]
-    still_read = {name for node in nodes for name in node.input}
+    still_read = {name for node in nodes for name in reads(node)}
     constants = [c for c in model.graph.initializer if c.name not in weights or c.name in still_read]
     for constant in model.graph.initializer:
         if constant.name in weights:

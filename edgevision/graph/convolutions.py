@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +10,7 @@ import onnx
 from onnx import helper
 
 from edgevision.errors import ModelError
+from edgevision.graph.network import reads, upstream
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 """Operators with convolution work."""
@@ -42,23 +43,10 @@ class Convolution:
     groups: int = 1
 
 
-def upstream(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes that ``tensors`` are computed from, in the graph's order."""
-    makers = {name: node for node in graph.node for name in node.output}
-    wanted: set[str] = set()
-    waiting = list(tensors)
-    while waiting:
-        name = waiting.pop()
-        if name in makers and name not in wanted:
-            wanted.update(makers[name].output)
-            waiting += makers[name].input
-    return [node for node in graph.node if not wanted.isdisjoint(node.output)]
-
-
 def cut_model(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
     """The part of a model that ends in ``outputs``, float tensors inside it; weights are copied."""
     nodes = upstream(model.graph, outputs)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in reads(node)}
     constants = [constant for constant in model.graph.initializer if constant.name in read]
     # Their shapes are left to the engine, which infers them itself.
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
@@ -165,7 +153,7 @@ def _last_convolutions(graph: onnx.GraphProto, heads: Sequence[str]) -> set[str]
         if node.op_type in CONVOLUTIONS:
             last.add(name)
         else:
-            waiting += node.input
+            waiting += reads(node)
     return last
 
 

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from edgevision.errors import ExportError
-from edgevision.graph.convolutions import upstream
 
 PREPROCESSING = "pre/"
 """Prefix of the nodes between ``frames`` and the normalised input."""
+
+WHOLE_PIXELS = f"{PREPROCESSING}whole"
+"""Prefix of those that a quantised file has instead, where convolutions read pixels as they are."""
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 """Operators that say where values are int8."""
 
 TYPED_BY_ATTRIBUTE = ("Cast", "ConstantOfShape")
 """Operators that say the type of their output in an attribute instead of taking it from an input."""
+
+
+def upstream(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that ``tensors`` are computed from, in the graph's order."""
+    makers = {name: node for node in graph.node for name in node.output}
+    wanted: set[str] = set()
+    waiting = list(tensors)
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in wanted:
+            wanted.update(makers[name].output)
+            waiting += reads(makers[name])
+    return [node for node in graph.node if not wanted.isdisjoint(node.output)]
+
+
+def is_preprocessing(node: onnx.NodeProto) -> bool:
+    """Whether a node lies before the network; Q and DQ of its input do not, although named after it."""
+    return node.name.startswith(PREPROCESSING) and node.op_type not in QDQ
 
 
 def core_nodes(graph: onnx.GraphProto, heads: Sequence[str]) -> set[int]:
@@ -38,12 +58,7 @@ def core_nodes(graph: onnx.GraphProto, heads: Sequence[str]) -> set[int]:
             f"the contract names head tensors that are not in the graph: {', '.join(missing)}; "
             "export the model again"
         )
-    inside = {
-        name
-        for node in upstream(graph, heads)
-        if not node.name.startswith(PREPROCESSING)
-        for name in node.output
-    }
+    inside = {name for node in upstream(graph, heads) if not is_preprocessing(node) for name in node.output}
     return {i for i, node in enumerate(graph.node) if not inside.isdisjoint(node.output)}
 
 

@@ -26,6 +26,8 @@ ParityStage = Literal["preprocessing", "heads", "answers"]
 class StageOutputs:
     """What one batch was at each stage; empty where a run does not show it, as a TensorRT plan.
 
+    Nor do INT8 files whose convolutions read pixels as they are have a normalised input.
+
     Attributes:
         preprocessing: float ``[N, 3, H, W]``, the normalised input.
         heads: float, by the manifest's names.

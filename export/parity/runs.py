@@ -19,7 +19,7 @@ from edgevision.engines.base import Engine
 from edgevision.errors import ExportError
 from edgevision.export.parity.compare import StageOutputs
 from edgevision.graph.load import load_onnx
-from edgevision.graph.network import PREPROCESSING
+from edgevision.graph.network import WHOLE_PIXELS, is_preprocessing, reads
 from edgevision.suffixes import ONNX_SUFFIX
 
 OpenEngine = Callable[[Path], Engine]
@@ -61,7 +61,7 @@ class EngineRun(Closeable):
             self._engine = opened.enter_context(open_engine(path))
             self.name, self.manifest = self._engine.name, self._engine.manifest
             self._inner: Engine | None = None
-            self._input = ""
+            self._input: str | None = None
             if path.suffix.lower() == ONNX_SUFFIX:
                 # Not beside the user's file, and gone before anything runs: engines read it at once.
                 with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
@@ -76,13 +76,14 @@ class EngineRun(Closeable):
             return StageOutputs(None, {}, answers)
         inner = self._inner.infer({INPUT_NAME: frames})
         heads = {name: inner[name].astype(np.float32) for name in self.manifest.heads}
-        return StageOutputs(inner[self._input].astype(np.float32), heads, answers)
+        normalised = None if self._input is None else inner[self._input].astype(np.float32)
+        return StageOutputs(normalised, heads, answers)
 
     def close(self) -> None:
         self._opened.close()
 
 
-def write_marked(path: Path, variant: Path) -> str:
+def write_marked(path: Path, variant: Path) -> str | None:
     """Writes a variant of a model whose normalised input and head maps are outputs too.
 
     Args:
@@ -90,7 +91,7 @@ def write_marked(path: Path, variant: Path) -> str:
         variant: the file to write.
 
     Returns:
-        Name of the normalised input.
+        Name of the normalised input; None where the file has none, see :func:`normalised_input`.
 
     Raises:
         ExportError: the graph lacks a head, or a start that was written by edgevision.
@@ -98,31 +99,33 @@ def write_marked(path: Path, variant: Path) -> str:
     manifest = read_manifest(path)
     model = load_onnx(path)
     normalised = normalised_input(model.graph, str(path))
-    mark_outputs(model, (normalised, *manifest.heads), str(path))
+    inner = manifest.heads if normalised is None else (normalised, *manifest.heads)
+    mark_outputs(model, inner, str(path))
     onnx.save(model, variant)
     write_manifest(variant, manifest)  # with the checksum of the variant
     return normalised
 
 
-def normalised_input(graph: onnx.GraphProto, origin: str) -> str:
-    """The tensor between preprocessing and network.
+def normalised_input(graph: onnx.GraphProto, origin: str) -> str | None:
+    """The tensor between preprocessing and network; None where the network reads whole pixels in its place.
 
     Raises:
         ExportError: there is not exactly one.
     """
-    made = {
-        name for node in graph.node if node.name.startswith(PREPROCESSING) for name in node.output if name
-    }
-    used = {
-        name for node in graph.node if not node.name.startswith(PREPROCESSING) for name in node.input
-    } & made
-    if len(used) != 1:
-        found = ", ".join(sorted(used)) or "none"
+    before = [node for node in graph.node if is_preprocessing(node)]
+    made = {name for node in before for name in node.output if name}
+    whole = {name for node in before if node.name.startswith(WHOLE_PIXELS) for name in node.output}
+    used = made & {name for node in graph.node if not is_preprocessing(node) for name in reads(node)}
+    normalised = used - whole
+    if used and not normalised:
+        return None
+    if len(normalised) != 1:
+        found = ", ".join(sorted(normalised)) or "none"
         raise ExportError(
             f"{origin}: expected one tensor between preprocessing and network, found {found}; "
             "export or import the model again"
         )
-    return str(used.pop())
+    return str(normalised.pop())
 
 
 def mark_outputs(model: onnx.ModelProto, names: Sequence[str], origin: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.calibration.float_model import FloatModel
@@ -17,6 +19,7 @@ from edgevision.calibration.pixels import read_whole_pixels
 from edgevision.calibration.qdq import insert_qdq
 from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import cut_model, find_convolutions
+from edgevision.graph.half import to_half
 from tests.support.calibration import segmenter_manifest
 
 SIZE = 8
@@ -32,7 +35,8 @@ def model(
     bias: bool = True,
     extra: Sequence[onnx.NodeProto] = (),
     mean: np.ndarray = MEAN,
-    **attributes: object,
+    heads: Sequence[str] = ("logits",),
+    **attributes: Any,
 ) -> FloatModel:
     """Frames turned to RGB and normalised by ``steps`` (x is what came before), then two convolutions."""
     rng = np.random.default_rng(3)
@@ -40,11 +44,14 @@ def model(
         "mean": by_channel(mean.tolist()),
         "std": by_channel(STD.tolist()),
         "minus": np.array(-1, np.float32),
+        "full": np.array(255, np.float32),
+        "yes": np.array(True),
         "places": np.ones((1, 3, SIZE, SIZE), np.float32),
         "rgb": np.array([2, 1, 0], np.int64),
-        "first.weight": rng.normal(size=(5, 3, 3, 3)).astype(np.float32),
-        "first.bias": rng.normal(size=5).astype(np.float32),
-        "last.weight": rng.normal(size=(2, 5, 1, 1)).astype(np.float32),
+        "first.weight": rng.normal(size=(6, 3 // attributes.get("group", 1), 3, 3)).astype(np.float32),
+        "first.bias": rng.normal(size=6).astype(np.float32),
+        "other.weight": rng.normal(size=(6, 3, 1, 1)).astype(np.float32),
+        "last.weight": rng.normal(size=(2, 6, 1, 1)).astype(np.float32),
     }
     nodes = [
         helper.make_node("Cast", ["frames"], ["float"], to=TensorProto.FLOAT),
@@ -70,7 +77,7 @@ def model(
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     manifest = msgspec.structs.replace(segmenter_manifest(), input_width=SIZE, input_height=SIZE)
-    return FloatModel(Path("pixels.onnx"), "", manifest, made, find_convolutions(made, ("logits",)))
+    return FloatModel(Path("pixels.onnx"), "", manifest, made, find_convolutions(made, heads))
 
 
 def frames() -> np.ndarray:
@@ -88,6 +95,7 @@ def frames() -> np.ndarray:
         (("Mul", ["x", "std"]), ("Add", ["mean", "x"])),
         (("Sub", ["mean", "x"]), ("Mul", ["std", "x"])),
         (("Mul", ["x", "minus"]), ("Add", ["x", "mean"])),
+        (("Div", ["x", "full"]),),
         (),
     ],
 )
@@ -103,23 +111,117 @@ def test_answers_stay(steps: Sequence[tuple[str, list[str]]], pads: list[int], b
     np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=np.abs(wanted).max() * 1e-5)
 
 
+def same_answers(before: FloatModel, after: FloatModel) -> None:
+    names = [value.name for value in before.graph.graph.output]
+    assert [value.name for value in after.graph.graph.output] == names
+    found = [Simulation(one.graph, names)(frames()) for one in (before, after)]
+    for wanted, seen in zip(*found, strict=True):
+        np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=np.abs(wanted).max() * 1e-5)
+
+
 def test_padding_is_off_by_half_a_pixel_at_most_and_the_rest_not_at_all() -> None:
     before = model()
     after = read_whole_pixels(before)
-    wanted, seen = (Simulation(one.graph, ["logits"])(frames())[0] for one in (before, after))
-    np.testing.assert_allclose(seen[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-4)
-    assert 1e-4 < np.abs(seen - wanted).max() < 0.5
+    wanted, seen = (
+        Simulation(cut_model(one.graph, ["first"]), ["first"])(frames())[0] for one in (before, after)
+    )
+    padding = sliding_window_view(np.pad(np.zeros((SIZE, SIZE)), 1, constant_values=1), (3, 3))
+    (weight,) = (one for one in before.graph.graph.initializer if one.name == "first.weight")
+    half = 0.5 / STD
+    bound = np.einsum("hwij,mcij,c->mhw", padding, np.abs(numpy_helper.to_array(weight)), half)
+    assert (bound[:, 1:-1, 1:-1] == 0).all()
+    off = np.abs(seen - wanted)
+    assert (off <= bound + 1e-5).all()
+    assert (off[..., 0, :].max(), off[..., 1:-1, 1:-1].max()) > (1e-3, 0)
 
 
 def test_int8_holds_every_pixel() -> None:
     after = read_whole_pixels(model())
     first = after.convolutions[0]
-    assert after.known == {first.data: 127.0}
+    assert after.known == {first.data: 127 / 64}  # 1/64 is the power of two next to 1/57
     exact = insert_qdq(after.graph, [first], dict(after.known))
     names = [first.data, f"{first.data}/dq"]
     before, through = Simulation(cut_model(exact, names), names)(frames())
     np.testing.assert_array_equal(before, through)
-    assert (before.min(), before.max()) == (-128, 127)
+    assert (before.min(), before.max()) == (-128 / 64, 127 / 64)
+
+
+@pytest.mark.parametrize(
+    ("steps", "factor"),
+    [
+        ((("Sub", ["x", "mean"]), ("Div", ["x", "std"])), 64 / STD),
+        ((("Div", ["x", "full"]),), np.full(3, 256 / 255)),
+        ((), np.ones(3)),
+    ],
+)
+def test_weights_keep_their_size_so_that_fp16_holds_their_scales(
+    steps: Sequence[tuple[str, list[str]]], factor: np.ndarray
+) -> None:
+    before = model(steps)
+    after = read_whole_pixels(before)
+    was, now = (
+        next(numpy_helper.to_array(w) for w in one.graph.graph.initializer if w.name == "first.weight")
+        for one in (before, after)
+    )
+    np.testing.assert_allclose(now, was * factor.reshape(1, 3, 1, 1), rtol=1e-6)
+    first = after.convolutions[0]
+    exact = insert_qdq(after.graph, [first], dict(after.known))
+    half, kept = to_half(exact, ("logits",))
+    assert kept == ()
+    steps_of = [
+        next(numpy_helper.to_array(w) for w in one.graph.initializer if w.name == "first.weight/int8")
+        for one in (exact, half)
+    ]
+    np.testing.assert_array_equal(*steps_of)
+
+
+def test_what_a_branch_reads_stays() -> None:
+    """An If reads a step of the normalising and a constant that no other node has."""
+    branches = {}
+    for name, operator in (("then_branch", "Add"), ("else_branch", "Sub")):
+        node = helper.make_node(operator, ["step1", "places"], ["inner"])
+        output = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+        branches[name] = helper.make_graph([node], name, [], [output])
+    before = model(mean=np.rint(MEAN), extra=[helper.make_node("If", ["yes"], ["seen"], **branches)])
+    after = read_whole_pixels(before)
+    assert len(after.known) == 1
+    same_answers(before, after)
+
+
+def test_a_weight_that_a_branch_reads_too_is_shared() -> None:
+    node = helper.make_node("Identity", ["first.weight"], ["inner"])
+    output = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+    branch = helper.make_graph([node], "branch", [], [output])
+    before = model(extra=[helper.make_node("If", ["yes"], ["seen"], then_branch=branch, else_branch=branch)])
+    assert read_whole_pixels(before) is before
+    quantised = insert_qdq(before.graph, before.candidates, dict.fromkeys(("step2",), 3.0))
+    Simulation(quantised, ["logits", "seen"])(frames())
+
+
+def test_two_convolutions_may_read_one_image() -> None:
+    extra = [
+        helper.make_node("Conv", ["step2", "other.weight"], ["again"]),
+        helper.make_node("Conv", ["again", "last.weight"], ["more"]),
+    ]
+    before = model(mean=np.rint(MEAN), extra=extra, heads=("logits", "more"))
+    after = read_whole_pixels(before)
+    assert len(after.known) == 2
+    same_answers(before, after)
+
+
+def test_the_normalised_image_stays_where_something_else_reads_it() -> None:
+    before = model(mean=np.rint(MEAN), extra=[helper.make_node("Relu", ["step2"], ["seen"])])
+    after = read_whole_pixels(before)
+    assert len(after.known) == 1
+    same_answers(before, after)
+
+
+def test_without_padding_none_is_put_on() -> None:
+    before = model(pads=None, auto_pad="VALID")
+    after = read_whole_pixels(before)
+    assert len(after.known) == 1
+    assert "Pad" not in [node.op_type for node in after.graph.graph.node]
+    same_answers(before, after)
 
 
 def test_what_is_no_longer_read_is_gone() -> None:
@@ -136,7 +238,10 @@ def test_what_is_no_longer_read_is_gone() -> None:
         {"steps": (("Sub", ["x", "mean"]), ("Relu", ["x"]))},
         {"mean": np.array([-1.0, 100, 100])},  # padding is no pixel
         {"mean": np.array([256.0, 100, 100])},
-        {"pads": [0, 0, 0, 0], "auto_pad": "SAME_UPPER"},
+        {"steps": (("Mul", ["mean", "std"]),)},  # no image at all
+        {"pads": None, "auto_pad": "SAME_UPPER"},
+        {"group": 3},
+        {"extra": [helper.make_node("Conv", ["step2", "other.weight", "first.bias"], ["again"])]},
         {"extra": [helper.make_node("Conv", ["step2", "first.weight"], ["again"])]},  # shared weights
     ],
 )

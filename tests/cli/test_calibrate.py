@@ -123,13 +123,13 @@ def test_the_report_holds_what_was_measured(place: Path) -> None:
     manifest = read_manifest(place / "bright.int8.onnx")
     assert manifest.figures == {"miou": pytest.approx(found.int8_value, abs=1e-4)}
     assert {one.name for one in report.ranges} == {
-        "pre/whole0/Sub_2",
+        "pre/whole0/Mul_3",
         "core/LeakyRelu_1",
         "core/Relu_3",
         "deep",
     }
-    for one in report.ranges:  # minmax cuts nothing; whole pixels, -128 to 127, are int8's own steps
-        reach = 127 if one.name.startswith("pre/") else max(abs(one.low), abs(one.high))
+    for one in report.ranges:  # minmax cuts nothing; whole pixels are int8's own steps of 1/64
+        reach = 127 / 64 if one.name.startswith("pre/") else max(abs(one.low), abs(one.high))
         assert one.limit == pytest.approx(reach)
         assert one.scale == pytest.approx(one.limit / 127)
     assert "ONNX Runtime" in " ".join(speed.engine for speed in report.speed)
@@ -282,7 +282,7 @@ def test_changed_weights_never_meet_what_was_kept(place: Path) -> None:
     assert run_calibrate(place, "--overwrite") == 0
     cached = (place / "bright.int8.onnx").read_bytes()
     second = {one.name: one.limit for one in report_of(place).ranges}
-    assert first["pre/whole0/Sub_2"] == second["pre/whole0/Sub_2"]
+    assert first["pre/whole0/Mul_3"] == second["pre/whole0/Mul_3"]
     assert first["deep"] != second["deep"]
     assert run_calibrate(place, "--overwrite", "--no-cache") == 0
     assert (place / "bright.int8.onnx").read_bytes() == cached

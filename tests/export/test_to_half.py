@@ -27,7 +27,8 @@ from edgevision.export.half_probe import agreement_db, core_floats, probe_frames
 from edgevision.export.to_half import HalfModel, export_half
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.graph.compose import save_model
-from edgevision.graph.convolutions import find_convolutions
+from edgevision.graph.convolutions import find_convolutions, int8_convolutions
+from edgevision.graph.half import to_half
 from edgevision.graph.lint import check_tensorrt
 from edgevision.graph.load import load_onnx
 from edgevision.graph.network import element_types
@@ -35,7 +36,7 @@ from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint
 from edgevision.training.config import DetectorTraining, load_run
-from edgevision.zoo import find_model
+from edgevision.zoo import find_model, folder
 from tests.support.models import write_colour_model
 
 SHIPPED = ("retinanet-light", "unet-light")
@@ -186,6 +187,15 @@ def test_an_int8_file_keeps_its_int8_layers_and_the_rest_becomes_fp16(name: str,
     assert alone - both < 1.5, "FP16 costs more than a fraction of what int8 costs"
     parse_with_tensorrt(int8)
     parse_with_tensorrt(tmp_path / "both.onnx")
+
+
+@pytest.mark.parametrize("path", sorted(folder().glob("*.int8.onnx")), ids=lambda path: path.name)
+def test_every_convolution_of_a_shipped_int8_file_stays_int8(path: Path) -> None:
+    before = load_onnx(path)
+    half, kept = to_half(before, read_manifest(path).heads)
+    assert kept == ()
+    assert len(int8_convolutions(before.graph)) > 50
+    assert int8_convolutions(half.graph) == int8_convolutions(before.graph)
 
 
 @pytest.mark.slow

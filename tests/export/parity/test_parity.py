@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from edgevision.calibration.float_model import load_float_model
@@ -40,7 +40,7 @@ from edgevision.models.backbone import normalise
 from edgevision.models.retinanet import RetinaNet
 from edgevision.models.unet import UNet
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgevision.zoo import default_model
+from edgevision.zoo import default_model, folder
 from tests.support.paths import SHARED
 from tests.support.segmentation import small_run as small_segmenter
 from tests.support.segmentation import write_set
@@ -319,3 +319,29 @@ def test_a_graph_without_its_stages_is_refused(trained):
         node.name = ""
     with pytest.raises(ExportError, match=r"expected one tensor between .* found none"):
         normalised_input(model.graph, "m.onnx")
+
+
+def test_a_shipped_int8_file_reads_whole_pixels_and_is_compared_from_the_heads_on():
+    models = [folder() / f"retinanet-light{suffix}.onnx" for suffix in ("", ".int8")]
+    with Parity(models) as parity:
+        report = parity.compare(batches(parity.manifest)[:2])
+    assert report.agrees, [str(one.first_divergent) for one in report.comparisons]
+    for one in report.comparisons:
+        stages = {difference.stage for difference in one.differences}
+        of_float = ".int8" not in one.run
+        assert stages == {"heads", "answers"} | ({"preprocessing"} if of_float else set())
+
+
+def test_the_normalised_input_is_found_beside_whole_pixels():
+    """Of one stem, of two, and of two of which one, in groups, reads what is normalised."""
+    nodes = [
+        helper.make_node("Sub", ["pixels", "mean"], ["images"], name="pre/Sub_0"),
+        helper.make_node("Sub", ["pixels", "middle"], ["pre/whole0/Sub_0"], name="pre/whole0/Sub_0"),
+        helper.make_node("Sub", ["pixels", "middle"], ["pre/whole1/Sub_0"], name="pre/whole1/Sub_0"),
+        helper.make_node("QuantizeLinear", ["pre/whole0/Sub_0", "s"], ["q"], name="pre/whole0/Sub_0/q"),
+        helper.make_node("QuantizeLinear", ["pre/whole1/Sub_0", "s"], ["r"], name="pre/whole1/Sub_0/q"),
+        helper.make_node("Conv", ["images", "w"], ["c"], name="Conv"),
+    ]
+    for chosen, expected in (([1, 3], None), ([1, 2, 3, 4], None), ([0, 1, 3, 5], "images")):
+        graph = helper.make_graph([nodes[i] for i in chosen], "stems", [], [])
+        assert normalised_input(graph, "m.onnx") == expected
