@@ -100,8 +100,7 @@ def equalise_network(model: nn.Module, exported: FloatModel, frames: Iterable[ND
         for maker in channels.makers:
             inverse = torch.from_numpy(np.reciprocal(of_channels(factors, maker.channels)))
             for made in layers[maker.weight].scaled:
-                if made is not None:
-                    made.mul_(inverse.reshape(-1, *[1] * (made.ndim - 1)))
+                made.mul_(inverse.reshape(-1, *[1] * (made.ndim - 1)))
         for reader in channels.readers:
             scale = torch.from_numpy(of_channels(factors, reader.channels))
             layers[reader.weight].weight.mul_(
@@ -115,11 +114,21 @@ class Layer(NamedTuple):
 
     Attributes:
         weight: its weights.
-        scaled: what its channels are scaled by: weights and bias of the BatchNorm behind it, or its own.
+        scaled: what its channels are scaled by: weights and bias of the BatchNorm behind it, or its own;
+            empty where this BatchNorm has none.
     """
 
     weight: Tensor
-    scaled: tuple[Tensor | None, ...]
+    scaled: tuple[Tensor, ...]
+
+    @property
+    def identities(self) -> set[int]:
+        """Of all its tensors."""
+        return {id(one) for one in (self.weight, *self.scaled)}
+
+
+def _given(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(one for one in tensors if one is not None)
 
 
 class Layers(TorchFunctionMode):
@@ -140,17 +149,20 @@ class Layers(TorchFunctionMode):
         given = kwargs or {}
         answer = func(*args, **given)
         if func is torch.conv2d:
-            self.calls.append(Layer(args[1], (args[1], args[2] if len(args) > 2 else None)))
+            self.calls.append(Layer(args[1], _given(*args[1:3])))
             self._made.append(answer)
         elif func is torch.nn.functional.batch_norm:
             for place, one in enumerate(self._made):
                 if one is args[0]:
-                    self.calls[place] = Layer(self.calls[place].weight, (given["weight"], given["bias"]))
+                    scaled = _given(given["weight"], given["bias"])
+                    self.calls[place] = Layer(self.calls[place].weight, scaled)
         return answer
 
 
 def layers_of(model: nn.Module, exported: FloatModel) -> dict[str, Layer]:
-    """The convolution of each weight in the exported file, by name; none that several calls share.
+    """The convolution of each weight in the exported file, by name.
+
+    Left out are those that nothing can scale, and those with a tensor that several calls share.
 
     Raises:
         CheckpointError: the file has other convolutions than the network.
@@ -162,9 +174,13 @@ def layers_of(model: nn.Module, exported: FloatModel) -> dict[str, Layer]:
     names = [one.weight for one in exported.convolutions]
     if [shapes[name] for name in names] != [tuple(one.weight.shape) for one in noted.calls]:
         raise CheckpointError("the exported file has other convolutions than the network")
-    counts = Counter(id(one.weight) for one in noted.calls)
+    counts = Counter(identity for one in noted.calls for identity in one.identities)
     pairs = zip(names, noted.calls, strict=True)
-    return {name: one for name, one in pairs if counts[id(one.weight)] == 1}
+    return {
+        name: one
+        for name, one in pairs
+        if one.scaled and all(counts[identity] == 1 for identity in one.identities)
+    }
 
 
 if __name__ == "__main__":

@@ -87,6 +87,27 @@ def test_answers_stay_and_the_exported_weights_are_those_that_calibrate_would_ma
         equalise_checkpoint.layers_of(nn.Sequential(nn.Conv2d(3, 2, 1)), file)
 
 
+def test_answers_stay_behind_a_batchnorm_that_has_no_weights_or_that_two_convolutions_share() -> None:
+    shared = nn.BatchNorm2d(6)
+    nn.init.uniform_(shared.weight, 0.02, 2)
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6, affine=False), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), shared, nn.ReLU()),
+        nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), shared, nn.ReLU()),
+        nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()),
+        nn.Conv2d(6, 2, 1),
+    ).eval()
+    nn.init.uniform_(model[0][0].weight, -0.5, 0.5)
+    images = torch.randn(2, 3, SIZE, SIZE)
+    before, file = model(images), exported(model)
+    assert len(find_channels(file.graph).tensors) == 4
+    layers = equalise_checkpoint.layers_of(model, file)
+    assert [id(one.weight) for one in layers.values()] == [id(model[3][0].weight), id(model[4].weight)]
+    frames = np.random.default_rng(0).integers(0, 255, (3, 1, SIZE, SIZE, 3), np.uint8)
+    assert equalise_checkpoint.equalise_network(model, file, frames) == 1
+    torch.testing.assert_close(model(images), before)
+
+
 def test_what_is_no_checkpoint_is_said_in_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
