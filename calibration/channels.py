@@ -20,6 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgevision.graph.network import reads
+
 _COMMUTES = ("LeakyRelu", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity")
 Places = NDArray[np.intp]
 
@@ -79,13 +81,13 @@ def find_channels(model: onnx.ModelProto, scalable: Collection[str] | None = Non
     """The channels that can be scaled without changing an answer.
 
     Left alone are those whose weights are shared or computed, those that convolutions in groups read, other
-    than depthwise ones, and those that anything else reads.
+    than depthwise ones, and those that anything else reads, such as a branch of an If.
 
     Args:
         model: FP32, its shapes in initializers.
         scalable: weights that may change; None for all.
     """
-    walk = _Walk(model.graph, scalable)
+    walk = _Walk(model, scalable)
     for node in model.graph.node:
         walk.pass_by(node)
     for value in model.graph.output:
@@ -99,9 +101,13 @@ class _Walk:
     A tensor's channels are an array of numbers in the form of its axes between the first and the last two.
     """
 
-    def __init__(self, graph: onnx.GraphProto, scalable: Collection[str] | None) -> None:
+    def __init__(self, model: onnx.ModelProto, scalable: Collection[str] | None) -> None:
+        graph = model.graph
         self._constants = {one.name: one for one in graph.initializer}
-        self._reads = Counter(name for node in graph.node for name in node.input)
+        self._reads = Counter(
+            name for node in graph.node for name in (*node.input, *reads(node).difference(node.input))
+        )
+        self._shapes = _shapes(model)
         self._scalable = scalable
         self._tensors: dict[str, Places] = {}
         self._same: list[int] = []  # of each channel another that has its factor, or itself
@@ -114,7 +120,7 @@ class _Walk:
         if node.op_type == "Conv" and node.input[1] in self._constants:
             self._convolve(node, attributes)
             return
-        known = [name for name in node.input if name in self._tensors]
+        known = sorted(name for name in reads(node) if name in self._tensors)
         if not known:
             return
         after = self._moved(node, attributes) if self._reads_all(node, known) else None
@@ -176,9 +182,11 @@ class _Walk:
             return None
         match node.op_type:
             case "Reshape":
-                shape = self._numbers(node, 1)[1:-2]
-                fits = len(shape) > 0 and min(shape) > 0 and prod(shape) == first.size
-                return [first.reshape(shape)] if fits else None
+                shape = self._numbers(node, 1)
+                parts = shape[1:-2]
+                fits = self._keeps_places(node.input[0], first.ndim + 3, shape)
+                fits = fits and len(parts) > 0 and min(parts) > 0 and prod(parts) == first.size
+                return [first.reshape(parts)] if fits else None
             case "Transpose":
                 order = list(attributes.get("perm", ()))
                 rank = first.ndim + 3
@@ -189,7 +197,7 @@ class _Walk:
         match node.op_type:
             case operator if operator in _COMMUTES and len(node.output) == 1:
                 return [first]
-            case "Resize" if self._only_enlarges(node, attributes, len(first)):
+            case "Resize" if self._keeps_channels(node, attributes, len(first)):
                 return [first]
             case "Concat" if attributes["axis"] in (1, -3) and len(seen) == len(node.input):
                 return [np.concatenate(seen)]
@@ -204,7 +212,16 @@ class _Walk:
                 return [first]
         return None
 
-    def _only_enlarges(self, node: onnx.NodeProto, attributes: Mapping[str, Any], channels: int) -> bool:
+    def _keeps_places(self, tensor: str, rank: int, shape: Sequence[int]) -> bool:
+        """Whether a Reshape to ``shape`` leaves images and positions apart as they are.
+
+        Where the sizes of ``tensor`` are not known, it does not.
+        """
+        before = self._shapes.get(tensor, ())
+        same = len(before) == rank and min(before[-2:]) > 0 and tuple(shape[-2:]) == before[-2:]
+        return same and shape[0] in (-1, 0, 1)
+
+    def _keeps_channels(self, node: onnx.NodeProto, attributes: Mapping[str, Any], channels: int) -> bool:
         """Whether a Resize leaves the number of channels as it is, and takes nothing from outside."""
         scales, sizes = self._numbers(node, 2), self._numbers(node, 3)
         kept = (len(scales) == 4 and scales[1] == 1) or (len(sizes) == 4 and sizes[1] == channels)
@@ -224,3 +241,13 @@ class _Walk:
     def _tie(self, a: int, b: int) -> None:
         low, high = sorted((self._root(a), self._root(b)))
         self._same[high] = low
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Of every tensor whose rank is known; 0 for sizes that are not fixed, such as the batch."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: tuple(max(dim.dim_value, 0) for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.value_info, *graph.output, *graph.input)
+        if value.type.tensor_type.HasField("shape")
+    }

@@ -32,6 +32,20 @@ def graph(nodes: Sequence[onnx.NodeProto], **constants: np.ndarray) -> onnx.Mode
     return helper.make_model(made)
 
 
+def branching(tensor: str, operator: str = "Identity") -> onnx.NodeProto:
+    """An If whose two branches read a tensor from outside."""
+    branches = [
+        helper.make_graph(
+            [helper.make_node(operator, [tensor], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+        )
+        for name in ("then", "else")
+    ]
+    return helper.make_node("If", ["bright"], ["seen"], then_branch=branches[0], else_branch=branches[1])
+
+
 def dense(channels: int) -> np.ndarray:
     return np.zeros((3, channels, 1, 1), np.float32)
 
@@ -71,6 +85,10 @@ def test_activations_and_pools_are_followed_and_a_channel_that_two_read_has_one_
         ([helper.make_node("Clip", ["first"], ["seen"])], ["logits", "seen"]),  # ReLU6 does not commute
         ([helper.make_node("Conv", ["images", "first.weight"], ["seen"])], ["logits", "seen"]),  # shared
         ([helper.make_node("Mul", ["depth.weight", "scale"], ["seen"])], ["logits", "seen"]),
+        ([branching("active", "Sigmoid")], ["logits", "seen"]),
+        ([branching("first")], ["logits", "seen"]),
+        ([branching("first.weight")], ["logits", "seen"]),
+        ([branching("depth.weight")], ["logits", "seen"]),
     ],
 )
 def test_channels_that_something_else_depends_on_are_left_alone(
@@ -130,6 +148,27 @@ def test_what_keeps_a_factor(node: onnx.NodeProto, channels: int, free: int) -> 
         **{"last.weight": dense(channels)},
     )
     assert find_channels(model).count == free
+
+
+@pytest.mark.parametrize(
+    ("shape", "free"),
+    [
+        ((-1, 4, 8, 8), 4),
+        ((0, 4, 8, 8), 4),
+        ((1, 4, 8, 8), 4),  # a batch of one
+        ((-1, 4, 4, 4), 0),  # four images out of the positions of one
+        ((4, 4, 4, 4), 0),
+        ((4, 4, -1, 8), 0),
+        ((-1, 4, 16, 4), 0),
+        ((-1, 4, 4, 16), 0),
+    ],
+)
+def test_a_reshape_that_moves_images_or_positions_ends_a_channel(shape: tuple[int, ...], free: int) -> None:
+    node = helper.make_node("Reshape", ["a", "shape"], ["end"])
+    model = graph([node], shape=numbers(*shape), **{"last.weight": dense(4)})
+    assert find_channels(model).count == free
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    assert find_channels(model).count == 0  # who knows
 
 
 def test_only_what_may_change_does() -> None:
