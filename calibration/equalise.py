@@ -17,9 +17,8 @@ the sum of both, over the power of each answer, is least over all convolutions. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +31,12 @@ from edgevision.calibration.channels import Channels, find_channels
 from edgevision.calibration.float_model import FloatModel
 from edgevision.calibration.outcome import Equalisation, Settings
 from edgevision.calibration.quantiser import Quantiser
+from edgevision.calibration.ranges import check_finite
 from edgevision.calibration.sampling.frames import CalibrationSet
 from edgevision.calibration.sensitivity import decibels
 from edgevision.calibration.simulate import Simulation
 from edgevision.graph.convolutions import cut_model
-from edgevision.progress import OnDone, Progress
+from edgevision.progress import OnDone, Progress, no_progress
 from edgevision.types import FloatArray
 
 _ROUNDED = 0.1  # of the noise of weights that are rounded each to its nearest step: they are rounded together
@@ -45,7 +45,7 @@ _FLOOR = 1e-4  # smallest weight, as a share of the largest
 _SHARPNESS = 12  # of the p-norm that stands for the greatest of several, so that it has a slope
 _RATE = 0.1  # of the descent at its start, in units of log s
 _MOST_STEPS, _FEWEST_STEPS = 200, 40
-_WORK = 3e8  # of weights looked at, all steps together: seconds
+_WORK = 3e8  # of pairs of channels looked at, all steps together: seconds, unless the fewest steps are more
 _REACH_FRAMES = 96  # that channels are looked at on
 _FRAMES = 24  # that both models are compared on
 _GAIN = 0.5  # decibels that equalisation must gain, or the model stays as it is
@@ -70,6 +70,7 @@ def channel_reach(
     tensors: Iterable[str],
     frames: Iterable[NDArray[np.uint8]],
     on_frame: OnDone = lambda done: None,
+    name_frame: Callable[[int], str] = lambda place: f"frame {place + 1}",
 ) -> dict[str, Reach]:
     """How far each channel of some tensors goes.
 
@@ -78,6 +79,10 @@ def channel_reach(
         tensors: float tensors ``[1, C, H, W]`` inside it.
         frames: batches uint8 ``[1, H, W, 3]``, one or more.
         on_frame: called with the number of frames done.
+        name_frame: what users call the frame at a place, counted from 0.
+
+    Raises:
+        CalibrationError: a tensor holds a value that is not finite on any of the frames.
     """
     names = sorted(set(tensors))
     simulation = Simulation(cut_model(model, names), names)
@@ -85,6 +90,7 @@ def channel_reach(
     done = 0
     for frame in frames:
         for name, values in zip(names, simulation(frame), strict=True):
+            check_finite(values.min(), values.max(), name, name_frame(done))
             flat = values[0].reshape(values.shape[1], -1)
             greatest = np.abs(flat).max(axis=1).astype(np.float64)
             power = np.square(flat, dtype=np.float64).mean(axis=1)
@@ -106,6 +112,10 @@ class _Noise:
         weights: ``[M, C, ...]``, or ``[C, 1, ...]`` depthwise.
         reach: of the tensor that it reads.
         places: ``[C]``, of the factors; the last one is 1.
+
+    Attributes:
+        is_silent: the answer is always 0, as of weights that are all pruned: there is nothing to be noisy.
+        work: pairs of channels that one call looks at.
     """
 
     def __init__(
@@ -114,12 +124,16 @@ class _Noise:
         self.places = places
         exact = weights.astype(np.float64)
         squares = np.square(exact).sum(axis=(1, 2, 3) if is_depthwise else (0, 2, 3))
+        self.is_silent = not float(squares @ reach.power)
         answer = max(float(squares @ reach.power), 1e-30)
         self._reach = np.log(np.maximum(reach.greatest, max(reach.greatest.max() * _SILENT, 1e-30)))
         self._squares = squares / answer
         # Depthwise weights have a scale for each channel, so that factors change nothing of their rounding.
         greatest = None if is_depthwise else np.abs(exact).max(axis=(2, 3))
-        self._weights = None if greatest is None else np.log(np.maximum(greatest, greatest.max() * _FLOOR))
+        self._weights = (
+            None if greatest is None else np.log(np.maximum(greatest, max(greatest.max() * _FLOOR, 1e-30)))
+        )
+        self.work = places.size if greatest is None else greatest.size
         self._power = reach.power * (_ROUNDED * exact[0, 0].size / answer)
 
     def __call__(self, logs: Vector) -> tuple[float, Vector]:
@@ -147,16 +161,22 @@ def _greatest_square(logs: Vector) -> tuple[Vector, Vector]:
     return greatest[..., 0], parts / total
 
 
-def best_factors(model: onnx.ModelProto, channels: Channels, reach: Mapping[str, Reach]) -> FloatArray:
+def best_factors(
+    model: onnx.ModelProto,
+    channels: Channels,
+    reach: Mapping[str, Reach],
+    progress: Progress = no_progress,
+) -> FloatArray:
     """float32 ``[count]``: what each channel is divided by.
 
     Args:
         model: FP32.
         channels: of this model, one factor or more.
         reach: of the tensors that are read.
+        progress: shows how many steps of the descent are done.
     """
     constants = {constant.name: constant for constant in model.graph.initializer}
-    noises = [
+    every = [
         _Noise(
             numpy_helper.to_array(constants[one.weight]),
             one.is_depthwise,
@@ -165,20 +185,23 @@ def best_factors(model: onnx.ModelProto, channels: Channels, reach: Mapping[str,
         )
         for one in channels.readers
     ]
-    work = sum(prod(constants[one.weight].dims) for one in channels.readers)
-    count = int(np.clip(_WORK / work, _FEWEST_STEPS, _MOST_STEPS))
+    noises = [one for one in every if not one.is_silent]
+    work = sum(one.work for one in noises)
+    count = int(np.clip(_WORK / max(work, 1), _FEWEST_STEPS, _MOST_STEPS))
     logs = np.zeros(channels.count + 1)
     mean, square = np.zeros_like(logs), np.zeros_like(logs)
     # Descent by the slope's sign, nearly (Kingma and Ba 2014, arXiv:1412.6980, algorithm 1, without its
     # corrections, which only matter at the start).
-    for step in range(count):
-        slope = np.zeros_like(logs)
-        for noise in noises:
-            np.add.at(slope, noise.places, noise(logs)[1])
-        slope[-1] = 0
-        mean = 0.9 * mean + 0.1 * slope
-        square = 0.9 * square + 0.1 * slope**2
-        logs -= _RATE * (1 - step / count) * mean / np.sqrt(np.maximum(square, 1e-60))
+    with progress("finding factors", count) as on_done:
+        for step in range(count):
+            slope = np.zeros_like(logs)
+            for noise in noises:
+                np.add.at(slope, noise.places, noise(logs)[1])
+            slope[-1] = 0
+            mean = 0.9 * mean + 0.1 * slope
+            square = 0.9 * square + 0.1 * slope**2
+            logs -= _RATE * (1 - step / count) * mean / np.sqrt(np.maximum(square, 1e-60))
+            on_done(step + 1)
     factors: FloatArray = np.exp(logs[:-1]).astype(np.float32)
     return factors
 
@@ -228,15 +251,21 @@ def equalise_if_quieter(
         progress: shows how far each step is.
 
     Returns:
-        The model to go on with, and what was found; None where it has no channels to equalise.
+        The model to go on with, and what was found; None where it has no channels to equalise, or weights
+        for which there are no finite factors.
+
+    Raises:
+        CalibrationError: a tensor holds a value that is not finite on any of the frames.
     """
     channels = find_channels(model.graph, {layer.weight for layer in model.candidates})
     if not channels.count:
         return model, None
     few, more = frames.spread(_FRAMES), frames.spread(_REACH_FRAMES)
     with progress("equalising channels", len(more.frames)) as on_done:
-        reach = channel_reach(model.graph, channels.tensors, more.batches(1), on_done)
-    factors = best_factors(model.graph, channels, reach)
+        reach = channel_reach(model.graph, channels.tensors, more.batches(1), on_done, more.frame_name)
+    factors = best_factors(model.graph, channels, reach, progress)
+    if not np.isfinite(factors).all():
+        return model, None
     other = replace(model, graph=equalise(model.graph, channels, factors))
     before, after = (
         decibels(min(Quantiser(one, few, settings.with_one_method, cache, progress).noises().values()))

@@ -32,7 +32,6 @@ from edgevision.calibration.sensitivity import (
     measure_sensitivity,
     sensitivity_frames,
 )
-from edgevision.errors import printable
 from edgevision.graph.convolutions import Convolution
 from edgevision.progress import OnDone, Progress
 
@@ -92,7 +91,7 @@ class Quantiser:
                 False,
                 "measuring ranges",
                 lambda on_done: measure_ranges(
-                    self.model.graph, tensors, self._one_by_one, False, on_done, self._frame_name
+                    self.model.graph, tensors, self._one_by_one, False, on_done, self._frames.frame_name
                 ),
             )
         return self._extremes
@@ -171,10 +170,6 @@ class Quantiser:
             found = measure(on_done)
         self._cache.store(key, found)
         return found
-
-    def _frame_name(self, place: int) -> str:
-        frame = self._frames.frames[place]
-        return f"{printable(frame.source)}, frame {frame.index}"
 
     def _one_by_one(self) -> Iterator[NDArray[np.uint8]]:
         return self._frames.batches(1)

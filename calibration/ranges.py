@@ -84,11 +84,7 @@ def measure_ranges(
     for frame in _single(frames):
         for i, values in enumerate(simulation(frame)):
             least, most = values.min(), values.max()
-            if not (np.isfinite(least) and np.isfinite(most)):  # NaN is the least of any array that holds it
-                raise CalibrationError(
-                    f"tensor {names[i]} holds numbers that are not finite on {name_frame(done)}; the model "
-                    "is broken: export it again, or leave that image out"
-                )
+            check_finite(least, most, names[i], name_frame(done))
             low[i], high[i] = min(low[i], least), max(high[i], most)
             total[i] += values.mean(dtype=np.float64)
             peaks[i] += max(-least, most)
@@ -103,6 +99,23 @@ def measure_ranges(
         for i, name in enumerate(names)
     }
     return add_histograms(model, found, frames, lambda more: on_frame(done + more)) if histograms else found
+
+
+def check_finite(least: float, most: float, tensor: str, frame: str) -> None:
+    """Refuses a tensor with values that are not finite.
+
+    Args:
+        least, most: its extremes; NaN is both of any array that holds one.
+        tensor, frame: their names, for the message.
+
+    Raises:
+        CalibrationError: one of them is not finite.
+    """
+    if not (np.isfinite(least) and np.isfinite(most)):
+        raise CalibrationError(
+            f"tensor {tensor} holds numbers that are not finite on {frame}; the model "
+            "is broken: export it again, or leave that image out"
+        )
 
 
 def add_histograms(

@@ -83,6 +83,11 @@ class CalibrationSet:
                 self.store.read(slot, out)
             yield batch
 
+    def frame_name(self, place: int) -> str:
+        """What users call the frame at a place, counted from 0."""
+        frame = self.frames[place]
+        return f"{printable(frame.source)}, frame {frame.index}"
+
     def part(self, places: Sequence[int]) -> CalibrationSet:
         """Some of the frames, by their places, as a set of its own on the same store."""
         frames = tuple(self.frames[place] for place in places)

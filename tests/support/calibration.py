@@ -148,6 +148,9 @@ class FakeFrames:
         for start in range(0, len(self.array), batch_size):
             yield self.array[start : start + batch_size]
 
+    def frame_name(self, place: int) -> str:
+        return f"photo {place}"
+
     def part(self, places: list[int]) -> FakeFrames:
         return FakeFrames(self.array[places])
 

@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_distinct_frames(
     assert first.frames == again.frames
     assert first.hash == again.hash
     assert pixels(first) == pixels(again)
+    assert first.frame_name(0) == f"film, frame {first.frames[0].index}"
     shown = [numbers[frame.index] for frame in first.frames]
     assert len(set(shown)) == len(shown), "a scene is there twice"
     assert len(first) == min(count, len(set(numbers)))
