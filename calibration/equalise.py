@@ -124,8 +124,9 @@ class _Noise:
         self.places = places
         exact = weights.astype(np.float64)
         squares = np.square(exact).sum(axis=(1, 2, 3) if is_depthwise else (0, 2, 3))
-        self.is_silent = not float(squares @ reach.power)
-        answer = max(float(squares @ reach.power), 1e-30)
+        power = float(squares @ reach.power)
+        self.is_silent = power == 0
+        answer = max(power, 1e-30)
         self._reach = np.log(np.maximum(reach.greatest, max(reach.greatest.max() * _SILENT, 1e-30)))
         self._squares = squares / answer
         # Depthwise weights have a scale for each channel, so that factors change nothing of their rounding.

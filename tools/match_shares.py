@@ -22,14 +22,8 @@ from torch import Tensor
 
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData
-from edgevision.errors import (
-    CheckpointError,
-    DataError,
-    EdgeVisionError,
-    OutputExistsError,
-    SinkError,
-    UsageError,
-)
+from edgevision.errors import CheckpointError, DataError, EdgeVisionError, UsageError
+from edgevision.files import refuse_existing
 from edgevision.models.backbone import normalise
 from edgevision.models.segmentation import Segmenter
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
@@ -51,6 +45,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled images")
     parser.add_argument("--split", action="append", required=True, help="of --data; repeat it for more")
     parser.add_argument("--classes", required=True, help="those to shift, with commas between")
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint to write")
     options = parser.parse_args()
     try:
         shifts = match_file(
@@ -59,9 +54,10 @@ def main() -> int:
             options.data,
             options.split,
             [name for one in options.classes.split(",") if (name := one.strip())],
+            options.overwrite,
         )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
         return 1
     shown = ", ".join(f"{name} {shift:+.2f}" for name, shift in shifts.items())
     sys.stdout.write(f"{options.out}: shifted by {shown}\n")
@@ -69,17 +65,14 @@ def main() -> int:
 
 
 def match_file(
-    name: str, out: Path, data: Path, splits: Sequence[str], names: Sequence[str]
+    name: str, out: Path, data: Path, splits: Sequence[str], names: Sequence[str], overwrite: bool = False
 ) -> dict[str, float]:
     """Reads a checkpoint, shifts its classes and writes it; returns the shift of each class.
 
     Raises:
         EdgeVisionError: a file cannot be read or written, or nothing of a class is labelled or seen.
     """
-    if out.exists():
-        raise OutputExistsError(f"output exists: {out}; choose another, or remove it")
-    if not out.parent.is_dir():
-        raise SinkError(f"folder not found: {out.parent}")
+    refuse_existing(out, overwrite)
     checkpoint = load_checkpoint(find_checkpoint(name))
     model, config = load_segmenter(checkpoint), checkpoint.config
     known = config.classes

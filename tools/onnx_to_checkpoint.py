@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
-from edgevision.errors import CheckpointError, EdgeVisionError, OutputExistsError, SinkError
+from edgevision.errors import CheckpointError, EdgeVisionError
+from edgevision.files import refuse_existing
 from edgevision.models.backbone import normalise
 from edgevision.models.families import without_weights
 from edgevision.models.segmenters import build_segmenter
@@ -50,26 +51,28 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     parser.add_argument("--from", dest="sources", action="append", required=True, help="folder or video")
     parser.add_argument("--frames", type=int, default=64, help="the most distinct frames to draw")
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint to write")
     options = parser.parse_args()
     try:
-        count = convert(options.model, options.config, options.out, options.sources, options.frames)
+        count = convert(
+            options.model, options.config, options.out, options.sources, options.frames, options.overwrite
+        )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
         return 1
     sys.stdout.write(f"{options.out}: {count} BatchNorms taken out of their convolutions\n")
     return 0
 
 
-def convert(name: str, config: Path, out: Path, sources: Sequence[str], frames: int) -> int:
+def convert(
+    name: str, config: Path, out: Path, sources: Sequence[str], frames: int, overwrite: bool = False
+) -> int:
     """Reads an exported file and writes a checkpoint; returns how many BatchNorms it has.
 
     Raises:
         EdgeVisionError: a file cannot be read or written, or the exported file is of another network.
     """
-    if out.exists():
-        raise OutputExistsError(f"output exists: {out}; choose another, or remove it")
-    if not out.parent.is_dir():
-        raise SinkError(f"folder not found: {out.parent}")
+    refuse_existing(out, overwrite)
     run = load_run(config)
     if not isinstance(run, SegmenterTraining):
         raise CheckpointError(f"{config} trains no segmenter; expected 'task: segmentation'")
@@ -185,12 +188,12 @@ def unfold(model: nn.Module, norms: Sequence[nn.BatchNorm2d], frames: Iterable[N
         norms: its BatchNorms.
         frames: batches uint8 ``[N, H, W, 3]``, BGR.
     """
-    sums = {norm: [torch.zeros(3, norm.num_features, dtype=torch.float64)] for norm in norms}
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
     def note(norm: Any, given: tuple[Tensor, ...]) -> None:
         values = given[0].double()
         count = torch.full((norm.num_features,), values[:, 0].numel(), dtype=torch.float64)
-        sums[norm][0] += torch.stack([count, values.sum((0, 2, 3)), (values * values).sum((0, 2, 3))])
+        sums[norm] += torch.stack([count, values.sum((0, 2, 3)), (values * values).sum((0, 2, 3))])
 
     hooks = [norm.register_forward_pre_hook(note) for norm in norms]
     try:
@@ -202,7 +205,7 @@ def unfold(model: nn.Module, norms: Sequence[nn.BatchNorm2d], frames: Iterable[N
             hook.remove()
     with torch.no_grad():
         for norm in norms:
-            count, total, squares = sums[norm][0]
+            count, total, squares = sums[norm]
             mean = total / count
             variance = (squares / count - mean * mean).clamp_min(0)
             norm.bias += mean.float()

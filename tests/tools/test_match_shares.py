@@ -127,7 +127,7 @@ def test_only_the_bias_of_the_chosen_class_changes(
         ([*arguments, "car", "--split", "none"], "has no split 'none'"),
         (
             [arguments[0], arguments[1], str(tmp_path / "no" / "c.pt"), *arguments[3:], "car"],
-            "folder not found",
+            "output folder does not exist",
         ),
     ):
         monkeypatch.setattr(sys, "argv", change)

@@ -91,9 +91,10 @@ class SegmentationData(Dataset[SegmentationBatch]):
     ) -> tuple[Image, NDArray[np.uint8]]:
         """An image varied, and mixed with another of its set where that is drawn."""
         varied = augment(image, labels)
+        if float(torch.rand(1)) >= augment.mix or self._items[index][1].labels is None:
+            return varied
         among = next(one for one in self._of_set if index in one)
-        is_labelled = self._items[index][1].labels is not None
-        if not is_labelled or len(among) == 1 or float(torch.rand(1)) >= augment.mix:
+        if len(among) == 1:
             return varied
         place = index - among.start + int(torch.randint(1, len(among), (1,)))
         other = augment(*self._read(among[place % len(among)]))
