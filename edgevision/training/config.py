@@ -150,7 +150,8 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         workers: processes that read ahead; 0 reads in the training process.
         cache: ``auto`` keeps decoded images in memory while half of what is free suffices; ``none``.
         precision: of the arithmetic: ``fp32``, ``bf16``, or ``fp16`` with scaled gradients
-            (Micikevicius et al. 2018, arXiv:1710.03740); ``auto`` takes ``bf16`` or ``fp16`` on a GPU.
+            (Micikevicius et al. 2018, arXiv:1710.03740); ``auto`` takes ``bf16`` or ``fp16`` on a GPU
+            and ``fp32`` on a CPU. On a CPU depthwise convolutions stay in float32.
         seed: of everything random.
         validate_every: images between validations.
         save_every: images between checkpoints.

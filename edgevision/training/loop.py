@@ -177,6 +177,7 @@ class Trainer:
         )
         self._highest_lr = [float(group["lr"]) for group in self.optimiser.param_groups]
         self._precision = MixedPrecision(config.loop.precision, self.world.device)
+        self._precision.prepare(self.model)
         self.average = (
             averaged(self.model, config.optimiser.ema_decay) if config.optimiser.ema_decay else None
         )

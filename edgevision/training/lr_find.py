@@ -89,6 +89,7 @@ def find_rate(
     optimiser = torch.optim.AdamW(parameter_groups(model, config.optimiser), lr=config.optimiser.lr)
     shares = [float(group["lr"]) / config.optimiser.lr for group in optimiser.param_groups]
     precision = MixedPrecision(config.loop.precision, world.device)
+    precision.prepare(model)
     set_training(model, config.optimiser, 0)
     batches = task.batches(0, world)
     rates: list[float] = []
