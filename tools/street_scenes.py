@@ -45,10 +45,11 @@ from edgevision.api import load
 from edgevision.cli.app import EXIT_INTERRUPTED
 from edgevision.cli.console import counting
 from edgevision.data.images import decode_image
-from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation, read_class_file
+from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
+from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
 from edgevision.data.segmentation.label_maps import read_label_map
 from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
-from edgevision.files import atomic_path, make_folder, safe_name, write_json
+from edgevision.files import atomic_path, make_folder, safe_name
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID, Image, SegmentationMap
 
@@ -665,18 +666,9 @@ def make_folders(out: Path, name: str, seed: int, names: Sequence[str]) -> tuple
         if there:
             raise OutputExistsError(f"output exists: {there[0]}; choose another --seed or --as, or remove it")
     path = out / "classes.json"
-    if path.exists():
-        found = read_class_file(path)
-        ids = {one.name: one.id for one in found.classes if one.id != found.ignore_index}
-        if ids != {one: i for i, one in enumerate(names)} or found.ignore_index != IGNORE_ID:
-            own = ", ".join(f"{one} {i}" for i, one in enumerate(names))
-            raise DataError(
-                f"{path} has other ids than the labels of scenes; expected {own}, ignore_index {IGNORE_ID}; "
-                "choose another folder for --out"
-            )
-    else:
-        classes = [{"id": i, "name": one} for i, one in enumerate(names)]
-        write_json(path, {"ignore_index": IGNORE_ID, "classes": classes})
+    refuse_other_ids(path, names)
+    if not path.exists():
+        write_class_file(path, names)
     return folders
 
 

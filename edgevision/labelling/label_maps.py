@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.contract.manifest import Manifest
+from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
 from edgevision.engines.base import Engine
-from edgevision.errors import DataError, OutputExistsError, SinkError, SourceError, UsageError
-from edgevision.files import atomic_path, make_folder, write_json
+from edgevision.errors import OutputExistsError, SinkError, SourceError, UsageError
+from edgevision.files import atomic_path, make_folder
 from edgevision.labelling.footage import Footage, find_footage, folder_of_stills, name_below
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
@@ -116,7 +115,8 @@ def write_label_maps(
     if manifest.task != "segmentation":
         raise UsageError(f"{model} is a {manifest.task} model; expected a segmenter for label maps")
     images, labels = (request.out / kind / request.split for kind in ("images", "labels"))
-    _refuse_other_classes(request.out, manifest)
+    class_file = request.out / "classes.json"
+    refuse_other_ids(class_file, manifest.classes)
     for folder in (images, labels):
         if folder.is_dir() and any(folder.iterdir()) and not request.overwrite:
             raise OutputExistsError(
@@ -134,42 +134,9 @@ def write_label_maps(
     if not done.images:
         left = f"; {done.left_out} were left out by `max_ignored`" if done.left_out else ""
         raise SourceError(f"no image was labelled of {', '.join(request.sources)}{left}")
-    write_json(request.out / "classes.json", _class_file(manifest))
+    if not class_file.exists():
+        write_class_file(class_file, manifest.classes, manifest.colours)
     return done
-
-
-def _refuse_other_classes(out: Path, manifest: Manifest) -> None:
-    path = out / "classes.json"
-    if not path.exists():
-        return
-    try:
-        known = msgspec.json.decode(path.read_bytes(), type=_Classes)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DataError(f"{path} is not a class file ({error})") from error
-    names = tuple(one.name for one in sorted(known.classes, key=lambda one: one.id))
-    if names != manifest.classes:
-        raise DataError(
-            f"{path} has the classes {', '.join(names)}, but {manifest.name} has "
-            f"{', '.join(manifest.classes)}; "
-            "choose another folder as `out`"
-        )
-
-
-class _Class(msgspec.Struct):
-    id: int
-    name: str
-
-
-class _Classes(msgspec.Struct):
-    classes: list[_Class]
-
-
-def _class_file(manifest: Manifest) -> dict[str, object]:
-    entries: list[dict[str, object]] = [{"id": i, "name": name} for i, name in enumerate(manifest.classes)]
-    if len(manifest.colours) == len(entries):
-        for entry, colour in zip(entries, manifest.colours, strict=True):
-            entry["rgb"] = colour
-    return {"ignore_index": IGNORE_ID, "classes": entries}
 
 
 @dataclass(frozen=True, slots=True)

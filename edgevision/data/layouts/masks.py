@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgevision.data.classes import VOC_CLASSES
 from edgevision.data.formats.text import read_text
 from edgevision.data.layouts.tree import Tree
 from edgevision.data.layouts.voc import image_sets
+from edgevision.data.segmentation.class_file import write_class_file
 from edgevision.errors import DataError
 from edgevision.files import atomic_path, make_folder
 
@@ -270,13 +270,9 @@ def write_segmentation(reading: MaskReading, splits: dict[str, list[MaskPair]], 
         DataError: a label map cannot be read.
         SinkError: a file cannot be written.
     """
-    entries = [
-        {"id": position, "name": one.name, **({"rgb": list(one.rgb)} if one.rgb else {})}
-        for position, one in enumerate(reading.classes)
-    ]
+    classes = reading.classes
     make_folder(folder, parents=True)
-    with atomic_path(folder / "classes.json") as partial:
-        partial.write_text(json.dumps({"ignore_index": _IGNORED, "classes": entries}), encoding="utf-8")
+    write_class_file(folder / "classes.json", [one.name for one in classes], [one.rgb for one in classes])
     for split, pairs in splits.items():
         images, labels = folder / "images" / split, folder / "labels" / split
         make_folder(images, parents=True)

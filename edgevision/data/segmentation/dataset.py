@@ -7,7 +7,7 @@ The layout, for a split called ``train``::
     images/train/NAME.jpg (or .png, .bmp, .webp, .tif), or images/NAME.jpg
     labels/train/NAME.png, or labels/NAME.png: 8-bit grey or palette, whose values are class ids
 
-``ignore_index`` may be left out; the class with that id is not evaluated. ``rgb`` is optional.
+:mod:`edgevision.data.segmentation.class_file` has what ``classes.json`` holds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgevision.bounds import Positive
 from edgevision.data.classes import NO_GROUPS, ClassGroups, map_classes
+from edgevision.data.segmentation.class_file import ClassFile, NamedClass, read_class_file
 from edgevision.errors import DataError, nearest
 from edgevision.suffixes import IMAGE_SUFFIXES
 from edgevision.types import IGNORE_ID
@@ -58,19 +59,6 @@ class SegmentationSet:
     colours: tuple[tuple[int, int, int], ...]
     lookup: NDArray[np.uint8]
     groups: ClassGroups = NO_GROUPS
-
-
-class _Class(msgspec.Struct, frozen=True):
-    id: int
-    name: str
-    rgb: tuple[int, int, int] | None = None
-
-
-class ClassFile(msgspec.Struct, frozen=True):
-    """``classes.json``, see the head of this file."""
-
-    classes: list[_Class]
-    ignore_index: int | None = None
 
 
 class SegmentationSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,30 +194,6 @@ def _grouped(document: ClassFile, groups: ClassGroups) -> ClassFile:
     return msgspec.structs.replace(document, classes=classes)
 
 
-def read_class_file(path: Path) -> ClassFile:
-    """Reads ``classes.json``.
-
-    Raises:
-        DataError: it is missing, cannot be read, or has ids that are none.
-    """
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=ClassFile)
-    except FileNotFoundError as error:
-        raise DataError(
-            f'class file not found: {path}; expected {{"classes": [{{"id": 0, "name": "road"}}, ...]}}'
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{path} is not a class file ({error})") from error
-    ids = [one.id for one in document.classes]
-    wrong = [one for one in ids if not 0 <= one <= 255 or ids.count(one) > 1]
-    if wrong or not ids:
-        found = f"class id {wrong[0]}" if wrong else "no class"
-        raise DataError(f"{path}: {found}; expected ids from 0 to 255, each once")
-    return document
-
-
 def _inner(folder: Path, kind: str, split: str) -> Path:
     for place in (folder / kind / split, folder / kind):
         if place.is_dir():
@@ -259,7 +223,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _colours(
-    real: Sequence[_Class], index: dict[str, int], wanted: Sequence[str]
+    real: Sequence[NamedClass], index: dict[str, int], wanted: Sequence[str]
 ) -> tuple[tuple[int, int, int], ...]:
     found = {index[one.name]: one.rgb for one in real if one.name in index and one.rgb is not None}
     return tuple(found[position] for position in range(len(wanted))) if len(found) == len(wanted) else ()
