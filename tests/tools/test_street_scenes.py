@@ -95,9 +95,7 @@ def test_the_same_scenes_are_labelled_with_the_classes_of_streets(
         beside = other[own == tool.BACKGROUND]
         assert (beside == IGNORE_ID).any()  # verges and fronts are nothing that a street shows
     assert {sky, road, pavement, car} <= seen <= {sky, road, pavement, car, 2, IGNORE_ID}  # 2 is a pole
-    with pytest.raises(
-        SystemExit, match="; expected sky 0, building 1"
-    ):
+    with pytest.raises(SystemExit, match="; expected sky 0, building 1"):
         run(
             tool, monkeypatch, *arguments, "--out", str(tmp_path / "road"), "--classes", "street", "--as", "b"
         )
