@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 from common import Figures, machine, new_parser, report
 
+from edgevision.allocator import give_back_freed_memory, give_back_now
 from edgevision.drawing.overlay import Overlay, render
 from edgevision.engines import load_engine
 from edgevision.engines.fake import fake_manifest
@@ -40,7 +41,7 @@ from edgevision.pipeline.ledger import FrameLedger
 from edgevision.pipeline.meters import RateMeter, StageClock, Tally, TimeHistogram
 from edgevision.pipeline.statistics import Stage
 from edgevision.recording import Recorder, Rotation, SegmentStore
-from edgevision.soak.process import give_back_freed_memory, give_back_now, read_sample
+from edgevision.soak.process import read_sample
 from edgevision.types import Detections, Frame, FrameResult, Image
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import Sink, SourceInfo

@@ -10,12 +10,16 @@ machine's CPU time used by other processes: above a few per cent those figures a
 loading in the CPU time, ``cpu_share_of_loading``, hardly depends on other processes: it is the cost of
 loading when every core is busy. On a busy machine measure it with ``--threads 1``, because threads that
 wait for each other count as computation.
+
+``memory`` compares freed memory that is kept for the next step, as ``edgevision train`` keeps it, with the
+usual way of glibc: page faults a step, and the median over the rounds of the ratio of the rates on one batch.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -28,6 +32,7 @@ from typing import Any
 import torch
 from common import Figures, machine, new_parser, report
 
+from edgevision.allocator import keep_as_usual, keep_freed_memory
 from edgevision.training.config import TrainingRun, load_run
 from edgevision.training.distributed import World
 from edgevision.training.loop import Task, Trainer
@@ -55,6 +60,7 @@ def main() -> int:
 def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
     """Images per second with and without loading: medians over rounds."""
     here = machine()
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(run, task, Path(folder), world=World(device=device))
@@ -72,6 +78,7 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
         capacity = wall * (os.cpu_count() or 1)
         training, loading = _trainer_s() - training, _loader_s() - loading
         others = max(capacity - (_idle_s() - idle) - training - loading, 0.0)
+        memory = _compare_memory(trainer, same, steps, rounds)
     images = rounds * steps * run.loop.batch_size
     without, with_loading = statistics.median(rates["without"]), statistics.median(rates["with"])
     return {
@@ -92,6 +99,7 @@ def measure(run: TrainingRun, task: Task, steps: int, rounds: int) -> Figures:
         },
         "cpu_share_of_loading": round(loading / (training / 2 + loading), 4),
         "contention": round(others / capacity, 3),
+        "memory": memory,
         "machine": here,
     }
 
@@ -102,6 +110,26 @@ def _rate(trainer: Trainer, batches: Iterator[Any], steps: int) -> float:
     for _ in range(steps):
         trainer.step(next(batches))
     return steps * trainer.config.loop.batch_size / (time.perf_counter() - started)
+
+
+def _compare_memory(trainer: Trainer, batches: Iterator[Any], steps: int, rounds: int) -> Figures | None:
+    """Rates and page faults with freed memory kept and with glibc's usual way; None without glibc."""
+    rates: dict[str, list[float]] = {"kept": [], "usual": []}
+    faults: dict[str, list[float]] = {"kept": [], "usual": []}
+    ways = (("kept", keep_freed_memory), ("usual", keep_as_usual))
+    for number in range(rounds):
+        for name, configure in ways if number % 2 else reversed(ways):
+            if not configure():
+                return None
+            _rate(trainer, batches, 1)  # what one way has freed is not counted for the other
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            rates[name].append(_rate(trainer, batches, steps))
+            faults[name].append((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps)
+    return {
+        "speedup": round(statistics.median(a / b for a, b in zip(*rates.values(), strict=True)), 3),
+        "images_per_second": {name: [round(rate, 2) for rate in values] for name, values in rates.items()},
+        "page_faults_a_step": {name: round(statistics.median(values)) for name, values in faults.items()},
+    }
 
 
 def _cpu_s(pids: Iterable[int | None]) -> float:

@@ -38,7 +38,8 @@ import time
 import numpy as np
 from common import Figures, machine, new_parser, report
 
-from edgevision.soak.process import give_back_freed_memory, read_sample
+from edgevision.allocator import give_back_freed_memory
+from edgevision.soak.process import read_sample
 from edgevision.types import Detections, Frame, FrameResult
 from edgevision.units import image_size
 from edgevision.video.base import SourceInfo

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgevision.allocator import keep_freed_memory
 from edgevision.cli.options import (
     CROWDS_OPTION,
     DATA_IMAGES_OPTION,
@@ -293,6 +294,7 @@ def _train(
 
     if threads is not None:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     stop = StopRequest()
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from edgevision.allocator import keep_freed_memory
+
 SHARED_MEMORY = Path("/dev/shm")
 _SHARE = 0.85  # of what is free; small tensors and other processes take some
 _PATIENCE_S = 300  # that a batch may take before the workers count as lost
@@ -122,7 +124,7 @@ def stream_loader(
         sampler=sampler,
         num_workers=workers,
         collate_fn=collate_samples,
-        worker_init_fn=_single_thread,
+        worker_init_fn=_start_worker,
         prefetch_factor=ahead if workers else None,
         persistent_workers=workers > 0,
         timeout=_PATIENCE_S if workers else 0,
@@ -130,6 +132,7 @@ def stream_loader(
     )
 
 
-def _single_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
+    keep_freed_memory()  # it is inherited only where processes are forked
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

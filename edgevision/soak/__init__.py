@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgevision.allocator import give_back_freed_memory
 from edgevision.drawing.overlay import Overlay
 from edgevision.errors import UsageError
 from edgevision.model import Model
 from edgevision.pipeline import Pipeline, RunStatistics, StopRequest, Stream
 from edgevision.soak.caches import fill_caches
-from edgevision.soak.process import Blocks, Sample, give_back_freed_memory, read_sample
+from edgevision.soak.process import Blocks, Sample, read_sample
 from edgevision.soak.rest import REST_EVERY_S, RestingSource, Rests
 from edgevision.soak.segments import SegmentSink
 from edgevision.soak.verdict import FEWEST_RESTS, Counted, SoakCheck, SoakReport, judge

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import statistics
 from pathlib import Path
@@ -13,9 +11,6 @@ import msgspec
 from edgevision.errors import UsageError
 
 BLOCK_S = 30.0
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-_THRESHOLD_BYTES = 1 << 18
-"""glibc's numbers for the size from which memory is mapped, that size, and its arenas (man 3 mallopt)."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -47,27 +42,6 @@ def read_sample(seconds: float) -> Sample:
     except OSError as error:
         raise UsageError("soak reads memory, handles and threads from /proc, which only Linux has") from error
     return Sample(seconds, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, handles, threads)
-
-
-def give_back_freed_memory() -> bool:
-    """Makes glibc return every freed image to the system at once, instead of keeping some for later.
-
-    By default glibc keeps freed images, and resident memory wanders by tens of MiB for the first
-    hour; giving memory back costs about 7 % of the speed.
-
-    Returns:
-        Whether the allocator could be configured; only glibc can.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        return bool(libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES) and libc.mallopt(_M_ARENA_MAX, 1))
-    return False
-
-
-def give_back_now() -> None:
-    """Makes glibc return what else is free, between things that are in use; elsewhere nothing happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class Blocks:

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator
 from types import TracebackType
 
+from edgevision.allocator import give_back_now
 from edgevision.closeable import Closeable
 from edgevision.pipeline import RunStatistics
-from edgevision.soak.process import Sample, give_back_now, read_sample
+from edgevision.soak.process import Sample, read_sample
 from edgevision.soak.segments import SegmentSink
 from edgevision.types import Frame
 from edgevision.video import Source

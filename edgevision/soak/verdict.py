@@ -86,7 +86,7 @@ def judge(
         waiting: fewest and most frames in progress.
         seconds: how long everything took.
         warm_up_s: samples before this are left out.
-        gives_back: see :func:`~edgevision.soak.process.give_back_freed_memory`.
+        gives_back: see :func:`~edgevision.allocator.give_back_freed_memory`.
     """
     settled = [rest for rest in rests if rest.seconds >= warm_up_s]
     memory = fit_slope([(rest.seconds, rest.memory_mib) for rest in settled])
