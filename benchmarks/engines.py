@@ -8,11 +8,12 @@ Runtime divided by that of the engine. ``cpu_ms`` is the CPU time of all threads
 figure on a busy machine. Preprocessing, decoding and NMS are in the graph and included in every figure.
 ``recordings_fps`` is frames per second with several inferences in flight, as in a run of files.
 
-FP16 and INT8 files are derived from the FP32 file. INT8 is plain calibration (99.99th percentile) of every
-layer that can be quantised; ``edgevision calibrate`` limits the loss of accuracy instead.
+FP16 files are derived from the FP32 file. INT8 is the file that ships under the model's name. Where none does
+(``int8: "calibrated here"``), it is plain calibration (99.99th percentile) of every layer that can be
+quantised.
 
-``retinanet-light`` and ``unet-light`` have trained weights: accuracy is measured on the first ``--images``
-images of the validation data, if those are available. ``retinanet-resnet18`` at 320 (128 channels, 4
+Models that ship have trained weights: accuracy is measured on the first ``--images`` images of the
+validation data, if those are available. ``retinanet-resnet18`` at 320 (128 channels, 4
 dense layers a head) has random weights: latency only. Prints a table.
 """
 
@@ -33,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from common import SHARED, Figures, commit, machine, new_parser, report
-from engines_files import RESNET18, letterboxed, write_precisions, write_resnet18
+from engines_files import RESNET18, letterboxed, precisions, shipped_int8, write_resnet18
 from numpy.typing import NDArray
 
 from edgevision.contract.manifest import INPUT_NAME, Manifest, Precision
@@ -54,7 +55,7 @@ Kind = tuple[Precision, str]
 """A precision and an engine's name."""
 
 ROADS = ("road=road,mark", "background=*")
-MODELS = ("retinanet-light", "unet-light", RESNET18)
+MODELS = ("retinanet-light", "unet-road", "unet-light", RESNET18)
 REFERENCE: Kind = ("fp32", "onnxruntime")
 _WARM_UP = 3
 _FLIGHT = 12
@@ -103,7 +104,8 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         source = write_resnet18(folder / f"{RESNET18}.onnx") if name == RESNET18 else find_model(name)
         manifest = read_manifest(source)
         frames = letterboxed(manifest)
-        files = write_precisions(source, folder, frames)
+        shipped = shipped_int8(name)
+        files = precisions(source, folder, frames, shipped)
         engines: dict[Kind, Engine] = {}
         for precision, path in files.items():
             for name_of_engine in engines_here():
@@ -138,6 +140,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         "model": name,
         "input": [manifest.input_width, manifest.input_height],
         "weights": "random: latency only" if name == RESNET18 else "trained",
+        "int8": "calibrated here" if shipped is None else "shipped",
         "figure": None if yardstick is None else yardstick.figure,
         "images": None if yardstick is None else yardstick.images,
         "data": None if yardstick is None else yardstick.source,

@@ -20,23 +20,43 @@ from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Manifest, Precision
 from edgevision.contract.model_file import write_manifest
 from edgevision.export.to_half import export_half
+from edgevision.zoo import shipped_model
 
 RESNET18 = "retinanet-resnet18"
 _CALIBRATION_IMAGES = 48
 
 
-def write_precisions(
-    source: Path, folder: Path, images: Sequence[NDArray[np.uint8]]
+def precisions(
+    source: Path, folder: Path, images: Sequence[NDArray[np.uint8]], shipped: Path | None
 ) -> dict[Precision, Path]:
-    """Writes the FP16 and INT8 variants of an FP32 file into ``folder``; returns all three."""
-    half, int8 = folder / "model.fp16.onnx", folder / "model.int8.onnx"
+    """An FP32 file and its FP16 and INT8 variants; what does not ship is written into ``folder``.
+
+    Args:
+        source: the FP32 file.
+        folder: for what is made.
+        images: to calibrate on.
+        shipped: the INT8 file that ships; without one it is plain calibration.
+    """
+    half = folder / "model.fp16.onnx"
     export_half(source, half)
+    int8 = shipped or _calibrated(source, folder / "model.int8.onnx", images)
+    return {"fp32": source, "fp16": half, "int8": int8}
+
+
+def shipped_int8(name: str) -> Path | None:
+    """The INT8 file that ships under a model's name."""
+    model = shipped_model(name)
+    files = () if model is None else model.files
+    return next((one.path for one in files if one.manifest.precision == "int8"), None)
+
+
+def _calibrated(source: Path, int8: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
     model = load_float_model(source)
     tensors = [layer.data for layer in model.candidates]
     ranges = measure_ranges(model.graph, tensors, lambda: images, histograms=True)
     onnx.save(insert_qdq(model.graph, model.candidates, thresholds(ranges, "percentile")), int8)
     write_manifest(int8, msgspec.structs.replace(model.manifest, precision="int8"))
-    return {"fp32": source, "fp16": half, "int8": int8}
+    return int8
 
 
 def write_resnet18(path: Path) -> Path:

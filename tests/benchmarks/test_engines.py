@@ -10,7 +10,7 @@ import pytest
 
 from edgevision.contract.model_file import read_manifest
 from edgevision.engines.fake import FakeEngine, bright_objects
-from edgevision.zoo import default_model, find_model
+from edgevision.zoo import default_model, find_model, shipped_model
 from tests.support.benchmarks import load_benchmark
 from tests.support.paths import ROOT
 
@@ -73,6 +73,7 @@ def test_the_command_measures_every_precision(engines, tmp_path, monkeypatch, ca
     assert engines.main() == 0
     result = json.loads(out.read_text())
     (model,) = result["models"]
+    assert model["int8"] == "shipped"
     assert [row["precision"] for row in model["engines"]] == ["fp32", "fp16", "int8"]
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in model["engines"])
     assert model["engines"][0]["speedup"] == 1
@@ -113,3 +114,20 @@ def test_int8_in_openvino_is_faster_than_fp32_in_onnx_runtime_by_what_was_promis
         row for row in model["engines"] if row["precision"] == "int8" and row["engine"].startswith("OpenVINO")
     ]
     assert row["speedup"] >= 1.3
+
+
+def test_int8_is_what_ships_and_is_calibrated_only_where_nothing_does(tmp_path):
+    files = load_benchmark("engines_files")
+    model = shipped_model("retinanet-light")
+    shipped = files.shipped_int8("retinanet-light")
+    assert read_manifest(shipped).precision == "int8"
+    found = files.precisions(model.path, tmp_path, [], shipped)
+    assert (found["fp32"], found["int8"]) == (model.path, shipped)
+    assert read_manifest(found["fp16"]).precision == "fp16"
+    own = tmp_path / "own.onnx"
+    own.write_bytes(model.path.read_bytes())
+    assert files.shipped_int8(str(own)) is None
+    assert files.shipped_int8(files.RESNET18) is None
+    frame = np.zeros((1, model.manifest.input_height, model.manifest.input_width, 3), np.uint8)
+    made = files.precisions(own, tmp_path, [frame], None)["int8"]
+    assert (made.parent, read_manifest(made).precision) == (tmp_path, "int8")
