@@ -9,12 +9,38 @@ among it, comes before this file: in a folder that holds a ``types.py`` no ``pyt
 
 from __future__ import annotations
 
+import atexit
 import os  # loaded by Python's own start, unlike pathlib
 import sys
 
 
 def main(by_module: bool = False) -> None:
-    """Loads the command line and runs it; Ctrl-C while it still loads is one line, too.
+    """The program, from its start to the end of the process: call it once in a process, and first.
+
+    A source that does not answer keeps its thread within FFmpeg or a driver. FFmpeg then asks Python ten
+    times a second whether to go on, and crashes once Python has taken itself apart. So where a thread is
+    left, the process ends just before that: every thread that is waited for has ended, and all that was
+    registered with ``atexit`` is done, such as the removal of temporary folders.
+
+    Args:
+        by_module: started by ``python -m``.
+    """
+    status = 1
+
+    def end() -> None:
+        if _has_threads():
+            os._exit(status if _flush() else status or 1)
+
+    atexit.register(end)  # before anything else is loaded: what is registered first is called last
+    try:
+        run_program(by_module)
+    except SystemExit as ended:
+        status = _status(ended)
+        raise
+
+
+def run_program(by_module: bool = False) -> None:
+    """Loads the command line and runs it; Ctrl-C where no command is there to take it is one line, too.
 
     Args:
         by_module: started by ``python -m``.
@@ -22,10 +48,36 @@ def main(by_module: bool = False) -> None:
     shield_imports(by_module)
     try:
         from edgevision.cli import main as run
+
+        run()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
-    run()
+
+
+def _has_threads() -> bool:
+    """Whether there is a thread besides this one."""
+    import threading  # once the current folder is shielded
+
+    return any(one is not threading.current_thread() for one in threading.enumerate())
+
+
+def _flush() -> bool:
+    """Hands on what was printed; False where nobody takes it any more."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _status(ended: SystemExit) -> int:
+    """The exit status that Python makes of it: anything but a number was printed as an error."""
+    if ended.code is None:
+        return 0
+    return ended.code if isinstance(ended.code, int) else 1
 
 
 def shield_imports(by_module: bool) -> None:

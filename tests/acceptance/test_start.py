@@ -1,4 +1,4 @@
-"""How the program starts: quickly, and in one line where it is interrupted while it does.
+"""How the program starts: quickly, and in one line where it is interrupted while it does; and how it ends.
 
 Also tests ``edgevision.__main__``.
 """
@@ -13,6 +13,7 @@ import pytest
 
 from edgevision import __main__
 from edgevision.__main__ import shield_imports
+from tests.support.ending import ORDINARY, WATCHED
 
 HEAVY = ("numpy", "cv2", "av", "onnxruntime", "torch", "onnx", "rich.console")
 
@@ -43,9 +44,62 @@ def test_ctrl_c_while_it_loads_is_one_line(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     with pytest.raises(SystemExit) as ended:
-        __main__.main()
+        __main__.run_program()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+ENDING = """
+import atexit, sys, tempfile, threading, time
+from edgevision import __main__, cli
+
+def run():
+    global folder
+    folder = tempfile.TemporaryDirectory(dir=".")
+    atexit.register(print, "registered")
+    threading.Thread(target=lambda: (time.sleep(0.2), print("waited for"))).start()
+    {thread}
+    print("printed")
+    raise SystemExit({code})
+
+cli.main = run
+__main__.main()
+"""
+LEFT_BEHIND = "threading.Thread(target=libc.sleep, args=(600,), daemon=True).start()"
+"""A thread that is within a library and does not come back."""
+
+
+def end(tmp_path, code, thread, stdout=subprocess.PIPE):
+    command = [sys.executable, "-c", WATCHED + ENDING.format(code=repr(code), thread=thread)]
+    held = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # until the end
+    return subprocess.run(
+        command, cwd=tmp_path, env=held, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"), [(130, 130, ""), (None, 0, ""), (0, 0, ""), ("a reason", 1, "a reason\n")]
+)
+def test_a_thread_that_never_ends_is_not_met_by_what_python_takes_apart(tmp_path, code, status, said):
+    done = end(tmp_path, code, LEFT_BEHIND)
+    assert (done.returncode, done.stderr) == (status, said)
+    assert done.stdout == "printed\nwaited for\nregistered\n"
+    assert list(tmp_path.iterdir()) == []  # the temporary folder was removed
+
+
+def test_without_such_a_thread_the_end_is_the_ordinary_one(tmp_path):
+    done = end(tmp_path, 130, "")
+    assert (done.returncode, done.stderr) == (ORDINARY, "")
+    assert done.stdout == "printed\nwaited for\nregistered\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(("code", "status"), [(0, 1), (3, 3)])
+def test_what_is_printed_and_lost_is_a_failure(tmp_path, code, status):
+    with Path("/dev/full").open("w") as full:
+        done = end(tmp_path, code, LEFT_BEHIND, stdout=full)
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 PROGRAM = (Path(sys.executable).with_name("edgevision"),)

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgevision import zoo
 from edgevision.cli import main
 from edgevision.session import streams as run_streams
 from tests.support.console import without_times
+from tests.support.ending import PROGRAM
 from tests.support.models import (
     image_with_block,
     write_block_clip,
@@ -339,3 +341,59 @@ def test_ctrl_c_while_one_of_several_sources_does_not_answer(material, tmp_path)
         _, err = process.communicate(timeout=120)
         connection.close()
     assert (process.returncode, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("others", [["--source", "clip.mp4"], []], ids=["several", "one"])
+def test_ctrl_c_leaves_no_thread_to_a_process_that_is_taken_apart(material, tmp_path, others):
+    """FFmpeg would ask Python there whether to go on, and the process crashed now and then."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        mute = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x#connect-timeout=10m"
+        command = [sys.executable, "-c", PROGRAM, "run", *others, "--source", mute, "--model", "colours.onnx"]
+        process = subprocess.Popen(
+            [*command, "--save-json", tmp_path / "out"], cwd=material, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        connection.close()
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def test_ctrl_c_on_a_stream_that_stalls_leaves_whole_outputs_and_no_thread(material, tmp_path):
+    _, jpeg = cv2.imencode(".jpg", image_with_block(160, 120, (10, 40, 40, 80)))
+    part = b"--part\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg.tobytes() + b"\r\n"
+    has_ended = threading.Event()
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(
+                b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=part\r\n\r\n"
+            )
+            for _ in range(20):
+                connection.sendall(part)
+                time.sleep(0.05)
+            has_ended.wait(240)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(120)
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        source = f"http://127.0.0.1:{server.getsockname()[1]}/x.mjpg#connect-timeout=10m&timeout=10m"
+        command = [sys.executable, "-c", PROGRAM, "run", "--source", source, "--output", "o.mp4"]
+        command += ["--model", material / "colours.onnx", "--save-json", "o.jsonl", "--stats", "s.json"]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        records = tmp_path / "o.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (records.exists() and records.stat().st_size):
+            time.sleep(0.05)
+        time.sleep(2)  # all has come by then
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        has_ended.set()
+    assert process.returncode == 130, err
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    assert 0 < len(lines) == frame_count(tmp_path / "o.mp4")
+    assert json.loads((tmp_path / "s.json").read_text())["frames"]["inferred"] == len(lines)
+    assert {path.name for path in tmp_path.iterdir()} == {"o.mp4", "o.jsonl", "s.json"}
