@@ -2,12 +2,14 @@
 
 The command line's reference is made from the commands themselves, that of YAML files from their JSON Schemas.
 The models' cards, the changelog and the other papers of the project stay where people look for them, and are
-shown from there.
+shown from there. Links lead from file to file of the repository, and are changed where the site has a file at
+another place.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from typer.cli import get_docs_for_click
 
 from edgevision.cli import program
@@ -31,23 +34,42 @@ SHOWN = {
 }
 """Where on the site a paper of the repository stands."""
 
+_PLACES = {paper: page for page, paper in SHOWN.items()}
 _PAGE = re.compile(r"docs/((?:[a-z-]+/)*([a-z-]+)\.md)")
-_TO_DOCS = re.compile(r"\]\((?:\.\./)*docs/([^)]+)\)")
+_LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)[^)#\s]+")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made; mkdocs calls it with those below docs/."""
-    made = {name: shown(paper) for name, paper in SHOWN.items()}
-    made |= {"reference/cli.md": command_line(), "reference/yaml.md": yaml_files()}
+    made = {name: (ROOT / paper).read_text(encoding="utf-8") for name, paper in SHOWN.items()}
+    made["reference/yaml.md"] = yaml_files()
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files
 
 
-def shown(paper: str) -> str:
-    """A paper of the repository; its links are those of a page of the site that is one folder deep."""
-    text = (ROOT / paper).read_text(encoding="utf-8")
-    return _TO_DOCS.sub(r"](../\1)", text)
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Changes the links of a page, and adds the commands to theirs; mkdocs calls it with each page."""
+    name = page.file.src_uri
+    if name == "reference/cli.md":
+        markdown += command_line()
+    return linked(markdown, SHOWN.get(name, f"docs/{name}"), name)
+
+
+def linked(text: str, paper: str, page: str) -> str:
+    """The text of a paper with links that lead from its page to other pages of the site.
+
+    Example:
+        >>> linked("[Security](../../SECURITY.md#report)", "docs/concepts/trust.md", "concepts/trust.md")
+        '[Security](../project/security.md#report)'
+    """
+
+    def on_site(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(paper), link[0]))
+        place = _PLACES.get(target, target.removeprefix("docs/") if target.startswith("docs/") else None)
+        return link[0] if place is None else posixpath.relpath(place, posixpath.dirname(page) or ".")
+
+    return _LINK.sub(on_site, text)
 
 
 def command_line() -> str:
@@ -57,10 +79,7 @@ def command_line() -> str:
     named = {
         name: program_command.get_command(context, name) for name in program_command.list_commands(context)
     }
-    text = "# Command line\n\n"
-    text += "`edgevision --help` lists the commands, and `edgevision COMMAND --help` says what is below.\n"
-    text += "`--debug`, before or after the command, shows the traceback of an error.\n\n"
-    text += "| Command | |\n|---|---|\n"
+    text = "\n\n| Command | |\n|---|---|\n"
     for name, command in named.items():
         text += f"| [`{name}`](#edgevision-{name}) | {command.help.partition('.')[0]}. |\n"
     for command in named.values():
