@@ -68,7 +68,10 @@ def main() -> int:
         yardsticks: tuple[Yardstick, ...] = (without, on_labels)
         as_float = [one.measure(SimulatedEngine(model.graph, manifest)) for one in yardsticks]
         say(f"float: {as_float[0].required():.4f} without labels, {as_float[1].required():.4f} on labels")
-        say("| Ranges | Noise at the heads | Drop without labels | Drop on labels, 95 % interval |")
+        say(
+            "| Ranges | Signal over noise at the heads "
+            "| Drop without labels, 95 % interval | Drop on labels, 95 % interval |"
+        )
         say("|---|---|---|---|")
         cache = Cache(cache_folder("calibration"))
         settings = Settings(method="auto")
@@ -87,8 +90,8 @@ def main() -> int:
                 for yardstick, before in zip(yardsticks, as_float, strict=True)
             ]
             name = f"{method} {percentile:g}" if method == "percentile" else method
-            noise = decibels(quantiser.noises()[method])
-            say(f"| {name} | {noise:.1f} dB | {drops[0]} | {drops[1]} |")
+            signal_over_noise = decibels(quantiser.noises()[method])
+            say(f"| {name} | {signal_over_noise:.1f} dB | {drops[0]} | {drops[1]} |")
     return 0
 
 
