@@ -30,6 +30,7 @@ from edgevision.calibration.rounding import round_together_if_quieter
 from edgevision.calibration.sampling.sample import sample_frames
 from edgevision.calibration.sensitivity import decibels
 from edgevision.calibration.simulate import SimulatedEngine
+from edgevision.errors import EdgeVisionError
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
 from edgevision.evaluation.labelled import LabelledData, chosen_classes
 from edgevision.evaluation.yardstick import Measurement, Yardstick
@@ -43,14 +44,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model")
-    parser.add_argument("--from", dest="sources", action="append", required=True)
-    parser.add_argument("--frames", type=int, default=213)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--split")
-    parser.add_argument("--classes")
+    parser.add_argument("model", help="in float, a name or an ONNX file")
+    parser.add_argument(
+        "--from", dest="sources", action="append", required=True, help="folder or video; repeat it for more"
+    )
+    parser.add_argument("--frames", type=int, default=213, help="how many to draw, default 213")
+    parser.add_argument("--data", type=Path, required=True, help="labels, as in 'edgevision eval'")
+    parser.add_argument("--images", type=Path, help="folder of the images of --data, where it is a COCO json")
+    parser.add_argument("--split", help="of --data, where it is a folder")
+    parser.add_argument("--classes", help="measure on these only, as in 'edgevision eval'")
     options = parser.parse_args()
+    try:
+        compare(options)
+    except EdgeVisionError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Prints the table.
+
+    Raises:
+        EdgeVisionError: a file cannot be read, or a step failed.
+    """
     model = load_float_model(find_model(options.model))
     manifest = model.manifest
     labelled = LabelledData(data=options.data, images=options.images, split=options.split)
@@ -92,7 +109,6 @@ def main() -> int:
             name = f"{method} {percentile:g}" if method == "percentile" else method
             signal_over_noise = decibels(quantiser.noises()[method])
             say(f"| {name} | {signal_over_noise:.1f} dB | {drops[0]} | {drops[1]} |")
-    return 0
 
 
 def say(line: str) -> None:

@@ -100,7 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="+", choices=sorted(RECIPES))
+    parser.add_argument("models", nargs="+", choices=sorted(RECIPES), help="that ship")
     parser.add_argument("--data", type=Path, required=True, help="folder of the images and labels")
     parser.add_argument("--file", type=Path, help="an INT8 file of the one model, calibrated before")
     parser.add_argument("--keep", type=Path, help="folder for files that are refused, and for reports")

@@ -13,6 +13,7 @@ import cv2
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -192,6 +193,23 @@ def write_labelled(folder: Path, images: np.ndarray) -> None:
     (folder / "val.txt").write_text("\n".join(f"{i:02}" for i in range(len(images))) + "\n")
     classes = [{"id": 0, "name": "dark", "rgb": [0, 0, 0]}, {"id": 1, "name": "bright", "rgb": [9, 9, 9]}]
     (folder / "classes.json").write_text(json.dumps({"ignore_index": 255, "classes": classes}))
+
+
+def mean_iou(model: Path, data: Path) -> float:
+    """Of a segmenter on what :func:`write_labelled` wrote, by ONNX Runtime and the definition."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    pairs = []
+    for path in sorted((data / "images" / "val").iterdir()):
+        image = cv2.imread(str(path))
+        assert image is not None
+        label = cv2.imread(str(data / "labels" / "val" / path.name), cv2.IMREAD_GRAYSCALE)
+        pairs.append((session.run(None, {session.get_inputs()[0].name: image[None]})[0][0], label))
+    answers, labels = (np.stack(one) for one in zip(*pairs, strict=True))
+    ratios = [
+        ((answers == one) & (labels == one)).sum() / ((answers == one) | (labels == one)).sum()
+        for one in (0, 1)
+    ]
+    return float(np.mean(ratios))
 
 
 def run_calibrate(place: Path, *options: str, model: str = "bright.onnx") -> int:
