@@ -63,13 +63,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="retinanet-light")
-    parser.add_argument("--set", dest="sets", action="append", nargs="+", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=600, help="the most squares to keep")
-    parser.add_argument("--least", type=int, default=LEAST_SIDE, help="pixels of a side")
-    parser.add_argument("--free-of", type=float, default=FREE_OF, help="a teacher's boxes from this score on")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("out", type=Path, help="folder to write, with images and instances.json")
+    parser.add_argument(
+        "--model", default="retinanet-light", help="detector, a name or a file; default retinanet-light"
+    )
+    parser.add_argument(
+        "--set", dest="sets", action="append", nargs="+", type=Path, required=True, metavar="PATH",
+        help="a COCO json, the folder of its images and perhaps a teacher's results; repeat it for more",
+    )  # fmt: skip
+    parser.add_argument("--count", type=int, default=600, help="the most squares to keep, default 600")
+    parser.add_argument(
+        "--least", type=int, default=LEAST_SIDE, help=f"pixels of a side, default {LEAST_SIDE}"
+    )
+    parser.add_argument(
+        "--free-of",
+        type=float,
+        default=FREE_OF,
+        help=f"a teacher's boxes from this score on, default {FREE_OF}",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="other places for another, default 0")
     options = parser.parse_args()
     if any(len(one) not in (2, 3) for one in options.sets):
         parser.error("--set takes a json, a folder and perhaps a teacher's results")

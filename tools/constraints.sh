@@ -9,6 +9,20 @@
 # - cuda-*, nvidia-*, triton: torch names those that it needs exactly, and a Jetson without torch
 #   needs the cuda-python of its JetPack (CUDA 12 on JetPack 6), not torch's.
 set -euo pipefail
+usage() {
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+}
+case ${1:-} in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    '' | --upgrade) ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+esac
 cd "$(dirname "$0")/.."
 
 uv=.venv/bin/uv

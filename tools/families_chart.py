@@ -8,6 +8,7 @@ time or figure was not measured has no point; the program names it.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import msgspec
@@ -101,6 +102,10 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     rows = read_rows()
     points = drawn(rows)
     draw(points, CHART)

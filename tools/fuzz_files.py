@@ -89,9 +89,11 @@ class Verdict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="begin no case after this time, default 10"
+    )
     parser.add_argument("--cases", type=int, help="so many cases, whatever the time")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="other cases for another, default 0")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for what is found")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()

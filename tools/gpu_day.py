@@ -877,10 +877,14 @@ def ended(path: Path, code: int, limit: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("step")
-    parser.add_argument("rest", nargs="*")
-    parser.add_argument("--rehearse", action="store_true")
+    known = ("pack", "ended", *STEPS, *(f"fault-{name}" for name in FAULTS))
+    parser.add_argument("step", choices=known, metavar="STEP", help=f"one of {', '.join(known)}")
+    parser.add_argument("rest", nargs="*", metavar="ARGUMENT", help="of the step, as above")
+    parser.add_argument("--rehearse", action="store_true", help="on stand-ins, without a GPU")
     options = parser.parse_args()
+    wanted = {"ended": 3}.get(options.step, 1)
+    if len(options.rest) != wanted:
+        parser.error(f"{options.step} takes {wanted} more, as --help shows")
     sys.path.insert(0, str(ROOT))
     if options.step == "pack":
         return pack(Path(options.rest[0]))

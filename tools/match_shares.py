@@ -1,6 +1,6 @@
 """Shifts the scores of a segmenter's classes until each is predicted as often as it is labelled.
 
-    .venv/bin/python tools/match_shares.py unet-road OUT.pt --data match --split scenes --split frames \
+    .venv/bin/python tools/match_shares.py unet-road OUT.pt --data match --split scenes --split frames \\
         --classes curb,mark
 
 With class weights above 1, and with Dice, a network predicts a rare class more often than it occurs. What

@@ -24,6 +24,7 @@ import ast
 import contextlib
 import difflib
 import importlib
+import importlib.util
 import itertools
 import json
 import os
@@ -34,18 +35,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
-from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import mutate_code, use_mutation
-from cosmic_ray.operators.operator import Operator
-from cosmic_ray.plugins import get_operator
-from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import MutationSpec
+if TYPE_CHECKING:
+    from cosmic_ray.operators.operator import Operator
+    from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = ("pipeline", "events", "recording", "tracking", "evaluation")
 LIBRARIES = ("av", "cv2", "hypothesis", "msgspec", "numpy", "onnxruntime", "supervision", "trackers", "yaml")
+NEEDED = {"cosmic_ray": "cosmic-ray>=8.7", "pytest": "pytest"}
+"""Modules that it cannot do without, as pip calls them."""
 TIMEOUT_S = 240.0
 _EQUIVALENT = re.compile(r"_(Eq_Is|Is_Eq|NotEq_IsNot|IsNot_NotEq)$")
 
@@ -55,13 +55,17 @@ def main() -> int:
     parser.add_argument("--area", nargs="+", default=list(AREAS), help="folders below edgevision/")
     parser.add_argument("--mutants", type=int, help="at most so many in total; default: all")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none after this time")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="another order for another, default 0")
     parser.add_argument("--skip", type=int, default=0, help="how many an earlier run has tried")
     parser.add_argument("--all-tests", action="store_true", help="ask all tests of an area in the end")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
+    missing = [f"'{package}'" for name, package in NEEDED.items() if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f"error: not installed: {', '.join(missing)}; uv pip install {' '.join(missing)}\n")
+        return 1
     end = time.monotonic() + 60 * options.minutes
-    for name in LIBRARIES:
+    for name in (*NEEDED, *LIBRARIES):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     orders = {area: mutants(area, options.seed) for area in options.area}
@@ -98,6 +102,9 @@ def say(text: str) -> None:
 
 def mutants(area: str, seed: int) -> list[MutationSpec]:
     """One mutant for each place of an area that has one, in random order."""
+    from cosmic_ray.commands.init import init
+    from cosmic_ray.work_db import WorkDB, use_db
+
     paths = sorted(path.relative_to(ROOT) for path in (ROOT / "edgevision" / area).glob("*.py"))
     with use_db(":memory:", WorkDB.Mode.create) as session:
         init(paths, session, {})
@@ -133,6 +140,8 @@ def places_without_effect(path: Path) -> Iterator[tuple[tuple[int, int], tuple[i
 
 def surviving_diff(area: str, mutation: MutationSpec, all_tests: bool) -> str | None:
     """The change, where all tests pass with it; None where one fails."""
+    from cosmic_ray.mutating import use_mutation
+
     everything = ROOT / "tests" / area
     own = tests_of(Path(mutation.module_path), everything)
     stages = [own or [everything], *([[everything]] if all_tests and own else [])]
@@ -146,12 +155,16 @@ def surviving_diff(area: str, mutation: MutationSpec, all_tests: bool) -> str | 
 
 def operator_of(mutation: MutationSpec) -> Operator:
     """What makes the change."""
+    from cosmic_ray.plugins import get_operator
+
     operator: Operator = get_operator(mutation.operator_name)(**mutation.operator_args)
     return operator
 
 
 def can_be_made(mutation: MutationSpec) -> bool:
     """False for the few that cosmic-ray lists and cannot make, such as ``except name.Error`` with another."""
+    from cosmic_ray.mutating import mutate_code
+
     code = Path(mutation.module_path).read_text(encoding="utf-8")
     with contextlib.suppress(AttributeError):
         return mutate_code(code, operator_of(mutation), mutation.occurrence) is not None
@@ -186,6 +199,8 @@ def pass_tests(paths: list[Path]) -> bool:
 
 def _be_pytest(arguments: list[str]) -> None:
     """What the fork does; it never returns."""
+    import pytest
+
     code = 1
     try:
         os.setsid()  # so that what the tests start ends with them where they hang

@@ -1,7 +1,7 @@
 """Makes a checkpoint to train on from, of an exported segmenter whose checkpoint is gone.
 
     D=../shared/data/camvid
-    .venv/bin/python tools/onnx_to_checkpoint.py unet-light configs/models/unet-light.yaml OUT.pt \
+    .venv/bin/python tools/onnx_to_checkpoint.py unet-light configs/models/unet-light.yaml OUT.pt \\
         --from $D/images/train
     edgevision train configs/models/unet-light.yaml --set initial=OUT.pt
 

@@ -1,6 +1,6 @@
 """A road segmenter of OpenVINO's Open Model Zoo as an ONNX file of ours, to label images with.
 
-    .venv/bin/python tools/openvino_segmenter.py road-segmentation-adas-0001.xml \
+    .venv/bin/python tools/openvino_segmenter.py road-segmentation-adas-0001.xml \\
         --classes background,road,curb,mark --licence Apache-2.0 --out teacher.onnx
 
 OpenVINO writes its IR files (``.xml`` and ``.bin``) from ONNX and has no way back. This reads those that are

@@ -6,6 +6,19 @@
 #
 # Pythons are those that uv finds, and those that pyenv made.
 set -euo pipefail
+usage() {
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+}
+case ${1:-} in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    -*)
+        usage >&2
+        exit 2
+        ;;
+esac
 cd "$(dirname "$0")/.."
 
 folder=${1:-dist}

@@ -3,23 +3,43 @@
 OpenCV 5 has no such reader any more, so run it with OpenCV 4 in an environment of its own:
 
     python -m venv cv4 && cv4/bin/pip install "opencv-python-headless<5" msgspec
-    PYTHONPATH=. cv4/bin/python tools/record_darknet.py
+    cv4/bin/python tools/record_darknet.py
+
+It writes tests/models/yolo_v3/opencv.npz.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import tempfile
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from tests.support import darknet
-
-OUT = Path(__file__).parent.parent / "tests" / "models" / "yolo_v3" / "opencv.npz"
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "tests" / "models" / "yolo_v3" / "opencv.npz"
+INSTALL = "python -m venv cv4 && cv4/bin/pip install 'opencv-python-headless<5' msgspec"
 
 
-def main() -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    try:
+        import cv2
+        import numpy as np
+
+        from tests.support import darknet
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {error.name} is not installed; try: {INSTALL}\n")
+        return 1
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        sys.stderr.write(
+            f"error: OpenCV {cv2.__version__} has no reader of darknet files; expected OpenCV 4, in an "
+            f"environment of its own: {INSTALL}\n"
+        )
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         cfg = Path(folder) / "net.cfg"
         cfg.write_text(darknet.CFG)
@@ -31,7 +51,8 @@ def main() -> None:
     np.savez_compressed(
         OUT, version=np.array(cv2.__version__), **{f"map{i}": one for i, one in enumerate(rows)}
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

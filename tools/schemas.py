@@ -7,6 +7,7 @@ They lie in edgevision/schemas, ship in the wheel, and ``edgevision schema`` pri
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -133,6 +134,10 @@ def _or_nothing(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     for name in KINDS:
         (FOLDER / f"{name}.schema.json").write_text(text_of(name), encoding="utf-8")

@@ -1,8 +1,8 @@
 """Draws streets in perspective, and their labels, to teach a road segmenter what photographs of roads lack.
 
     D=../shared/data/detection
-    .venv/bin/python tools/street_scenes.py --photographs $D/images/train_pseudo --roads roads \
-        --split photos --objects $D/instances_highway_train.json $D/images/highway_train \
+    .venv/bin/python tools/street_scenes.py --photographs $D/images/train_pseudo --roads roads \\
+        --split photos --objects $D/instances_highway_train.json $D/images/highway_train \\
         --teacher teacher.onnx --out roads
 
 Photographs of cars show yards and highways, few show a road between two pavements, and there the kerb is what

@@ -246,8 +246,15 @@ CASES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("runs/smoke"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/smoke"),
+        help="to work in, default runs/smoke; what is in it is deleted first",
+    )
     parser.add_argument("--only", default="", help="configurations, separated by commas; default: all")
     options = parser.parse_args()
     folder: Path = options.folder

@@ -9,6 +9,7 @@ and Debian's chromium-headless-shell.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,17 @@ streams:
 
 def main() -> int:
     """Makes all of them; returns the exit code."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "web"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=ROOT / "build" / "web",
+        help="for each view as PNG, default build/web; made if need be",
+    )
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as text:
         place = Path(text)
