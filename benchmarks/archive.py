@@ -54,7 +54,7 @@ def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--clips", type=int, default=6, help="0 leaves the ways to run them out")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each clip")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of each way to run them")
     parser.add_argument("--ray", action="store_true", help="measure Ray too, started on this machine")
     parser.add_argument("--results", type=int, default=1000, help="summaries that arrive; 0 for none")
     parser.add_argument("--minutes", type=float, default=0.0, help="of the long clip; 0 leaves memory out")

@@ -42,7 +42,7 @@ def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--source", help="a video file; default: see above")
     parser.add_argument("--model", help="name or path; default: the first detector that ships")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="over the clip")
     parser.add_argument("--max-frames", type=int, help="use only this many frames of the clip")
     parser.add_argument("--threads", type=int, help="of the engine; default: all cores")
     options = parser.parse_args()

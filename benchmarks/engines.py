@@ -73,8 +73,10 @@ class Timing:
 def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, help="that ship, ONNX files, or " + RESNET18)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--rounds", type=int, default=40, help="of each model and engine")
+    parser.add_argument(
+        "--threads", type=int, default=usable_cores(), help="of the engine; default: all cores"
+    )
     parser.add_argument("--images", type=int, default=100, help="for accuracy; 0 leaves it out")
     options = parser.parse_args()
     return report(

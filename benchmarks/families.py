@@ -45,11 +45,16 @@ LooksAtRegions = Rcnn | FastRcnn | FasterRcnn
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--images", type=Path, default=SHARED / "detection" / "images" / "val")
-    parser.add_argument("--count", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("models", type=Path, nargs="+", help="exported files and checkpoints")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        default=SHARED / "detection" / "images" / "val",
+        help="folder of JPEG photographs",
+    )
+    parser.add_argument("--count", type=int, default=10, help="photographs for a checkpoint")
+    parser.add_argument("--rounds", type=int, default=20, help="random frames for an exported file")
+    parser.add_argument("--threads", type=int, default=1, help="of the arithmetic")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)

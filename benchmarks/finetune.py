@@ -42,8 +42,8 @@ IMAGENET = SHARED / "weights" / "mobilenet_v2_imagenet_ptq.pth"
 def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
-    parser.add_argument("--images", type=int, default=20)
-    parser.add_argument("--class", dest="name", default="Ambulance")
+    parser.add_argument("--images", type=int, default=20, help="of the class, to train on")
+    parser.add_argument("--class", dest="name", default="Ambulance", help="the new class")
     parser.add_argument("--threads", type=int, help="of the arithmetic; default: all cores")
     options = parser.parse_args()
     if options.threads:

@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--model", help="name or ONNX file; default: the first detector that ships")
     parser.add_argument("--plan", type=Path, help="a TensorRT plan of the model; default: built here")
     parser.add_argument("--checkpoint", type=Path, help="default: the one in weights/ of a model that ships")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1, help="frames of a request")
     parser.add_argument("--requests", type=int, default=300, help="of each kind")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     options = parser.parse_args()

@@ -33,9 +33,9 @@ BATCH = 16
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("checkpoint", type=Path, help="of an OverFeat")
+    parser.add_argument("--rounds", type=int, default=5, help="of each way")
+    parser.add_argument("--threads", type=int, default=1, help="of the arithmetic")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     return report(lambda: measure(options.checkpoint, options.rounds), options.json)

@@ -4,7 +4,7 @@ In an environment of its own (its packages are no dependency of ours):
 
     uv venv peers
     uv pip install --python peers -c constraints.txt -e . -r benchmarks/peers-requirements.txt
-    peers/bin/python benchmarks/peers.py --source CLIP.mp4 [--rounds 5] [--quiet] \
+    peers/bin/python benchmarks/peers.py --source CLIP.mp4 [--rounds 5] [--quiet] \\
         --json docs/benchmarks/peers.json --page docs/benchmarks/peers.md
 
 The detector is yolo11n with random weights (benchmarks/peers_model.py) as ultralytics exports it; edgevision
@@ -53,7 +53,7 @@ _STILL = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--source", required=True, help="a video file")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="in each of which every side runs")
     parser.add_argument("--quiet", action="store_true", help="measure before all other processes")
     parser.add_argument("--page", type=Path, help="write the Markdown page to this file too")
     options = parser.parse_args()

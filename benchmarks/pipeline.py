@@ -108,7 +108,7 @@ def main() -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--source", help="a video file; default: see above")
     parser.add_argument("--seconds", type=float, default=16, help="of each run of files")
-    parser.add_argument("--live-seconds", type=float, default=60)
+    parser.add_argument("--live-seconds", type=float, default=60, help="of the live run")
     parser.add_argument("--threads", type=int, help="budget; default: by the cores")
     options = parser.parse_args()
     return report(

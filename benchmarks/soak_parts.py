@@ -178,8 +178,8 @@ def main() -> int:
     names = [part.__name__ for part in PARTS]
     parser = new_parser(__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--size", default="160x96")
+    parser.add_argument("--rounds", type=int, default=60, help="of a batch; there are six")
+    parser.add_argument("--size", default="160x96", help="of a frame in pixels")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(names):

@@ -51,10 +51,17 @@ WEAKEST = (0.1, 0.15, 0.2, 0.25)
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("clips", nargs="*", metavar="CLIP")
-    parser.add_argument("--truth", nargs="+", type=Path, default=[], metavar="FOLDER")
-    parser.add_argument("--model", default=default_model("detection").name)
-    parser.add_argument("--conf", type=float, default=0.35)
+    parser.add_argument("clips", nargs="*", metavar="CLIP", help="video file")
+    parser.add_argument(
+        "--truth",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="a sequence of MOTChallenge with its clip",
+    )
+    parser.add_argument("--model", default=default_model("detection").name, help="detector, a name or a file")
+    parser.add_argument("--conf", type=float, default=0.35, help="score from which a box begins a track")
     options = parser.parse_args()
     if not options.clips and not options.truth:
         parser.error("expected a CLIP or --truth FOLDER")

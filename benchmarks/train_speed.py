@@ -41,10 +41,17 @@ from edgevision.training.tasks import build_task
 
 def main() -> int:
     parser = new_parser(__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("config", type=Path, help="of the training")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="as of 'edgevision train'; repeat it for more",
+    )
     parser.add_argument("--steps", type=int, default=20, help="a round")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=4, help="of so many steps")
     parser.add_argument("--threads", type=int, help="of the arithmetic; default: all cores")
     options = parser.parse_args()
     if options.threads:

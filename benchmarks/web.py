@@ -193,15 +193,17 @@ def measure(given: argparse.Namespace) -> Figures:
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = new_parser(__doc__)
-    parser.add_argument("--cases", default="cost,loads")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--size", type=image_size, default=(1280, 720))
-    parser.add_argument("--rate", type=float, default=25.0)
-    parser.add_argument("--opens", type=int, default=1000)
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--outage", type=float, default=60.0)
-    parser.add_argument("--protocols", default="rtmp,tcp,rtsp,whip")
+    parser.add_argument("--cases", default="cost,loads", help="see above")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a run of cost, run and latency")
+    parser.add_argument(
+        "--size", type=image_size, default=(1280, 720), help="of a frame in pixels, default 1280x720"
+    )
+    parser.add_argument("--rate", type=float, default=25.0, help="frames a second, of cost and loads")
+    parser.add_argument("--opens", type=int, default=1000, help="times that loads opens the page")
+    parser.add_argument("--images", type=int, default=500, help="of frames, at each rate")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of buffers")
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds, of slow, behind and outages")
+    parser.add_argument("--protocols", default="rtmp,tcp,rtsp,whip", help="of outages")
     given = parser.parse_args()
     return report(lambda: measure(given), given.json)
 

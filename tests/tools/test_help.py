@@ -20,6 +20,7 @@ TOOLS = ROOT / "tools"
 HOOKS = {"docs_docstrings.py", "docs_site.py"}
 """What mkdocs and griffe call."""
 PROGRAMS = sorted(path.name for path in TOOLS.glob("*.py") if path.name not in HOOKS)
+BENCHMARKS = sorted(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py"))
 SCRIPTS = sorted(path.name for path in TOOLS.glob("*.sh"))
 FOLDERS = ("calibration", "configs", "docs", "edgevision", "export", "tests", "tools")
 
@@ -81,10 +82,24 @@ def test_help_describes_the_tool_and_each_option_and_does_nothing_else(
     assert ended(name, tmp_path, monkeypatch, "--no-such-option")[0] == 2
 
 
-@pytest.mark.parametrize("name", [*PROGRAMS, *HOOKS])
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_option_of_a_benchmark_has_a_help_text(name: str) -> None:
+    """They are read, not run: their parsers come from one place, and some need packages of their own."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "parser.add_argument"
+    ]
+    without = [
+        ast.unparse(call) for call in calls if not any(keyword.arg == "help" for keyword in call.keywords)
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", [*(f"tools/{name}" for name in (*PROGRAMS, *sorted(HOOKS))), *BENCHMARKS])
 def test_a_command_in_a_docstring_keeps_its_lines(name: str) -> None:
     """A backslash at the end of a line joins it with the next unless it is written twice."""
-    text = (TOOLS / name).read_text(encoding="utf-8")
+    text = (ROOT / name).read_text(encoding="utf-8")
     docstring = ast.get_source_segment(text, ast.parse(text).body[0])
     assert docstring is not None
     assert re.findall(r"(?<!\\)(?:\\\\)*\\\n.*", docstring) == []
