@@ -33,6 +33,7 @@ from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
 from edgevision.errors import CheckpointError, EdgeVisionError
 from edgevision.export.to_onnx import export_checkpoint
+from edgevision.files import refuse_existing
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.networks import load_detector
@@ -46,11 +47,13 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     parser.add_argument("--from", dest="sources", action="append", required=True, help="folder or video")
     parser.add_argument("--frames", type=int, default=48, help="the most distinct frames to draw")
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint to write")
     options = parser.parse_args()
     try:
+        refuse_existing(options.out, options.overwrite)
         count = equalise_file(options.checkpoint, options.out, options.sources, options.frames)
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
         return 1
     sys.stdout.write(f"{options.out}: the channels of {count} tensors equalised\n")
     return 0

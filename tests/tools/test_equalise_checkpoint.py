@@ -117,3 +117,14 @@ def test_what_is_no_checkpoint_is_said_in_a_line(
     assert equalise_checkpoint.main() == 1
     assert "mine.pt is not an edgevision checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_an_output_that_exists_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.pt"
+    out.write_bytes(b"mine")
+    monkeypatch.setattr(sys, "argv", [TOOL.name, "retinanet-light", str(out), "--from", str(tmp_path)])
+    assert equalise_checkpoint.main() == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
