@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""glibc's numbers of three limits: the free memory at the end of the heap, beyond which it goes back to the
-system; the size of a block, beyond which it is mapped by itself and goes back when it is freed; the heaps."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
+"""glibc's numbers of four limits: the free memory at the end of the heap, beyond which it goes back to the
+system; the size of a block, beyond which it is mapped by itself and goes back when it is freed; how many
+blocks are mapped so; how many heaps there are."""
 
 _SMALL_BYTES = 1 << 18
 _USUAL_BYTES = 1 << 25  # the most that glibc raises its threshold to by itself; it trims at twice that
+_USUAL_BLOCKS = 1 << 16
 _HIGHEST_BYTES = (1 << 31) - 1
 
 
@@ -31,12 +34,13 @@ def keep_freed_memory() -> bool:
 
     A step of training frees hundreds of maps of many MiB, and the next step asks for them again. By default
     the large ones go back to the system, which fills their pages with zeros when they are asked for again.
-    Kept, they are neither returned nor filled; the most memory that is held stays the same.
+    Kept, they are neither returned nor filled. The most memory that is held stays the same, but what is freed
+    is not there for other processes.
 
     Returns:
         Whether the allocator could be configured; only glibc can.
     """
-    return _set({_M_MMAP_THRESHOLD: _HIGHEST_BYTES, _M_TRIM_THRESHOLD: _HIGHEST_BYTES})
+    return _set({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _HIGHEST_BYTES})
 
 
 def keep_as_usual() -> bool:
@@ -46,7 +50,22 @@ def keep_as_usual() -> bool:
         Whether the allocator could be configured; only glibc can.
     """
     give_back_now()
-    return _set({_M_MMAP_THRESHOLD: _USUAL_BYTES, _M_TRIM_THRESHOLD: 2 * _USUAL_BYTES})
+    limits = {
+        _M_MMAP_MAX: _USUAL_BLOCKS,
+        _M_MMAP_THRESHOLD: _USUAL_BYTES,
+        _M_TRIM_THRESHOLD: 2 * _USUAL_BYTES,
+    }
+    return _set(limits)
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Within it freed memory is kept, see :func:`keep_freed_memory`; at its end it is returned."""
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        keep_as_usual()
 
 
 def give_back_now() -> None:

@@ -45,3 +45,23 @@ def test_what_keeps_memory_can_be_undone() -> None:
     if int(done.stdout) < 0:
         pytest.skip("needs glibc's malloc")
     assert int(done.stdout) >= 4 * 24
+
+
+def test_memory_is_returned_where_keeping_it_ends() -> None:
+    code = """
+from pathlib import Path
+import numpy as np
+from edgevision.allocator import freed_memory_kept, keep_freed_memory
+def held_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+with freed_memory_kept():
+    kept = keep_freed_memory()
+    np.ones(200 << 20, np.uint8)
+    within = held_mib()
+print(kept, within - held_mib())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, returned = done.stdout.split()
+    if kept == "False":
+        pytest.skip("needs glibc's malloc")
+    assert int(returned) >= 190

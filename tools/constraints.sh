@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Writes constraints.txt: one file for Python 3.10 and later on every platform, told apart by markers.
 #
-#   tools/constraints.sh              keeps the versions that it names already, where they still fit
-#   tools/constraints.sh --upgrade    takes the newest
+#   tools/constraints.sh                           keeps the versions that it names already, where they still fit
+#   tools/constraints.sh --upgrade                 takes the newest
+#   tools/constraints.sh --upgrade-package NAME    takes the newest of one package
 #
 # Left out on purpose:
 # - tensorrt: a vendor's index holds its libraries, and on a Jetson JetPack's own must be used;
@@ -17,7 +18,7 @@ case ${1:-} in
         usage
         exit 0
         ;;
-    '' | --upgrade) ;;
+    '' | --upgrade | --upgrade-package) ;;
     *)
         usage >&2
         exit 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgevision.allocator import keep_freed_memory
+from edgevision.allocator import freed_memory_kept
 from edgevision.cli.options import (
     CROWDS_OPTION,
     DATA_IMAGES_OPTION,
@@ -294,7 +294,6 @@ def _train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    keep_freed_memory()
     stop = StopRequest()
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)
@@ -315,7 +314,7 @@ def _train(
         if _fits(run, task, folder, resume, console):
             return
         say(console, f"training {run.name} ({', '.join(run.classes[:6])}) on {run.loop.images} images seen")
-        with _Bar(console, run.loop.images, task.metric) as bar:
+        with freed_memory_kept(), _Bar(console, run.loop.images, task.metric) as bar:
 
             def on_figures(seen: int, figures: dict[str, float]) -> None:
                 bar.figures(figures)

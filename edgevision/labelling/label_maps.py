@@ -135,7 +135,8 @@ def write_label_maps(
         left = f"; {done.left_out} were left out by `max_ignored`" if done.left_out else ""
         raise SourceError(f"no image was labelled of {', '.join(request.sources)}{left}")
     if not class_file.exists():
-        write_class_file(class_file, manifest.classes, manifest.colours)
+        has_all = len(manifest.colours) == len(manifest.classes)
+        write_class_file(class_file, manifest.classes, manifest.colours if has_all else ())
     return done
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -55,6 +56,14 @@ def test_what_is_written_is_a_data_set():
         shares = (read_label_map(one.labels) == 1).mean()
         assert shares == pytest.approx(bright / 64, abs=0.02)
         assert one.image.read_bytes() == (Path("photos") / one.image.name).read_bytes()
+
+
+def test_colours_that_are_not_one_a_class_are_left_out():
+    one = engine(bright_area)
+    one.manifest = msgspec.structs.replace(one.manifest, colours=((1, 2, 3),))
+    request = LabelMapRequest(sources=["photos"], out=Path("set"))
+    assert write_label_maps(one, "fake", request, stop=StopRequest()).images == 2
+    assert all("rgb" not in each for each in json.loads(Path("set/classes.json").read_text())["classes"])
 
 
 def test_pixels_where_the_mirror_image_disagrees_are_ignored():

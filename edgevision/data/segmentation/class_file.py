@@ -99,7 +99,9 @@ def refuse_other_ids(path: Path, names: Sequence[str]) -> None:
             for meant in (ids, dict(enumerate(names)))
         )
         ignored = "none" if found.ignore_index is None else found.ignore_index
+        lacks = theirs == own and found.ignore_index is None
         raise DataError(
             f"{path} has {theirs}, ignore_index {ignored}; expected {own}, "
-            f"ignore_index {IGNORE_ID}, as in the labels that would be added; choose another folder"
+            f"ignore_index {IGNORE_ID}, as in the labels that would be added; "
+            f"{'add it there, or ' if lacks else ''}choose another folder"
         )
