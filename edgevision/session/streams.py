@@ -80,8 +80,11 @@ def open_sources(
     """Opens all sources at the same time, for one that does not answer must not hold the others up.
 
     The threads are daemons: one that hangs in a driver does not hold up Ctrl-C or the end of the process.
+    Interrupted, it closes what is open, and each source that opens later closes itself.
     """
     found: dict[int, Source | EdgeVisionError] = {}
+    lock = threading.Lock()
+    is_abandoned = False
     piped = next((position for position, spec in enumerate(specs) if spec.source == PIPE), None)
 
     def attempt(position: int) -> None:
@@ -89,7 +92,12 @@ def open_sources(
             if specs[position].source == PIPE and position != piped:
                 raise SourceError(READ_TWICE)
             source = open_source(specs[position].source, options, threads=budget.decode)
-            found[position] = selected(source, specs[position].selection)
+            chosen = selected(source, specs[position].selection)
+            with lock:
+                if not is_abandoned:
+                    found[position] = chosen
+                    return
+            chosen.close()
         except EdgeVisionError as error:
             found[position] = error
         except Exception as error:  # of a library, at this one source: the other streams run
@@ -100,10 +108,18 @@ def open_sources(
             ).with_traceback(error.__traceback__)
 
     threads = [threading.Thread(target=attempt, args=(i,), daemon=True) for i in range(len(specs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        with lock:
+            is_abandoned = True
+        for source in list(found.values()):
+            if not isinstance(source, EdgeVisionError):
+                source.close()
+        raise
     return [
         source if isinstance(source, EdgeVisionError) else opened.enter_context(source)
         for _, source in sorted(found.items())

@@ -1,7 +1,10 @@
 """``edgevision run`` with several sources, latency control, tracking and zones."""
 
+import _thread
 import contextlib
 import json
+import threading
+import time
 from pathlib import Path
 
 import av
@@ -323,3 +326,29 @@ def test_tiles_are_looked_at_too(run):
     scores = [[found["score"] for one in lines for found in one["detections"]] for lines in (whole, tiles)]
     assert scores[0] != scores[1]
     assert len(scores[1]) >= len(scores[0])
+
+
+def test_sources_are_closed_where_opening_is_interrupted(monkeypatch):
+    closed, go_on = [], threading.Event()
+
+    class Noted(ArraySource):
+        def close(self):
+            closed.append(self.info.name)
+            super().close()
+
+    def open_source(address, options, threads):
+        if address == "late":
+            _thread.interrupt_main()  # Ctrl-C while one does not answer
+            go_on.wait(10)
+        return Noted([image_with_block(32, 32, (4, 4, 9, 9))], name=address)
+
+    monkeypatch.setattr(run_streams, "open_source", open_source)
+    specs = [StreamSpec(source="quick"), StreamSpec(source="late")]
+    with contextlib.ExitStack() as opened, pytest.raises(KeyboardInterrupt):
+        run_streams.open_sources(specs, ThreadBudget.of(2), opened)
+    for names in (["quick"], ["quick", "late"]):
+        ends = time.monotonic() + 10
+        while closed != names and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert closed == names
+        go_on.set()
