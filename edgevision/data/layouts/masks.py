@@ -20,13 +20,13 @@ from edgevision.data.layouts.voc import image_sets
 from edgevision.data.segmentation.class_file import write_class_file
 from edgevision.errors import DataError
 from edgevision.files import atomic_path, make_folder
+from edgevision.types import IGNORE_ID
 
 _MASK_FOLDERS = (
     "masks", "mask", "labels", "label", "annotations", "segmentationclass", "segmentation", "gt", "gtfine",
     "labels_png", "mask_png", "ground_truth", "groundtruth", "annotated",
 )  # fmt: skip
 _ENDINGS = ("_mask", "-mask", "_seg", "_label", "_labels", "_gt", "_l", "_labelids", "_segmentation")
-_IGNORED = 255
 _SEEN = 8  # masks whose values say what is in all of them, where no file names the classes
 
 
@@ -242,7 +242,7 @@ def read_mask(path: Path, classes: Sequence[MaskClass]) -> NDArray[np.uint8]:
         pixels = pixels.astype(np.uint8)
     if not classes:
         return np.asarray(pixels if pixels.ndim == 2 else pixels.max(axis=2), np.uint8)
-    found = np.full(pixels.shape[:2], _IGNORED, np.uint8)
+    found = np.full(pixels.shape[:2], IGNORE_ID, np.uint8)
     if by_colour:
         packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
         for position, one in enumerate(classes):

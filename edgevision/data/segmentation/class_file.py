@@ -93,13 +93,13 @@ def refuse_other_ids(path: Path, names: Sequence[str]) -> None:
         return
     found = read_class_file(path)
     ids = {one.id: one.name for one in found.classes if one.id != found.ignore_index}
-    if ids != dict(enumerate(names)) or found.ignore_index != IGNORE_ID:
+    meant = dict(enumerate(names))
+    if ids != meant or found.ignore_index != IGNORE_ID:
         theirs, own = (
-            ", ".join(f"{name} {one}" for one, name in sorted(meant.items()))
-            for meant in (ids, dict(enumerate(names)))
+            ", ".join(f"{name} {one}" for one, name in sorted(each.items())) for each in (ids, meant)
         )
         ignored = "none" if found.ignore_index is None else found.ignore_index
-        lacks = theirs == own and found.ignore_index is None
+        lacks = ids == meant and found.ignore_index is None
         raise DataError(
             f"{path} has {theirs}, ignore_index {ignored}; expected {own}, "
             f"ignore_index {IGNORE_ID}, as in the labels that would be added; "
