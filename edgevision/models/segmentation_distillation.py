@@ -22,7 +22,8 @@ class SegmenterAnswers(NamedTuple):
     """What a teacher says of N images.
 
     Attributes:
-        scores: float ``[N, C, H, W]``, probabilities in the student's classes.
+        scores: float ``[N, G, H, W]``, probabilities of the groups that the student's classes are in; one
+            group a class where the teacher has the same classes.
         hints: float ``[N, channels, h, w]`` each.
     """
 
@@ -65,11 +66,14 @@ class SegmentationDistillation(nn.Module):
 
     Args:
         config: factors.
+        group_of: for each class of the student the group of the teacher's answers that it is in; empty where
+            every class is its own.
     """
 
-    def __init__(self, config: SegmentationDistillationConfig) -> None:
+    def __init__(self, config: SegmentationDistillationConfig, group_of: Sequence[int] = ()) -> None:
         super().__init__()
         self.config = config
+        self.group_of = tuple(group_of)
 
     def forward(
         self, logits: Tensor, maps: Mapping[int, Tensor], answers: SegmenterAnswers
@@ -84,22 +88,27 @@ class SegmentationDistillation(nn.Module):
         Raises:
             ConfigError: no map of the student has a hint's size.
         """
-        losses = {"teacher": self.config.weight * divergence(logits, answers.scores)}
+        losses = {"teacher": self.config.weight * divergence(logits, answers.scores, self.group_of)}
         if answers.hints:
             parts = [1 - explained(of_size(maps, hint.shape), hint) for hint in answers.hints]
             losses["teacher_hint"] = self.config.hint_weight * torch.stack(parts).mean()
         return losses
 
 
-def divergence(logits: Tensor, scores: Tensor) -> Tensor:
+def divergence(logits: Tensor, scores: Tensor, group_of: Sequence[int] = ()) -> Tensor:
     """Kullback-Leibler divergence of the student from the teacher, mean of all pixels (Hinton et al. 2015,
     arXiv:1503.02531, with temperature 1).
 
     Args:
         logits: the student's, ``[N, C, H, W]``.
-        scores: the teacher's probabilities, of the same shape.
+        scores: the teacher's probabilities, ``[N, G, H, W]``.
+        group_of: for each of the C classes its group, 0 to G - 1, whose probability is the sum of theirs:
+            which class of a group it is, the teacher does not say. Empty where G is C, in the same order.
     """
     own = logits.float().log_softmax(dim=1)
+    if group_of:
+        members = [[one for one, group in enumerate(group_of) if group == g] for g in range(scores.shape[1])]
+        own = torch.stack([own[:, classes].logsumexp(dim=1) for classes in members], dim=1)
     return F.kl_div(own, scores, reduction="none").sum(dim=1).mean()
 
 

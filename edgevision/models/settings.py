@@ -219,8 +219,11 @@ class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown
     """Another segmenter that looks at every image of the training, as augmented, beside the student.
 
     Attributes:
-        teacher: its ONNX file, relative to the working folder; it has the run's classes and takes images of
-            the size that the run trains on.
+        teacher: its ONNX file, relative to the working folder; it has the run's classes, or the same groups,
+            and takes images of the size that the run trains on.
+        groups: where the teacher's classes are cut otherwise: what it and the student are compared in, each
+            ``GROUP=CLASS,CLASS`` of the classes of both; ``GROUP=*`` takes every other class. Empty where
+            the classes are the same.
         weight: factor of the divergence from its probabilities.
         hints: tensors of the file that the decoder of a UNet learns to know (Romero et al. 2015,
             arXiv:1412.6550), each by the stage of its size; empty for none.
@@ -228,6 +231,7 @@ class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown
     """
 
     teacher: str
+    groups: tuple[str, ...] = ()
     weight: NonNegative = 1.0
     hints: tuple[str, ...] = ()
     hint_weight: NonNegative = 1.0

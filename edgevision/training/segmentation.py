@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevision.contract.manifest import Manifest
+from edgevision.data.classes import parse_groups
 from edgevision.data.copies import find_shared
 from edgevision.data.memory import cache_limit
 from edgevision.data.segmentation.augment import SegmentationAugment
@@ -18,7 +19,7 @@ from edgevision.data.segmentation.check import SegmentationCheck, check_segmenta
 from edgevision.data.segmentation.dataset import load_source
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.data.stream import StreamSampler, fit_workers
-from edgevision.errors import ConfigError, DataError
+from edgevision.errors import ConfigError, DataError, UsageError
 from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Model
@@ -94,8 +95,8 @@ class SegmentationTask:
         self._rounding = rounding(model, model.class_layers, quantise)
         self._criterion = SegmentationLoss(config.loss, len(config.classes), class_frequencies(checks))
         self._stages = StageMaps(())
-        if config.distillation is not None:
-            self._distillation = SegmentationDistillation(config.distillation)
+        if config.distillation is not None and self._teacher is not None:
+            self._distillation = SegmentationDistillation(config.distillation, self._teacher.group_of)
         if self._teacher is not None and self._teacher.hint_shapes:
             self._stages = StageMaps(model.stages if isinstance(model, UNet) else ())
             self._check_hints(model, self._teacher.hint_shapes)
@@ -158,7 +159,11 @@ def _open_teacher(config: SegmenterTraining) -> SegmenterTeacher | None:
         return None
     teacher, hints = config.distillation.teacher, config.distillation.hints
     size = config.augment.trained_size(config.model.input_width, config.model.input_height)
-    return SegmenterTeacher(teacher, config.classes, *size, hints)
+    try:
+        groups = parse_groups(config.distillation.groups)
+    except UsageError as error:
+        raise ConfigError(f"distillation.groups: {error}") from error
+    return SegmenterTeacher(teacher, config.classes, *size, hints, groups)
 
 
 def segmenter_manifest(

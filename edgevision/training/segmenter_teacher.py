@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgevision.contract.model_file import read_manifest
+from edgevision.data.classes import NO_GROUPS, ClassGroups
 from edgevision.errors import ModelError
 from edgevision.models.segmentation_distillation import SegmenterAnswers
 from edgevision.training.onnx_teacher import open_teacher
@@ -23,17 +24,26 @@ class SegmenterTeacher:
         classes: the student's, in any order.
         width, height: of the images that the student learns from.
         hints: further tensors of the file to answer with.
+        groups: of the classes of both, where they are cut otherwise; it answers with groups then.
 
     Raises:
+        DataError: a name in ``groups`` could mean two classes.
         ModelError: the file is missing, is no segmenter, has other classes or another input, or lacks a hint,
             or what it answers with is no map.
 
     Attributes:
+        group_of: for each class of the student its group in the answers; empty without groups.
         hint_shapes: of each hint for a batch of two: ``2, channels, h, w``.
     """
 
     def __init__(
-        self, path: str, classes: Sequence[str], width: int, height: int, hints: Sequence[str] = ()
+        self,
+        path: str,
+        classes: Sequence[str],
+        width: int,
+        height: int,
+        hints: Sequence[str] = (),
+        groups: ClassGroups = NO_GROUPS,
     ) -> None:
         try:
             manifest = read_manifest(path)
@@ -46,18 +56,19 @@ class SegmenterTeacher:
                 f"distillation.teacher: {path} names {len(manifest.heads)} tensors that its class map "
                 "is made of; expected one, with a score for every class"
             )
-        if sorted(manifest.classes) != sorted(classes):
-            raise ModelError(
-                f"distillation.teacher: {path} has the classes {', '.join(manifest.classes)}; expected the "
-                f"run's: {', '.join(classes)}"
-            )
+        own, known = groups.mapping(classes), groups.mapping(manifest.classes)
+        names = list(dict.fromkeys(own.values()))
+        _check_names(path, names, list(dict.fromkeys(known.values())), groups)
         if (manifest.input_width, manifest.input_height) != (width, height):
             raise ModelError(
                 f"distillation.teacher: {path} takes {manifest.input_width}x{manifest.input_height}; the run "
                 f"trains on {width}x{height}; expected the same, see augment.crop_width and crop_height"
             )
         self.path = path
-        self._order = [manifest.classes.index(name) for name in classes]
+        self.group_of = () if groups == NO_GROUPS else tuple(names.index(own[name]) for name in classes)
+        self._members = [
+            [place for place, one in enumerate(manifest.classes) if known[one] == name] for name in names
+        ]
         self._run, shapes = open_teacher(path, (*manifest.heads, *hints))
         self._hints = len(hints)
         self._one_by_one = shapes[0][:1] == (1,)
@@ -66,9 +77,10 @@ class SegmenterTeacher:
     def __call__(self, frames: Tensor) -> SegmenterAnswers:
         """Answers for images as they are loaded: uint8 ``[N, H, W, 3]``, BGR."""
         head, *hints = self._look(frames.cpu().numpy())
-        scores = torch.from_numpy(head)[:, self._order].float()
+        scores = torch.from_numpy(head).float()
         if self._logits:
             scores = scores.softmax(dim=1)
+        scores = torch.stack([scores[:, classes].sum(dim=1) for classes in self._members], dim=1)
         scores = torch.nn.functional.interpolate(
             scores, size=frames.shape[1:3], mode="bilinear", align_corners=False
         )
@@ -98,7 +110,7 @@ class SegmenterTeacher:
                 f"{' '.join(str(error).split())[:200]}"
             ) from error
         for position, (name, found) in enumerate(zip(names, answers, strict=True)):
-            channels = len(self._order) if position == 0 else "channels"
+            channels = sum(map(len, self._members)) if position == 0 else "channels"
             fits = found.ndim == 4 and len(found) == 2 and channels in (found.shape[1], "channels")
             if not fits or found.dtype.kind != "f":
                 key = "hints" if position else "teacher"
@@ -114,3 +126,23 @@ class SegmenterTeacher:
             )
         self._logits = bool((head < 0).any() or np.abs(head.sum(axis=1, dtype=np.float64) - 1).max() > 0.01)
         return tuple(one.shape for one in answers[1:])
+
+
+def _check_names(path: str, own: list[str], known: list[str], groups: ClassGroups) -> None:
+    """Raises ModelError where the student and the teacher cannot be compared class by class, or not at all."""
+    if groups == NO_GROUPS:
+        if sorted(known) != sorted(own):
+            raise ModelError(
+                f"distillation.teacher: {path} has the classes {', '.join(known)}; expected the run's: "
+                f"{', '.join(own)}; or distillation.groups, that put both into the same"
+            )
+    elif sorted(known) != sorted(own):
+        raise ModelError(
+            f"distillation.groups: the classes of {path} make {', '.join(known)}, the run's make "
+            f"{', '.join(own)}; expected the same groups"
+        )
+    elif len(own) < 2:
+        raise ModelError(
+            f"distillation.groups: every class is in '{own[0]}', which teaches nothing; expected two groups "
+            "or more"
+        )

@@ -24,6 +24,21 @@ def test_the_divergence_is_that_of_the_distributions() -> None:
     assert float(divergence(torch.zeros(1, 3, 1, 1), sure)) == pytest.approx(np.log(3), rel=1e-5)
 
 
+def test_of_classes_in_groups_only_the_sum_is_learnt() -> None:
+    """Three classes of which the teacher tells the second from the rest."""
+    logits = torch.tensor([0.2, 0.5, 0.3]).log().view(1, 3, 1, 1).requires_grad_()
+    said = torch.tensor([0.4, 0.6]).view(1, 2, 1, 1)  # of the rest, of the second
+    exact = 0.4 * np.log(0.4 / 0.5) + 0.6 * np.log(0.6 / 0.5)
+    loss = divergence(logits, said, (0, 1, 0))
+    assert float(loss.detach()) == pytest.approx(exact, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    # softmax minus what is wanted; within the group as the student divides it: 0.4 * (0.2, 0.3) / 0.5
+    assert gradient.flatten().tolist() == pytest.approx([0.2 - 0.16, 0.5 - 0.6, 0.3 - 0.24], abs=1e-6)
+    assert float(divergence(logits.detach(), said.new_tensor([0.5, 0.5]).view(1, 2, 1, 1), (0, 1, 0))) == (
+        pytest.approx(0, abs=1e-6)
+    )
+
+
 def test_what_a_linear_map_explains_is_r_squared() -> None:
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(4, 6, 16, 16, generator=generator)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.cli import main
 from edgevision.contract.manifest import Manifest, Resize
 from edgevision.contract.model_file import read_manifest, write_manifest
+from edgevision.data.classes import parse_groups
 from edgevision.data.detection.check import Fault
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.engines.fake import fake_manifest
@@ -116,6 +117,71 @@ def test_probabilities_come_in_the_students_order_and_hints_as_they_are(tmp_path
     (seen,) = answers.hints
     assert seen.shape == (2, 3, SIZE[1] // 8, SIZE[0] // 8)
     np.testing.assert_allclose(seen[1, :, 2, 3], np.array(COLOURS[2]) / 40, rtol=0.01)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.usefixtures("library")
+def test_classes_that_are_cut_otherwise_meet_in_groups(tmp_path: Path, logits: bool) -> None:
+    """The teacher's second and third class are one to the student, who tells two apart where it has one."""
+    path = write_teacher(tmp_path / "teacher.onnx", logits=logits, classes=("road", "car", "sign"))
+    groups = parse_groups(["thing=car,sign", "ground=*"])
+    teacher = SegmenterTeacher(str(path), ("sign", "grass", "street"), *SIZE, groups=groups)
+    assert teacher.group_of == (0, 1, 1)
+    frames = np.zeros((3, SIZE[1], SIZE[0], 3), np.uint8)
+    frames[0], frames[1], frames[2] = COLOURS
+    scores = teacher(torch.from_numpy(frames)).scores
+    expected = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]).view(3, 2, 1, 1).expand_as(scores)
+    torch.testing.assert_close(scores, expected, atol=0.01, rtol=0)
+    seen = torch.randint(0, 256, (2, SIZE[1], SIZE[0], 3), dtype=torch.uint8)
+    apart = SegmenterTeacher(str(path), CLASSES, *SIZE)(seen).scores
+    torch.testing.assert_close(teacher(seen).scores[:, 0], apart[:, 1] + apart[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (("thing=car",), "classes of .* make road, thing, sign, the run's make sign, thing, tree; expected"),
+        (("all=*",), "every class is in 'all', which teaches nothing; expected two groups or more"),
+        (("thing",), "distillation.groups: 'thing' is not a group of classes; expected GROUP=CLASS"),
+        (("a=car", "b=car"), "distillation.groups: the class 'car' is in two groups, 'a' and 'b'"),
+    ],
+)
+def test_groups_that_do_not_meet_are_one_line(
+    folder: Path, tmp_path: Path, groups: tuple[str, ...], words: str
+) -> None:
+    path = write_teacher(tmp_path / "teacher.onnx")
+    run = msgspec.structs.replace(small_run(folder), classes=("sign", "car", "tree"))
+    with pytest.raises((ModelError, ConfigError), match=words):
+        SegmentationTask(taught(run, path, groups=groups))
+
+
+def test_a_student_learns_a_group_of_unlabelled_images_and_its_classes_of_labelled_ones(
+    folder: Path, tmp_path: Path
+) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for path in (folder / "images" / "train").iterdir():
+        (photographs / path.name).write_bytes(path.read_bytes())
+    run = small_run(folder)
+    source = SegmentationSource(str(photographs), unlabelled=True)
+    data = msgspec.structs.replace(run.data, train=(source,))
+    teacher = write_teacher(tmp_path / "teacher.onnx", classes=("road", "red", "blue"))
+    run = taught(run, teacher, groups=("thing=car,sign,red,blue", "ground=*"))
+    task = SegmentationTask(msgspec.structs.replace(run, data=data))
+    batch = next(task.batches(0, World()))
+
+    def losses() -> dict[str, float]:
+        found = task.losses(task.model, batch, torch.device("cpu"))
+        return {name: float(loss.detach()) for name, loss in found.items()}
+
+    before = losses()
+    assert before.keys() == {"cross_entropy", "dice", "teacher"}
+    optimiser = torch.optim.Adam(task.model.parameters(), 0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        task.losses(task.model, batch, torch.device("cpu"))["teacher"].backward()
+        optimiser.step()
+    assert losses()["teacher"] < 0.5 * before["teacher"]
 
 
 def test_a_teacher_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
