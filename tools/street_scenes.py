@@ -29,14 +29,12 @@ import argparse
 import contextlib
 import math
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -44,6 +42,9 @@ from rich.console import Console
 from edgevision.api import load
 from edgevision.cli.app import EXIT_INTERRUPTED
 from edgevision.cli.console import counting
+from edgevision.data.detection.masks import draw_shapes
+from edgevision.data.formats.coco import read_coco
+from edgevision.data.formats.raw import RawImage, Shape
 from edgevision.data.images import decode_image
 from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
 from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
@@ -51,7 +52,7 @@ from edgevision.data.segmentation.label_maps import read_label_map
 from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
 from edgevision.files import atomic_path, make_folder, safe_name
 from edgevision.suffixes import IMAGE_SUFFIXES
-from edgevision.types import IGNORE_ID, Image, SegmentationMap
+from edgevision.types import IGNORE_ID, FloatArray, Image, SegmentationMap
 
 CLASSES = ("background", "road", "curb", "mark")
 BACKGROUND, ROAD, CURB, MARK, SKY, POLE, PAVEMENT, CAR, PERSON = range(9)
@@ -123,38 +124,6 @@ class Cutout:
     mask: NDArray[np.uint8]
     height: float
     kind: int = BACKGROUND
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A category of COCO's form."""
-
-    id: int
-    name: str
-
-
-class Photograph(msgspec.Struct, frozen=True):
-    """An image of COCO's form."""
-
-    id: int
-    file_name: str
-
-
-class Annotation(msgspec.Struct, frozen=True):
-    """An object of COCO's form; its outline is polygons, or a mask that is run-length encoded."""
-
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    segmentation: list[list[float]] | dict[str, Any] | None = None
-    iscrowd: int = 0
-
-
-class Objects(msgspec.Struct, frozen=True):
-    """A file of COCO's form."""
-
-    images: list[Photograph]
-    categories: list[Named]
-    annotations: list[Annotation]
 
 
 class Textures:
@@ -568,42 +537,10 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
 
     Raises:
         DataError: the file cannot be read or is not COCO's, or it has nothing of use.
+        UsageError: it has outlines, and pycocotools is not installed.
     """
-    try:
-        document = msgspec.json.decode(labels.read_bytes(), type=Objects)
-    except OSError as error:
-        raise DataError(f"cannot read {labels}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{labels} is not a file of objects in COCO's form ({error})") from error
-    files = {one.id: images / one.file_name for one in document.images}
-    names = {one.id: one.name.lower() for one in document.categories}
-    ridden = defaultdict(list)
-    for one in document.annotations:
-        if names.get(one.category_id) in RIDDEN:
-            ridden[one.image_id].append(one.bbox)
-    found = []
-    for one in document.annotations:
-        name = names.get(one.category_id, "")
-        height = HEIGHTS.get(name)
-        x, y, wide, high = (max(0, int(value)) for value in one.bbox)
-        path = files.get(one.image_id)
-        if (
-            height is None
-            or one.iscrowd
-            or wide < least
-            or high < least
-            or path is None
-            or not path.is_file()
-        ):
-            continue
-        image = decode_image(path)
-        mask = outline(one, image)
-        place = slice(y, y + high), slice(x, x + wide)
-        kind = KINDS.get(name, BACKGROUND)
-        if kind == PERSON and any(overlap(one.bbox, other) for other in ridden[one.image_id]):
-            kind = BACKGROUND
-        if min(image[place].shape[:2]) >= least:
-            found.append(Cutout(image[place].copy(), mask[place].copy(), height, kind))
+    photographs = read_coco(labels, images, shapes=True).images
+    found = [one for photograph in photographs for one in cut(photograph, least)]
     if not found:
         raise DataError(
             f"{labels} has no {', '.join(HEIGHTS)} of {least} pixels or more whose image lies in {images}; "
@@ -612,24 +549,45 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
     return found
 
 
-def overlap(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether two boxes, x, y, width and height, have a part in common."""
-    return all(first[i] < second[i] + second[i + 2] and second[i] < first[i] + first[i + 2] for i in (0, 1))
+def cut(photograph: RawImage, least: int) -> Iterator[Cutout]:
+    """Those of one photograph; none where it is missing."""
+    names = [name.lower() for name in photograph.names]
+    ridden = [box for box, name in zip(photograph.boxes, names, strict=True) if name in RIDDEN]
+    image = None
+    for box, name, ignore, shape in zip(
+        photograph.boxes, names, photograph.ignore, photograph.shapes, strict=True
+    ):
+        left, top, right, bottom = (max(0, int(value)) for value in box)
+        if name not in HEIGHTS or ignore or min(right - left, bottom - top) < least:
+            continue
+        if image is None:
+            if not photograph.path.is_file():
+                return
+            image = decode_image(photograph.path)
+        kind = KINDS.get(name, BACKGROUND)
+        if kind == PERSON and any(overlap(box, other) for other in ridden):
+            kind = BACKGROUND
+        place = slice(top, bottom), slice(left, right)
+        if min(image[place].shape[:2]) >= least:
+            mask = outline(shape, box, image)
+            yield Cutout(image[place].copy(), mask[place].copy(), HEIGHTS[name], kind)
 
 
-def outline(label: Annotation, image: Image) -> NDArray[np.uint8]:
+def overlap(first: FloatArray, second: FloatArray) -> bool:
+    """Whether two boxes, corners ``[4]``, have a part in common."""
+    return bool((first[:2] < second[2:]).all() and (second[:2] < first[2:]).all())
+
+
+def outline(shape: Shape, box: FloatArray, image: Image) -> NDArray[np.uint8]:
     """Where an object is, 255 there, uint8 ``[H, W]``."""
-    mask = np.zeros(image.shape[:2], np.uint8)
-    polygons = label.segmentation
-    if isinstance(polygons, list) and polygons:
-        for polygon in polygons:
-            points = np.asarray(polygon[: len(polygon) // 2 * 2], np.float64)
-            cv2.fillPoly(mask, [points.reshape(-1, 2).astype(np.int32)], 255)
-        return mask
-    x, y, wide, high = (max(0, int(value)) for value in label.bbox)
-    cut = int(min(wide, high) / PLAIN)
-    corners = [(x + cut, y), (x + wide - cut, y), (x + wide, y + cut), (x + wide, y + high - cut // 2)]
-    corners += [(x + wide - cut, y + high), (x + cut, y + high), (x, y + high - cut // 2), (x, y + cut)]
+    height, width = image.shape[:2]
+    if shape.segmentation:
+        return np.asarray(draw_shapes([shape], width, height, 1, 1)[0] * 255, np.uint8)
+    left, top, right, bottom = (max(0, int(value)) for value in box)
+    off = int(min(right - left, bottom - top) / PLAIN)
+    corners = [(left + off, top), (right - off, top), (right, top + off), (right, bottom - off // 2)]
+    corners += [(right - off, bottom), (left + off, bottom), (left, bottom - off // 2), (left, top + off)]
+    mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.asarray(corners, np.int32)], 255)
     return mask
 

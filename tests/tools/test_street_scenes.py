@@ -128,6 +128,34 @@ def test_a_person_is_a_pedestrian_where_there_is_no_bicycle(tool: ModuleType, tm
     assert found == [tool.PERSON, tool.BACKGROUND, tool.BACKGROUND, tool.BACKGROUND]
 
 
+def test_an_outline_is_cut_out_without_what_is_around_it(tool: ModuleType, tmp_path: Path) -> None:
+    """By polygons and by run lengths; a crowd is none, and a category may be written in capitals."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((200, 200, 3), 90, np.uint8))
+    inner = np.zeros((200, 200), np.uint8)
+    inner[20:100, 30:90] = 1
+    runs = np.diff(np.flatnonzero(np.diff(inner.T.ravel(), prepend=0, append=0)), prepend=0).tolist()
+    runs.append(inner.size - sum(runs))
+    shape = {"image_id": 1, "category_id": 3, "bbox": [10, 10, 100, 120]}
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [
+            {**shape, "segmentation": [[30, 20, 90, 20, 90, 100, 30, 100]]},
+            {**shape, "segmentation": {"size": [200, 200], "counts": runs}},
+            {**shape, "segmentation": []},
+            {**shape, "bbox": [10, 10, 100, 110], "iscrowd": 1},
+        ],
+        "categories": [{"id": 3, "name": "Car"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    polygon, mask, box = tool.cut_out(tmp_path / "a.json", tmp_path)
+    expected = inner[10:130, 10:110] * 255
+    np.testing.assert_array_equal(mask.mask, expected)
+    np.testing.assert_array_equal(polygon.mask, expected)
+    assert {int(one) for one in np.unique(box.mask)} == {0, 255}
+    assert 0.85 < box.mask.mean() / 255 < 1
+    assert {one.kind for one in (polygon, mask, box)} == {tool.CAR}
+
+
 def test_a_kerb_lies_between_the_road_and_what_is_beside_it(tool: ModuleType, arguments: list[str]) -> None:
     roads = load_segmentation(arguments[3], "train", CLASSES)
     photographs = sorted(Path(arguments[1]).iterdir())
@@ -198,13 +226,13 @@ def test_what_cannot_be_used_is_one_line(
     (tmp_path / "set/classes.json").write_text((tmp_path / "roads/classes.json").read_text())
     for change, words in (
         (["--objects", str(tmp_path / "others.json"), str(tmp_path)], "others.json has no person, bicycle"),
-        (["--objects", str(tmp_path / "list.json"), str(tmp_path)], "not a file of objects in COCO's form"),
+        (["--objects", str(tmp_path / "list.json"), str(tmp_path)], "list.json"),
         (["--out", str(tmp_path / "set")], "; expected background 0"),
         (["--out", str(tmp_path / "cars.json")], "cannot create folder"),
         (["--photographs", str(tmp_path / "empty")], "has no image"),
         (["--photographs", str(tmp_path / "nowhere")], "nowhere"),
         (["--split", "test"], "has no split 'test'"),
-        (["--objects", str(tmp_path / "none.json"), str(tmp_path)], "cannot read"),
+        (["--objects", str(tmp_path / "none.json"), str(tmp_path)], "annotation file not found"),
     ):
         with pytest.raises(SystemExit, match=words):
             run(tool, monkeypatch, *arguments, *change, "--count", "1")
