@@ -31,6 +31,7 @@ from edgevision.calibration.channels import find_channels
 from edgevision.calibration.equalise import best_factors, channel_reach, of_channels
 from edgevision.calibration.float_model import FloatModel, load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
+from edgevision.cli.app import spell_options
 from edgevision.errors import CheckpointError, EdgeVisionError
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.files import refuse_existing
@@ -53,7 +54,7 @@ def main() -> int:
         refuse_existing(options.out, options.overwrite)
         count = equalise_file(options.checkpoint, options.out, options.sources, options.frames)
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
+        sys.stderr.write(f"error: {spell_options(str(error))}\n")
         return 1
     sys.stdout.write(f"{options.out}: the channels of {count} tensors equalised\n")
     return 0

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edgevision.cli.app import spell_options
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData
 from edgevision.errors import CheckpointError, DataError, EdgeVisionError, UsageError
@@ -57,7 +58,7 @@ def main() -> int:
             options.overwrite,
         )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
+        sys.stderr.write(f"error: {spell_options(str(error))}\n")
         return 1
     shown = ", ".join(f"{name} {shift:+.2f}" for name, shift in shifts.items())
     sys.stdout.write(f"{options.out}: shifted by {shown}\n")

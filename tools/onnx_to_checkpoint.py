@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from edgevision.calibration.float_model import load_float_model
 from edgevision.calibration.sampling.sample import sample_frames
+from edgevision.cli.app import spell_options
 from edgevision.errors import CheckpointError, EdgeVisionError
 from edgevision.files import refuse_existing
 from edgevision.models.backbone import normalise
@@ -58,7 +59,7 @@ def main() -> int:
             options.model, options.config, options.out, options.sources, options.frames, options.overwrite
         )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {error}\n".replace("`overwrite`", "--overwrite"))
+        sys.stderr.write(f"error: {spell_options(str(error))}\n")
         return 1
     sys.stdout.write(f"{options.out}: {count} BatchNorms taken out of their convolutions\n")
     return 0

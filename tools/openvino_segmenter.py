@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edgevision.cli.app import spell_options
 from edgevision.contract.manifest import INPUT_NAME, Manifest, Resize
 from edgevision.data.classes import parse_classes
 from edgevision.errors import EdgeVisionError, ExportError
@@ -274,7 +275,7 @@ def main() -> None:
         classes = parse_classes(options.classes)
         manifest = convert(options.file, classes, options.licence, options.out, options.size)
     except EdgeVisionError as error:
-        raise SystemExit(f"error: {error}".replace("`overwrite`", "--overwrite")) from error
+        raise SystemExit(f"error: {spell_options(str(error))}") from error
     size = f"{manifest.input_width}x{manifest.input_height}"
     print(f"{options.out}: {manifest.name}, input {size}")  # noqa: T201
 

@@ -197,6 +197,11 @@ def name_options(text: str) -> str:
     return re.sub(r"`(\w+)`", lambda match: str(options.get(match[1], match[0])), text)
 
 
+def spell_options(text: str) -> str:
+    """Turns every name in backticks into an option, for errors of another command than the running one."""
+    return re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", text)
+
+
 def error_text(error: Exception) -> str:
     """What the error says, with the options of the running command; a file's keys stay as they are."""
     if isinstance(error, ForeignModelError):
@@ -215,8 +220,7 @@ def _import_hint(path: Path) -> str:
     except ImportError:
         return f". Import it: {command} (needs edgevision[export])"
     except EdgeVisionError as error:
-        text = re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", str(error))
-        return f". {command} says: {text}"
+        return f". {command} says: {spell_options(str(error))}"
 
 
 def _is_typers(error: BaseException) -> bool:

@@ -129,7 +129,7 @@ class SegmenterTeacher:
 
 
 def _check_names(path: str, own: list[str], known: list[str], groups: ClassGroups) -> None:
-    """Raises ModelError where the student and the teacher cannot be compared class by class, or not at all."""
+    """Raises ModelError where the student and the teacher cannot be compared, or have nothing to compare."""
     if groups == NO_GROUPS:
         if sorted(known) != sorted(own):
             raise ModelError(
