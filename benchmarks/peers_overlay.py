@@ -52,10 +52,16 @@ def main() -> int:
 
 def collect(detector: Model, clip: str) -> tuple[list[Any], list[Detections]]:
     """Frames with ten boxes or more, cut to their ten best."""
-    images, found = [], []
+    images: list[Any] = []
+    found: list[Detections] = []
     with open_source(clip) as source:
         for frame in source:
             best = detector([frame.image])[0]
+            if not isinstance(best, Detections):
+                manifest = detector.manifest
+                raise SystemExit(
+                    f"error: {manifest.name} is a model for {manifest.task}; expected a detector"
+                )
             if len(best) >= BOXES and len(found) < _FRAMES:
                 images.append(frame.image)
                 found.append(best[:BOXES])

@@ -31,7 +31,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from common import Figures, commit, new_parser, report
@@ -97,10 +96,21 @@ def measure_clip(clip: str, detector: Model, conf: float) -> Figures:
     return found
 
 
-def detect(clip: str, detector: Model) -> tuple[list[tuple[float, Any]], float | None]:
-    """Pairs of time in seconds and detections, and the frame rate."""
+def detect(clip: str, detector: Model) -> tuple[list[tuple[float, Detections]], float | None]:
+    """Pairs of time in seconds and detections, and the frame rate.
+
+    Raises:
+        UsageError: the model is not a detector.
+    """
+    frames: list[tuple[float, Detections]] = []
     with open_source(clip) as source:
-        return [(frame.time_s, detector([frame.image])[0]) for frame in source], source.info.frame_rate
+        for frame in source:
+            found = detector([frame.image])[0]
+            if not isinstance(found, Detections):
+                manifest = detector.manifest
+                raise UsageError(f"{manifest.name} is a model for {manifest.task}; expected a detector")
+            frames.append((frame.time_s, found))
+        return frames, source.info.frame_rate
 
 
 def measure_truth(folder: Path, detector: Model, conf: float) -> Figures:
@@ -124,7 +134,7 @@ def measure_truth(folder: Path, detector: Model, conf: float) -> Figures:
 
 
 def accuracy(
-    rows: np.ndarray, frames: Sequence[tuple[float, Any]], tracker: Tracker, weakest: float
+    rows: np.ndarray, frames: Sequence[tuple[float, Detections]], tracker: Tracker, weakest: float
 ) -> dict[str, float]:
     """TrackEval's figures of one tracker.
 
@@ -138,14 +148,15 @@ def accuracy(
         from trackeval.metrics import CLEAR, HOTA, Identity
     except ImportError as error:
         raise UsageError("ground truth needs trackeval; run uv pip install --group bench") from error
-    true_numbers, numbers = np.unique(rows[:, 1]).tolist(), {}
+    true_numbers: list[float] = np.unique(rows[:, 1]).tolist()
+    numbers: dict[int | None, int] = {}
     true_ids, ids, overlaps = [], [], []
     for i, (time_s, found) in enumerate(frames):
         tracked = tracker.update(found[found.scores >= weakest], time_s)
-        tracked = tracked[np.array([one is not None for one in tracked.track_ids], np.bool_)]
+        tracked = tracked[np.array([one.track_id is not None for one in tracked], np.bool_)]
         here = rows[rows[:, 0] == i + 1]
         true_ids.append(np.array([true_numbers.index(one) for one in here[:, 1]], int))
-        ids.append(np.array([numbers.setdefault(one, len(numbers)) for one in tracked.track_ids], int))
+        ids.append(np.array([numbers.setdefault(one.track_id, len(numbers)) for one in tracked], int))
         overlaps.append(iou(xywh_to_xyxy(here[:, 2:6]), tracked.boxes.astype(float)))
     data = {
         "num_timesteps": len(frames),
@@ -171,14 +182,13 @@ def accuracy(
 
 
 def follow(
-    frames: Sequence[tuple[float, Any]], rate: float | None, conf: float, weakest: float
+    frames: Sequence[tuple[float, Detections]], rate: float | None, conf: float, weakest: float
 ) -> dict[str, float]:
     """What a tracker makes of these frames: pairs of time in seconds and detections."""
     tracker = Tracker(rate, conf)
     lives: dict[int, list[int]] = {}
     boxes, times_ms = 0, []
     for i, (time_s, found) in enumerate(frames):
-        assert isinstance(found, Detections)
         given = found[found.scores >= weakest]
         start = time.perf_counter()
         tracked = tracker.update(given, time_s)

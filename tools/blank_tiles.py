@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from edgevision.api import load
 from edgevision.data.formats.coco import read_coco, read_ids
 from edgevision.data.formats.detections import add_detections
-from edgevision.errors import DataError, EdgeVisionError
+from edgevision.errors import DataError, EdgeVisionError, UsageError
 from edgevision.files import make_folder, write_json
 from edgevision.types import Detections, Image
 
@@ -103,7 +103,7 @@ def cut(sets: Sequence[Sequence[Path]], options: argparse.Namespace) -> list[Til
     """The tiles that were written, the strongest false alarm first.
 
     Raises:
-        EdgeVisionError: a set cannot be read, or no image has a blank square.
+        EdgeVisionError: the model is not a detector, a set cannot be read, or no image has a blank square.
     """
     make_folder(options.out)
     make_folder(options.out / "images")
@@ -112,14 +112,16 @@ def cut(sets: Sequence[Sequence[Path]], options: argparse.Namespace) -> list[Til
     with load(options.model, conf=0.05) as model:
         for one in sets:
             for path, boxes in occupied(one, options.free_of):
-                image = cv2.imread(str(path))
+                image = read(path)
                 if image is None:
                     continue
                 place = blank_square(boxes, image.shape[1], image.shape[0], options.least, draw)
                 if place is None:
                     continue
                 found = model(pixels(image, *place))
-                assert isinstance(found, Detections)
+                if not isinstance(found, Detections):
+                    task = model.manifest.task
+                    raise UsageError(f"{options.model} is a model for {task}; expected a detector")
                 tile = Tile(path, *place)
                 if len(found):
                     best = found[int(found.scores.argmax())]
@@ -133,7 +135,7 @@ def cut(sets: Sequence[Sequence[Path]], options: argparse.Namespace) -> list[Til
     tiles.sort(key=lambda tile: -tile.score)
     kept = tiles[: options.count]
     for number, tile in enumerate(kept):
-        image = cv2.imread(str(tile.path))
+        image = read(tile.path)
         assert image is not None  # it was read a moment ago
         cv2.imwrite(
             str(options.out / "images" / f"{number:05d}.jpg"), pixels(image, tile.left, tile.top, tile.side)
@@ -196,6 +198,12 @@ def blank_square(
             return left, top, side
         side = int(side * _SHRINK)
     return None
+
+
+def read(path: Path) -> Image | None:
+    """An image of a set, uint8 ``[H, W, 3]``, BGR; None where it cannot be read."""
+    image = cv2.imread(str(path))
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def pixels(image: Image, left: int, top: int, side: int) -> Image:

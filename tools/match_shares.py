@@ -28,6 +28,7 @@ from edgevision.files import refuse_existing
 from edgevision.models.backbone import normalise
 from edgevision.models.segmentation import Segmenter
 from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from edgevision.training.config import SegmenterTraining
 from edgevision.training.networks import load_segmenter
 from edgevision.types import IGNORE_ID
 
@@ -75,8 +76,10 @@ def match_file(
     """
     refuse_existing(out, overwrite)
     checkpoint = load_checkpoint(find_checkpoint(name))
-    model, config = load_segmenter(checkpoint), checkpoint.config
-    known = config.classes
+    config = checkpoint.config
+    if not isinstance(config, SegmenterTraining):
+        raise CheckpointError(f"{name} is not the checkpoint of a segmenter; expected one, such as unet-road")
+    model, known = load_segmenter(checkpoint), config.classes
     if BIAS not in checkpoint.average:
         raise CheckpointError(f"{name} has no {BIAS}; expected a segmenter whose classes have a bias")
     if unknown := [one for one in names if one not in known]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from edgevision.tracking.tracker import Tracker
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
 from edgevision.training.config import load_run
 from edgevision.types import Detections
+from edgevision.zoo import shipped_model
 from tests.support.benchmarks import load_benchmark
 from tests.support.video import write_clip
 
@@ -44,6 +46,18 @@ def test_tracking(run_benchmark, clip):
     assert measured["frames"] == 12
     assert set(measured) == {"frames", "0.1", "0.15", "0.2", "0.25", "none"}
     assert measured["0.1"]["boxes"] >= measured["none"]["boxes"]
+
+
+def test_tracks_and_drawn_boxes_need_a_detector(monkeypatch, capsys, clip):
+    words = "error: unet-light is a model for segmentation; expected a detector"
+    monkeypatch.setattr(sys, "argv", ["tracking.py", clip, "--model", "unet-light"])
+    assert load_benchmark("tracking").main() == 2
+    assert capsys.readouterr().err == f"{words}\n"
+    plotting = SimpleNamespace(Annotator=None, colors=None)  # of a library that make dev does not install
+    monkeypatch.setitem(sys.modules, "ultralytics.utils.plotting", plotting)
+    monkeypatch.setattr(sys, "argv", ["peers_overlay.py", clip, str(shipped_model("unet-light").path), "1"])
+    with pytest.raises(SystemExit, match=words):
+        load_benchmark("peers_overlay").main()
 
 
 def test_accuracy_of_tracks_on_hand_made_truth():

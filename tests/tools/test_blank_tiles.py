@@ -85,4 +85,8 @@ def test_a_set_of_squares_knows_every_class_to_be_absent(
     monkeypatch.setattr(sys, "argv", ["blank_tiles.py", str(out), "--least", "190", "--set", *sets])
     assert blank_tiles.main() == 1
     assert "no image has a square of 190 pixels" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["blank_tiles.py", str(out), "--model", "unet-light", "--set", *sets])
+    assert blank_tiles.main() == 1
+    expected = "error: unet-light is a model for segmentation; expected a detector\n"
+    assert capsys.readouterr().err == expected
     assert default_model().name == "retinanet-light"

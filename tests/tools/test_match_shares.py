@@ -10,8 +10,10 @@ from types import ModuleType
 import pytest
 import torch
 
+from edgevision.config import config_folder
 from edgevision.errors import DataError
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgevision.training.config import load_run
 from edgevision.training.segmentation import SegmentationTask
 from edgevision.types import IGNORE_ID
 from tests.support.paths import ROOT
@@ -121,6 +123,8 @@ def test_only_the_bias_of_the_chosen_class_changes(
     assert tool.main() == 1
     assert "output exists" in capsys.readouterr().err
     arguments[2] = str(tmp_path / "c.pt")
+    detector = load_run(config_folder() / "models" / "retinanet-light.yaml")
+    save_checkpoint(tmp_path / "detector.pt", Checkpoint(detector, 0, {}, {}, {}, {}, None))
     for change, words in (
         ([*arguments, "kerb"], "has no class 'kerb'; it has: road, car, sign"),
         ([*arguments, " ,"], "--classes names none; expected some of: road, car, sign"),
@@ -128,6 +132,10 @@ def test_only_the_bias_of_the_chosen_class_changes(
         (
             [arguments[0], arguments[1], str(tmp_path / "no" / "c.pt"), *arguments[3:], "car"],
             "output folder does not exist",
+        ),
+        (
+            [arguments[0], str(tmp_path / "detector.pt"), *arguments[2:], "car"],
+            "detector.pt is not the checkpoint of a segmenter; expected one, such as unet-road",
         ),
     ):
         monkeypatch.setattr(sys, "argv", change)
