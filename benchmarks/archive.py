@@ -40,6 +40,7 @@ from edgevision.archive.inputs import InputFile
 from edgevision.archive.records import ClassSummary, FileSummary, Status
 from edgevision.archive.request import ArchiveRequest
 from edgevision.archive.tasks import Job, Reply, Task
+from edgevision.closeable import Closeable
 from edgevision.engines.base import Engine
 from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.session.request import PlanPolicy
@@ -135,11 +136,12 @@ def timed(arguments: list[str], folder: Path) -> float:
     return seconds
 
 
-class ManyWorkers:
+class ManyWorkers(Closeable):
     """A crew that answers each task at once, as so many machines would whose results arrive together."""
 
     def __init__(self, job: Job, size: int) -> None:
-        self._job, self._waiting, self._events = job, list(range(size)), [Ready(0, ["car"])]
+        self._job, self._waiting = job, list(range(size))
+        self._events: list[Event] = [Ready(0, ["car"])]
         self._seen = ClassSummary(detections=9, most=3, tracks=2, first_s=0.0, last_s=9.0, bins=[1] * 60)
 
     @property
@@ -166,10 +168,7 @@ class ManyWorkers:
         self._waiting += [one.worker for one in events if isinstance(one, Answer)]
         return events
 
-    def __enter__(self) -> ManyWorkers:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
+    def close(self) -> None:
         self._events.clear()
 
 

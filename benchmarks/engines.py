@@ -214,16 +214,16 @@ def find_yardstick(manifest: Manifest, images: int) -> Yardstick | None:
         labels = SHARED / "detection" / "instances_val.json"
         if not labels.is_file():
             return None
-        data = load_coco(labels, labels.parent / "images" / "val", manifest.classes)
-        return DetectionYardstick(replace(data, images=data.images[:images]), labels.name)
+        boxes = load_coco(labels, labels.parent / "images" / "val", manifest.classes)
+        return DetectionYardstick(replace(boxes, images=boxes.images[:images]), labels.name)
     folder = SHARED / "camvid"
     if not (folder / "classes.json").is_file():
         return None
     known = load_segmentation(folder, "val").classes
     groups = NO_GROUPS if set(manifest.classes) <= set(known) else parse_groups(ROADS)
     classes = tuple(dict.fromkeys(groups.mapping(manifest.classes).values()))
-    data = load_segmentation(folder, "val", classes, groups=groups)
-    return SegmentationYardstick(replace(data, images=data.images[:images]), "camvid val")
+    masks = load_segmentation(folder, "val", classes, groups=groups)
+    return SegmentationYardstick(replace(masks, images=masks.images[:images]), "camvid val")
 
 
 def markdown(result: Mapping[str, Any]) -> str:

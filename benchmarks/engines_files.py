@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -65,14 +65,16 @@ def write_resnet18(path: Path) -> Path:
 
     from edgevision.export.detector import export_detector
     from edgevision.models.retinanet import RetinaNet
+    from edgevision.models.settings import RetinaNetConfig
     from edgevision.training.config import DetectorTraining
 
     large = load_config(config_folder() / "models" / "retinanet-resnet50.yaml", DetectorTraining)
+    assert isinstance(large.model, RetinaNetConfig)  # as its file says
     backbone = msgspec.structs.replace(large.model.backbone, name="resnet18", weights="random")
     model = msgspec.structs.replace(large.model, backbone=backbone, input_size=320, channels=128)
     config = msgspec.structs.replace(large, name=RESNET18, model=model)
     torch.manual_seed(0)
-    export_detector(RetinaNet(config.model, len(config.classes)), config, {}, path)
+    export_detector(RetinaNet(model, len(config.classes)), config, {}, path)
     return path
 
 
@@ -81,16 +83,15 @@ def letterboxed(manifest: Manifest) -> list[NDArray[np.uint8]]:
     sub = "detection/images/train_real" if manifest.task == "detection" else "camvid/images/train"
     files = sorted((SHARED / sub).rglob("*.[jp][pn]g"))
     step = max(1, len(files) // _CALIBRATION_IMAGES)
-    images = [cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_IMAGES]]
+    read = (cv2.imread(str(file)) for file in files[::step][:_CALIBRATION_IMAGES])
+    images = [np.asarray(image, np.uint8) for image in read if image is not None]
     if not images:
         from skimage import data
 
-        images = [
-            np.ascontiguousarray(one()[..., ::-1]) for one in (data.astronaut, data.chelsea, data.rocket)
-        ]
+        photographs: Sequence[Callable[[], NDArray[np.uint8]]] = (data.astronaut, data.chelsea, data.rocket)
+        images = [np.ascontiguousarray(one()[..., ::-1]) for one in photographs]
     size = (manifest.input_width, manifest.input_height)
     return [
         Letterbox.fit(image.shape[1], image.shape[0], *size, manifest.resize).image(image)[None]
         for image in images
-        if image is not None
     ]

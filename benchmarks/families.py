@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -39,6 +39,7 @@ from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining
 from edgevision.training.networks import load_detector
 
+P = ParamSpec("P")
 T = TypeVar("T")
 LooksAtRegions = Rcnn | FastRcnn | FasterRcnn
 
@@ -87,7 +88,7 @@ def exported(path: Path, rounds: int, threads: int) -> float:
     shape = [side if isinstance(side, int) else 1 for side in given.shape]
     frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     session.run(None, {given.name: frame})
-    times = [milliseconds(lambda: session.run(None, {given.name: frame})) for _ in range(rounds)]
+    times = [timed(session.run, None, {given.name: frame})[0] for _ in range(rounds)]
     return round(statistics.median(times), 1)
 
 
@@ -105,12 +106,12 @@ def by_parts(path: Path, photographs: Sequence[Path]) -> Figures:
     for number, photograph in enumerate(photographs):
         image = read(photograph, config)
         if isinstance(network, FasterRcnn):
-            backbone, pyramid = timed(lambda image=image: network.pyramid(image))
-            proposal, answers = timed(lambda pyramid=pyramid: network.answers(pyramid))
+            backbone, pyramid = timed(network.pyramid, image)
+            proposal, answers = timed(network.answers, pyramid)
         else:  # the search remembers its answer, so that the pass after it takes the network's time alone
-            proposal, _ = timed(lambda image=image: network.search(image))
-            backbone, answers = timed(lambda image=image: network(image))
-        seen, _ = timed(lambda answers=answers: decode(answers))
+            proposal, _ = timed(network.search, image)
+            backbone, answers = timed(network, image)
+        seen, _ = timed(decode, answers)
         regions = answers.proposals.shape[1]
         if number:
             proposing.append(proposal)
@@ -139,16 +140,11 @@ def read(photograph: Path, config: DetectorTraining) -> Tensor:
     return normalise(torch.from_numpy(box.image(np.asarray(pixels, np.uint8))[None]))
 
 
-def timed(work: Callable[[], T]) -> tuple[float, T]:
+def timed(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> tuple[float, T]:
     """The milliseconds of processor time that it takes, and what it gives."""
     started = time.process_time()
-    given = work()
-    return (time.process_time() - started) * 1e3, given
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """The milliseconds of processor time that it takes."""
-    return timed(work)[0]
+    answer = work(*given, **named)
+    return (time.process_time() - started) * 1e3, answer
 
 
 if __name__ == "__main__":

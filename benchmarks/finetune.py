@@ -30,6 +30,7 @@ from edgevision.errors import DataError
 from edgevision.finetune.budget import images_within
 from edgevision.finetune.prepare import Prepared, prepare
 from edgevision.finetune.recipe import find_base, make_run, with_images
+from edgevision.models.settings import RetinaNetConfig
 from edgevision.training.config import DetectorTraining, TrainingRun
 from edgevision.training.distributed import World
 from edgevision.training.loop import Trainer, Watcher
@@ -84,6 +85,7 @@ def from_imagenet(prepared: Prepared, base: TrainingRun) -> TrainingRun:
         raise DataError(f"expected {IMAGENET}, a classifier's weights to start from")
     run, _ = make_run(prepared, base, "", "imagenet", 1)
     assert isinstance(run, DetectorTraining)
+    assert isinstance(run.model, RetinaNetConfig)  # as the base is
     backbone = msgspec.structs.replace(
         run.model.backbone, name="mobilenet_v2", weights=str(IMAGENET), leaky=None
     )

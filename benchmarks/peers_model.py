@@ -47,7 +47,7 @@ def model_inputs(clip: str) -> torch.Tensor:
         there, frame = video.read()
         if not there:
             break
-        frames.append(frame)
+        frames.append(np.asarray(frame, np.uint8))
     height, width = frames[0].shape[:2]
     letterbox = Letterbox.fit(width, height, INPUT, INPUT, Resize())
     chosen = [letterbox.image(frame)[..., ::-1].transpose(2, 0, 1) for frame in frames[::_EVERY]]

@@ -37,12 +37,13 @@ _WARM_UP = 20
 
 def main() -> int:
     side, writing, clip, model, folder = sys.argv[1:]
-    run = {
+    sides: dict[str, Callable[[str, str, str, Path], Run]] = {
         "edgevision": edgevision,
         "ultralytics": ultralytics,
         "bare": bare,
         "bare-requests": functools.partial(bare, in_requests=True),
-    }[side](writing, clip, model, Path(folder))
+    }
+    run = sides[side](writing, clip, model, Path(folder))
     run(_WARM_UP)
     start, start_cpu = time.perf_counter(), time.process_time()
     figures = run(None)
@@ -78,7 +79,7 @@ class CountingSink:
             return
         if self._writer is None:
             size = (image.shape[1], image.shape[0])
-            fourcc = cv2.VideoWriter_fourcc(*"MJPG")
+            fourcc = cv2.VideoWriter.fourcc(*"MJPG")
             self._writer = cv2.VideoWriter(str(self._path), fourcc, self._rate, size)
         self._writer.write(image)
 

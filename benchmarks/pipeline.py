@@ -77,17 +77,17 @@ class LoopingClip:
             rate = source.info.frame_rate if period_ms is None else 1e3 / period_ms
             self.info = SourceInfo(name, period_ms is not None, source.info.width, source.info.height, rate)
         self.report = SourceReport()
-        self._closed = False
+        self._closing = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
         start = time.perf_counter()
         index = 0
-        while not self._closed:
+        while not self._closing.is_set():
             with open_source(self._clip, threads=self._threads) as source:
                 for frame in source:
                     if self._period_s is not None:
                         time.sleep(max(0.0, start + index * self._period_s - time.perf_counter()))
-                    if self._closed:
+                    if self._closing.is_set():
                         return
                     self.report.read += 1
                     moment = round(index * 1e9 / (self.info.frame_rate or 25))
@@ -95,7 +95,7 @@ class LoopingClip:
                     index += 1
 
     def close(self) -> None:
-        self._closed = True
+        self._closing.set()
 
     def __enter__(self) -> LoopingClip:
         return self
@@ -263,7 +263,8 @@ def _ten_boxes() -> Detections:
     left = np.arange(10, dtype=np.float32) * 28 + 10
     top = 90 + (np.arange(10, dtype=np.float32) * 37) % 100
     boxes = np.stack([left, top, left + 24, top + 40], axis=1)
-    return Detections(boxes, np.linspace(0.9, 0.5, 10), np.arange(10) % len(_CLASSES))
+    scores = np.linspace(0.9, 0.5, 10, dtype=np.float32)
+    return Detections(boxes, scores, np.arange(10, dtype=np.int32) % len(_CLASSES))
 
 
 if __name__ == "__main__":

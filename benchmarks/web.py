@@ -34,6 +34,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from common import Figures, machine, new_parser, report
@@ -77,7 +78,7 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def viewers(server: WebServer, count: int, opens: int = 0):  # type: ignore[no-untyped-def]
+def viewers(server: WebServer, count: int, opens: int = 0) -> Iterator[None]:
     """A process whose viewers look on."""
     url = f"ws://127.0.0.1:{server.port}/api/streams/gate/live"
     paths = [*page_files(), "/api/session", "/api/state"]
@@ -172,7 +173,7 @@ def measure(given: argparse.Namespace) -> Figures:
         else:
             import web_cases
 
-            figures[case] = {
+            cases: dict[str, Callable[[], Figures]] = {
                 "run": lambda: web_cases.run(given.seconds),
                 "first": lambda: web_cases.first(20),
                 "zones": web_cases.zones,
@@ -185,7 +186,8 @@ def measure(given: argparse.Namespace) -> Figures:
                 "slow": lambda: web_cases.slow(given.outage, given.size, memory_mib),
                 "bounds": web_cases.bounds,
                 "outages": lambda: web_cases.outages(given.outage, given.protocols.split(",")),
-            }[case]()
+            }
+            figures[case] = cases[case]()
         figures[case]["load"] = [round(load, 1) for load in os.getloadavg()]
     return figures
 

@@ -158,7 +158,9 @@ def boxed_result(number: int, places: int) -> FrameResult:
 def _number_and_place(page: Any, places: int) -> tuple[int, int]:
     page.wait_for_timeout(170)
     data = np.frombuffer(page.locator(".screen").screenshot(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # the browser has just made it
+    image = decoded.astype(int)
     height, width = image.shape[:2]
     row = image[height // 8]
     bits = [row[(2 * bit + 1) * width // (2 * BITS)].mean() > 128 for bit in range(BITS)]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.closeable import Closeable
-from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest, Task
+from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest, Task, TensorSpec
 from edgevision.engines.base import Tensors, check_inputs
 from edgevision.errors import EngineError
 from edgevision.types import Classification, Detections, Image, Result, SegmentationMap
@@ -99,7 +99,7 @@ class FakeEngine(Closeable):
         self.name = "fake engine"
         self.reason = ""
         self.manifest = manifest or fake_manifest()
-        self.inputs = (self.manifest.input_spec(),)
+        self.inputs: tuple[TensorSpec, ...] = (self.manifest.input_spec(),)
         self.outputs = self.manifest.output_specs()
         self.calls = 0
         self._answer = answer
