@@ -74,15 +74,12 @@ def linked(text: str, paper: str, page: str) -> str:
 
 def command_line() -> str:
     """Every command with its arguments and options, as Typer documents them."""
-    program_command = typer.main.get_command(program)
-    context = typer.Context(program_command)
-    named = {
-        name: program_command.get_command(context, name) for name in program_command.list_commands(context)
-    }
+    group = typer.main.get_group(program)
+    context = typer.Context(group)
     text = "\n\n| Command | |\n|---|---|\n"
-    for name, command in named.items():
-        text += f"| [`{name}`](#edgevision-{name}) | {command.help.partition('.')[0]}. |\n"
-    for command in named.values():
+    for name, command in group.commands.items():
+        text += f"| [`{name}`](#edgevision-{name}) | {(command.help or '').partition('.')[0]}. |\n"
+    for command in group.commands.values():
         made = get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix="edgevision")
         text += f"\n{_readable(made)}"
     return _PAGE.sub(r"[\2](../\1)", text)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -180,7 +181,7 @@ def load_libraries() -> None:
     import edgevision.session.run
 
     with contextlib.suppress(ImportError):  # of the command line's library, depending on its version
-        import pydantic  # noqa: F401
+        importlib.import_module("pydantic")
     assert all((cv2, onnxruntime, trackers, edgevision.session.run))
 
 

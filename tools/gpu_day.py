@@ -29,10 +29,14 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from edgevision.models.torch_engine import TorchEngine
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = ROOT / ".gpu_day"
@@ -177,7 +181,8 @@ def compile_kernels(compute_capability: str) -> bytes:
     program = call(nvrtc.nvrtcCreateProgram(MIX.encode(), b"mix.cu", 0, [], []))
     options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode()]
     call(nvrtc.nvrtcCompileProgram(program, len(options), options))
-    code = b" " * call(nvrtc.nvrtcGetCUBINSize(program))
+    size: int = call(nvrtc.nvrtcGetCUBINSize(program))
+    code = b" " * size
     call(nvrtc.nvrtcGetCUBIN(program, code))
     return code
 
@@ -205,8 +210,8 @@ def mix_here(out: int, source: int, count: int, count_in: int, salt: int) -> Non
 
     import numpy as np
 
-    given = np.frombuffer((ctypes.c_ubyte * count_in).from_address(source), np.uint8)
-    np.frombuffer((ctypes.c_ubyte * count).from_address(out), np.uint8)[:] = mixed(given, count, salt)
+    given = np.ctypeslib.as_array((ctypes.c_ubyte * count_in).from_address(source))
+    np.ctypeslib.as_array((ctypes.c_ubyte * count).from_address(out))[:] = mixed(given, count, salt)
 
 
 # 1. What machine it is
@@ -223,9 +228,9 @@ def machine(day: Day) -> None:
     )
     from edgevision.export.plans import targets
 
-    if day.is_rehearsal:
-        targets.load_cuda = lambda: cuda
-    machine_here = targets.this_machine()
+    stand_in = mock.patch.object(targets, "load_cuda", return_value=cuda)
+    with stand_in if day.is_rehearsal else nullcontext():
+        machine_here = targets.this_machine()
     result.found(machine=str(machine_here), target=targets.find_target("auto", machine_here).name)
     wanted = "sm" + day.device.compute_capability.replace(".", "")
     result.expect(result.document["found"]["target"] == wanted, f"auto is not {wanted}")
@@ -360,10 +365,10 @@ def stub_engine(day: Day) -> Any:
             )
         return True
 
-    tensorrt_fake.IExecutionContext.execute_async_v3 = execute_async_v3  # type: ignore[method-assign]
     trt = tensorrt_fake.FakeTensorRt(cuda)
-    trt_engine.load_library = lambda flavour: trt
-    trt_engine.load_cuda = lambda: cuda
+    # For the rest of this process, which is the step's own.
+    mock.patch.object(tensorrt_fake.IExecutionContext, "execute_async_v3", execute_async_v3).start()
+    mock.patch.multiple(trt_engine, load_library=lambda flavour: trt, load_cuda=lambda: cuda).start()
     return trt_engine
 
 
@@ -591,7 +596,7 @@ def torch_step(day: Day) -> None:
                 result.found(**{name: network_ms(day, engine.model, sample_frames(batch), dtype)})
 
 
-def checkpoint_engine() -> Any:
+def checkpoint_engine() -> TorchEngine:
     from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
     from edgevision.training.networks import checkpoint_engine as load
 
@@ -707,14 +712,18 @@ def train(day: Day) -> None:
     from edgevision.models.anchor_matching import DetectionTargets
     from edgevision.models.backbone import normalise
     from edgevision.models.detection_losses import DetectionLoss
+    from edgevision.models.settings import RetinaNetConfig
     from edgevision.training.checkpoint import find_checkpoint, load_checkpoint
+    from edgevision.training.config import DetectorTraining
     from edgevision.training.networks import load_detector
     from edgevision.training.optimiser import MixedPrecision, parameter_groups, set_training
 
     result, device = day.result, torch.device(day.torch_device)
     checkpoint = load_checkpoint(find_checkpoint("retinanet-light"))
     config = checkpoint.config
-    model = load_detector(checkpoint).to(device, memory_format=torch.channels_last)
+    assert isinstance(config, DetectorTraining)
+    assert isinstance(config.model, RetinaNetConfig)
+    model = load_detector(checkpoint).to(device).to(memory_format=torch.channels_last)
     set_training(model, config.optimiser, 1 << 30)
     criterion = DetectionLoss(config.loss, config.model.anchors, config.model.input_size, len(config.classes))
     criterion = criterion.to(device)

@@ -25,7 +25,7 @@ from edgevision.calibration.loud import spare_loud_layers
 from edgevision.calibration.outcome import Settings
 from edgevision.calibration.pixels import read_whole_pixels
 from edgevision.calibration.quantiser import Quantiser
-from edgevision.calibration.ranges import METHODS
+from edgevision.calibration.ranges import METHODS, Method
 from edgevision.calibration.rounding import round_together_if_quieter
 from edgevision.calibration.sampling.sample import sample_frames
 from edgevision.calibration.sensitivity import decibels
@@ -96,7 +96,7 @@ def compare(options: argparse.Namespace) -> None:
         equal, _ = equalise_if_quieter(whole, frames, settings, cache, no_progress)
         ready, _ = spare_loud_layers(equal, frames, settings, cache, no_progress)
         rounded, _ = round_together_if_quieter(ready, frames, settings, cache, no_progress)
-        ways = [(method, 99.99) for method in METHODS if method != "percentile"]
+        ways: list[tuple[Method, float]] = [(method, 99.99) for method in METHODS if method != "percentile"]
         ways += [("percentile", percentile) for percentile in PERCENTILES]
         for method, percentile in ways:
             one = Settings(method=method, percentile=percentile)

@@ -34,6 +34,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,22 @@ NEEDED = {"cosmic_ray": "cosmic-ray>=8.7", "pytest": "pytest"}
 """Modules that it cannot do without, as pip calls them."""
 TIMEOUT_S = 240.0
 _EQUIVALENT = re.compile(r"_(Eq_Is|Is_Eq|NotEq_IsNot|IsNot_NotEq)$")
+
+
+@dataclass
+class Figures:
+    """What was found in an area.
+
+    Attributes:
+        places: that have a mutant.
+        tried, killed: how many of them.
+        survived: where, and which change.
+    """
+
+    places: int
+    tried: int = 0
+    killed: int = 0
+    survived: list[str] = field(default_factory=list)
 
 
 def main() -> int:
@@ -69,10 +86,7 @@ def main() -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     orders = {area: mutants(area, options.seed) for area in options.area}
-    figures = {
-        area: {"places": len(order), "tried": 0, "killed": 0, "survived": []}
-        for area, order in orders.items()
-    }
+    figures = {area: Figures(len(order)) for area, order in orders.items()}
     rounds = itertools.zip_longest(*([(area, one) for one in order] for area, order in orders.items()))
     turns = (turn for round_ in rounds for turn in round_ if turn is not None and can_be_made(turn[1]))
     for number, (area, mutation) in enumerate(itertools.islice(turns, options.skip, None)):
@@ -80,16 +94,16 @@ def main() -> int:
             break
         survivor = surviving_diff(area, mutation, options.all_tests)
         of_area = figures[area]
-        of_area["tried"] += 1
+        of_area.tried += 1
         change = mutation.operator_name.removeprefix("core/")
         place = f"{mutation.module_path}:{mutation.start_pos[0]} {change}"
         say(f"{'killed' if survivor is None else 'SURVIVED'} {place}")
         if survivor is None:
-            of_area["killed"] += 1
+            of_area.killed += 1
         else:
-            of_area["survived"].append(place)
+            of_area.survived.append(place)
             say(survivor)
-    text = json.dumps(figures, indent=2) + "\n"
+    text = json.dumps({area: asdict(of_area) for area, of_area in figures.items()}, indent=2) + "\n"
     say(text)
     if options.json is not None:
         options.json.write_text(text, encoding="utf-8")
@@ -131,8 +145,9 @@ def places_without_effect(path: Path) -> Iterator[tuple[tuple[int, int], tuple[i
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             parts.append(node.value)
         if isinstance(node, ast.ClassDef):
+            parts += [keyword.value for keyword in node.keywords]
             calls = [one for one in node.decorator_list if isinstance(one, ast.Call)]
-            parts += [keyword.value for one in (node, *calls) for keyword in one.keywords]
+            parts += [keyword.value for call in calls for keyword in call.keywords]
         for part in parts:
             if isinstance(part, ast.expr):
                 yield (part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)

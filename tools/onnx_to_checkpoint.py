@@ -209,10 +209,10 @@ def unfold(model: nn.Module, norms: Sequence[nn.BatchNorm2d], frames: Iterable[N
             count, total, squares = sums[norm]
             mean = total / count
             variance = (squares / count - mean * mean).clamp_min(0)
-            norm.bias += mean.float()
+            norm.bias.add_(mean.float())
             norm.weight.copy_((variance + norm.eps).sqrt())
-            norm.running_mean.copy_(mean)  # type: ignore[union-attr]  # kept, as built
-            norm.running_var.copy_(variance)  # type: ignore[union-attr]
+            norm.get_buffer("running_mean").copy_(mean)
+            norm.get_buffer("running_var").copy_(variance)
 
 
 if __name__ == "__main__":

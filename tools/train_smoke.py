@@ -395,7 +395,8 @@ def make_images(data: Path, split: str, count: int, seed: int) -> None:
     for part in ("images", "labels"):
         (data / part / split).mkdir(parents=True)
     for number in range(count):
-        image = cv2.resize(rng.integers(60, 200, (16, 16, 3), dtype=np.uint8), (SIDE, SIDE))
+        noise = rng.integers(60, 200, (16, 16, 3), dtype=np.uint8)
+        image = np.asarray(cv2.resize(noise, (SIDE, SIDE)), np.uint8)
         labels = np.zeros((SIDE, SIDE), np.uint8)
         for corner in ((0, 0), (SIDE // 2, SIDE // 2)):
             kind = int(rng.integers(2))

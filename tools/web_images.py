@@ -26,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from edgevision.data.images import decode_image  # noqa: E402
 from tests.support.web import browser_page  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -143,7 +144,7 @@ def put_together(folder: Path) -> None:
     """The images of the guide."""
 
     def read(name: str, height: int) -> np.ndarray:
-        image = cv2.imread(str(folder / f"{name}.png"))
+        image = decode_image(folder / f"{name}.png")
         width = round(image.shape[1] * height / image.shape[0])
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
