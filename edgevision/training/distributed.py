@@ -99,19 +99,23 @@ def synchronise_norms(model: nn.Module, world: World) -> nn.Module:
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm over the batches of all processes; torch's own works on GPUs only."""
+    """BatchNorm over the batches of all processes; torch's own works on GPUs only.
+
+    As in BatchNorm, statistics are float32 whatever the type of the maps.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to the same; in evaluation mode exactly as BatchNorm."""
+        """``[N, C, H, W]`` to the same, of the same type; in evaluation mode exactly as BatchNorm."""
         if not self.training:
             return super().forward(x)
+        wide = x.float()
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = sum_of_all(x.sum(dim=(0, 2, 3))) / count
-        centred = x - mean[:, None, None]
+        mean = sum_of_all(wide.sum(dim=(0, 2, 3))) / count
+        centred = wide - mean[:, None, None]
         variance = sum_of_all(centred.square().sum(dim=(0, 2, 3))) / count
         self._track(mean.detach(), variance.detach() * count / max(count - 1, 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:

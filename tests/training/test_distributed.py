@@ -64,6 +64,25 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
         torch.testing.assert_close(second.model[key], first.model[key], rtol=5e-2, atol=5e-3, msg=key)
 
 
+def test_two_processes_train_in_bfloat16_as_one_does(tmp_path: Path) -> None:
+    run = small_run(
+        tmp_path,
+        "optimiser.lr_factors={}",
+        "loop={images: 8, batch_size: 4, workers: 0, seed: 1, validate_every: 8, save_every: 8}",
+        "loop.precision=bf16",
+    )
+    train_in_two_processes(run, tmp_path / "run.yaml", tmp_path / "two")
+    Trainer(run, DetectionTask(run), tmp_path / "one").run()
+    one, two = (losses(tmp_path / name, "class", "box") for name in ("one", "two"))
+    assert [row[0] for row in two] == [4, 8]
+    for alone, together in zip(one, two, strict=True):
+        assert together == pytest.approx(alone, rel=0.02)
+    first, second = (load_checkpoint(tmp_path / name / "last.pt") for name in ("one", "two"))
+    key = "backbone.stages.0.1.running_mean"
+    assert second.model[key].dtype == torch.float32
+    torch.testing.assert_close(second.model[key], first.model[key], rtol=5e-2, atol=2e-2)
+
+
 def segmentation_batch() -> tuple[torch.Tensor, torch.Tensor]:
     """Four images, every second one of which has hardly any label."""
     generator = torch.Generator().manual_seed(0)
@@ -129,8 +148,11 @@ def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
         Trainer(run, DetectionTask(run), tmp_path / "run", world=TWO)
 
 
-def test_synchronised_norms_are_batchnorm_where_there_is_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_synchronised_norms_are_batchnorm_where_there_is_one_process(tmp_path: Path, precision: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    mixed = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+    close = {"rtol": 1e-2, "atol": 2e-2} if precision == "bf16" else {"rtol": 1e-4, "atol": 1e-5}
     try:
         torch.manual_seed(0)
         plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
@@ -141,10 +163,15 @@ def test_synchronised_norms_are_batchnorm_where_there_is_one_process(tmp_path: P
         assert synced.state_dict().keys() == plain.state_dict().keys()
         x = torch.randn(5, 3, 6, 7) * 3 + 2
         for model in (plain, synced):
-            model(x).pow(3).sum().backward()
-        torch.testing.assert_close(synced(x), plain(x))
-        gradient, expected = next(synced.parameters()).grad, next(plain.parameters()).grad
-        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-3)
+            with mixed:
+                y = model(x)
+            y.float().pow(3).sum().backward()
+        with mixed:
+            found, expected = synced(x), plain(x)
+        assert found.dtype == expected.dtype
+        torch.testing.assert_close(found, expected, **close)
+        gradient, wanted = (next(one.parameters()).grad for one in (synced, plain))
+        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1.0 if precision == "bf16" else 1e-3)
         torch.testing.assert_close(synced[1].running_var, plain[1].running_var)  # type: ignore[index]
         torch.testing.assert_close(synced.eval()(x), plain.eval()(x))
     finally:
