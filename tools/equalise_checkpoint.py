@@ -54,7 +54,7 @@ def main() -> int:
         refuse_existing(options.out, options.overwrite)
         count = equalise_file(options.checkpoint, options.out, options.sources, options.frames)
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {spell_options(str(error))}\n")
+        sys.stderr.write(f"error: {spell_options(error)}\n")
         return 1
     sys.stdout.write(f"{options.out}: the channels of {count} tensors equalised\n")
     return 0

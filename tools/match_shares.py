@@ -59,7 +59,7 @@ def main() -> int:
             options.overwrite,
         )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {spell_options(str(error))}\n")
+        sys.stderr.write(f"error: {spell_options(error)}\n")
         return 1
     shown = ", ".join(f"{name} {shift:+.2f}" for name, shift in shifts.items())
     sys.stdout.write(f"{options.out}: shifted by {shown}\n")

@@ -59,7 +59,7 @@ def main() -> int:
             options.model, options.config, options.out, options.sources, options.frames, options.overwrite
         )
     except EdgeVisionError as error:
-        sys.stderr.write(f"error: {spell_options(str(error))}\n")
+        sys.stderr.write(f"error: {spell_options(error)}\n")
         return 1
     sys.stdout.write(f"{options.out}: {count} BatchNorms taken out of their convolutions\n")
     return 0

@@ -275,7 +275,7 @@ def main() -> None:
         classes = parse_classes(options.classes)
         manifest = convert(options.file, classes, options.licence, options.out, options.size)
     except EdgeVisionError as error:
-        raise SystemExit(f"error: {spell_options(str(error))}") from error
+        raise SystemExit(f"error: {spell_options(error)}") from error
     size = f"{manifest.input_width}x{manifest.input_height}"
     print(f"{options.out}: {manifest.name}, input {size}")  # noqa: T201
 

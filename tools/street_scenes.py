@@ -539,8 +539,10 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
         DataError: the file cannot be read or is not COCO's, or it has nothing of use.
         UsageError: it has outlines, and pycocotools is not installed.
     """
-    photographs = read_coco(labels, images, shapes=True).images
-    found = [one for photograph in photographs for one in cut(photograph, least)]
+    raw = read_coco(labels, images, shapes=True)
+    if raw.problems:
+        sys.stderr.write(f"note: {labels}: {len(raw.problems)} left out, the first: {raw.problems[0].text}\n")
+    found = [one for photograph in raw.images for one in cutouts_of(photograph, least)]
     if not found:
         raise DataError(
             f"{labels} has no {', '.join(HEIGHTS)} of {least} pixels or more whose image lies in {images}; "
@@ -549,8 +551,8 @@ def cut_out(labels: Path, images: Path, least: int = 40) -> list[Cutout]:
     return found
 
 
-def cut(photograph: RawImage, least: int) -> Iterator[Cutout]:
-    """Those of one photograph; none where it is missing."""
+def cutouts_of(photograph: RawImage, least: int) -> Iterator[Cutout]:
+    """The vehicles and people of one photograph; none where it is missing."""
     names = [name.lower() for name in photograph.names]
     ridden = [box for box, name in zip(photograph.boxes, names, strict=True) if name in RIDDEN]
     image = None

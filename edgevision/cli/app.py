@@ -197,8 +197,11 @@ def name_options(text: str) -> str:
     return re.sub(r"`(\w+)`", lambda match: str(options.get(match[1], match[0])), text)
 
 
-def spell_options(text: str) -> str:
-    """Turns every name in backticks into an option, for errors of another command than the running one."""
+def spell_options(error: Exception) -> str:
+    """What an error says where no command runs: names in backticks are options; a file's keys stay."""
+    text = str(error)
+    if isinstance(error, ConfigError):
+        return text
     return re.sub(r"`(\w+)`", lambda match: f"--{match[1].replace('_', '-')}", text)
 
 
@@ -220,7 +223,7 @@ def _import_hint(path: Path) -> str:
     except ImportError:
         return f". Import it: {command} (needs edgevision[export])"
     except EdgeVisionError as error:
-        return f". {command} says: {spell_options(str(error))}"
+        return f". {command} says: {spell_options(error)}"
 
 
 def _is_typers(error: BaseException) -> bool:

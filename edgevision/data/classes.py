@@ -98,14 +98,32 @@ class ClassGroups:
         """For each class of one model or one data set its group, or itself where it is in none.
 
         Raises:
-            DataError: a name that the user gives could mean two of these classes.
+            DataError: a name that the user gives could mean two of these classes, or a group has the name of
+                a class that is in another group.
         """
         own = list(class_names)
         index = map_classes(own, (name for name, _ in self.members))
-        return {
+        group_of = {
             one: self.members[index[one]][1] if one in index else self.rest or one
             for one in dict.fromkeys(own)
         }
+        for group in dict.fromkeys(group_of.values()):
+            if group_of.get(group, group) != group:
+                raise DataError(
+                    f"the group '{group}' has the name of a class that is in the group '{group_of[group]}'; "
+                    "expected the class in it, or another name"
+                )
+        return group_of
+
+    def unknown(self, *sides: Iterable[str]) -> tuple[str, ...]:
+        """The names that the user gives and that mean a class of none of these models and data sets.
+
+        Raises:
+            DataError: a name could mean two classes of one of them.
+        """
+        names = [name for name, _ in self.members]
+        known = {place for side in sides for place in map_classes(side, names).values()}
+        return tuple(name for place, name in enumerate(names) if place not in known)
 
     def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
         """The groups of the classes of one model or data set, each once, in the order in which they occur."""
@@ -131,6 +149,8 @@ def parse_groups(texts: Sequence[str]) -> ClassGroups:
         group, names = group.strip(), [name.strip() for name in listed.split(",")]
         if not group or not all(names):
             raise UsageError(f"'{text}' is not a group of classes; expected GROUP=CLASS,CLASS or GROUP=*")
+        if "*" in names and len(names) > 1:
+            raise UsageError(f"'{text}': '*' takes every other class and stands alone: {group}=*")
         if names == ["*"]:
             if rest is not None:
                 raise UsageError(

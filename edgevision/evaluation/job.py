@@ -173,6 +173,7 @@ def evaluate(
         return chosen_classes(classes, known, names, labelled.data, note)
 
     yardstick = labelled.open(choose, min_boxes, first)
+    labelled.check_groups(model.engine.manifest.classes for model in models)
     if tiling is not None:
         if not isinstance(yardstick, DetectionYardstick) or yardstick.box_task != "detection":
             raise UsageError(f"`tiles` are for models that give boxes alone; these are for {yardstick.task}")

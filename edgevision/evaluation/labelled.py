@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edgevision.data.classification.dataset import (
 )
 from edgevision.data.detection.dataset import select_classes
 from edgevision.data.formats.coco import read_coco
+from edgevision.data.segmentation.class_file import read_class_file
 from edgevision.data.segmentation.dataset import load_segmentation
 from edgevision.errors import DataError, UsageError, nearest
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
@@ -68,6 +69,24 @@ class LabelledData:
     def name(self) -> str:
         """What reports call the data."""
         return str(self.data) if self.split is None else f"{self.data}/{self.split}"
+
+    def check_groups(self, models: Iterable[Sequence[str]]) -> None:
+        """Refuses a name in ``groups`` that means no class, neither of the data nor of a model.
+
+        Args:
+            models: the classes of each.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.groups == NO_GROUPS:
+            return
+        sides = [[one.name for one in read_class_file(self.data / "classes.json").classes], *models]
+        unknown = self.groups.unknown(*sides)
+        if unknown:
+            names = list(dict.fromkeys(name for side in sides for name in side))
+            hint = nearest(unknown[0], names) or f"; expected some of {', '.join(names)}"
+            raise UsageError(f"`group`: '{unknown[0]}' is no class of {self.data} or of a model{hint}")
 
     def check_task(self, model: str, task: str) -> None:
         """Refuses a model of another task.

@@ -107,8 +107,8 @@ def divergence(logits: Tensor, scores: Tensor, group_of: Sequence[int] = ()) -> 
     """
     own = logits.float().log_softmax(dim=1)
     if group_of:
-        members = [[one for one, group in enumerate(group_of) if group == g] for g in range(scores.shape[1])]
-        own = torch.stack([own[:, classes].logsumexp(dim=1) for classes in members], dim=1)
+        groups = torch.tensor(group_of, device=own.device)
+        own = torch.stack([own[:, groups == g].logsumexp(dim=1) for g in range(scores.shape[1])], dim=1)
     return F.kl_div(own, scores, reduction="none").sum(dim=1).mean()
 
 

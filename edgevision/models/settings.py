@@ -221,9 +221,9 @@ class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown
     Attributes:
         teacher: its ONNX file, relative to the working folder; it has the run's classes, or the same groups,
             and takes images of the size that the run trains on.
-        groups: where the teacher's classes are cut otherwise: what it and the student are compared in, each
-            ``GROUP=CLASS,CLASS`` of the classes of both; ``GROUP=*`` takes every other class. Empty where
-            the classes are the same.
+        groups: where the teacher's classes are divided otherwise: groups that both are compared in, each
+            ``GROUP=CLASS,CLASS`` of the classes of both; ``GROUP=*`` takes every other class. A class in no
+            group is one of its own. Empty where the classes are the same.
         weight: factor of the divergence from its probabilities.
         hints: tensors of the file that the decoder of a UNet learns to know (Romero et al. 2015,
             arXiv:1412.6550), each by the stage of its size; empty for none.

@@ -22,6 +22,7 @@ from edgevision.bounds import (
 )
 from edgevision.config import apply_override, build_config, read_document
 from edgevision.contract.manifest import Resize
+from edgevision.data.classes import parse_groups
 from edgevision.data.classification.sources import (
     ClassificationSource,
     FolderSource,
@@ -30,7 +31,7 @@ from edgevision.data.classification.sources import (
 from edgevision.data.detection.sources import DetectionSource
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.data.settings import AugmentConfig, ClassificationAugmentConfig, SegmentationAugmentConfig
-from edgevision.errors import ConfigError, nearest
+from edgevision.errors import ConfigError, UsageError, nearest
 from edgevision.models.families import (
     ClassifierModel,
     DetectorModel,
@@ -247,6 +248,13 @@ class SegmenterTraining(
             )
         if self.data.val.unlabelled:
             raise ValueError("data.val is unlabelled; expected labels to measure on")
+        if self.distillation is not None:
+            try:
+                parse_groups(self.distillation.groups)
+            except UsageError as error:
+                raise ValueError(
+                    f'distillation.groups: {error}; in quotes, as in ["road=road,mark", "rest=*"]'
+                ) from error
         if self.distillation is None and any(source.unlabelled for source in self.data.train):
             raise ValueError(
                 "data.train has unlabelled images, which teach nothing by themselves; expected a key "

@@ -19,7 +19,7 @@ from edgevision.data.segmentation.check import SegmentationCheck, check_segmenta
 from edgevision.data.segmentation.dataset import load_source
 from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData, segmentation_loader
 from edgevision.data.stream import StreamSampler, fit_workers
-from edgevision.errors import ConfigError, DataError, UsageError
+from edgevision.errors import ConfigError, DataError
 from edgevision.evaluation.predict import count_pixels
 from edgevision.evaluation.segmentation import segmentation_figures
 from edgevision.model import Model
@@ -47,7 +47,8 @@ class SegmentationTask:
         strict: stop at images that cannot be used.
 
     Raises:
-        DataError, CheckpointError, ConfigError: data or starting weights are missing or do not fit.
+        DataError, CheckpointError, ConfigError, ModelError: data, starting weights or a teacher are missing
+            or do not fit.
 
     Attributes:
         notes: one line for each image left out and each class without a pixel, and one where images
@@ -97,9 +98,9 @@ class SegmentationTask:
         self._stages = StageMaps(())
         if config.distillation is not None and self._teacher is not None:
             self._distillation = SegmentationDistillation(config.distillation, self._teacher.group_of)
-        if self._teacher is not None and self._teacher.hint_shapes:
-            self._stages = StageMaps(model.stages if isinstance(model, UNet) else ())
-            self._check_hints(model, self._teacher.hint_shapes)
+            if self._teacher.hint_shapes:
+                self._stages = StageMaps(model.stages if isinstance(model, UNet) else ())
+                self._check_hints(model, self._teacher.hint_shapes)
 
     def _check_hints(self, model: nn.Module, shapes: Sequence[Sequence[int]]) -> None:
         """Raises ConfigError where the decoder has no map for a hint, or one that would fit anything."""
@@ -159,11 +160,7 @@ def _open_teacher(config: SegmenterTraining) -> SegmenterTeacher | None:
         return None
     teacher, hints = config.distillation.teacher, config.distillation.hints
     size = config.augment.trained_size(config.model.input_width, config.model.input_height)
-    try:
-        groups = parse_groups(config.distillation.groups)
-    except UsageError as error:
-        raise ConfigError(f"distillation.groups: {error}") from error
-    return SegmenterTeacher(teacher, config.classes, *size, hints, groups)
+    return SegmenterTeacher(teacher, config.classes, *size, hints, parse_groups(config.distillation.groups))
 
 
 def segmenter_manifest(

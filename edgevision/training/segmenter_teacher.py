@@ -11,23 +11,23 @@ from torch import Tensor
 
 from edgevision.contract.model_file import read_manifest
 from edgevision.data.classes import NO_GROUPS, ClassGroups
-from edgevision.errors import ModelError
+from edgevision.errors import ConfigError, DataError, ModelError, nearest
 from edgevision.models.segmentation_distillation import SegmenterAnswers
 from edgevision.training.onnx_teacher import open_teacher
 
 
 class SegmenterTeacher:
-    """A segmenter that edgevision wrote, with its preprocessing, whose classes are the student's.
+    """A segmenter that edgevision wrote, with its preprocessing, whose classes or groups are the student's.
 
     Args:
         path: the file.
         classes: the student's, in any order.
         width, height: of the images that the student learns from.
         hints: further tensors of the file to answer with.
-        groups: of the classes of both, where they are cut otherwise; it answers with groups then.
+        groups: of the classes of both, where they are divided otherwise; it answers with groups then.
 
     Raises:
-        DataError: a name in ``groups`` could mean two classes.
+        ConfigError: ``groups`` do not fit the classes of both.
         ModelError: the file is missing, is no segmenter, has other classes or another input, or lacks a hint,
             or what it answers with is no map.
 
@@ -56,15 +56,20 @@ class SegmenterTeacher:
                 f"distillation.teacher: {path} names {len(manifest.heads)} tensors that its class map "
                 "is made of; expected one, with a score for every class"
             )
-        own, known = groups.mapping(classes), groups.mapping(manifest.classes)
-        names = list(dict.fromkeys(own.values()))
-        _check_names(path, names, list(dict.fromkeys(known.values())), groups)
+        if groups == NO_GROUPS and sorted(manifest.classes) != sorted(classes):
+            raise ModelError(
+                f"distillation.teacher: {path} has the classes {', '.join(manifest.classes)}; expected the "
+                f'run\'s: {", ".join(classes)}; or distillation.groups, such as ["road=road,mark", "rest=*"]'
+            )
+        own, known = _grouped(path, classes, manifest.classes, groups)
         if (manifest.input_width, manifest.input_height) != (width, height):
             raise ModelError(
                 f"distillation.teacher: {path} takes {manifest.input_width}x{manifest.input_height}; the run "
-                f"trains on {width}x{height}; expected the same, see augment.crop_width and crop_height"
+                f"trains on {width}x{height}; expected the same: augment.crop_width and crop_height, or a "
+                "file for that size"
             )
         self.path = path
+        names = list(dict.fromkeys(own.values()))
         self.group_of = () if groups == NO_GROUPS else tuple(names.index(own[name]) for name in classes)
         self._members = [
             [place for place, one in enumerate(manifest.classes) if known[one] == name] for name in names
@@ -128,21 +133,33 @@ class SegmenterTeacher:
         return tuple(one.shape for one in answers[1:])
 
 
-def _check_names(path: str, own: list[str], known: list[str], groups: ClassGroups) -> None:
-    """Raises ModelError where the student and the teacher cannot be compared, or have nothing to compare."""
-    if groups == NO_GROUPS:
-        if sorted(known) != sorted(own):
-            raise ModelError(
-                f"distillation.teacher: {path} has the classes {', '.join(known)}; expected the run's: "
-                f"{', '.join(own)}; or distillation.groups, that put both into the same"
-            )
-    elif sorted(known) != sorted(own):
-        raise ModelError(
-            f"distillation.groups: the classes of {path} make {', '.join(known)}, the run's make "
-            f"{', '.join(own)}; expected the same groups"
+def _grouped(
+    path: str, classes: Sequence[str], others: Sequence[str], groups: ClassGroups
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The group of each class of the student and of the teacher.
+
+    Raises:
+        ConfigError: a name is no class of either, or the two cannot be compared, or have nothing to compare.
+    """
+    try:
+        own, known = groups.mapping(classes), groups.mapping(others)
+        unknown = groups.unknown(classes, others)
+    except DataError as error:
+        raise ConfigError(f"distillation.groups: {error}") from error
+    if unknown:
+        names = list(dict.fromkeys((*classes, *others)))
+        hint = nearest(unknown[0], names) or f"; expected some of {', '.join(names)}"
+        raise ConfigError(f"distillation.groups: '{unknown[0]}' is no class of the run or of {path}{hint}")
+    alone = sorted(set(own.values()) ^ set(known.values()))
+    if alone:
+        side = "the run" if alone[0] in own.values() else path
+        raise ConfigError(
+            f"distillation.groups: only {side} has a class in '{alone[0]}'; expected classes of both in "
+            'every group; "rest=*" takes all that are in none'
         )
-    elif len(own) < 2:
-        raise ModelError(
-            f"distillation.groups: every class is in '{own[0]}', which teaches nothing; expected two groups "
-            "or more"
+    if len(set(own.values())) < 2:
+        raise ConfigError(
+            f"distillation.groups: every class is in '{own[classes[0]]}', which teaches nothing; expected "
+            "two groups or more"
         )
+    return own, known

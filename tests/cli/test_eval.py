@@ -414,6 +414,12 @@ def test_classes_of_model_and_data_can_be_grouped(call, tmp_path):
     code, _, err = call(*common)
     assert code == 1
     assert "none of its 3 classes" in err
+    code, _, err = call(*common, "--group", "ground=road,makr,bright", "--group", "rest=*")
+    assert code == 2
+    assert "--group: 'makr' is no class of set or of a model; did you mean 'mark'" in err
+    code, _, err = call(*common, "--group", "road=mark,bright", "--group", "rest=*")
+    assert code == 1
+    assert "the group 'road' has the name of a class that is in the group 'rest'" in err
 
 
 def test_groups_are_for_segmenters(call, model, tmp_path):

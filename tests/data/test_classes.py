@@ -63,6 +63,7 @@ def test_groups_of_classes():
         (["=road"], "not a group"),
         (["road="], "not a group"),
         (["road=a,,b"], "not a group"),
+        (["road=a,*"], "stands alone: road="),
         (["a=*", "b=*"], "'a' and 'b' both take every other class"),
         (["a=person", "b=car,person"], "'person' is in two groups, 'a' and 'b'"),
     ],
@@ -83,6 +84,21 @@ def test_groups_never_merge_what_a_set_tells_apart():
     assert apart.names(streets) == ("person", "b", "a", "car")
     with pytest.raises(DataError, match="'person' and 'people' could both be 'pedestrian'"):
         walkers.names(("person", "people"))
+
+
+def test_names_in_groups_that_mean_no_class_are_told():
+    groups = parse_groups(["road=road,makr", "walker=person", "rest=*"])
+    assert groups.unknown(("road", "sky"), ("pedestrian",)) == ("makr",)
+    assert groups.unknown(("mark", "sky"), ("Road",)) == ("makr", "person")
+    assert parse_groups(["rest=*"]).unknown(("road",)) == ()
+
+
+def test_a_group_is_not_called_like_a_class_of_another():
+    groups = parse_groups(["road=mark,pavement", "rest=*"])
+    with pytest.raises(DataError, match="'road' has the name of a class that is in the group 'rest'"):
+        groups.mapping(("road", "mark", "pavement"))
+    assert groups.mapping(("mark", "sky")) == {"mark": "road", "sky": "rest"}
+    assert parse_groups(["background=*"]).names(("background", "sky")) == ("background",)
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_what_cannot_be_used_is_one_line(
     (tmp_path / "set/classes.json").write_text((tmp_path / "roads/classes.json").read_text())
     for change, words in (
         (["--objects", str(tmp_path / "others.json"), str(tmp_path)], "others.json has no person, bicycle"),
-        (["--objects", str(tmp_path / "list.json"), str(tmp_path)], "list.json"),
+        (["--objects", str(tmp_path / "list.json"), str(tmp_path)], "is not COCO instances json"),
         (["--out", str(tmp_path / "set")], "; expected background 0"),
         (["--out", str(tmp_path / "cars.json")], "cannot create folder"),
         (["--photographs", str(tmp_path / "empty")], "has no image"),

@@ -23,6 +23,7 @@ from edgevision.data.detection.check import Fault
 from edgevision.data.segmentation.dataset import SegmentationSource
 from edgevision.engines.fake import fake_manifest
 from edgevision.errors import ConfigError, DataError, ModelError
+from edgevision.models.backbone import normalise
 from edgevision.models.fcn.settings import FcnConfig
 from edgevision.models.segmentation_distillation import SegmenterAnswers
 from edgevision.models.settings import BackboneConfig, SegmentationDistillationConfig
@@ -54,7 +55,7 @@ def write_teacher(path: Path, *, logits: bool = False, classes: tuple[str, ...] 
     The score of a class is -(distance of a pixel from its colour, in units of 40, squared). ``seen``, the
     image at an eighth of the size, is no output.
     """
-    order = [CLASSES.index(name) if name in CLASSES else 0 for name in classes]
+    order = [CLASSES.index(name) if name in CLASSES else place for place, name in enumerate(classes)]
     colours = np.array([COLOURS[i] for i in order], np.float32).T.reshape(1, 3, 1, len(order)) / 40
     constants = {
         "colours": colours.transpose(0, 1, 3, 2)[..., None],
@@ -140,10 +141,11 @@ def test_classes_that_are_cut_otherwise_meet_in_groups(tmp_path: Path, logits: b
 @pytest.mark.parametrize(
     ("groups", "words"),
     [
-        (("thing=car",), "classes of .* make road, thing, sign, the run's make sign, thing, tree; expected"),
+        (("thing=car",), "only .*teacher.onnx has a class in 'road'; expected classes of both in every"),
+        (("ground=road,sign", "b=car"), "only the run has a class in 'tree'"),
         (("all=*",), "every class is in 'all', which teaches nothing; expected two groups or more"),
-        (("thing",), "distillation.groups: 'thing' is not a group of classes; expected GROUP=CLASS"),
-        (("a=car", "b=car"), "distillation.groups: the class 'car' is in two groups, 'a' and 'b'"),
+        (("thing=car,sgin", "rest=*"), "'sgin' is no class of the run or of .*; did you mean 'sign'"),
+        (("car=sign,tree", "rest=*"), "'car' has the name of a class that is in the group 'rest'"),
     ],
 )
 def test_groups_that_do_not_meet_are_one_line(
@@ -151,37 +153,52 @@ def test_groups_that_do_not_meet_are_one_line(
 ) -> None:
     path = write_teacher(tmp_path / "teacher.onnx")
     run = msgspec.structs.replace(small_run(folder), classes=("sign", "car", "tree"))
-    with pytest.raises((ModelError, ConfigError), match=words):
+    with pytest.raises(ConfigError, match=f"distillation.groups: .*{words}"):
         SegmentationTask(taught(run, path, groups=groups))
 
 
-def test_a_student_learns_a_group_of_unlabelled_images_and_its_classes_of_labelled_ones(
-    folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ("[thing]", "'thing' is not a group of classes; expected GROUP=CLASS"),
+        ("[a=car, b=car]", "the class 'car' is in two groups, 'a' and 'b'"),
+        ("[thing=car,sign, rest=*]", "'sign' is not a group of classes; .*; in quotes, as in"),
+        ('["thing=car,*"]', "takes every other class and stands alone: thing="),
+    ],
+)
+def test_groups_of_another_form_are_refused_before_anything_is_read(
+    folder: Path, groups: str, words: str
 ) -> None:
+    with pytest.raises(ConfigError, match=f"distillation.groups: .*{words}"):
+        small_run(folder, f"distillation={{teacher: nowhere.onnx, groups: {groups}}}")
+
+
+def test_a_student_learns_groups_of_images_without_labels(folder: Path, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
-    photographs.mkdir()
-    for path in (folder / "images" / "train").iterdir():
-        (photographs / path.name).write_bytes(path.read_bytes())
+    (folder / "images" / "train").rename(photographs)
     run = small_run(folder)
     source = SegmentationSource(str(photographs), unlabelled=True)
     data = msgspec.structs.replace(run.data, train=(source,))
-    teacher = write_teacher(tmp_path / "teacher.onnx", classes=("road", "red", "blue"))
+    teacher = write_teacher(tmp_path / "teacher.onnx", classes=("street", "red", "blue"))
     run = taught(run, teacher, groups=("thing=car,sign,red,blue", "ground=*"))
     task = SegmentationTask(msgspec.structs.replace(run, data=data))
     batch = next(task.batches(0, World()))
-
-    def losses() -> dict[str, float]:
-        found = task.losses(task.model, batch, torch.device("cpu"))
-        return {name: float(loss.detach()) for name, loss in found.items()}
-
-    before = losses()
-    assert before.keys() == {"cross_entropy", "dice", "teacher"}
-    optimiser = torch.optim.Adam(task.model.parameters(), 0.01)
-    for _ in range(30):
+    wanted = SegmenterTeacher(
+        str(teacher), CLASSES, *SIZE, groups=parse_groups(["thing=car,sign,red,blue", "ground=*"])
+    )(batch.images).scores[:, 1]  # the groups come in the order of the student's classes
+    assert 0.05 < float(wanted.mean()) < 0.95
+    optimiser = torch.optim.Adam(task.model.parameters(), 0.003)
+    for _ in range(60):
         optimiser.zero_grad()
-        task.losses(task.model, batch, torch.device("cpu"))["teacher"].backward()
+        losses = task.losses(task.model, batch, torch.device("cpu"))
+        assert float(losses["cross_entropy"].detach()) == 0
+        losses["teacher"].backward()
         optimiser.step()
-    assert losses()["teacher"] < 0.5 * before["teacher"]
+    with torch.no_grad():
+        logits = task.model(normalise(batch.images))
+    thing = logits.softmax(dim=1)[:, [CLASSES.index("car"), CLASSES.index("sign")]].sum(dim=1)
+    assert float(thing[wanted > 0.9].mean()) > 0.7
+    assert float(thing[wanted < 0.1].mean()) < 0.3
 
 
 def test_a_teacher_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
