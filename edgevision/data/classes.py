@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgevision.contract.class_names import canonical, plain
-from edgevision.errors import DataError, UsageError
+from edgevision.errors import DataError, UsageError, nearest
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -99,7 +99,7 @@ class ClassGroups:
 
         Raises:
             DataError: a name that the user gives could mean two of these classes, or a group has the name of
-                a class that is in another group.
+                a class that is not in it.
         """
         own = list(class_names)
         index = map_classes(own, (name for name, _ in self.members))
@@ -107,23 +107,31 @@ class ClassGroups:
             one: self.members[index[one]][1] if one in index else self.rest or one
             for one in dict.fromkeys(own)
         }
-        for group in dict.fromkeys(group_of.values()):
-            if group_of.get(group, group) != group:
+        names = [group for _, group in self.members] + ([] if self.rest is None else [self.rest])
+        for one, group in group_of.items():
+            is_grouped = one in index or self.rest is not None
+            namesake = next((name for name in names if plain(name) == plain(one)), None)
+            if namesake is not None and not (is_grouped and group == namesake):
                 raise DataError(
-                    f"the group '{group}' has the name of a class that is in the group '{group_of[group]}'; "
-                    "expected the class in it, or another name"
+                    f"the group '{namesake}' has the name of the class '{one}', which is not in it; expected "
+                    "the class in it, or another name"
                 )
         return group_of
 
-    def unknown(self, *sides: Iterable[str]) -> tuple[str, ...]:
-        """The names that the user gives and that mean a class of none of these models and data sets.
+    def require_known(self, *sides: Iterable[str]) -> None:
+        """Refuses a name that means a class of none of these models and data sets.
 
         Raises:
-            DataError: a name could mean two classes of one of them.
+            DataError: there is one, or a name could mean two classes of one side.
         """
         names = [name for name, _ in self.members]
-        known = {place for side in sides for place in map_classes(side, names).values()}
-        return tuple(name for place, name in enumerate(names) if place not in known)
+        found = [list(side) for side in sides]
+        known = {place for side in found for place in map_classes(side, names).values()}
+        for place, (name, group) in enumerate(self.members):
+            if place not in known:
+                classes = list(dict.fromkeys(one for side in found for one in side))
+                hint = nearest(name, classes) or f"; expected some of {', '.join(classes)}"
+                raise DataError(f"'{name}' in the group '{group}' is no class here{hint}")
 
     def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
         """The groups of the classes of one model or data set, each once, in the order in which they occur."""
@@ -151,6 +159,9 @@ def parse_groups(texts: Sequence[str]) -> ClassGroups:
             raise UsageError(f"'{text}' is not a group of classes; expected GROUP=CLASS,CLASS or GROUP=*")
         if "*" in names and len(names) > 1:
             raise UsageError(f"'{text}': '*' takes every other class and stands alone: {group}=*")
+        alike = next((one for one in (*members.values(), rest) if one and plain(one) == plain(group)), group)
+        if alike != group:
+            raise UsageError(f"the groups '{alike}' and '{group}' differ in spelling only; expected one name")
         if names == ["*"]:
             if rest is not None:
                 raise UsageError(

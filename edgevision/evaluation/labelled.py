@@ -77,16 +77,12 @@ class LabelledData:
             models: the classes of each.
 
         Raises:
-            UsageError: there is one.
+            DataError: there is one.
         """
         if self.groups == NO_GROUPS:
             return
-        sides = [[one.name for one in read_class_file(self.data / "classes.json").classes], *models]
-        unknown = self.groups.unknown(*sides)
-        if unknown:
-            names = list(dict.fromkeys(name for side in sides for name in side))
-            hint = nearest(unknown[0], names) or f"; expected some of {', '.join(names)}"
-            raise UsageError(f"`group`: '{unknown[0]}' is no class of {self.data} or of a model{hint}")
+        known = read_class_file(self.data / "classes.json").classes
+        self.groups.require_known([one.name for one in known], *models)
 
     def check_task(self, model: str, task: str) -> None:
         """Refuses a model of another task.

@@ -249,12 +249,13 @@ class SegmenterTraining(
         if self.data.val.unlabelled:
             raise ValueError("data.val is unlabelled; expected labels to measure on")
         if self.distillation is not None:
+            groups = self.distillation.groups
             try:
-                parse_groups(self.distillation.groups)
+                parse_groups(groups)
             except UsageError as error:
-                raise ValueError(
-                    f'distillation.groups: {error}; in quotes, as in ["road=road,mark", "rest=*"]'
-                ) from error
+                is_cut = any("=" not in text for text in groups)  # YAML splits a list at its commas
+                hint = '; in quotes, as in ["road=road,mark", "rest=*"]' if is_cut else ""
+                raise ValueError(f"distillation.groups: {error}{hint}") from error
         if self.distillation is None and any(source.unlabelled for source in self.data.train):
             raise ValueError(
                 "data.train has unlabelled images, which teach nothing by themselves; expected a key "

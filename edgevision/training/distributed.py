@@ -101,14 +101,14 @@ def synchronise_norms(model: nn.Module, world: World) -> nn.Module:
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm over the batches of all processes; torch's own works on GPUs only.
 
-    As in BatchNorm, statistics are float32 whatever the type of the maps.
+    As in BatchNorm, statistics of half-precision maps are float32.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` to the same, of the same type; in evaluation mode exactly as BatchNorm."""
         if not self.training:
             return super().forward(x)
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         count = x.numel() // x.shape[1] * dist.get_world_size()
         mean = sum_of_all(wide.sum(dim=(0, 2, 3))) / count
         centred = wide - mean[:, None, None]

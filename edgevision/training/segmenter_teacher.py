@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgevision.contract.model_file import read_manifest
 from edgevision.data.classes import NO_GROUPS, ClassGroups
-from edgevision.errors import ConfigError, DataError, ModelError, nearest
+from edgevision.errors import ConfigError, DataError, ModelError
 from edgevision.models.segmentation_distillation import SegmenterAnswers
 from edgevision.training.onnx_teacher import open_teacher
 
@@ -143,13 +143,11 @@ def _grouped(
     """
     try:
         own, known = groups.mapping(classes), groups.mapping(others)
-        unknown = groups.unknown(classes, others)
+        groups.require_known(classes, others)
     except DataError as error:
         raise ConfigError(f"distillation.groups: {error}") from error
-    if unknown:
-        names = list(dict.fromkeys((*classes, *others)))
-        hint = nearest(unknown[0], names) or f"; expected some of {', '.join(names)}"
-        raise ConfigError(f"distillation.groups: '{unknown[0]}' is no class of the run or of {path}{hint}")
+    if groups == NO_GROUPS:
+        return own, known
     alone = sorted(set(own.values()) ^ set(known.values()))
     if alone:
         side = "the run" if alone[0] in own.values() else path

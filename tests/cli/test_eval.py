@@ -415,11 +415,11 @@ def test_classes_of_model_and_data_can_be_grouped(call, tmp_path):
     assert code == 1
     assert "none of its 3 classes" in err
     code, _, err = call(*common, "--group", "ground=road,makr,bright", "--group", "rest=*")
-    assert code == 2
-    assert "--group: 'makr' is no class of set or of a model; did you mean 'mark'" in err
+    assert code == 1
+    assert "'makr' in the group 'ground' is no class here; did you mean 'mark'" in err
     code, _, err = call(*common, "--group", "road=mark,bright", "--group", "rest=*")
     assert code == 1
-    assert "the group 'road' has the name of a class that is in the group 'rest'" in err
+    assert "the group 'road' has the name of the class 'road', which is not in it" in err
 
 
 def test_groups_are_for_segmenters(call, model, tmp_path):

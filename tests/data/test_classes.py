@@ -64,6 +64,7 @@ def test_groups_of_classes():
         (["road="], "not a group"),
         (["road=a,,b"], "not a group"),
         (["road=a,*"], "stands alone: road="),
+        (["road=road", "Road=*"], "'road' and 'Road' differ in spelling only"),
         (["a=*", "b=*"], "'a' and 'b' both take every other class"),
         (["a=person", "b=car,person"], "'person' is in two groups, 'a' and 'b'"),
     ],
@@ -86,19 +87,29 @@ def test_groups_never_merge_what_a_set_tells_apart():
         walkers.names(("person", "people"))
 
 
-def test_names_in_groups_that_mean_no_class_are_told():
+def test_names_in_groups_that_mean_no_class_are_refused():
     groups = parse_groups(["road=road,makr", "walker=person", "rest=*"])
-    assert groups.unknown(("road", "sky"), ("pedestrian",)) == ("makr",)
-    assert groups.unknown(("mark", "sky"), ("Road",)) == ("makr", "person")
-    assert parse_groups(["rest=*"]).unknown(("road",)) == ()
+    with pytest.raises(DataError, match="'makr' in the group 'road' is no class here; did you mean 'mark'"):
+        groups.require_known(("road", "mark"), ("pedestrian",))
+    with pytest.raises(DataError, match="'person' in the group 'walker' is no class here; expected some of"):
+        groups.require_known(("Road", "sky"), ("makr", "sky"))
+    groups.require_known(("Road", "makr"), ("pedestrian",))
+    parse_groups(["rest=*"]).require_known(("road",))
 
 
-def test_a_group_is_not_called_like_a_class_of_another():
-    groups = parse_groups(["road=mark,pavement", "rest=*"])
-    with pytest.raises(DataError, match="'road' has the name of a class that is in the group 'rest'"):
+@pytest.mark.parametrize(
+    "texts", [["road=mark,pavement", "rest=*"], ["Road=mark,pavement", "rest=*"], ["road=mark,pavement"]]
+)
+def test_a_group_is_not_called_like_a_class_outside(texts):
+    groups = parse_groups(texts)
+    with pytest.raises(DataError, match="has the name of the class 'road', which is not in it"):
         groups.mapping(("road", "mark", "pavement"))
-    assert groups.mapping(("mark", "sky")) == {"mark": "road", "sky": "rest"}
+    assert groups.mapping(("mark",))["mark"] in {"road", "Road"}
+
+
+def test_a_group_may_be_called_like_a_class_in_it():
     assert parse_groups(["background=*"]).names(("background", "sky")) == ("background",)
+    assert parse_groups(["road=road,mark"]).names(("road", "mark", "sky")) == ("road", "sky")
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,8 @@ def test_classes_that_are_cut_otherwise_meet_in_groups(tmp_path: Path, logits: b
         (("thing=car",), "only .*teacher.onnx has a class in 'road'; expected classes of both in every"),
         (("ground=road,sign", "b=car"), "only the run has a class in 'tree'"),
         (("all=*",), "every class is in 'all', which teaches nothing; expected two groups or more"),
-        (("thing=car,sgin", "rest=*"), "'sgin' is no class of the run or of .*; did you mean 'sign'"),
-        (("car=sign,tree", "rest=*"), "'car' has the name of a class that is in the group 'rest'"),
+        (("thing=car,sgin", "rest=*"), "'sgin' in the group 'thing' is no class here; did you mean 'sign'"),
+        (("car=sign,tree", "rest=*"), "the group 'car' has the name of the class 'car', which is not in it"),
     ],
 )
 def test_groups_that_do_not_meet_are_one_line(
