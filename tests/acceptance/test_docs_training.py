@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from edgevision.config import config_folder
+from edgevision.data.classes import parse_groups
 from edgevision.data.detection.sources import CocoSource, YoloSource
 from edgevision.training.config import DetectorTraining, SegmenterTraining, load_run
 from tests.support.pages import blocks
@@ -25,7 +26,7 @@ def test_the_configuration_of_the_page_loads(tmp_path: Path) -> None:
 
 def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
     """A source with a teacher's labels, a teacher with the anchors that it needs, and its hints."""
-    text, source, teacher, hints, _ = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
+    text, source, teacher, hints, *_ = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml"))
     text["data"]["train"] += source
     text["model"] |= teacher.pop("model")
     config = tmp_path / "vehicles.yaml"
@@ -47,7 +48,7 @@ def test_what_the_page_adds_to_its_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_the_teacher_of_a_segmenter_loads(tmp_path: Path) -> None:
-    added = yaml.safe_load(blocks(PAGE, "yaml")[-1].code)
+    added, in_groups = (yaml.safe_load(block.code) for block in blocks(PAGE, "yaml")[-2:])
     run = yaml.safe_load((config_folder() / "models" / "unet-road.yaml").read_text())
     run["data"]["train"] = added["data"]["train"]
     config = tmp_path / "roads.yaml"
@@ -57,3 +58,10 @@ def test_the_teacher_of_a_segmenter_loads(tmp_path: Path) -> None:
     assert loaded.distillation is not None
     assert loaded.distillation.teacher == "teacher.onnx"
     assert [source.unlabelled for source in loaded.data.train] == [False, True]
+    config.write_text(yaml.safe_dump(run | in_groups))
+    grouped = load_run(config)
+    assert isinstance(grouped, SegmenterTraining)
+    assert grouped.distillation is not None
+    groups = parse_groups(grouped.distillation.groups)
+    assert groups.names(("background", "road", "curb", "mark")) == ("rest", "road")
+    assert groups.names(("sky", "road", "car")) == ("rest", "road")
