@@ -281,6 +281,7 @@ def _train(
 
         from edgevision.training.distributed import open_world
         from edgevision.training.loop import Trainer, Watcher
+        from edgevision.training.resume import as_begun
         from edgevision.training.tasks import build_task
 
     from contextlib import nullcontext
@@ -297,7 +298,7 @@ def _train(
     stop = StopRequest()
     with open_world() as world:
         console = Console(stderr=True, quiet=not world.is_first)
-        task = build_task(run, strict)
+        task = build_task(as_begun(run, folder) if resume else run, strict)
         run = task.config  # with the ranges that it has measured
         for note in task.notes:
             if prepared is None or note not in prepared.notes:
@@ -331,6 +332,8 @@ def _train(
             trainer = Trainer(run, task, folder, resume, world, watcher)
             if trainer.seen:
                 say(console, f"resuming {folder} after {trainer.seen} images")
+                for change in trainer.changes:
+                    say(console, f"note: changed since {folder / 'last.pt'}: {change}")
             elif resume:
                 say(console, f"no checkpoint in {folder}: training from the start")
             try:

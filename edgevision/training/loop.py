@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from edgevision.errors import CheckpointError, ConfigError, DataError, EdgeVisionError, TrainingError
 from edgevision.files import make_folder
-from edgevision.models.families import without_weights
 from edgevision.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgevision.training.config import TrainingRun
 from edgevision.training.distributed import World, synchronise_norms
@@ -28,6 +27,7 @@ from edgevision.training.optimiser import (
     set_training,
 )
 from edgevision.training.records import RunRecords
+from edgevision.training.resume import check_same_network, differences
 
 _NO_LOSS = 0.0005  # the logs show three digits
 _NAMED = 8  # files of a bad batch that a message names
@@ -144,12 +144,16 @@ class Trainer:
         config: the run.
         task: model and data.
         folder: where ``last.pt``, ``best.pt``, ``log.jsonl`` and ``curves.png`` go.
-        resume: go on from ``last.pt`` in the folder.
+        resume: go on from ``last.pt`` in the folder; see :mod:`edgevision.training.resume`.
         world: the processes that train together, and where.
         watcher: called as the training goes on.
 
+    Attributes:
+        changes: a line for each key that differs from the checkpoint's configuration, ``KEY: OLD -> NEW``;
+            empty where nothing is resumed.
+
     Raises:
-        CheckpointError: ``folder`` holds another run's checkpoint.
+        CheckpointError: ``folder`` holds another network's checkpoint.
         SinkError: ``folder`` cannot be created.
         ConfigError: the processes cannot share a batch evenly.
     """
@@ -186,6 +190,7 @@ class Trainer:
         self.best: float | None = None
         self.figures: dict[str, float] = {}
         self.unreadable: set[str] = set()
+        self.changes: tuple[str, ...] = ()
         self._loss: float | None = None  # of the last step
         make_folder(folder, parents=True)
         if resume and (folder / "last.pt").exists():
@@ -200,6 +205,8 @@ class Trainer:
         """
         if self.world.is_first:
             with RunRecords(self.folder, self.seen, self.config.loop.tensorboard) as records:
+                for change in self.changes:
+                    records.note(self.seen, f"changed: {change}")
                 self._run(records)
         else:
             self._run(None)
@@ -350,12 +357,9 @@ class Trainer:
             self.save("best.pt")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        found = checkpoint.config
-        if _built(found) != _built(self.config) or found.classes != self.config.classes:
-            raise CheckpointError(
-                f"{self.folder / 'last.pt'} belongs to another model ('model' or 'classes' differ); resume "
-                "with the configuration that it was trained with, or choose another folder with `out`"
-            )
+        check_same_network(checkpoint.config, self.config, self.folder / "last.pt")
+        self.changes = differences(checkpoint.config, self.config)
+        decays = [group["weight_decay"] for group in self.optimiser.param_groups]
         self.model.load_state_dict(checkpoint.model)
         try:
             self.optimiser.load_state_dict(checkpoint.optimiser["state"])
@@ -364,6 +368,8 @@ class Trainer:
                 f"{self.folder / 'last.pt'} was trained with other lr_factors; keep them to resume, or start "
                 "another run from it with 'initial'"
             ) from error
+        for group, decay in zip(self.optimiser.param_groups, decays, strict=True):
+            group["weight_decay"] = decay  # the checkpoint's, as the rate, is not what is asked for now
         if scale := checkpoint.optimiser.get("scaler"):
             self._precision.scaler.load_state_dict(scale)
         if self.average is not None:
@@ -371,8 +377,3 @@ class Trainer:
             self.average.n_averaged.fill_(checkpoint.optimiser["updates"])
         self.seen, self.best, self.figures = checkpoint.seen, checkpoint.best, checkpoint.figures
         self.saved = checkpoint.seen
-
-
-def _built(config: TrainingRun) -> object:
-    """What a run's network is made of. A resumed one has its weights, wherever it had its first ones from."""
-    return without_weights(config.model)

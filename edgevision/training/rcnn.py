@@ -25,6 +25,7 @@ from edgevision.training.config import DetectorTraining, TrainingRun
 from edgevision.training.detection import DetectionTask
 from edgevision.training.distributed import World
 from edgevision.training.records import RunRecords
+from edgevision.training.resume import differences
 
 Rows = NDArray[np.float64]
 
@@ -85,9 +86,10 @@ def fit_rcnn(task: DetectionTask, folder: Path, on_image: OnDone = lambda done: 
 
 def check_fitted(config: TrainingRun, folder: Path) -> None:
     """Raises CheckpointError where ``last.pt`` of a folder was fitted otherwise than a run asks for."""
-    if load_checkpoint(folder / "last.pt").config != config:
+    if found := differences(load_checkpoint(folder / "last.pt").config, config):
         raise CheckpointError(
-            f"{folder}/last.pt was fitted with other settings; expected the same, or another folder (`out`)"
+            f"{folder}/last.pt was fitted with other settings ({'; '.join(found)}); expected the same, or "
+            "another folder (`out`)"
         )
 
 

@@ -100,7 +100,11 @@ def test_a_fitted_run_is_not_fitted_again(tmp_path: Path, capsys: pytest.Capture
     code, text = said()
     assert code == 0
     assert "nothing is left to do" in text
+    code, text = said("--set", "loop.seed=2", "--set", "decode.rounds=8")
+    assert code == 1
+    assert "was fitted with other settings (decode.rounds: 16 -> 8; loop.seed: 1 -> 2); expected the" in text
     code, text = said("--set", "model.fit.cost=0.5")
     assert code == 1
-    assert "was fitted with other settings" in text
+    assert "belongs to another model (model.fit.cost: " in text
+    assert "-> 0.5); resume with" in text
     assert (tmp_path / "out" / "last.pt").read_bytes() == kept
