@@ -36,6 +36,24 @@ class TeacherAnswers(NamedTuple):
     hints: Sequence[Tensor] = ()
 
 
+def average_answers(answers: Sequence[TeacherAnswers]) -> TeacherAnswers:
+    """What several teachers of the same classes say together; hints are the first one's.
+
+    Scores are averaged. A cell's box is the mean of the teachers' boxes, each weighted by the teacher's
+    strongest score there: one that sees nothing in a cell has no say in where its box ends, as in the fusion
+    of finished boxes (Solovyev et al. 2021, arXiv:1910.13302).
+
+    Args:
+        answers: one or more, of the same images and cells.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    scores = torch.stack([one.scores for one in answers])
+    weight = scores.amax(dim=-1, keepdim=True) + _TINY  # alike where nobody sees anything
+    boxes = (torch.stack([one.boxes for one in answers]) * weight).sum(dim=0) / weight.sum(dim=0)
+    return answers[0]._replace(scores=scores.mean(dim=0), boxes=boxes)
+
+
 class DistillationLoss(nn.Module):
     """Class and box losses of every cell against a teacher's; dense distillation.
 

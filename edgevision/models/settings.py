@@ -192,20 +192,21 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     Attributes:
         teacher: an ONNX file of PicoDet's or NanoDet's form, without its postprocessing, relative to the
-            working folder; its input is as large as the student's.
-        classes: ``coco``, ``voc`` or names with commas between, in the order of the teacher's outputs;
+            working folder; its input is as large as the student's. Or several such files, whose answers are
+            averaged, see :func:`edgevision.models.distillation.average_answers`.
+        classes: ``coco``, ``voc`` or names with commas between, in the order of every teacher's outputs;
             they are found by name among the run's, and the others teach nothing.
         class_weight: factor of the class loss.
         box_weight: factor of the box loss.
         gamma: the class loss of a cell is weighted by ``|teacher - student|^gamma``, so that cells where
             both agree do not drown those where they differ (Li et al. 2020, arXiv:2006.04388, equation 6).
         floor: cells where the teacher's best score is lower teach no box.
-        hints: tensors of the teacher's file that the student's pyramid learns to equal, finest first, with as
-            many channels (Romero et al. 2015, arXiv:1412.6550); empty for none.
+        hints: tensors of the first teacher's file that the student's pyramid learns to equal, finest first,
+            with as many channels (Romero et al. 2015, arXiv:1412.6550); empty for none.
         hint_weight: factor of the hints' loss.
     """
 
-    teacher: str
+    teacher: str | Annotated[tuple[str, ...], Meta(min_length=1)]
     classes: str = "coco"
     class_weight: NonNegative = 1.0
     box_weight: NonNegative = 2.0
@@ -213,6 +214,11 @@ class DistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     floor: ShareBetween = 0.1
     hints: tuple[str, ...] = ()
     hint_weight: NonNegative = 1.0
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The files of all teachers; the hints are the first one's."""
+        return (self.teacher,) if isinstance(self.teacher, str) else self.teacher
 
 
 class SegmentationDistillationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ from edgevision.model import Model
 from edgevision.models.anchor_matching import DetectionTargets
 from edgevision.models.backbone import normalise
 from edgevision.models.detectors import build_criterion, build_engine, build_network
-from edgevision.models.distillation import DistillationLoss
+from edgevision.models.distillation import DistillationLoss, average_answers
 from edgevision.models.families import predictions
 from edgevision.models.faster_rcnn.network import FasterRcnn
 from edgevision.models.mask_rcnn.settings import MaskRcnnConfig
@@ -116,14 +116,16 @@ class DetectionTask:
         quantise = with_ranges(model, HEADS, config.quantise, self._first_images)
         self.config = msgspec.structs.replace(config, quantise=quantise)
         self._rounding = rounding(model, HEADS, quantise)
-        self._teacher: DenseTeacher | None = None
+        self.teachers: list[DenseTeacher] = []
         if config.distillation is not None:
             if not isinstance(config.model, RetinaNetConfig):
                 raise ConfigError("distillation: only family retinanet learns cell by cell; leave it out")
             anchors, size = config.model.anchors, config.model.input_size
             self._distillation = DistillationLoss(config.distillation, anchors, size, STRIDES)
             given = config.distillation
-            self._teacher = DenseTeacher(given.teacher, given.classes, config.classes, size, given.hints)
+            for index, path in enumerate(given.teachers):
+                hints = given.hints if index == 0 else ()
+                self.teachers.append(DenseTeacher(path, given.classes, config.classes, size, hints))
 
     def batches(self, start: int, world: World) -> Iterator[DetectionBatch]:
         config, loop = self.config, self.config.loop
@@ -155,8 +157,9 @@ class DetectionTask:
         with self._rounding:
             maps = model(images.contiguous(memory_format=torch.channels_last))
         losses = cast("dict[str, Tensor]", self._criterion.to(device)(maps, targets))
-        if self._teacher is not None:
-            losses |= self._distillation.to(device)(maps, self._teacher(images))
+        if self.teachers:
+            answers = average_answers([teacher(images) for teacher in self.teachers])
+            losses |= self._distillation.to(device)(maps, answers)
         return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

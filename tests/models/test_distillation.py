@@ -10,7 +10,7 @@ import torch
 
 from edgevision.errors import ConfigError
 from edgevision.models.anchors import AnchorConfig
-from edgevision.models.distillation import DistillationLoss, TeacherAnswers, hint_loss
+from edgevision.models.distillation import DistillationLoss, TeacherAnswers, average_answers, hint_loss
 from edgevision.models.retinanet import HeadMaps
 from edgevision.models.settings import DistillationConfig
 
@@ -45,6 +45,17 @@ def test_class_and_box_losses_by_hand() -> None:
     assert float(found["teacher_class"]) == pytest.approx(0.09 * math.log(2), rel=1e-5)
     # The teacher's box is half the anchor and the hull is the anchor: GIoU 0.5, weighted by 0.8.
     assert float(found["teacher_box"]) == pytest.approx(0.8 * 0.5, rel=1e-5)
+
+
+def test_several_teachers_are_averaged_and_who_sees_more_has_more_say_on_the_box() -> None:
+    one, other = teacher(0.6, [8, 0, 16, 4]), teacher(0.2, [8, 0, 16, 8])
+    both = average_answers([one._replace(hints=[torch.ones(1)]), other])
+    assert float(both.scores[0, 1, 1]) == pytest.approx(0.4)
+    assert both.boxes[0, 1].tolist() == pytest.approx([8, 0, 16, 0.75 * 4 + 0.25 * 8], rel=1e-4)
+    assert [hint.tolist() for hint in both.hints] == [[1.0]]
+    blind = average_answers([teacher(0.0, [0, 0, 2, 2]), teacher(0.0, [0, 0, 4, 4])])
+    assert blind.boxes[0, 1].tolist() == pytest.approx([0, 0, 3, 3])
+    assert average_answers([one]) is one
 
 
 def test_who_answers_as_the_teacher_has_nothing_to_learn() -> None:

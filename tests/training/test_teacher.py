@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import ModelError
 from edgevision.models.anchors import AnchorConfig
+from edgevision.models.distillation import average_answers
 from edgevision.models.settings import DistillationConfig
 from edgevision.training.config import DetectorTraining
 from edgevision.training.detection import DetectionTask
@@ -130,6 +131,44 @@ def test_a_student_follows_its_teacher(tmp_path: Path) -> None:
     trainer = Trainer(run, task, tmp_path / "run")
     values = [trainer.step(batch).losses["teacher_class"] for _ in range(8)]
     assert values[-1] < values[0]
+
+
+def test_several_files_of_both_forms_teach_together(tmp_path: Path) -> None:
+    # PicoDet's form has class 2 at 0.75 in cell 64, NanoDet's nothing in a black image: 0.375.
+    files = str(write_teacher(tmp_path / "picodet.onnx")), str(write_nanodet(tmp_path / "nanodet.onnx"))
+    run = small_run(tmp_path)
+    run = msgspec.structs.replace(
+        run,
+        model=msgspec.structs.replace(run.model, anchors=ONE),
+        distillation=DistillationConfig(files, "cat,bird,dog"),
+    )
+    task = DetectionTask(run)
+    batch = next(task.batches(0, World()))
+    together = task.losses(task.model, batch, torch.device("cpu"))
+    told = [teacher(torch.zeros(1, 3, 64, 64)) for teacher in task.teachers]
+    both = average_answers(told)
+    assert float(both.scores.max()) == pytest.approx(0.375)
+    # PicoDet's box of the cell ends at (24, 24), NanoDet's, which sees nothing there, at (16, 16).
+    np.testing.assert_allclose(both.boxes[0, 64].numpy(), told[0].boxes[0, 64].numpy(), atol=0.01)
+    alone = msgspec.structs.replace(run, distillation=DistillationConfig(files[0], "cat,bird,dog"))
+    single = DetectionTask(alone)
+    losses = single.losses(task.model, batch, torch.device("cpu"))
+    assert float(together["teacher_class"]) != pytest.approx(float(losses["teacher_class"]), rel=1e-3)
+
+
+def test_no_teacher_at_all_and_one_of_several_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(msgspec.ValidationError, match="length >= 1"):
+        msgspec.convert({"teacher": []}, DistillationConfig)
+    assert msgspec.convert({"teacher": "one.onnx"}, DistillationConfig).teachers == ("one.onnx",)
+    run = small_run(tmp_path)
+    files = str(write_teacher(tmp_path / "picodet.onnx")), "none.onnx"
+    run = msgspec.structs.replace(
+        run,
+        model=msgspec.structs.replace(run.model, anchors=ONE),
+        distillation=DistillationConfig(files, "cat,bird,dog"),
+    )
+    with pytest.raises(ModelError, match=r"distillation\.teacher: file not found: none\.onnx"):
+        DetectionTask(run)
 
 
 @pytest.mark.parametrize(
