@@ -10,16 +10,10 @@
 # - cuda-*, nvidia-*, triton: torch names those that it needs exactly, and a Jetson without torch
 #   needs the cuda-python of its JetPack (CUDA 12 on JetPack 6), not torch's.
 set -euo pipefail
-usage() {
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-}
+. "$(dirname "$0")/usage.sh"
+check_option "${1:-}" --upgrade --upgrade-package
 case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    '' | --upgrade | --upgrade-package) ;;
-    *)
+    [!-]*)
         usage >&2
         exit 2
         ;;

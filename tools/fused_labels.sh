@@ -7,19 +7,8 @@
 # detection/ with instances_SET.json and images/SET. Each set gives OUT/fused_SET.json, COCO results json of score
 # 0.10 or more; a file that is there is left as it is, so an end in the middle costs one set.
 set -eu
-usage() {
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-}
-case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    -*)
-        usage >&2
-        exit 2
-        ;;
-esac
+. "$(dirname "$0")/usage.sh"
+check_option "${1:-}"
 if [ $# -lt 2 ]; then
     usage >&2
     exit 2

@@ -10,20 +10,8 @@
 # of its own: one that hangs or takes the GPU down costs itself only. Where one command may take 10 minutes at the
 # most, give the steps in two: 1 2 3 4 5, then 6 7 8.
 set -u
-usage() {
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-}
-case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    --pack | --rehearse) ;;
-    -*)
-        usage >&2
-        exit 2
-        ;;
-esac
+. "$(dirname "$0")/usage.sh" || exit 1
+check_option "${1:-}" --pack --rehearse
 cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3}
 steps=(1-machine:30 2-slots:60 3-engine:150 4-faults:90 5-measure:90 6-torch:180 7-train:60 8-compile:60)

@@ -6,19 +6,8 @@
 #
 # Pythons are those that uv finds, and those that pyenv made.
 set -euo pipefail
-usage() {
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-}
-case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    -*)
-        usage >&2
-        exit 2
-        ;;
-esac
+. "$(dirname "$0")/usage.sh"
+check_option "${1:-}"
 cd "$(dirname "$0")/.."
 
 folder=${1:-dist}

@@ -7,19 +7,8 @@
 # mixes the indexes and wheel folders of the machine's pip configuration, where a stray torch build
 # can be chosen that does not fit torchvision.
 set -euo pipefail
-usage() {
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-}
-case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    -*)
-        usage >&2
-        exit 2
-        ;;
-esac
+. "$(dirname "$0")/usage.sh"
+check_option "${1:-}"
 cd "$(dirname "$0")/.."
 
 purpose=${1:?usage: tools/setup.sh demo|dev}

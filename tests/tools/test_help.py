@@ -21,7 +21,9 @@ HOOKS = {"docs_docstrings.py", "docs_site.py"}
 """What mkdocs and griffe call."""
 PROGRAMS = sorted(path.name for path in TOOLS.glob("*.py") if path.name not in HOOKS)
 BENCHMARKS = sorted(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py"))
-SCRIPTS = sorted(path.name for path in TOOLS.glob("*.sh"))
+SOURCED = {"usage.sh"}
+"""What the scripts have in common."""
+SCRIPTS = sorted(path.name for path in TOOLS.glob("*.sh") if path.name not in SOURCED)
 FOLDERS = ("calibration", "configs", "docs", "edgevision", "export", "tests", "tools")
 
 
@@ -142,12 +144,14 @@ def test_what_make_dev_does_not_install_is_named_with_the_way_to_get_it(
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_shows_its_head_and_refuses_what_it_does_not_know(name: str, tmp_path: Path) -> None:
     text = (TOOLS / name).read_text(encoding="utf-8")
-    assert "--help" in text, "it would do its work"
+    assert "/usage.sh" in text, "it would do its work"
     command, before = [str(TOOLS / name)], files()
     asked = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert (asked.returncode, asked.stderr) == (0, "")
     assert asked.stdout.splitlines()[0] == text.splitlines()[1].removeprefix("# ")
     assert f"tools/{name}" in asked.stdout
+    short = subprocess.run([*command, "-h"], capture_output=True, text=True, cwd=tmp_path)
+    assert (short.returncode, short.stdout) == (0, asked.stdout)
     refused = subprocess.run([*command, "--no-such-option"], capture_output=True, text=True, cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == asked.stdout
