@@ -19,6 +19,8 @@ from edgevision.files import atomic_path
 
 Kept = TypeVar("Kept")
 
+_SUFFIX = ".bin"
+
 
 def cache_folder(kind: str) -> Path:
     """Where results of a kind are kept by default: in ``XDG_CACHE_HOME``, or ``~/.cache``."""
@@ -64,7 +66,26 @@ class Cache:
         except (OSError, SinkError):
             return
 
+    def clear(self) -> int:
+        """Removes what was kept.
+
+        Returns:
+            How many results there were.
+
+        Raises:
+            SinkError: one cannot be removed.
+        """
+        if self.folder is None or not self.folder.is_dir():
+            return 0
+        try:
+            kept = sorted(self.folder.glob(f"*{_SUFFIX}"))
+            for path in kept:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(f"{error.filename or self.folder} cannot be removed: {error.strerror}") from error
+        return len(kept)
+
     def _path(self, key: Mapping[str, Any]) -> Path:
         assert self.folder is not None
         name = hashlib.sha256(msgspec.json.encode(key, order="deterministic")).hexdigest()
-        return self.folder / f"{name}.bin"
+        return self.folder / f"{name}{_SUFFIX}"

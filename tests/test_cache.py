@@ -51,6 +51,18 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     assert Cache(None).load({"k": 1}, Kept) is None
 
 
+def test_what_was_kept_can_be_removed_and_other_files_stay(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "speed")
+    assert cache.clear() == 0
+    cache.store({"k": 1}, Kept(0.5))
+    cache.store({"k": 2}, Kept(0.6))
+    (tmp_path / "speed" / "notes.txt").write_text("mine")
+    assert cache.clear() == 2
+    assert cache.load({"k": 1}, Kept) is None
+    assert [path.name for path in (tmp_path / "speed").iterdir()] == ["notes.txt"]
+    assert Cache(None).clear() == 0
+
+
 def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("speed") == tmp_path / "edgevision" / "speed"

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def models_command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON, one object per model."),
     families: bool = typer.Option(False, "--families", help="List the architectures that can be trained."),
+    forget: bool = typer.Option(
+        False,
+        "--forget-times",
+        help="Forget how fast the precisions were on this machine: the next run measures them again.",
+    ),
 ) -> None:
     """List the shipped models, the default of each task first, or the families that can be trained.
 
@@ -23,8 +28,19 @@ def models_command(
       edgevision models
       edgevision models --json
       edgevision models --families
+      edgevision models --forget-times
     """
     import json
+
+    if forget:
+        from edgevision.errors import UsageError
+        from edgevision.zoo.quickest import forget_times
+
+        if families or as_json:
+            raise UsageError("--forget-times lists nothing; give it without --json and --families")
+        count = forget_times()
+        typer.echo(f"{count or 'no'} kept measurement{'' if count == 1 else 's'} of precisions forgotten")
+        return
 
     if families:
         _list_families(as_json)

@@ -2,8 +2,10 @@
 
 The processor and the engines that are installed say which precisions can be quicker at all: INT8 where
 OpenVINO runs on a processor that sums INT8 products exactly (VNNI, or ARM's dot product), FP16 on a GPU.
-Where one can be, it is timed once beside the FP32 file; the result is kept in ``~/.cache/edgevision/speed``
-under the processor, the number of threads, the versions of the engines and the checksums of the files.
+Where one can be, it is timed beside the FP32 file, in turns. Where the turns agree, the result is kept in
+``~/.cache/edgevision/speed`` under the processor, the number of threads, the versions of the engines and the
+checksums of the files; where they scatter, as they do while other programs run, FP32 is taken and nothing is
+kept.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +45,47 @@ GAIN = 1.1
 BRIEF = 100
 """So many frames are over before OpenVINO's longer start has paid (docs/benchmarks/int8.md)."""
 
-_RULES = 1  # goes up when the same machine would give other times, so that no old result is taken up
-_RUNS = 7
-_SECONDS = 1.0
-_MEASURED: dict[str, dict[str, float]] = {}  # by this process, where the cache cannot be written
+STEADY = 1.3
+"""How far turns may scatter where their times are believed: see :attr:`Timing.scatter`.
+
+Ten measurements of nine turns beside two trainings on two cores scattered by 1.44 to 19.6.
+"""
+
+FORGET = "edgevision models --forget-times"
+"""The command that drops every kept measurement."""
+
+_RULES = 2  # goes up when the same machine would give other times, so that no old result is taken up
+_MOST_TURNS = 15
+_ENOUGH_TURNS = 5
+_FEWEST_TURNS = 3
+_SECONDS = 1.0  # no turn begins later where there were enough
+_MOST_SECONDS = 2.0  # nor later than this where there were the fewest
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """What turns of a measurement say together.
+
+    Attributes:
+        times_ms: the median of each precision.
+        gains: of each but FP32, the median of how many times as fast as FP32 it was in the same turn.
+        scatter: the largest of three quotients: a precision's median time and its shortest, and of each gain
+            the upper quartile and the lower; 1 where all turns are alike.
+        date: when it was measured, as ``2026-11-30``.
+    """
+
+    times_ms: dict[str, float]
+    gains: dict[str, float]
+    scatter: float
+    date: str
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the turns agree well enough to be believed."""
+        return self.scatter <= STEADY
+
+
+_MEASURED: dict[str, Timing] = {}  # by this process: the same answer while it runs, kept or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +135,21 @@ def quickest_file(
             engines[file.manifest.precision] = (file, own)
     if len(engines) == 1:
         return QuickestFile(first.path, _hint(model, engine, machine))
-    times_ms = _times(engines, threads or usable_cores())
-    return _choose({name: file for name, (file, _) in engines.items()}, times_ms)
+    timing, is_kept = _timing(engines, threads or usable_cores())
+    return _choose({name: file for name, (file, _) in engines.items()}, timing, is_kept)
+
+
+def forget_times() -> int:
+    """Drops every kept measurement, so that each model is measured again.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        SinkError: one cannot be removed.
+    """
+    _MEASURED.clear()
+    return Cache(cache_folder("speed")).clear()
 
 
 def is_brief(sources: Sequence[str], max_frames: Sequence[int | None]) -> bool:
@@ -144,24 +198,27 @@ def _hint(model: ZooModel, engine: str, machine: MachineFacts) -> str:
     return ""
 
 
-def _choose(files: Mapping[str, ZooFile], times_ms: Mapping[str, float]) -> QuickestFile:
+def _choose(files: Mapping[str, ZooFile], timing: Timing, is_kept: bool) -> QuickestFile:
     first = files["fp32"]
-    if "fp32" not in times_ms:
+    if not timing.gains:
         return QuickestFile(first.path)
-    others = {name: took for name, took in times_ms.items() if name != "fp32"}
-    if not others:
-        return QuickestFile(first.path)
-    best = min(others, key=lambda name: others[name])
-    timed = f"{others[best]:.1f} ms an image here, fp32 {times_ms['fp32']:.1f} ms"
-    if others[best] * GAIN > times_ms["fp32"]:
+    best = max(timing.gains, key=lambda name: timing.gains[name])
+    timed = f"{timing.times_ms[best]:.1f} ms an image here, fp32 {timing.times_ms['fp32']:.1f} ms"
+    if not timing.is_steady:
+        return QuickestFile(
+            first.path, f"fp32, since the times scatter too much to choose by ({timed}); not kept"
+        )
+    if is_kept:
+        timed += f", measured on {timing.date}; '{FORGET}' has it measured again"
+    if timing.gains[best] < GAIN:
         return QuickestFile(first.path, f"fp32, since {best} is not faster ({timed})")
     return QuickestFile(
         files[best].path, f"{best} ({timed}; its card says a drop of {max(files[best].drop or 0, 0):.2g})"
     )
 
 
-def _times(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, float]:
-    """Milliseconds for each precision that runs here; measured once and then kept."""
+def _timing(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> tuple[Timing, bool]:
+    """How fast each precision is that runs here, and whether another process measured it."""
     cache = Cache(cache_folder("speed"))
     key = {
         "rules": _RULES,
@@ -171,39 +228,76 @@ def _times(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str
         "files": {name: (file.manifest.sha256, engine) for name, (file, engine) in engines.items()},
     }
     in_process = json_text(key)
-    kept = _MEASURED.get(in_process) or cache.load(key, dict[str, float])
-    if kept is None:
-        kept = measure(engines, threads)
-        cache.store(key, kept)
-    _MEASURED[in_process] = kept
-    return kept
+    if in_process in _MEASURED:
+        return _MEASURED[in_process], False
+    kept = cache.load(key, Timing)
+    if kept is not None:
+        return kept, True
+    timing = _MEASURED[in_process] = judge(measure(engines, threads))
+    if timing.is_steady:
+        cache.store(key, timing)
+    return timing, False
 
 
-def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, float]:
-    """Times one image at a time in turns, so that other load on the machine slows all alike.
+def measure(engines: Mapping[str, tuple[ZooFile, str]], threads: int) -> dict[str, list[float]]:
+    """Times one image at a time in turns, each in the other order than the one before.
 
     Args:
         engines: for each precision the file and the name of its engine.
         threads: CPU threads of each.
 
     Returns:
-        Milliseconds of the fastest of up to seven calls, which other load changes least; those that cannot be
-        opened, or fail, are left out.
+        For each precision the milliseconds of its call in each turn, all of one length; those that cannot be
+        opened are left out.
     """
     with ExitStack() as opened:
         tried = {name: _opened(file, engine, threads) for name, (file, engine) in engines.items()}
         ready = {name: opened.enter_context(one) for name, one in tried.items() if one is not None}
         inputs = {name: _inputs(engines[name][0]) for name in ready}
-        times_s: dict[str, list[float]] = {name: [] for name in ready}
-        end = time.monotonic() + _SECONDS
-        for turn in range(_RUNS):
-            if turn >= 3 and time.monotonic() > end:
+        turns_ms: dict[str, list[float]] = {name: [] for name in ready}
+        began = time.monotonic()
+        for turn in range(_MOST_TURNS):
+            if _is_over(turn, time.monotonic() - began):
                 break
-            for name, loaded in ready.items():
-                began = time.perf_counter()
-                loaded.infer(inputs[name])
-                times_s[name].append(time.perf_counter() - began)
-    return {name: round(1e3 * min(one), 2) for name, one in times_s.items()}
+            for name in list(ready)[:: -1 if turn % 2 else 1]:
+                start = time.perf_counter()
+                ready[name].infer(inputs[name])
+                turns_ms[name].append(1e3 * (time.perf_counter() - start))
+    return turns_ms
+
+
+def _is_over(turns: int, seconds: float) -> bool:
+    return (turns >= _ENOUGH_TURNS and seconds > _SECONDS) or (
+        turns >= _FEWEST_TURNS and seconds > _MOST_SECONDS
+    )
+
+
+def judge(turns_ms: Mapping[str, Sequence[float]]) -> Timing:
+    """Medians of turns, and how far these scatter.
+
+    Args:
+        turns_ms: as :func:`measure` returns them.
+
+    Example:
+        >>> judge({"fp32": [30, 33, 30], "int8": [20, 22, 24]}).gains
+        {'int8': 1.5}
+    """
+    floats = turns_ms.get("fp32", ())
+    gains = {
+        name: [first / own for first, own in zip(floats, times, strict=True)]
+        for name, times in turns_ms.items()
+        if name != "fp32" and floats
+    }
+    scatter = [statistics.median(times) / min(times) for times in turns_ms.values() if times]
+    for one in gains.values():
+        low, _, high = statistics.quantiles(one, n=4, method="inclusive")
+        scatter.append(high / low)
+    return Timing(
+        times_ms={name: round(statistics.median(times), 2) for name, times in turns_ms.items()},
+        gains={name: round(statistics.median(one), 3) for name, one in gains.items()},
+        scatter=round(max(scatter, default=1.0), 3),
+        date=date.today().isoformat(),
+    )
 
 
 def _opened(file: ZooFile, engine: str, threads: int) -> Engine | None:

@@ -67,7 +67,7 @@ def test_the_precision_that_the_run_will_take_is_loaded(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(quickest, "_MEASURED", {})
     monkeypatch.setattr(quickest, "machine_facts", lambda: MachineFacts(("cpu",), openvino=True))
-    monkeypatch.setattr(quickest, "measure", lambda engines, threads: {"fp32": 9.0, "int8": 3.0})
+    monkeypatch.setattr(quickest, "measure", lambda engines, threads: {"fp32": [9.0] * 3, "int8": [3.0] * 3})
     write_colour_model(tmp_path / "light.onnx")
     write_colour_model(
         tmp_path / "light.int8.onnx", colour_manifest(precision="int8", figures={"drop": 0.001})

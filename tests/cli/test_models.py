@@ -5,6 +5,7 @@ import json
 import pytest
 
 from edgevision import zoo
+from edgevision.cache import Cache, cache_folder
 from edgevision.cli import main
 from edgevision.config import config_folder
 from edgevision.models.families import FAMILIES
@@ -73,3 +74,15 @@ def test_families_are_listed_with_the_configuration_that_trains_them(capsys):
     for row in rows:
         assert any(line.startswith(row["name"]) for line in shown.splitlines())
         assert load_run(config_folder() / "models" / row["configuration"]).name
+
+
+def test_times_are_forgotten(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert run("--forget-times") == 0
+    assert capsys.readouterr().out == "no kept measurements of precisions forgotten\n"
+    Cache(cache_folder("speed")).store({"a": 1}, 1)
+    assert run("--forget-times") == 0
+    assert capsys.readouterr().out == "1 kept measurement of precisions forgotten\n"
+    assert list((tmp_path / "edgevision" / "speed").iterdir()) == []
+    assert run("--forget-times", "--json") == 2
+    assert "--forget-times lists nothing" in capsys.readouterr().err

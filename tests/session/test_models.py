@@ -59,7 +59,7 @@ def two_precisions(tmp_path, monkeypatch):
     monkeypatch.setattr(quickest, "_MEASURED", {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(quickest, "machine_facts", lambda: MachineFacts(("cpu",), openvino=True))
-    monkeypatch.setattr(quickest, "measure", lambda engines, threads: {"fp32": 9.0, "int8": 3.0})
+    monkeypatch.setattr(quickest, "measure", lambda engines, threads: {"fp32": [9.0] * 3, "int8": [3.0] * 3})
     write_colour_model(tmp_path / "light.onnx")
     figures = {"ap50_mean": 0.5, "drop": 0.001}
     write_colour_model(tmp_path / "light.int8.onnx", colour_manifest(precision="int8", figures=figures))
