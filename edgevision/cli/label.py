@@ -207,6 +207,8 @@ def label_command(
             _report(request, done, console)
     if stop.reason is not None:
         say(console, f"  ended early by {stop.reason}; the labels are complete up to there")
+    for note in done.notes:
+        say(console, f"note: {note}")
     for problem in done.problems:
         say(console, f"warning: {problem}")
     exit_code = signal_exit_code(stop.reason or "") or (EXIT_DAMAGED if done.problems else 0)

@@ -6,18 +6,18 @@ import glob
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from edgevision.address import display
-from edgevision.errors import OutputExistsError, UsageError
+from edgevision.errors import OutputExistsError, SourceError, UsageError
 from edgevision.files import make_folder
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.sinks.images import save_image
-from edgevision.video.sources.media import find_media, is_pattern
+from edgevision.video.sources.images import ImagesSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,13 @@ class Footage:
         uri: its address.
         folder: where its images are, or where its frames go.
         stem: start of the names of its frames; None where the source is image files already.
+        files: the image files to label; None where the address alone says what comes.
     """
 
     uri: str
     folder: Path
     stem: str | None
+    files: tuple[Path, ...] | None = None
 
     def choose(self, source: Source, every: int, seed: int | None) -> Iterator[Frame]:
         """Every image file; of a video, one frame of each run of ``every``.
@@ -71,9 +73,25 @@ class Footage:
             progress: shows how far the source is.
 
         Returns:
-            What was wrong with the source, a line each; nothing where ``stop`` ended it.
+            What was wrong with the source, a line each; nothing where ``stop`` ended it. Image files of
+            which none can be read are a line too: those of other sources are labelled all the same.
         """
-        with open_source(self.uri) as source:
+        try:
+            return self._visit(label, every, seed, stop, progress)
+        except SourceError as error:
+            if self.files is None:
+                raise
+            return [str(error)]
+
+    def _visit(
+        self,
+        label: Callable[[Frame], None],
+        every: int,
+        seed: int | None,
+        stop: StopRequest,
+        progress: Progress,
+    ) -> list[str]:
+        with self._open() as source:
             with progress(source.info.name, source.info.frame_count) as on_frame:
                 for frame in self.choose(source, every, seed):
                     label(frame)
@@ -85,6 +103,11 @@ class Footage:
             return []
         found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
         return [found, *report.notes[:5]]
+
+    def _open(self) -> Source:
+        if self.files is None:
+            return open_source(self.uri)
+        return ImagesSource(self.files, self.uri, folder=self.folder)
 
     def image(self, frame: Frame) -> Path:
         """The image file of a frame, which is written first where it comes from a video.
@@ -99,8 +122,22 @@ class Footage:
         return path
 
 
-def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> list[Footage]:
+class FoundFootage(NamedTuple):
+    """What there is to label.
+
+    Attributes:
+        sources: each with the files that no earlier one names.
+        notes: remarks for the user, one line each.
+    """
+
+    sources: list[Footage]
+    notes: list[str]
+
+
+def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> FoundFootage:
     """Opens each source once, to see what it is and where its images will be.
+
+    A file that is named more than once, by whatever path or link, is labelled once: where it is named first.
 
     Args:
         uris: addresses of single sources.
@@ -108,26 +145,76 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
         overwrite: True lets frames of the same names be replaced.
 
     Raises:
-        UsageError: a source is live or given twice, videos share a name, or there is no folder for frames.
+        UsageError: a source is live, videos share a name, there is no folder for frames, or frames would
+            replace images that are to be labelled.
         OutputExistsError: frames of such a name exist.
         SourceError: a source cannot be opened.
     """
     found: list[Footage] = []
+    named: set[str] = set()
+    twice: dict[str, set[str]] = {"image": set(), "video": set()}
     for uri in uris:
-        one = _look_at(uri, images_out)
-        if any(one == other or (one.stem and one.stem == other.stem) for other in found):
-            what = f"two videos are called '{one.stem}'" if one.stem else f"{display(uri)} is given twice"
-            raise UsageError(f"{what}: their images would have the same names; label them separately")
+        whole = _look_at(uri, images_out)
+        one, repeats = _without(named, whole.footage, whole.video)
+        twice["video" if one.stem else "image"] |= repeats
+        if one.files == () or whole.video in repeats:
+            continue
         if one.stem is not None:
+            if any(one.stem == other.stem for other in found):
+                raise UsageError(
+                    f"two videos are called '{one.stem}': their images would have the same names; label them "
+                    "separately"
+                )
             taken = next(one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"), None)
             if taken is not None and not overwrite:
                 raise OutputExistsError(
                     f"output exists: {taken}; choose another `images_out` or pass `overwrite`"
                 )
         found.append(one)
+    _refuse_replacing(found, named)
     if images_out is not None and any(one.stem for one in found):
         make_folder(images_out, parents=True)
-    return found
+    return FoundFootage(found, [_repeats_line(kind, len(files)) for kind, files in twice.items() if files])
+
+
+def _without(named: set[str], one: Footage, video: str | None) -> tuple[Footage, set[str]]:
+    """The source without the files that are named already, and these; adds its own to ``named``."""
+    repeats: set[str] = set()
+    kept: list[Path] = []
+    for path in one.files or ():
+        file = str(path.resolve())
+        if file in named:
+            repeats.add(file)
+        else:
+            kept.append(path)
+        named.add(file)
+    if one.files is not None:
+        return replace(one, files=tuple(kept)), repeats
+    if video is not None:
+        repeats = {video} & named
+        named.add(video)
+    return one, repeats
+
+
+def _repeats_line(kind: str, count: int) -> str:
+    what = f"1 {kind} is" if count == 1 else f"{count} {kind}s are"
+    return f"{what} named twice; each is labelled once"
+
+
+def _refuse_replacing(found: Sequence[Footage], named: set[str]) -> None:
+    """Refuses images that the frames of a video would replace.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for one in found:
+        if one.stem is not None:
+            for taken in one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"):
+                if str(taken.resolve()) in named:
+                    raise UsageError(
+                        f"{taken} is to be labelled, and would be replaced by a frame of '{one.stem}'; label "
+                        "them separately"
+                    )
 
 
 def folder_of_all(footage: Sequence[Footage]) -> Path:
@@ -160,18 +247,26 @@ def folder_of_stills(footage: Sequence[Footage]) -> Path:
     return folder_of_all([one for one in footage if one.stem is None] or footage)
 
 
-def _look_at(uri: str, images_out: Path | None) -> Footage:
+class _Look(NamedTuple):
+    """A source, and what tells whether it is named twice where it is no image files."""
+
+    footage: Footage
+    video: str | None = None
+
+
+def _look_at(uri: str, images_out: Path | None) -> _Look:
     with open_source(uri) as source:
         info = source.info
         if info.is_live:
             raise UsageError(f"{info.name} is a live source; record it first, because labels need files")
-        if info.is_image and info.path is not None:
-            return Footage(uri, info.path.parent, None)
-        if info.path is not None and info.path.is_dir():
-            if is_pattern(uri):  # '**' may reach into several folders
-                parents = {path.parent.resolve() for path in find_media(uri).paths}
-                return Footage(uri, Path(os.path.commonpath(list(parents))), None)
-            return Footage(uri, info.path, None)
+        if isinstance(source, ImagesSource):
+            parents = {path.parent for path in source.paths}  # '**' may reach into several folders
+            if len(parents) > 1:
+                parents = {Path(os.path.commonpath([path.resolve() for path in parents]))}
+            return _Look(Footage(uri, parents.pop(), None, source.paths))
+        if info.path is not None and (info.is_image or info.path.is_dir()):
+            return _Look(Footage(uri, info.path.parent if info.is_image else info.path, None), uri)
         if images_out is None:
             raise UsageError(f"{info.name} is a video: pass `images_out`, a folder for its frames")
-        return Footage(uri, images_out, Path(info.name).stem)
+        video = uri if info.path is None else str(info.path.resolve())
+        return _Look(Footage(uri, images_out, Path(info.name).stem), video)

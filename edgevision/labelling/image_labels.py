@@ -72,6 +72,7 @@ class LabelledImages:
             images too.
         labels: of each class.
         problems: one line for each input that was damaged.
+        notes: further remarks for the user, one line each.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class LabelledImages:
     left_out: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_image_labels(
@@ -121,9 +123,9 @@ def write_image_labels(
     else:
         _check_folder_names(model, manifest.classes)
     uris = [uri for source in request.sources for uri in expand_sources(source)]
-    footage = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
+    footage, notes = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
     folder = folder_of_all(footage) if request.is_json else folder_of_stills(footage)
-    done = LabelledImages(folder if request.is_json else out)
+    done = LabelledImages(folder if request.is_json else out, notes=notes)
     work = _Work(request, Model(engine, request.positive), CocoDocument(), folder, done)
     for name in manifest.classes:
         work.document.category(name)

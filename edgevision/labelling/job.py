@@ -80,6 +80,7 @@ class Labelled:
         unseen: images of the json to give results for that were not among the sources.
         boxes: of each class.
         problems: one line for each input that was damaged.
+        notes: further remarks for the user, one line each.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class Labelled:
     unseen: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unit: str = "boxes"
 
 
@@ -135,10 +137,10 @@ class LabellingJob:
         for name, engine in models.items():
             _check_task(name, engine.manifest.task, request, len(models))
         teachers = _Teachers.together(models, request)
-        footage = find_footage(self._uris, request.images_out, request.overwrite)
+        footage, notes = find_footage(self._uris, request.images_out, request.overwrite)
         own = map_classes(self._document.categories, teachers.names)
         manifest = next(iter(models.values())).manifest
-        done = Labelled(folder_of_all(footage), unit=UNITS.get(manifest.task, "boxes"))
+        done = Labelled(folder_of_all(footage), unit=UNITS.get(manifest.task, "boxes"), notes=notes)
         rows = None if request.results_for is None else ResultsFile()
         work = _Labelling(request, self._rule, teachers, self._document, rows, own, done)
         for one in footage:

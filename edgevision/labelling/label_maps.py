@@ -79,6 +79,7 @@ class LabelledMaps:
         images: that were written.
         left_out: images that were not, because too much of them would be ignored.
         problems: one line for each input that was damaged.
+        notes: further remarks for the user, one line each.
     """
 
     classes: tuple[str, ...]
@@ -87,6 +88,7 @@ class LabelledMaps:
     images: int = 0
     left_out: int = 0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_label_maps(
@@ -123,10 +125,10 @@ def write_label_maps(
                 f"output folder is not empty: {folder}; choose another `split` or pass `overwrite`"
             )
     uris = [uri for source in request.sources for uri in expand_sources(source)]
-    footage = find_footage(uris, images, request.overwrite)
+    footage, notes = find_footage(uris, images, request.overwrite)
     for folder in (images, labels):
         make_folder(folder, parents=True)
-    done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64))
+    done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64), notes=notes)
     work = _Work(request, Model(engine), images, labels, folder_of_stills(footage), done)
     for one in footage:
         if stop.reason is None:

@@ -115,6 +115,73 @@ def test_a_link_counts_where_it_stands(call, tmp_path):
         name_below(root, elsewhere / "b.png")
 
 
+@pytest.mark.parametrize(
+    ("sources", "files", "note"),
+    [
+        (["photos", "photos"], ["a.png", "b.png", "c.png"], "3 images are named twice"),
+        (["photos", "./photos", "photos/"], ["a.png", "b.png", "c.png"], "3 images are named twice"),
+        (["photos", "photos/[ab].png"], ["a.png", "b.png", "c.png"], "2 images are named twice"),
+        (["photos/b.png", "photos"], ["b.png", "a.png", "c.png"], "1 image is named twice"),
+        (["link", "photos"], ["a.png", "b.png", "c.png"], "3 images are named twice"),
+        (["photos/c.png", "other.png"], ["c.png"], "1 image is named twice"),
+    ],
+)
+def test_a_file_that_is_named_twice_is_labelled_once(call, tmp_path, sources, files, note):
+    photos = write_photos(tmp_path / "photos")
+    (tmp_path / "link").symlink_to(photos)
+    (tmp_path / "other.png").symlink_to(photos / "c.png")
+    code, err = call(*sources, "--out", "labels.json", *THRESHOLDS)
+    assert (code, f"note: {note}; each is labelled once" in err) == (0, True), err
+    document = read("labels.json")
+    assert [entry["file_name"] for entry in document["images"]] == files
+    assert f"{len(files)} images labelled, in {photos}" in err
+    assert [e["iscrowd"] for e in document["annotations"]] == [int(f[0] == "b") for f in files if f[0] != "c"]
+    write_bright_segmenter(tmp_path / "bright.onnx")
+    code, err = call(*sources, "--out", "set", model="bright.onnx")
+    assert (code, f"{len(files)} images labelled" in err, note in err) == (0, True, True), err
+    write_task_model(tmp_path / "kind.onnx", "classification")
+    code, err = call(*sources, "--positive", "0.01", "--out", "kinds.json", model="kind.onnx")
+    assert (code, len(read("kinds.json")["images"]), note in err) == (0, len(files), True), err
+
+
+def test_a_damaged_rest_of_a_folder_does_not_cost_the_others(call, tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    (photos / "b.png").write_bytes(b"nonsense")
+    (photos / "c.png").unlink()
+    code, err = call("photos/a.png", "photos", "--out", "labels.json", *THRESHOLDS)
+    assert code == 3, err
+    assert [entry["file_name"] for entry in read("labels.json")["images"]] == ["a.png"]
+    assert "warning: photos/b.png is not an image" in err
+
+
+def test_a_video_that_is_named_twice_is_labelled_once(call, tmp_path):
+    clip(tmp_path / "walk.mp4", 3)
+    (tmp_path / "again.mp4").symlink_to(tmp_path / "walk.mp4")
+    arguments = ("walk.mp4", "./walk.mp4", "again.mp4", "*.mp4", "--images-out", "frames", "--every", 2)
+    code, err = call(*arguments, "--out", "labels.json")
+    assert (code, "note: 1 video is named twice; each is labelled once" in err) == (0, True), err
+    assert [e["file_name"] for e in read("labels.json")["images"]] == ["walk_000000.jpg", "walk_000002.jpg"]
+    assert len(list(Path("frames").iterdir())) == 2
+
+
+def test_frames_do_not_replace_images_that_are_labelled(call, tmp_path):
+    clip(tmp_path / "walk.mp4", 3)
+    assert call("walk.mp4", "--images-out", "frames", "--out", "labels.json")[0] == 0
+    before = {path: path.read_bytes() for path in Path("frames").iterdir()}
+    code, err = call("frames", "walk.mp4", "--images-out", "frames", "--out", "x.json", "--overwrite")
+    assert (code, err.count("\n"), "would be replaced by a frame of 'walk'" in err) == (2, 1, True), err
+    assert {path: path.read_bytes() for path in Path("frames").iterdir()} == before
+
+
+def test_rows_count_an_image_once(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    people = {"images": [{"id": 7, "file_name": "a.png"}], "categories": [{"id": 3, "name": "red"}]}
+    Path("people.json").write_text(json.dumps({**people, "annotations": []}))
+    code, err = call("photos", "./photos", "--results-for", "people.json", "--out", "rows.json", *THRESHOLDS)
+    assert (code, "1 boxes in 1 images" in err, "warning" in err) == (0, True, False), err
+    assert len(read("rows.json")) == 1
+
+
 def test_classes(call, tmp_path):
     write_photos(tmp_path / "photos")
     code, _ = call(
@@ -319,7 +386,6 @@ def test_damaged_input_is_skipped_and_named(call, tmp_path):
         (["photos", "--out", "x.json", "--classes", "grene"], ["no class 'grene'", "'green'"]),
         (["photos", "--out", "x.json", "--merge", "taken.json"], ["taken.json", "not COCO"]),
         (["photos", "--out", "x.json", "--merge", "nothing.json"], ["not found"]),
-        (["photos", "photos", "--out", "x.json"], ["twice"]),
         (
             ["one/walk.mp4", "two/walk.mp4", "--images-out", "f", "--out", "x.json"],
             ["two videos are called 'walk'"],

@@ -155,13 +155,16 @@ class ImagesSource(Closeable):
         name: display name.
         folder: the folder that contains them, if they are read from a folder.
 
+    Attributes:
+        paths: the files.
+
     Raises:
         SourceError: the only image cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path], name: str, *, folder: Path | None = None) -> None:
         self.report = SourceReport()
-        self._paths = paths
+        self.paths = tuple(paths)
         self._only = read_image(paths[0]) if len(paths) == 1 else None
         height, width = (None, None) if self._only is None else self._only.shape[:2]
         is_image = self._only is not None
@@ -178,7 +181,7 @@ class ImagesSource(Closeable):
         self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        for path in self._paths:
+        for path in self.paths:
             if self._closed:
                 return
             try:
@@ -195,7 +198,7 @@ class ImagesSource(Closeable):
             self.report.read += 1
             yield Frame(image, index, round(index * 1e9 / FRAME_RATE), str(path))
         if self.report.read == 0:
-            raise SourceError(f"{self.info.name}: none of {len(self._paths)} images could be read")
+            raise SourceError(f"{self.info.name}: none of {len(self.paths)} images could be read")
 
     def close(self) -> None:
         self._closed = True
