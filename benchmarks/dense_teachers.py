@@ -4,9 +4,10 @@
         --images val [--classes coco] [--over voc] [--size 416] [--json PATH]
 
 Each file is one that ``distillation.teacher`` takes. Its scores and boxes of every cell, of images as a
-student without augmentation gets them, go through non-maximum suppression (IoU 0.6, 100 boxes an image, scores
-from 0.05 up), and what is left is compared with people's boxes. Several files are measured one by one and then
-as ``distillation.teacher: [A, B]`` averages them, so that a pair can be chosen before it trains anything.
+student without augmentation gets them, go through non-maximum suppression (IoU 0.6, 100 boxes an image,
+scores from 0.05 up), and what is left is compared with people's boxes. Several files are measured one by one
+and then as ``distillation.teacher: [A, B]`` averages them, so that a pair can be chosen before it trains
+anything.
 
 Prints JSON: ``ap50_mean`` (classes with ten boxes or more), ``ap50``, ``ap`` and ``ar`` of each.
 """
