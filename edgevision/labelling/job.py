@@ -202,13 +202,14 @@ class _Teachers:
         """The teachers, with the classes of the first in front.
 
         Raises:
-            UsageError: no teacher has a class that was asked for.
+            UsageError: no teacher has a class that was asked for, or teachers share no class.
         """
         names: tuple[str, ...] = ()
         for engine in engines.values():
             known = engine.manifest.classes
             same = map_classes(known, names)
             names += tuple(name for name in known if name not in same)
+        _refuse_strangers({name: engine.manifest.classes for name, engine in engines.items()}, names)
         wanted = names if request.classes is None else parse_classes(request.classes)
         found = map_classes(wanted, names)
         for name in wanted:
@@ -236,6 +237,30 @@ class _Teachers:
             named = replace(found, class_ids=index[found.class_ids], names=self.names, model="")
             views.append(View(named, knows))
         return views[0].found if len(views) == 1 else fuse(views)
+
+
+def _refuse_strangers(known: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+    """Refuses teachers that nothing connects: a class in common, at once or by way of other teachers.
+
+    Args:
+        known: classes of each teacher.
+        names: of all their classes, each once.
+
+    Raises:
+        UsageError: there are two; their answers would stand side by side and never be fused.
+    """
+    first, *others = known
+    places = {teacher: set(map_classes(classes, names).values()) for teacher, classes in known.items()}
+    reached = places[first]
+    while near := [teacher for teacher in others if places[teacher] & reached]:
+        reached = reached.union(*(places[teacher] for teacher in near))
+        others = [teacher for teacher in others if teacher not in near]
+    if others:
+        begins = [", ".join(known[teacher][:3]) for teacher in (first, others[0])]
+        raise UsageError(
+            f"{first} and {others[0]} share no class: the first begins with {begins[0]}, the second with "
+            f"{begins[1]}; where they mean the same, name them with 'edgevision import --classes'"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,24 @@ def test_two_teachers_are_fused(call, tmp_path):
     ]
 
 
+def test_teachers_that_share_no_class_are_refused(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    for name, classes in (("other", ("class_0", "class_1", "class_2")), ("bridge", ("blue", "x", "Class-1"))):
+        write_colour_model(tmp_path / f"{name}.onnx", colour_manifest(classes=classes))
+    code, err = call("photos", "--model", "other.onnx", "--out", "labels.json", *THRESHOLDS)
+    assert (code, err.count("\n"), Path("labels.json").exists()) == (2, 1, False), err
+    assert (
+        "teacher.onnx and other.onnx share no class: the first begins with blue, green, red, the second"
+        in err
+    )
+    assert "second with class_0, class_1, class_2; " in err
+    assert "'edgevision import --classes'" in err
+    # A third that shares a class with each connects them.
+    arguments = ("photos", "--model", "other.onnx", "--model", "bridge.onnx", "--out", "labels.json")
+    code, err = call(*arguments, *THRESHOLDS)
+    assert code == 0, err
+
+
 def test_rows_for_a_set_that_people_labelled(call, tmp_path):
     write_photos(tmp_path / "photos")
     entries = [{"id": 7, "file_name": "a.png", "width": 64, "height": 64}, {"id": 9, "file_name": "d.png"}]
