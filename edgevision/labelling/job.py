@@ -107,7 +107,7 @@ class LabellingJob:
     def __init__(self, request: LabelRequest) -> None:
         self.request = request
         self._rule = LabelRule(request.positive, request.ignore)
-        check_scales(request.scales)
+        check_scales(request.scales, tiles=request.tiles)
         if request.merge is not None and request.results_for is not None:
             raise UsageError(
                 "`merge` and `results_for` exclude each other; one writes labels, the other rows"

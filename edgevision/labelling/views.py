@@ -30,11 +30,26 @@ _MIN_SCALE, _MAX_SCALE = 0.25, 4.0
 _STEP = 2 / 3  # of a tile's side, at most, from one to the next
 
 
-def check_scales(scales: Sequence[float]) -> None:
-    """Raises :class:`UsageError` unless every scale can be looked at."""
+def check_scales(scales: Sequence[float], *, tiles: bool = False) -> None:
+    """Refuses scales that cannot be looked at, or would be looked at twice.
+
+    Args:
+        scales: to three decimals, each once.
+        tiles: :data:`TILE_SCALE` is looked at besides.
+
+    Raises:
+        UsageError: one is out of range, or is there twice.
+    """
+    seen: set[float] = set()
     for scale in scales:
         if not _MIN_SCALE <= scale <= _MAX_SCALE:
             raise UsageError(f"`scales` {scale:g} is not possible; expected {_MIN_SCALE:g} to {_MAX_SCALE:g}")
+        rounded = round(scale, 3)
+        if rounded in seen:
+            raise UsageError(f"`scales` {scale:g} is given twice; expected each once")
+        if tiles and rounded == round(TILE_SCALE, 3):
+            raise UsageError(f"`scales` {scale:g} is what `tiles` looks at; leave one of them out")
+        seen.add(rounded)
 
 
 def look(teacher: Model, image: Image, *, flip: bool, scales: Sequence[float] = ()) -> Detections:

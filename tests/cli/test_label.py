@@ -253,6 +253,11 @@ def test_rows_for_a_set_that_people_labelled(call, tmp_path):
     [
         (("--model", "teacher.onnx"), "--model teacher.onnx is given twice"),
         (("--scales", "1,x"), "--scales 1,x: expected numbers with commas between"),
+        (("--scales", "1.5,2,1.50"), "--scales 1.5 is given twice; expected each once"),
+        (
+            ("--tiles", "--scales", "1.5,1.667"),
+            "--scales 1.667 is what --tiles looks at; leave one of them out",
+        ),
         (("--scales", "9"), "--scales 9 is not possible; expected 0.25 to 4"),
         (("--classes", "mauve", "--model", "other.onnx"), "mauve"),
         (("--results-for", "a.json", "--merge", "a.json"), "exclude each other"),
