@@ -66,17 +66,22 @@ _FEWEST = 8
 _DRAWS = 4  # of labels
 
 
-def hold_out(frames: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
+def hold_out(frames: CalibrationSet, most: int | None = None) -> tuple[CalibrationSet, CalibrationSet]:
     """The frames to measure ranges on, and a quarter of them, at most 128, to compare answers on.
+
+    Args:
+        frames: all.
+        most: how many were asked for; where there are as many, the sources may hold more.
 
     Raises:
         DataError: there are too few.
     """
     count = min(HELD_OUT, len(frames) // _SHARE)
     if count < _FEWEST:
+        more = "raise `frames`" if most is not None and len(frames) >= most else "name more sources"
         raise DataError(
             f"found {len(frames)} distinct frames; expected {_SHARE * _FEWEST} or more, a quarter of which "
-            "is held out for `max_drop` without labels; name more sources, or labelled data with `data`"
+            f"is held out for `max_drop` without labels; {more}, or name labelled data with `data`"
         )
     held = {int(place) for place in np.linspace(0, len(frames) - 1, count).round()}
     rest = [place for place in range(len(frames)) if place not in held]

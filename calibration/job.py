@@ -122,7 +122,7 @@ def run_calibration(
         frames = _sample(request, model, folder / "frames", progress)
         held = None
         if yardstick is None and request.max_drop is not None:
-            frames, held = hold_out(frames)
+            frames, held = hold_out(frames, request.frames)
             yardstick = open_agreement(model, held, request.min_boxes, request.classes)
         result = calibrate(model, frames, settings, yardstick, Cache(request.cache), progress, note)
         made = [folder / path.name for path in outputs]

@@ -52,6 +52,12 @@ def test_too_few_frames_to_hold_any_out_are_refused(tmp_path: Path) -> None:
         hold_out(frame_set(tmp_path, np.zeros((31, 2, 2, 3), np.uint8)))
 
 
+@pytest.mark.parametrize(("most", "advice"), [(24, "raise `frames`"), (512, "name more sources")])
+def test_too_few_frames_name_what_limits_them(tmp_path, most, advice):
+    with pytest.raises(DataError, match=f"for `max_drop` without labels; {advice}, or name labelled data"):
+        hold_out(frame_set(tmp_path, np.zeros((24, 2, 2, 3), np.uint8)), most)
+
+
 def test_a_part_has_its_own_pixels(tmp_path: Path) -> None:
     frames = frame_set(tmp_path, (np.full((2, 2, 3), i, np.uint8) for i in range(9)))
     part = frames.part([8, 2])
