@@ -381,10 +381,16 @@ def _place(at: tuple[str, ...]) -> str:
 def _wrong_type(value: Any, options: Sequence[Any], at: tuple[str, ...]) -> str:
     found = {**_UNQUOTED, str: "text", list: "a list", bytes: "binary data", set: "a set"}
     words = dict.fromkeys(_KINDS[name] for one in options if (name := type(one).__name__) in _KINDS)
+    number = next((one for one in options if isinstance(one, _NUMBERS)), None)
+    if number is not None and isinstance(value, str) and value.strip().lower().lstrip("+-") in _ENDLESS:
+        return f"`{_place(at) or 'file'}` is {value}; expected {_range_in_words(number, 'finite ')}"
     shown = "empty" if value is None else found.get(type(value), "keys and values")
     quotes = ", in quotes" if "text" in words and type(value) in _UNQUOTED else ""
     return f"`{_place(at) or 'file'}` is {shown}; expected {' or '.join(words)}{quotes}"
 
+
+_ENDLESS = ("nan", "inf", "infinity")
+"""What people write for no finite number; to YAML, which has .nan and .inf for them, they are text."""
 
 _CHOICES = (msgspec.inspect.EnumType, msgspec.inspect.LiteralType)
 

@@ -94,6 +94,8 @@ def test_overrides_are_yaml_values_over_the_file(config):
         (GOOD.replace("width", "widht"), "unknown key 'layers.0.widht'; did you mean 'width'"),
         ("name: net\n", "missing required field `train`"),
         (GOOD.replace("3", "three"), "`train.epochs` is text; expected a whole number"),
+        (GOOD.replace("3", "nan"), "`train.epochs` is nan; expected a finite whole number"),
+        (GOOD.replace("3", "-Inf"), "`train.epochs` is -Inf; expected a finite whole number"),
         (GOOD + "note: 3\n", "`note` is a whole number; expected text"),
         (GOOD.replace("- width: 8", "- {}"), "missing required field `width` in `layers[0]`"),
         ("- a\n- b\n", "expected keys and values, found a list"),
