@@ -95,6 +95,24 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
         raise SinkError(f"cannot create folder {path}: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def folders_for(*paths: Path) -> Iterator[None]:
+    """Output folders, made where they are missing; those made here that stay empty are removed at the end.
+
+    Raises:
+        SinkError: one cannot be made.
+    """
+    missing = {one for path in paths for one in (path, *path.parents) if not one.exists()}
+    try:
+        for path in paths:
+            make_folder(path, parents=True)
+        yield
+    finally:
+        for one in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
+            with contextlib.suppress(OSError):  # it holds something
+                one.rmdir()
+
+
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
 
 

@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from edgevision.errors import OutputExistsError, SinkError
-from edgevision.files import LineFile, atomic_path, refuse_existing, safe_name, set_aside, write_json
+from edgevision.files import (
+    LineFile,
+    atomic_path,
+    folders_for,
+    refuse_existing,
+    safe_name,
+    set_aside,
+    write_json,
+)
 
 
 def test_a_finished_block_puts_the_file_in_place(tmp_path):
@@ -74,6 +82,28 @@ def test_existing_output_is_refused_unless_asked(tmp_path):
     with pytest.raises(OutputExistsError, match=r"out\.mp4.*`overwrite`"):
         refuse_existing(target, overwrite=False)
     refuse_existing(target, overwrite=True)
+
+
+def _use_one_of(used, *others):
+    with folders_for(used, *others):
+        (used / "file").write_text("kept")
+        assert all(one.is_dir() for one in others)
+        raise ValueError("stop")
+
+
+def test_folders_that_stay_empty_are_removed_if_they_were_made_here(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match="stop"):
+        _use_one_of(tmp_path / "a/b/used", tmp_path / "a/c/unused", tmp_path / "there")
+    assert sorted(path.name for path in (tmp_path / "a").rglob("*")) == ["b", "file", "used"]
+    assert (tmp_path / "there").is_dir()
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SinkError, match="cannot create folder"),
+        folders_for(tmp_path / "x/y", tmp_path / "file/z"),
+    ):
+        pass
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_missing_output_folder_is_refused(tmp_path):

@@ -11,13 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgevision.errors import OutputExistsError, SourceError, UsageError
-from edgevision.files import make_folder
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.sinks.images import save_image
 from edgevision.video.sources.images import ImagesSource
+
+
+class Visited(NamedTuple):
+    """How the visit of a source went.
+
+    Attributes:
+        problems: what was wrong with it, a line each; nothing where the visit was stopped.
+        unread: images that could not be read.
+    """
+
+    problems: list[str]
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ class Footage:
         seed: int | None,
         stop: StopRequest,
         progress: Progress,
-    ) -> list[str]:
+    ) -> Visited:
         """Hands every chosen frame to ``label``, until the source ends or ``stop`` is asked for.
 
         Args:
@@ -73,41 +84,44 @@ class Footage:
             progress: shows how far the source is.
 
         Returns:
-            What was wrong with the source, a line each; nothing where ``stop`` ended it. Image files of
-            which none can be read are a line too: those of other sources are labelled all the same.
+            What went wrong. Image files of which none can be read are a problem, and no error: those of other
+            sources are labelled all the same.
         """
         try:
-            return self._visit(label, every, seed, stop, progress)
+            source = self._open()
         except SourceError as error:
             if self.files is None:
                 raise
-            return [str(error)]
-
-    def _visit(
-        self,
-        label: Callable[[Frame], None],
-        every: int,
-        seed: int | None,
-        stop: StopRequest,
-        progress: Progress,
-    ) -> list[str]:
-        with self._open() as source:
+            return Visited([str(error)], len(self.files))
+        failure = None
+        with source:
             with progress(source.info.name, source.info.frame_count) as on_frame:
-                for frame in self.choose(source, every, seed):
-                    label(frame)
-                    on_frame(frame.index + 1)
-                    if stop.reason is not None:
-                        return []
+                try:
+                    for frame in self.choose(source, every, seed):
+                        label(frame)
+                        on_frame(frame.index + 1)
+                        if stop.reason is not None:
+                            return Visited([])
+                except SourceError as error:
+                    if self.files is None:
+                        raise
+                    failure = str(error)
             report = source.report
-        if not (report.skipped or report.problem):
-            return []
-        found = report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
-        return [found, *report.notes[:5]]
+        if not (report.skipped or report.problem or failure):
+            return Visited([])
+        found = (
+            failure or report.problem or f"{source.info.name}: {report.skipped} images could not be decoded"
+        )
+        return Visited([found, *report.notes[:5]], report.skipped)
 
     def _open(self) -> Source:
         if self.files is None:
             return open_source(self.uri)
         return ImagesSource(self.files, self.uri, folder=self.folder)
+
+    def place(self, frame: Frame) -> Path:
+        """Where the image file of a frame is, or would be."""
+        return Path(frame.source) if self.stem is None else self.folder / f"{self.stem}_{frame.index:06d}.jpg"
 
     def image(self, frame: Frame) -> Path:
         """The image file of a frame, which is written first where it comes from a video.
@@ -115,10 +129,9 @@ class Footage:
         Raises:
             SinkError: it cannot be written.
         """
-        if self.stem is None:
-            return Path(frame.source)
-        path = self.folder / f"{self.stem}_{frame.index:06d}.jpg"
-        save_image(path, frame.image)
+        path = self.place(frame)
+        if self.stem is not None:
+            save_image(path, frame.image)
         return path
 
 
@@ -133,6 +146,11 @@ class FoundFootage(NamedTuple):
     sources: list[Footage]
     notes: list[str]
 
+    @property
+    def folders(self) -> set[Path]:
+        """Where frames of videos will be written, which may not be there yet."""
+        return {one.folder for one in self.sources if one.stem is not None}
+
 
 def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> FoundFootage:
     """Opens each source once, to see what it is and where its images will be.
@@ -141,7 +159,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
 
     Args:
         uris: addresses of single sources.
-        images_out: folder for the frames of videos; made where it is missing.
+        images_out: folder for the frames of videos.
         overwrite: True lets frames of the same names be replaced.
 
     Raises:
@@ -172,9 +190,20 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
                 )
         found.append(one)
     _refuse_replacing(found, named)
-    if images_out is not None and any(one.stem for one in found):
-        make_folder(images_out, parents=True)
     return FoundFootage(found, [_repeats_line(kind, len(files)) for kind, files in twice.items() if files])
+
+
+def nothing_labelled(sources: Sequence[str], unread: int, *reasons: str) -> SourceError:
+    """The error of a labelling that has no image.
+
+    Args:
+        sources: as the user names them.
+        unread: images that could not be read.
+        reasons: what became of the others; empty ones are left out.
+    """
+    damaged = f"{unread} could not be read" if unread else ""
+    why = "".join(f"; {reason}" for reason in (damaged, *reasons) if reason)
+    return SourceError(f"no image was labelled of {', '.join(sources)}{why}; nothing is written")
 
 
 def _without(named: set[str], one: Footage, video: str | None) -> tuple[Footage, set[str]]:

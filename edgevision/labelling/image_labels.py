@@ -14,9 +14,16 @@ from pathlib import Path
 
 from edgevision.data.formats.coco import CocoDocument
 from edgevision.engines.base import Engine
-from edgevision.errors import OutputExistsError, SourceError, UsageError
-from edgevision.files import atomic_path, make_folder, refuse_existing
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all, folder_of_stills, name_below
+from edgevision.errors import OutputExistsError, UsageError
+from edgevision.files import atomic_path, folders_for, make_folder, refuse_existing
+from edgevision.labelling.footage import (
+    Footage,
+    find_footage,
+    folder_of_all,
+    folder_of_stills,
+    name_below,
+    nothing_labelled,
+)
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
@@ -71,6 +78,7 @@ class LabelledImages:
         left_out: images of which the model is not sure enough; of several labels, those without any are
             images too.
         labels: of each class.
+        unread: images that could not be read.
         problems: one line for each input that was damaged.
         notes: further remarks for the user, one line each.
     """
@@ -79,6 +87,7 @@ class LabelledImages:
     images: int = 0
     left_out: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -123,18 +132,19 @@ def write_image_labels(
     else:
         _check_folder_names(model, manifest.classes)
     uris = [uri for source in request.sources for uri in expand_sources(source)]
-    footage, notes = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
-    folder = folder_of_all(footage) if request.is_json else folder_of_stills(footage)
-    done = LabelledImages(folder if request.is_json else out, notes=notes)
+    found = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
+    folder = folder_of_all(found.sources) if request.is_json else folder_of_stills(found.sources)
+    done = LabelledImages(folder if request.is_json else out, notes=found.notes)
     work = _Work(request, Model(engine, request.positive), CocoDocument(), folder, done)
     for name in manifest.classes:
         work.document.category(name)
-    for one in footage:
-        if stop.reason is None:
-            work.run(one, stop, progress)
+    with folders_for(*found.folders):
+        for one in found.sources:
+            if stop.reason is None:
+                work.run(one, stop, progress)
     if not done.images:
-        left = f"; {done.left_out} have no label of {request.positive:g} or more" if done.left_out else ""
-        raise SourceError(f"no image was labelled of {', '.join(request.sources)}{left}; nothing is written")
+        left = f"{done.left_out} have no label of {request.positive:g} or more" if done.left_out else ""
+        raise nothing_labelled(request.sources, done.unread, left)
     if request.is_json:
         work.document.write(out)
     return done
@@ -158,9 +168,9 @@ class _Work:
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
         every, seed = self.request.every, self.request.seed
-        self.done.problems += footage.visit(
-            lambda frame: self._label(footage, frame), every, seed, stop, progress
-        )
+        visited = footage.visit(lambda frame: self._label(footage, frame), every, seed, stop, progress)
+        self.done.problems += visited.problems
+        self.done.unread += visited.unread
 
     def _label(self, footage: Footage, frame: Frame) -> None:
         result = self.teacher(frame.image)

@@ -14,11 +14,11 @@ from edgevision.data.classes import map_classes, parse_classes
 from edgevision.data.formats.coco import CocoDocument
 from edgevision.data.formats.detections import ResultsFile
 from edgevision.engines.base import Engine
-from edgevision.errors import DataError, SourceError, UsageError
+from edgevision.errors import DataError, UsageError
 from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.labelled import lacks_class
-from edgevision.files import refuse_existing
-from edgevision.labelling.footage import Footage, find_footage, folder_of_all, name_below
+from edgevision.files import folders_for, refuse_existing
+from edgevision.labelling.footage import Footage, find_footage, folder_of_all, name_below, nothing_labelled
 from edgevision.labelling.fusion import View, fuse
 from edgevision.labelling.rule import Label, LabelRule, missing_labels, new_labels
 from edgevision.labelling.shapes import UNITS, pose_fields, shape_of
@@ -79,6 +79,7 @@ class Labelled:
         unit: what is labelled, in the plural.
         unseen: images of the json to give results for that were not among the sources.
         boxes: of each class.
+        unread: images that could not be read.
         problems: one line for each input that was damaged.
         notes: further remarks for the user, one line each.
     """
@@ -89,6 +90,7 @@ class Labelled:
     ignored: int = 0
     unseen: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unit: str = "boxes"
@@ -137,22 +139,22 @@ class LabellingJob:
         for name, engine in models.items():
             _check_task(name, engine.manifest.task, request, len(models))
         teachers = _Teachers.together(models, request)
-        footage, notes = find_footage(self._uris, request.images_out, request.overwrite)
+        found = find_footage(self._uris, request.images_out, request.overwrite)
         own = map_classes(self._document.categories, teachers.names)
         manifest = next(iter(models.values())).manifest
-        done = Labelled(folder_of_all(footage), unit=UNITS.get(manifest.task, "boxes"), notes=notes)
+        folder, unit = folder_of_all(found.sources), UNITS.get(manifest.task, "boxes")
+        done = Labelled(folder, unit=unit, notes=found.notes)
         rows = None if request.results_for is None else ResultsFile()
         work = _Labelling(request, self._rule, teachers, self._document, rows, own, done)
-        for one in footage:
-            if stop.reason is None:
-                work.run(one, stop, progress)
+        with folders_for(*found.folders):
+            for one in found.sources:
+                if stop.reason is None:
+                    work.run(one, stop, progress)
         if not done.images:
             lacking = ""
             if request.results_for is not None:
-                lacking = f"; expected images that {request.results_for} names, in the folder that it means"
-            raise SourceError(
-                f"no image was labelled of {', '.join(request.sources)}{lacking}; nothing is written"
-            )
+                lacking = f"expected images that {request.results_for} names, in the folder that it means"
+            raise nothing_labelled(request.sources, done.unread, lacking)
         if rows is None:
             self._document.write(request.out)
         else:
@@ -278,15 +280,18 @@ class _Labelling:
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
         every, seed = self.request.every, self.request.seed
-        self.done.problems += footage.visit(
-            lambda frame: self._label(frame, footage.image(frame)), every, seed, stop, progress
-        )
+        visited = footage.visit(lambda frame: self._label(frame, footage), every, seed, stop, progress)
+        self.done.problems += visited.problems
+        self.done.unread += visited.unread
 
-    def _label(self, frame: Frame, path: Path) -> None:
-        found = self.teachers.look(frame.image, self.request)
-        name = name_below(self.done.folder, path)
+    def _label(self, frame: Frame, footage: Footage) -> None:
+        name = name_below(self.done.folder, footage.place(frame))
         image_id = self.document.find_image(name)
-        if self.rows is not None:
+        if self.rows is not None and image_id is None:
+            return
+        path = footage.image(frame)
+        found = self.teachers.look(frame.image, self.request)
+        if self.rows is not None and image_id is not None:
             self._add_rows(self.rows, found, image_id, frame, path)
             return
         if image_id is None:
@@ -317,11 +322,9 @@ class _Labelling:
         return self.document.category(next(names, self.teachers.names[class_id]))
 
     def _add_rows(
-        self, rows: ResultsFile, found: Detections, image_id: int | None, frame: Frame, path: Path
+        self, rows: ResultsFile, found: Detections, image_id: int, frame: Frame, path: Path
     ) -> None:
-        """The rows of one image; images and classes that the json does not name are left out."""
-        if image_id is None:
-            return
+        """The rows of one image; classes that the json does not name are left out."""
         self._check_size(image_id, frame, path)
         self.done.images += 1
         self.done.merged += 1

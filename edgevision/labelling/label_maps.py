@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 
 from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
 from edgevision.engines.base import Engine
-from edgevision.errors import OutputExistsError, SinkError, SourceError, UsageError
-from edgevision.files import atomic_path, make_folder
-from edgevision.labelling.footage import Footage, find_footage, folder_of_stills, name_below
+from edgevision.errors import OutputExistsError, SinkError, UsageError
+from edgevision.files import atomic_path, folders_for
+from edgevision.labelling.footage import (
+    Footage,
+    find_footage,
+    folder_of_stills,
+    name_below,
+    nothing_labelled,
+)
 from edgevision.model import Model
 from edgevision.pipeline import StopRequest
 from edgevision.progress import Progress, no_progress
@@ -78,6 +84,7 @@ class LabelledMaps:
         ignored: pixels that are ignored.
         images: that were written.
         left_out: images that were not, because too much of them would be ignored.
+        unread: images that could not be read.
         problems: one line for each input that was damaged.
         notes: further remarks for the user, one line each.
     """
@@ -87,6 +94,7 @@ class LabelledMaps:
     ignored: int = 0
     images: int = 0
     left_out: int = 0
+    unread: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -125,17 +133,16 @@ def write_label_maps(
                 f"output folder is not empty: {folder}; choose another `split` or pass `overwrite`"
             )
     uris = [uri for source in request.sources for uri in expand_sources(source)]
-    footage, notes = find_footage(uris, images, request.overwrite)
-    for folder in (images, labels):
-        make_folder(folder, parents=True)
-    done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64), notes=notes)
-    work = _Work(request, Model(engine), images, labels, folder_of_stills(footage), done)
-    for one in footage:
-        if stop.reason is None:
-            work.run(one, stop, progress)
+    found = find_footage(uris, images, request.overwrite)
+    done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64), notes=found.notes)
+    work = _Work(request, Model(engine), images, labels, folder_of_stills(found.sources), done)
+    with folders_for(images, labels):
+        for one in found.sources:
+            if stop.reason is None:
+                work.run(one, stop, progress)
     if not done.images:
-        left = f"; {done.left_out} were left out by `max_ignored`" if done.left_out else ""
-        raise SourceError(f"no image was labelled of {', '.join(request.sources)}{left}")
+        left = f"{done.left_out} were left out by `max_ignored`" if done.left_out else ""
+        raise nothing_labelled(request.sources, done.unread, left)
     if not class_file.exists():
         has_all = len(manifest.colours) == len(manifest.classes)
         write_class_file(class_file, manifest.classes, manifest.colours if has_all else ())
@@ -155,9 +162,9 @@ class _Work:
     def run(self, footage: Footage, stop: StopRequest, progress: Progress) -> None:
         """Labels one source, until it ends or ``stop`` is asked for."""
         every, seed = self.request.every, self.request.seed
-        self.done.problems += footage.visit(
-            lambda frame: self._label(footage, frame), every, seed, stop, progress
-        )
+        visited = footage.visit(lambda frame: self._label(footage, frame), every, seed, stop, progress)
+        self.done.problems += visited.problems
+        self.done.unread += visited.unread
 
     def _label(self, footage: Footage, frame: Frame) -> None:
         labels = self._look(frame.image)

@@ -182,6 +182,32 @@ def test_rows_count_an_image_once(call, tmp_path):
     assert len(read("rows.json")) == 1
 
 
+def test_a_folder_of_which_nothing_can_be_read_does_not_cost_the_others(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "bad").mkdir()
+    for name in ("x.png", "y.png"):
+        (tmp_path / "bad" / name).write_bytes(b"nonsense")
+    code, err = call("photos", "bad", "--out", "labels.json", *THRESHOLDS)
+    assert (code, "bad: none of 2 images could be read" in err, "bad/x.png is not" in err) == (3, True, True)
+    assert len(read("labels.json")["images"]) == 3
+    code, err = call("bad", "--out", "none.json", *THRESHOLDS)
+    assert (code, err) == (
+        1,
+        "error: no image was labelled of bad; 2 could not be read; nothing is written\n",
+    )
+
+
+def test_where_no_image_is_left_no_frames_are(call, tmp_path):
+    clip(tmp_path / "walk.mp4", 3)
+    Path("a.json").write_text('{"images": [], "categories": [], "annotations": []}')
+    write_task_model(tmp_path / "kind.onnx", "classification")
+    arguments = ("walk.mp4", "--images-out", "new/frames", "--out", "x.json")
+    code, err = call(*arguments, "--results-for", "a.json")
+    assert (code, "nothing is written" in err, Path("new").exists()) == (1, True, False), err
+    code, err = call("walk.mp4", "--out", "sorted", "--positive", "1", model="kind.onnx")
+    assert (code, "nothing is written" in err, Path("sorted").exists()) == (1, True, False), err
+
+
 def test_classes(call, tmp_path):
     write_photos(tmp_path / "photos")
     code, _ = call(

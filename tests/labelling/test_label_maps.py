@@ -93,6 +93,32 @@ def test_images_of_too_much_doubt_are_left_out():
         SourceError, match="no image was labelled of photos; 2 were left out by `max_ignored`"
     ):
         label(left_half, flip=True, max_ignored=0.5, split="val")
+    assert not Path("set/images/val").exists()
+    assert not Path("set/labels/val").exists()
+
+
+@pytest.mark.parametrize("source", ["photos", "walk.mp4"])
+def test_where_no_image_is_left_nothing_is(source):
+    write_clip(Path("walk.mp4"), [0, 40])
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SourceError, match="2 were left out by `max_ignored`; nothing is written"):
+        label(left_half, sources=[source], flip=True, max_ignored=0.5)
+    assert sorted(Path().rglob("*")) == before
+    Path("set").mkdir()
+    with pytest.raises(SourceError, match="no image was labelled"):
+        label(left_half, sources=[source], flip=True, max_ignored=0.5)
+    assert list(Path("set").iterdir()) == []  # it was there
+
+
+def test_images_that_cannot_be_read_are_counted_where_none_is_left():
+    Path("photos/c.png").write_bytes(b"nonsense")
+    with pytest.raises(SourceError, match="of photos; 1 could not be read; 2 were left out by `max_ignored`"):
+        label(left_half, flip=True, max_ignored=0.5)
+    for name in ("a.jpg", "b.png"):
+        Path("photos", name).write_bytes(b"nonsense")
+    with pytest.raises(SourceError, match="of photos; 3 could not be read; nothing is written"):
+        label()
+    assert not Path("set").exists()
 
 
 def test_frames_of_a_video_are_written_beside_the_photographs():
