@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevision.boxes import xywh_to_xyxy
+from edgevision.data.formats.json_file import INSTANCES, fault, load_json, shape
 from edgevision.data.formats.raw import FARTHEST, LabelProblem, RawObject, RawSet, Shape, raw_image
 from edgevision.data.images import image_size, is_there
 from edgevision.errors import DataError, printable
@@ -33,15 +34,7 @@ def read_coco(annotations: str | Path, images: str | Path, *, shapes: bool = Fal
         DataError: the file is missing or malformed, the folder is missing, or an id has two meanings.
     """
     annotations, images = Path(annotations), Path(images)
-    try:
-        document = json.loads(annotations.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"annotation file not found: {annotations}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {annotations}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise _malformed(annotations, error) from error
-    parsed = parse_coco(document, annotations, shapes=shapes)
+    parsed = parse_coco(_load(annotations), annotations, shapes=shapes)
     if not images.is_dir():
         raise DataError(f"image folder not found: {images}")
     paths = _find(images, [image.file for image in parsed.images])
@@ -85,6 +78,7 @@ def parse_coco(document: Any, path: Path, *, shapes: bool = False) -> ParsedCoco
     Raises:
         DataError: it is malformed, or an id has two meanings.
     """
+    _check_shape(document, path)
     try:
         categories, first, same = _ids(document, path)
         sizes = {int(entry["id"]): _size(entry) for entry in document["images"]}
@@ -105,8 +99,34 @@ def parse_coco(document: Any, path: Path, *, shapes: bool = False) -> ParsedCoco
     return ParsedCoco(images, classes, tuple(found), keypoints)
 
 
+def _load(path: Path) -> Any:
+    return load_json(path, "COCO instances", "annotation file")
+
+
+def _check_shape(document: Any, path: Path) -> None:
+    """Refuses what is json of another kind.
+
+    Raises:
+        DataError: it has not the lists of COCO instances, or an image or a category is no object.
+    """
+    if not isinstance(document, dict) or any(key not in document for key in INSTANCES):
+        raise DataError(
+            f"{path} is not COCO instances json: found {shape(document)}, expected COCO instances "
+            f"({', '.join(INSTANCES)})"
+        )
+    for key in INSTANCES:
+        entries = document[key]
+        if not isinstance(entries, list):
+            found = f"'{key}' is {shape(entries)}"
+        elif key != "annotations" and not all(isinstance(entry, dict) for entry in entries):
+            found = f"an entry of '{key}' is no object"
+        else:
+            continue
+        raise DataError(f"{path} is not COCO instances json: {found}; expected a list of objects")
+
+
 def _malformed(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})")
+    return DataError(f"{path} is not COCO instances json: {fault(error)}")
 
 
 class CocoIds(NamedTuple):
@@ -126,7 +146,7 @@ class CocoIds(NamedTuple):
 def read_ids(annotations: str | Path) -> CocoIds:
     """The ids of a json that :func:`read_coco` has read."""
     annotations = Path(annotations)
-    return _ids(json.loads(annotations.read_bytes()), annotations)
+    return _ids(_load(annotations), annotations)
 
 
 def _ids(document: Any, annotations: Path) -> CocoIds:
@@ -373,8 +393,9 @@ class CocoDocument:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    document = _load(path)
+    _check_shape(document, path)
     try:
-        document = json.loads(path.read_bytes())
         for key, fields in (
             ("images", ("id", "file_name")),
             ("annotations", ("id", "image_id", "category_id", "bbox")),
@@ -383,12 +404,8 @@ def _read(path: Path) -> dict[str, Any]:
             for entry in document[key]:
                 for field in fields:
                     entry[field]
-    except FileNotFoundError as error:
-        raise DataError(f"annotation file not found: {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is not COCO instances json ({type(error).__name__}: {error})") from error
+    except (KeyError, TypeError) as error:
+        raise _malformed(path, error) from error
     return dict(document)
 
 

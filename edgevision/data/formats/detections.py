@@ -12,6 +12,7 @@ import numpy as np
 
 from edgevision.data.classes import map_classes
 from edgevision.data.formats.coco import CocoIds
+from edgevision.data.formats.json_file import fault, load_json, shape
 from edgevision.data.formats.raw import RawImage, RawObject, RawSet, raw_image
 from edgevision.errors import DataError
 from edgevision.files import atomic_path
@@ -67,8 +68,13 @@ def add_detections(
     path = Path(path)
     kept = set(map_classes(raw.classes, labelled))
     found: dict[int, list[RawObject]] = {image.image_id: [] for image in raw.images}
+    rows = load_json(path, "COCO results", "file of detections")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(
+            f"{path} is not COCO results json: found {shape(rows)}, expected a list of results rows "
+            "(image_id, category_id, bbox, score)"
+        )
     try:
-        rows: list[dict[str, Any]] = json.loads(path.read_bytes())
         for row in rows:
             name, score = ids.categories[int(row["category_id"])], float(row["score"])
             left, top, width, height = map(float, row["bbox"])
@@ -78,16 +84,12 @@ def add_detections(
             objects = found[ids.same[int(row["image_id"])]]
             if name not in kept and score >= ignore_from:
                 objects.append(RawObject(name, corners, score < learn_from, score))
-    except FileNotFoundError as error:
-        raise DataError(f"file of detections not found: {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
     except KeyError as error:
         raise DataError(
             f"{path}: {error} is neither a key of COCO results json nor an image or category of {raw.name}"
         ) from error
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path} is not COCO results json ({type(error).__name__}: {error})") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{path} is not COCO results json: {fault(error)}") from error
     images = tuple(_joined(image, kept, found[image.image_id]) for image in raw.images)
     return RawSet(f"{raw.name} with {path.name}", images, raw.classes, raw.problems)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgevision.data.formats.json_file import shape
 from edgevision.data.formats.text import read_text
 from edgevision.data.layouts.tree import Tree
 from edgevision.errors import DataError
@@ -58,10 +59,4 @@ class Documents:
         """What a file holds, in a few words."""
         if path in self.broken:
             return f"no JSON ({self.broken[path]})"
-        found = self._found.get(path)
-        if isinstance(found, dict):
-            keys = ", ".join(f"'{key}'" for key in list(found)[:6])
-            return f"an object with {keys or 'no keys'}"
-        if isinstance(found, list):
-            return f"a list of {len(found)}"
-        return "a single value"
+        return shape(self._found.get(path))
