@@ -29,10 +29,15 @@ if [ ! -e "$out/nanodet.onnx" ]; then
         --out "$out/nanodet-plain.onnx"
     "$bin/edgevision" import "$out/nanodet-plain.onnx" --kind nanodet --classes coco --out "$out/nanodet.onnx"
 fi
+unfinished=
+trap '[ -z "$unfinished" ] || rm -f "$unfinished"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 for set in "$@"; do
     [ -e "$out/fused_$set.json" ] && continue
+    unfinished=$out/fused_$set.json # label writes it whole; where it is interrupted, of some images only
     "$bin/edgevision" label --model "$out/picodet.onnx" --model "$out/nanodet.onnx" --flip \
         --positive 0.1 --ignore 0.1 "$data/detection/images/$set" \
-        --results-for "$data/detection/instances_$set.json" --out "$out/fused_$set.part.json" --overwrite
-    mv "$out/fused_$set.part.json" "$out/fused_$set.json"
+        --results-for "$data/detection/instances_$set.json" --out "$out/fused_$set.json"
+    unfinished=
 done
