@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import re
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Literal
 from edgevision.errors import SourceError
 from edgevision.suffixes import IMAGE_SUFFIXES, MAYBE_IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgevision.video.sources.images import is_image_file
+
+_FOLDERS_LOOKED_INTO = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ def find_media(uri: str) -> Media:
     # The glob module, because Path.glob takes no absolute pattern.
     try:
         names = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(uri, recursive=True))  # noqa: PTH207
-        files = sorted((path for path in names if path.is_file() and path.name[0] != "."), key=_natural)
+        shown = [path for path in names if not path.name.startswith(".")]
+        files = sorted((path for path in shown if path.is_file()), key=_natural)
+        folders = sorted((path for path in shown if path.is_dir()), key=_natural)
     except OSError as error:
         raise SourceError(f"cannot read {uri}: {error.strerror}") from error
     images = tuple(
@@ -51,9 +56,27 @@ def find_media(uri: str) -> Media:
             f"choose with a pattern such as '{videos[0].parent / ('*' + videos[0].suffix)}'"
         )
     if not images and not videos:
-        what = f"{len(files)} other files" if files else "nothing"
-        raise SourceError(f"{place}: found {what}, expected images or videos such as .jpg, .png, .mp4, .mkv")
+        found = [_count(files, "other file"), _count(folders, "subfolder" if folder.is_dir() else "folder")]
+        what = " and ".join(filter(None, found)) or "nothing"
+        expected = f"expected images or videos such as .jpg, .png, .mp4, .mkv{_deeper(folders)}"
+        raise SourceError(f"{place}: found {what}, {expected}")
     return Media("images", images) if images else Media("videos", videos)
+
+
+def _count(paths: list[Path], noun: str) -> str:
+    return f"{len(paths)} {noun}{'s' if len(paths) > 1 else ''}" if paths else ""
+
+
+def _deeper(folders: list[Path]) -> str:
+    """Where images or videos lie, if the first of these folders that can be read have some."""
+    known = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *MAYBE_IMAGE_SUFFIXES}
+    for folder in folders[:_FOLDERS_LOOKED_INTO]:
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                if path.suffix.lower() in known and path.name[0] != "." and path.is_file():
+                    pattern = folder.parent / "**" / f"*{path.suffix}"
+                    return f"; folders in it are not read: name one, such as {folder}, or '{pattern}'"
+    return ""
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

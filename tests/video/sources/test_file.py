@@ -320,7 +320,7 @@ def test_folders_with_nothing_or_with_both(tmp_path):
     with pytest.raises(SourceError, match="found nothing, expected images or videos"):
         open_source(str(tmp_path))
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(SourceError, match="found 1 other files"):
+    with pytest.raises(SourceError, match="found 1 other file,"):
         expand_sources(str(tmp_path))
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "a.mp4").write_bytes(b"x")

@@ -67,11 +67,28 @@ def test_both_kinds_are_refused_with_a_pattern_that_chooses(tmp_path):
         find_media(str(tmp_path))
 
 
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_images_of_a_folder_below_are_pointed_out(tmp_path, pattern):
+    touch(tmp_path, "labels.json", "notes/a.txt", "train/1.JPG", "val/2.jpg", ".git/3.jpg")
+    noun = "folders" if pattern else "subfolders"
+    with pytest.raises(SourceError) as error:
+        find_media(str(tmp_path / pattern))
+    assert f"found 1 other file and 3 {noun}, expected images or videos" in str(error.value)
+    assert f"name one, such as {tmp_path / 'train'}, or '{tmp_path / '**' / '*.JPG'}'" in str(error.value)
+    assert find_media(str(tmp_path / "**" / "*.JPG")).paths == (tmp_path / "train" / "1.JPG",)
+
+
+def test_folders_below_without_images_are_counted(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"found 1 subfolder, expected images or videos such as [^;]*$"):
+        find_media(str(tmp_path))
+
+
 def test_nothing_to_show(tmp_path):
     with pytest.raises(SourceError, match="found nothing, expected images or videos"):
         find_media(str(tmp_path))
     touch(tmp_path, "notes.txt")
-    with pytest.raises(SourceError, match="found 1 other files"):
+    with pytest.raises(SourceError, match="found 1 other file,"):
         find_media(str(tmp_path))
 
 
