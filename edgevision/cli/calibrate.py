@@ -102,6 +102,10 @@ def calibrate_command(
         from edgevision.calibration.markdown import verdict
         from edgevision.evaluation.labelled import LabelledData
 
+    if cache is not None and no_cache:
+        raise UsageError("--cache and --no-cache exclude each other; give one of them")
+    if cache is not None and cache.exists() and not cache.is_dir():
+        raise UsageError(f"--cache {cache} is a file; expected a folder, which is made where it is missing")
     if data is None:
         if min_share is not None and max_drop is None:
             raise UsageError(

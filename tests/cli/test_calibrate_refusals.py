@@ -99,6 +99,8 @@ def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[s
         (["--data", "set", "--split", "val", "--min-share", "2"], "--min-share 2: "),
         (["--max-drop", "0.02"], "found 12 distinct frames; expected 32 or more"),
         (["--max-drop", "-1"], "--max-drop -1: expected 0 or more"),
+        (["--cache", "kept", "--no-cache"], "--cache and --no-cache exclude each other"),
+        (["--cache", __file__], "is a file; expected a folder"),
         (["--classes", "voc"], "--classes has no effect without --data or --max-drop"),
         (["--min-share", "0.9"], "--min-share 0.9 has no effect without --data or --max-drop"),
     ],
