@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from io import FileIO
@@ -111,6 +112,26 @@ def folders_for(*paths: Path) -> Iterator[None]:
         for one in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
             with contextlib.suppress(OSError):  # it holds something
                 one.rmdir()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Makes an output folder, and those above it; if the block fails, those that it made are removed.
+
+    A folder that was there stays with all that is in it, and one above stays if something else is in it by
+    then.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    was_there = path.exists()
+    with folders_for(path):
+        try:
+            yield path
+        except BaseException:
+            if not was_there:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
 
 
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")

@@ -8,6 +8,7 @@ from edgevision.files import (
     LineFile,
     atomic_path,
     folders_for,
+    new_folder,
     refuse_existing,
     safe_name,
     set_aside,
@@ -116,6 +117,24 @@ def test_folders_and_devices_are_never_replaced(tmp_path, overwrite):
     for path in (tmp_path, "/dev/null"):
         with pytest.raises(SinkError, match="not a regular file"):
             refuse_existing(path, overwrite)
+
+
+def test_a_folder_is_removed_where_its_block_fails_and_what_was_there_stays(tmp_path):
+    with new_folder(tmp_path / "a" / "b") as made:
+        (made / "kept").write_text("x")
+    with pytest.raises(ValueError, match="no"), new_folder(tmp_path / "a" / "b"):
+        raise ValueError("no")
+    assert (tmp_path / "a" / "b" / "kept").exists()
+
+    def fail():
+        with new_folder(tmp_path / "c" / "d" / "e") as made:
+            (made / "lost").write_text("x")
+            (tmp_path / "c" / "other").write_text("of another program")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["other"]
 
 
 def test_json_is_for_people_and_takes_structures(tmp_path):

@@ -203,15 +203,10 @@ def _train_on_data(
 ) -> None:
     from rich.console import Console
 
-    from edgevision.cli.console import counting, say
+    from edgevision.cli.console import say
     from edgevision.errors import OutputExistsError
     from edgevision.extras import needs_extra
-    from edgevision.files import make_folder, safe_name
-
-    with needs_extra("train"):
-        from edgevision.data.archives import is_archive, unpack
-        from edgevision.data.layouts.recognise import recognise
-        from edgevision.finetune.prepare import prepare
+    from edgevision.files import safe_name
 
     assert request.data is not None
     console = Console(stderr=True)
@@ -220,16 +215,7 @@ def _train_on_data(
         raise OutputExistsError(
             f"{folder} holds a training run; pass --resume to go on, or --out for another"
         )
-    make_folder(folder, parents=True)
-    place = request.data
-    if is_archive(place):
-        place = folder / "data" / "images"
-        if not place.is_dir():
-            say(console, f"unpacking {request.data} into {place}")
-            unpack(request.data, place)
-    found = replace(recognise(place, request.choices()), path=request.data)
-    with counting(console, "looking at the images", None) as on_image:
-        prepared = prepare(found, folder / "data", on_image=on_image)
+    prepared = _prepared(request.data, request.choices(), folder / "data", console)
     say(console, prepared.headline)
     for note in prepared.notes:
         say(console, f"note: {note}")
@@ -263,6 +249,32 @@ def _train_on_data(
         return
     request.write(folder)
     _train(run, folder, False, strict, None, request, prepared)
+
+
+def _prepared(data: Path, choices: Choices, folder: Path, console: Console) -> Prepared:
+    """The data as a training reads them, in ``folder``; nothing is left of it where they are refused."""
+    from contextlib import ExitStack
+
+    from edgevision.cli.console import counting, say
+    from edgevision.extras import needs_extra
+    from edgevision.files import new_folder
+
+    with needs_extra("train"):
+        from edgevision.data.archives import is_archive, unpack
+        from edgevision.data.layouts.recognise import recognise
+        from edgevision.finetune.prepare import prepare
+
+    with ExitStack() as undo:
+        undo.enter_context(new_folder(folder))
+        place = data
+        if is_archive(data):
+            place = folder / "images"
+            if not place.is_dir():
+                say(console, f"unpacking {data} into {place}")
+                unpack(data, undo.enter_context(new_folder(place)))
+        found = replace(recognise(place, choices), path=data)
+        with counting(console, "looking at the images", None) as on_image:
+            return prepare(found, folder, on_image=on_image)
 
 
 def _train(

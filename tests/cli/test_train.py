@@ -6,6 +6,7 @@ Also tests ``edgevision.cli.train``.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,27 @@ def test_what_cannot_be_asked_for_is_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("kind", ["empty folder", "archive of nothing", "damaged archive"])
+def test_refused_data_leave_nothing(tmp_path: Path, kind: str, is_there: bool) -> None:
+    data = tmp_path / ("data.zip" if "archive" in kind else "data")
+    if kind == "empty folder":
+        data.mkdir()
+    elif kind == "damaged archive":
+        data.write_bytes(b"PK no archive")
+    else:
+        with zipfile.ZipFile(data, "w") as archive:
+            archive.writestr("notes.txt", "no label")
+    out = tmp_path / "runs" / "out"
+    if is_there:
+        out.mkdir(parents=True)
+        (out / "notes.txt").write_text("mine")
+    assert call("--data", data, "--out", out) == 1
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} - {data.name}
+    assert left == ({"runs", "runs/out", "runs/out/notes.txt"} if is_there else set())
 
 
 def test_a_request_is_kept_for_later(tmp_path: Path) -> None:
