@@ -24,7 +24,8 @@ from ultralytics.utils.plotting import Annotator, colors
 
 from edgevision.drawing.overlay import Overlay
 from edgevision.engines import load_engine
-from edgevision.model import Model
+from edgevision.errors import UsageError
+from edgevision.model import Model, detect
 from edgevision.types import Detections
 from edgevision.video import open_source
 
@@ -39,7 +40,10 @@ def main() -> int:
     clip, model, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
     with load_engine(model) as engine:
         detector = Model(engine, 0.05)
-        images, found = collect(detector, clip)
+        try:
+            images, found = collect(detector, clip)
+        except UsageError as error:
+            raise SystemExit(f"error: {error}") from None
         result = {
             f"{width}x{height}": measure(
                 drawers(detector, (width, height)), images, found, (width, height), rounds
@@ -51,17 +55,16 @@ def main() -> int:
 
 
 def collect(detector: Model, clip: str) -> tuple[list[Any], list[Detections]]:
-    """Frames with ten boxes or more, cut to their ten best."""
+    """Frames with ten boxes or more, cut to their ten best.
+
+    Raises:
+        UsageError: the model is not a detector.
+    """
     images: list[Any] = []
     found: list[Detections] = []
     with open_source(clip) as source:
         for frame in source:
-            best = detector([frame.image])[0]
-            if not isinstance(best, Detections):
-                manifest = detector.manifest
-                raise SystemExit(
-                    f"error: {manifest.name} is a model for {manifest.task}; expected a detector"
-                )
+            best = detect(detector, frame.image)
             if len(best) >= BOXES and len(found) < _FRAMES:
                 images.append(frame.image)
                 found.append(best[:BOXES])

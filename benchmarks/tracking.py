@@ -38,7 +38,7 @@ from common import Figures, commit, new_parser, report
 from edgevision.boxes import iou, xywh_to_xyxy
 from edgevision.engines import load_engine
 from edgevision.errors import UsageError
-from edgevision.model import Model
+from edgevision.model import Model, detect
 from edgevision.tracking.tracker import RECOVER_THRESHOLD, Tracker
 from edgevision.types import Detections
 from edgevision.video import open_source
@@ -89,27 +89,21 @@ def command() -> str:
 
 
 def measure_clip(clip: str, detector: Model, conf: float) -> Figures:
-    frames, rate = detect(clip, detector)
+    frames, rate = detect_all(clip, detector)
     found: Figures = {"frames": len(frames)}
     for weakest in (*WEAKEST, conf):
         found["none" if weakest == conf else f"{weakest:g}"] = follow(frames, rate, conf, weakest)
     return found
 
 
-def detect(clip: str, detector: Model) -> tuple[list[tuple[float, Detections]], float | None]:
+def detect_all(clip: str, detector: Model) -> tuple[list[tuple[float, Detections]], float | None]:
     """Pairs of time in seconds and detections, and the frame rate.
 
     Raises:
         UsageError: the model is not a detector.
     """
-    frames: list[tuple[float, Detections]] = []
     with open_source(clip) as source:
-        for frame in source:
-            found = detector([frame.image])[0]
-            if not isinstance(found, Detections):
-                manifest = detector.manifest
-                raise UsageError(f"{manifest.name} is a model for {manifest.task}; expected a detector")
-            frames.append((frame.time_s, found))
+        frames = [(frame.time_s, detect(detector, frame.image)) for frame in source]
         return frames, source.info.frame_rate
 
 
@@ -121,7 +115,7 @@ def measure_truth(folder: Path, detector: Model, conf: float) -> Figures:
         raise UsageError(f"{folder} is no sequence; expected one clip and gt/gt.txt")
     rows = np.loadtxt(truth, delimiter=",", ndmin=2)
     rows = rows[rows[:, 6] != 0]  # a mark of 0 means: not to be counted
-    frames, rate = detect(str(clips[0]), detector)
+    frames, rate = detect_all(str(clips[0]), detector)
     persons = [
         (time_s, found[np.array([one.name == "person" for one in found], np.bool_)])
         for time_s, found in frames

@@ -22,7 +22,7 @@ from edgevision.contract.manifest import BOX_TASKS, INPUT_NAME, Manifest
 from edgevision.engines.base import Engine
 from edgevision.errors import UsageError, nearest
 from edgevision.postprocess import Reader
-from edgevision.types import Image, Result
+from edgevision.types import Detections, Image, Result
 
 DEFAULT_CONF_THRESHOLD = 0.35
 KEPT_BUFFERS = 8
@@ -219,6 +219,18 @@ class Model(Closeable):
     def _fit_size(self, width: int, height: int) -> Letterbox:
         manifest = self.manifest
         return Letterbox.fit(width, height, manifest.input_width, manifest.input_height, manifest.resize)
+
+
+def detect(model: Model, image: Image) -> Detections:
+    """The boxes of one image, uint8 ``[H, W, 3]``, BGR.
+
+    Raises:
+        UsageError: the model is not a detector.
+    """
+    found = model(image)
+    if not isinstance(found, Detections):
+        raise UsageError(f"{model.name} is a model for {model.task}; expected a detector")
+    return found
 
 
 def _check_image(image: object) -> None:

@@ -7,8 +7,8 @@ from edgevision.contract.manifest import TensorSpec
 from edgevision.engines import load_engine
 from edgevision.engines.fake import FakeEngine, fake_manifest, scripted
 from edgevision.errors import EngineError, UsageError
-from edgevision.model import Model
-from edgevision.types import Detections
+from edgevision.model import Model, detect
+from edgevision.types import Detections, SegmentationMap
 from tests.support.manifests import COLOURS
 from tests.support.models import image_with_block, write_colour_model
 
@@ -58,6 +58,15 @@ def test_a_block_is_found_where_it_is(tmp_path_factory, width, height, x, y):
     pixel = max(width, height) / 320
     assert [COLOURS[i] for i in found.class_ids] == ["green"]
     assert np.abs(found.boxes[0] - [x1, y1, x2, y2]).max() <= pixel + 1
+
+
+def test_boxes_are_asked_of_a_detector_only():
+    assert detect(detector(Detections(BOX, [0.9], [1])), PICTURE).class_ids.tolist() == [1]
+    classes = ("road", "other")
+    roads = scripted([SegmentationMap(PICTURE[..., 0], classes)])
+    model = Model(FakeEngine(roads, fake_manifest("segmentation", classes)))
+    with pytest.raises(UsageError, match=r"^fake is a model for segmentation; expected a detector$"):
+        detect(model, PICTURE)
 
 
 def test_a_batch_may_mix_sizes(tmp_path):

@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from edgevision.api import load
 from edgevision.data.formats.coco import read_coco, read_ids
 from edgevision.data.formats.detections import add_detections
-from edgevision.errors import DataError, EdgeVisionError, UsageError
+from edgevision.errors import DataError, EdgeVisionError
 from edgevision.files import make_folder, write_json
-from edgevision.types import Detections, Image
+from edgevision.model import detect
+from edgevision.types import Image
 
 LEAST_SIDE = 96
 FREE_OF = 0.1
@@ -118,10 +119,7 @@ def cut(sets: Sequence[Sequence[Path]], options: argparse.Namespace) -> list[Til
                 place = blank_square(boxes, image.shape[1], image.shape[0], options.least, draw)
                 if place is None:
                     continue
-                found = model(pixels(image, *place))
-                if not isinstance(found, Detections):
-                    task = model.manifest.task
-                    raise UsageError(f"{options.model} is a model for {task}; expected a detector")
+                found = detect(model, pixels(image, *place))
                 tile = Tile(path, *place)
                 if len(found):
                     best = found[int(found.scores.argmax())]
