@@ -24,17 +24,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from needed import installed
 
-from edgevision.api import load
-from edgevision.data.formats.coco import read_coco, read_ids
-from edgevision.data.formats.detections import add_detections
-from edgevision.errors import DataError, EdgeVisionError
-from edgevision.files import make_folder, write_json
-from edgevision.model import detect
-from edgevision.types import Image
+with installed():
+    import cv2
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgevision.api import load
+    from edgevision.data.formats.coco import read_coco, read_ids
+    from edgevision.data.formats.detections import add_detections
+    from edgevision.errors import DataError, EdgeVisionError
+    from edgevision.files import make_folder, write_json
+    from edgevision.model import detect
+    from edgevision.types import Image
 
 LEAST_SIDE = 96
 FREE_OF = 0.1

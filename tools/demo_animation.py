@@ -13,11 +13,14 @@ import io
 import sys
 from pathlib import Path
 
-from PIL import Image
+from needed import installed
 
-from edgevision.errors import DataError, EdgeVisionError
-from edgevision.files import atomic_path
-from edgevision.video import open_source
+with installed():
+    from PIL import Image
+
+    from edgevision.errors import DataError, EdgeVisionError
+    from edgevision.files import atomic_path
+    from edgevision.video import open_source
 
 LIMIT_BYTES = 2_000_000
 

@@ -21,23 +21,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from needed import installed
 
-from edgevision.calibration.channels import find_channels
-from edgevision.calibration.equalise import best_factors, channel_reach, of_channels
-from edgevision.calibration.float_model import FloatModel, load_float_model
-from edgevision.calibration.sampling.sample import sample_frames
-from edgevision.cli.app import spell_options
-from edgevision.errors import CheckpointError, EdgeVisionError
-from edgevision.export.to_onnx import export_checkpoint
-from edgevision.files import refuse_existing
-from edgevision.models.retinanet import RetinaNet
-from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from edgevision.training.networks import load_detector
+with installed():
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+    from torch.overrides import TorchFunctionMode
+
+    from edgevision.calibration.channels import find_channels
+    from edgevision.calibration.equalise import best_factors, channel_reach, of_channels
+    from edgevision.calibration.float_model import FloatModel, load_float_model
+    from edgevision.calibration.sampling.sample import sample_frames
+    from edgevision.cli.app import spell_options
+    from edgevision.errors import CheckpointError, EdgeVisionError
+    from edgevision.export.to_onnx import export_checkpoint
+    from edgevision.files import refuse_existing
+    from edgevision.models.retinanet import RetinaNet
+    from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+    from edgevision.training.networks import load_detector
 
 
 def main() -> int:

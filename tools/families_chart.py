@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import msgspec
+from needed import installed
+
+with installed():
+    import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "models" / "families.json"

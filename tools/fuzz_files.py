@@ -33,15 +33,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from needed import installed
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import av
-import numpy as np
+with installed():
+    import av
+    import numpy as np
 
-from edgevision.cli import main as run_program
-from edgevision.files import json_text, write_json
-from tests.support.manifests import SIZE
-from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
+    from edgevision.cli import main as run_program
+    from edgevision.files import json_text, write_json
+    from tests.support.manifests import SIZE
+    from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 
 GOOD_CODES = (0, 1, 3)
 TIMEOUT_S = 120.0

@@ -17,25 +17,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgevision.cache import Cache, cache_folder
-from edgevision.calibration.agreement import hold_out, open_agreement
-from edgevision.calibration.equalise import equalise_if_quieter
-from edgevision.calibration.float_model import load_float_model
-from edgevision.calibration.loud import spare_loud_layers
-from edgevision.calibration.outcome import Settings
-from edgevision.calibration.pixels import read_whole_pixels
-from edgevision.calibration.quantiser import Quantiser
-from edgevision.calibration.ranges import METHODS, Method
-from edgevision.calibration.rounding import round_together_if_quieter
-from edgevision.calibration.sampling.sample import sample_frames
-from edgevision.calibration.sensitivity import decibels
-from edgevision.calibration.simulate import SimulatedEngine
-from edgevision.errors import EdgeVisionError
-from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
-from edgevision.evaluation.labelled import LabelledData, chosen_classes
-from edgevision.evaluation.yardstick import Measurement, Yardstick
-from edgevision.progress import no_progress
-from edgevision.zoo import find_model
+from needed import installed
+
+with installed():
+    from edgevision.cache import Cache, cache_folder
+    from edgevision.calibration.agreement import hold_out, open_agreement
+    from edgevision.calibration.equalise import equalise_if_quieter
+    from edgevision.calibration.float_model import load_float_model
+    from edgevision.calibration.loud import spare_loud_layers
+    from edgevision.calibration.outcome import Settings
+    from edgevision.calibration.pixels import read_whole_pixels
+    from edgevision.calibration.quantiser import Quantiser
+    from edgevision.calibration.ranges import METHODS, Method
+    from edgevision.calibration.rounding import round_together_if_quieter
+    from edgevision.calibration.sampling.sample import sample_frames
+    from edgevision.calibration.sensitivity import decibels
+    from edgevision.calibration.simulate import SimulatedEngine
+    from edgevision.errors import EdgeVisionError
+    from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
+    from edgevision.evaluation.labelled import LabelledData, chosen_classes
+    from edgevision.evaluation.yardstick import Measurement, Yardstick
+    from edgevision.progress import no_progress
+    from edgevision.zoo import find_model
 
 PERCENTILES = (99.9, 99.99, 99.999)
 

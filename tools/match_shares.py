@@ -17,20 +17,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from needed import installed
 
-from edgevision.cli.app import spell_options
-from edgevision.data.segmentation.dataset import load_segmentation
-from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData
-from edgevision.errors import CheckpointError, DataError, EdgeVisionError, UsageError
-from edgevision.files import refuse_existing
-from edgevision.models.backbone import normalise
-from edgevision.models.segmentation import Segmenter
-from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from edgevision.training.config import SegmenterTraining
-from edgevision.training.networks import load_segmenter
-from edgevision.types import IGNORE_ID
+with installed():
+    import torch
+    from torch import Tensor
+
+    from edgevision.cli.app import spell_options
+    from edgevision.data.segmentation.dataset import load_segmentation
+    from edgevision.data.segmentation.loading import SegmentationBatch, SegmentationData
+    from edgevision.errors import CheckpointError, DataError, EdgeVisionError, UsageError
+    from edgevision.files import refuse_existing
+    from edgevision.models.backbone import normalise
+    from edgevision.models.segmentation import Segmenter
+    from edgevision.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+    from edgevision.training.config import SegmenterTraining
+    from edgevision.training.networks import load_segmenter
+    from edgevision.types import IGNORE_ID
 
 BIAS = "classifier.bias"
 STEPS = 40

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from needed import installed
 
-from edgevision.errors import EdgeVisionError, ExportError
-from edgevision.files import atomic_path
-from edgevision.graph.builder import GraphBuilder
+with installed():
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+    from onnx import TensorProto, helper
+
+    from edgevision.errors import EdgeVisionError, ExportError
+    from edgevision.files import atomic_path
+    from edgevision.graph.builder import GraphBuilder
 
 _MAGIC = "7767517"
 _HALF, _RAW = 0x01306B47, (0, 0x0002C056)  # what stands before a layer's weights: FP16, or FP32

@@ -19,25 +19,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import torch
-from numpy.typing import NDArray
-from onnx import numpy_helper
-from torch import Tensor, nn
+from needed import installed
 
-from edgevision.calibration.float_model import load_float_model
-from edgevision.calibration.sampling.sample import sample_frames
-from edgevision.cli.app import spell_options
-from edgevision.errors import CheckpointError, EdgeVisionError
-from edgevision.files import refuse_existing
-from edgevision.models.backbone import normalise
-from edgevision.models.families import without_weights
-from edgevision.models.segmenters import build_segmenter
-from edgevision.training.checkpoint import Checkpoint, save_checkpoint
-from edgevision.training.config import SegmenterTraining, load_run
-from edgevision.training.segmentation import segmenter_manifest
-from edgevision.zoo import find_model
+with installed():
+    import numpy as np
+    import onnx
+    import torch
+    from numpy.typing import NDArray
+    from onnx import numpy_helper
+    from torch import Tensor, nn
+
+    from edgevision.calibration.float_model import load_float_model
+    from edgevision.calibration.sampling.sample import sample_frames
+    from edgevision.cli.app import spell_options
+    from edgevision.errors import CheckpointError, EdgeVisionError
+    from edgevision.files import refuse_existing
+    from edgevision.models.backbone import normalise
+    from edgevision.models.families import without_weights
+    from edgevision.models.segmenters import build_segmenter
+    from edgevision.training.checkpoint import Checkpoint, save_checkpoint
+    from edgevision.training.config import SegmenterTraining, load_run
+    from edgevision.training.segmentation import segmenter_manifest
+    from edgevision.zoo import find_model
 
 PREFIX = "model."  # what the exporter puts before the network's names
 FOLDED = "_bias"  # and behind the name of a weight, for the bias of a BatchNorm that is folded into it

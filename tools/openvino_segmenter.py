@@ -16,21 +16,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from needed import installed
 
-from edgevision.cli.app import spell_options
-from edgevision.contract.manifest import INPUT_NAME, Manifest, Resize
-from edgevision.data.classes import parse_classes
-from edgevision.errors import EdgeVisionError, ExportError
-from edgevision.export.trace import CORE_INPUT, OPSET
-from edgevision.files import refuse_existing
-from edgevision.graph.builder import GraphBuilder
-from edgevision.graph.class_map import add_class_map
-from edgevision.graph.compose import compose, save_model
-from edgevision.graph.preprocessing import add_preprocessing
+with installed():
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+    from onnx import TensorProto, helper
+
+    from edgevision.cli.app import spell_options
+    from edgevision.contract.manifest import INPUT_NAME, Manifest, Resize
+    from edgevision.data.classes import parse_classes
+    from edgevision.errors import EdgeVisionError, ExportError
+    from edgevision.export.trace import CORE_INPUT, OPSET
+    from edgevision.files import refuse_existing
+    from edgevision.graph.builder import GraphBuilder
+    from edgevision.graph.class_map import add_class_map
+    from edgevision.graph.compose import compose, save_model
+    from edgevision.graph.preprocessing import add_preprocessing
 
 SCORES = "scores"
 

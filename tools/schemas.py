@@ -14,13 +14,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from needed import installed
 
-from edgevision.export.plans.targets import DeviceProfile
-from edgevision.session.settings import STREAM_SETTINGS
-from edgevision.session.spec import StreamSettings, StreamsFile
-from edgevision.tracking.zones import ZoneLayout
-from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
+with installed():
+    import msgspec
+
+    from edgevision.export.plans.targets import DeviceProfile
+    from edgevision.session.settings import STREAM_SETTINGS
+    from edgevision.session.spec import StreamSettings, StreamsFile
+    from edgevision.tracking.zones import ZoneLayout
+    from edgevision.training.config import ClassifierTraining, DetectorTraining, SegmenterTraining
 
 FOLDER = Path(__file__).parent.parent / "edgevision" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -34,25 +34,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
+from needed import installed
 
-from edgevision.api import load
-from edgevision.cli.app import EXIT_INTERRUPTED
-from edgevision.cli.console import counting
-from edgevision.data.detection.masks import draw_shapes
-from edgevision.data.formats.coco import read_coco
-from edgevision.data.formats.raw import RawImage, Shape
-from edgevision.data.images import decode_image
-from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
-from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
-from edgevision.data.segmentation.label_maps import read_label_map
-from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
-from edgevision.files import atomic_path, make_folder, safe_name
-from edgevision.suffixes import IMAGE_SUFFIXES
-from edgevision.types import IGNORE_ID, FloatArray, Image, SegmentationMap
+with installed():
+    import cv2
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from edgevision.api import load
+    from edgevision.cli.app import EXIT_INTERRUPTED
+    from edgevision.cli.console import counting
+    from edgevision.data.detection.masks import draw_shapes
+    from edgevision.data.formats.coco import read_coco
+    from edgevision.data.formats.raw import RawImage, Shape
+    from edgevision.data.images import decode_image
+    from edgevision.data.segmentation.class_file import refuse_other_ids, write_class_file
+    from edgevision.data.segmentation.dataset import LabelledImage, load_segmentation
+    from edgevision.data.segmentation.label_maps import read_label_map
+    from edgevision.errors import DataError, EdgeVisionError, ModelError, OutputExistsError
+    from edgevision.files import atomic_path, make_folder, safe_name
+    from edgevision.suffixes import IMAGE_SUFFIXES
+    from edgevision.types import IGNORE_ID, FloatArray, Image, SegmentationMap
 
 CLASSES = ("background", "road", "curb", "mark")
 BACKGROUND, ROAD, CURB, MARK, SKY, POLE, PAVEMENT, CAR, PERSON = range(9)

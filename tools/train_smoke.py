@@ -21,11 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from needed import installed
 
-from edgevision.config import config_folder, read_document
+with installed():
+    import cv2
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgevision.config import config_folder, read_document
 
 SIDE = 128
 CLASSES = ("disc", "square")

@@ -19,15 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import msgspec
-import numpy as np
+from needed import installed
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from edgevision.data.images import decode_image  # noqa: E402
-from tests.support.web import browser_page  # noqa: E402
+with installed():
+    import cv2
+    import msgspec
+    import numpy as np
+
+    from edgevision.data.images import decode_image
+    from tests.support.web import browser_page
 
 IMAGES = ROOT / "docs" / "images"
 WIDE, PHONE = (960, 600), (390, 844)

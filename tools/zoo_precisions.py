@@ -22,22 +22,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
-from rich.console import Console
+from needed import installed
 
-from edgevision.cache import cache_folder
-from edgevision.calibration.job import CalibrationRequest, run_calibration
-from edgevision.cli.any_model import open_model
-from edgevision.cli.console import counting
-from edgevision.contract.model_file import read_manifest, write_manifest
-from edgevision.data.classes import parse_groups
-from edgevision.errors import EdgeVisionError, ModelError
-from edgevision.evaluation.job import Evaluation, evaluate
-from edgevision.evaluation.labelled import LabelledData
-from edgevision.evaluation.report import DetectionReport, SegmentationReport
-from edgevision.files import atomic_path
-from edgevision.zoo import folder, shipped_model
-from edgevision.zoo.quickest import MOST_DROP
+with installed():
+    import msgspec
+    from rich.console import Console
+
+    from edgevision.cache import cache_folder
+    from edgevision.calibration.job import CalibrationRequest, run_calibration
+    from edgevision.cli.any_model import open_model
+    from edgevision.cli.console import counting
+    from edgevision.contract.model_file import read_manifest, write_manifest
+    from edgevision.data.classes import parse_groups
+    from edgevision.errors import EdgeVisionError, ModelError
+    from edgevision.evaluation.job import Evaluation, evaluate
+    from edgevision.evaluation.labelled import LabelledData
+    from edgevision.evaluation.report import DetectionReport, SegmentationReport
+    from edgevision.files import atomic_path
+    from edgevision.zoo import folder, shipped_model
+    from edgevision.zoo.quickest import MOST_DROP
 
 
 @dataclass(frozen=True, kw_only=True)

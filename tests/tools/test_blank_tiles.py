@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,14 +13,9 @@ import pytest
 
 from edgevision.data.detection.sources import CocoSource, load_source
 from edgevision.zoo import default_model
-from tests.support.paths import ROOT
+from tests.support.benchmarks import load_tool
 
-SPEC = importlib.util.spec_from_file_location("blank_tiles", ROOT / "tools" / "blank_tiles.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-blank_tiles: Any = importlib.util.module_from_spec(SPEC)
-sys.modules["blank_tiles"] = blank_tiles
-SPEC.loader.exec_module(blank_tiles)
+blank_tiles: Any = load_tool("blank_tiles")
 
 
 @pytest.mark.parametrize(

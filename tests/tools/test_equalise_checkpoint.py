@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +25,10 @@ from edgevision.graph.class_map import add_class_map
 from edgevision.graph.compose import compose
 from edgevision.graph.convolutions import find_convolutions
 from edgevision.graph.preprocessing import add_preprocessing
+from tests.support.benchmarks import load_tool
 from tests.support.calibration import segmenter_manifest
-from tests.support.paths import ROOT
 
-TOOL = ROOT / "tools" / "equalise_checkpoint.py"
-SPEC = importlib.util.spec_from_file_location("equalise_checkpoint", TOOL)
-assert SPEC is not None
-assert SPEC.loader is not None
-equalise_checkpoint: Any = importlib.util.module_from_spec(SPEC)
-sys.modules["equalise_checkpoint"] = equalise_checkpoint
-SPEC.loader.exec_module(equalise_checkpoint)
+equalise_checkpoint: Any = load_tool("equalise_checkpoint")
 
 SIZE = 16
 
@@ -113,7 +106,7 @@ def test_what_is_no_checkpoint_is_said_in_a_line(
 ) -> None:
     (tmp_path / "mine.pt").write_bytes(b"nothing")
     words = [str(tmp_path / "mine.pt"), str(tmp_path / "out.pt"), "--from", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", [TOOL.name, *words])
+    monkeypatch.setattr(sys, "argv", ["equalise_checkpoint.py", *words])
     assert equalise_checkpoint.main() == 1
     assert "mine.pt is not an edgevision checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "out.pt").exists()
@@ -124,7 +117,9 @@ def test_an_output_that_exists_is_kept(
 ) -> None:
     out = tmp_path / "out.pt"
     out.write_bytes(b"mine")
-    monkeypatch.setattr(sys, "argv", [TOOL.name, "retinanet-light", str(out), "--from", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["equalise_checkpoint.py", "retinanet-light", str(out), "--from", str(tmp_path)]
+    )
     assert equalise_checkpoint.main() == 1
     assert "--overwrite" in capsys.readouterr().err
     assert out.read_bytes() == b"mine"

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.benchmarks import load_tool
 from tests.support.paths import ROOT
 
-SPEC = importlib.util.spec_from_file_location("families_chart", ROOT / "tools" / "families_chart.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-families_chart = importlib.util.module_from_spec(SPEC)
-sys.modules["families_chart"] = families_chart  # structs look their module up
-SPEC.loader.exec_module(families_chart)
+families_chart = load_tool("families_chart")
 PAGE = (ROOT / "docs" / "models" / "families.md").read_text(encoding="utf-8")
 ROWS = families_chart.read_rows()
 

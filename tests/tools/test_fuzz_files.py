@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.benchmarks import load_tool
 from tests.support.paths import ROOT
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
@@ -21,13 +21,7 @@ PROGRAM = ROOT / "tools" / "fuzz_files.py"
 
 @pytest.fixture(scope="module")
 def fuzzer() -> Any:
-    spec = importlib.util.spec_from_file_location("fuzz_files", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("fuzz_files")
 
 
 @pytest.mark.slow

@@ -19,7 +19,9 @@ from tests.support.paths import ROOT
 TOOLS = ROOT / "tools"
 HOOKS = {"docs_docstrings.py", "docs_site.py"}
 """What mkdocs and griffe call."""
-PROGRAMS = sorted(path.name for path in TOOLS.glob("*.py") if path.name not in HOOKS)
+SHARED = {"needed.py"}
+"""What the programs have in common."""
+PROGRAMS = sorted(path.name for path in TOOLS.glob("*.py") if path.name not in HOOKS | SHARED)
 BENCHMARKS = sorted(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py"))
 SOURCED = {"usage.sh"}
 """What the scripts have in common."""
@@ -98,7 +100,9 @@ def test_each_option_of_a_benchmark_has_a_help_text(name: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("name", [*(f"tools/{name}" for name in (*PROGRAMS, *sorted(HOOKS))), *BENCHMARKS])
+@pytest.mark.parametrize(
+    "name", [*(f"tools/{name}" for name in (*PROGRAMS, *sorted(HOOKS | SHARED))), *BENCHMARKS]
+)
 def test_a_command_in_a_docstring_keeps_its_lines(name: str) -> None:
     """A backslash at the end of a line joins it with the next unless it is written twice."""
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -139,6 +143,45 @@ def test_what_make_dev_does_not_install_is_named_with_the_way_to_get_it(
     said = capsys.readouterr().err
     assert line in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_a_tool_imports_at_its_start_may_be_absent(name: str) -> None:
+    """All but Python's own stands in ``with installed():``, which says in one line what is not installed."""
+    tree = ast.parse((TOOLS / name).read_text(encoding="utf-8"))
+    bare = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert {one.partition(".")[0] for one in bare} - sys.stdlib_module_names <= {"needed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "line"),
+    [
+        ("match_shares.py", "torch", "error: match_shares.py needs torch, which is not installed; run: "),
+        ("ncnn_to_onnx.py", "onnx", "error: ncnn_to_onnx.py needs onnx, which is not installed; run: "),
+        ("schemas.py", "PIL", "error: schemas.py needs PIL, which is not installed; run: "),
+        ("fuzz_files.py", "av", "error: fuzz_files.py cannot start: "),
+        (
+            "families_chart.py",
+            "edgevision",
+            "error: edgevision is not installed; run: make dev; then: .venv/",
+        ),
+    ],
+)
+def test_without_the_development_tools_it_ends_in_one_line(
+    name: str, absent: str, line: str, tmp_path: Path
+) -> None:
+    code = f"import runpy, sys; sys.modules[{absent!r}] = None; sys.path.insert(0, {str(TOOLS)!r}); "
+    code += f"sys.argv[0] = {name!r}; runpy.run_path({str(TOOLS / name)!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -5,7 +5,6 @@ Also tests ``edgevision.cli.schema``.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,11 @@ from edgevision.errors import EdgeVisionError
 from edgevision.session.spec import StreamSettings, read_streams
 from edgevision.tracking import load_zones
 from edgevision.training.config import load_run
+from tests.support.benchmarks import load_tool
 from tests.support.paths import ROOT
 
 jsonschema_rs = pytest.importorskip("jsonschema_rs", reason="of the development tools")
-SPEC = importlib.util.spec_from_file_location("schemas", ROOT / "tools" / "schemas.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tool)
+tool = load_tool("schemas")
 
 
 def validator(name: str) -> Any:
