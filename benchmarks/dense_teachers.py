@@ -17,7 +17,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -52,8 +51,7 @@ def main() -> int:
     def measured() -> Figures:
         wanted = parse_classes(options.over)
         teachers = {
-            Path(path).name: DenseTeacher(path, options.classes, wanted, options.size)
-            for path in options.teachers
+            path: DenseTeacher(path, options.classes, wanted, options.size) for path in options.teachers
         }
         labelled = load_source(CocoSource(options.data, options.images), wanted)
         images = DetectionData([labelled], options.size, Resize(rule="letterbox", fill=114), None)

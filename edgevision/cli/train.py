@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -271,7 +272,12 @@ def _prepared(data: Path, choices: Choices, folder: Path, console: Console) -> P
             place = folder / "images"
             if not place.is_dir():
                 say(console, f"unpacking {data} into {place}")
-                unpack(data, undo.enter_context(new_folder(place)))
+                partial = folder / "images.partial"  # it may be there from a run that was killed
+                shutil.rmtree(partial, ignore_errors=True)
+                with new_folder(partial):
+                    unpack(data, partial)
+                undo.enter_context(new_folder(place)).rmdir()
+                partial.rename(place)
         found = replace(recognise(place, choices), path=data)
         with counting(console, "looking at the images", None) as on_image:
             return prepare(found, folder, on_image=on_image)

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -155,7 +156,8 @@ class FoundFootage(NamedTuple):
 def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> FoundFootage:
     """Opens each source once, to see what it is and where its images will be.
 
-    A file that is named more than once, by whatever path or link, is labelled once: where it is named first.
+    A file that is named more than once, by whatever path, is labelled once: where it is named first. Images
+    are told apart by their names in a label file, so two links to one file elsewhere are two images.
 
     Args:
         uris: addresses of single sources.
@@ -168,12 +170,13 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
         OutputExistsError: frames of such a name exist.
         SourceError: a source cannot be opened.
     """
+    looks = [_look_at(uri, images_out) for uri in uris]
+    root = folder_of_all([look.footage for look in looks])
     found: list[Footage] = []
     named: set[str] = set()
     twice: dict[str, set[str]] = {"image": set(), "video": set()}
-    for uri in uris:
-        whole = _look_at(uri, images_out)
-        one, repeats = _without(named, whole.footage, whole.video)
+    for whole in looks:
+        one, repeats = _without(named, root, whole.footage, whole.video)
         twice["video" if one.stem else "image"] |= repeats
         if one.files == () or whole.video in repeats:
             continue
@@ -189,7 +192,7 @@ def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) 
                     f"output exists: {taken}; choose another `images_out` or pass `overwrite`"
                 )
         found.append(one)
-    _refuse_replacing(found, named)
+    _refuse_replacing(found)
     return FoundFootage(found, [_repeats_line(kind, len(files)) for kind, files in twice.items() if files])
 
 
@@ -206,17 +209,20 @@ def nothing_labelled(sources: Sequence[str], unread: int, *reasons: str) -> Sour
     return SourceError(f"no image was labelled of {', '.join(sources)}{why}; nothing is written")
 
 
-def _without(named: set[str], one: Footage, video: str | None) -> tuple[Footage, set[str]]:
-    """The source without the files that are named already, and these; adds its own to ``named``."""
+def _without(named: set[str], root: Path, one: Footage, video: str | None) -> tuple[Footage, set[str]]:
+    """The source without the files that are named already, and these; adds its own to ``named``.
+
+    An image is known by its name below ``root``, a video by its path.
+    """
     repeats: set[str] = set()
     kept: list[Path] = []
     for path in one.files or ():
-        file = str(path.resolve())
-        if file in named:
-            repeats.add(file)
+        name = name_below(root, path)
+        if name in named:
+            repeats.add(name)
         else:
             kept.append(path)
-        named.add(file)
+        named.add(name)
     if one.files is not None:
         return replace(one, files=tuple(kept)), repeats
     if video is not None:
@@ -230,12 +236,13 @@ def _repeats_line(kind: str, count: int) -> str:
     return f"{what} named twice; each is labelled once"
 
 
-def _refuse_replacing(found: Sequence[Footage], named: set[str]) -> None:
+def _refuse_replacing(found: Sequence[Footage]) -> None:
     """Refuses images that the frames of a video would replace.
 
     Raises:
         UsageError: there is one.
     """
+    named = {str(path.resolve()) for one in found for path in one.files or ()}
     for one in found:
         if one.stem is not None:
             for taken in one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"):
@@ -264,8 +271,8 @@ def name_below(root: Path, path: Path) -> str:
         UsageError: it lies outside ``root``.
     """
     whole = path.absolute()
-    places = (whole.resolve(), *(one.resolve() / whole.relative_to(one) for one in whole.parents))
-    for place in places:
+    elsewhere = (one.resolve() / whole.relative_to(one) for one in whole.parents)
+    for place in chain([whole.resolve()], elsewhere):
         if place.is_relative_to(root):
             return place.relative_to(root).as_posix()
     raise UsageError(f"{path} lies outside {root}; expected images in or below it")

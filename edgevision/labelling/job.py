@@ -261,7 +261,7 @@ def _refuse_strangers(known: Mapping[str, Sequence[str]], names: Sequence[str]) 
         begins = [", ".join(known[teacher][:3]) for teacher in (first, others[0])]
         raise UsageError(
             f"{first} and {others[0]} share no class: the first begins with {begins[0]}, the second with "
-            f"{begins[1]}; where they mean the same, name them with 'edgevision import --classes'"
+            f"{begins[1]}; where they mean the same, give 'edgevision import' the `classes` of both"
         )
 
 

@@ -51,9 +51,6 @@ STEADY = 1.3
 Ten measurements of nine turns beside two trainings on two cores scattered by 1.44 to 19.6.
 """
 
-FORGET = "edgevision models --forget-times"
-"""The command that drops every kept measurement."""
-
 _RULES = 2  # goes up when the same machine would give other times, so that no old result is taken up
 _MOST_TURNS = 15
 _ENOUGH_TURNS = 5
@@ -209,7 +206,7 @@ def _choose(files: Mapping[str, ZooFile], timing: Timing, is_kept: bool) -> Quic
             first.path, f"fp32, since the times scatter too much to choose by ({timed}); not kept"
         )
     if is_kept:
-        timed += f", measured on {timing.date}; '{FORGET}' has it measured again"
+        timed += f", measured on {timing.date}; 'edgevision models' can have it measured again"
     if timing.gains[best] < GAIN:
         return QuickestFile(first.path, f"fp32, since {best} is not faster ({timed})")
     return QuickestFile(

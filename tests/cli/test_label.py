@@ -115,6 +115,24 @@ def test_a_link_counts_where_it_stands(call, tmp_path):
         name_below(root, elsewhere / "b.png")
 
 
+def test_two_links_to_one_file_elsewhere_are_two_images(call, tmp_path):
+    store = write_photos(tmp_path / "store")
+    (tmp_path / "links").mkdir()
+    for name in ("a.png", "b.png"):  # as tools do that keep equal files once
+        (tmp_path / "links" / name).symlink_to(store / "a.png")
+    code, err = call("links", "--out", "labels.json", *THRESHOLDS)
+    assert (code, "named twice" in err) == (0, False), err
+    document = read("labels.json")
+    assert [entry["file_name"] for entry in document["images"]] == ["a.png", "b.png"]
+    code, err = call("links", "--results-for", "labels.json", "--out", "rows.json", *THRESHOLDS)
+    assert (code, "not among the sources" in err) == (0, False), err
+    assert len({row["image_id"] for row in read("rows.json")}) == 2
+    # With the store beside them all three are one file below the folder of all.
+    code, err = call("links", "store/a.png", "--out", "all.json", *THRESHOLDS)
+    assert (code, "is named twice" in err) == (0, True), err
+    assert len(read("all.json")["images"]) == 1
+
+
 @pytest.mark.parametrize(
     ("sources", "files", "note"),
     [
@@ -249,7 +267,7 @@ def test_teachers_that_share_no_class_are_refused(call, tmp_path):
         in err
     )
     assert "second with class_0, class_1, class_2; " in err
-    assert "'edgevision import --classes'" in err
+    assert "give 'edgevision import' the --classes of both" in err
     # A third that shares a class with each connects them.
     arguments = ("photos", "--model", "other.onnx", "--model", "bridge.onnx", "--out", "labels.json")
     code, err = call(*arguments, *THRESHOLDS)

@@ -9,7 +9,9 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
 
 from edgevision.cli import main
@@ -87,6 +89,22 @@ def test_refused_data_leave_nothing(tmp_path: Path, kind: str, is_there: bool) -
     assert call("--data", data, "--out", out) == 1
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} - {data.name}
     assert left == ({"runs", "runs/out", "runs/out/notes.txt"} if is_there else set())
+
+
+def test_an_archive_that_was_killed_while_it_was_unpacked_is_unpacked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, place = tmp_path / "data.zip", tmp_path / "out" / "data"
+    with zipfile.ZipFile(data, "w") as archive:
+        for number in range(3):
+            archive.writestr(
+                f"{number}.png", cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+            )
+    (place / "images.partial").mkdir(parents=True)
+    (place / "images.partial" / "0.png").write_bytes(b"half of it")
+    assert call("--data", data, "--out", tmp_path / "out") == 1
+    assert "3 images and no label" in capsys.readouterr().err
+    assert list(place.iterdir()) == []
 
 
 def test_a_request_is_kept_for_later(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def _deeper(folders: list[Path]) -> str:
         with contextlib.suppress(OSError):
             for path in folder.iterdir():
                 if path.suffix.lower() in known and path.name[0] != "." and path.is_file():
-                    pattern = folder.parent / "**" / f"*{path.suffix}"
+                    pattern = Path(glob.escape(str(folder.parent))) / "**" / f"*{path.suffix}"
                     return f"; folders in it are not read: name one, such as {folder}, or '{pattern}'"
     return ""
 

@@ -53,7 +53,7 @@ def test_what_is_no_instances_json(tmp_path: Path, content: Any, words: str) -> 
     ("content", "words"),
     [
         (EMPTY, "found COCO instances (images, annotations, categories), expected a list of results rows"),
-        ([ROW, 5], "expected a list of results rows"),
+        ([ROW, 5], "an entry is no object"),
         ("text", "found a single value, expected a list of results rows"),
         ([{**ROW, "bbox": 4}], "'int' object is not iterable"),
     ],
