@@ -95,11 +95,10 @@ def test_an_archive_that_was_killed_while_it_was_unpacked_is_unpacked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, place = tmp_path / "data.zip", tmp_path / "out" / "data"
+    png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     with zipfile.ZipFile(data, "w") as archive:
         for number in range(3):
-            archive.writestr(
-                f"{number}.png", cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
-            )
+            archive.writestr(f"{number}.png", png)
     (place / "images.partial").mkdir(parents=True)
     (place / "images.partial" / "0.png").write_bytes(b"half of it")
     assert call("--data", data, "--out", tmp_path / "out") == 1

@@ -82,8 +82,8 @@ def test_int8_is_taken_where_it_was_faster_and_measured_once(ship, timed, monkey
     monkeypatch.setattr(quickest, "_MEASURED", {})  # another process
     assert quickest_file("light") == QuickestFile(
         int8,
-        f"int8 (12.9 ms an image here, fp32 21.1 ms, measured on {date.today()}; 'edgevision models' can have "
-        "it measured again; its card says a drop of 0.0031)",
+        f"int8 (12.9 ms an image here, fp32 21.1 ms, measured on {date.today()}; 'edgevision models' can "
+        "have it measured again; its card says a drop of 0.0031)",
     )
     assert len(asked) == 1
     quickest_file("light", threads=1)
