@@ -242,11 +242,11 @@ def _refuse_replacing(found: Sequence[Footage]) -> None:
     Raises:
         UsageError: there is one.
     """
-    named = {str(path.resolve()) for one in found for path in one.files or ()}
     for one in found:
         if one.stem is not None:
+            named = {path.resolve() for other in found for path in other.files or ()}
             for taken in one.folder.glob(f"{glob.escape(one.stem)}_*.jpg"):
-                if str(taken.resolve()) in named:
+                if taken.resolve() in named:
                     raise UsageError(
                         f"{taken} is to be labelled, and would be replaced by a frame of '{one.stem}'; label "
                         "them separately"

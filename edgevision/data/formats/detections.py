@@ -69,13 +69,13 @@ def add_detections(
     kept = set(map_classes(raw.classes, labelled))
     found: dict[int, list[RawObject]] = {image.image_id: [] for image in raw.images}
     rows = load_json(path, "COCO results", "file of detections")
-    if isinstance(rows, list) and rows and any(not isinstance(row, dict) for row in rows):
-        raise DataError(f"{path} is not COCO results json: an entry is no object")
     if not isinstance(rows, list):
         raise DataError(
             f"{path} is not COCO results json: found {shape(rows)}, expected a list of results rows "
             "(image_id, category_id, bbox, score)"
         )
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} is not COCO results json: an entry is no object")
     try:
         for row in rows:
             name, score = ids.categories[int(row["category_id"])], float(row["score"])
