@@ -96,8 +96,10 @@ def train_command(
     from edgevision.errors import OutputExistsError, UsageError
 
     request = Request(data, base, minutes, epochs, images, unlabelled, crowds_are_objects, int8, max_drop)
-    if resume and config is None and data is None and out is not None:
-        request = Request.read(out)
+    if resume and print_config:
+        raise UsageError("--print-config trains nothing; leave out --resume")
+    if resume and config is None and (folder := out or (data and _folder_of(data))):
+        request = request.resumed(folder)
         data = request.data
     if (config is None) == (data is None):
         raise UsageError("expected a configuration, or --data with labelled images")
@@ -156,7 +158,39 @@ class Request:
         from edgevision.files import write_json
 
         found = {key: None if value is None else str(value) for key, value in vars(self).items()}
-        write_json(folder / "request.json", found)
+        write_json(folder / _REQUEST, found)
+
+    def resumed(self, folder: Path) -> Request:
+        """What the run in a folder was asked for, with what may change: where the data are, and INT8.
+
+        Raises:
+            DataError: the folder holds no run of ``--data``, and this names no data to begin one with.
+            UsageError: this asks for something else that the run was not begun with.
+        """
+        from edgevision.errors import UsageError
+
+        if self.data is not None and not (folder / _REQUEST).exists():
+            return self
+        begun = Request.read(folder)
+        settled = {
+            "--from": self.base not in ("", begun.base),
+            "--minutes": self.minutes not in (None, begun.minutes),
+            "--epochs": self.epochs not in (None, begun.epochs),
+            "--unlabelled": self.unlabelled not in (UNLABELLED_OPTION.default, begun.unlabelled),
+            "--crowds-are-objects": self.crowds_are_objects and not begun.crowds_are_objects,
+        }
+        if changed := [option for option, is_changed in settled.items() if is_changed]:
+            raise UsageError(
+                f"{folder} was begun with another {', '.join(changed)}, and --resume goes on with that: "
+                "leave it out, or begin another run with --out (--set loop.images=N trains on for longer)"
+            )
+        return replace(
+            begun,
+            data=self.data or begun.data,
+            images=self.images or begun.images,
+            int8=self.int8 or begun.int8,
+            max_drop=begun.max_drop if self.max_drop is None else self.max_drop,
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Request:
@@ -166,7 +200,7 @@ class Request:
         from edgevision.errors import DataError
 
         try:
-            found = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+            found = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
             return cls(
                 Path(found["data"]),
                 found["base"],
@@ -191,6 +225,14 @@ class Request:
 
 
 _DEFAULT_MINUTES = 30.0
+_REQUEST = "request.json"
+
+
+def _folder_of(data: Path) -> Path:
+    """Where a run on such data goes if nothing else is said."""
+    from edgevision.files import safe_name
+
+    return Path("runs") / safe_name(data.stem)
 
 
 def _train_on_data(
@@ -211,7 +253,7 @@ def _train_on_data(
 
     assert request.data is not None
     console = Console(stderr=True)
-    folder = out or Path("runs") / safe_name(request.data.stem)
+    folder = out or _folder_of(request.data)
     if (folder / "last.pt").exists() and not resume:
         raise OutputExistsError(
             f"{folder} holds a training run; pass --resume to go on, or --out for another"
@@ -231,6 +273,7 @@ def _train_on_data(
         torch.set_num_threads(threads)
     kept = folder / "config.yaml"
     if resume and kept.exists():
+        request.write(folder)
         _train(load_run(kept, overrides), folder, True, strict, None, request, prepared)
         return
     config, initial, note = find_base(request.base, prepared.task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import random
@@ -17,7 +18,8 @@ from edgevision.progress import Progress
 from edgevision.types import Frame
 from edgevision.video import Source, open_source
 from edgevision.video.sinks.images import save_image
-from edgevision.video.sources.images import ImagesSource
+from edgevision.video.sources.images import ImagesSource, is_image_file
+from edgevision.video.sources.media import find_media
 
 
 class Visited(NamedTuple):
@@ -283,6 +285,15 @@ def folder_of_stills(footage: Sequence[Footage]) -> Path:
     return folder_of_all([one for one in footage if one.stem is None] or footage)
 
 
+def _only_image(uri: str) -> Path | None:
+    """The one image file of an address, damaged or not; None where there are several or none."""
+    with contextlib.suppress(SourceError):
+        paths = find_media(uri).paths
+        if len(paths) == 1 and is_image_file(paths[0]):
+            return paths[0]
+    return None
+
+
 class _Look(NamedTuple):
     """A source, and what tells whether it is named twice where it is no image files."""
 
@@ -291,7 +302,14 @@ class _Look(NamedTuple):
 
 
 def _look_at(uri: str, images_out: Path | None) -> _Look:
-    with open_source(uri) as source:
+    try:
+        source = open_source(uri)
+    except SourceError:
+        only = _only_image(uri)
+        if only is None:
+            raise
+        return _Look(Footage(uri, only.parent, None, (only,)))  # its visit says what is wrong with it
+    with source:
         info = source.info
         if info.is_live:
             raise UsageError(f"{info.name} is a live source; record it first, because labels need files")

@@ -215,6 +215,20 @@ def test_a_folder_of_which_nothing_can_be_read_does_not_cost_the_others(call, tm
     )
 
 
+@pytest.mark.parametrize("source", ["bad/x.png", "bad", "bad/*.png"])
+def test_one_damaged_image_does_not_cost_the_others(call, tmp_path, source):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"nonsense")
+    code, err = call("photos", source, "--out", "labels.json", *THRESHOLDS)
+    assert (code, "warning: bad/x.png is not an image" in err) == (3, True), err
+    assert [entry["file_name"] for entry in read("labels.json")["images"]] == [
+        f"photos/{name}.png" for name in "abc"
+    ]
+    code, err = call(source, "--out", "none.json", *THRESHOLDS)
+    assert (code, err.count("\n"), "1 could not be read; nothing is written" in err) == (1, 1, True), err
+
+
 def test_where_no_image_is_left_no_frames_are(call, tmp_path):
     clip(tmp_path / "walk.mp4", 3)
     Path("a.json").write_text('{"images": [], "categories": [], "annotations": []}')

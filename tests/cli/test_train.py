@@ -54,6 +54,7 @@ def small_base(place: Path) -> Path:
         (("--data", "d", "--minutes", "3", "--epochs", "2"), "both say how long"),
         (("--data", "nowhere", "--out", "run"), "not found: nowhere"),
         (("--resume", "--out", "nowhere"), "holds no run of --data to go on with"),
+        (("--data", "d", "--resume", "--print-config"), "--print-config trains nothing"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(
@@ -161,3 +162,41 @@ def test_images_become_a_model_with_its_report(
     )
     assert call("--data", data, "--out", out) == 2  # a run is there
     assert "--resume to go on" in capsys.readouterr().err
+
+
+BEGUN = Request(Path("photos"), "unet-light", None, 2.0, None, "leave-out", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--minutes", "3"), "begun with another --minutes"),
+        (("--data", "moved", "--from", "ssd", "--epochs", "3"), "begun with another --from, --epochs"),
+        (("--unlabelled", "empty", "--crowds-are-objects"), "another --unlabelled, --crowds-are-objects"),
+        (("--max-drop", "0.02"), "--max-drop needs --int8"),
+        (("--from", "unet-light", "--epochs", "2"), "not found: photos"),  # what it was begun with
+        (("--data", "moved", "--int8"), "not found: moved"),
+    ],
+)
+def test_a_run_goes_on_as_it_was_begun(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    BEGUN.write(Path("run"))
+    assert call("--resume", "--out", "run", *arguments) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_int8_can_be_asked_for_when_a_run_goes_on(tmp_path: Path) -> None:
+    BEGUN.write(tmp_path)
+    later = Request(Path("moved"), "", None, None, None, "leave-out", False, True, 0.02).resumed(tmp_path)
+    assert (later.data, later.base, later.epochs) == (Path("moved"), "unet-light", 2.0)
+    assert (later.int8, later.max_drop) == (True, 0.02)
+    later.write(tmp_path)
+    assert Request.read(tmp_path) == later

@@ -304,8 +304,8 @@ def test_jpeg_images_over_http_have_the_time_of_their_arrival():
     assert source.info.is_live
     assert source.info.frame_rate is None  # FFmpeg says 25
     assert [number_of(frame.image) for frame in frames] == list(range(15))
-    # by its counter: 0.56 s
-    assert frames[-1].timestamp_ns - frames[0].timestamp_ns > 1.2e9
+    # Sent within 1.4 s; 0.56 s by its counter. On a busy machine the first one is read late.
+    assert frames[-1].timestamp_ns - frames[0].timestamp_ns > 0.8e9
     assert source.report.notes == []
 
 
