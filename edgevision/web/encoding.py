@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 _WAITING = 2  # images that wait for the encoder; the oldest goes first
 _JPEG_QUALITY = 80
 _RESTART_S = 2.0
+_END_S = 1.0
 GAP_TICKS = round(10 / TIME_BASE)
 """Without an image for so long, a new description begins: the image before would seem to last as long."""
 
@@ -44,7 +45,7 @@ class Audience:
     h264: int = 0
     jpeg: int = 0
     showing: int = 0
-    stills: list[Callable[[FrameResult], None]] = field(default_factory=list)
+    stills: deque[Callable[[FrameResult], None]] = field(default_factory=deque)
 
     @property
     def is_there(self) -> bool:
@@ -144,12 +145,22 @@ class Encoding:
             self._changed.notify()
 
     def close(self) -> None:
-        """The stream is over."""
+        """The stream is over; returns when the last image is encoded, or after a second."""
         self._is_finished = True
         self.stop()
+        thread = self._thread
+        if thread is not None:
+            thread.join(_END_S)
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
+        """Encodes until nobody looks. There is one such thread at a time, and the encoder is its own."""
+        while True:
+            job = self._next()
+            if job is None:
+                self._drop_encoder()
+                if self._has_ended():
+                    return
+                continue
             if self._audience.jpeg:
                 self._encode_jpeg(job)
             if not (self._audience.h264 and job.as_h264):
@@ -163,17 +174,21 @@ class Encoding:
                 self._failed_at = time.monotonic()
                 self._encoder = None
                 time.sleep(_RESTART_S)
-        self._drop_encoder()
+
+    def _has_ended(self) -> bool:
+        """Whether the thread ends here; an image that came while it let the encoder go keeps it."""
+        with self._changed:
+            if self._jobs and not self._is_finished:
+                return False
+            self._thread = None
+            return True
 
     def _next(self) -> Job | None:
-        """The next image; None where the thread should end."""
+        """The next image; None where there will be none for now."""
         with self._changed:
             while not self._jobs and not self._is_finished and self._audience.is_there:
                 self._changed.wait()
-            if self._is_finished or not self._jobs:
-                self._thread = None
-                return None
-            return self._jobs.popleft()
+            return None if self._is_finished or not self._jobs else self._jobs.popleft()
 
     def _encode(self, job: Job) -> None:
         size = (job.image.shape[1], job.image.shape[0])

@@ -76,10 +76,8 @@ class Tile(Sink):
         self.size, self.zones = (frame.width, frame.height), result.zones
         if self.is_paced:
             self._wait_for(frame.time_s)
-        if audience.stills:
-            waiting, audience.stills = audience.stills, []
-            for take in waiting:
-                take(result)
+        while audience.stills:  # the loop may append meanwhile
+            audience.stills.popleft()(result)
         ticks = max(round(frame.timestamp_ns * 1e-9 / TIME_BASE), self._last_ticks + 1)
         self._last_ticks = ticks
         is_shared = self._shared_pts is not None and ticks - self._shared_pts < _SHARED_TICKS
@@ -154,7 +152,7 @@ class Tile(Sink):
             with contextlib.suppress(RuntimeError):  # the server is gone
                 loop.call_soon_threadsafe(_settle, future, found)
 
-        self._audience.stills = [*self._audience.stills, take]
+        self._audience.stills.append(take)
         try:
             return await asyncio.wait_for(future, 10.0)
         except asyncio.TimeoutError:

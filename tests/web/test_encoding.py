@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import random
+import sys
+import threading
+import time
 from pathlib import Path
 
 import av
 import msgspec
+import pytest
 
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.recording.encoder import H264Encoder
-from edgevision.types import FrameResult
+from edgevision.types import FrameResult, Image
 from edgevision.video.base import SourceInfo
 from edgevision.web.drawings import Drawing, drawing
-from edgevision.web.encoding import Audience, EncodingCounts, SharedEncoding
+from edgevision.web.encoding import Audience, Encoding, EncodingCounts, Job, SharedEncoding
+from edgevision.web.fragments import Fragment, FragmentEncoder
 from edgevision.web.hub import Hub
 from edgevision.web.viewer import Piece
 from tests.support.broker import wait_until
@@ -100,3 +106,65 @@ def test_who_looks_gets_what_the_recording_encoded_and_a_full_disk_ends_only_the
         ]
     assert [(line["t"], line["d"]["index"]) for line in lines][: len(frames)] == frames
     assert msgspec.convert(lines[3]["d"], Drawing).boxes[0][0] == "red"
+
+
+def test_who_comes_while_the_encoder_is_let_go_gets_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that one thread closes while another encodes with it ends the process."""
+    begun, let_go, calls = threading.Event(), threading.Event(), list[tuple[str, object, int]]()
+
+    class Watched(FragmentEncoder):
+        def encode(self, image: Image, ticks: int, *, as_key: bool = False) -> list[Fragment]:
+            calls.append(("encode", self, threading.get_ident()))
+            return super().encode(image, ticks, as_key=as_key)
+
+        def close(self) -> None:
+            calls.append(("close", self, threading.get_ident()))
+            begun.set()
+            assert let_go.wait(10)
+            super().close()
+
+    monkeypatch.setattr("edgevision.web.encoding.FragmentEncoder", Watched)
+    audience, got = Audience(h264=1, showing=1), list[Piece]()
+    encoding = Encoding("gate", LIVE, audience, got.append)
+    image, result = numbered_image(0), numbered_result(0)
+    for number in range(2):
+        encoding.put(Job(image, number * 3600, 0.0, result))
+        wait_until(lambda: encoding.counts.encoded == number + 1, "an image")  # noqa: B023
+    audience.h264 = 0
+    encoding.stop()
+    assert begun.wait(10)
+    audience.h264, audience.showing = 1, 2  # somebody comes
+    encoding.put(Job(image, 7200, 0.0, result))
+    time.sleep(0.2)
+    assert [call for call, *_ in calls] == ["encode", "encode", "close"]
+    let_go.set()
+    wait_until(lambda: encoding.counts.encoded == 3, "the third image")
+    encoding.close()
+    assert [call for call, *_ in calls] == ["encode", "encode", "close", "encode", "close"]
+    first, second = calls[0][1], calls[-1][1]
+    assert [encoder for _, encoder, _ in calls] == [first] * 3 + [second] * 2
+    assert len({thread for *_, thread in calls}) == 1
+    assert [split_message(piece.data)[0]["kind"] for piece in got] == ["init", "frame", "init"]
+
+
+def test_people_who_come_and_go_all_the_time_break_nothing() -> None:
+    audience, got = Audience(), list[Piece]()
+    encoding = Encoding("gate", LIVE, audience, got.append)
+    image, result, draw = numbered_image(0), numbered_result(0), random.Random(1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for number in range(600):
+            if draw.random() < 0.3:
+                audience.h264 = 1 - audience.h264
+                audience.showing += audience.h264
+                if not audience.is_there:
+                    encoding.stop()
+            if audience.is_there:
+                encoding.put(Job(image, number * 3600, 0.0, result))
+            time.sleep(draw.random() * 0.002)
+    finally:
+        sys.setswitchinterval(interval)
+    encoding.close()
+    assert encoding.counts.encoded > 0
+    assert not [one for one in threading.enumerate() if one.name == "gate"]
