@@ -70,6 +70,7 @@ def prepare(lane: Lane) -> None:
         lane.fail(error)
     finally:
         lane.intake.finish(lane.number)
+        lane.is_prepared.set()
 
 
 def _letterbox(lane: Lane, captured: Captured) -> Prepared:

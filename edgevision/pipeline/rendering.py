@@ -115,7 +115,10 @@ class Rendering:
         return results
 
     def write(self) -> None:
-        """Gives each frame to the sinks without a screen, and closes them at the end."""
+        """Gives each frame to the sinks without a screen, and closes them at the end.
+
+        The main thread is told of the end once no frame is being prepared any more.
+        """
         lane = self.lane
         try:
             while True:
@@ -134,6 +137,7 @@ class Rendering:
             pass
         finally:
             self._close(self._others)
+            self.lane.is_prepared.wait()  # another stream may take its place in the intake from then on
             self._shown.put((self, None, 0))
 
     def show(self, drawn: Drawn, elapsed_ns: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import pytest
 
 from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError
-from edgevision.model import Model
+from edgevision.model import Batch, Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, rendering
 from edgevision.types import Detections, Frame, FrameResult, Image
 from edgevision.video.base import Connection, ConnectionState, Source, SourceInfo, SourceReport
@@ -125,6 +125,38 @@ def test_a_run_that_is_not_kept_open_needs_a_stream_and_ends_with_its_last() -> 
     runner.join(10)
     assert not runner.is_alive()
     assert names(pipeline) == []
+
+
+class Held(Model):
+    """While it is closed, ``gate`` holds up whoever prepares a frame; ``waiting`` says that somebody does."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeEngine())
+        self.gate, self.waiting = threading.Event(), threading.Event()
+
+    def prepare(self, images: Sequence[Image]) -> Batch:
+        if not self.gate.is_set():
+            self.waiting.set()
+            self.gate.wait()
+        return super().prepare(images)
+
+
+def test_nothing_takes_the_place_of_a_stream_of_which_a_frame_is_still_prepared() -> None:
+    """The frame would come into the next stream, which would end with the one before it."""
+    model, stop = Held(), StopRequest()
+    pipeline = Pipeline([stream("a")], [model], is_kept_open=True)
+    runner = threading.Thread(target=pipeline.run, args=(stop,))
+    runner.start()
+    assert model.waiting.wait(10)
+    with pytest.raises(TimeoutError):
+        pipeline.remove("a", timeout_s=0.5)
+    model.gate.set()
+    wait_until(lambda: names(pipeline) == [], "the end of a")
+    pipeline.add(stream("b"))
+    wait_until(lambda: written(pipeline, "b") > 5, "frames of b")
+    stop.reason = "test"
+    runner.join(10)
+    assert [(one.name, one.stopped) for one in pipeline.statistics().streams] == [("b", "test")]
 
 
 def seeing(score: float) -> FakeEngine:
