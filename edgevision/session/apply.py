@@ -24,7 +24,7 @@ def apply_file(streams: RunningStreams, file: Path) -> StreamChanges:
     """Takes a file of streams in force.
 
     Zones, thresholds and classes change in a stream that runs; for other settings, and another model under
-    the same name, it begins again, with its counts.
+    the same name, it begins again, with its counts. One that was refused before is tried again.
 
     Returns:
         What has changed.
@@ -110,9 +110,8 @@ def _apply(
             or not streams.can_adjust(name, one.before, one.spec)
             or streams.has_other_files(name, one.spec)
         ):
-            if one.before != one.spec or streams.has_other_files(name, one.spec):
-                changes.restarted.append(name)
-                streams.attempt(name, streams.begin, name, one.spec, source)
+            changes.restarted.append(name)
+            streams.attempt(name, streams.begin, name, one.spec, source)
         elif streams.adjust(name, one.spec, layouts[one.position], one.before):
             changes.adjusted.append(name)
     for name in [name for name in streams.specs if name not in specs]:

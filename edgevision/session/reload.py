@@ -95,6 +95,7 @@ class Reloader(Closeable):
 
     def _reload(self) -> None:
         self._known = contents(self._control.files())
+        read = dict(self._known)
         try:
             told = self._control.reload()
         except EdgeVisionError as error:
@@ -105,7 +106,10 @@ class Reloader(Closeable):
             _LOG.warning("the reload failed: %s: %s", type(error).__name__, error, exc_info=True)
         else:
             self.state = ConfigReload(successful=True, success_time=time.time())
-            self._known = self._look = contents(self._control.files())
+            # Only files that it names for the first time: another may have been saved again meanwhile.
+            self._known = tuple(
+                (path, read.get(path, found)) for path, found in contents(self._control.files())
+            )
             _LOG.info("%s", told)
 
 

@@ -93,6 +93,7 @@ class RunningStreams:
                 raise SourceError(f"cannot add {name}: {error}") from error
             own.pop_all()  # the pipeline closes them at the stream's end
         self._opened[name] = opened
+        self._refused.pop(name, None)
 
     def end(self, name: str) -> None:
         """Ends a stream; its outputs are finished.
@@ -114,11 +115,14 @@ class RunningStreams:
             self.shared.hub.remove_view(name)
 
     def begin(self, name: str, spec: StreamSpec, source: Source | None) -> None:
-        """A stream that is new, or begins again with other settings."""
-        self.end(name)
+        """A stream that is new or begins again; where it cannot, its source is closed."""
+        with contextlib.ExitStack() as own:
+            if source is not None:
+                own.enter_context(source)
+            self.end(name)
+            own.pop_all()
         self.paused.pop(name, None)
         self.open(spec, name, source, SourceOptions(wait=True))
-        self._refused.pop(name, None)
 
     def attempt(self, name: str, act: Callable[..., None], *arguments: Any) -> None:
         """One stream that cannot be changed does not hold up the others."""
@@ -131,7 +135,7 @@ class RunningStreams:
     def can_adjust(self, name: str, before: StreamSpec, spec: StreamSpec) -> bool:
         """Whether what changed can change in a stream that runs."""
         tracks, opened = self.shared.request.tracks, self._opened.get(name)
-        if opened is None or (tracks(before) and not tracks(spec)):
+        if opened is None or name in self._refused or (tracks(before) and not tracks(spec)):
             return False
         return not tracks(spec) or opened.stream.scene is not None
 

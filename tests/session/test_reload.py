@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from edgevision.errors import ConfigError, SourceError
-from edgevision.pipeline import OnStatistics, RunStatistics, StopRequest, StreamStatistics
+from edgevision.pipeline import OnStatistics, Pipeline, RunStatistics, StopRequest, StreamStatistics
 from edgevision.pipeline.statistics import ConfigReload
 from edgevision.service.service import Service
 from edgevision.session.reload import Reloader, ReloadRequest, contents
@@ -304,6 +304,36 @@ def test_a_model_that_was_replaced_under_its_name_is_noticed(
         assert run.config().successful
 
 
+def test_a_stream_that_finishes_too_slowly_is_begun_by_the_next_reload(
+    start: Callable[..., AbstractContextManager[Running]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "edgevision")
+    remove, late = Pipeline.remove, ["a"]
+
+    def slowly(self: Pipeline, name: str) -> StreamStatistics | None:
+        ended = remove(self, name)
+        if name in late:
+            late.remove(name)
+            raise TimeoutError
+        return ended
+
+    monkeypatch.setattr(Pipeline, "remove", slowly)
+    with start("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n") as run:
+        run.write("streams:\n- {source: c, name: a}\n- {source: b, name: b}\n")
+        run.ask()
+        wait_until(lambda: "in force: 1 begun again (a)" in caplog.text, "the reload")
+        assert "this stream does not run: a: 'a' still finishes its outputs; try again" in caplog.text
+        assert (Camera.opened["c"], Camera.closed["c"]) == (1, 1)
+        run.ask()
+        wait_until(lambda: Camera.opened["c"] == 2, "its camera")
+        wait_until(lambda: "a" in run.streams() and run.streams()["a"].written > 3, "its frames")
+        run.ask()
+        wait_until(lambda: "streams.yaml: nothing has changed" in caplog.messages, "a third reload")
+        assert (Camera.opened["c"], Camera.closed["c"]) == (2, 1)
+
+
 def test_a_reload_that_cannot_track_leaves_the_streams_alone(
     start: Callable[..., AbstractContextManager[Running]],
     monkeypatch: pytest.MonkeyPatch,
@@ -396,6 +426,46 @@ def test_a_fault_is_remembered_until_the_next_success_and_no_request_is_lost(tmp
         assert reloader.state.success_time > began
     assert control.taken == ["good again"]
     reloader.close()
+
+
+def test_what_is_saved_while_a_reload_runs_is_taken_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "streams.yaml"
+    path.write_text("before")
+
+    class Saved(Counting):
+        def reload(self) -> str:
+            told = super().reload()
+            if self.taken == ["first"]:  # its cameras are opened now
+                path.write_text("second")
+            return told
+
+    control = Saved(path)
+    with Reloader(control, ReloadRequest(), watch=True):
+        path.write_text("first")
+        wait_until(lambda: control.taken == ["first", "second"], "what was saved meanwhile")
+
+
+def test_a_file_that_a_reload_names_first_is_no_change(tmp_path: Path) -> None:
+    path, zones = tmp_path / "streams.yaml", tmp_path / "zones.yaml"
+    path.write_text("before")
+    zones.write_text("")
+
+    class Naming(Counting):
+        looks = 0
+
+        def files(self) -> list[Path]:
+            self.looks += 1
+            return [path, zones] if self.taken else [path]
+
+    control = Naming(path)
+    with Reloader(control, ReloadRequest(), watch=True):
+        path.write_text("first")
+        wait_until(lambda: control.taken == ["first"], "the reload")
+        looks = control.looks
+        wait_until(lambda: control.looks > looks + 4, "further looks")
+        assert control.taken == ["first"]
+        zones.write_text("other")
+        wait_until(lambda: control.taken == ["first", "first"], "the zones")
 
 
 def test_a_file_that_is_away_for_a_moment_is_no_content(tmp_path: Path) -> None:
