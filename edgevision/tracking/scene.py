@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 
 from edgevision.tracking import ZoneLayout, ZoneMonitor
@@ -119,6 +120,7 @@ class LateScene:
         self._make, self._conf_threshold = make, conf_threshold
         self.counter = SceneCounter()
         self._scene: Scene | None = None
+        self._lock = threading.Lock()
 
     @property
     def layout(self) -> ZoneLayout | None:
@@ -131,9 +133,10 @@ class LateScene:
 
     def change_threshold(self, conf_threshold: float) -> None:
         """See :meth:`Scene.change_threshold`."""
-        self._conf_threshold = conf_threshold
-        if self._scene is not None:
-            self._scene.change_threshold(conf_threshold)
+        with self._lock:
+            self._conf_threshold = conf_threshold
+            if self._scene is not None:
+                self._scene.change_threshold(conf_threshold)
 
     def change_layout(self, layout: ZoneLayout | None) -> None:
         """See :meth:`Scene.change_layout`; the first one begins to track.
@@ -141,10 +144,11 @@ class LateScene:
         Raises:
             UsageError: the tracking library is not installed.
         """
-        scene = self._make(self._conf_threshold) if self._scene is None else self._scene
-        scene.counter = self.counter
-        scene.change_layout(layout)
-        self._scene = scene
+        with self._lock:
+            scene = self._make(self._conf_threshold) if self._scene is None else self._scene
+            scene.counter = self.counter
+            scene.change_layout(layout)
+            self._scene = scene
 
     def update(self, result: FrameResult) -> FrameResult:
         """See :meth:`Scene.update`."""

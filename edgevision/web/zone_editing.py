@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class ZoneRoutes:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._lock = threading.RLock()  # one at a time compares a version and replaces its file
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -68,16 +70,21 @@ class ZoneRoutes:
         return as_json(await in_thread(self._save, view, given))
 
     def _answer(self, view: StreamView) -> dict[str, Any]:
-        path = view.zones_file
-        return {
-            "layout": relative(view.layout, view.tile.size),
-            "version": "none" if path is None else version_of(path),
-            "file": "" if path is None else path.name,
-            "classes": list(view.classes),
-            "can_change": view.set_layout is not None and path is not None,
-        }
+        with self._lock:
+            path = view.zones_file
+            return {
+                "layout": relative(view.layout, view.tile.size),
+                "version": "none" if path is None else version_of(path),
+                "file": "" if path is None else path.name,
+                "classes": list(view.classes),
+                "can_change": view.set_layout is not None and path is not None,
+            }
 
     def _save(self, view: StreamView, given: ZonesGiven) -> dict[str, Any]:
+        with self._lock:
+            return self._replace(view, given)
+
+    def _replace(self, view: StreamView, given: ZonesGiven) -> dict[str, Any]:
         path = view.zones_file
         if path is None:
             raise SinkError("the zones of this stream cannot be kept")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -143,6 +145,31 @@ def test_a_stream_that_is_not_tracked_is_from_its_first_zones_on():
         after = late.update(FrameResult(frame_of(i), (person_at(30),)))
     assert after.detections[0].track_id is not None
     assert dict(after.zones.zones[0].inside) == {"person": 1}
+
+
+def test_two_who_draw_the_first_zones_at_once_begin_one_tracking():
+    first, second = (ZoneLayout(units=Units.RELATIVE, zones=[zone(one, 0, 1)]) for one in ("a", "b"))
+    made = []
+
+    def make(threshold):
+        made.append(threshold)
+        if len(made) == 1:
+            for other in others:
+                other.start()
+                other.join(0.3)  # it waits until this scene is there
+        return Scene(1, threshold, 25.0)
+
+    late = LateScene(make, 0.35)
+    others = [
+        threading.Thread(target=late.change_layout, args=[second]),
+        threading.Thread(target=late.change_threshold, args=[0.7]),
+    ]
+    late.change_layout(first)
+    for other in others:
+        other.join(10)
+    assert (made, late.next_layout) == ([0.35], second)
+    found = late.update(FrameResult(frame_of(0), (person_at(30, score=0.6),)))
+    assert (len(found.detections), late.layout) == (0, second)
 
 
 @pytest.mark.parametrize("is_late", [False, True])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,40 @@ def test_a_change_by_hand_meanwhile_is_kept_and_in_force(tmp_path: Path) -> None
         assert [zone.name for zone in load_zones(path, ["red"]).zones] == ["yard", "mine"]
         assert load_zones(path, ["red"]).vanish_s == 4
         assert view.layout is not None
+
+
+def test_of_two_who_save_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, path = Hub(), tmp_path / "z.yaml"
+    view, in_force = view_of(hub, path)
+    answers: dict[str, int] = {}
+    seen: list[dict[str, Any]] = []
+    with served(hub, ZoneRoutes(hub).routes) as server:
+        url = server.url + "api/streams/gate/zones"
+
+        def put(name: str) -> None:
+            given = {"version": "none", "zones": [{"name": name, "polygon": SQUARE}], "lines": []}
+            answers[name] = ask(url, given, "PUT").status
+
+        second = threading.Thread(target=put, args=["second"])
+        looking = threading.Thread(target=lambda: seen.append(ask(url).json()))
+
+        def save(*arguments: Any) -> ZoneLayout | None:
+            if not second.is_alive():
+                second.start()
+                second.join(0.3)  # it waits for the first
+            saved = save_zones(*arguments)
+            looking.start()
+            looking.join(0.3)  # the file is new, and not in force yet
+            return saved
+
+        monkeypatch.setattr("edgevision.web.zone_editing.save_zones", save)
+        put("first")
+        second.join(10)
+        looking.join(10)
+    assert answers == {"first": 200, "second": 412}
+    assert view.layout == load_zones(path, ["red"]) == in_force[-1]
+    assert [zone.name for zone in load_zones(path, ["red"]).zones] == ["first"]
+    assert (seen[0]["version"], seen[0]["layout"]["zones"][0]["name"]) == (version_of(path), "first")
 
 
 @pytest.mark.parametrize(
