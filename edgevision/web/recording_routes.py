@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -134,8 +135,9 @@ def recorded_files(view: StreamView) -> list[RecordedFile]:
     for path in view.recordings.iterdir():
         start_ms = _start_ms(view, path.name)
         if start_ms is not None and path.is_file() and not path.is_symlink():
-            is_noted, size = notes_path(path).is_file(), path.stat().st_size
-            found.append(RecordedFile(name=path.name, start_ms=start_ms, size=size, has_boxes=is_noted))
+            with contextlib.suppress(FileNotFoundError):  # it makes room for newer ones at this moment
+                is_noted, size = notes_path(path).is_file(), path.stat().st_size
+                found.append(RecordedFile(name=path.name, start_ms=start_ms, size=size, has_boxes=is_noted))
     return sorted(found, key=lambda one: (one.start_ms, one.name), reverse=True)
 
 
