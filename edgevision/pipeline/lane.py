@@ -74,6 +74,7 @@ class Lane:
             :class:`~edgevision.pipeline.statistics.StreamStatistics`.
         error: the first error, else None.
         stopped: why it ended early, else None.
+        seconds: how long it ran; None until its outputs are closed.
         is_prepared: set once nothing more is prepared. Until then its place in the intake is in use.
     """
 
@@ -116,6 +117,7 @@ class Lane:
         self.time_s = self.last_latency_ms = 0.0
         self.error: Exception | None = None
         self.stopped: str | None = None
+        self.seconds: float | None = None
         self.is_prepared = threading.Event()
         self._lock = threading.Lock()
 

@@ -89,7 +89,6 @@ class Pipeline:
         self._shown: Shown = Queue()
         self._renderings = [Rendering(lane, self._shown) for lane in self._lanes]
         self._start: float | None = None
-        self._seconds: dict[Lane, float] = {}
         self._counts: dict[str, LaneCounts] = {}  # of streams that were removed, by name
         self._run_seconds: float | None = None
 
@@ -159,31 +158,30 @@ class Pipeline:
             ValueError: a stream that runs has its name, it has no model, or nothing runs any more.
         """
         with self._lock:
-            if any(lane.name == stream.name and lane not in self._seconds for lane in self._lanes):
+            if any(lane.name == stream.name and lane.seconds is None for lane in self._lanes):
                 raise ValueError(f"a stream called '{stream.name}' runs already")
             if self._is_over:
                 raise ValueError("the run is over")
             before = self._counts.pop(stream.name, None)
             lane = Lane(stream, 0, self._model_sets(stream), before)
-            over = next((one for one in self._lanes if self._is_gone(one)), None)
+            self._place(lane)  # before it can be found, and ended
+            over = next((one for one in self._lanes if _is_gone(one)), None)
             if over is not None:
-                del self._seconds[over]
                 self._lanes[self._lanes.index(over)] = lane
             else:
                 self._lanes.append(lane)
-            self._place(lane, over)
             rendering = Rendering(lane, self._shown)
             self._renderings = [one for one in self._renderings if one.lane in self._lanes] + [rendering]
             if self._start is not None:
                 self._added.append(rendering)
                 self._start_threads(rendering)
 
-    def _place(self, lane: Lane, over: Lane | None) -> None:
+    def _place(self, lane: Lane) -> None:
         """Lets a stream that was added be inferred with the others of its engines."""
         key = _engines_of(lane)
         inference = self._inferences.get(key)
         if inference is not None and not inference.is_over:
-            inference.add(lane, over if over in inference.lanes else None)
+            inference.add(lane, next((one for one in inference.lanes if _is_gone(one)), None))
             return
         self._inferences[key] = inference = Inference([lane], self._engines, self._max_batch)
         if self._start is not None:
@@ -214,7 +212,7 @@ class Pipeline:
         """Ends the threads of engines that no stream uses any more, so that these can be closed."""
         with self._lock:
             for key, inference in list(self._inferences.items()):
-                if all(self._is_gone(lane) for lane in inference.lanes):
+                if all(_is_gone(lane) for lane in inference.lanes):
                     del self._inferences[key]
                     inference.intake.close()
             used = {id(model.engine) for models in (self._models, self._fallback) for model in models}
@@ -237,19 +235,16 @@ class Pipeline:
         lane.end(REMOVED)
         lane.stopped = REMOVED
         deadline = time.monotonic() + timeout_s
-        while lane not in self._seconds:
+        while lane.seconds is None:
             if time.monotonic() > deadline:
                 raise TimeoutError
             time.sleep(0.02)
-        figures = stream_statistics(lane, self._seconds[lane], True)
+        figures = stream_statistics(lane, lane.seconds, True)
         self._counts[name] = lane.counts()
         return figures
 
     def _running(self, name: str) -> Lane | None:
-        return next((one for one in self._lanes if one.name == name and not self._is_gone(one)), None)
-
-    def _is_gone(self, lane: Lane) -> bool:
-        return lane.stopped == REMOVED and lane in self._seconds
+        return next((one for one in self._lanes if one.name == name and not _is_gone(one)), None)
 
     def _start_threads(self, rendering: Rendering) -> None:
         lane = rendering.lane
@@ -340,7 +335,7 @@ class Pipeline:
     def _stream_over(self, rendering: Rendering) -> list[Rendering]:
         """A stream's other outputs are closed: closes its window too, unless it shows a single image."""
         lane = rendering.lane
-        self._seconds[lane] = self._elapsed()
+        lane.seconds = self._elapsed()
         self._release_source(lane)
         if lane.stream.source.info.is_image and rendering.is_watched and not (lane.error or lane.stopped):
             return [rendering]
@@ -363,9 +358,11 @@ class Pipeline:
             seconds=seconds,
             busy=min(1.0, busy_s / seconds / requests) if seconds > 0 else 0.0,
             streams=tuple(
-                stream_statistics(lane, self._seconds.get(lane, seconds), lane in self._seconds)
+                stream_statistics(
+                    lane, seconds if lane.seconds is None else lane.seconds, lane.seconds is not None
+                )
                 for lane in list(self._lanes)
-                if not self._is_gone(lane)
+                if not _is_gone(lane)
             ),
             engines=engines + self._second_engines(),
         )
@@ -378,6 +375,11 @@ class Pipeline:
 
     def _elapsed(self) -> float:
         return 0.0 if self._start is None else time.perf_counter() - self._start
+
+
+def _is_gone(lane: Lane) -> bool:
+    """Whether a stream was removed and is over: it is in no statistics, and its places are free."""
+    return lane.stopped == REMOVED and lane.seconds is not None
 
 
 def _engines_of(lane: Lane) -> frozenset[int]:

@@ -230,6 +230,33 @@ def test_thresholds_change_while_a_stream_runs_and_counts_go_on_when_it_comes_ba
     ]
 
 
+def test_engines_are_released_after_their_streams_went_on_with_others() -> None:
+    """So does a reload: all streams first, then the engines. Places on the others are used again."""
+    first, second, stop = FakeEngine(), FakeEngine(), StopRequest()
+    on_first, on_second = [Model(first)], [Model(second)]
+    pipeline = Pipeline([replace(stream(name), models=on_first) for name in "ab"], [], is_kept_open=True)
+    runner = threading.Thread(target=pipeline.run, args=(stop,))
+    runner.start()
+    (released,) = pipeline._inferences.values()
+    for name in "ab":
+        assert pipeline.remove(name) is not None
+        pipeline.add(replace(stream(name), models=on_second))
+        assert names(pipeline) == ["a", "b"]
+    pipeline.release_engines()
+    assert len(pipeline.statistics().engines) == 1
+    (kept,) = pipeline._inferences.values()
+    assert kept is not released
+    for _ in range(3):
+        pipeline.remove("b")
+        pipeline.add(replace(stream("b"), models=on_second))
+        assert len(kept.lanes) == 2
+    wait_until(lambda: written(pipeline, "a") > 3 and written(pipeline, "b") > 3, "frames of both")
+    stop.reason = "test"
+    runner.join(10)
+    assert not runner.is_alive()
+    assert all(balanced(one.frames) for one in pipeline.statistics().streams)
+
+
 def test_a_source_that_is_away_is_told_to_the_outputs_once_each_time(monkeypatch) -> None:
     """What was in view is gone, in the counts and for every output, although no frame comes."""
     monkeypatch.setattr(rendering, "LOST_AFTER_S", 0.05)
