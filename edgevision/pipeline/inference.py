@@ -124,7 +124,7 @@ class Inference:
     Attributes:
         intake: where the frames wait.
         requests: number of threads that feed the engines.
-        is_over: none of them runs any more.
+        has_failed: a model did, and no stream can be added any more.
     """
 
     def __init__(self, lanes: Sequence[Lane], engines: Mapping[int, SharedEngine], max_batch: int) -> None:
@@ -138,11 +138,8 @@ class Inference:
         if all(lane.policy is Policy.WAIT for lane in lanes):
             self.requests = min(common_requests(lane.model_sets) for lane in lanes)
         self._running = self.requests
+        self.has_failed = False
         self._lock = threading.Lock()
-
-    @property
-    def is_over(self) -> bool:
-        return self._running == 0
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -157,19 +154,26 @@ class Inference:
             thread.start()
         return threads
 
-    def add(self, lane: Lane, instead: Lane | None = None) -> None:
+    def add(self, lane: Lane, instead: Lane | None = None) -> bool:
         """A further stream of the same engines.
 
         Args:
             lane: the stream.
             instead: one that is over, whose place it takes; None for a new place.
+
+        Returns:
+            False where a model has failed, and the stream was not added.
         """
-        lane.intake = self.intake
-        lane.number = self.intake.add(lane.slot, None if instead is None else instead.number)
-        if instead is None:
-            self._lanes.append(lane)
-        else:
-            self._lanes[lane.number] = lane
+        with self._lock:
+            if self.has_failed:
+                return False
+            lane.intake = self.intake
+            lane.number = self.intake.add(lane.slot, None if instead is None else instead.number)
+            if instead is None:
+                self._lanes.append(lane)
+            else:
+                self._lanes[lane.number] = lane
+            return True
 
     def _run(self) -> None:
         try:
@@ -183,8 +187,11 @@ class Inference:
         except QueueEnded:
             pass
         except Exception as error:
+            with self._lock:
+                self.has_failed = True  # those added before fail now, and none is added later
             for lane in self._lanes:
                 lane.fail(error)
+            self.intake.close()  # ends the other threads
         finally:
             with self._lock:
                 self._running -= 1

@@ -180,9 +180,10 @@ class Pipeline:
         """Lets a stream that was added be inferred with the others of its engines."""
         key = _engines_of(lane)
         inference = self._inferences.get(key)
-        if inference is not None and not inference.is_over:
-            inference.add(lane, next((one for one in inference.lanes if _is_gone(one)), None))
-            return
+        if inference is not None:
+            over = next((one for one in inference.lanes if _is_gone(one)), None)
+            if inference.add(lane, over):
+                return
         self._inferences[key] = inference = Inference([lane], self._engines, self._max_batch)
         if self._start is not None:
             self._threads += inference.start()
@@ -312,7 +313,7 @@ class Pipeline:
 
     def _goes_on(self, stop: StopRequest) -> bool:
         """Whether it waits for further streams."""
-        have_failed = bool(self._inferences) and all(one.is_over for one in self._inferences.values())
+        have_failed = bool(self._inferences) and all(one.has_failed for one in self._inferences.values())
         return (self._is_kept_open or self._holds > 0) and stop.reason is None and not have_failed
 
     @contextlib.contextmanager

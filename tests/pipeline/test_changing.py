@@ -15,6 +15,7 @@ from edgevision.engines.fake import FakeEngine, fake_manifest
 from edgevision.errors import EngineError
 from edgevision.model import Batch, Model
 from edgevision.pipeline import Pipeline, StopRequest, Stream, rendering
+from edgevision.pipeline.inference import Inference
 from edgevision.types import Detections, Frame, FrameResult, Image
 from edgevision.video.base import Connection, ConnectionState, Source, SourceInfo, SourceReport
 from edgevision.video.sinks.memory import ListSink
@@ -255,6 +256,36 @@ def test_engines_are_released_after_their_streams_went_on_with_others() -> None:
     runner.join(10)
     assert not runner.is_alive()
     assert all(balanced(one.frames) for one in pipeline.statistics().streams)
+
+
+def test_a_stream_that_is_added_while_its_engine_fails_fails_too(monkeypatch) -> None:
+    """The engine fails, and its thread ends, after the run has decided to add the stream there."""
+    fail = threading.Event()
+
+    def answer(image: Image) -> Detections:
+        if fail.is_set():
+            raise EngineError("the accelerator is gone")
+        return one_box(0.5)
+
+    pipeline = Pipeline([stream("a")], [Model(FakeEngine(answer))], is_kept_open=True)
+    runner = threading.Thread(target=pipeline.run, daemon=True)
+    runner.start()
+    wait_until(lambda: written(pipeline, "a") > 3, "frames")
+    add = Inference.add
+
+    def add_late(*arguments: Any) -> bool:
+        fail.set()
+        threads = [one for one in pipeline._threads if one.name == "inference"]
+        wait_until(lambda: not any(one.is_alive() for one in threads), "the end of the engine's thread")
+        return add(*arguments)
+
+    monkeypatch.setattr(Inference, "add", add_late)
+    pipeline.add(stream("b"))
+    runner.join(10)  # nothing is left to wait for
+    assert not runner.is_alive()
+    assert {name: str(error) for name, error in pipeline.errors.items()} == dict.fromkeys(
+        ("a", "b"), "the accelerator is gone"
+    )
 
 
 def test_a_source_that_is_away_is_told_to_the_outputs_once_each_time(monkeypatch) -> None:

@@ -130,6 +130,22 @@ def test_a_model_that_fails_in_one_of_several_requests_ends_the_run_with_what_ca
     assert report.frames.failed == {"model": 1}
 
 
+def test_one_failure_ends_all_requests_and_with_them_a_run_that_waits_for_streams():
+    def answer(image):
+        found = number_in(image)
+        if found.boxes[0, 1] == 5:
+            raise EngineError("the accelerator is gone")
+        return found
+
+    stream = Stream(source=ArraySource(images(20)), sinks=[FaultySink()])
+    pipeline = Pipeline([stream], [detector(answer, 3)], is_kept_open=True)
+    runner = threading.Thread(target=pipeline.run, daemon=True)
+    runner.start()
+    runner.join(10)
+    assert not runner.is_alive()
+    assert not any(one.name == "inference" and one.is_alive() for one in pipeline._threads)
+
+
 def test_the_number_of_frames_that_was_asked_for_is_exact():
     sink = FaultySink()
     stream = Stream(source=ArraySource(images(60)), sinks=[sink], max_frames=17)
