@@ -156,24 +156,22 @@ class Encoding:
         """Encodes until nobody looks. There is one such thread at a time, and the encoder is its own."""
         while True:
             job = self._next()
-            if job is None:
-                self._drop_encoder()
-                if self._has_ended():
-                    return
-                continue
-            if self._audience.jpeg:
-                self._encode_jpeg(job)
-            if not (self._audience.h264 and job.as_h264):
-                self._drop_encoder()
-                continue
             try:
-                self._encode(job)
+                if job is not None and self._audience.jpeg:
+                    self._encode_jpeg(job)
+                if job is not None and self._audience.h264 and job.as_h264:
+                    self._encode(job)
+                else:
+                    self._drop_encoder()
             except Exception as error:  # of the codec: the run goes on, and so do the other outputs
                 if time.monotonic() - self._failed_at > 60:
-                    _LOG.error("%s: cannot encode for the page: %s", self._name, error)
+                    cause = str(error) or type(error).__name__
+                    _LOG.error("%s: cannot encode for the page: %s", self._name, cause)
                 self._failed_at = time.monotonic()
                 self._encoder = None
                 time.sleep(_RESTART_S)
+            if job is None and self._has_ended():
+                return
 
     def _has_ended(self) -> bool:
         """Whether the thread ends here; an image that came while it let the encoder go keeps it."""

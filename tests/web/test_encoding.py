@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import msgspec
 import pytest
 
@@ -145,6 +146,50 @@ def test_who_comes_while_the_encoder_is_let_go_gets_one_of_its_own(monkeypatch: 
     assert [encoder for _, encoder, _ in calls] == [first] * 3 + [second] * 2
     assert len({thread for *_, thread in calls}) == 1
     assert [split_message(piece.data)[0]["kind"] for piece in got] == ["init", "frame", "init"]
+
+
+def test_an_encoder_that_fails_once_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = ["as JPEG", "to close"]
+
+    def fail(at: str) -> None:
+        if at in failures:
+            failures.remove(at)
+            raise MemoryError
+
+    class Failing(FragmentEncoder):
+        def close(self) -> None:
+            super().close()
+            fail("to close")
+
+    def as_jpeg(*arguments: object) -> object:
+        fail("as JPEG")
+        return imencode(*arguments)  # type: ignore[call-overload]
+
+    imencode = cv2.imencode
+    monkeypatch.setattr("edgevision.web.encoding._RESTART_S", 0.0)
+    monkeypatch.setattr("edgevision.web.encoding.FragmentEncoder", Failing)
+    monkeypatch.setattr(cv2, "imencode", as_jpeg)
+    audience, got = Audience(jpeg=1), list[Piece]()
+    encoding = Encoding("gate", LIVE, audience, got.append)
+    image, result = numbered_image(0), numbered_result(0)
+    encoding.put(Job(image, 0, 0.0, result))
+    wait_until(lambda: failures == ["to close"], "the first failure")
+    encoding.put(Job(image, 3600, 0.0, result))
+    wait_until(lambda: encoding.counts.jpegs == 1, "a JPEG")
+    audience.h264, audience.jpeg, audience.showing = 1, 0, 1
+    encoding.put(Job(image, 7200, 0.0, result))
+    wait_until(lambda: encoding.counts.encoded == 1, "an image")
+    audience.h264 = 0
+    encoding.stop()
+    wait_until(lambda: not failures, "the second failure")
+    audience.h264, audience.showing = 1, 2
+    encoding.put(Job(image, 10800, 0.0, result))
+    wait_until(lambda: encoding.counts.encoded == 2, "another image")
+    encoding.close()
+    assert [split_message(piece.data)[0]["kind"] for piece in got] == ["jpeg", "init", "init"]
+    assert caplog.messages == ["gate: cannot encode for the page: MemoryError"]  # once a minute
 
 
 def test_people_who_come_and_go_all_the_time_break_nothing() -> None:

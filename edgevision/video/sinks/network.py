@@ -130,30 +130,37 @@ def target_of(uri: str) -> Target:
 
 
 class _Child:
-    """One process that sends, from its start to its end."""
+    """One process that sends, from its start to its end.
+
+    Raises:
+        OSError: the system lacks memory, processes or file numbers.
+    """
 
     def __init__(self, order: Order, pipe: int | None, open_s: float) -> None:
         self.open_s = open_s
         code = _START.format(path=sys.path)
-        stdin, given = os.pipe()
-        ack_read, ack_write = os.pipe()
-        with contextlib.suppress(OSError):  # fewer turns for an image; a limit of the system may forbid it
-            fcntl.fcntl(given, _SET_PIPE_SIZE, 2**20)
-        # The process's own standard output is the pipe that people read, where there is one.
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=stdin,
-            stdout=ack_write,
-            stderr=subprocess.PIPE,
-            pass_fds=() if pipe is None else (pipe,),
-            start_new_session=True,  # Ctrl-C ends the run, which ends this one in good order
-        )
-        os.close(stdin)
-        os.close(ack_write)
-        self.stdin, self.taken = given, ack_read
-        for end in (self.stdin, self.taken):
-            os.set_blocking(end, False)
         self.outgoing = memoryview(msgspec.json.encode(order) + b"\n")
+        with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
+            stdin, self.stdin = os.pipe()
+            given.callback(os.close, stdin)
+            kept.callback(os.close, self.stdin)
+            self.taken, stdout = os.pipe()
+            given.callback(os.close, stdout)
+            kept.callback(os.close, self.taken)
+            with contextlib.suppress(OSError):  # fewer turns for an image; a system may forbid it
+                fcntl.fcntl(self.stdin, _SET_PIPE_SIZE, 2**20)
+            for end in (self.stdin, self.taken):
+                os.set_blocking(end, False)
+            # The process's own standard output is the pipe that people read, where there is one.
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                pass_fds=() if pipe is None else (pipe,),
+                start_new_session=True,  # Ctrl-C ends the run, which ends this one in good order
+            )
+            kept.pop_all()
         self.underway = 0
         self.is_loaded = self.has_begun = False
         self.progress_s = time.monotonic()
@@ -210,8 +217,9 @@ class NetworkSink(Sink):
             once the peer's system has received it: see :mod:`edgevision.video.sinks.receipts`.
 
     Raises:
-        SinkError: (from ``write``) a pipe's reader is gone, or this build of FFmpeg has no such protocol;
-            (from ``close``) of a recording, no image at all could be sent.
+        SinkError: (from ``write``) a pipe's reader is gone, no process can be started for a pipe, or this
+            build of FFmpeg has no such protocol; (from ``close``) of a recording, no image at all could be
+            sent.
     """
 
     def __init__(self, target: Target, info: SourceInfo) -> None:
@@ -234,6 +242,7 @@ class NetworkSink(Sink):
         os.set_blocking(self._woken, False)
         self._folder = TemporaryDirectory(prefix="edgevision-whip-") if target.muxer == "whip" else None
         self._pipe = os.dup(sys.stdout.fileno()) if target.address == "pipe:1" else None
+        self._has_closed_ends = False
         self._thread: threading.Thread | None = None
 
     def write(self, result: FrameResult, image: Image) -> None:
@@ -253,28 +262,30 @@ class NetworkSink(Sink):
                 self._queue.popleft()
                 self.unsent += 1
             self._queue.append((self._ticks, data))
-        if self._thread is None and self._order is not None:
-            self._thread = threading.Thread(
-                target=self._send, args=(self._order,), name=f"send {self.name}", daemon=True
-            )
-            self._thread.start()
+            if self._thread is None and self._order is not None and not self._is_over:
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._order,), name=f"send {self.name}", daemon=True
+                )
+                self._thread.start()
         self._notify()
 
     def close(self) -> None:
         """Sends what waits, within seconds; the rest is counted."""
-        if self._is_over:
-            return
-        self._over_s = time.monotonic()
-        self._is_over = True
+        with self._changed:
+            if self._is_over:
+                return
+            self._over_s = time.monotonic()
+            self._is_over = True
+            if self._thread is None:
+                self._close_ends()
         self._notify()
         if self._thread is not None:
             self._thread.join(_OPEN_S[1] + _CLOSE_S + (0 if self._target.is_retried else _LOAD_S))
-        self.unsent += len(self._queue)
-        self._queue.clear()
+        with self._changed:
+            self.unsent += len(self._queue)
+            self._queue.clear()
         if self._folder is not None:
             self._folder.cleanup()
-        for end in (self._wake, self._woken, *([] if self._pipe is None else [self._pipe])):
-            os.close(end)
         lost = f", {self.unsent} not" if self.unsent else ""
         self.notes.append(f"{self.name}: {self.sent} images sent{lost}")
         reason = self._failure
@@ -329,41 +340,63 @@ class NetworkSink(Sink):
         return {**self._target.options, **certificate}
 
     def _notify(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._woken, b"x")
+        with self._changed, contextlib.suppress(BlockingIOError):
+            if not self._has_closed_ends:
+                os.write(self._woken, b"x")
+
+    def _close_ends(self) -> None:
+        """Once, by the last who uses them: their numbers are another file's from then on."""
+        with self._changed:
+            self._has_closed_ends = True
+            for end in (self._wake, self._woken, *([] if self._pipe is None else [self._pipe])):
+                os.close(end)
 
     # On the sink's own thread.
+
+    def _run(self, order: Order) -> None:
+        try:
+            self._send(order)
+        finally:
+            self._close_ends()
 
     def _send(self, order: Order) -> None:
         if self._pipe is not None:
             order = msgspec.structs.replace(order, address=f"pipe:{self._pipe}")
         wait_s, open_s = 0.0, _OPEN_S[0]
         while self._failure is None:
-            child = _Child(order, self._pipe, open_s)  # it loads what it needs while this waits
-            until = time.monotonic() + wait_s
-            while time.monotonic() < until and not self._is_over:
+            child, sent = None, self.sent
+            try:
+                child = _Child(order, self._pipe, open_s)
+                self._send_once(child, wait_s)
+            except (OSError, MemoryError) as error:  # the system may have room again later
+                cause = getattr(error, "strerror", None) or type(error).__name__
+                self._lose(f"no process can be run for it: {cause}")
                 time.sleep(_POLL_S)
-            if self._is_over and not self._queue:
-                child.kill()
-                return
-            sent = self.sent
-            self._send_once(child)
+                self._pause(wait_s)
             if self._is_over and (not self._queue or time.monotonic() - self._over_s > _CLOSE_S):
                 return
             if self.sent > sent:
                 wait_s, open_s = _RETRY_S[0], _OPEN_S[0]
                 continue
             wait_s = min(max(wait_s, _RETRY_S[0]) * 2, _RETRY_S[1])
-            if child.is_late:
+            if child is not None and child.is_late:
                 open_s = min(open_s + _OPEN_S[0], _OPEN_S[1])
 
-    def _send_once(self, child: _Child) -> None:
+    def _pause(self, wait_s: float) -> None:
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until and not self._is_over:
+            time.sleep(_POLL_S)
+
+    def _send_once(self, child: _Child, wait_s: float) -> None:
         """Sends by one process, until the stream is over or it is lost."""
-        if self._target.muxer == "hls":
-            _remove_segments(self._target)
-        child.progress_s = time.monotonic()
         reason = "the peer takes nothing"
         try:
+            self._pause(wait_s)  # while it loads what it needs
+            if self._is_over and not self._queue:
+                return
+            if self._target.muxer == "hls":
+                _remove_segments(self._target)
+            child.progress_s = time.monotonic()
             with selectors.DefaultSelector() as selector:
                 selector.register(child.taken, selectors.EVENT_READ)
                 selector.register(self._wake, selectors.EVENT_READ)
@@ -376,15 +409,19 @@ class NetworkSink(Sink):
         if child.process.returncode == 0 or (self._is_over and not child.underway and not self._queue):
             return
         reason = said or (reason if child.is_loaded else "the process that sends does not start")
-        text = f"cannot send to {self.name}: {reason}"
         if child.process.returncode == EXIT_IMPOSSIBLE:
-            self._failure = f"{text}; this build of FFmpeg cannot send there"
-        elif not self._target.is_retried:
-            self._failure = f"{text}; its reader is gone" if said else text
+            self._failure = f"cannot send to {self.name}: {reason}; this build of FFmpeg cannot send there"
         else:
-            if self._alarm != text:
-                _LOG.warning("%s; trying again, the run goes on", text)
-            self._alarm = text
+            self._lose(f"{reason}; its reader is gone" if said and not self._target.is_retried else reason)
+
+    def _lose(self, reason: str) -> None:
+        text = f"cannot send to {self.name}: {reason}"
+        if not self._target.is_retried:
+            self._failure = text
+            return
+        if self._alarm != text:
+            _LOG.warning("%s; trying again, the run goes on", text)
+        self._alarm = text
 
     def _exchange(self, child: _Child, selector: selectors.BaseSelector) -> bool:
         """Passes on what can be; False where the process is over, or too late."""

@@ -6,7 +6,9 @@ Also tests ``edgevision.video.sinks.sender``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 import socket
 import subprocess
 import sys
@@ -379,6 +381,104 @@ def test_a_source_reads_mpeg_ts_over_tcp_that_a_sink_sends() -> None:
     thread.join(10)
     assert len(found) == 20
     assert found == list(range(found[0], found[0] + 20))
+
+
+def ends_of_pipes(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The ends that are open, of pipes that are made from here on."""
+    ends = set[int]()
+    make, close = os.pipe, os.close
+
+    def opened() -> tuple[int, int]:
+        made = make()
+        ends.update(made)
+        return made
+
+    def closed(end: int) -> None:
+        ends.discard(end)
+        close(end)
+
+    monkeypatch.setattr(os, "pipe", opened)
+    monkeypatch.setattr(os, "close", closed)
+    return ends
+
+
+def test_a_stream_goes_on_after_the_system_had_no_room_for_its_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError(errno.ENOMEM, "Cannot allocate memory"), OSError(errno.EAGAIN, "Try again")]
+    start = subprocess.Popen
+
+    def start_later(*arguments: object, **options: object) -> object:
+        if failures:
+            raise failures.pop(0)
+        return start(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", start_later)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{peer.getsockname()[1]}"
+        with NetworkSink(target_of(address), LIVE) as sink:
+            write_all(sink, 3)
+            wait_until(lambda: sink.sent == 3 and sink.deliveries()[0].alarm is None, "the images", 30)
+    assert sink.made == sink.sent + sink.unsent == 3
+    said = f"cannot send to {address}: no process can be run for it: Cannot allocate memory; trying again"
+    assert any(said in message for message in caplog.messages)
+
+
+def test_a_pipe_ends_the_run_where_the_system_has_no_room_for_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    ends = ends_of_pipes(monkeypatch)
+    sink = NetworkSink(target_of("-"), LIVE)
+    said = list[str]()
+
+    def write() -> None:
+        try:
+            write_all(sink, 100, rate=1000.0)
+        except SinkError as error:
+            said.append(str(error))
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(10)
+    assert said == ["cannot send to standard output: no process can be run for it: Cannot allocate memory"]
+    with pytest.raises(SinkError, match="no process can be run for it"):
+        sink.close()
+    assert sink.made == sink.unsent
+    assert not ends
+
+
+def test_a_thread_that_outlives_its_sink_takes_nothing_of_a_file_that_got_the_number_of_its_pipe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    def stalled(_: object) -> None:  # as a disk that does not answer
+        begun.set()
+        assert let_go.wait(30)
+
+    monkeypatch.setattr(network, "_remove_segments", stalled)
+    monkeypatch.setattr(network, "_OPEN_S", (0.0, 0.0))
+    monkeypatch.setattr(network, "_CLOSE_S", 0.0)
+    sink = NetworkSink(target_of(str(tmp_path / "live.m3u8")), LIVE)
+    write_all(sink, 3)
+    assert begun.wait(30)
+    sink.close()
+    others = [os.pipe() for _ in range(4)]
+    for out, into in others:
+        os.set_blocking(out, False)
+        os.write(into, b"mine")
+    let_go.set()
+    assert sink._thread is not None
+    sink._thread.join(30)
+    assert [os.read(out, 8) for out, _ in others] == [b"mine"] * 4
+    for pipe in others:
+        for end in pipe:
+            os.close(end)
 
 
 def test_an_rtsp_server_is_published_to() -> None:
