@@ -64,14 +64,14 @@ class EventStore(Closeable):
         self._number = 0
         self._delivered = self._lost = 0
         self._alarm: str | None = None
-        self._is_closed = False
+        self._is_closed = self._has_ended = False
         self._batch = _BATCH
         self._unjournaled: dict[str, Entry] = {}
         self._queue.extend(_read_journal(self._journal_path))
         self._of_earlier_runs = len(self._queue)
         self._has_ended_others = False
         self._journal = LineFile(self._journal_path, append=True)
-        self._thread = threading.Thread(target=self._write_for_ever, name="events of the page", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="events of the page", daemon=True)
         self._thread.start()
 
     def add(self, stream: str, event: Event) -> None:
@@ -100,21 +100,18 @@ class EventStore(Closeable):
         )
 
     def close(self) -> None:
-        """Writes what waits, within seconds; what cannot be written stays in the journal."""
+        """Writes what waits, within seconds; what cannot be written stays in the journal.
+
+        A database that does not answer within ten seconds keeps the folder claimed until it does.
+        """
         with self._changed:
             if self._is_closed:
                 return
             self._is_closed = True
             self._changed.notify()
         self._thread.join(10)
-        with self._changed:
-            self._write_journal()
-            lost = len(self._unjournaled)
-            self._lost += lost
-        if lost:
-            _LOG.error("%d events are lost: %s", lost, self._alarm)
-        self._journal.close()
-        os.close(self._lock)
+        if not self._thread.is_alive():  # else it writes still, and ends it all itself
+            self._end()
 
     def _append(self, stream: str, **fields: Any) -> None:
         with self._changed:
@@ -138,7 +135,24 @@ class EventStore(Closeable):
         except SinkError as error:
             self._alarm = str(error)
 
-    def _write_for_ever(self) -> None:
+    def _run(self) -> None:
+        self._write_until_closed()
+        self._end()
+
+    def _end(self) -> None:
+        with self._changed:
+            if self._has_ended:
+                return
+            self._has_ended = True
+            self._write_journal()
+            lost = len(self._unjournaled)
+            self._lost += lost
+            self._journal.close()
+            os.close(self._lock)
+        if lost:
+            _LOG.error("%d events are lost: %s", lost, self._alarm)
+
+    def _write_until_closed(self) -> None:
         next_prune = 0.0
         while True:
             with self._changed:

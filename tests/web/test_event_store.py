@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -77,6 +78,33 @@ def test_an_object_has_one_row_and_its_changes(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert store.database.find("other") is None
         assert (outlet.taken, outlet.lost, outlet.delivery().delivered) == (3, 0, 3)
+
+
+def test_a_folder_stays_claimed_until_a_slow_database_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+    store = EventStore(tmp_path)
+    write = store.database.write
+
+    def write_slowly(batch: list[Entry]) -> None:
+        begun.set()
+        assert let_go.wait(30)
+        write(batch)
+
+    monkeypatch.setattr(store.database, "write", write_slowly)
+    monkeypatch.setattr(store._thread, "join", lambda seconds: None)
+    store.add("gate", event())
+    assert begun.wait(30)
+    store.close()
+    with pytest.raises(UsageError, match="belongs to another run"):
+        EventStore(tmp_path)
+    let_go.set()
+    threading.Thread.join(store._thread, 30)
+    assert store.delivery().delivered == 1
+    assert (tmp_path / "events.pending.jsonl").read_bytes() == b""
+    with EventStore(tmp_path) as again:
+        assert [one.id for one in again.database.listed(Query())] == ["run-1"]
 
 
 def test_lists_are_filtered_and_go_on_where_they_ended(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from edgevision.video.sources.options import SourceOptions, one_of, read_options
 
 _RETRY_S = 0.01
 _RATE_TOLERANCE = 0.05  # of the requested rate; 29.97 counts as 30
+_QUIET = threading.Lock()
+_levels: list[int] = []  # of OpenCV's log as each opening under way found it: the first one's is restored
 
 
 class Capture(Protocol):
@@ -211,9 +214,13 @@ def _device_file(device: int | str) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    before = logging.getLogLevel()
-    logging.setLogLevel(0)
+    with _QUIET:
+        _levels.append(logging.getLogLevel())
+        logging.setLogLevel(0)
     try:
         yield
     finally:
-        logging.setLogLevel(before)
+        with _QUIET:
+            before = _levels.pop()
+            if not _levels:
+                logging.setLogLevel(before)

@@ -257,3 +257,18 @@ def test_the_drivers_own_times_are_used():
     with open_source("0", camera_factory=lambda _: Clocked([PICTURE] * 3)) as source:
         frames = iter(source)
         assert [round(next(frames).time_s, 3) for _ in range(3)] == [0, 0.04, 0.08]
+
+
+def test_cameras_that_open_at_once_leave_the_log_of_opencv_as_it_was():
+    found = cv2.utils.logging.getLogLevel()
+    first, second = camera._quiet(), camera._quiet()
+    try:
+        cv2.utils.logging.setLogLevel(3)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == 0
+        second.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == 3
+    finally:
+        cv2.utils.logging.setLogLevel(found)
