@@ -1,6 +1,8 @@
+import threading
+
 import pytest
 
-from edgevision.closeable import Closeable
+from edgevision.closeable import Closeable, UseLock
 from edgevision.engines.fake import FakeEngine
 from edgevision.events import EventFile
 from edgevision.video.sinks.memory import ListSink
@@ -28,3 +30,33 @@ def test_a_with_block_closes_on_every_way_out():
 def test_engines_sources_sinks_and_outlets_are_closed_the_same_way():
     kinds = (FakeEngine, ArraySource, ListSink, EventFile)
     assert [kind.__exit__ is Closeable.__exit__ for kind in kinds] == [True] * 4
+
+
+def test_a_close_waits_for_a_use_and_leaves_what_does_not_end_to_its_thread():
+    closed = []
+    inside, resume = threading.Event(), threading.Event()
+    lock = UseLock(lambda: closed.append(threading.current_thread().name), 0.05)
+
+    def use():
+        with lock.used():
+            inside.set()
+            resume.wait()
+
+    user = threading.Thread(target=use, name="user", daemon=True)
+    user.start()
+    inside.wait()
+    lock.close()
+    assert (closed, lock.is_closed) == ([], True)
+    resume.set()
+    user.join()
+    assert closed == ["user"]
+
+
+def test_a_close_while_nobody_uses_it_is_made_at_once():
+    closed = []
+    lock = UseLock(lambda: closed.append(threading.current_thread().name), 60.0)
+    with lock.used():
+        pass
+    assert closed == []
+    lock.close()
+    assert closed == [threading.current_thread().name]

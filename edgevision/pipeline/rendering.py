@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Queue
@@ -33,6 +34,9 @@ class Rendering:
     Args:
         lane: the stream.
         shown: passes frames, and the end, to the main thread.
+
+    Attributes:
+        writer: the thread of :meth:`write`, once there is one.
     """
 
     def __init__(self, lane: Lane, shown: Shown) -> None:
@@ -43,6 +47,13 @@ class Rendering:
         self._others = [sink for sink in sinks if not isinstance(sink, Screen)]
         self._status = ""
         self._has_failed = False
+        self.writer: threading.Thread | None = None
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The outputs that :attr:`writer` is not done with: nobody else may close them."""
+        is_writing = self.writer is not None and self.writer.is_alive()
+        return tuple(sink.name for sink in self._others) if is_writing else ()
 
     def draw(self) -> None:
         """Reads the engines' outputs, tracks and draws, until the stream ends."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import logging
 import threading
 import time
 from collections import deque
@@ -24,6 +25,8 @@ from edgevision.pipeline.lane import Lane, LaneCounts, stream_statistics
 from edgevision.pipeline.rendering import Rendering, Shown
 from edgevision.pipeline.statistics import EngineStatistics, RunStatistics, StreamStatistics
 from edgevision.pipeline.stream import StopRequest, Stream
+
+_LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _REFRESH_S = 0.02
@@ -112,6 +115,14 @@ class Pipeline:
         """What ended a stream, by its name; only of those that failed."""
         return {lane.name: lane.error for lane in self._lanes if lane.error is not None}
 
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Streams whose outputs are still being written, by threads that alone may close them.
+
+        After :meth:`run` there are some only where it raised while an output took nothing any more.
+        """
+        return tuple(rendering.lane.name for rendering in self._renderings if rendering.unfinished)
+
     def run(
         self, stop: StopRequest | None = None, on_statistics: OnStatistics | None = None
     ) -> RunStatistics:
@@ -144,6 +155,12 @@ class Pipeline:
             self._join(self._threads)
             for rendering in self._renderings:
                 rendering.close_screens()
+                if rendering.unfinished:
+                    _LOG.error(
+                        "%s: outputs could not be finished, for one of them takes nothing any more: %s",
+                        rendering.lane.name,
+                        ", ".join(rendering.unfinished),
+                    )
             for lane in self._lanes:
                 lane.ledger.close()
             self._run_seconds = self._elapsed()
@@ -257,6 +274,7 @@ class Pipeline:
         ]
         threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
         self._threads = [one for one in self._threads if one.is_alive()] + threads
+        rendering.writer = threads[-1]
         for thread in threads:
             thread.start()
 

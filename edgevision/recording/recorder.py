@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 
+from edgevision.closeable import UseLock
 from edgevision.errors import SinkError
 from edgevision.files import FileSpan
 from edgevision.recording.encoder import LONGEST_GAP, EncodedImage, H264Encoder
@@ -24,6 +25,7 @@ from edgevision.video.codec.h264 import DEFAULT_RATE, TIME_BASE
 
 _LOG = logging.getLogger(__name__)
 
+_CLOSE_S = 1.0  # to write an image takes less
 _RETRY_S = 30.0
 _RING_BYTES = 64 * 2**20
 _SETTLE_TICKS = round(1 / TIME_BASE)  # the budget is checked once a second
@@ -120,9 +122,20 @@ class Recorder(Sink):
         self._key_is_due = False
         self._pts = self._settled_pts = -1
         self._is_finished = False
+        self._use = UseLock(self._close, _CLOSE_S)
 
     def write(self, result: FrameResult, image: Image) -> None:
-        """Takes one frame; an error of the disk sets ``alarm`` and is not raised."""
+        """Takes one frame; an error of the disk sets ``alarm`` and is not raised.
+
+        Raises:
+            SinkError: it is closed.
+        """
+        with self._use.used():
+            if self._use.is_closed:
+                raise SinkError(f"cannot record in {self._store.folder}: the recording is closed")
+            self._write(result, image)
+
+    def _write(self, result: FrameResult, image: Image) -> None:
         last = self._pts
         self._pts = max(round(result.frame.timestamp_ns * 1e-9 / TIME_BASE), last + 1)
         gap = self._pts - last if last >= 0 else 0
@@ -158,9 +171,15 @@ class Recorder(Sink):
     def close(self) -> None:
         """Finishes the file.
 
+        Where another thread is writing, that one finishes the file. This one waits for a second only: a disk
+        that takes nothing can keep the other for ever.
+
         Raises:
             SinkError: none of the images could be recorded.
         """
+        self._use.close()
+
+    def _close(self) -> None:
         if self._is_finished:
             return
         self._is_finished = True
@@ -230,7 +249,7 @@ class Recorder(Sink):
         self._ring.append(image, self._pts)
         is_wanted = self._is_wanted(image.pts)
         if self._segment is not None and is_wanted and not self._must_rotate(self._segment, image):
-            self._write(self._segment, image)
+            self._add(self._segment, image)
             return
         is_rotation = self._segment is not None
         try:
@@ -242,7 +261,7 @@ class Recorder(Sink):
             # A clip begins with the seconds before; a rotated file goes on where the last one ended.
             self._begin_segment([image] if is_rotation else self._ring.images())
 
-    def _write(self, segment: Segment, image: EncodedImage) -> None:
+    def _add(self, segment: Segment, image: EncodedImage) -> None:
         self.recorded += 1  # until it turns out that the file cannot be written: see _abandon
         segment.write(image)
 
@@ -259,7 +278,7 @@ class Recorder(Sink):
             self._segment = self._new_segment(images[0], self._encoder.size)
             self.recorded += 1
             for image in images[1:]:
-                self._write(self._segment, image)
+                self._add(self._segment, image)
         except _FAILURES:
             self.missed += len(images) - (0 if self._segment is None else self._segment.images)
             raise

@@ -218,15 +218,17 @@ class Session:
             names = unique_names([_name(*pair) for pair in zip(specs, sources, strict=True)])
             stack.enter_context(self._observer.while_open())
             opened: dict[str, OpenedStream] = {}
+            outputs: dict[str, contextlib.ExitStack] = {}
             outcomes: dict[str, StreamOutcome] = {}
             for spec, source, name in zip(specs, sources, names, strict=True):
                 if source is None:
                     _show_source(name, spec, shared)
                     self._observer.note(f"{name} is paused, and not read until the page resumes it")
                     continue
-                found = _attempt(spec, source, name, shared, stack)
+                own = stack.enter_context(contextlib.ExitStack())
+                found = _attempt(spec, source, name, shared, own)
                 if isinstance(found, OpenedStream):
-                    opened[name] = found
+                    opened[name], outputs[name] = found, own
                 else:
                     outcomes[name] = StreamOutcome(name, error=found, source=display(spec.source))
                     _show_source(name, spec, shared)
@@ -234,13 +236,16 @@ class Session:
                         self._observer.stream_refused(name, found)
             if opened or self._request.is_kept_open:
                 refused = {one.name: one.report() for one in outcomes.values()}
-                outcomes |= self._run_opened(opened, refused, shared, dict(zip(names, specs, strict=True)))
+                outcomes |= self._run_opened(
+                    opened, outputs, refused, shared, dict(zip(names, specs, strict=True))
+                )
         known = [name for name in names if name in outcomes]
         return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
 
     def _run_opened(
         self,
         opened: dict[str, OpenedStream],
+        outputs: dict[str, contextlib.ExitStack],
         refused: dict[str, StreamStatistics],
         shared: Shared,
         specs: dict[str, StreamSpec],
@@ -276,7 +281,11 @@ class Session:
                 reloader = running_stack.enter_context(Reloader(control, self._reload, self._request.watch))
             if url is not None:
                 observer.note(f"metrics: {url}")
-            run = pipeline.run(self._stop, on_statistics)
+            try:
+                run = pipeline.run(self._stop, on_statistics)
+            finally:
+                for name in set(outputs).intersection(pipeline.unfinished):
+                    outputs[name].pop_all()  # the thread that is writing closes them, whenever it comes back
         if self._on_frame is not None and self._on_frame.exit is not None:
             raise self._on_frame.exit
         errors = pipeline.errors
@@ -316,9 +325,9 @@ def _attempt(
     source: Source | EdgeVisionError,
     name: str,
     shared: Shared,
-    stack: contextlib.ExitStack,
+    outputs: contextlib.ExitStack,
 ) -> OpenedStream | EdgeVisionError:
-    """A stream whose outputs ``stack`` closes, or why there is none; then nothing of it stays open."""
+    """A stream whose outputs ``outputs`` closes, or why there is none; then nothing of it stays open."""
     if isinstance(source, EdgeVisionError):
         return source
     with contextlib.ExitStack() as own:
@@ -331,7 +340,7 @@ def _attempt(
             return SinkError(
                 f"cannot open the outputs of {display(spec.source)}: {type(error).__name__}: {reason}"
             ).with_traceback(error.__traceback__)
-        stack.push(own.pop_all())
+        outputs.push(own.pop_all())
     return stream
 
 

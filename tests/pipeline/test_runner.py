@@ -18,10 +18,11 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.engines.fake import FakeEngine, bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.model import Model
-from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream
+from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream, runner
 from edgevision.types import Detections
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
+from tests.support.broker import wait_until
 from tests.support.models import image_with_block
 from tests.support.pipeline import FaultySink, balanced, frame_indices
 
@@ -354,3 +355,32 @@ def test_progress_is_told_on_the_way():
 def test_an_empty_source_is_an_empty_run():
     report = run(ArraySource([]), [FaultySink()])
     assert (report.written, report.frames.captured, report.latency.p50_ms) == (0, 0, 0)
+
+
+def test_an_interrupt_says_which_outputs_could_not_be_finished(monkeypatch, caplog):
+    monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    inside, resume = threading.Event(), threading.Event()
+
+    class Stalled(FaultySink):
+        def write(self, result, image):
+            inside.set()
+            resume.wait()
+
+    def interrupt(statistics):
+        if inside.is_set():
+            raise KeyboardInterrupt
+
+    sink, other = Stalled(), FaultySink()
+    stream = Stream(source=ArraySource(images(500)), sinks=[sink, other], name="yard")
+    pipeline = Pipeline([stream], [detector()])
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(on_statistics=interrupt)
+    assert pipeline.unfinished == ("yard",)
+    assert [record.message for record in caplog.records] == [
+        "yard: outputs could not be finished, for one of them takes nothing any more: "
+        f"{sink.name}, {other.name}"
+    ]
+    assert (sink.closes, other.closes) == (0, 0)
+    resume.set()
+    wait_until(lambda: not pipeline.unfinished, "the end of the thread that writes")
+    assert (sink.closes, other.closes) == (1, 1)

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 
@@ -20,14 +21,18 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError, UsageError
-from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger
+from edgevision.recording import Recorder, Rotation, SegmentStore, SightTrigger, segment
+from edgevision.recording import recorder as recorder_module
 from edgevision.recording.encoder import EncodedImage, H264Encoder
 from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment, _whole_boxes, notes_path
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
+from edgevision.video.codec.container import create_mp4_file
+from tests.support.broker import wait_until
 from tests.support.disk import small_disk
 from tests.support.paths import ROOT
+from tests.support.stall import StalledContainer
 from tests.support.video import number_of, numbered
 
 RATE = 10.0
@@ -453,9 +458,12 @@ def test_a_killed_process_loses_the_last_fragment_at_most(tmp_path):
 import sys, time
 from pathlib import Path
 from tests.support.video import numbered
+from edgevision.recording import recorder as recorder_module
+from edgevision.recording import segment
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.types import Frame, FrameResult
 from edgevision.video.base import SourceInfo
+from edgevision.video.codec.container import create_mp4_file
 
 info = SourceInfo("clip", is_live=True, width=160, height=96, frame_rate=20.0)
 recorder = Recorder(SegmentStore(Path(sys.argv[1]), "yard"), info, Rotation(seconds=3))
@@ -521,3 +529,36 @@ def test_what_lies_beside_counts_and_goes_with_its_file(tmp_path):
     total = sum(path.stat().st_size for path in tmp_path.iterdir() if not path.name.startswith("."))
     assert recorder._store.removed > 0
     assert total <= 60_000
+
+
+def test_a_close_while_the_disk_stalls_leaves_the_file_to_the_thread_that_writes_it(tmp_path, monkeypatch):
+    """FFmpeg crashes where one thread closes what another one is writing."""
+    opened = []
+
+    def create(*arguments):
+        opened.append(StalledContainer(create_mp4_file(*arguments)))
+        return opened[0]
+
+    monkeypatch.setattr(segment, "create_mp4_file", create)
+    monkeypatch.setattr(recorder_module, "_CLOSE_S", 0.05)
+    recorder = recorder_in(tmp_path)
+
+    def write():
+        for i in range(20):
+            with contextlib.suppress(SinkError):
+                recorder.write(FrameResult(frame_of(i), (NOBODY,)), frame_of(i).image)
+
+    writer = threading.Thread(target=write, name="writer", daemon=True)
+    writer.start()
+    wait_until(lambda: opened and opened[0].is_inside.is_set(), "the second image")
+    recorder.close()
+    assert opened[0].closers == []
+    opened[0].resume.set()
+    writer.join(30)
+    assert opened[0].closers == ["writer"]
+    assert len(opened) == 1
+    (path,) = segments(tmp_path)
+    numbers, _ = play(path)
+    assert numbers == list(range(recorder.recorded))
+    assert recorder.missed == 0
+    assert recorder.notes == [f"{tmp_path / 'yard-*.mp4'}: 1 file recorded"]

@@ -3,17 +3,19 @@
 import contextlib
 import json
 import signal
+import threading
 
 import cv2
 import pytest
 
 from edgevision.errors import SinkError, SourceError
-from edgevision.pipeline import StopRequest
+from edgevision.pipeline import StopRequest, runner
 from edgevision.service.service import Service
 from edgevision.session import run as run_module
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import StreamSpec
+from edgevision.video.sinks.jsonl import JsonlSink
 from tests.support.models import write_block_clip, write_bright_segmenter, write_colour_model
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -204,3 +206,35 @@ def test_streams_of_one_run_have_their_own_models_thresholds_and_classes(materia
     assert outcomes["area"].class_shares
     assert len(observer.notes) == 2
     assert observer.notes[1].startswith(*outcomes["area"].models)
+
+
+def test_an_interrupt_leaves_outputs_to_the_thread_that_is_writing_them(material, monkeypatch):
+    monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    inside, resume, closers = threading.Event(), threading.Event(), []
+    close = JsonlSink.close
+
+    def noting_close(sink):
+        closers.append(threading.current_thread().name)
+        close(sink)
+
+    monkeypatch.setattr(JsonlSink, "close", noting_close)
+
+    def stall(result):
+        inside.set()
+        resume.wait()
+
+    def interrupt(statistics):
+        if inside.is_set():
+            raise KeyboardInterrupt
+
+    class Interrupting(SessionObserver):
+        def while_running(self, streams):
+            return contextlib.nullcontext(interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        session(material, "a.mp4", save_json="a.jsonl", on_frame=stall, observer=Interrupting()).run()
+    assert closers == []
+    (writer,) = [one for one in threading.enumerate() if one.name.startswith("write ")]
+    resume.set()
+    writer.join(30)
+    assert closers == [writer.name]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.closeable import Closeable
+from edgevision.closeable import Closeable, UseLock
 from edgevision.contract.manifest import TensorSpec, check_contract
 from edgevision.engines.base import Tensors, check_inputs, one_line_text
 from edgevision.engines.trt.cuda_runtime import Device, load_cuda, open_device
@@ -41,6 +41,7 @@ from edgevision.engines.trt.plan_checks import (
 from edgevision.errors import EngineError, EngineMismatchError
 
 _LANE_TIMEOUT_S = 30.0
+_CLOSE_S = 3.0  # for a request that is under way; a device that hangs keeps what it has
 
 
 class TensorRtEngine(Closeable):
@@ -102,7 +103,8 @@ class TensorRtEngine(Closeable):
                 for _ in range(slots):
                     context = _make_context(self._engine, kernels, library, log)
                     slot = CudaSlot(cuda, self.inputs, self.outputs, use_graphs=use_graphs and may_capture)
-                    lane = _ContextLane(context, slot, self.inputs, self.outputs, library)
+                    loaded = (self._runtime, self._engine)
+                    lane = _ContextLane(context, slot, self.inputs, self.outputs, library, loaded)
                     opened.callback(lane.close)
                     self._free.put(lane)
                     opened.enter_context(listening(trt, lane.log))
@@ -167,7 +169,10 @@ class TensorRtEngine(Closeable):
             yield part, size
 
     def close(self) -> None:
-        """Waits for the device and gives everything back. May be called again."""
+        """Waits for the device and gives everything back. May be called again.
+
+        What another thread is using is given back there, where its request takes more than three seconds.
+        """
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
@@ -198,8 +203,7 @@ class Pending:
         if lane is None:
             raise EngineError("the result of this batch was taken before")
         try:
-            outputs = lane.finish()
-            self.device_ms = lane.slot.device_ms()
+            outputs, self.device_ms = lane.finish()
             return outputs
         finally:
             self._free.put(lane)
@@ -219,29 +223,41 @@ class _ContextLane:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         library: str,
+        loaded: tuple[Any, Any],
     ) -> None:
         self.log = ErrorLog()
         self.slot = slot
         self._context = context
+        self._loaded: tuple[Any, Any] | None = loaded  # the runtime and the engine, which outlive the context
+        self._use = UseLock(self._close, _CLOSE_S)
         self._inputs, self._outputs, self._library = inputs, outputs, library
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def start(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        self.log.begin()
-        shapes = {spec.name: inputs[spec.name].shape for spec in self._inputs}
-        if shapes != self._shapes:
-            self._set_shapes(shapes)
-        for spec in self._inputs:
-            np.copyto(self.slot.array(spec.name), inputs[spec.name])
-        self.slot.start(self._enqueue)
+        with self._use.used():
+            if self._use.is_closed:
+                raise EngineError("the engine is closed; open the model again")
+            self.log.begin()
+            shapes = {spec.name: inputs[spec.name].shape for spec in self._inputs}
+            if shapes != self._shapes:
+                self._set_shapes(shapes)
+            for spec in self._inputs:
+                np.copyto(self.slot.array(spec.name), inputs[spec.name])
+            self.slot.start(self._enqueue)
 
-    def finish(self) -> dict[str, NDArray[Any]]:
-        self.slot.wait()
-        return {spec.name: self.slot.array(spec.name).copy() for spec in self._outputs}
+    def finish(self) -> tuple[dict[str, NDArray[Any]], float]:
+        """The outputs, and how long they took on the device, in milliseconds."""
+        with self._use.used():
+            self.slot.wait()
+            outputs = {spec.name: self.slot.array(spec.name).copy() for spec in self._outputs}
+            return outputs, self.slot.device_ms()
 
     def close(self) -> None:
+        self._use.close()
+
+    def _close(self) -> None:
         self.slot.close()
-        self._context = None
+        self._context = self._loaded = None
 
     def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
         context = self._context

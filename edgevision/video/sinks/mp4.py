@@ -11,10 +11,11 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from edgevision.closeable import UseLock
 from edgevision.contract.letterbox import Letterbox
 from edgevision.contract.manifest import Resize
 from edgevision.errors import SinkError
-from edgevision.types import FrameResult, Image
+from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
 from edgevision.video.codec.container import create_mp4_file
 from edgevision.video.codec.decode import LIBRARY_ERRORS
@@ -34,6 +35,7 @@ FRAGMENTED_MP4 = {
 # faster 6.5 ms and 0.8 MB. CRF 23 is x264's own default.
 _ENCODER = {"preset": "veryfast", "crf": "23"}
 
+_CLOSE_S = 1.0  # to write a frame takes less
 _LONGEST_LAST_S = 60  # of a last image that stays, as in a GIF
 
 
@@ -70,10 +72,16 @@ class Mp4Sink(Sink):
         self._last_ticks = 0
         self._varies = False
         self._failed = False
+        self._use = UseLock(self._close, _CLOSE_S)
         self._to_yuv = YuvConverter()
 
     def write(self, result: FrameResult, image: Image) -> None:
-        frame = result.frame
+        with self._use.used():
+            if self._use.is_closed:
+                raise SinkError(f"cannot write {self.name}: it is closed")
+            self._write(result.frame, image)
+
+    def _write(self, frame: Frame, image: Image) -> None:
         try:
             container, stream = self._started(image)
             encoded = self._encodable(image)
@@ -96,9 +104,15 @@ class Mp4Sink(Sink):
     def close(self) -> None:
         """Finishes the file. A recording that failed before is left as it is, and is playable up to there.
 
+        Where another thread is writing, that one finishes the file. This one waits for a second only: a disk
+        that takes nothing can keep the other for ever.
+
         Raises:
             SinkError: the end cannot be written.
         """
+        self._use.close()
+
+    def _close(self) -> None:
         container, self._container = self._container, None
         if container is None:
             return

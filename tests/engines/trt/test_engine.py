@@ -449,3 +449,31 @@ def test_a_real_plan_answers_as_onnx_runtime_does(tmp_path, library):
             found, wanted = engine.infer(batch(*seeds)), reference.infer(batch(*seeds))
             for name, array in wanted.items():
                 assert np.allclose(found[name], array, atol=1e-3), name
+
+
+def test_a_close_leaves_a_slot_to_the_thread_that_waits_for_its_request(machine, monkeypatch):
+    """CUDA crashes where one thread frees the memory of a request that another one is in."""
+    monkeypatch.setattr(trt_engine, "_CLOSE_S", 0.05)
+    engine, found = TensorRtEngine(machine.plan()), []
+    synchronize = machine.cuda.cudaEventSynchronize
+    inside, resume = threading.Event(), threading.Event()
+
+    def stalled(event):
+        inside.set()
+        resume.wait()
+        return synchronize(event)
+
+    pending, other = engine.submit(batch(3)), engine.submit(batch(4))
+    monkeypatch.setattr(machine.cuda, "cudaEventSynchronize", stalled)
+    waiter = threading.Thread(target=lambda: found.append(pending.result()), daemon=True)
+    waiter.start()
+    assert inside.wait(30)
+    engine.close()
+    assert machine.cuda.calls.count("cudaStreamDestroy") == 1  # of the slot that nobody is in
+    resume.set()
+    waiter.join(30)
+    assert machine.cuda.calls.count("cudaStreamDestroy") == 2
+    assert_answers(found[0], 3)
+    for use in (other.result, lambda: engine.submit(batch(5))):
+        with pytest.raises(EngineError, match="the engine is closed"):
+            use()

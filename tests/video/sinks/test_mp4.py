@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import tracemalloc
 from fractions import Fraction
 
@@ -19,10 +20,12 @@ from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import SourceInfo
+from edgevision.video.codec.container import create_mp4_file
 from edgevision.video.sinks import mp4
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.paths import ROOT, SHARED
+from tests.support.stall import StalledContainer
 from tests.support.video import audio_seconds, number_of, numbered, probe, record, write_clip
 
 EVEN = [40 * number for number in range(50)]
@@ -384,3 +387,35 @@ def test_what_a_library_raises_is_one_line(tmp_path, monkeypatch, error):
     with pytest.raises(SinkError, match=r"cannot write .*unknown codec.*nothing was written"):
         sink.write(FrameResult(Frame(image, 0, 0), ()), image)
     sink.close()
+
+
+def test_a_close_while_the_disk_stalls_leaves_the_file_to_the_thread_that_writes_it(tmp_path, monkeypatch):
+    """FFmpeg crashes where one thread closes what another one is writing."""
+    opened = []
+
+    def create(*arguments):
+        opened.append(StalledContainer(create_mp4_file(*arguments)))
+        return opened[0]
+
+    monkeypatch.setattr(mp4, "create_mp4_file", create)
+    monkeypatch.setattr(mp4, "_CLOSE_S", 0.05)
+    sink = Mp4Sink(tmp_path / "out.mp4", SourceInfo("camera", is_live=True, frame_rate=25.0))
+
+    def frame(i):
+        return FrameResult(Frame(numbered(i), i, i * 40_000_000), ())
+
+    sink.write(frame(0), frame(0).frame.image)
+    writer = threading.Thread(
+        target=lambda: sink.write(frame(1), frame(1).frame.image), name="writer", daemon=True
+    )
+    writer.start()
+    assert opened[0].is_inside.wait(30)
+    sink.close()
+    assert opened[0].closers == []
+    opened[0].resume.set()
+    writer.join(30)
+    assert opened[0].closers == ["writer"]
+    assert probe(tmp_path / "out.mp4")[1] == [0, 1]
+    with pytest.raises(SinkError, match="it is closed"):
+        sink.write(frame(2), frame(2).frame.image)
+    assert probe(tmp_path / "out.mp4")[1] == [0, 1]

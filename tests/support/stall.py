@@ -1,0 +1,40 @@
+"""Disks that take nothing for a while."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from av.container import OutputContainer
+
+
+class StalledContainer:
+    """A container whose second ``mux`` waits until ``resume`` is set, as on a disk that does not answer.
+
+    Attributes:
+        is_inside: it waits.
+        resume: set it, and it goes on.
+        closers: the threads that closed it, by name.
+    """
+
+    def __init__(self, container: OutputContainer) -> None:
+        self._container = container
+        self._calls = 0
+        self.is_inside, self.resume = threading.Event(), threading.Event()
+        self.closers: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def mux(self, packets: Any) -> None:
+        """See above."""
+        self._calls += 1
+        if self._calls == 2:
+            self.is_inside.set()
+            self.resume.wait()
+        self._container.mux(packets)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.closers.append(threading.current_thread().name)
+        self._container.close()
