@@ -172,9 +172,10 @@ class Request:
         if self.data is not None and not (folder / _REQUEST).exists():
             return self
         begun = Request.read(folder)
+        length = begun.minutes or (None if begun.epochs else _DEFAULT_MINUTES)
         settled = {
             "--from": self.base not in ("", begun.base),
-            "--minutes": self.minutes not in (None, begun.minutes),
+            "--minutes": self.minutes not in (None, length),
             "--epochs": self.epochs not in (None, begun.epochs),
             "--unlabelled": self.unlabelled not in (UNLABELLED_OPTION.default, begun.unlabelled),
             "--crowds-are-objects": self.crowds_are_objects and not begun.crowds_are_objects,

@@ -134,8 +134,13 @@ class Encoding:
                 self.counts.skipped += 1
             self._jobs.append(job)
             if self._thread is None and not self._is_finished:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                try:
+                    thread.start()  # its first step waits for this lock
+                except RuntimeError as error:  # the next image tries again
+                    self._note_failure(error)
+                else:
+                    self._thread = thread
             self._changed.notify()
 
     def stop(self) -> None:
@@ -164,14 +169,18 @@ class Encoding:
                 else:
                     self._drop_encoder()
             except Exception as error:  # of the codec: the run goes on, and so do the other outputs
-                if time.monotonic() - self._failed_at > 60:
-                    cause = str(error) or type(error).__name__
-                    _LOG.error("%s: cannot encode for the page: %s", self._name, cause)
-                self._failed_at = time.monotonic()
+                self._note_failure(error)
                 self._encoder = None
                 time.sleep(_RESTART_S)
             if job is None and self._has_ended():
                 return
+
+    def _note_failure(self, error: Exception) -> None:
+        """Says it, once while it goes on."""
+        if time.monotonic() - self._failed_at > 60:
+            cause = str(error) or type(error).__name__
+            _LOG.error("%s: cannot encode for the page: %s", self._name, cause)
+        self._failed_at = time.monotonic()
 
     def _has_ended(self) -> bool:
         """Whether the thread ends here; an image that came while it let the encoder go keeps it."""

@@ -17,6 +17,7 @@ import pytest
 from edgevision.cli import main
 from edgevision.cli.train import Request
 from edgevision.contract.model_file import read_manifest
+from edgevision.errors import UsageError
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
 from edgevision.training.config import DetectorTraining, load_run
@@ -171,6 +172,7 @@ BEGUN = Request(Path("photos"), "unet-light", None, 2.0, None, "leave-out", Fals
     ("arguments", "message"),
     [
         (("--minutes", "3"), "begun with another --minutes"),
+        (("--minutes", "30"), "begun with another --minutes"),  # by epochs
         (("--data", "moved", "--from", "ssd", "--epochs", "3"), "begun with another --from, --epochs"),
         (("--unlabelled", "empty", "--crowds-are-objects"), "another --unlabelled, --crowds-are-objects"),
         (("--max-drop", "0.02"), "--max-drop needs --int8"),
@@ -191,6 +193,14 @@ def test_a_run_goes_on_as_it_was_begun(
     assert call("--resume", "--out", "run", *arguments) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_run_of_the_default_length_goes_on_for_it(tmp_path: Path) -> None:
+    Request(Path("photos"), "", None, None, None, "auto", False).write(tmp_path)
+    again = Request(None, "", 30.0, None, None, "auto", False)
+    assert again.resumed(tmp_path).data == Path("photos")
+    with pytest.raises(UsageError, match="another --minutes"):
+        Request(None, "", 31.0, None, None, "auto", False).resumed(tmp_path)
 
 
 def test_int8_can_be_asked_for_when_a_run_goes_on(tmp_path: Path) -> None:

@@ -213,3 +213,22 @@ def test_people_who_come_and_go_all_the_time_break_nothing() -> None:
     encoding.close()
     assert encoding.counts.encoded > 0
     assert not [one for one in threading.enumerate() if one.name == "gate"]
+
+
+def test_an_image_for_which_no_thread_begins_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures, start = [RuntimeError("can't start new thread")], threading.Thread.start
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name == "gate" and failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    encoding = Encoding("gate", LIVE, Audience(h264=1, showing=1), list[Piece]().append)
+    for number in range(2):
+        encoding.put(Job(numbered_image(0), number * 3600, 0.0, numbered_result(0)))
+    wait_until(lambda: encoding.counts.encoded == 2, "both images")
+    encoding.close()
+    assert "gate: cannot encode for the page: can't start new thread" in caplog.messages

@@ -263,10 +263,15 @@ class NetworkSink(Sink):
                 self.unsent += 1
             self._queue.append((self._ticks, data))
             if self._thread is None and self._order is not None and not self._is_over:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, args=(self._order,), name=f"send {self.name}", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the next image tries again
+                    self._lose(f"no thread can be begun for it: {error}")
+                else:
+                    self._thread = thread
         self._notify()
 
     def close(self) -> None:

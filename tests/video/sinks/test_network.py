@@ -452,6 +452,26 @@ def test_a_pipe_ends_the_run_where_the_system_has_no_room_for_its_process(
     assert not ends
 
 
+def test_a_stream_goes_on_after_the_system_had_no_room_for_its_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures, start = [RuntimeError("can't start new thread")], threading.Thread.start
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name.startswith("send ") and failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{peer.getsockname()[1]}"
+        with NetworkSink(target_of(address), LIVE) as sink:
+            write_all(sink, 3)
+            wait_until(lambda: sink.sent == 3 and sink.deliveries()[0].alarm is None, "the images", 30)
+    assert any("no thread can be begun for it: can't start new thread" in one for one in caplog.messages)
+
+
 def test_a_thread_that_outlives_its_sink_takes_nothing_of_a_file_that_got_the_number_of_its_pipe(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
