@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from queue import Queue
 
 from edgevision.drawing.overlay import render
@@ -48,12 +48,39 @@ class Rendering:
         self._status = ""
         self._has_failed = False
         self.writer: threading.Thread | None = None
+        self._finisher: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._inside: Sink | None = None  # what the writer is using; with a finisher, all that it may use
+        self._finished: list[Sink] = []
+
+    @property
+    def is_written(self) -> bool:
+        """Whether :attr:`writer` is at work."""
+        return self.writer is not None and self.writer.is_alive()
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """The outputs that :attr:`writer` is not done with: nobody else may close them."""
-        is_writing = self.writer is not None and self.writer.is_alive()
-        return tuple(sink.name for sink in self._others) if is_writing else ()
+        """The outputs that a thread is not done with: nobody else may close them."""
+        is_finishing = self._finisher is not None and self._finisher.is_alive()
+        if not self.is_written and not is_finishing:
+            return ()
+        return tuple(sink.name for sink in self._others if sink not in self._finished)
+
+    def finish(self) -> threading.Thread:
+        """Closes the outputs but the one that :attr:`writer` does not come back from.
+
+        Returns:
+            The thread that does so; the writer will close the other one, and do nothing else.
+        """
+        with self._lock:
+            self._has_failed = True
+            free = [sink for sink in self._others if sink is not self._inside and sink not in self._finished]
+            finisher = threading.Thread(
+                target=self._close, args=(free,), name=f"finish {self.lane.name}", daemon=True
+            )
+            self._finisher = finisher
+        finisher.start()
+        return finisher
 
     def draw(self) -> None:
         """Reads the engines' outputs, tracks and draws, until the stream ends."""
@@ -135,10 +162,10 @@ class Rendering:
             while True:
                 drawn = lane.drawn.get()
                 if isinstance(drawn, SourceLost):
-                    self._call(self._others, lambda sink: sink.source_lost())
+                    self._call(self._usable(), lambda sink: sink.source_lost())
                     continue
                 start_ns = time.perf_counter_ns()
-                self._write_to(drawn, self._others)
+                self._write_to(drawn, self._usable())
                 elapsed_ns = time.perf_counter_ns() - start_ns
                 if self._screens:
                     self._shown.put((self, drawn, elapsed_ns))
@@ -147,9 +174,21 @@ class Rendering:
         except QueueEnded:
             pass
         finally:
-            self._close(self._others)
+            self._close(self._usable())
             self.lane.is_prepared.wait()  # another stream may take its place in the intake from then on
             self._shown.put((self, None, 0))
+
+    def _usable(self) -> Iterator[Sink]:
+        """The outputs without a screen, for the writer, which is in the one that it was given last."""
+        for sink in self._others:
+            with self._lock:
+                if self._finisher is not None and sink is not self._inside:
+                    continue
+                self._inside = sink
+            yield sink
+            with self._lock:
+                if self._finisher is None:
+                    self._inside = None
 
     def show(self, drawn: Drawn, elapsed_ns: int) -> None:
         """Gives a frame to the screens, after the other sinks took ``elapsed_ns``; on the main thread."""
@@ -157,10 +196,10 @@ class Rendering:
         self._write_to(drawn, self._screens)
         self._done(drawn, elapsed_ns + time.perf_counter_ns() - start_ns)
 
-    def _write_to(self, drawn: Drawn, sinks: Sequence[Sink]) -> None:
+    def _write_to(self, drawn: Drawn, sinks: Iterable[Sink]) -> None:
         self._call(sinks, lambda sink: sink.write(drawn.result, drawn.image))
 
-    def _call(self, sinks: Sequence[Sink], function: Callable[[Sink], None]) -> None:
+    def _call(self, sinks: Iterable[Sink], function: Callable[[Sink], None]) -> None:
         if self._has_failed:
             return
         try:
@@ -207,7 +246,7 @@ class Rendering:
     def close_screens(self) -> None:
         self._close(self._screens)
 
-    def _close(self, sinks: Sequence[Sink]) -> None:
+    def _close(self, sinks: Iterable[Sink]) -> None:
         for sink in sinks:
             self._close_one(sink)
 
@@ -216,3 +255,4 @@ class Rendering:
             sink.close()
         except Exception as error:
             self.lane.fail(error)
+        self._finished.append(sink)

@@ -32,6 +32,7 @@ _POLL_S = 0.1
 _REFRESH_S = 0.02
 _PROGRESS_S = 0.2
 _JOIN_S = 3.0
+_FINISH_S = 10.0  # for the outputs beside one that takes nothing any more
 _COLLECT_S = 30.0
 """PyAV's containers and streams refer to each other, so that only Python's collector frees a decoder or an
 encoder that is closed; by default it lets tens of them wait, of 50 MB each."""
@@ -152,12 +153,13 @@ class Pipeline:
             self._is_over = True
             for inference in self._inferences.values():
                 inference.intake.close()
-            self._join(self._threads)
+            self._join(self._threads, _JOIN_S)
+            self._join([one.finish() for one in self._renderings if one.is_written], _FINISH_S)
             for rendering in self._renderings:
                 rendering.close_screens()
                 if rendering.unfinished:
                     _LOG.error(
-                        "%s: outputs could not be finished, for one of them takes nothing any more: %s",
+                        "%s: outputs that take nothing any more could not be finished: %s",
                         rendering.lane.name,
                         ", ".join(rendering.unfinished),
                     )
@@ -278,9 +280,9 @@ class Pipeline:
         for thread in threads:
             thread.start()
 
-    def _join(self, threads: Sequence[threading.Thread]) -> None:
+    def _join(self, threads: Sequence[threading.Thread], limit_s: float) -> None:
         # A camera can block forever in its driver; its thread is a daemon and is abandoned.
-        deadline = time.monotonic() + _JOIN_S
+        deadline = time.monotonic() + limit_s
         for thread in threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))

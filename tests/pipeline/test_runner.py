@@ -22,7 +22,6 @@ from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_strea
 from edgevision.types import Detections
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
-from tests.support.broker import wait_until
 from tests.support.models import image_with_block
 from tests.support.pipeline import FaultySink, balanced, frame_indices
 
@@ -357,30 +356,49 @@ def test_an_empty_source_is_an_empty_run():
     assert (report.written, report.frames.captured, report.latency.p50_ms) == (0, 0, 0)
 
 
-def test_an_interrupt_says_which_outputs_could_not_be_finished(monkeypatch, caplog):
+@pytest.mark.parametrize("call", ["write", "close"])
+def test_an_interrupt_finishes_all_outputs_but_the_one_that_takes_nothing(monkeypatch, caplog, call):
     monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    monkeypatch.setattr(runner, "_FINISH_S", 60.0)
     inside, resume = threading.Event(), threading.Event()
 
     class Stalled(FaultySink):
+        def stall(self, method):
+            if method == call and len(self.results) == 3:
+                inside.set()
+                resume.wait()
+
         def write(self, result, image):
-            inside.set()
-            resume.wait()
+            self.stall("write")
+            super().write(result, image)
+
+        def close(self):
+            self.stall("close")
+            super().close()
 
     def interrupt(statistics):
         if inside.is_set():
             raise KeyboardInterrupt
 
-    sink, other = Stalled(), FaultySink()
-    stream = Stream(source=ArraySource(images(500)), sinks=[sink, other], name="yard")
+    before, stalled, after = FaultySink(), Stalled(), FaultySink()
+    stalled.name = "stalled"
+    sinks, max_frames = [before, stalled, after], 3 if call == "close" else None
+    stream = Stream(source=ArraySource(images(500)), sinks=sinks, name="yard", max_frames=max_frames)
     pipeline = Pipeline([stream], [detector()])
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(on_statistics=interrupt)
     assert pipeline.unfinished == ("yard",)
     assert [record.message for record in caplog.records] == [
-        "yard: outputs could not be finished, for one of them takes nothing any more: "
-        f"{sink.name}, {other.name}"
+        "yard: outputs that take nothing any more could not be finished: stalled"
     ]
-    assert (sink.closes, other.closes) == (0, 0)
+    written = [4, 3, 3] if call == "write" else [3, 3, 3]
+    assert [len(sink.results) for sink in sinks] == written
+    assert [sink.closes for sink in sinks] == [1, 0, 1]
+    (writer,) = [one for one in threading.enumerate() if one.name == "write yard"]
     resume.set()
-    wait_until(lambda: not pipeline.unfinished, "the end of the thread that writes")
-    assert (sink.closes, other.closes) == (1, 1)
+    writer.join(30)
+    assert not writer.is_alive()
+    assert pipeline.unfinished == ()
+    written[1] = 4 if call == "write" else 3  # the image that it was in
+    assert [len(sink.results) for sink in sinks] == written
+    assert [sink.closes for sink in sinks] == [1, 1, 1]

@@ -458,12 +458,9 @@ def test_a_killed_process_loses_the_last_fragment_at_most(tmp_path):
 import sys, time
 from pathlib import Path
 from tests.support.video import numbered
-from edgevision.recording import recorder as recorder_module
-from edgevision.recording import segment
 from edgevision.recording import Recorder, Rotation, SegmentStore
 from edgevision.types import Frame, FrameResult
 from edgevision.video.base import SourceInfo
-from edgevision.video.codec.container import create_mp4_file
 
 info = SourceInfo("clip", is_live=True, width=160, height=96, frame_rate=20.0)
 recorder = Recorder(SegmentStore(Path(sys.argv[1]), "yard"), info, Rotation(seconds=3))

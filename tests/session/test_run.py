@@ -17,6 +17,7 @@ from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import StreamSpec
 from edgevision.video.sinks.jsonl import JsonlSink
 from tests.support.models import write_block_clip, write_bright_segmenter, write_colour_model
+from tests.support.video import probe
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -49,6 +50,20 @@ class Followed(SessionObserver):
 
     def stream_ended(self, outcome):
         self.ended.append(outcome)
+
+
+class Interrupting(SessionObserver):
+    """Interrupts the run once ``inside`` is set."""
+
+    def __init__(self, inside):
+        self._inside = inside
+
+    def while_running(self, streams):
+        return contextlib.nullcontext(self._interrupt)
+
+    def _interrupt(self, statistics):
+        if self._inside.is_set():
+            raise KeyboardInterrupt
 
 
 def session(material, *names, stop=None, observer=None, request=None, on_frame=None, **fields):
@@ -208,32 +223,53 @@ def test_streams_of_one_run_have_their_own_models_thresholds_and_classes(materia
     assert observer.notes[1].startswith(*outcomes["area"].models)
 
 
-def test_an_interrupt_leaves_outputs_to_the_thread_that_is_writing_them(material, monkeypatch):
+def test_an_interrupt_while_a_callback_does_not_come_back_finishes_the_outputs(material, place, monkeypatch):
     monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    monkeypatch.setattr(runner, "_FINISH_S", 60.0)
+    inside, resume, seen = threading.Event(), threading.Event(), []
+
+    def stall(result):
+        seen.append(result.frame.index)
+        if len(seen) == 3:
+            inside.set()
+            resume.wait()
+
+    def written():
+        lines = (place / "a.jsonl").read_text().splitlines()
+        return len(lines), len(probe(place / "out.mp4")[0])
+
+    settings = {"output": "out.mp4", "save_json": "a.jsonl"}
+    with pytest.raises(KeyboardInterrupt):
+        session(material, "a.mp4", on_frame=stall, observer=Interrupting(inside), **settings).run()
+    assert written() == (3, 3)
+    (writer,) = [one for one in threading.enumerate() if one.name.startswith("write ")]
+    resume.set()
+    writer.join(30)
+    assert (written(), seen) == ((3, 3), [0, 1, 2])
+
+
+def test_an_interrupt_leaves_an_output_that_takes_nothing_to_its_thread(material, place, monkeypatch):
+    monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    monkeypatch.setattr(runner, "_FINISH_S", 60.0)
     inside, resume, closers = threading.Event(), threading.Event(), []
-    close = JsonlSink.close
+    write, close = JsonlSink.write, JsonlSink.close
+
+    def stalling_write(sink, result, image):
+        write(sink, result, image)
+        if result.frame.index == 2:
+            inside.set()
+            resume.wait()
 
     def noting_close(sink):
         closers.append(threading.current_thread().name)
         close(sink)
 
+    monkeypatch.setattr(JsonlSink, "write", stalling_write)
     monkeypatch.setattr(JsonlSink, "close", noting_close)
-
-    def stall(result):
-        inside.set()
-        resume.wait()
-
-    def interrupt(statistics):
-        if inside.is_set():
-            raise KeyboardInterrupt
-
-    class Interrupting(SessionObserver):
-        def while_running(self, streams):
-            return contextlib.nullcontext(interrupt)
-
+    settings = {"output": "out.mp4", "save_json": "a.jsonl"}
     with pytest.raises(KeyboardInterrupt):
-        session(material, "a.mp4", save_json="a.jsonl", on_frame=stall, observer=Interrupting()).run()
-    assert closers == []
+        session(material, "a.mp4", observer=Interrupting(inside), **settings).run()
+    assert (closers, len(probe(place / "out.mp4")[0])) == ([], 3)
     (writer,) = [one for one in threading.enumerate() if one.name.startswith("write ")]
     resume.set()
     writer.join(30)
