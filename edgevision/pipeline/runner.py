@@ -356,6 +356,8 @@ class Pipeline:
     def _stream_over(self, rendering: Rendering) -> list[Rendering]:
         """A stream's other outputs are closed: closes its window too, unless it shows a single image."""
         lane = rendering.lane
+        if lane.stopped == REMOVED:
+            self._counts[lane.name] = lane.counts()  # here, for who removed it may wait no more
         lane.seconds = self._elapsed()
         self._release_source(lane)
         if lane.stream.source.info.is_image and rendering.is_watched and not (lane.error or lane.stopped):

@@ -44,6 +44,20 @@ class Camera(Source):
         self._closed.set()
 
 
+class Stuck(ListSink):
+    """While it is closed, ``gate`` holds up whoever writes; ``waiting`` says that somebody does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.waiting = threading.Event(), threading.Event()
+
+    def write(self, result: FrameResult, image: Image) -> None:
+        if not self.gate.is_set():
+            self.waiting.set()
+            self.gate.wait()
+        super().write(result, image)
+
+
 class Losing(ListSink):
     """Counts how often its source was lost."""
 
@@ -229,6 +243,28 @@ def test_thresholds_change_while_a_stream_runs_and_counts_go_on_when_it_comes_ba
     assert [engine.frames for engine in pipeline.statistics().engines] == [
         pipeline.statistics().streams[0].frames.inferred - before.frames.inferred
     ]
+
+
+def test_counts_go_on_where_the_outputs_took_longer_than_who_removed_the_stream_waited() -> None:
+    """Another stream may have its place by then."""
+    sink, stop = Stuck(), StopRequest()
+    sink.gate.set()
+    pipeline = Pipeline([replace(stream("a"), sinks=[sink])], [Model(FakeEngine())], is_kept_open=True)
+    runner = threading.Thread(target=pipeline.run, args=(stop,), daemon=True)
+    runner.start()
+    wait_until(lambda: written(pipeline, "a") > 3, "frames")
+    sink.gate.clear()
+    assert sink.waiting.wait(10)
+    with pytest.raises(TimeoutError):
+        pipeline.remove("a", timeout_s=0.0)
+    sink.gate.set()
+    wait_until(lambda: names(pipeline) == [], "the end of a")
+    pipeline.add(stream("b"))
+    pipeline.add(stream("a"))
+    assert written(pipeline, "a") >= len(sink.results) > 3
+    stop.reason = "test"
+    runner.join(10)
+    assert all(balanced(one.frames) for one in pipeline.statistics().streams)
 
 
 def test_engines_are_released_after_their_streams_went_on_with_others() -> None:
