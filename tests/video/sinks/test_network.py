@@ -402,6 +402,17 @@ def ends_of_pipes(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return ends
 
 
+def send_three() -> tuple[str, NetworkSink]:
+    """Sends three images to an address of this machine, until all have left and no alarm is up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{peer.getsockname()[1]}"
+        with NetworkSink(target_of(address), LIVE) as sink:
+            write_all(sink, 3)
+            wait_until(lambda: sink.sent == 3 and sink.deliveries()[0].alarm is None, "the images", 30)
+    return address, sink
+
+
 def test_a_stream_goes_on_after_the_system_had_no_room_for_its_process(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -414,12 +425,7 @@ def test_a_stream_goes_on_after_the_system_had_no_room_for_its_process(
         return start(*arguments, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "Popen", start_later)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind(("127.0.0.1", 0))
-        address = f"udp://127.0.0.1:{peer.getsockname()[1]}"
-        with NetworkSink(target_of(address), LIVE) as sink:
-            write_all(sink, 3)
-            wait_until(lambda: sink.sent == 3 and sink.deliveries()[0].alarm is None, "the images", 30)
+    address, sink = send_three()
     assert sink.made == sink.sent + sink.unsent == 3
     said = f"cannot send to {address}: no process can be run for it: Cannot allocate memory; trying again"
     assert any(said in message for message in caplog.messages)
@@ -463,12 +469,7 @@ def test_a_stream_goes_on_after_the_system_had_no_room_for_its_thread(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_later)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind(("127.0.0.1", 0))
-        address = f"udp://127.0.0.1:{peer.getsockname()[1]}"
-        with NetworkSink(target_of(address), LIVE) as sink:
-            write_all(sink, 3)
-            wait_until(lambda: sink.sent == 3 and sink.deliveries()[0].alarm is None, "the images", 30)
+    send_three()
     assert any("no thread can be begun for it: can't start new thread" in one for one in caplog.messages)
 
 
