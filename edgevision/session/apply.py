@@ -102,16 +102,15 @@ def _apply(
                 changes.paused.append(name)
                 streams.attempt(name, streams.end, name)
             streams.paused[name] = one.spec
-        elif one.before is None:
-            changes.added.append(name)
-            streams.attempt(name, streams.begin, name, one.spec, source)
         elif (
-            one.begins_again
+            one.before is None
+            or one.begins_again
             or not streams.can_adjust(name, one.before, one.spec)
             or streams.has_other_files(name, one.spec)
         ):
-            changes.restarted.append(name)
-            streams.attempt(name, streams.begin, name, one.spec, source)
+            begun = changes.added if one.before is None else changes.restarted
+            runs = streams.attempt(name, streams.begin, name, one.spec, source)
+            (begun if runs else changes.refused).append(name)
         elif streams.adjust(name, one.spec, layouts[one.position], one.before):
             changes.adjusted.append(name)
     for name in [name for name in streams.specs if name not in specs]:

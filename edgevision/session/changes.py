@@ -47,6 +47,7 @@ class StreamChanges:
         streams: those of the file.
         removed: names of streams that it has no more.
         added, restarted, adjusted, paused: names, once it is in force.
+        refused: names of those that should have begun, and do not run.
     """
 
     streams: list[StreamChange]
@@ -55,6 +56,7 @@ class StreamChanges:
     restarted: list[str] = field(default_factory=list)
     adjusted: list[str] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [
@@ -65,6 +67,7 @@ class StreamChanges:
                 ("changed", self.adjusted),
                 ("begun again", self.restarted),
                 ("paused", self.paused),
+                ("refused", self.refused),
             )
             if names
         ]

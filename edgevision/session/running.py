@@ -99,13 +99,16 @@ class RunningStreams:
         """Ends a stream; its outputs are finished.
 
         Raises:
-            SourceError: that takes too long.
+            SourceError: that takes too long; it ends nevertheless, and the next reload begins it again.
         """
         try:
             self.pipeline.remove(name)
         except TimeoutError:
-            raise SourceError(f"'{name}' still finishes its outputs; try again") from None
+            error = SourceError(f"'{name}' still finishes its outputs; try again")
+            self._refuse(name, error)
+            raise error from None
         self._opened.pop(name, None)
+        self._refused.pop(name, None)
 
     def drop(self, name: str) -> None:
         """Ends a stream that is in the list no more."""
@@ -124,13 +127,18 @@ class RunningStreams:
         self.paused.pop(name, None)
         self.open(spec, name, source, SourceOptions(wait=True))
 
-    def attempt(self, name: str, act: Callable[..., None], *arguments: Any) -> None:
-        """One stream that cannot be changed does not hold up the others."""
+    def attempt(self, name: str, act: Callable[..., None], *arguments: Any) -> bool:
+        """One stream that cannot be changed does not hold up the others; False where it was not."""
         try:
             act(*arguments)
         except EdgeVisionError as error:
             _LOG.warning("this stream does not run: %s: %s", name, error)
-            self._refused[name] = StreamStatistics.of_refused(name, name, str(error))
+            self._refuse(name, error)
+            return False
+        return True
+
+    def _refuse(self, name: str, error: EdgeVisionError) -> None:
+        self._refused[name] = StreamStatistics.of_refused(name, name, str(error))
 
     def can_adjust(self, name: str, before: StreamSpec, spec: StreamSpec) -> bool:
         """Whether what changed can change in a stream that runs."""

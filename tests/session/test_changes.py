@@ -25,4 +25,5 @@ def test_a_name_that_is_taken_gets_the_first_free_number() -> None:
 def test_changes_are_said_in_words() -> None:
     changes = StreamChanges([], ["yard"], added=["gate", "door"])
     assert str(changes) == "in force: 2 added (gate, door), 1 removed (yard)"
+    assert str(StreamChanges([], [], refused=["gate"])) == "in force: 1 refused (gate)"
     assert str(StreamChanges([], [])) == "nothing has changed"

@@ -25,9 +25,11 @@ from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import read_streams
 from edgevision.types import Frame, FrameResult
 from edgevision.video.base import Source, SourceInfo, SourceReport
+from edgevision.web.settings import WebSettings
 from tests.support.broker import wait_until
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
 from tests.support.pipeline import balanced
+from tests.support.web import ask
 
 pytest.importorskip("trackers", reason="needs the extra 'track'")
 
@@ -63,10 +65,15 @@ class Camera(Source):
 
 
 class Watching(SessionObserver):
-    """Keeps the latest statistics."""
+    """Keeps the latest statistics, and the address of the page."""
 
     def __init__(self) -> None:
         self.run: RunStatistics | None = None
+        self.url = ""
+
+    def note(self, text: str) -> None:
+        if text.startswith("page: "):
+            self.url = text.removeprefix("page: ")
 
     def while_running(self, streams: Sequence[Any]) -> AbstractContextManager[OnStatistics | None]:
         def keep(run: RunStatistics) -> None:
@@ -104,6 +111,10 @@ class Running:
     def ask(self) -> None:
         self._request.asked += 1
 
+    @property
+    def url(self) -> str:
+        return self._watcher.url
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -131,7 +142,9 @@ def start(
     monkeypatch.setattr(Service, "watching", watching)
 
     @contextlib.contextmanager
-    def run(text: str, watch: bool = False, given: dict[str, Any] | None = None) -> Iterator[Running]:
+    def run(
+        text: str, watch: bool = False, given: dict[str, Any] | None = None, has_page: bool = False
+    ) -> Iterator[Running]:
         file, stop, asked, watcher = tmp_path / "streams.yaml", StopRequest(), ReloadRequest(), Watching()
         if not file.exists():
             file.write_text(text)
@@ -142,6 +155,8 @@ def start(
             watch=watch,
             given=given or {},
             append=True,
+            web=WebSettings(port=0, folder=tmp_path / "page", allow_local=True) if has_page else None,
+            streams_file=file if has_page else None,
         )
         results: dict[str, FrameResult] = {}
 
@@ -304,13 +319,9 @@ def test_a_model_that_was_replaced_under_its_name_is_noticed(
         assert run.config().successful
 
 
-def test_a_stream_that_finishes_too_slowly_is_begun_by_the_next_reload(
-    start: Callable[..., AbstractContextManager[Running]],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO, "edgevision")
-    remove, late = Pipeline.remove, ["a"]
+def end_late(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The first time that a stream is removed, whoever does it has waited too long."""
+    remove, late = Pipeline.remove, [name]
 
     def slowly(self: Pipeline, name: str) -> StreamStatistics | None:
         ended = remove(self, name)
@@ -320,13 +331,48 @@ def test_a_stream_that_finishes_too_slowly_is_begun_by_the_next_reload(
         return ended
 
     monkeypatch.setattr(Pipeline, "remove", slowly)
+
+
+@pytest.mark.parametrize(("method", "change"), [("PUT", {"source": "a"}), ("PATCH", {"paused": True})])
+def test_a_stream_that_ended_too_slowly_for_the_page_is_begun_by_the_next_reload(
+    start: Callable[..., AbstractContextManager[Running]],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    change: dict[str, Any],
+) -> None:
+    end_late(monkeypatch, "a")
+    with start("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n", has_page=True) as run:
+        refused = ask(f"{run.url}api/streams/a", change, method)
+        assert (refused.status, refused.json()["error"]) == (409, "'a' still finishes its outputs; try again")
+        (shown,) = [one for one in ask(f"{run.url}api/state").json()["streams"] if one["name"] == "a"]
+        assert (shown["state"], "try again" in shown["remarks"][0]["text"]) == ("failed", True)
+        run.ask()
+        wait_until(lambda: Camera.opened["a"] == 2, "its camera")
+        wait_until(lambda: has_begun(run.streams()) and set(run.streams()) == {"a", "b"}, "its frames")
+        assert Camera.opened["b"] == 1
+        if method == "PATCH":  # once it has ended it is paused, and refused no more
+            end_late(monkeypatch, "a")
+            assert ask(f"{run.url}api/streams/a", change, method).status == 409
+            assert ask(f"{run.url}api/streams/a", change, method).status == 200
+            assert {one.name: one.state.value for one in run.reads[-1]().streams} == {"b": "running"}
+
+
+def test_a_stream_that_finishes_too_slowly_is_begun_by_the_next_reload(
+    start: Callable[..., AbstractContextManager[Running]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "edgevision")
+    end_late(monkeypatch, "a")
     with start("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n") as run:
         run.write("streams:\n- {source: c, name: a}\n- {source: b, name: b}\n")
         run.ask()
-        wait_until(lambda: "in force: 1 begun again (a)" in caplog.text, "the reload")
+        wait_until(lambda: "in force: " in caplog.text, "the reload")
+        assert caplog.messages[-1] == "streams.yaml: in force: 1 refused (a)"
         assert "this stream does not run: a: 'a' still finishes its outputs; try again" in caplog.text
         assert (Camera.opened["c"], Camera.closed["c"]) == (1, 1)
         run.ask()
+        wait_until(lambda: "streams.yaml: in force: 1 begun again (a)" in caplog.messages, "the next reload")
         wait_until(lambda: Camera.opened["c"] == 2, "its camera")
         wait_until(lambda: "a" in run.streams() and run.streams()["a"].written > 3, "its frames")
         run.ask()
