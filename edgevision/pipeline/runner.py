@@ -263,6 +263,10 @@ class Pipeline:
         self._counts[name] = lane.counts()
         return figures
 
+    def has_stream(self, name: str) -> bool:
+        """Whether there is a stream of that name that was not removed, or still finishes its outputs."""
+        return self._running(name) is not None
+
     def _running(self, name: str) -> Lane | None:
         return next((one for one in self._lanes if one.name == name and not _is_gone(one)), None)
 

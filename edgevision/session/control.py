@@ -172,6 +172,11 @@ class SessionControl:
             self._file.read(list(self._streams.specs))
             return f"{file.name}: {changes}"
 
+    def let_go(self) -> None:
+        """See :meth:`edgevision.session.running.RunningStreams.let_go`."""
+        with self._lock:
+            self._streams.let_go()
+
     def _spec(self, entry: dict[str, Any]) -> StreamSpec:
         """A stream of the file, with what stands at its top and on the command line."""
         found = understand_streams({**self._file.document, "streams": [entry]}, self._shared.request.given)

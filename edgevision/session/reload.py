@@ -50,6 +50,10 @@ class Reloadable(Protocol):
         """The file and those that it names, whose content matters."""
         ...
 
+    def let_go(self) -> None:
+        """Closes what streams had that ended after a reload no longer waited for them; called often."""
+        ...
+
 
 class Reloader(Closeable):
     """Reloads on a thread of its own until it is closed; a context manager.
@@ -88,6 +92,10 @@ class Reloader(Closeable):
             if is_asked:
                 self._done = self._request.asked
                 self._reload()
+            try:
+                self._control.let_go()
+            except Exception as error:  # of a library, at one engine: later reloads need this thread
+                _LOG.warning("a stream ended late: %s: %s", type(error).__name__, error, exc_info=True)
 
     def _has_changed(self) -> bool:
         before, self._look = self._look, contents(self._control.files())

@@ -177,6 +177,21 @@ class RunningStreams:
                 view.zones_file = view.zones_file if spec.zones is None else Path(spec.zones)
         return True
 
+    def let_go(self) -> None:
+        """What streams had that were removed or paused, and ended later than that was waited for."""
+        over = [
+            name
+            for name in self._opened
+            if (name not in self.specs or name in self.paused) and not self.pipeline.has_stream(name)
+        ]
+        for name in over:
+            if name in self.specs:
+                self.end(name)
+            else:
+                self.drop(name)
+        if over:
+            self.release()
+
     def release(self) -> None:
         """Closes the engines that no stream has any more."""
         self.pipeline.release_engines()

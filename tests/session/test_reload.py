@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from edgevision.engines import Engine, load_engine
 from edgevision.errors import ConfigError, SourceError
 from edgevision.pipeline import OnStatistics, Pipeline, RunStatistics, StopRequest, StreamStatistics
 from edgevision.pipeline.statistics import ConfigReload
@@ -23,8 +25,8 @@ from edgevision.session.reload import Reloader, ReloadRequest, contents
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import read_streams
-from edgevision.types import Frame, FrameResult
-from edgevision.video.base import Source, SourceInfo, SourceReport
+from edgevision.types import Frame, FrameResult, Image
+from edgevision.video.base import Sink, Source, SourceInfo, SourceReport
 from edgevision.web.settings import WebSettings
 from tests.support.broker import wait_until
 from tests.support.models import image_with_block, write_bright_segmenter, write_colour_model
@@ -357,6 +359,63 @@ def test_a_stream_that_ended_too_slowly_for_the_page_is_begun_by_the_next_reload
             assert {one.name: one.state.value for one in run.reads[-1]().streams} == {"b": "running"}
 
 
+class Stuck(Sink):
+    """Takes frames while its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__("stuck")
+        self.gate, self.is_inside = threading.Event(), threading.Event()
+
+    def write(self, result: FrameResult, image: Image) -> None:
+        if not self.gate.is_set():
+            self.is_inside.set()
+            self.gate.wait()
+
+
+@pytest.mark.parametrize("left", ["removed", "paused"])
+def test_what_a_stream_had_that_ended_late_is_let_go(
+    start: Callable[..., AbstractContextManager[Running]],
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    left: str,
+) -> None:
+    """One is removed or paused while a disk takes nothing: its engine, tile and outputs are free then."""
+    caplog.set_level(logging.INFO, "edgevision")
+    remove, sink, closed = Pipeline.remove, Stuck(), []
+
+    def load(path: Path, *arguments: Any, **options: Any) -> Engine:
+        engine = load_engine(path, *arguments, **options)
+        close = engine.close
+        monkeypatch.setattr(engine, "close", lambda: (closed.append(path.name), close()))
+        return engine
+
+    monkeypatch.setattr("edgevision.session.models.load_engine", load)
+    monkeypatch.setattr("edgevision.session.streams.open_sink", lambda *_, **__: sink)
+    monkeypatch.setattr(Pipeline, "remove", lambda self, name: remove(self, name, 0.0))
+    shutil.copy(model, tmp_path / "own.onnx")
+    own = f"{{source: a, name: a, model: {tmp_path / 'own.onnx'}, save_json: {tmp_path / 'a.jsonl'}%s}}"
+    sink.gate.set()
+    with start(f"streams:\n- {own % ''}\n- {{source: b, name: b}}\n", has_page=True) as run:
+        tile = f"{run.url}api/streams/a/zones"
+        sink.gate.clear()
+        assert sink.is_inside.wait(10)
+        entry = f"- {own % ', paused: true'}\n" if left == "paused" else ""
+        run.write(f"streams:\n- {{source: b, name: b}}\n{entry}")
+        run.ask()
+        wait_until(lambda: f"streams.yaml: in force: 1 {left} (a)" in caplog.messages, "the reload")
+        assert {one.name for one in run.reads[-1]().streams} == {"a", "b"}
+        assert (closed, ask(tile).status) == ([], 200)
+        sink.gate.set()
+        wait_until(lambda: closed == ["own.onnx"], "its engine to be closed")
+        assert ask(tile).status == (200 if left == "paused" else 404)
+        assert {one.name for one in run.reads[-1]().streams} == {"b"}
+        run.write(f"streams:\n- {{source: b, name: b}}\n- {own % ''}\n")
+        run.ask()
+        wait_until(lambda: "a" in run.streams() and run.streams()["a"].written > 3, "its frames")
+
+
 def test_a_stream_that_finishes_too_slowly_is_begun_by_the_next_reload(
     start: Callable[..., AbstractContextManager[Running]],
     monkeypatch: pytest.MonkeyPatch,
@@ -410,6 +469,9 @@ class Counting:
 
     def files(self) -> list[Path]:
         return [self.path]
+
+    def let_go(self) -> None:
+        pass
 
 
 def in_place(path: Path, text: str) -> None:
