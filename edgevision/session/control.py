@@ -15,7 +15,7 @@ from edgevision.address import Address
 from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.session.apply import apply_file
 from edgevision.session.running import RunningStreams
-from edgevision.session.spec import StreamSpec, understand_streams
+from edgevision.session.spec import StreamSpec, read_streams, understand_streams
 from edgevision.session.streams_file import StreamsFile
 from edgevision.tracking.tracker import load_library
 from edgevision.video.sources.network import CAMERA_SCHEMES
@@ -34,6 +34,7 @@ class SessionControl:
         self._streams, self._shared = streams, streams.shared
         self._file = StreamsFile(self._shared.request.streams_file, list(streams.specs))
         self._lock = threading.Lock()
+        self._text, self._named = b"", list(streams.specs.values())  # of the file, as `files` last read it
 
     def paused(self) -> Sequence[str]:
         """Names of the streams that wait to be resumed."""
@@ -145,14 +146,19 @@ class SessionControl:
             self._file.save()
 
     def files(self) -> Sequence[Path]:
-        """The file of streams, and the zones and models that it names."""
-        file, specs = self._shared.request.reload_from, list(self._streams.specs.values())
+        """The file of streams, and the zones and models that it names now, be they in force or not."""
+        file = self._shared.request.reload_from
         if file is None:
             return []
-        zones = [spec.zones for spec in specs if spec.zones is not None]
+        with contextlib.suppress(EdgeVisionError, OSError):  # it has a fault: those that it named before
+            text = file.read_bytes()
+            if text != self._text:
+                self._text = text
+                self._named = read_streams(file, self._shared.request.given)
+        zones = [spec.zones for spec in self._named if spec.zones is not None]
         models: list[Path] = []
         with contextlib.suppress(EdgeVisionError):  # one is away for a moment, which the reload says
-            models = self._shared.models.files(specs)
+            models = self._shared.models.files(self._named)
         return [file, *map(Path, dict.fromkeys(zones)), *models]
 
     def reload(self) -> str:

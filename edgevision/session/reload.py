@@ -47,7 +47,7 @@ class Reloadable(Protocol):
         ...
 
     def files(self) -> Sequence[Path]:
-        """The file and those that it names, whose content matters."""
+        """The file and those that it names now, whose content matters."""
         ...
 
     def let_go(self) -> None:
@@ -102,8 +102,7 @@ class Reloader(Closeable):
         return self._look == before and self._look != self._known
 
     def _reload(self) -> None:
-        self._known = contents(self._control.files())
-        read = dict(self._known)
+        self._known = contents(self._control.files())  # what is saved from now on is another change
         try:
             told = self._control.reload()
         except EdgeVisionError as error:
@@ -114,10 +113,6 @@ class Reloader(Closeable):
             _LOG.warning("the reload failed: %s: %s", type(error).__name__, error, exc_info=True)
         else:
             self.state = ConfigReload(successful=True, success_time=time.time())
-            # Only files that it names for the first time: another may have been saved again meanwhile.
-            self._known = tuple(
-                (path, read.get(path, found)) for path, found in contents(self._control.files())
-            )
             _LOG.info("%s", told)
 
 

@@ -25,6 +25,7 @@ from edgevision.session.reload import Reloader, ReloadRequest, contents
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
 from edgevision.session.spec import read_streams
+from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, Source, SourceInfo, SourceReport
 from edgevision.web.settings import WebSettings
@@ -181,6 +182,12 @@ def start(
         assert all(balanced(one.statistics.frames) for one in outcomes if one.error is None)
 
     return run
+
+
+def zone_names(run: Running) -> list[str]:
+    """Zones of the last frame of a."""
+    zones = None if "a" not in run.results else run.results["a"].zones
+    return [] if zones is None else [one.name for one in zones.zones]
 
 
 def gives_maps(run: Running) -> bool:
@@ -563,7 +570,7 @@ def test_a_file_that_a_reload_names_first_is_no_change(tmp_path: Path) -> None:
 
         def files(self) -> list[Path]:
             self.looks += 1
-            return [path, zones] if self.taken else [path]
+            return [path, zones] if path.read_text() == "first" else [path]
 
     control = Naming(path)
     with Reloader(control, ReloadRequest(), watch=True):
@@ -574,6 +581,35 @@ def test_a_file_that_a_reload_names_first_is_no_change(tmp_path: Path) -> None:
         assert control.taken == ["first"]
         zones.write_text("other")
         wait_until(lambda: control.taken == ["first", "first"], "the zones")
+
+
+def test_zones_are_noticed_that_were_saved_while_a_reload_named_them_first(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zones = tmp_path / "zones.yaml"
+    zones.write_text(ZONE % "yard")
+
+    def load(*arguments: Any) -> ZoneLayout:
+        layout = load_zones(*arguments)
+        zones.write_text(ZONE % "gate")  # by somebody else, once it was read
+        return layout
+
+    monkeypatch.setattr("edgevision.session.streams.load_zones", load)
+    with start("streams:\n- {source: a, name: a}\n", watch=True) as run:
+        run.write(f"streams:\n- {{source: a, name: a, zones: {zones}}}\n")
+        wait_until(lambda: zone_names(run) == ["gate"], "the zone that was saved meanwhile")
+
+
+def test_zones_that_refused_a_reload_are_watched_too(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    zones = tmp_path / "zones.yaml"
+    zones.write_text("zones: [")
+    with start("streams:\n- {source: a, name: a}\n", watch=True) as run:
+        run.write(f"streams:\n- {{source: a, name: a, zones: {zones}}}\n")
+        wait_until(lambda: "not in force, and nothing has changed: " in caplog.text, "the refusal")
+        zones.write_text(ZONE % "yard")
+        wait_until(lambda: zone_names(run) == ["yard"], "the zone")
 
 
 def test_a_file_that_is_away_for_a_moment_is_no_content(tmp_path: Path) -> None:
