@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -75,6 +76,20 @@ def safe_name(name: str) -> str:
     while len(letters.encode()) > _LONGEST_NAME:
         letters = letters[:-1]
     return letters.strip("_.") or "live"
+
+
+def content_version(path: Path) -> str:
+    """Changes with what is in a file; ``none`` where there is none.
+
+    Raises:
+        SinkError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return "none"
+    except OSError as error:
+        raise SinkError(f"cannot read {path}: {error.strerror}") from error
 
 
 def make_folder(path: Path, *, parents: bool = False) -> None:

@@ -13,7 +13,7 @@ from edgevision.session.changes import StreamChanges, find_changes, free_name
 from edgevision.session.running import RunningStreams
 from edgevision.session.shared import Shared
 from edgevision.session.spec import StreamSpec, read_streams
-from edgevision.session.streams import load_layout, open_sources
+from edgevision.session.streams import load_layout, open_sources, zones_version
 from edgevision.tracking import ZoneLayout
 from edgevision.tracking.tracker import load_library
 from edgevision.video import Source
@@ -47,18 +47,19 @@ def apply_file(streams: RunningStreams, file: Path) -> StreamChanges:
     return changes
 
 
-def _check(shared: Shared, specs: Sequence[StreamSpec]) -> dict[int, ZoneLayout | None]:
-    """Refuses what could not run; the zones of each stream, by its position."""
+def _check(shared: Shared, specs: Sequence[StreamSpec]) -> dict[int, tuple[ZoneLayout | None, str]]:
+    """Refuses what could not run; the zones of each stream with their file's version, by its position."""
     request = dataclasses.replace(shared.request, streams=specs, append=True, overwrite=False)
     request.check_outputs(specs, shared.models.files(specs))
     if any(map(request.tracks, specs)):
         load_library()  # here, where no stream waits for it
-    layouts: dict[int, ZoneLayout | None] = {}
+    layouts: dict[int, tuple[ZoneLayout | None, str]] = {}
     for position, spec in enumerate(specs):
         models = shared.models.of(spec)
         if spec.save_masks is not None:
             models.segmenters()
-        layouts[position] = load_layout(spec, models) if request.tracks(spec) else None
+        version = zones_version(spec)
+        layouts[position] = load_layout(spec, models) if request.tracks(spec) else None, version
     return layouts
 
 
@@ -86,7 +87,7 @@ def _open_ahead(
 def _apply(
     streams: RunningStreams,
     changes: StreamChanges,
-    layouts: dict[int, ZoneLayout | None],
+    layouts: dict[int, tuple[ZoneLayout | None, str]],
     ahead: dict[int, Source],
     opening: contextlib.ExitStack,
 ) -> None:
@@ -111,7 +112,7 @@ def _apply(
             begun = changes.added if one.before is None else changes.restarted
             runs = streams.attempt(name, streams.begin, name, one.spec, source)
             (begun if runs else changes.refused).append(name)
-        elif streams.adjust(name, one.spec, layouts[one.position], one.before):
+        elif streams.adjust(name, one.spec, *layouts[one.position], one.before):
             changes.adjusted.append(name)
     for name in [name for name in streams.specs if name not in specs]:
         del streams.specs[name]

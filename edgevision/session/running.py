@@ -152,15 +152,15 @@ class RunningStreams:
         opened = self._opened.get(name)
         return opened is not None and opened.models.engines != self.shared.models.of(spec).engines
 
-    def adjust(self, name: str, spec: StreamSpec, layout: ZoneLayout | None, before: StreamSpec) -> bool:
+    def adjust(
+        self, name: str, spec: StreamSpec, layout: ZoneLayout | None, version: str, before: StreamSpec
+    ) -> bool:
         """Other zones, threshold and classes for a stream that runs; False where nothing differs."""
         opened, scene = self._opened[name], self._opened[name].stream.scene
         has_zones = spec.zones is not None or before.zones is not None
         new_zones = scene is not None and has_zones and scene.next_layout != layout
         choice = self.shared.request.choice
         is_same = choice(spec) == choice(before) and (spec.zones is None) == (before.zones is None)
-        if is_same and not new_zones:
-            return False
         if not is_same:
             models = self.shared.models.of(spec)
             self.pipeline.set_models(name, models.models, models.fallback)
@@ -171,11 +171,12 @@ class RunningStreams:
                 scene.change_threshold(choice(spec).conf_threshold)
         if scene is not None and new_zones:
             scene.change_layout(layout)
-            view = None if self.shared.hub is None else self.shared.hub.view(name)
-            if view is not None:
-                view.layout, view.is_tracked = layout, True
-                view.zones_file = view.zones_file if spec.zones is None else Path(spec.zones)
-        return True
+        hub = self.shared.hub
+        if hub is not None and has_zones and (view := hub.view(name)) is not None:
+            view.zones_file = hub.own_zones_file(view) if spec.zones is None else Path(spec.zones)
+            view.change_layout(layout, version)
+            view.is_tracked = True
+        return new_zones or not is_same
 
     def let_go(self) -> None:
         """What streams had that were removed or paused, and ended later than that was waited for."""

@@ -17,7 +17,7 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.errors import EdgeVisionError, SourceError, UsageError
 from edgevision.events import EventObserver, EventSink
 from edgevision.events.sink import jpeg_keeper
-from edgevision.files import make_folder, safe_name, set_aside
+from edgevision.files import content_version, make_folder, safe_name, set_aside
 from edgevision.pipeline import Stream, ThreadBudget
 from edgevision.pipeline.crops import CropReader
 from edgevision.plugins import scheme_of
@@ -172,6 +172,7 @@ def open_stream(
         view.attributes = models.attributes
     if view is not None and spec.zones is None and view.zones_file is not None and view.zones_file.is_file():
         spec = msgspec.structs.replace(spec, zones=str(view.zones_file))
+    version = "none" if view is None else zones_version(spec)
     scene = None
     if request.tracks(spec):
         scene = make_scene(spec, info.frame_rate, models, choice.conf_threshold)
@@ -182,7 +183,7 @@ def open_stream(
     if scene is None and request.reload_from is not None:
         running = late_scene(models, choice.conf_threshold, info)
     if view is not None:
-        running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info)
+        running = _scene_of_page(spec, view, scene, models, choice.conf_threshold, info, version)
     sinks += open_watchers(spec, info, shared, models, opened, view, running)
     written = tuple(sink for sink in sinks if sink.name != WINDOW)
     if view is not None:
@@ -232,6 +233,7 @@ def _scene_of_page(
     models: RunModels,
     conf_threshold: float,
     info: SourceInfo,
+    version: str,
 ) -> Scene | LateScene | None:
     """A scene whose zones the page can change; None where no model detects."""
     running: Scene | LateScene | None = scene
@@ -241,7 +243,8 @@ def _scene_of_page(
     if spec.zones is not None:
         view.zones_file = Path(spec.zones)
     if running is not None:
-        view.layout, view.set_layout = running.layout, running.change_layout
+        view.set_layout = running.change_layout
+        view.change_layout(running.layout, version)
     return running
 
 
@@ -289,6 +292,11 @@ def load_layout(spec: StreamSpec, models: RunModels) -> ZoneLayout | None:
     if spec.event_classes is not None:
         _check_event_classes(listed(spec.event_classes), models)
     return None if spec.zones is None else load_zones(spec.zones, models.classes, models.attributes)
+
+
+def zones_version(spec: StreamSpec) -> str:
+    """The version of a stream's file of zones, to be taken before they are loaded; ``none`` without one."""
+    return "none" if spec.zones is None else content_version(Path(spec.zones))
 
 
 def _check_event_classes(names: Sequence[str], models: RunModels) -> None:

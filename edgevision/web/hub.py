@@ -62,6 +62,7 @@ class StreamView:
         attributes: what a second model can say of an object.
         zones_file: where its zones are kept, if it has any; None where they cannot be.
         layout: its zones now; None where there are none.
+        layout_version: of the file that they were read from; see :meth:`change_layout`.
         set_layout: puts other zones in force; None where nothing can track.
         recordings: folder of its recordings; None where it is not recorded.
         stem: what its recordings begin with.
@@ -75,10 +76,22 @@ class StreamView:
     attributes: tuple[str, ...] = ()
     zones_file: Path | None = None
     layout: ZoneLayout | None = None
+    layout_version: str = "none"
     set_layout: Callable[[ZoneLayout | None], None] | None = None
     recordings: Path | None = None
     stem: str = ""
     is_tracked: bool = False
+
+    def change_layout(self, layout: ZoneLayout | None, version: str) -> None:
+        """Other zones, which are in force.
+
+        Args:
+            layout: the zones; None for none.
+            version: :func:`~edgevision.files.content_version` of their file, taken before they were read:
+                where the file is saved meanwhile, nobody has the version that could replace what was saved.
+        """
+        self.layout = layout
+        self.layout_version = version  # after it: who reads the version first has no older layout
 
 
 class Hub:
@@ -109,10 +122,13 @@ class Hub:
             before = self._views.get(name)
             view_id = self._free_id(name) if before is None else before.id
             view = StreamView(name=name, id=view_id, tile=tile, classes=classes)
-            if self.zones_folder is not None:
-                view.zones_file = self.zones_folder / f"{view_id}.zones.yaml"
+            view.zones_file = self.own_zones_file(view)
             self._views[name] = view
         return view
+
+    def own_zones_file(self, view: StreamView) -> Path | None:
+        """Where zones are kept that are drawn in the page; None where they cannot be."""
+        return None if self.zones_folder is None else self.zones_folder / f"{view.id}.zones.yaml"
 
     def remove_view(self, name: str) -> None:
         """The stream is not shown any more."""

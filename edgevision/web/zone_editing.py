@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 from collections.abc import Collection
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from edgevision.errors import ConfigError, SinkError
-from edgevision.files import atomic_path, make_folder
+from edgevision.files import atomic_path, content_version, make_folder
 from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.zones import Line, Units, Zone
 from edgevision.web.answers import as_json, body, find_view, in_thread
@@ -71,10 +70,10 @@ class ZoneRoutes:
 
     def _answer(self, view: StreamView) -> dict[str, Any]:
         with self._lock:
-            path = view.zones_file
+            path, version = view.zones_file, view.layout_version
             return {
                 "layout": relative(view.layout, view.tile.size),
-                "version": "none" if path is None else version_of(path),
+                "version": version,
                 "file": "" if path is None else path.name,
                 "classes": list(view.classes),
                 "can_change": view.set_layout is not None and path is not None,
@@ -89,10 +88,12 @@ class ZoneRoutes:
         if path is None:
             raise SinkError("the zones of this stream cannot be kept")
         make_folder(path.parent)
-        if version_of(path) != given.version:
-            if path.is_file():  # what was changed by hand is in force from now on, and not lost
-                view.layout = load_zones(path, view.classes, view.attributes)
-                self._put_in_force(view)
+        version = content_version(path)
+        if version != given.version:
+            if version == "none":
+                view.layout_version = version  # it was removed by hand: the zones in force go on
+            else:  # what was changed by hand is in force from now on, and not lost
+                self._put_in_force(view, load_zones(path, view.classes, view.attributes), version)
             raise HTTPException(412, "the zones were changed meanwhile; look at them again, and repeat yours")
         before = view.layout
         layout = ZoneLayout(
@@ -102,33 +103,24 @@ class ZoneRoutes:
             margin=None if before is None else _relative_margin(before, view.tile.size),
             vanish_s=2.0 if before is None else before.vanish_s,
         )
-        view.layout = save_zones(path, layout, view.classes, view.attributes)
-        self._put_in_force(view)
+        self._put_in_force(view, *save_zones(path, layout, view.classes, view.attributes))
         return self._answer(view)
 
-    def _put_in_force(self, view: StreamView) -> None:
+    def _put_in_force(self, view: StreamView, layout: ZoneLayout | None, version: str) -> None:
         if view.set_layout is not None:
-            view.set_layout(view.layout)
+            view.set_layout(layout)
             view.is_tracked = True
-
-
-def version_of(path: Path) -> str:
-    """Changes with the file; ``none`` where there is none."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except FileNotFoundError:
-        return "none"
-    except OSError as error:
-        raise SinkError(f"cannot read {path}: {error.strerror}") from error
+        view.change_layout(layout, version)
 
 
 def save_zones(
     path: Path, layout: ZoneLayout, classes: Collection[str], attributes: Collection[str] = ()
-) -> ZoneLayout | None:
+) -> tuple[ZoneLayout | None, str]:
     """Writes a zones file, and keeps the one before as ``NAME.bak``; without any zone it removes the file.
 
     Returns:
-        What a run reads from it; None where there is nothing.
+        What a run reads from it, None where there is nothing; and its
+        :func:`~edgevision.files.content_version`.
 
     Raises:
         ConfigError: a zone is not valid; nothing is changed.
@@ -139,12 +131,12 @@ def save_zones(
         if not (layout.zones or layout.lines):
             if path.exists():
                 path.replace(backup)
-            return None
+            return None, "none"
         with atomic_path(path) as partial:
             text = yaml.safe_dump(_document(layout), sort_keys=False, allow_unicode=True)
             partial.write_text(_HEAD + text, encoding="utf-8")
             try:
-                read = load_zones(partial, classes, attributes)
+                read, version = load_zones(partial, classes, attributes), content_version(partial)
             except ConfigError as error:
                 raise ConfigError(str(error).replace(str(partial), path.name)) from error
             if path.exists():
@@ -155,7 +147,7 @@ def save_zones(
                 partial.chmod(0o644)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
-    return read
+    return read, version
 
 
 def relative(layout: ZoneLayout | None, size: tuple[int, int] | None) -> ZoneLayout | None:

@@ -18,6 +18,7 @@ import pytest
 
 from edgevision.engines import Engine, load_engine
 from edgevision.errors import ConfigError, SourceError
+from edgevision.files import content_version
 from edgevision.pipeline import OnStatistics, Pipeline, RunStatistics, StopRequest, StreamStatistics
 from edgevision.pipeline.statistics import ConfigReload
 from edgevision.service.service import Service
@@ -598,6 +599,51 @@ def test_zones_are_noticed_that_were_saved_while_a_reload_named_them_first(
     with start("streams:\n- {source: a, name: a}\n", watch=True) as run:
         run.write(f"streams:\n- {{source: a, name: a, zones: {zones}}}\n")
         wait_until(lambda: zone_names(run) == ["gate"], "the zone that was saved meanwhile")
+
+
+def test_zones_that_were_saved_while_they_were_read_are_not_overwritten_by_the_page(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, and by a reload: the page shows what is in force, and its version is of that."""
+    zones, saved = tmp_path / "zones.yaml", ["gate", "road"]
+    zones.write_text(ZONE % "yard")
+
+    def load(*arguments: Any) -> ZoneLayout:
+        layout = load_zones(*arguments)
+        if saved:
+            zones.write_text(ZONE % saved.pop(0))  # by somebody else, once it was read
+        return layout
+
+    monkeypatch.setattr("edgevision.session.streams.load_zones", load)
+    text = f"streams:\n- {{source: a, name: a, track: true, zones: {zones}}}\n"
+    with start(text, has_page=True) as run:
+        url = f"{run.url}api/streams/a/zones"
+
+        def look() -> tuple[str, str]:
+            found = ask(url).json()
+            return found["layout"]["zones"][0]["name"], found["version"]
+
+        def put(version: str) -> int:
+            return ask(url, {"version": version, "zones": [], "lines": []}, "PUT").status
+
+        seen, version = look()
+        assert (seen, put(version), zones.read_text()) == ("yard", 412, ZONE % "gate")
+        assert look() == ("gate", content_version(zones))
+        zones.write_text(ZONE % "door")
+        run.ask()
+        wait_until(lambda: look()[0] == "door", "the reload")
+        seen, version = look()
+        assert (seen, put(version), zones.read_text()) == ("door", 412, ZONE % "road")
+        zones.write_text("# by hand\n" + ZONE % "road")  # the same zones in another file
+        run.ask()
+        wait_until(lambda: look() == ("road", content_version(zones)), "the version")
+        run.write("streams:\n- {source: a, name: a, track: true}\n")
+        run.ask()
+        wait_until(lambda: ask(url).json()["layout"] is None, "no zones")
+        mine = [{"name": "mine", "polygon": [[0, 0], [1, 0], [1, 1]]}]
+        given = {"version": ask(url).json()["version"], "zones": mine, "lines": []}
+        assert ask(url, given, "PUT").status == 200
+        assert zones.read_text() == "# by hand\n" + ZONE % "road"  # it is the stream's no more
 
 
 def test_zones_that_refused_a_reload_are_watched_too(

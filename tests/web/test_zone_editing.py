@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from edgevision.errors import ConfigError, SinkError
+from edgevision.files import content_version
 from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.tracking.zones import Units, Zone
 from edgevision.web.hub import Hub, StreamView
-from edgevision.web.zone_editing import ZoneRoutes, relative, save_zones, version_of
+from edgevision.web.zone_editing import ZoneRoutes, relative, save_zones
 from tests.support.disk import fill, small_disk
 from tests.support.web import ask, open_view, served
 
@@ -81,6 +82,47 @@ def test_a_change_by_hand_meanwhile_is_kept_and_in_force(tmp_path: Path) -> None
         assert view.layout is not None
 
 
+def test_an_edit_that_nobody_saw_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks gets the zones in force with their version, not with that of a file edited meanwhile."""
+    hub, path = Hub(), tmp_path / "z.yaml"
+    view, in_force = view_of(hub, path)
+
+    def save(*arguments: Any) -> tuple[ZoneLayout | None, str]:
+        saved = save_zones(*arguments)
+        path.write_text(PIXELS)  # by somebody else, at once
+        return saved
+
+    mine = [{"name": "mine", "polygon": SQUARE}]
+    with served(hub, ZoneRoutes(hub).routes) as server:
+        url = server.url + "api/streams/gate/zones"
+
+        def put(version: str) -> int:
+            return ask(url, {"version": version, "zones": mine, "lines": []}, "PUT").status
+
+        def look() -> tuple[list[str], str]:
+            found = ask(url).json()
+            return [one["name"] for one in found["layout"]["zones"]], found["version"]
+
+        with monkeypatch.context() as patch:
+            patch.setattr("edgevision.web.zone_editing.save_zones", save)
+            assert put("none") == 200
+        seen, version = look()
+        assert (seen, put(version), path.read_text()) == (["mine"], 412, PIXELS)
+        seen, version = look()
+        assert (seen, in_force[-1]) == (["yard"], load_zones(path, ["red"]))
+        assert put(version) == 200
+        for text, status in (("zones: [", 400), (PIXELS, 412)):  # edited while the page is open
+            version = look()[1]
+            path.write_text(text)
+            assert look() == (["mine"], version)
+            assert (put(version), path.read_text()) == (status, text)
+        path.unlink()
+        assert put(look()[1]) == 412
+        assert look() == (["yard"], "none")  # in force, and in no file
+        assert put("none") == 200
+    assert view.layout == load_zones(path, ["red"])
+
+
 def test_of_two_who_save_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, path = Hub(), tmp_path / "z.yaml"
     view, in_force = view_of(hub, path)
@@ -96,7 +138,7 @@ def test_of_two_who_save_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest
         second = threading.Thread(target=put, args=["second"])
         looking = threading.Thread(target=lambda: seen.append(ask(url).json()))
 
-        def save(*arguments: Any) -> ZoneLayout | None:
+        def save(*arguments: Any) -> tuple[ZoneLayout | None, str]:
             if not second.is_alive():
                 second.start()
                 second.join(0.3)  # it waits for the first
@@ -112,7 +154,7 @@ def test_of_two_who_save_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest
     assert answers == {"first": 200, "second": 412}
     assert view.layout == load_zones(path, ["red"]) == in_force[-1]
     assert [zone.name for zone in load_zones(path, ["red"]).zones] == ["first"]
-    assert (seen[0]["version"], seen[0]["layout"]["zones"][0]["name"]) == (version_of(path), "first")
+    assert (seen[0]["version"], seen[0]["layout"]["zones"][0]["name"]) == (content_version(path), "first")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         save_zones(
             tmp_path / "z.yaml", ZoneLayout(units=Units.RELATIVE, zones=[Zone(name=" ", polygon=[])]), {}
         )
-    assert version_of(tmp_path / "z.yaml") == "none"
+    assert content_version(tmp_path / "z.yaml") == "none"
 
 
 def test_a_full_disk_leaves_the_zones_as_they_were(tmp_path: Path) -> None:
