@@ -32,7 +32,8 @@ class SessionControl:
 
     def __init__(self, streams: RunningStreams) -> None:
         self._streams, self._shared = streams, streams.shared
-        self._file = StreamsFile(self._shared.request.streams_file, list(streams.specs))
+        self._file = StreamsFile(self._shared.request.streams_file)
+        self._file.name(list(streams.specs))
         self._lock = threading.Lock()
         self._text, self._named = b"", list(streams.specs.values())  # of the file, as `files` last read it
 
@@ -174,8 +175,10 @@ class SessionControl:
         if file is None:
             raise UsageError("there is no file of streams to read again")
         with self._lock:
+            read = StreamsFile(self._shared.request.streams_file)
             changes = apply_file(self._streams, file)
-            self._file.read(list(self._streams.specs))
+            read.name(list(self._streams.specs))
+            self._file = read
             return f"{file.name}: {changes}"
 
     def let_go(self) -> None:

@@ -15,34 +15,35 @@ from edgevision.files import atomic_path
 class StreamsFile:
     """Keeps what is changed while a run goes on, for the next one.
 
+    Read it before it is taken in force, and name its streams after that: what is saved in between is then a
+    change by hand.
+
     Args:
         path: the file; None where streams were named at the start: nothing is kept.
-        names: of its streams, in its order.
 
     Attributes:
         document: what stands at its top, beside the streams.
         entries: what stands there of each stream, by its name; changed by whoever changes the streams.
+
+    Raises:
+        ConfigError: it cannot be read.
     """
 
-    def __init__(self, path: Path | None, names: Sequence[str]) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.read(names)
-
-    def read(self, names: Sequence[str]) -> None:
-        """Takes it as it is now.
-
-        Args:
-            names: of its streams, in its order.
-
-        Raises:
-            ConfigError: it cannot be read.
-        """
-        self._version = _version(self._path)
+        self._version = _version(path)
         self.document: dict[str, Any] = {}
         self.entries: dict[str, dict[str, Any]] = {}
-        if self._path is not None and self._path.is_file():
-            self.document = read_document(self._path)
-            self.entries = dict(zip(names, self.document.pop("streams"), strict=True))
+        self._listed: list[dict[str, Any]] = []
+        if path is not None and path.is_file():
+            self.document = read_document(path)
+            self._listed = self.document.pop("streams", None) or []
+
+    def name(self, names: Sequence[str]) -> None:
+        """Its streams are in force, by these names, in its order."""
+        if self._version != "none" and len(names) != len(self._listed):
+            self._version = ""  # others than it had when it was read
+        self.entries = dict(zip(names, self._listed, strict=False))
 
     def refuse_changed(self) -> None:
         """Raises UsageError where it was changed by hand: what is kept here would undo that."""

@@ -22,9 +22,12 @@ from edgevision.files import content_version
 from edgevision.pipeline import OnStatistics, Pipeline, RunStatistics, StopRequest, StreamStatistics
 from edgevision.pipeline.statistics import ConfigReload
 from edgevision.service.service import Service
+from edgevision.session.apply import apply_file
+from edgevision.session.changes import StreamChanges
 from edgevision.session.reload import Reloader, ReloadRequest, contents
 from edgevision.session.request import RunRequest
 from edgevision.session.run import Session, SessionObserver
+from edgevision.session.running import RunningStreams
 from edgevision.session.spec import read_streams
 from edgevision.tracking import ZoneLayout, load_zones
 from edgevision.types import Frame, FrameResult, Image
@@ -644,6 +647,27 @@ def test_zones_that_were_saved_while_they_were_read_are_not_overwritten_by_the_p
         given = {"version": ask(url).json()["version"], "zones": mine, "lines": []}
         assert ask(url, given, "PUT").status == 200
         assert zones.read_text() == "# by hand\n" + ZONE % "road"  # it is the stream's no more
+
+
+def test_what_is_saved_while_a_reload_takes_force_is_a_change_by_hand(
+    start: Callable[..., AbstractContextManager[Running]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in force: a change in the page does not replace it, and the reload is none that failed."""
+    later = "streams:\n- {source: b, name: b, conf: 0.9}\n"
+
+    def apply(streams: RunningStreams, file: Path) -> StreamChanges:
+        changes = apply_file(streams, file)
+        file.write_text(later)
+        return changes
+
+    monkeypatch.setattr("edgevision.session.control.apply_file", apply)
+    with start("streams:\n- {source: a, name: a}\n- {source: b, name: b}\n", has_page=True) as run:
+        began = run.config().success_time
+        run.ask()
+        wait_until(lambda: run.config().success_time > began, "the reload")
+        refused = ask(f"{run.url}api/streams/b", {"paused": True}, "PATCH")
+        assert (refused.status, "changed by hand" in refused.json()["error"]) == (409, True)
+        assert run.file.read_text() == later
 
 
 def test_zones_that_refused_a_reload_are_watched_too(
