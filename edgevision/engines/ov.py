@@ -16,6 +16,7 @@ from edgevision.closeable import Closeable
 from edgevision.contract.manifest import INPUT_NAME, TensorSpec, check_contract
 from edgevision.contract.model_file import read_sound_manifest
 from edgevision.engines.base import Tensors, check_inputs, one_line, usable_cores
+from edgevision.engines.ov_core import shared_core
 from edgevision.errors import EngineError
 
 
@@ -41,7 +42,7 @@ class OpenVinoEngine(Closeable):
         self.requests = requests
         version = openvino.__version__.partition("-")[0]
         try:
-            core = openvino.Core()
+            core = shared_core()
             compiled = core.compile_model(core.read_model(path), "CPU", _settings(self.threads, requests))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO {version} cannot compile {path} ({_cause(error)})") from error

@@ -36,15 +36,14 @@ def open_teacher(path: str, hints: Sequence[str]) -> tuple[Runner, Shapes]:
         raise ModelError(f"distillation.teacher: file not found: {path}")
     content, places = _with_hints(path, hints)
     try:
-        import openvino
+        from edgevision.engines.ov_core import shared_core
     except ImportError:
         return _open_onnxruntime(path, content, places)
     try:
         # Rounding to BF16, OpenVINO's default on processors that have it, moves scores by 0.001.
-        model = openvino.Core().read_model(path if content is None else content)
-        compiled = openvino.Core().compile_model(
-            model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        )
+        core = shared_core()
+        model = core.read_model(path if content is None else content)
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
         ports = [port.partial_shape for port in (*compiled.inputs, *compiled.outputs)]
         shapes = [
             () if shape.rank.is_dynamic else tuple(0 if one.is_dynamic else one.get_length() for one in shape)

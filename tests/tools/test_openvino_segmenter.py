@@ -18,6 +18,7 @@ from tests.support.paths import ROOT
 
 openvino = pytest.importorskip("openvino")
 opset1 = pytest.importorskip("openvino.opset1")
+shared_core = pytest.importorskip("edgevision.engines.ov_core").shared_core
 
 HEIGHT, WIDTH = 32, 64
 CLASSES = ("background", "road", "mark")
@@ -73,7 +74,7 @@ def test_the_model_answers_as_openvino_does(tool, tmp_path):
     assert (manifest.input_width, manifest.input_height) == (WIDTH, HEIGHT)
     assert (manifest.classes, manifest.licence) == (CLASSES, "Apache-2.0")
     image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    core = openvino.Core()
+    core = shared_core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # processors with AMX would take bf16
     compiled = core.compile_model(core.read_model(tmp_path / "net.xml"), "CPU", exact)
     scores = compiled(image.transpose(2, 0, 1)[None].astype(np.float32))[0]
@@ -89,7 +90,7 @@ def test_another_size_answers_as_openvino_reshaped_does(tool, tmp_path):
     manifest = tool.convert(tmp_path / "net.xml", CLASSES, "Apache-2.0", tmp_path / "net.onnx", (128, 96))
     assert (manifest.input_width, manifest.input_height) == (128, 96)
     image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    core = openvino.Core()
+    core = shared_core()
     model = core.read_model(tmp_path / "net.xml")
     model.reshape([1, 3, 96, 128])
     scores = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(

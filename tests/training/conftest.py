@@ -12,5 +12,6 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """The library that a teacher runs in: OpenVINO, or ONNX Runtime where OpenVINO is not installed."""
     if request.param == "onnxruntime":
         monkeypatch.setitem(sys.modules, "openvino", None)
+        monkeypatch.delitem(sys.modules, "edgevision.engines.ov_core", raising=False)
     else:
         pytest.importorskip("openvino")
