@@ -11,7 +11,7 @@ from av.packet import Packet
 
 from edgevision.files import LineFile
 from edgevision.recording.encoder import LONGEST_GAP, EncodedImage
-from edgevision.video.codec.container import create_mp4_file, open_video_file
+from edgevision.video.codec.container import Mp4File, open_video_file
 from edgevision.video.codec.h264 import TIME_BASE, nominal_rate
 from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 
@@ -53,9 +53,9 @@ class Segment:
         self._frame_ticks = min(round(1 / rate / TIME_BASE), LONGEST_GAP)
         path.touch(exist_ok=False)  # FFmpeg would overwrite an existing file
         self._notes = LineFile(notes_path(path)) if with_notes else None
-        self._container = create_mp4_file(path, FRAGMENTED_MP4)
+        self._file = Mp4File(path, FRAGMENTED_MP4)
         width, height = (side + side % 2 for side in size)
-        self._stream = self._container.add_mux_stream(
+        self._stream = self._file.container.add_mux_stream(
             "h264", rate=nominal_rate(rate), width=width, height=height
         )
         self._stream.time_base = TIME_BASE
@@ -73,7 +73,7 @@ class Segment:
             self._mux(self._waiting, self._frame_ticks)
         finally:
             self._close_notes()
-            self._container.close()
+            self._file.close()
 
     def abandon(self) -> int:
         """Closes a file that cannot be written any more, cut to its complete fragments, which play.
@@ -83,7 +83,7 @@ class Segment:
         """
         self._close_notes()
         with contextlib.suppress(OSError, av.error.FFmpegError):
-            self._container.close()
+            self._file.close()
         kept = 0
         with contextlib.suppress(OSError, av.error.FFmpegError):
             os.truncate(self.path, _whole_boxes(self.path))
@@ -105,7 +105,7 @@ class Segment:
         packet.pts = packet.dts = image.pts - self.first_pts
         packet.duration = duration
         packet.is_keyframe = image.is_key
-        self._container.mux(packet)
+        self._file.mux(packet)
         if self._notes is not None:
             self._notes.write(b'{"t":%d,"d":%s}' % (packet.pts, image.note))
         self.written += image.size

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from edgevision.errors import SinkError, UsageError
 from edgevision.recording.segment import notes_path
-from edgevision.video.codec.container import create_mp4_file, open_video_file
+from edgevision.video.codec.container import Mp4File, open_video_file
 from edgevision.video.codec.h264 import TIME_BASE
 
 LONGEST_MS = 3_600_000
@@ -77,11 +77,11 @@ def cut(files: Files, from_ms: int, to_ms: int, target: Path) -> None:
         SinkError: a file cannot be read, or the target not be written.
     """
     try:
-        with create_mp4_file(target, _MUXER) as output:
+        with Mp4File(target, _MUXER) as output:
             stream: VideoStream | None = None
             for _, packet, ticks in _packets(files, from_ms, to_ms):
                 if stream is None:
-                    stream = output.add_stream_from_template(packet.stream)
+                    stream = output.container.add_stream_from_template(packet.stream)
                 packet.pts = packet.dts = round(ticks * TIME_BASE / packet.time_base)
                 packet.stream = stream
                 output.mux(packet)

@@ -28,11 +28,11 @@ from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment, _whole_boxes, notes_path
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
-from edgevision.video.codec.container import create_mp4_file
+from edgevision.video.codec.container import Mp4File
 from tests.support.broker import wait_until
 from tests.support.disk import small_disk
 from tests.support.paths import ROOT
-from tests.support.stall import StalledContainer
+from tests.support.stall import StalledFile
 from tests.support.video import number_of, numbered
 
 RATE = 10.0
@@ -533,10 +533,10 @@ def test_a_close_while_the_disk_stalls_leaves_the_file_to_the_thread_that_writes
     opened = []
 
     def create(*arguments):
-        opened.append(StalledContainer(create_mp4_file(*arguments)))
+        opened.append(StalledFile(Mp4File(*arguments)))
         return opened[0]
 
-    monkeypatch.setattr(segment, "create_mp4_file", create)
+    monkeypatch.setattr(segment, "Mp4File", create)
     monkeypatch.setattr(recorder_module, "_CLOSE_S", 0.05)
     recorder = recorder_in(tmp_path)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from av.container import OutputContainer
+from edgevision.video.codec.container import Mp4File
 
 
-class StalledContainer:
-    """A container whose second ``mux`` waits until ``resume`` is set, as on a disk that does not answer.
+class StalledFile:
+    """A file whose second ``mux`` waits until ``resume`` is set, as on a disk that does not answer.
 
     Attributes:
         is_inside: it waits.
@@ -17,14 +17,14 @@ class StalledContainer:
         closers: the threads that closed it, by name.
     """
 
-    def __init__(self, container: OutputContainer) -> None:
-        self._container = container
+    def __init__(self, file: Mp4File) -> None:
+        self._file = file
         self._calls = 0
         self.is_inside, self.resume = threading.Event(), threading.Event()
         self.closers: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
+        return getattr(self._file, name)
 
     def mux(self, packets: Any) -> None:
         """See above."""
@@ -32,9 +32,9 @@ class StalledContainer:
         if self._calls == 2:
             self.is_inside.set()
             self.resume.wait()
-        self._container.mux(packets)
+        self._file.mux(packets)
 
     def close(self) -> None:
         """Closes the file."""
         self.closers.append(threading.current_thread().name)
-        self._container.close()
+        self._file.close()

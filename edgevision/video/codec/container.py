@@ -8,18 +8,27 @@ stream refers to is never a file.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
-from os import PathLike, fspath
+import os
+from collections.abc import Mapping, Sequence
+from io import FileIO
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
+from av.packet import Packet
+
+from edgevision.closeable import Closeable
 
 _FILE_PROTOCOLS = "file,crypto,data"
 _NETWORK_PROTOCOLS = (
     "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtsp,rtsps,rtmp,rtmps,ffrtmphttp,srt,crypto,data"
 )
+_WRITE_BYTES = 256 * 1024  # as FFmpeg's own files have it
 
 
 def open_video_file(
@@ -81,18 +90,89 @@ def has_protocol(scheme: str) -> bool:
     return True
 
 
-def create_mp4_file(path: str | PathLike[str], muxer_options: Mapping[str, str]) -> OutputContainer:
-    """Creates an MP4, whatever its name looks like; a file that exists is replaced.
+class Mp4File(Closeable):
+    """An MP4 that is created, whatever its name looks like; a file that exists is replaced.
+
+    Python opens and writes it. Where PyAV opens a file, no other thread can run while the header and the end
+    of the file are written: a disk that stalls just then would stop the whole process.
 
     Args:
-        path: the file.
+        path: the file. It is removed by :meth:`close` where nothing was written.
         muxer_options: of FFmpeg's MP4 muxer.
 
+    Attributes:
+        container: takes the streams.
+
     Raises:
-        OSError, av.error.FFmpegError: it cannot be written.
+        OSError, av.error.FFmpegError: (from each method) it cannot be written.
     """
-    return av.open(_as_file(path), "w", format="mp4", container_options=dict(muxer_options))
+
+    def __init__(self, path: str | PathLike[str], muxer_options: Mapping[str, str]) -> None:
+        self._path = Path(path)
+        self._file = _WholeWrites(path, "w")
+        self.container = av.open(
+            self._file,
+            "w",
+            format="mp4",
+            container_options=dict(muxer_options),
+            buffer_size=_WRITE_BYTES,
+            io_open=lambda *_: FileIO(path),  # to move the index to the front, it is read again
+        )
+
+    def mux(self, packets: Packet[Any] | Sequence[Packet[Any]]) -> None:
+        """Adds packets of the container's streams."""
+        try:
+            self.container.mux(packets)
+        finally:
+            self._file.interrupt()
+
+    def close(self) -> None:
+        """Writes the end of the file; safe to call twice."""
+        if self._file.closed:
+            return
+        try:
+            self.container.close()
+        except av.error.FFmpegError as error:
+            raise self._file.failure or error from None
+        finally:
+            self._file.close()
+            with contextlib.suppress(OSError):
+                if not self._path.stat().st_size:
+                    self._path.unlink()
+            self._file.interrupt()
+
+
+class _WholeWrites(FileIO):
+    """A file as FFmpeg needs it, which takes a part that was written for the whole.
+
+    Attributes:
+        failure: why a write failed: FFmpeg knows only that one did.
+    """
+
+    failure: OSError | None = None
+    _interruption: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        end = self.tell() + len(data)
+        while left := end - self.tell():
+            self._write_part(memoryview(data)[-left:])
+        return len(data)
+
+    def _write_part(self, data: memoryview) -> None:
+        try:
+            os.write(self.fileno(), data)
+        except OSError as error:
+            self.failure = error
+            raise
+        except BaseException as error:  # of a signal: PyAV would lose it
+            self._interruption = error
+
+    def interrupt(self) -> None:
+        """Raises what a signal raised during a write."""
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            raise interruption
 
 
 def _as_file(path: str | PathLike[str]) -> str:
-    return f"file:{fspath(path)}"
+    return f"file:{os.fspath(path)}"

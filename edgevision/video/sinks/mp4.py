@@ -7,7 +7,6 @@ import errno
 from fractions import Fraction
 from pathlib import Path
 
-from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -17,7 +16,7 @@ from edgevision.contract.manifest import Resize
 from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult, Image
 from edgevision.video.base import Sink, SourceInfo
-from edgevision.video.codec.container import create_mp4_file
+from edgevision.video.codec.container import Mp4File
 from edgevision.video.codec.decode import LIBRARY_ERRORS
 from edgevision.video.codec.h264 import DEFAULT_RATE, YuvConverter, add_h264_stream
 from edgevision.video.sinks.audio import AudioTrack, open_audio
@@ -61,7 +60,7 @@ class Mp4Sink(Sink):
         self._path = path
         self._info = info
         self._threads = threads
-        self._container: OutputContainer | None = None
+        self._file: Mp4File | None = None
         self._stream: VideoStream | None = None
         self._audio: AudioTrack | None = None
         self._size = (0, 0)
@@ -83,7 +82,7 @@ class Mp4Sink(Sink):
 
     def _write(self, frame: Frame, image: Image) -> None:
         try:
-            container, stream = self._started(image)
+            file, stream = self._started(image)
             encoded = self._encodable(image)
             last, gaps = self._clock.last, self._clock.gaps
             encoded.pts = self._clock.next(round(Fraction(frame.timestamp_ns, 10**9) / self._time_base))
@@ -92,7 +91,7 @@ class Mp4Sink(Sink):
             self._last_ticks = max(self._frame_ticks, min(shown, round(_LONGEST_LAST_S / self._time_base)))
             if last >= 0:
                 self._varies |= abs(encoded.pts - last - self._frame_ticks) > 1
-            container.mux(stream.encode(encoded))
+            file.mux(stream.encode(encoded))
             if self._audio is not None:
                 self._audio.advance(float(encoded.pts * self._time_base))
                 if self._clock.gaps > gaps:
@@ -113,16 +112,16 @@ class Mp4Sink(Sink):
         self._use.close()
 
     def _close(self) -> None:
-        container, self._container = self._container, None
-        if container is None:
+        file, self._file = self._file, None
+        if file is None:
             return
         try:
             if not self._failed:
-                self._finish(container)
-            container.close()
+                self._finish(file)
+            file.close()
         except LIBRARY_ERRORS as error:
             with contextlib.suppress(*LIBRARY_ERRORS):
-                container.close()
+                file.close()
             if not self._failed:
                 raise self._failure(error) from error
         finally:
@@ -136,7 +135,7 @@ class Mp4Sink(Sink):
                 self.notes += self._audio.notes
                 self._audio.close()
 
-    def _finish(self, container: OutputContainer) -> None:
+    def _finish(self, file: Mp4File) -> None:
         if self._stream is not None:
             last = self._stream.encode(None)
             for packet in last[-1:]:
@@ -145,20 +144,20 @@ class Mp4Sink(Sink):
                 # At a varying rate the end is made late rather than early: by three images at most.
                 start = packet.dts if self._varies else packet.pts
                 packet.duration = self._clock.last + self._last_ticks - (start or 0)
-            container.mux(last)
+            file.mux(last)
         if self._audio is not None:
             self._audio.finish(float((self._clock.last + self._last_ticks) * self._time_base))
 
-    def _started(self, image: Image) -> tuple[OutputContainer, VideoStream]:
-        if self._container is not None and self._stream is not None:
-            return self._container, self._stream
+    def _started(self, image: Image) -> tuple[Mp4File, VideoStream]:
+        if self._file is not None and self._stream is not None:
+            return self._file, self._stream
         height, width = image.shape[:2]
         self._size = (width, height)
         rate = self._info.frame_rate or DEFAULT_RATE
-        container = create_mp4_file(self._path, FRAGMENTED_MP4)
-        self._container = container
+        file = Mp4File(self._path, FRAGMENTED_MP4)
+        self._file = file
         stream = add_h264_stream(
-            container,
+            file.container,
             self._size,
             rate,
             options=_ENCODER,
@@ -168,9 +167,9 @@ class Mp4Sink(Sink):
         )
         self._stream = stream
         if not self._info.is_live and not self._info.is_image:
-            self._audio, notes = open_audio(self._info, container)
+            self._audio, notes = open_audio(self._info, file.container)
             self.notes += notes
-        return container, stream
+        return file, stream
 
     def _encodable(self, image: Image) -> VideoFrame:
         height, width = image.shape[:2]

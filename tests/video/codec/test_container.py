@@ -1,12 +1,15 @@
-"""Names that FFmpeg would take for addresses are files, for reading and for writing."""
+"""Names that FFmpeg would take for addresses are files, and a file is written beside what else runs."""
 
 from __future__ import annotations
 
+import errno
 import http.server
 import os
+import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import av
 import pytest
@@ -14,11 +17,12 @@ import pytest
 from edgevision.errors import SourceError
 from edgevision.video import expand_sources, open_sink, open_source
 from edgevision.video.codec.container import (
-    create_mp4_file,
+    Mp4File,
     has_protocol,
     open_network_stream,
     open_video_file,
 )
+from edgevision.video.sinks.mp4 import FRAGMENTED_MP4
 from tests.support.video import number_of, numbered, record, write_clip
 
 NAMES = [
@@ -81,11 +85,11 @@ def test_a_file_of_a_folder_never_makes_a_connection(listener, tmp_path):
 
 def test_an_output_never_makes_a_connection(listener, tmp_path):
     name = f"http:127.0.0.1:{listener.getsockname()[1]}"
-    with create_mp4_file(name, {}) as container:
-        stream = container.add_stream("libx264", rate=25)
+    with Mp4File(name, {}) as file:
+        stream = file.container.add_stream("libx264", rate=25)
         stream.width = stream.height = 64
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(0, 64, 64), "bgr24")))
-        container.mux(stream.encode())
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(0, 64, 64), "bgr24")))
+        file.mux(stream.encode())
     assert (tmp_path / name).stat().st_size > 0
     with pytest.raises(TimeoutError):
         listener.accept()
@@ -140,3 +144,90 @@ def test_whether_a_protocol_is_there_is_found_without_connecting() -> None:
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def write_images(file: Mp4File, mux: Callable[..., None]) -> None:
+    stream = file.container.add_stream("libx264", rate=25)
+    stream.width = stream.height = 64
+    for number in range(30):
+        mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number, 64, 64), "bgr24")))
+    mux(stream.encode())
+
+
+@pytest.mark.parametrize("options", [{}, FRAGMENTED_MP4, {"movflags": "faststart"}])
+def test_a_disk_that_stalls_as_a_file_begins_or_ends_stops_no_other_thread(monkeypatch, options):
+    write, calls = os.write, []
+    asked, answered = threading.Semaphore(0), threading.Semaphore(0)
+
+    def stalled(descriptor, data):
+        asked.release()
+        assert answered.acquire(timeout=60)
+        calls.append(len(data))
+        return write(descriptor, data)
+
+    def answer():
+        while asked.acquire() and not is_over.is_set():
+            answered.release()
+
+    is_over = threading.Event()
+    thread = threading.Thread(target=answer)
+    thread.start()
+    monkeypatch.setattr(os, "write", stalled)
+    file = Mp4File("out.mp4", options)
+    write_images(file, file.mux)
+    before = len(calls)
+    file.close()
+    is_over.set()
+    asked.release()
+    thread.join()
+    assert before > 0
+    assert len(calls) > before
+    with open_video_file("out.mp4") as written:
+        assert sum(1 for _ in written.decode(video=0)) == 30
+
+
+def test_a_file_is_whole_where_the_system_takes_parts_of_it_and_a_signal_comes_meanwhile(monkeypatch):
+    write, interrupts = os.write, []
+
+    def write_part(descriptor, data):
+        count = write(descriptor, data[:100])
+        signal.raise_signal(signal.SIGINT)
+        return count
+
+    def mux(packets):
+        try:
+            file.mux(packets)
+        except KeyboardInterrupt as error:
+            interrupts.append(error)
+
+    with Mp4File("whole.mp4", {}) as file:
+        write_images(file, file.mux)
+    monkeypatch.setattr(os, "write", write_part)
+    file = Mp4File("parts.mp4", {})
+    write_images(file, mux)
+    with pytest.raises(KeyboardInterrupt):
+        file.close()
+    assert interrupts
+    assert Path("parts.mp4").read_bytes() == Path("whole.mp4").read_bytes()
+
+
+def test_a_full_disk_is_said_again_by_the_close(monkeypatch):
+    write, calls = os.write, []
+
+    def refuse(descriptor, data):
+        calls.append(len(data))
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", refuse)
+    file = Mp4File("out.mp4", FRAGMENTED_MP4)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_images(file, file.mux)
+    with pytest.raises(OSError, match="No space left on device"):
+        file.close()
+
+
+def test_a_file_in_which_nothing_was_written_is_removed(tmp_path):
+    Mp4File("out.mp4", {}).close()
+    assert list(tmp_path.iterdir()) == []
