@@ -87,7 +87,13 @@ class ImagePatternSink(ImageSink):
         refuse_existing(pattern, overwrite=True)  # for its folder
         before, after = _NUMBER.split(pattern.name)
         taken = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
-        matches = filter(None, (taken.fullmatch(path.name) for path in pattern.parent.iterdir()))
+        try:
+            names = [path.name for path in pattern.parent.iterdir()]
+        except OSError as error:
+            raise SinkError(
+                f"cannot use folder {pattern.parent}: {error.strerror}; choose another"
+            ) from error
+        matches = filter(None, map(taken.fullmatch, names))
         numbers = {int(match.group(1)): match.string for match in matches}
         if numbers and not overwrite and not append:
             found = pattern.parent / next(iter(numbers.values()))

@@ -217,9 +217,9 @@ class NetworkSink(Sink):
             once the peer's system has received it: see :mod:`edgevision.video.sinks.receipts`.
 
     Raises:
-        SinkError: (from ``write``) a pipe's reader is gone, no process can be started for a pipe, or this
-            build of FFmpeg has no such protocol; (from ``close``) of a recording, no image at all could be
-            sent.
+        SinkError: the system has no room for its pipe or folder; (from ``write``) a pipe's reader is gone, no
+            process can be started for a pipe, or this build of FFmpeg has no such protocol; (from ``close``)
+            of a recording, no image at all could be sent.
     """
 
     def __init__(self, target: Target, info: SourceInfo) -> None:
@@ -237,13 +237,23 @@ class NetworkSink(Sink):
         self._is_over = False
         self._over_s = 0.0
         self._began_s: float | None = None
-        self._wake, self._woken = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._woken, False)
-        self._folder = TemporaryDirectory(prefix="edgevision-whip-") if target.muxer == "whip" else None
-        self._pipe = os.dup(sys.stdout.fileno()) if target.address == "pipe:1" else None
+        self._folder: TemporaryDirectory[str] | None = None
+        self._pipe: int | None = None
         self._has_closed_ends = False
         self._thread: threading.Thread | None = None
+        with contextlib.ExitStack() as kept:
+            try:
+                self._wake, self._woken = os.pipe()
+                kept.callback(self._close_ends)
+                os.set_blocking(self._wake, False)
+                os.set_blocking(self._woken, False)
+                if target.address == "pipe:1":
+                    self._pipe = os.dup(sys.stdout.fileno())
+                if target.muxer == "whip":
+                    self._folder = TemporaryDirectory(prefix="edgevision-whip-")
+            except OSError as error:
+                raise SinkError(f"cannot send to {self.name}: {error.strerror or error}") from error
+            kept.pop_all()
 
     def write(self, result: FrameResult, image: Image) -> None:
         if self._failure is not None:
@@ -341,8 +351,12 @@ class NetworkSink(Sink):
         return image
 
     def _options(self) -> dict[str, str]:
-        certificate = {} if self._folder is None else write_certificate(Path(self._folder.name))
-        return {**self._target.options, **certificate}
+        if self._folder is None:
+            return self._target.options
+        try:
+            return {**self._target.options, **write_certificate(Path(self._folder.name))}
+        except OSError as error:
+            raise SinkError(f"cannot send to {self.name}: {error.strerror or error}") from error
 
     def _notify(self) -> None:
         with self._changed, contextlib.suppress(BlockingIOError):

@@ -384,13 +384,17 @@ def test_a_source_reads_mpeg_ts_over_tcp_that_a_sink_sends() -> None:
 
 
 def ends_of_pipes(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """The ends that are open, of pipes that are made from here on."""
+    """The ends that are open, of pipes that are made from here on, and copies of others."""
     ends = set[int]()
-    make, close = os.pipe, os.close
+    make, copy, close = os.pipe, os.dup, os.close
 
     def opened() -> tuple[int, int]:
         made = make()
         ends.update(made)
+        return made
+
+    def copied(end: int) -> int:
+        ends.add(made := copy(end))
         return made
 
     def closed(end: int) -> None:
@@ -398,6 +402,7 @@ def ends_of_pipes(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         close(end)
 
     monkeypatch.setattr(os, "pipe", opened)
+    monkeypatch.setattr(os, "dup", copied)
     monkeypatch.setattr(os, "close", closed)
     return ends
 
@@ -455,6 +460,24 @@ def test_a_pipe_ends_the_run_where_the_system_has_no_room_for_its_process(
     with pytest.raises(SinkError, match="no process can be run for it"):
         sink.close()
     assert sink.made == sink.unsent
+    assert not ends
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [(os, "pipe"), (os, "set_blocking"), (os, "dup"), (network, "TemporaryDirectory")]
+)
+def test_a_system_that_has_no_room_for_an_output_is_one_line_and_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    ends = ends_of_pipes(monkeypatch)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    monkeypatch.setattr(place, name, refuse)
+    target = replace(target_of("-"), muxer="whip" if name == "TemporaryDirectory" else "mpegts")
+    with pytest.raises(SinkError, match=r"^cannot send to standard output: Too many open files$"):
+        NetworkSink(target, LIVE)
     assert not ends
 
 

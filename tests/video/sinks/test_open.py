@@ -3,6 +3,7 @@
 Also tests ``edgevision.video.sinks.images``.
 """
 
+import errno
 from pathlib import Path
 
 import cv2
@@ -53,6 +54,15 @@ def test_numbered_images_are_not_mixed_with_old_ones(tmp_path):
         open_sink(str(tmp_path / "%06d.jpg"), info=VIDEO)
     write(open_sink(str(tmp_path / "%06d.jpg"), info=VIDEO, overwrite=True))
     assert (tmp_path / "000000.jpg").is_file()
+
+
+def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SinkError, match=r"^cannot use folder .*: Too many open files; choose another$"):
+        open_sink(str(tmp_path / "%06d.jpg"), info=VIDEO)
 
 
 @pytest.mark.parametrize("name", ["%s.jpg", "%d_%d.jpg", "100%.jpg", "%-3d.jpg"])
