@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ LOST_AFTER_S = 2.0
 """How long a live source that reconnects has given no frame until what it showed counts as gone."""
 
 _LOOK_S = 0.5
+_CLOSE_S = 5.0  # to finish an output takes less, unless its disk or its peer takes nothing any more
 
 Shown = Queue["tuple[Rendering, Drawn | None, int]"]
 """For the main thread: a frame to show and the nanoseconds that the other sinks took, or None at the end."""
@@ -48,7 +50,8 @@ class Rendering:
         self._status = ""
         self._has_failed = False
         self.writer: threading.Thread | None = None
-        self._finisher: threading.Thread | None = None
+        self._finishers: list[threading.Thread] | None = None
+        self._closing_s: float | None = None  # when the writer began to close an output
         self._lock = threading.Lock()
         self._inside: Sink | None = None  # what the writer is using; with a finisher, all that it may use
         self._finished: list[Sink] = []
@@ -61,26 +64,41 @@ class Rendering:
     @property
     def unfinished(self) -> tuple[str, ...]:
         """The outputs that a thread is not done with: nobody else may close them."""
-        is_finishing = self._finisher is not None and self._finisher.is_alive()
+        is_finishing = any(one.is_alive() for one in self._finishers or ())
         if not self.is_written and not is_finishing:
             return ()
         return tuple(sink.name for sink in self._others if sink not in self._finished)
 
-    def finish(self) -> threading.Thread:
+    @property
+    def slow(self) -> str | None:
+        """What :attr:`writer` has not finished in time, unless the others are finished beside it."""
+        since_s, inside = self._closing_s, self._inside
+        is_late = since_s is not None and time.monotonic() - since_s > _CLOSE_S
+        return inside.name if inside is not None and is_late and self._finishers is None else None
+
+    def finish(self) -> list[threading.Thread]:
         """Closes the outputs but the one that :attr:`writer` does not come back from.
 
         Returns:
-            The thread that does so; the writer will close the other one, and do nothing else.
+            A thread for each, so that none waits for another; the writer will close the other one, and do
+            nothing else.
         """
         with self._lock:
-            self._has_failed = True
-            free = [sink for sink in self._others if sink is not self._inside and sink not in self._finished]
-            finisher = threading.Thread(
-                target=self._close, args=(free,), name=f"finish {self.lane.name}", daemon=True
-            )
-            self._finisher = finisher
-        finisher.start()
-        return finisher
+            if self._finishers is None:
+                self._has_failed = self._has_failed or self._closing_s is None
+                self._finishers = []
+                for sink in self._others:
+                    if sink is not self._inside and sink not in self._finished:
+                        self._finish(sink, self._finishers)
+        return self._finishers
+
+    def _finish(self, sink: Sink, threads: list[threading.Thread]) -> None:
+        thread = threading.Thread(
+            target=self._close_one, args=(sink,), name=f"finish {self.lane.name}", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # the system has no room for it; who opened it closes it
+            thread.start()
+            threads.append(thread)
 
     def draw(self) -> None:
         """Reads the engines' outputs, tracks and draws, until the stream ends."""
@@ -174,7 +192,11 @@ class Rendering:
         except QueueEnded:
             pass
         finally:
-            self._close(self._usable())
+            for sink in self._usable():
+                self._closing_s = time.monotonic()
+                self._close_one(sink)
+            for finisher in self._finishers or ():
+                finisher.join()
             self.lane.is_prepared.wait()  # another stream may take its place in the intake from then on
             self._shown.put((self, None, 0))
 
@@ -182,12 +204,12 @@ class Rendering:
         """The outputs without a screen, for the writer, which is in the one that it was given last."""
         for sink in self._others:
             with self._lock:
-                if self._finisher is not None and sink is not self._inside:
+                if self._finishers is not None and sink is not self._inside:
                     continue
                 self._inside = sink
             yield sink
             with self._lock:
-                if self._finisher is None:
+                if self._finishers is None:
                     self._inside = None
 
     def show(self, drawn: Drawn, elapsed_ns: int) -> None:

@@ -154,7 +154,8 @@ class Pipeline:
             for inference in self._inferences.values():
                 inference.intake.close()
             self._join(self._threads, _JOIN_S)
-            self._join([one.finish() for one in self._renderings if one.is_written], _FINISH_S)
+            written = [one for one in self._renderings if one.is_written]
+            self._join([thread for one in written for thread in one.finish()], _FINISH_S)
             for rendering in self._renderings:
                 rendering.close_screens()
                 if rendering.unfinished:
@@ -301,6 +302,7 @@ class Pipeline:
             self._take_added(running)
             for rendering in [*running, *held]:
                 self._notice_end(rendering, stop)
+                self._notice_slow(rendering)
             held = [rendering for rendering in held if rendering.lane.stopped is None]
             try:
                 rendering, drawn, elapsed_ns = self._shown.get(timeout=_REFRESH_S if held else _POLL_S)
@@ -356,6 +358,14 @@ class Pipeline:
         reason = stop.reason or ("window" if rendering.is_closed else None)
         if reason is not None and lane.stopped is None:
             lane.end(reason)
+
+    def _notice_slow(self, rendering: Rendering) -> None:
+        """An output that does not end must not keep the stream's others open."""
+        if (slow := rendering.slow) is not None:
+            rendering.finish()
+            _LOG.warning(
+                "%s: %s takes long to finish; no other output waits for it", rendering.lane.name, slow
+            )
 
     def _stream_over(self, rendering: Rendering) -> list[Rendering]:
         """A stream's other outputs are closed: closes its window too, unless it shows a single image."""

@@ -18,7 +18,7 @@ from edgevision.drawing.overlay import Overlay
 from edgevision.engines.fake import FakeEngine, bright_objects, fake_manifest
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.model import Model
-from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, run_stream, runner
+from edgevision.pipeline import Pipeline, Policy, StopRequest, Stream, rendering, run_stream, runner
 from edgevision.types import Detections
 from edgevision.video.base import FailReason
 from edgevision.video.sources.arrays import ArraySource
@@ -401,4 +401,64 @@ def test_an_interrupt_finishes_all_outputs_but_the_one_that_takes_nothing(monkey
     assert pipeline.unfinished == ()
     written[1] = 4 if call == "write" else 3  # the image that it was in
     assert [len(sink.results) for sink in sinks] == written
+    assert [sink.closes for sink in sinks] == [1, 1, 1]
+
+
+class ClosedLast(FaultySink):
+    """Its close ends only once another one's has."""
+
+    def __init__(self, name, other):
+        super().__init__()
+        self.name, self.other = name, other
+
+    def close(self):
+        assert self.other.is_closed.wait(60)
+        super().close()
+
+
+class Noting(FaultySink):
+    def __init__(self):
+        super().__init__()
+        self.is_closed = threading.Event()
+
+    def close(self):
+        super().close()
+        self.is_closed.set()
+
+
+def test_outputs_that_take_long_to_finish_keep_no_other_open(monkeypatch, caplog):
+    monkeypatch.setattr(rendering, "_CLOSE_S", 0.0)
+    last = Noting()
+    sinks = [ClosedLast("first", last), ClosedLast("second", last), last]
+    report = run(ArraySource(images(3)), sinks, name="yard")
+    assert (report.state, report.written) == ("ended", 3)
+    assert [sink.closes for sink in sinks] == [1, 1, 1]
+    assert [record.message for record in caplog.records] == [
+        "yard: first takes long to finish; no other output waits for it"
+    ]
+
+
+def test_an_interrupt_finishes_the_outputs_behind_one_whose_end_takes_nothing(monkeypatch):
+    monkeypatch.setattr(runner, "_JOIN_S", 0.05)
+    monkeypatch.setattr(runner, "_FINISH_S", 120.0)
+    inside, resume = threading.Event(), threading.Event()
+
+    class Stalled(FaultySink):
+        def write(self, result, image):
+            inside.set()
+            resume.wait()
+
+    def interrupt(statistics):
+        if inside.is_set():
+            raise KeyboardInterrupt
+
+    last = Noting()
+    sinks = [Stalled(), ClosedLast("second", last), last]
+    pipeline = Pipeline([Stream(source=ArraySource(images(500)), sinks=sinks, name="yard")], [detector()])
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(on_statistics=interrupt)
+    assert [sink.closes for sink in sinks] == [0, 1, 1]
+    (writer,) = [one for one in threading.enumerate() if one.name == "write yard"]
+    resume.set()
+    writer.join(30)
     assert [sink.closes for sink in sinks] == [1, 1, 1]
