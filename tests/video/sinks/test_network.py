@@ -481,6 +481,17 @@ def test_a_system_that_has_no_room_for_an_output_is_one_line_and_leaves_nothing_
     assert not ends
 
 
+def test_a_disk_that_has_no_room_for_a_certificate_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(network, "write_certificate", refuse)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    sink = NetworkSink(replace(target_of("-"), muxer="whip"), LIVE)
+    with sink, pytest.raises(SinkError, match=r"^cannot send to standard output: No space left on device$"):
+        sink.write(frame(0), frame(0).frame.image)
+
+
 def test_a_stream_goes_on_after_the_system_had_no_room_for_its_thread(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
