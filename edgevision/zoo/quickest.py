@@ -203,7 +203,7 @@ def _choose(files: Mapping[str, ZooFile], timing: Timing, is_kept: bool) -> Quic
     timed = f"{timing.times_ms[best]:.1f} ms an image here, fp32 {timing.times_ms['fp32']:.1f} ms"
     if not timing.is_steady:
         return QuickestFile(
-            first.path, f"fp32, since the times scatter too much to choose by ({timed}); not kept"
+            first.path, f"fp32, since the times scatter too much to choose by ({best} {timed}); not kept"
         )
     if is_kept:
         timed += f", measured on {timing.date}; 'edgevision models' can have it measured again"
