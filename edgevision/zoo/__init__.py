@@ -23,6 +23,9 @@ _EXACT_FIRST: tuple[Precision, ...] = get_args(Precision)
 PRECISIONS: tuple[str, ...] = ("auto", *_EXACT_FIRST)
 """What can be asked for; ``auto`` leaves the choice to the caller."""
 
+CHECKPOINTS = {"retinanet-edge": "weights/retinanet-edge.pt"}
+"""Models with a card whose file is too large to ship: their checkpoints in the repository."""
+
 
 @dataclass(frozen=True, slots=True)
 class ZooFile:
@@ -170,13 +173,18 @@ def _find_file(name_or_path: str | os.PathLike[str]) -> Path:
     by_file = {file.path.stem: file.path for model in models for file in model.files}
     if text in by_file:
         return by_file[text]
+    if text in CHECKPOINTS:
+        raise ModelError(
+            f"{text} does not ship as a file: its weights are {CHECKPOINTS[text]} in the repository; run "
+            f"'edgevision export {CHECKPOINTS[text]} --out {text}.onnx' there and give that file as `model`"
+        )
     if path.suffix.lower() in MODEL_SUFFIXES or len(path.parts) > 1:
         raise ModelError(
             f"model file not found: {text}; check the path, or list models with 'edgevision models'"
         )
     files = (file.name for file in Path().glob("*") if file.suffix.lower() in MODEL_SUFFIXES)
     hint = (
-        nearest(text, (*(model.name for model in models), *by_file, *files))
+        nearest(text, (*(model.name for model in models), *by_file, *CHECKPOINTS, *files))
         or "; list the shipped models with 'edgevision models', or give the path of an ONNX file"
     )
     raise ModelError(f"unknown model '{text}'{hint}")

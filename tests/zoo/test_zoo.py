@@ -6,6 +6,7 @@ from edgevision.contract.manifest import Manifest
 from edgevision.errors import ModelError, UsageError
 from edgevision.zoo.quickest import MOST_DROP
 from tests.support.models import colour_manifest, write_bright_segmenter, write_colour_model
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -102,6 +103,7 @@ def test_a_file_here_comes_before_a_model_that_ships_and_a_folder_does_not(fille
     ("name", "message"),
     [
         ("retinanet-lite", "unknown model 'retinanet-lite'; did you mean 'retinanet-light'"),
+        ("retinanet-edg", "unknown model 'retinanet-edg'; did you mean 'retinanet-edge'"),
         ("xyz", "unknown model 'xyz'; list the shipped models with 'edgevision models'"),
         ("mine.onnx", "model file not found: mine.onnx"),
         ("some/folder/model", "model file not found: some/folder/model"),
@@ -110,6 +112,27 @@ def test_a_file_here_comes_before_a_model_that_ships_and_a_folder_does_not(fille
 def test_unknown_names_show_the_nearest(filled, name, message):
     with pytest.raises(ModelError, match=message):
         zoo.find_model(name)
+
+
+def test_a_model_that_does_not_ship_says_where_its_weights_are_and_how_its_file_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as error:
+        zoo.find_model("retinanet-edge")
+    assert str(error.value) == (
+        "retinanet-edge does not ship as a file: its weights are weights/retinanet-edge.pt in the repository; "
+        "run 'edgevision export weights/retinanet-edge.pt --out retinanet-edge.onnx' there and give that file "
+        "as `model`"
+    )
+    write_colour_model(tmp_path / "retinanet-edge")
+    assert zoo.find_model("retinanet-edge").samefile(tmp_path / "retinanet-edge")
+
+
+def test_every_checkpoint_of_the_repository_ships_or_is_named():
+    shipped = {model.name for model in zoo.list_models()}
+    weights = {path.stem: path.relative_to(ROOT).as_posix() for path in (ROOT / "weights").glob("*.pt")}
+    assert zoo.CHECKPOINTS == {name: path for name, path in weights.items() if name not in shipped}
+    for name, path in zoo.CHECKPOINTS.items():
+        assert f"edgevision export {path} " in (ROOT / "docs" / "models" / f"{name}.md").read_text()
 
 
 def test_a_misspelt_suffix_names_the_file(filled, monkeypatch):
