@@ -48,12 +48,16 @@ def label_command(
         help="Detection: a COCO json of the images: write what is seen in them, from --ignore up, as COCO "
         "results json, for 'detections' of a training source.",
     ),
-    positive: float = typer.Option(
-        0.42, "--positive", help="From this score on it is a box, or a label of the image; not segmentation."
+    positive: float | None = typer.Option(
+        None,
+        "--positive",
+        show_default="0.42",
+        help="From this score on it is a box, or a label of the image; not segmentation.",
     ),
-    ignore: float = typer.Option(
-        0.25,
+    ignore: float | None = typer.Option(
+        None,
         "--ignore",
+        show_default="0.25",
         help="Detection: from this score on it is a region to ignore, so that it teaches nothing.",
     ),
     classes: str | None = typer.Option(
@@ -85,12 +89,16 @@ def label_command(
         help="Detection: look at these sizes too, 0.25 to 4: above 1 at overlapping parts, below 1 at the "
         "whole with a margin. --tiles is 1.667.",
     ),
-    split: str = typer.Option(
-        "train", "--split", help="Segmentation: the part of the data set that is written."
+    split: str | None = typer.Option(
+        None,
+        "--split",
+        show_default="train",
+        help="Segmentation: the part of the data set that is written.",
     ),
-    max_ignored: float = typer.Option(
-        1.0,
+    max_ignored: float | None = typer.Option(
+        None,
         "--max-ignored",
+        show_default="1",
         help="Segmentation: leave images out of which more than this share is ignored (0 to 1).",
     ),
     engine: EngineOption = "auto",
@@ -142,8 +150,8 @@ def label_command(
         images_out=images_out,
         merge=merge,
         results_for=results_for,
-        positive=positive,
-        ignore=ignore,
+        positive=0.42 if positive is None else positive,
+        ignore=0.25 if ignore is None else ignore,
         classes=classes,
         every=every,
         seed=seed,
@@ -160,28 +168,36 @@ def label_command(
         teachers = {one: opened.enter_context(open_model(one, engine, policy)).engine for one in model}
         first = teachers[model[0]]
         task = first.manifest.task
-        only_boxes = {
-            "--merge": merge is not None,
-            "--classes": classes is not None,
-            "--results-for": results_for is not None,
-            "--tiles": tiles,
-            "--scales": scales is not None,
-            "--images-out": images_out is not None and task == "segmentation",
-            "--flip": flip and task == "classification",
-            "a second --model": len(model) > 1,
+        kind = {"segmentation": "segmenters", "classification": "classifiers"}.get(task, "detectors")
+        belongs_to = {
+            "--merge": (merge is not None, "detectors"),
+            "--classes": (classes is not None, "detectors"),
+            "--results-for": (results_for is not None, "detectors"),
+            "--tiles": (tiles, "detectors"),
+            "--scales": (scales is not None, "detectors"),
+            "--images-out": (images_out is not None, "detectors and classifiers"),
+            "--flip": (flip, "detectors and segmenters"),
+            "--positive": (positive is not None, "detectors and classifiers"),
+            "--ignore": (ignore is not None, "detectors"),
+            "--split": (split is not None, "segmenters"),
+            "--max-ignored": (max_ignored is not None, "segmenters"),
+            "a second --model": (len(model) > 1, "detectors"),
         }
-        for option, given in only_boxes.items():
-            if given and task in ("segmentation", "classification"):
-                raise UsageError(f"{model[0]} is a {task} model; {option} is for detectors")
+        for option, (given, kinds) in belongs_to.items():
+            if given and kind not in kinds:
+                article = "an" if task[0] in "aeiou" else "a"
+                raise UsageError(
+                    f"{model[0]} is {article} {task} model; {option} is for {kinds}: leave it out"
+                )
         if task == "segmentation":
             maps = LabelMapRequest(
                 sources=sources,
                 out=out,
-                split=split,
+                split="train" if split is None else split,
                 every=every,
                 seed=seed,
                 flip=flip,
-                max_ignored=max_ignored,
+                max_ignored=1.0 if max_ignored is None else max_ignored,
                 overwrite=overwrite,
             )
             with stop_on_signals(stop):
@@ -192,7 +208,7 @@ def label_command(
                 sources=sources,
                 out=out,
                 images_out=images_out,
-                positive=positive,
+                positive=request.positive,
                 every=every,
                 seed=seed,
                 overwrite=overwrite,

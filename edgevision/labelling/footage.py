@@ -154,6 +154,23 @@ class FoundFootage(NamedTuple):
         """Where frames of videos will be written, which may not be there yet."""
         return {one.folder for one in self.sources if one.stem is not None}
 
+    def check_settings(self, images_out: Path | None, every: int, seed: int | None) -> None:
+        """Refuses settings of videos that change nothing here.
+
+        Args:
+            images_out: the folder for frames that the user names.
+            every, seed: see :meth:`Footage.choose`.
+
+        Raises:
+            UsageError: there is one.
+        """
+        given = {"images_out": images_out is not None, "every": every > 1, "seed": seed is not None}
+        name = next((name for name, is_given in given.items() if is_given), None)
+        if name is not None and not self.folders:
+            raise UsageError(f"`{name}` is for frames of videos; found images only: leave it out")
+        if seed is not None and every == 1:
+            raise UsageError("`seed` draws one frame of `every` so many; found every frame: leave it out")
+
 
 def find_footage(uris: Sequence[str], images_out: Path | None, overwrite: bool) -> FoundFootage:
     """Opens each source once, to see what it is and where its images will be.

@@ -133,6 +133,7 @@ def write_image_labels(
         _check_folder_names(model, manifest.classes)
     uris = [uri for source in request.sources for uri in expand_sources(source)]
     found = find_footage(uris, request.images_out if request.is_json else out, request.overwrite)
+    found.check_settings(request.images_out, request.every, request.seed)
     folder = folder_of_all(found.sources) if request.is_json else folder_of_stills(found.sources)
     done = LabelledImages(folder if request.is_json else out, notes=found.notes)
     work = _Work(request, Model(engine, request.positive), CocoDocument(), folder, done)

@@ -140,6 +140,7 @@ class LabellingJob:
             _check_task(name, engine.manifest.task, request, len(models))
         teachers = _Teachers.together(models, request)
         found = find_footage(self._uris, request.images_out, request.overwrite)
+        found.check_settings(request.images_out, request.every, request.seed)
         own = map_classes(self._document.categories, teachers.names)
         manifest = next(iter(models.values())).manifest
         folder, unit = folder_of_all(found.sources), UNITS.get(manifest.task, "boxes")

@@ -134,6 +134,7 @@ def write_label_maps(
             )
     uris = [uri for source in request.sources for uri in expand_sources(source)]
     found = find_footage(uris, images, request.overwrite)
+    found.check_settings(None, request.every, request.seed)
     done = LabelledMaps(manifest.classes, np.zeros(len(manifest.classes), np.int64), notes=found.notes)
     work = _Work(request, Model(engine), images, labels, folder_of_stills(found.sources), done)
     with folders_for(images, labels):

@@ -331,6 +331,49 @@ def test_what_cannot_be_looked_for_is_one_line(call, tmp_path, options, words):
     assert not Path("labels.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("teacher.onnx", ("--max-ignored", "1"), "teacher.onnx is a detection model; --max-ignored is for segm"),
+        ("teacher.onnx", ("--split", "train"), "teacher.onnx is a detection model; --split is for segmenters"),
+        ("instance-segmentation.onnx", ("--split", "val"), "is an instance-segmentation model; --split is for"),
+        ("classification.onnx", ("--split", "val"), "--split is for segmenters"),
+        ("classification.onnx", ("--max-ignored", "0.2"), "--max-ignored is for segmenters"),
+        ("classification.onnx", ("--ignore", "0.25"), "--ignore is for detectors"),
+        ("bright.onnx", ("--positive", "0.42"), "--positive is for detectors and classifiers: leave it out"),
+        ("bright.onnx", ("--ignore", "0.3"), "--ignore is for detectors: leave it out"),
+        *(
+            (model, options, f"{options[0]} is for frames of videos; found images only: leave it out")
+            for model in ("teacher.onnx", "bright.onnx", "classification.onnx")
+            for options in (("--every", "2"), ("--seed", "0"), ("--images-out", "frames"))
+            if (model, options[0]) != ("bright.onnx", "--images-out")
+        ),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_one_line(call, tmp_path, model, options, words):
+    write_photos(tmp_path / "photos")
+    write_bright_segmenter(tmp_path / "bright.onnx")
+    for task in ("classification", "instance-segmentation"):
+        write_task_model(tmp_path / f"{task}.onnx", task)
+    out = "labels" if model == "bright.onnx" else "labels.json"
+    code, err = call("photos", "--out", out, *options, model=model)
+    assert (code, words in err, err.count("\n")) == (2, True, 1), err
+    assert not Path(out).exists()
+    assert not Path("frames").exists()
+
+
+def test_a_seed_without_runs_to_draw_from_is_one_line_and_videos_beside_images_take_every_option(call, tmp_path):
+    write_photos(tmp_path / "photos")
+    clip(tmp_path / "walk.mp4", 4)
+    arguments = ("photos", "walk.mp4", "--seed", 1, "--images-out", "frames", "--out", "labels.json")
+    code, err = call(*arguments)
+    assert (code, "--seed draws one frame of --every so many; found every frame" in err) == (2, True), err
+    assert err.count("\n") == 1
+    code, err = call(*arguments, "--every", 2)
+    assert code == 0, err
+    assert len(read("labels.json")["images"]) == 5
+
+
 def clip(path: Path, frames: int = 10) -> Path:
     return write_clip(path, [40 * i for i in range(frames)])
 
@@ -520,7 +563,7 @@ def test_a_segmenter_writes_a_data_set(call, tmp_path):
         (["--out", "x", "--tiles"], ["--tiles is for detectors"]),
         (["--out", "x", "--classes", "bright"], ["--classes is for detectors"]),
         (["--out", "x", "--images-out", "frames"], ["--images-out is for detectors"]),
-        (["--out", "x", "--max-ignored", "1.5"], ["--max-ignored is 1.5", "0 to 1"]),
+        (["--out", "x", "--flip", "--max-ignored", "1.5"], ["--max-ignored is 1.5", "0 to 1"]),
         (["--out", "x", "--split", "a/b"], ["--split is 'a/b'"]),
     ],
 )
