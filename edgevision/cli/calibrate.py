@@ -14,6 +14,8 @@ from edgevision.cli.options import (
     SplitOption,
 )
 
+_MIN_BOXES = 10
+
 
 def calibrate_command(
     model: str = typer.Argument(
@@ -34,8 +36,11 @@ def calibrate_command(
         "trained with; or auto, which takes these where there are any, and else the one that changes the "
         "model's answers least.",
     ),
-    percentile: float = typer.Option(
-        99.99, "--percentile", help="For peak and percentile: share of the magnitudes to hold, in per cent."
+    percentile: float | None = typer.Option(
+        None,
+        "--percentile",
+        show_default="99.99",
+        help="For peak and percentile: share of the magnitudes to hold, in per cent.",
     ),
     weight_scale: str = typer.Option(
         "channel",
@@ -61,7 +66,7 @@ def calibrate_command(
         show_default="0.8",
         help="With --data or --max-drop: share of the convolution work that must stay in INT8, 0 to 1.",
     ),
-    min_boxes: MinBoxesOption = 10,
+    min_boxes: MinBoxesOption = _MIN_BOXES,
     classes: ClassesOfDataOption = None,
     seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
     cache: Path | None = typer.Option(
@@ -100,12 +105,18 @@ def calibrate_command(
         from edgevision.cache import cache_folder
         from edgevision.calibration.job import CalibrationRequest, run_calibration
         from edgevision.calibration.markdown import verdict
+        from edgevision.calibration.ranges import PERCENTILE
         from edgevision.evaluation.labelled import LabelledData
 
     if cache is not None and no_cache:
         raise UsageError("--cache and --no-cache exclude each other; give one of them")
     if cache is not None and cache.exists() and not cache.is_dir():
         raise UsageError(f"--cache {cache} is a file; expected a folder, which is made where it is missing")
+    if percentile is not None and method in ("minmax", "entropy", "trained"):
+        raise UsageError(
+            f"--percentile {percentile:g} has no effect on --method {method}; it is for peak, percentile and "
+            "auto: leave it out"
+        )
     if data is None:
         if min_share is not None and max_drop is None:
             raise UsageError(
@@ -115,13 +126,15 @@ def calibrate_command(
             raise UsageError("--images and --split need --data; name the labelled data with --data")
         if classes is not None and max_drop is None:
             raise UsageError("--classes has no effect without --data or --max-drop; give one of these")
+        if min_boxes != _MIN_BOXES and max_drop is None:
+            raise UsageError("--min-boxes has no effect without --data or --max-drop; give one of these")
     request = CalibrationRequest(
         model=model,
         sources=tuple(sources),
         out=out,
         frames=frames,
         method=method,
-        percentile=percentile,
+        percentile=PERCENTILE if percentile is None else percentile,
         weight_scale=weight_scale,
         labelled=None if data is None else LabelledData(data=data, images=images, split=split),
         max_drop=max_drop,

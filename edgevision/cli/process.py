@@ -85,8 +85,11 @@ def process_command(
         None, "--ray", help="Workers on a Ray cluster: its address, auto, or local to start one here."
     ),
     jobs: int | None = typer.Option(None, "--jobs", help="Workers. Default: by cores and memory."),
-    split: str = typer.Option(
-        "60s", "--split", help="Length of the parts in which long files are detected, or off."
+    split: str | None = typer.Option(
+        None,
+        "--split",
+        show_default="60s",
+        help="Length of the parts in which long files are detected, or off.",
     ),
     retry: bool = typer.Option(False, "--retry", help="Process again what is partial, failed or crashed."),
     redo: bool = typer.Option(
@@ -123,6 +126,7 @@ def process_command(
     from edgevision.cli.app import EXIT_DAMAGED
     from edgevision.cli.console import say
     from edgevision.cli.signals import signal_exit_code, stop_on_signals
+    from edgevision.errors import UsageError
     from edgevision.pipeline import StopRequest
     from edgevision.session.models import OpenEngine, load_as_it_is
     from edgevision.session.request import PlanPolicy
@@ -131,6 +135,11 @@ def process_command(
     from edgevision.units import parse_seconds
     from edgevision.video.selection import Selection
 
+    if split not in (None, "off") and (video or then is not None):
+        raise UsageError(
+            f"--split {split} has no effect with {'--video' if video else '--then'}, for which each file is "
+            "processed in one go; leave one of them out"
+        )
     console, stop = Console(stderr=True), StopRequest()
 
     class Observer(ArchiveObserver):
@@ -163,7 +172,7 @@ def process_command(
         video=video,
         clips_of=[] if clips_of is None else listed(clips_of),
         jobs=jobs,
-        span_s=None if split == "off" else parse_seconds(split, "split"),
+        span_s=None if split == "off" else parse_seconds(split or "60s", "split"),
         retry=retry,
         redo=redo,
     )

@@ -133,6 +133,29 @@ class ClassGroups:
                 hint = nearest(name, classes) or f"; expected some of {', '.join(classes)}"
                 raise DataError(f"'{name}' in the group '{group}' is no class here{hint}")
 
+    def refuse_members(self, wanted: Iterable[str], *sides: Iterable[str]) -> None:
+        """Refuses a class that counts as its group and is wanted by its own name.
+
+        Args:
+            wanted: the names.
+            sides: the classes of each model.
+
+        Raises:
+            UsageError: there is one.
+            DataError: as of :meth:`mapping`.
+        """
+        group_of = {plain(one): group for one, group in self.members}
+        for side in sides:
+            group_of |= {plain(one): group for one, group in self.mapping(side).items()}
+        groups = {plain(group) for group in group_of.values()}
+        for name in wanted:
+            if plain(name) in group_of and plain(name) not in groups:
+                group = group_of[plain(name)]
+                raise UsageError(
+                    f"the class '{name}' is in the group '{group}' (`group`) and has no figures of its own; "
+                    f"give `classes` '{group}', or leave it out of the group"
+                )
+
     def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
         """The groups of the classes of one model or data set, each once, in the order in which they occur."""
         return tuple(dict.fromkeys(self.mapping(class_names).values()))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from edgevision.data.classes import parse_classes
 from edgevision.engines import describe
 from edgevision.engines.base import Engine
 from edgevision.errors import UsageError
@@ -170,6 +171,9 @@ def evaluate(
     known = {model.text: labelled.groups.names(model.engine.manifest.classes) for model in models}
 
     def choose(names: Sequence[str]) -> tuple[str, ...]:
+        if classes is not None:
+            own = (model.engine.manifest.classes for model in models)
+            labelled.groups.refuse_members(parse_classes(classes), *own)
         return chosen_classes(classes, known, names, labelled.data, note)
 
     yardstick = labelled.open(choose, min_boxes, first)

@@ -90,17 +90,20 @@ class LabelledData:
         Raises:
             UsageError: the model cannot be measured on these data.
         """
+        missing = "" if self.data.exists() else f"; {self.data} is not there"
         if task in BOX_TASKS and self.images is None:
             kind = "a detection model" if task == "detection" else f"a model for {task}"
-            raise UsageError(f"{model} is {kind}; expected a COCO json as `data`, and `images`")
+            raise UsageError(f"{model} is {kind}; expected a COCO json as `data`, and `images`{missing}")
         if task == "segmentation" and self.split is None:
-            raise UsageError(f"{model} is a segmentation model; expected a folder as `data`, and `split`")
+            raise UsageError(
+                f"{model} is a segmentation model; expected a folder as `data`, and `split`{missing}"
+            )
         if self.crops and task != "classification":
             raise UsageError(f"`crops` are for classification models; {model} is one for {task}")
         if task == "classification" and self.split is not None:
             raise UsageError(
                 f"{model} is a classification model; expected as `data` a folder that has a folder of images "
-                "for each class, or a COCO json, and `images`"
+                f"for each class, or a COCO json, and `images`{missing}"
             )
 
     def open(
@@ -118,7 +121,12 @@ class LabelledData:
 
         Raises:
             DataError: labels or images are missing or malformed: the figures would be those of another set.
+            UsageError: ``min_boxes`` is given and the data have no boxes.
         """
+        is_classifier = manifest is not None and manifest.task == "classification"
+        if min_boxes != DEFAULT_MIN_BOXES and (self.images is None or is_classifier):
+            found = "labels of images" if is_classifier else "label maps"
+            raise UsageError(f"`min_boxes` is for labelled boxes; found {found}: leave it out")
         if manifest is not None and manifest.task == "classification":
             return self._open_labels(choose, manifest.multi_label)
         if self.images is not None:

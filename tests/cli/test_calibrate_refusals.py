@@ -91,6 +91,11 @@ def test_an_edited_model_is_refused(place: Path, capsys: pytest.CaptureFixture[s
     [
         (["--method", "entrop"], "did you mean 'entropy'"),
         (["--method", "percentile", "--percentile", "101"], "--percentile 101"),
+        (["--method", "minmax", "--percentile", "99"], "--percentile 99 has no effect on --method minmax"),
+        (["--method", "entropy", "--percentile", "99.99"], "--percentile 99.99 has no effect on --method"),
+        (["--method", "trained", "--percentile", "99"], "--percentile 99 has no effect on --method trained"),
+        (["--min-boxes", "3"], "--min-boxes has no effect without --data or --max-drop"),
+        (["--data", "set", "--split", "val", "--min-boxes", "3"], "--min-boxes is for labelled boxes"),
         (["--weight-scale", "tenser"], "--weight-scale tenser; did you mean 'tensor'"),
         (["--data", "set"], "segmentation model; expected a folder as --data, and --split"),
         (["--data", "set", "--images", "x"], "segmentation model; expected a folder as --data, and --split"),

@@ -411,6 +411,16 @@ def test_classes_of_model_and_data_can_be_grouped(call, tmp_path):
     assert report.per_class["ground"].iou == pytest.approx(80 / 96)
     assert report.per_class["rest"].iou == pytest.approx(96 / 112)
     assert "ground" in out
+    grouped = ("--group", "ground=road,mark,bright", "--group", "rest=*")
+    code, _, err = call(*common, *grouped, "--classes", "Road")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith(
+        "error: the class 'Road' is in the group 'ground' (--group) and has no figures of its own; "
+        "give --classes 'ground', or leave it out of the group"
+    )
+    code, _, err = call(*common, *grouped, "--classes", "dark")
+    assert (code, "the class 'dark' is in the group 'rest' (--group)" in err) == (2, True)
+    assert call(*common, *grouped, "--classes", "ground")[0] == 0
     code, _, err = call(*common)
     assert code == 1
     assert "none of its 3 classes" in err
@@ -420,6 +430,26 @@ def test_classes_of_model_and_data_can_be_grouped(call, tmp_path):
     code, _, err = call(*common, "--group", "road=mark,bright", "--group", "rest=*")
     assert code == 1
     assert "the group 'road' has the name of the class 'road', which is not in it" in err
+
+
+def test_data_that_are_not_there_are_named_whatever_else_is_missing(call, model, tmp_path):
+    code, _, err = call("--model", model, "--data", "nothere.json")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.endswith("expected a COCO json as --data, and --images; nothere.json is not there\n")
+    Path("there.json").write_text("{}")
+    assert call("--model", model, "--data", "there.json")[2].endswith("as --data, and --images\n")
+    bright = write_bright_segmenter(tmp_path / "bright.onnx")
+    code, _, err = call("--model", bright, "--data", "nowhere")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.endswith("expected a folder as --data, and --split; nowhere is not there\n")
+
+
+def test_a_number_of_boxes_is_for_boxes(call, tmp_path):
+    bright = write_bright_segmenter(tmp_path / "bright.onnx")
+    write_label_folder(tmp_path / "set")
+    code, _, err = call("--model", bright, "--data", "set", "--split", "val", "--min-boxes", 3)
+    assert code == 2
+    assert err == "error: --min-boxes is for labelled boxes; found label maps: leave it out\n"
 
 
 def test_groups_are_for_segmenters(call, model, tmp_path):

@@ -334,9 +334,9 @@ def test_what_cannot_be_looked_for_is_one_line(call, tmp_path, options, words):
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
-        ("teacher.onnx", ("--max-ignored", "1"), "teacher.onnx is a detection model; --max-ignored is for segm"),
-        ("teacher.onnx", ("--split", "train"), "teacher.onnx is a detection model; --split is for segmenters"),
-        ("instance-segmentation.onnx", ("--split", "val"), "is an instance-segmentation model; --split is for"),
+        ("teacher.onnx", ("--max-ignored", "1"), "is a detection model; --max-ignored is for segmenters"),
+        ("teacher.onnx", ("--split", "train"), "a detection model; --split is for segmenters"),
+        ("instance-segmentation.onnx", ("--split", "val"), "an instance-segmentation model; --split is"),
         ("classification.onnx", ("--split", "val"), "--split is for segmenters"),
         ("classification.onnx", ("--max-ignored", "0.2"), "--max-ignored is for segmenters"),
         ("classification.onnx", ("--ignore", "0.25"), "--ignore is for detectors"),
@@ -362,7 +362,9 @@ def test_an_option_that_would_change_nothing_is_one_line(call, tmp_path, model, 
     assert not Path("frames").exists()
 
 
-def test_a_seed_without_runs_to_draw_from_is_one_line_and_videos_beside_images_take_every_option(call, tmp_path):
+def test_a_seed_without_runs_to_draw_from_is_one_line_and_videos_beside_images_take_every_option(
+    call, tmp_path
+):
     write_photos(tmp_path / "photos")
     clip(tmp_path / "walk.mp4", 4)
     arguments = ("photos", "walk.mp4", "--seed", 1, "--images-out", "frames", "--out", "labels.json")

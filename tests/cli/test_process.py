@@ -56,6 +56,8 @@ def test_a_range_of_images_alone_is_refused(place, capsys):
         (["--start", "2s", "--end", "1s"], "--end 1s is not after --start 2s"),
         (["--format", "xml"], "unknown format 'xml'"),
         (["--split", "1"], "--split 1 is not a valid duration"),
+        (["--split", "60s", "--video"], "--split 60s has no effect with --video, for which each file is"),
+        (["--split", "9s", "--then", "x.onnx"], "--split 9s has no effect with --then"),
         (["--timeline", "7x"], "--timeline 7x is not a valid duration"),
         (["--classes", "zebra"], "no class 'zebra'"),
     ],

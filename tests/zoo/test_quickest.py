@@ -108,9 +108,7 @@ SCATTERED = [
 
 
 @pytest.mark.parametrize(("times", "shown"), SCATTERED)
-def test_times_that_scatter_choose_nothing_and_are_not_kept(
-    ship, timed, monkeypatch, tmp_path, times, shown
-):
+def test_times_that_scatter_choose_nothing_and_are_not_kept(ship, timed, monkeypatch, tmp_path, times, shown):
     as_float = ship("fp32")
     int8 = ship("int8", drop=0.001)
     on(monkeypatch, VNNI)

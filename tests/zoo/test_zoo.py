@@ -114,14 +114,16 @@ def test_unknown_names_show_the_nearest(filled, name, message):
         zoo.find_model(name)
 
 
-def test_a_model_that_does_not_ship_says_where_its_weights_are_and_how_its_file_is_made(tmp_path, monkeypatch):
+def test_a_model_that_does_not_ship_says_where_its_weights_are_and_how_its_file_is_made(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError) as error:
         zoo.find_model("retinanet-edge")
     assert str(error.value) == (
-        "retinanet-edge does not ship as a file: its weights are weights/retinanet-edge.pt in the repository; "
-        "run 'edgevision export weights/retinanet-edge.pt --out retinanet-edge.onnx' there and give that file "
-        "as `model`"
+        "retinanet-edge does not ship as a file: its weights are weights/retinanet-edge.pt in the "
+        "repository; run 'edgevision export weights/retinanet-edge.pt --out retinanet-edge.onnx' there and "
+        "give that file as `model`"
     )
     write_colour_model(tmp_path / "retinanet-edge")
     assert zoo.find_model("retinanet-edge").samefile(tmp_path / "retinanet-edge")
@@ -130,7 +132,7 @@ def test_a_model_that_does_not_ship_says_where_its_weights_are_and_how_its_file_
 def test_every_checkpoint_of_the_repository_ships_or_is_named():
     shipped = {model.name for model in zoo.list_models()}
     weights = {path.stem: path.relative_to(ROOT).as_posix() for path in (ROOT / "weights").glob("*.pt")}
-    assert zoo.CHECKPOINTS == {name: path for name, path in weights.items() if name not in shipped}
+    assert {name: path for name, path in weights.items() if name not in shipped} == zoo.CHECKPOINTS
     for name, path in zoo.CHECKPOINTS.items():
         assert f"edgevision export {path} " in (ROOT / "docs" / "models" / f"{name}.md").read_text()
 
