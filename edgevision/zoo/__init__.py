@@ -175,8 +175,8 @@ def _find_file(name_or_path: str | os.PathLike[str]) -> Path:
         return by_file[text]
     if text in CHECKPOINTS:
         raise ModelError(
-            f"{text} does not ship as a file: its weights are {CHECKPOINTS[text]} in the repository; run "
-            f"'edgevision export {CHECKPOINTS[text]} --out {text}.onnx' there and give that file as `model`"
+            f"{text} does not ship as a file: its weights are {CHECKPOINTS[text]} in the repository; make "
+            f"{text}.onnx of them with 'edgevision export', and give that file as `model`"
         )
     if path.suffix.lower() in MODEL_SUFFIXES or len(path.parts) > 1:
         raise ModelError(

@@ -122,8 +122,7 @@ def test_a_model_that_does_not_ship_says_where_its_weights_are_and_how_its_file_
         zoo.find_model("retinanet-edge")
     assert str(error.value) == (
         "retinanet-edge does not ship as a file: its weights are weights/retinanet-edge.pt in the "
-        "repository; run 'edgevision export weights/retinanet-edge.pt --out retinanet-edge.onnx' there and "
-        "give that file as `model`"
+        "repository; make retinanet-edge.onnx of them with 'edgevision export', and give that file as `model`"
     )
     write_colour_model(tmp_path / "retinanet-edge")
     assert zoo.find_model("retinanet-edge").samefile(tmp_path / "retinanet-edge")
