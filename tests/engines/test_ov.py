@@ -120,27 +120,6 @@ def test_without_the_package_one_line_says_what_to_install(model, monkeypatch):
         engines.load_engine(model, "openvino")
 
 
-@pytest.mark.parametrize(
-    "opened",
-    [
-        "edgevision.engines import load_engine; opened = [load_engine(sys.argv[1], 'openvino')]",
-        "edgevision.training.onnx_teacher import open_teacher; opened = [open_teacher(sys.argv[1], [])]",
-    ],
-    ids=["engine", "teacher"],
-)
-def test_a_signal_is_handled_after_another_thread_let_a_model_go(model, opened):
-    """OpenVINO's plugin takes the stack for signals with it that it gave the thread which loaded it."""
-    code = (
-        f"import gc, os, signal, sys, threading\nfrom {opened}\n"
-        "thread = threading.Thread(target=lambda: (opened.clear(), gc.collect()))\n"
-        "thread.start()\nthread.join()\n"
-        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
-        "os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "handled\n")
-
-
 def test_only_the_engine_itself_imports_openvino(model):
     code = (
         "import sys; from edgevision.engines import load_engine\n"

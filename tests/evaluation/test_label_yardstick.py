@@ -32,8 +32,8 @@ def opened(path: Path) -> Opened:
     return Opened(path.name, path.stem, load_engine(path, "onnxruntime"))
 
 
-def run(data: LabelledData, *paths: Path, min_boxes: int = 2) -> Evaluation:
-    return evaluate([opened(path) for path in paths], data, min_boxes=min_boxes)
+def run(data: LabelledData, *paths: Path) -> Evaluation:
+    return evaluate([opened(path) for path in paths], data)
 
 
 def coco(folder: Path, fields: dict[str, Any], labels: list[list[int]] | None = None) -> LabelledData:

@@ -193,6 +193,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ModelError, match="cannot load"):
         DenseTeacher(str(damaged), "dog", ("dog",), 64)
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "edgevision.engines.ov_core", raising=False)
     with pytest.raises(ModelError, match="ONNX Runtime cannot load"):
         DenseTeacher(str(damaged), "dog", ("dog",), 64)
 
