@@ -14,8 +14,6 @@ from edgevision.cli.options import (
     SplitOption,
 )
 
-_MIN_BOXES = 10
-
 
 def calibrate_command(
     model: str = typer.Argument(
@@ -66,7 +64,7 @@ def calibrate_command(
         show_default="0.8",
         help="With --data or --max-drop: share of the convolution work that must stay in INT8, 0 to 1.",
     ),
-    min_boxes: MinBoxesOption = _MIN_BOXES,
+    min_boxes: MinBoxesOption = 10,
     classes: ClassesOfDataOption = None,
     seed: int = typer.Option(0, "--seed", help="Random seed for the draw of frames."),
     cache: Path | None = typer.Option(
@@ -106,6 +104,7 @@ def calibrate_command(
         from edgevision.calibration.job import CalibrationRequest, run_calibration
         from edgevision.calibration.markdown import verdict
         from edgevision.calibration.ranges import PERCENTILE
+        from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
         from edgevision.evaluation.labelled import LabelledData
 
     if cache is not None and no_cache:
@@ -126,7 +125,7 @@ def calibrate_command(
             raise UsageError("--images and --split need --data; name the labelled data with --data")
         if classes is not None and max_drop is None:
             raise UsageError("--classes has no effect without --data or --max-drop; give one of these")
-        if min_boxes != _MIN_BOXES and max_drop is None:
+        if min_boxes != DEFAULT_MIN_BOXES and max_drop is None:
             raise UsageError("--min-boxes has no effect without --data or --max-drop; give one of these")
     request = CalibrationRequest(
         model=model,

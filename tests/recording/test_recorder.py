@@ -28,11 +28,10 @@ from edgevision.recording.ring import PacketRing
 from edgevision.recording.segment import Segment, _whole_boxes, notes_path
 from edgevision.types import Attribute, Classification, Detections, Frame, FrameResult
 from edgevision.video.base import SourceInfo
-from edgevision.video.codec.container import Mp4File
 from tests.support.broker import wait_until
 from tests.support.disk import small_disk
 from tests.support.paths import ROOT
-from tests.support.stall import StalledFile
+from tests.support.stall import stalled_files
 from tests.support.video import number_of, numbered
 
 RATE = 10.0
@@ -530,13 +529,7 @@ def test_what_lies_beside_counts_and_goes_with_its_file(tmp_path):
 
 def test_a_close_while_the_disk_stalls_leaves_the_file_to_the_thread_that_writes_it(tmp_path, monkeypatch):
     """FFmpeg crashes where one thread closes what another one is writing."""
-    opened = []
-
-    def create(*arguments):
-        opened.append(StalledFile(Mp4File(*arguments)))
-        return opened[0]
-
-    monkeypatch.setattr(segment, "Mp4File", create)
+    opened = stalled_files(monkeypatch, segment)
     monkeypatch.setattr(recorder_module, "_CLOSE_S", 0.05)
     recorder = recorder_in(tmp_path)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from edgevision.video.codec.container import Mp4File
 
@@ -38,3 +41,15 @@ class StalledFile:
         """Closes the file."""
         self.closers.append(threading.current_thread().name)
         self._file.close()
+
+
+def stalled_files(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[StalledFile]:
+    """Lets a module create such files in place of its MP4 files; they come into the list."""
+    files: list[StalledFile] = []
+
+    def create(*arguments: Any) -> StalledFile:
+        files.append(StalledFile(Mp4File(*arguments)))
+        return files[-1]
+
+    monkeypatch.setattr(module, "Mp4File", create)
+    return files

@@ -20,12 +20,11 @@ from edgevision.errors import SinkError
 from edgevision.types import Frame, FrameResult
 from edgevision.video import open_sink, open_source
 from edgevision.video.base import SourceInfo
-from edgevision.video.codec.container import Mp4File
 from edgevision.video.sinks import mp4
 from edgevision.video.sinks.mp4 import Mp4Sink
 from edgevision.video.sources.arrays import ArraySource
 from tests.support.paths import ROOT, SHARED
-from tests.support.stall import StalledFile
+from tests.support.stall import stalled_files
 from tests.support.video import audio_seconds, number_of, numbered, probe, record, write_clip
 
 EVEN = [40 * number for number in range(50)]
@@ -391,13 +390,7 @@ def test_what_a_library_raises_is_one_line(tmp_path, monkeypatch, error):
 
 def test_a_close_while_the_disk_stalls_leaves_the_file_to_the_thread_that_writes_it(tmp_path, monkeypatch):
     """FFmpeg crashes where one thread closes what another one is writing."""
-    opened = []
-
-    def create(*arguments):
-        opened.append(StalledFile(Mp4File(*arguments)))
-        return opened[0]
-
-    monkeypatch.setattr(mp4, "Mp4File", create)
+    opened = stalled_files(monkeypatch, mp4)
     monkeypatch.setattr(mp4, "_CLOSE_S", 0.05)
     sink = Mp4Sink(tmp_path / "out.mp4", SourceInfo("camera", is_live=True, frame_rate=25.0))
 
