@@ -12,6 +12,7 @@ from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DetectionFigures
 from edgevision.evaluation.job import Evaluation
 from edgevision.evaluation.label_yardstick import ClassificationMeasurement
+from edgevision.evaluation.mistaken import mistaken
 from edgevision.evaluation.operating_points import ClassPoints
 from edgevision.evaluation.panoptic_data import PanopticReport
 from edgevision.evaluation.segmentation import SegmentationFigures
@@ -21,6 +22,8 @@ from edgevision.evaluation.yardstick import (
     Measurement,
     SegmentationMeasurement,
 )
+
+_PAIRS = 5  # of classes that are named
 
 
 def show_figures(evaluation: Evaluation, out: Console) -> None:
@@ -42,6 +45,8 @@ def show_figures(evaluation: Evaluation, out: Console) -> None:
     for letter, model, one in zip("AB", evaluation.models, measured, strict=False):
         label = model.text if single else f"{letter} = {model.text}"
         say(out, f"{label}: {_summary(one, ci)} images, {one.ms_per_image:.1f} ms each")
+    if single and (taken := evaluation.taken_for()):
+        say(out, mistaken_line(taken, evaluation.taken_for_at))
     if not single:
         say(out, difference_line(evaluation.yardstick.figure, interval))
 
@@ -57,6 +62,16 @@ def difference_line(figure: str, interval: Interval | None) -> str:
         f"B - A: {figure} {interval.value:+.3f}, 95 % interval {interval.low:+.3f} to {interval.high:+.3f} "
         f"({verdict}; paired bootstrap, {interval.resamples} resamples)"
     )
+
+
+def mistaken_line(taken: Mapping[str, Mapping[str, int]], at: float) -> str:
+    """The classes that are most often taken for another one, in words."""
+    pairs = mistaken(taken)
+    if not pairs:
+        return f"from a score of {at:g} on no object was taken for another class"
+    shown = ", ".join(f"{labelled} for {detected} {count}" for labelled, detected, count in pairs[:_PAIRS])
+    rest = f" and {len(pairs) - _PAIRS} more pairs (--json)" if len(pairs) > _PAIRS else ""
+    return f"taken for another class from a score of {at:g} on: {shown}{rest}"
 
 
 def _summary(one: Measurement, ci: str) -> str:

@@ -16,6 +16,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
 from edgevision.evaluation.labelled import LabelledData, chosen_classes
+from edgevision.evaluation.mistaken import CONF_THRESHOLD
 from edgevision.evaluation.operating_points import ClassPoints, class_points
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.report import Provenance, Report, hash_files
@@ -95,11 +96,26 @@ class Evaluation:
         compared = origins[0] if len(origins) == 2 else None
         report = self.measured[-1].report(origins[-1], self.interval, compared)
         points = self.points()
-        return msgspec.structs.replace(report, points=points) if points else report
+        if points:
+            report = msgspec.structs.replace(report, points=points)
+        if taken := self.taken_for():
+            at = self.taken_for_at
+            report = msgspec.structs.replace(report, taken_for=taken, taken_for_at=at)
+        return report
 
     def points(self) -> dict[str, ClassPoints]:
         """Of the last model, by class; empty for one that has no threshold."""
         return class_points(self.measured[-1].curves(), self.at)
+
+    @property
+    def taken_for_at(self) -> float:
+        """The score that a box needs to be in :meth:`taken_for`: the one that was asked for, if it is one."""
+        return self.at if isinstance(self.at, float) else CONF_THRESHOLD
+
+    def taken_for(self) -> dict[str, dict[str, int]]:
+        """What the last model takes for what; see :meth:`DetectionMeasurement.taken_for`."""
+        last = self.measured[-1]
+        return last.taken_for(self.taken_for_at) if isinstance(last, DetectionMeasurement) else {}
 
     def plot(self, folder: Path) -> None:
         """Draws precision over recall or the confusion matrix of each model into ``folder``.

@@ -64,6 +64,10 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
         compared_with: the model that the difference is taken from.
         largest_object: of a model that names one object an image.
         points: precision and recall at the best threshold of each class, and at the one that was asked for.
+        taken_for: of a model that gives boxes alone, by labelled class, how many of its objects were taken
+            for which class; "(nothing)" stands for objects that were missed, and for boxes where nothing is
+            labelled. Each object takes the strongest box of any class that overlaps it by IoU 0.5.
+        taken_for_at: the score that a box needs for that.
     """
 
     task: BoxTask = "detection"
@@ -84,6 +88,8 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
     per_class: dict[str, ClassFigures]
     largest_object: LargestObjectFigures | None = None
     points: dict[str, ClassPoints] = {}
+    taken_for: dict[str, dict[str, int]] = {}
+    taken_for_at: float | None = None
 
 
 class SegmentationReport(Provenance, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Average precision by the size of the objects, as COCO counts it, and what is taken for what."""
+"""Average precision by the size of the objects, as COCO counts it."""
 
 from __future__ import annotations
 
@@ -76,42 +76,3 @@ def _of_size(
 def _within(boxes: FloatArray | NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     return np.asarray((sides >= low) & (sides < high))
-
-
-def detection_confusion(
-    found: Mapping[int, Detections],
-    truth: Mapping[int, GroundTruth],
-    classes: int,
-    conf_threshold: float = 0.35,
-) -> NDArray[np.int64]:
-    """What is taken for what: int64 ``[C + 1, C + 1]``.
-
-    Rows are labelled classes, columns detected ones; the last row holds false alarms and the last column
-    missed objects. Each object takes the strongest detection of any class that overlaps it by IoU 0.5.
-
-    Args:
-        found, truth: by image id.
-        classes: how many there are.
-        conf_threshold: weaker detections are left out.
-    """
-    matrix = np.zeros((classes + 1, classes + 1), np.int64)
-    for number, labels in truth.items():
-        one = found[number]
-        strong = one[one.scores >= conf_threshold]
-        order = np.argsort(-strong.scores, kind="stable")
-        overlaps = iou(strong.boxes, labels.boxes.astype(np.float32))
-        free = np.ones(len(labels.boxes), bool)
-        for position in order:
-            candidates = np.where(free, overlaps[position], 0)
-            best = int(candidates.argmax()) if len(candidates) else -1
-            predicted = int(strong.class_ids[position])
-            if best < 0 or candidates[best] < _IOU:
-                on_ignored = (overlaps[position][labels.ignore] >= _IOU).any()
-                matrix[classes, predicted] += not on_ignored
-                continue
-            free[best] = False
-            if not labels.ignore[best]:
-                matrix[int(labels.class_ids[best]), predicted] += 1
-        for missed in np.flatnonzero(free & ~labels.ignore):
-            matrix[int(labels.class_ids[missed]), classes] += 1
-    return matrix

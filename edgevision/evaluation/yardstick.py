@@ -33,6 +33,7 @@ from edgevision.evaluation.comparisons import (
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
 from edgevision.evaluation.detection_matching import Comparison, GroundTruth
 from edgevision.evaluation.largest_object import LargestObjectFigures, largest_object_figures
+from edgevision.evaluation.mistaken import CONF_THRESHOLD, NOTHING, detection_confusion, taken_for
 from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_recall_over_iou
 from edgevision.evaluation.predict import (
     OTHER,
@@ -53,7 +54,6 @@ from edgevision.evaluation.report import (
     segmentation_report,
 )
 from edgevision.evaluation.segmentation import SegmentationFigures, segmentation_figures
-from edgevision.evaluation.sizes import detection_confusion
 from edgevision.model import Model
 from edgevision.progress import OnDone
 from edgevision.tiling import TiledModel, Tiling
@@ -261,9 +261,21 @@ class DetectionMeasurement(Measurement):
             plot_confusion_matrix(
                 folder / f"confusion{suffix}.png",
                 matrix,
-                (*classes, "(nothing)"),
-                f"{title}: what each object was taken for at a score of 0.35, per cent",
+                (*classes, NOTHING),
+                f"{title}: what each object was taken for at a score of {CONF_THRESHOLD}, per cent",
             )
+
+    def taken_for(self, conf_threshold: float = CONF_THRESHOLD) -> dict[str, dict[str, int]]:
+        """By labelled class, how many of its objects were taken for which; empty where it is not boxes alone.
+
+        Args:
+            conf_threshold: weaker detections are left out.
+        """
+        if self.task != "detection" or self.largest is not None:
+            return {}
+        classes = self.evaluation.classes
+        matrix = detection_confusion(self.predictions.found, self.truth, len(classes), conf_threshold)
+        return taken_for(matrix, classes)
 
     def curves(self) -> dict[str, Curve]:
         per_class = self.evaluation.figures.per_class

@@ -18,10 +18,11 @@ from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.evaluation.mistaken import detection_confusion
 from edgevision.evaluation.page import Page, thumbnail
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.segmentation import worst_matrices
-from edgevision.evaluation.sizes import SizeFigures, detection_confusion, figures_by_size
+from edgevision.evaluation.sizes import SizeFigures, figures_by_size
 from edgevision.evaluation.worst import draw_errors, draw_maps
 from edgevision.evaluation.yardstick import (
     DetectionMeasurement,

@@ -134,6 +134,29 @@ def test_names_are_matched_by_meaning_and_the_rest_is_left_out(call, model, tmp_
     assert out.index("green") < out.index("red")
 
 
+def test_what_is_taken_for_what_is_said_and_written(call, model, tmp_path):
+    rows = [("red", "Red", EXACT)] * 3 + [("red", "green", EXACT)] * 2 + [("green", "green", AWAY)]
+    data, images = write_set(tmp_path / "set", rows)
+    arguments = ("--model", model, "--data", data, "--images", images, "--min-boxes", 1)
+    code, out, _ = call(*arguments, "--json", "report.json")
+    assert code == 0
+    assert "taken for another class from a score of 0.35 on: green for red 2" in " ".join(out.split())
+    report = read_report("report.json")
+    assert isinstance(report, DetectionReport)
+    assert report.taken_for == {
+        "red": {"red": 3},
+        "green": {"red": 2, "(nothing)": 1},
+        "(nothing)": {"green": 1},
+    }
+    assert report.taken_for_at == 0.35
+    code, out, _ = call(*arguments, "--at", "1", "--json", "at.json")  # its scores are 1
+    assert code == 0
+    assert "from a score of 1 on: green for red 2" in " ".join(out.split())
+    data, images = write_set(tmp_path / "right", rows[:3])
+    _, out, _ = call("--model", model, "--data", data, "--images", images, "--min-boxes", 1)
+    assert "no object was taken for another class" in " ".join(out.split())
+
+
 def test_two_models_are_compared_on_the_same_images(call, model, tmp_path):
     rows = [("red", "Red", EXACT)] * 12 + [("green", "green", EXACT)] * 12
     data, images = write_set(tmp_path / "set", rows)

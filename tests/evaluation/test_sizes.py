@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgevision.evaluation.detection_matching import GroundTruth
-from edgevision.evaluation.sizes import detection_confusion, figures_by_size
+from edgevision.evaluation.sizes import figures_by_size
 from edgevision.types import Detections
 
 
@@ -32,19 +32,3 @@ def test_objects_of_another_size_count_neither_way() -> None:
     assert (large.boxes, large.ap50) == (1, 0.5)
     alone = figures_by_size(answers, {1: labels((0, 0, 0, 20, 20))}, ["cat"])
     assert alone[2].ap50 is None
-
-
-def test_what_is_taken_for_what() -> None:
-    truth = {
-        1: labels((0, 0, 0, 20, 20), (1, 40, 0, 60, 20), (1, 80, 0, 99, 20), (0, 0, 60, 20, 80), ignore=(3,))
-    }
-    answers = {
-        1: found(
-            (0, 0.9, 0, 0, 20, 20),
-            (0, 0.8, 40, 0, 60, 20),  # a dog taken for a cat
-            (1, 0.7, 0, 30, 20, 50),  # nothing there
-            (0, 0.6, 0, 60, 20, 80),  # on a region to ignore
-            (1, 0.2, 80, 0, 99, 20),  # too weak: missed
-        )
-    }
-    assert detection_confusion(answers, truth, 2).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
