@@ -266,14 +266,16 @@ class DetectionMeasurement(Measurement):
             )
 
     def taken_for(self, conf_threshold: float = CONF_THRESHOLD) -> dict[str, dict[str, int]]:
-        """By labelled class, how many of its objects were taken for which; empty where it is not boxes alone.
+        """By labelled class, how many of its objects were taken for which.
+
+        Empty where other things than boxes are compared, and where there is one class only.
 
         Args:
             conf_threshold: weaker detections are left out.
         """
-        if self.task != "detection" or self.largest is not None:
-            return {}
         classes = self.evaluation.classes
+        if self.task != "detection" or self.largest is not None or len(classes) == 1:
+            return {}
         matrix = detection_confusion(self.predictions.found, self.truth, len(classes), conf_threshold)
         return taken_for(matrix, classes)
 
