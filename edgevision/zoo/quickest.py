@@ -4,13 +4,14 @@ The processor and the engines that are installed say which precisions can be qui
 OpenVINO runs on a processor that sums INT8 products exactly (VNNI, or ARM's dot product), FP16 on a GPU.
 Where one can be, it is timed beside the FP32 file, in turns. Where the turns agree, the result is kept in
 ``~/.cache/edgevision/speed`` under the processor, the number of threads, the versions of the engines and the
-checksums of the files; where they scatter, as they do while other programs run, FP32 is taken and nothing is
-kept.
+checksums of the files. Where they scatter, as they do while other programs run, nothing is kept, and FP32 is
+taken unless the other was faster so often that chance does not explain it.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import statistics
@@ -57,6 +58,7 @@ _ENOUGH_TURNS = 5
 _FEWEST_TURNS = 3
 _SECONDS = 1.0  # no turn begins later where there were enough
 _MOST_SECONDS = 2.0  # nor later than this where there were the fewest
+_CHANCE = 0.05
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 
 
@@ -66,6 +68,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         times_ms: the median of each precision.
         gains: of each but FP32, the median of how many times as fast as FP32 it was in the same turn.
+        least_gains: the same less its uncertainty, see :func:`least_median`.
         scatter: the largest of three quotients: a precision's median time and its shortest, and of each gain
             the upper quartile and the lower; 1 where all turns are alike.
         date: when it was measured, as ``2026-11-30``.
@@ -73,6 +76,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     times_ms: dict[str, float]
     gains: dict[str, float]
+    least_gains: dict[str, float] = {}
     scatter: float
     date: str
 
@@ -202,9 +206,11 @@ def _choose(files: Mapping[str, ZooFile], timing: Timing, is_kept: bool) -> Quic
     best = max(timing.gains, key=lambda name: timing.gains[name])
     timed = f"{timing.times_ms[best]:.1f} ms an image here, fp32 {timing.times_ms['fp32']:.1f} ms"
     if not timing.is_steady:
-        return QuickestFile(
-            first.path, f"fp32, since the times scatter too much to choose by ({best} {timed}); not kept"
-        )
+        if timing.least_gains.get(best, 0) < GAIN:
+            return QuickestFile(
+                first.path, f"fp32, since the times scatter too much to choose by ({best} {timed}); not kept"
+            )
+        timed += ", in turns that scatter; not kept"
     if is_kept:
         timed += f", measured on {timing.date}; 'edgevision models' can have it measured again"
     if timing.gains[best] < GAIN:
@@ -292,9 +298,26 @@ def judge(turns_ms: Mapping[str, Sequence[float]]) -> Timing:
     return Timing(
         times_ms={name: round(statistics.median(times), 2) for name, times in turns_ms.items()},
         gains={name: round(statistics.median(one), 3) for name, one in gains.items()},
+        least_gains={name: round(least_median(one), 3) for name, one in gains.items()},
         scatter=round(max(scatter, default=1.0), 3),
         date=date.today().isoformat(),
     )
+
+
+def least_median(values: Sequence[float]) -> float:
+    """What the median of the values' distribution is not below, with a certainty of 95 %, or 0.
+
+    The sign test (Dixon and Mood 1946, doi:10.1080/01621459.1946.10501898): as many of the values as chance
+    rarely puts below a median may lie below. Fewer than five say nothing.
+
+    Example:
+        >>> least_median([2.0, 1.5, 1.2, 1.9, 1.7]), least_median([2.0, 2.0, 2.0, 2.0])
+        (1.2, 0.0)
+    """
+    below, chance = 0, 0.0
+    while (chance := chance + math.comb(len(values), below) / 2 ** len(values)) <= _CHANCE:
+        below += 1
+    return sorted(values)[below - 1] if below else 0.0
 
 
 def _opened(file: ZooFile, engine: str, threads: int) -> Engine | None:
