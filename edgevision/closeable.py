@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -28,6 +29,55 @@ class Closeable(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def close_beside(close: Callable[[], None], name: str) -> threading.Thread | None:
+    """Closes something on a thread of its own, which does not keep the process.
+
+    Args:
+        close: closes it; what it raises is its own to handle.
+        name: of the thread.
+
+    Returns:
+        The thread; None where the system has no room for one.
+    """
+    thread = threading.Thread(target=close, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
+def close_each(closes: Sequence[Callable[[], None]], name: str) -> None:
+    """Closes several things, none of which waits for another, and waits until all are closed.
+
+    Args:
+        closes: close them: the first on this thread, each other on one of its own.
+        name: of these threads.
+
+    Raises:
+        Exception: the first that one of them raised, once all are closed.
+    """
+    errors: list[Exception] = []
+
+    def attempt(close: Callable[[], None]) -> None:
+        try:
+            close()
+        except Exception as error:
+            errors.append(error)
+
+    others = [partial(attempt, close) for close in closes[1:]]
+    threads = [close_beside(other, name) for other in others]
+    for close in closes[:1]:
+        attempt(close)
+    for other, thread in zip(others, threads, strict=True):
+        if thread is None:
+            other()
+        else:
+            thread.join()
+    for error in errors[:1]:
+        raise error
 
 
 class UseLock:

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from edgevision.closeable import Closeable, UseLock
+from edgevision.closeable import Closeable, UseLock, close_each
 from edgevision.engines.fake import FakeEngine
 from edgevision.events import EventFile
 from edgevision.video.sinks.memory import ListSink
@@ -60,3 +60,32 @@ def test_a_close_while_nobody_uses_it_is_made_at_once():
     assert closed == []
     lock.close()
     assert closed == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_what_fails_keeps_nothing_else_open(monkeypatch, has_room):
+    closed = []
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    def fail():
+        closed.append("a")
+        raise OSError("a")
+
+    if not has_room:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(OSError, match="a"):
+        close_each([fail, lambda: closed.append("b"), lambda: closed.append("c")], "finish")
+    assert sorted(closed) == ["a", "b", "c"]
+    close_each([], "finish")
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_what_takes_long_keeps_nothing_else_open(position):
+    other = threading.Event()
+    closes = [other.set]
+    closes.insert(position, lambda: waited.append(other.wait(10)))
+    waited = []
+    close_each(closes, "finish")
+    assert waited == [True]

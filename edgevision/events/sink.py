@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 
+from edgevision.closeable import close_each
 from edgevision.errors import SinkError, UsageError
 from edgevision.events.mqtt import BrokerAddress, MqttOutlet
 from edgevision.events.observer import EventObserver
@@ -121,19 +123,22 @@ class EventSink(Sink):
     def close(self) -> None:
         """Ends every object and delivers waiting events, within seconds.
 
+        No outlet waits for another, as they would for a file on a disk that takes nothing any more.
+
         Raises:
             SinkError: a file took none of its events, because its disk was full all the time.
+            Exception: what an outlet raised; the others are closed.
         """
         if self._is_finished:
             return
         self._is_finished = True
-        for event in self._observer.finish():
-            self._publish(event)
-        for outlet in self._outlets:
-            outlet.close()
-            lost = f", {outlet.lost} lost" if outlet.lost else ""
-            events = "event" if outlet.taken == 1 else "events"
-            self.notes.append(f"{outlet.name}: {outlet.taken} {events}{lost}")
+        last = self._observer.finish()
+        for event in last:
+            self.counts[event.kind] += 1
+        try:
+            close_each([partial(_finish, outlet, last) for outlet in self._outlets], f"finish {self.name}")
+        finally:
+            self.notes += map(_account, self._outlets)
         for outlet in self._outlets:
             if isinstance(outlet, EventFile) and outlet.lost and not outlet.taken:
                 raise SinkError(f"{outlet.delivery().alarm}; none of {outlet.lost} events was written")
@@ -142,3 +147,17 @@ class EventSink(Sink):
         self.counts[event.kind] += 1
         for outlet in self._outlets:
             outlet.publish(event)
+
+
+def _finish(outlet: Outlet, last: Sequence[Event]) -> None:
+    """Closes an outlet with its last events."""
+    try:
+        for event in last:
+            outlet.publish(event)
+    finally:
+        outlet.close()
+
+
+def _account(outlet: Outlet) -> str:
+    lost = f", {outlet.lost} lost" if outlet.lost else ""
+    return f"{outlet.name}: {outlet.taken} {'event' if outlet.taken == 1 else 'events'}{lost}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from edgevision.closeable import close_each
 from edgevision.contract.class_names import same_classes
 from edgevision.drawing.overlay import Overlay
 from edgevision.engines import Engine
@@ -143,13 +145,14 @@ def write_panoptic_maps(
         frames = opened.enter_context(open_source(request.source))
         if frames.info.is_live:
             raise UsageError(f"{frames.info.name} does not end; expected images or a recording")
-        maps = opened.enter_context(
-            PanopticFolder(request.out, info, categories, overwrite=request.overwrite)
-        )
+        maps = PanopticFolder(request.out, info, categories, overwrite=request.overwrite)
+        closes = [maps.close]
+        opened.callback(close_each, closes, "finish panoptic maps")
         sink = None
         if request.output:
             may_exist = request.overwrite or maps.is_continued
-            sink = opened.enter_context(open_sink(request.output, info=frames.info, overwrite=may_exist))
+            sink = open_sink(request.output, info=frames.info, overwrite=may_exist)
+            closes.insert(0, sink.close)  # on this thread, to which a window belongs
         done.continued = maps.count
         if maps.count:
             note(f"{request.out} holds {maps.count} maps of this; going on behind them")
@@ -179,7 +182,7 @@ def write_panoptic_maps(
                     f"{request.out} holds {maps.count} maps and the source has {frame_count} images; "
                     "begin anew with `overwrite`"
                 )
-            maps.finish()
+            closes[-1] = partial(_finish, maps)
             done.is_finished = True
         report = frames.report
     done.drawn = "" if sink is None else sink.written()
@@ -210,6 +213,11 @@ class _Join:
             overlap=self.request.overlap,
             least_area=self.request.least_area,
         )
+
+
+def _finish(maps: PanopticFolder) -> None:
+    with maps:
+        maps.finish()
 
 
 def _image(frame: Frame, info: SourceInfo) -> PanopticImage:

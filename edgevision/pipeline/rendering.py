@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from queue import Queue
 
+from edgevision.closeable import close_beside
 from edgevision.drawing.overlay import render
 from edgevision.drawing.zones import draw_zones
 from edgevision.pipeline.lane import Lane
@@ -86,19 +87,14 @@ class Rendering:
         with self._lock:
             if self._finishers is None:
                 self._has_failed = self._has_failed or self._closing_s is None
-                self._finishers = []
-                for sink in self._others:
-                    if sink is not self._inside and sink not in self._finished:
-                        self._finish(sink, self._finishers)
+                threads = [
+                    close_beside(partial(self._close_one, sink), f"finish {self.lane.name}")
+                    for sink in self._others
+                    if sink is not self._inside and sink not in self._finished
+                ]
+                # Where the system has no room for a thread, who opened the output closes it.
+                self._finishers = [thread for thread in threads if thread is not None]
         return self._finishers
-
-    def _finish(self, sink: Sink, threads: list[threading.Thread]) -> None:
-        thread = threading.Thread(
-            target=self._close_one, args=(sink,), name=f"finish {self.lane.name}", daemon=True
-        )
-        with contextlib.suppress(RuntimeError):  # the system has no room for it; who opened it closes it
-            thread.start()
-            threads.append(thread)
 
     def draw(self) -> None:
         """Reads the engines' outputs, tracks and draws, until the stream ends."""

@@ -5,6 +5,7 @@ Also tests ``edgevision.events.outlets``, ``edgevision.events.records``.
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -281,6 +282,54 @@ def test_a_file_that_took_no_event_at_all_is_an_error(tmp_path):
         sink.close()
     sink.close()
     assert len((tmp_path / "good.jsonl").read_text().splitlines()) == 2
+
+
+class Outside(EventFile):
+    """Does in its ``publish`` or ``close`` what it is given."""
+
+    def __init__(self, path, call, act):
+        super().__init__(path)
+        self.call, self.act = call, act
+
+    def publish(self, event):
+        if self.call == "publish" and event.kind is END:
+            self.act()
+        super().publish(event)
+
+    def close(self):
+        if self.call == "close":
+            self.act()
+        super().close()
+
+
+@pytest.mark.parametrize("call", ["publish", "close"])
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_outlet_that_takes_long_at_the_end_keeps_no_other_open(tmp_path, call, position):
+    is_closed, waited = threading.Event(), []
+    outlets = [Outside(tmp_path / "other.jsonl", "close", is_closed.set)]
+    slow = Outside(tmp_path / "slow.jsonl", call, lambda: waited.append(is_closed.wait(10)))
+    outlets.insert(position, slow)
+    with EventSink(outlets) as sink:
+        for i in range(3):
+            frame = frame_at(i / 10)
+            sink.write(result_of(frame, 2), frame.image)
+    assert waited == [True]
+    assert sink.counts == {NEW: 1, UPDATE: 0, END: 1}
+    assert sink.notes == [f"{one.name}: 2 events" for one in outlets]
+
+
+def test_an_outlet_that_fails_at_the_end_keeps_no_other_open(tmp_path):
+    def fail():
+        raise OSError("the disk went away")
+
+    good = tmp_path / "good.jsonl"
+    sink = EventSink([Outside(tmp_path / "bad.jsonl", "close", fail), EventFile(good)])
+    for i in range(3):
+        sink.write(result_of(frame_at(i / 10), 2), None)
+    with pytest.raises(OSError, match="the disk went away"):
+        sink.close()
+    assert [event.kind for event in read_events(good)] == [NEW, END]
+    assert f"{good}: 2 events" in sink.notes
 
 
 def test_a_line_that_is_no_event_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,10 @@ from PIL import Image as PillowImage
 
 from edgevision.engines import Engine, load_engine
 from edgevision.errors import SinkError, UsageError
-from edgevision.panoptic import PanopticOutcome, PanopticRequest, write_panoptic_maps
-from edgevision.panoptic.folder import INDEX, UNFINISHED
+from edgevision.panoptic import PanopticOutcome, PanopticRequest, job, write_panoptic_maps
+from edgevision.panoptic.folder import INDEX, UNFINISHED, PanopticFolder
 from edgevision.pipeline import StopRequest
+from edgevision.video.sinks.memory import ListSink
 from tests.support.models import image_with_block, write_block_clip, write_bright_segmenter
 from tests.support.task_models import write_task_model
 
@@ -111,6 +113,50 @@ def test_what_goes_on_is_drawn_from_the_beginning(engines: Engines, tmp_path: Pa
     assert (done.maps, done.continued) == (3, 1)
     assert "3 images" in done.drawn
     assert (tmp_path / "drawn" / "000000.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_maps_are_finished_beside_an_output_that_takes_long(
+    engines: Engines, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ended: bool
+) -> None:
+    is_closed, waited = threading.Event(), []
+
+    class Maps(PanopticFolder):
+        def close(self) -> None:
+            super().close()
+            is_closed.set()
+
+    class Slow(ListSink):
+        def close(self) -> None:
+            waited.append(is_closed.wait(10))
+
+    monkeypatch.setattr(job, "PanopticFolder", Maps)
+    monkeypatch.setattr(job, "open_sink", lambda *_, **__: Slow())
+    request = PanopticRequest(source=str(photos), out=tmp_path / "out", output="slow", least_area=1)
+    write_panoptic_maps(*engines, request, stop=StopRequest("SIGTERM") if is_ended else None)
+    assert waited == [True]
+    assert (tmp_path / "out" / INDEX).exists() is not is_ended
+
+
+def test_an_output_is_finished_beside_maps_that_take_long(
+    engines: Engines, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_closed, waited = threading.Event(), []
+
+    class Maps(PanopticFolder):
+        def finish(self) -> None:
+            waited.append(is_closed.wait(10))
+            super().finish()
+
+    class Output(ListSink):
+        def close(self) -> None:
+            is_closed.set()
+
+    monkeypatch.setattr(job, "PanopticFolder", Maps)
+    monkeypatch.setattr(job, "open_sink", lambda *_, **__: Output())
+    request = PanopticRequest(source=str(photos), out=tmp_path / "out", output="other", least_area=1)
+    assert write_panoptic_maps(*engines, request).is_finished
+    assert waited == [True]
 
 
 def test_a_source_that_changed_does_not_go_on(engines: Engines, photos: Path, tmp_path: Path) -> None:
