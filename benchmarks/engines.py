@@ -8,9 +8,9 @@ Runtime divided by that of the engine. ``cpu_ms`` is the CPU time of all threads
 figure on a busy machine. Preprocessing, decoding and NMS are in the graph and included in every figure.
 ``recordings_fps`` is frames per second with several inferences in flight, as in a run of files.
 
-FP16 files are derived from the FP32 file. INT8 is the file that ships under the model's name. Where none does
-(``int8: "calibrated here"``), it is plain calibration (99.99th percentile) of every layer that can be
-quantised.
+FP16 files are derived from the FP32 file. INT8 is the file that ships under the model's name, or lies beside
+the ONNX file as ``STEM.int8.onnx``. Where there is none (``int8: "calibrated here"``), it is plain calibration
+(99.99th percentile) of every layer that can be quantised.
 
 Models that ship have trained weights: accuracy is measured on the first ``--images`` images of the
 validation data, if those are available. ``retinanet-resnet18`` at 320 (128 channels, 4
@@ -142,7 +142,11 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         "model": name,
         "input": [manifest.input_width, manifest.input_height],
         "weights": "random: latency only" if name == RESNET18 else "trained",
-        "int8": "calibrated here" if shipped is None else "shipped",
+        "int8": "calibrated here"
+        if shipped is None
+        else "beside it"
+        if name.endswith(".onnx")
+        else "shipped",
         "figure": None if yardstick is None else yardstick.figure,
         "images": None if yardstick is None else yardstick.images,
         "data": None if yardstick is None else yardstick.source,

@@ -44,7 +44,10 @@ def precisions(
 
 
 def shipped_int8(name: str) -> Path | None:
-    """The INT8 file that ships under a model's name."""
+    """The INT8 file that ships under a model's name, or that lies beside an ONNX file as ``STEM.int8.onnx``."""
+    beside = Path(name).with_suffix(".int8.onnx")
+    if name.endswith(".onnx") and beside.is_file():
+        return beside
     model = shipped_model(name)
     files = () if model is None else model.files
     return next((one.path for one in files if one.manifest.precision == "int8"), None)

@@ -127,6 +127,9 @@ def test_int8_is_what_ships_and_is_calibrated_only_where_nothing_does(tmp_path):
     own = tmp_path / "own.onnx"
     own.write_bytes(model.path.read_bytes())
     assert files.shipped_int8(str(own)) is None
+    beside = own.with_suffix(".int8.onnx")
+    beside.touch()
+    assert files.shipped_int8(str(own)) == beside
     assert files.shipped_int8(files.RESNET18) is None
     frame = np.zeros((1, model.manifest.input_height, model.manifest.input_width, 3), np.uint8)
     made = files.precisions(own, tmp_path, [frame], None)["int8"]
