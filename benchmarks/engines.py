@@ -9,8 +9,8 @@ figure on a busy machine. Preprocessing, decoding and NMS are in the graph and i
 ``recordings_fps`` is frames per second with several inferences in flight, as in a run of files.
 
 FP16 files are derived from the FP32 file. INT8 is the file that ships under the model's name, or lies beside
-the ONNX file as ``STEM.int8.onnx``. Where there is none (``int8: "calibrated here"``), it is plain calibration
-(99.99th percentile) of every layer that can be quantised.
+the ONNX file as ``STEM.int8.onnx``. Where there is none (``int8: "calibrated here"``), it is plain
+calibration (99.99th percentile) of every layer that can be quantised.
 
 Models that ship have trained weights: accuracy is measured on the first ``--images`` images of the
 validation data, if those are available. ``retinanet-resnet18`` at 320 (128 channels, 4

@@ -44,7 +44,7 @@ def precisions(
 
 
 def shipped_int8(name: str) -> Path | None:
-    """The INT8 file that ships under a model's name, or that lies beside an ONNX file as ``STEM.int8.onnx``."""
+    """The INT8 file that ships under a model's name, or lies beside an ONNX file as ``STEM.int8.onnx``."""
     beside = Path(name).with_suffix(".int8.onnx")
     if name.endswith(".onnx") and beside.is_file():
         return beside
