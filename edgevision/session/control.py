@@ -14,6 +14,7 @@ import msgspec
 from edgevision.address import Address
 from edgevision.errors import EdgeVisionError, UsageError
 from edgevision.session.apply import apply_file
+from edgevision.session.models import ModelPool
 from edgevision.session.running import RunningStreams
 from edgevision.session.spec import StreamSpec, read_streams, understand_streams
 from edgevision.session.streams_file import StreamsFile
@@ -33,7 +34,8 @@ class SessionControl:
     def __init__(self, streams: RunningStreams) -> None:
         self._streams, self._shared = streams, streams.shared
         self._file = StreamsFile(self._shared.request.streams_file)
-        self._file.name(list(streams.specs))
+        # Where the file was saved since it was read, none of its entries is in force.
+        self._file.name(list(streams.specs) if self._shared.request.is_of_file() else [])
         self._lock = threading.Lock()
         self._text, self._named = b"", list(streams.specs.values())  # of the file, as `files` last read it
 
@@ -156,11 +158,7 @@ class SessionControl:
             if text != self._text:
                 self._text = text
                 self._named = read_streams(file, self._shared.request.given)
-        zones = [spec.zones for spec in self._named if spec.zones is not None]
-        models: list[Path] = []
-        with contextlib.suppress(EdgeVisionError):  # one is away for a moment, which the reload says
-            models = self._shared.models.files(self._named)
-        return [file, *map(Path, dict.fromkeys(zones)), *models]
+        return files_of(file, self._named, self._shared.models)
 
     def reload(self) -> str:
         """Takes the file of streams in force; see :func:`edgevision.session.apply.apply_file`.
@@ -223,3 +221,12 @@ class SessionControl:
                 f"the page adds addresses of cameras only: {kinds}; files, devices and pipelines are named "
                 "at the start, or allowed there by `web_allow_local`"
             )
+
+
+def files_of(file: Path, specs: Sequence[StreamSpec], models: ModelPool) -> list[Path]:
+    """A file of streams, and the zones and models that these name."""
+    zones = [spec.zones for spec in specs if spec.zones is not None]
+    found: list[Path] = []
+    with contextlib.suppress(EdgeVisionError):  # one is away for a moment, which the reload says
+        found = models.files(specs)
+    return [file, *map(Path, dict.fromkeys(zones)), *found]

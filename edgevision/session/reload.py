@@ -24,6 +24,9 @@ _WATCH_S = 0.25
 writes in place is seen in the middle of it otherwise."""
 
 
+Contents = tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class ReloadRequest:
     """Asks a run to read its file of streams again.
@@ -63,16 +66,25 @@ class Reloader(Closeable):
         request: asks for it.
         watch: also reload where the content of a file changes, however it was saved: in place, by a rename,
             or by a link that points elsewhere.
+        known: the :func:`contents` of the files before they were read the first time; None where nothing can
+            have been saved since.
 
     Attributes:
         state: how the last reload went.
     """
 
-    def __init__(self, control: Reloadable, request: ReloadRequest, watch: bool = False) -> None:
+    def __init__(
+        self,
+        control: Reloadable,
+        request: ReloadRequest,
+        watch: bool = False,
+        known: Contents | None = None,
+    ) -> None:
         self._control, self._request, self._watch = control, request, watch
         self.state = ConfigReload(successful=True, success_time=time.time())
         self._done = request.asked
-        self._known = self._look = contents(control.files())
+        self._look = contents(control.files())
+        self._known = self._look if known is None else known
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
         self._thread.start()
@@ -116,7 +128,7 @@ class Reloader(Closeable):
             _LOG.info("%s", told)
 
 
-def contents(files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+def contents(files: Sequence[Path]) -> Contents:
     """The files with the hash of what is in each, of models with their version.
 
     It differs, too, where a link leads elsewhere meanwhile.

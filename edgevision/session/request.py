@@ -12,11 +12,11 @@ import msgspec
 
 from edgevision.drawing.overlay import check_opacity
 from edgevision.engines import check_engine_name
-from edgevision.errors import UsageError
+from edgevision.errors import ConfigError, UsageError
 from edgevision.model import DEFAULT_CONF_THRESHOLD, Model, check_conf_threshold
 from edgevision.service.service import Service
 from edgevision.session.outputs import check_events, check_files, refuse_address
-from edgevision.session.spec import StreamSpec, check_count, listed
+from edgevision.session.spec import StreamSpec, check_count, listed, read_streams
 from edgevision.tiling import Tiling
 from edgevision.video import expand_sources
 from edgevision.video.sinks.masks import refuse_existing_folder
@@ -189,6 +189,15 @@ class RunRequest:
         if self.snapshots is not None:
             return False
         return spec.is_tracked or self.every_track or spec.every_track
+
+    def is_of_file(self) -> bool:
+        """Whether ``reload_from`` says what the streams ask for; False where it was saved since."""
+        if self.reload_from is None:
+            return True
+        try:
+            return read_streams(self.reload_from, self.given) == list(self.streams)
+        except ConfigError:
+            return False
 
     def groups(self) -> list[list[StreamSpec]]:
         """The streams that run together; the videos of a folder, alone, are groups that run in turn.

@@ -23,9 +23,9 @@ from edgevision.pipeline import (
     StreamStatistics,
     ThreadBudget,
 )
-from edgevision.session.control import SessionControl
+from edgevision.session.control import SessionControl, files_of
 from edgevision.session.models import ModelPool, OpenEngine, load_as_it_is
-from edgevision.session.reload import Reloader, ReloadRequest
+from edgevision.session.reload import Contents, Reloader, ReloadRequest, contents
 from edgevision.session.request import RunRequest
 from edgevision.session.running import RunningStreams
 from edgevision.session.shared import OnFrame, Shared
@@ -210,6 +210,7 @@ class Session:
         awake = [one for one in specs if not one.paused]
         if not awake and not self._request.is_kept_open:
             raise UsageError("every stream is paused (`paused`); take that out, or resume them in the page")
+        before = self._contents(shared.models)
         with contextlib.ExitStack() as stack:
             is_once = self._request.snapshots is not None  # a camera that is not there is told at once
             options = SourceOptions(wait=self._request.is_kept_open, max_attempts=0 if is_once else None)
@@ -237,10 +238,21 @@ class Session:
             if opened or self._request.is_kept_open:
                 refused = {one.name: one.report() for one in outcomes.values()}
                 outcomes |= self._run_opened(
-                    opened, outputs, refused, shared, dict(zip(names, specs, strict=True))
+                    opened, outputs, refused, shared, dict(zip(names, specs, strict=True)), before
                 )
         known = [name for name in names if name in outcomes]
         return [outcomes[name] for name in dict.fromkeys([*known, *outcomes])]
+
+    def _contents(self, models: ModelPool) -> Contents:
+        """Of the files that are watched, before they are read for the streams.
+
+        The file of streams was read earlier; nothing where it was saved since.
+        """
+        request = self._request
+        if request.reload_from is None:
+            return ()
+        found = contents(files_of(request.reload_from, request.streams, models))
+        return found if request.is_of_file() else ()
 
     def _run_opened(
         self,
@@ -249,6 +261,7 @@ class Session:
         refused: dict[str, StreamStatistics],
         shared: Shared,
         specs: dict[str, StreamSpec],
+        before: Contents,
     ) -> dict[str, StreamOutcome]:
         observer = self._observer
         for line in dict.fromkeys(
@@ -278,7 +291,9 @@ class Session:
             on_statistics = running_stack.enter_context(observer.while_running(list(opened.values())))
             url = running_stack.enter_context(self._request.service.watching(with_refused))
             if self._request.reload_from is not None:
-                reloader = running_stack.enter_context(Reloader(control, self._reload, self._request.watch))
+                reloader = running_stack.enter_context(
+                    Reloader(control, self._reload, self._request.watch, before)
+                )
             if url is not None:
                 observer.note(f"metrics: {url}")
             try:

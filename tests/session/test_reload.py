@@ -72,9 +72,14 @@ class Camera(Source):
 
 
 class Watching(SessionObserver):
-    """Keeps the latest statistics, and the address of the page."""
+    """Keeps the latest statistics, and the address of the page.
 
-    def __init__(self) -> None:
+    Args:
+        once_open: called when all streams are open, and nothing is watched yet.
+    """
+
+    def __init__(self, once_open: Callable[[], object] = bool) -> None:
+        self._once_open = once_open
         self.run: RunStatistics | None = None
         self.url = ""
 
@@ -86,6 +91,7 @@ class Watching(SessionObserver):
         def keep(run: RunStatistics) -> None:
             self.run = run
 
+        self._once_open()
         return contextlib.nullcontext(keep)
 
 
@@ -150,9 +156,15 @@ def start(
 
     @contextlib.contextmanager
     def run(
-        text: str, watch: bool = False, given: dict[str, Any] | None = None, has_page: bool = False
+        text: str,
+        watch: bool = False,
+        given: dict[str, Any] | None = None,
+        has_page: bool = False,
+        once_read: Callable[[], object] = bool,
+        once_open: Callable[[], object] = bool,
     ) -> Iterator[Running]:
-        file, stop, asked, watcher = tmp_path / "streams.yaml", StopRequest(), ReloadRequest(), Watching()
+        file, stop, asked = tmp_path / "streams.yaml", StopRequest(), ReloadRequest()
+        watcher = Watching(once_open)
         if not file.exists():
             file.write_text(text)
         request = RunRequest(
@@ -165,6 +177,7 @@ def start(
             web=WebSettings(port=0, folder=tmp_path / "page", allow_local=True) if has_page else None,
             streams_file=file if has_page else None,
         )
+        once_read()
         results: dict[str, FrameResult] = {}
 
         def keep(result: FrameResult) -> None:
@@ -602,6 +615,51 @@ def test_zones_are_noticed_that_were_saved_while_a_reload_named_them_first(
     with start("streams:\n- {source: a, name: a}\n", watch=True) as run:
         run.write(f"streams:\n- {{source: a, name: a, zones: {zones}}}\n")
         wait_until(lambda: zone_names(run) == ["gate"], "the zone that was saved meanwhile")
+
+
+@pytest.mark.parametrize(
+    ("saved", "when"),
+    [("streams", "once_read"), ("streams", "once_open"), ("zones", "once_open"), ("model", "once_open")],
+)
+def test_what_is_saved_while_a_run_starts_is_noticed(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path, model: Path, saved: str, when: str
+) -> None:
+    zones, new = tmp_path / "zones.yaml", tmp_path / "new.onnx"
+    zones.write_text(ZONE % "yard")
+    write_bright_segmenter(new)
+    text = f"streams:\n- {{source: a, name: a, zones: {zones}}}\n" if saved == "zones" else ""
+    text = text or "streams:\n- {source: a, name: a}\n"
+    saves: dict[str, Callable[[], object]] = {
+        "streams": lambda: (tmp_path / "streams.yaml").write_text(f"{text}- {{source: b, name: b}}\n"),
+        "zones": lambda: zones.write_text(ZONE % "gate"),
+        "model": lambda: new.replace(model),
+    }
+    noticed: dict[str, Callable[[Running], bool]] = {
+        "streams": lambda run: set(run.streams()) == {"a", "b"},
+        "zones": lambda run: zone_names(run) == ["gate"],
+        "model": gives_maps,
+    }
+    with start(text, watch=True, **{when: saves[saved]}) as run:
+        wait_until(lambda: noticed[saved](run), "what was saved")
+        assert run.config().successful
+
+
+def test_what_is_saved_while_a_run_starts_is_not_overwritten_by_the_page(
+    start: Callable[..., AbstractContextManager[Running]], tmp_path: Path
+) -> None:
+    """The streams stand in another order than those that run."""
+    first, second = ("- {source: a, name: a}\n", "- {source: b, name: b}\n")
+    file, text = tmp_path / "streams.yaml", "streams:\n%s%s"
+    with start(
+        text % (first, second), has_page=True, once_read=lambda: file.write_text(text % (second, first))
+    ) as run:
+        refused = ask(f"{run.url}api/streams/b", {"paused": True}, "PATCH")
+        assert (refused.status, "changed by hand" in refused.json()["error"]) == (409, True)
+        assert file.read_text() == text % (second, first)
+        run.ask()
+        url = f"{run.url}api/streams/b"
+        wait_until(lambda: ask(url, {"paused": True}, "PATCH").status == 200, "the reload")
+        assert [one.paused for one in read_streams(file, {})] == [True, False]
 
 
 def test_zones_that_were_saved_while_they_were_read_are_not_overwritten_by_the_page(
