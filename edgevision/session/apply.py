@@ -92,7 +92,7 @@ def _apply(
     opening: contextlib.ExitStack,
 ) -> None:
     for name in changes.removed:
-        streams.attempt(name, streams.drop, name)
+        streams.leave(name, streams.drop)
     specs: dict[str, StreamSpec] = {}
     for one in changes.streams:
         source = ahead.get(one.position)
@@ -101,7 +101,7 @@ def _apply(
         if one.spec.paused:
             if name not in streams.paused:
                 changes.paused.append(name)
-                streams.attempt(name, streams.end, name)
+                streams.leave(name, streams.end)
             streams.paused[name] = one.spec
         elif (
             one.before is None

@@ -137,6 +137,13 @@ class RunningStreams:
             return False
         return True
 
+    def leave(self, name: str, act: Callable[[str], None]) -> None:
+        """Ends a stream by ``act``; what takes longer than that is waited for is let go later."""
+        try:
+            act(name)
+        except SourceError:
+            _LOG.warning("'%s' still finishes its outputs; it is over once they are finished", name)
+
     def _refuse(self, name: str, error: EdgeVisionError) -> None:
         self._refused[name] = StreamStatistics.of_refused(name, name, str(error))
 

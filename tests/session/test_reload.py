@@ -430,6 +430,8 @@ def test_what_a_stream_had_that_ended_late_is_let_go(
         run.ask()
         wait_until(lambda: f"streams.yaml: in force: 1 {left} (a)" in caplog.messages, "the reload")
         assert {one.name for one in run.reads[-1]().streams} == {"a", "b"}
+        assert "'a' still finishes its outputs; it is over once they are finished" in caplog.messages
+        assert "try again" not in caplog.text
         assert (closed, ask(tile).status) == ([], 200)
         sink.gate.set()
         wait_until(lambda: closed == ["own.onnx"], "its engine to be closed")
