@@ -18,6 +18,8 @@ _LOG = logging.getLogger(__name__)
 class Outlet(Closeable, Protocol):
     """Takes events without delaying the run: ``publish`` neither waits nor raises.
 
+    One thread uses it at a time; the last events and the close may come from another one than those before.
+
     Attributes:
         name: as users see it, without credentials.
         taken: events that were delivered.

@@ -145,6 +145,10 @@ class Mp4File(Closeable):
 class _WholeWrites(FileIO):
     """A file as FFmpeg needs it, which takes a part that was written for the whole.
 
+    What a signal raises during a write is kept for :meth:`interrupt`. Python runs the handlers of signals
+    as a function is entered, too, before any ``try`` in it: what one raises just as FFmpeg calls
+    :meth:`write` on the main thread is lost, with the part that was to be written.
+
     Attributes:
         failure: why a write failed: FFmpeg knows only that one did.
     """
