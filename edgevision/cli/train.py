@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgevision.allocator import freed_memory_kept
 from edgevision.cli.options import (
     CROWDS_OPTION,
     DATA_IMAGES_OPTION,
@@ -23,11 +21,9 @@ from edgevision.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgevision.cli.train_request import Request
     from edgevision.data.layouts.reading import Choices
-    from edgevision.finetune.finish import Finished
     from edgevision.finetune.prepare import Prepared
-    from edgevision.training.config import TrainingRun
-    from edgevision.training.loop import Step, Task, Trainer
 
 
 def train_command(
@@ -93,7 +89,9 @@ def train_command(
       edgevision train configs/models/retinanet-light.yaml --set loop.images=2000 --out runs/try
       torchrun --nproc-per-node 2 -m edgevision train configs/models/retinanet-light.yaml
     """
-    from edgevision.errors import OutputExistsError, UsageError
+    from edgevision.cli.train_request import Request
+    from edgevision.cli.train_run import train_run
+    from edgevision.errors import UsageError
 
     request = Request(data, base, minutes, epochs, images, unlabelled, crowds_are_objects, int8, max_drop)
     if resume and print_config:
@@ -132,101 +130,9 @@ def train_command(
     assert config is not None
     run = load_run(config, overrides)
     folder = out or Path("runs") / run.name
-    if (folder / "last.pt").exists() and not resume:
-        raise OutputExistsError(
-            f"{folder} holds a training run; pass --resume to go on, or --out for another"
-        )
-    _train(run, folder, resume, strict, threads)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What ``--data`` and the options beside it ask for; kept in the run's folder, for --resume."""
-
-    data: Path | None
-    base: str
-    minutes: float | None
-    epochs: float | None
-    images: Path | None
-    unlabelled: str
-    crowds_are_objects: bool
-    int8: bool = False
-    max_drop: float | None = None
-
-    def write(self, folder: Path) -> None:
-        """Keeps it."""
-        from edgevision.files import write_json
-
-        found = {key: None if value is None else str(value) for key, value in vars(self).items()}
-        write_json(folder / _REQUEST, found)
-
-    def resumed(self, folder: Path) -> Request:
-        """What the run in a folder was asked for, with what may change: where the data are, and INT8.
-
-        Raises:
-            DataError: the folder holds no run of ``--data``, and this names no data to begin one with.
-            UsageError: this asks for something else that the run was not begun with.
-        """
-        from edgevision.errors import UsageError
-
-        if self.data is not None and not (folder / _REQUEST).exists():
-            return self
-        begun = Request.read(folder)
-        length = begun.minutes or (None if begun.epochs else _DEFAULT_MINUTES)
-        settled = {
-            "--from": self.base not in ("", begun.base),
-            "--minutes": self.minutes not in (None, length),
-            "--epochs": self.epochs not in (None, begun.epochs),
-            "--unlabelled": self.unlabelled not in (UNLABELLED_OPTION.default, begun.unlabelled),
-            "--crowds-are-objects": self.crowds_are_objects and not begun.crowds_are_objects,
-        }
-        if changed := [option for option, is_changed in settled.items() if is_changed]:
-            raise UsageError(
-                f"{folder} was begun with another {', '.join(changed)}, and --resume goes on with that: "
-                "leave it out, or begin another run with --out (--set loop.images=N trains on for longer)"
-            )
-        return replace(
-            begun,
-            data=self.data or begun.data,
-            images=self.images or begun.images,
-            int8=self.int8 or begun.int8,
-            max_drop=begun.max_drop if self.max_drop is None else self.max_drop,
-        )
-
-    @classmethod
-    def read(cls, folder: Path) -> Request:
-        """What a run was asked for."""
-        import json
-
-        from edgevision.errors import DataError
-
-        try:
-            found = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
-            return cls(
-                Path(found["data"]),
-                found["base"],
-                None if found["minutes"] is None else float(found["minutes"]),
-                None if found["epochs"] is None else float(found["epochs"]),
-                None if found["images"] is None else Path(found["images"]),
-                found["unlabelled"],
-                found["crowds_are_objects"] == "True",
-                found.get("int8") == "True",
-                None if found.get("max_drop") is None else float(found["max_drop"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{folder} holds no run of --data to go on with; expected its folder, or a configuration"
-            ) from error
-
-    def choices(self) -> Choices:
-        """As the readers of layouts take them."""
-        from edgevision.cli.data import make_choices
-
-        return make_choices(self.images, self.unlabelled, self.crowds_are_objects)
-
-
-_DEFAULT_MINUTES = 30.0
-_REQUEST = "request.json"
+    if not resume:
+        _refuse_run(folder)
+    train_run(run, folder, resume, strict, threads)
 
 
 def _folder_of(data: Path) -> Path:
@@ -234,6 +140,15 @@ def _folder_of(data: Path) -> Path:
     from edgevision.files import safe_name
 
     return Path("runs") / safe_name(data.stem)
+
+
+def _refuse_run(folder: Path) -> None:
+    from edgevision.errors import OutputExistsError
+
+    if (folder / "last.pt").exists():
+        raise OutputExistsError(
+            f"{folder} holds a training run; pass --resume to go on, or --out for another"
+        )
 
 
 def _train_on_data(
@@ -248,17 +163,15 @@ def _train_on_data(
     from rich.console import Console
 
     from edgevision.cli.console import say
-    from edgevision.errors import OutputExistsError
+    from edgevision.cli.train_run import train_run
     from edgevision.extras import needs_extra
     from edgevision.files import safe_name
 
     assert request.data is not None
     console = Console(stderr=True)
     folder = out or _folder_of(request.data)
-    if (folder / "last.pt").exists() and not resume:
-        raise OutputExistsError(
-            f"{folder} holds a training run; pass --resume to go on, or --out for another"
-        )
+    if not resume:
+        _refuse_run(folder)
     prepared = _prepared(request.data, request.choices(), folder / "data", console)
     say(console, prepared.headline)
     for note in prepared.notes:
@@ -275,7 +188,7 @@ def _train_on_data(
     kept = folder / "config.yaml"
     if resume and kept.exists():
         request.write(folder)
-        _train(load_run(kept, overrides), folder, True, strict, None, request, prepared)
+        train_run(load_run(kept, overrides), folder, True, strict, None, request, prepared)
         return
     config, initial, note = find_base(request.base, prepared.task)
     if note:
@@ -293,7 +206,7 @@ def _train_on_data(
         typer.echo(run_yaml(run, (head,)), nl=False)
         return
     request.write(folder)
-    _train(run, folder, False, strict, None, request, prepared)
+    train_run(run, folder, False, strict, None, request, prepared)
 
 
 def _prepared(data: Path, choices: Choices, folder: Path, console: Console) -> Prepared:
@@ -325,248 +238,3 @@ def _prepared(data: Path, choices: Choices, folder: Path, console: Console) -> P
         found = replace(recognise(place, choices), path=data)
         with counting(console, "looking at the images", None) as on_image:
             return prepare(found, folder, on_image=on_image)
-
-
-def _train(
-    run: TrainingRun,
-    folder: Path,
-    resume: bool,
-    strict: bool,
-    threads: int | None,
-    request: Request | None = None,
-    prepared: Prepared | None = None,
-) -> None:
-    from edgevision.extras import needs_extra
-
-    with needs_extra("train"):
-        import torch
-
-        from edgevision.training.distributed import open_world
-        from edgevision.training.loop import Trainer, Watcher
-        from edgevision.training.resume import as_begun
-        from edgevision.training.tasks import build_task
-
-    from contextlib import nullcontext
-
-    from rich.console import Console
-
-    from edgevision.cli.console import say
-    from edgevision.cli.signals import signal_exit_code, stop_on_signals
-    from edgevision.files import atomic_path
-    from edgevision.pipeline import StopRequest
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    stop = StopRequest()
-    with open_world() as world:
-        console = Console(stderr=True, quiet=not world.is_first)
-        task = build_task(as_begun(run, folder) if resume else run, strict)
-        run = task.config  # with the ranges that it has measured
-        for note in task.notes:
-            if prepared is None or note not in prepared.notes:
-                say(console, f"note: {note}")
-        ends = None
-        if request is not None and request.epochs is None and not resume:
-            seconds = 60 * (request.minutes or _DEFAULT_MINUTES)
-            run, ends = _planned(run, task, seconds, request.int8, console)
-        if request is not None and not resume:
-            from edgevision.finetune.recipe import run_yaml
-
-            with atomic_path(folder / "config.yaml") as partial:
-                partial.write_text(run_yaml(run), encoding="utf-8")
-        if _fits(run, task, folder, resume, console):
-            return
-        say(console, f"training {run.name} ({', '.join(run.classes[:6])}) on {run.loop.images} images seen")
-        with freed_memory_kept(), _Bar(console, run.loop.images, task.metric) as bar:
-
-            def on_figures(seen: int, figures: dict[str, float]) -> None:
-                bar.figures(figures)
-                text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-                say(console, f"after {seen} images: {text}")
-
-            def on_note(text: str) -> None:
-                say(console, f"skipped: {text}")
-
-            def is_over() -> bool:
-                return stop.reason is not None or (ends is not None and time.monotonic() > ends)
-
-            watcher = Watcher(bar.show, on_figures, on_note, is_over)
-            trainer = Trainer(run, task, folder, resume, world, watcher)
-            if trainer.seen:
-                say(console, f"resuming {folder} after {trainer.seen} images")
-                for change in trainer.changes:
-                    say(console, f"note: changed since {folder / 'last.pt'}: {change}")
-            elif resume:
-                say(console, f"no checkpoint in {folder}: training from the start")
-            try:
-                with stop_on_signals(stop) if request is not None else nullcontext():
-                    trainer.run()
-            except KeyboardInterrupt:
-                say(console, _kept(folder, trainer.seen, trainer.saved))
-                raise
-    _say_end(console, folder, trainer, task.metric)
-    if stop.reason is not None:
-        say(console, f"stopped; edgevision train --resume --out {folder} goes on, and exports at the end")
-        raise typer.Exit(signal_exit_code(stop.reason) or 1)
-    if request is not None and prepared is not None and trainer.best is not None:
-        _finish(folder, run, request, prepared, console)
-
-
-def _fits(run: TrainingRun, task: Task, folder: Path, resume: bool, console: Console) -> bool:
-    """Fits a model that is not trained in steps, unless it resumes a fitted one; False for all others."""
-    from edgevision.cli.console import counting, say
-    from edgevision.models.rcnn.settings import RcnnConfig
-    from edgevision.training.detection import DetectionTask
-    from edgevision.training.rcnn import check_fitted, fit_rcnn
-
-    if not isinstance(run.model, RcnnConfig) or not isinstance(task, DetectionTask):
-        return False
-    if resume and (folder / "last.pt").exists():
-        check_fitted(run, folder)
-        say(console, f"{folder} holds the fitted {run.name}: nothing is left to do; --out fits another")
-        return True
-    if resume:
-        say(console, f"no checkpoint in {folder}: fitting from the start")
-    say(console, f"fitting {run.name} ({', '.join(run.classes[:6])}) on {run.model.fit.images} images")
-    with counting(console, "looking at regions", run.model.fit.images) as on_image:
-        figures = fit_rcnn(task, folder, on_image)
-    text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    say(console, f"fitted on {run.model.fit.images} images: {text}; checkpoints in {folder}")
-    return True
-
-
-def _planned(
-    run: TrainingRun, task: Task, seconds: float, int8: bool, console: Console
-) -> tuple[TrainingRun, float]:
-    """The run with as many images as fit, and when it must end by ``time.monotonic``."""
-    from edgevision.cli.console import say
-    from edgevision.finetune.budget import QUANTISING_S, RESERVE_S, images_within
-    from edgevision.finetune.recipe import with_images
-    from edgevision.training.distributed import World
-
-    begun = time.monotonic()
-    say(console, "measuring how fast this machine trains")
-    reserve_s = RESERVE_S + (QUANTISING_S if int8 else 0)
-    images, validations = images_within(run, task, seconds, World(), reserve_s)
-    planned = with_images(run, images, validations)
-    task.config = planned
-    return planned, begun + seconds
-
-
-def _say_end(console: Console, folder: Path, trainer: Trainer, metric: str) -> None:
-    from edgevision.cli.console import say
-
-    best = "" if trainer.best is None else f", best {metric} {trainer.best:.4f}"
-    passed = f", {len(trainer.unreadable)} images skipped" if trainer.unreadable else ""
-    say(console, f"trained on {trainer.seen} images{best}{passed}; checkpoints in {folder}")
-    for warning in trainer.warnings:
-        say(console, f"warning: {warning}")
-
-
-def _finish(folder: Path, run: TrainingRun, request: Request, prepared: Prepared, console: Console) -> None:
-    from edgevision.cli.console import counting, say
-    from edgevision.finetune.finish import finish_run
-
-    with counting(console, "measuring the model", prepared.val_images) as on_image:
-        done = finish_run(folder, run, prepared, on_image)
-    for warning in done.warnings:
-        say(console, f"warning: {warning}")
-    typer.echo(f"{done.model}: {done.figure[0]} {done.figure[1]:.4f} on {prepared.val_images} images")
-    typer.echo(f"{done.report}: curves, figures by class and size, the worst images; {done.card}: its card")
-    model = done.model
-    if request.int8:
-        model = _quantise(folder, run, request, prepared, done, console)
-    typer.echo(f"run it: edgevision run --model {model} --source webcam")
-
-
-def _quantise(
-    folder: Path,
-    run: TrainingRun,
-    request: Request,
-    prepared: Prepared,
-    done: Finished,
-    console: Console,
-) -> Path:
-    from functools import partial
-
-    from edgevision.cli.app import Commands
-    from edgevision.cli.console import counting, say
-    from edgevision.extras import needs_extra
-
-    with needs_extra("train"):
-        from edgevision.calibration.markdown import verdict
-        from edgevision.finetune.quantise import quantise_run
-
-    made = quantise_run(
-        folder,
-        run,
-        prepared,
-        done.figure,
-        request.max_drop,
-        command=Commands.line,
-        note=partial(say, console),
-        progress=partial(counting, console),
-    )
-    for warning in made.warnings:
-        say(console, f"warning: {warning}")
-    model, report, *_ = made.outputs
-    typer.echo(f"{model}: {verdict(made.report)}; {report}: its report")
-    return model
-
-
-def _kept(folder: Path, seen: int, saved: int | None) -> str:
-    """What a run that was stopped has left to go on from."""
-    if saved is None:
-        return f"stopped after {seen} images, before the first checkpoint (loop.save_every)"
-    return f"stopped after {seen} images; --resume goes on from {folder / 'last.pt'}, after {saved}"
-
-
-class _Bar:
-    """Feeds a progress bar, or a plain log where stderr is not a terminal."""
-
-    def __init__(self, console: Console, total: int, metric: str) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._console, self._plain, self._metric = console, not console.is_terminal, metric
-        self._bar = Progress(
-            TextColumn("images"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=console,
-            disable=self._plain,
-        )
-        self._task = self._bar.add_task("images", total=total, text="")
-        self._next_line, self._interval, self._last = 0, max(total // 25, 1), ""
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def figures(self, figures: dict[str, float]) -> None:
-        """The last validation, which stands beside the bar."""
-        if self._metric in figures:
-            self._last = f"  {self._metric} {figures[self._metric]:.3f}"
-
-    def show(self, step: Step) -> None:
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
-        digits = 0 if step.images_per_second >= 10 else 1
-        text = f"{losses}  lr {step.lr:.2e}  {step.images_per_second:.{digits}f} images/s{self._last}"
-        self._bar.update(self._task, completed=step.seen, text=text)
-        if self._plain and step.seen >= self._next_line:
-            from edgevision.cli.console import say
-
-            say(self._console, f"{step.seen} images  {text}")
-            self._next_line = step.seen + self._interval

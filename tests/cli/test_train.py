@@ -1,6 +1,6 @@
 """``edgevision train --data``: labelled images in, a model with its report out; faults before torch.
 
-Also tests ``edgevision.cli.train``.
+Also tests ``edgevision.cli.train``, ``edgevision.cli.train_run``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from edgevision.cli import main
-from edgevision.cli.train import Request
+from edgevision.cli.train_request import Request
 from edgevision.contract.model_file import read_manifest
-from edgevision.errors import UsageError
 from edgevision.models.retinanet import RetinaNet
 from edgevision.training.checkpoint import Checkpoint, save_checkpoint
 from edgevision.training.config import DetectorTraining, load_run
@@ -108,12 +107,6 @@ def test_an_archive_that_was_killed_while_it_was_unpacked_is_unpacked_again(
     assert list(place.iterdir()) == []
 
 
-def test_a_request_is_kept_for_later(tmp_path: Path) -> None:
-    request = Request(Path("d"), "unet-light", None, 2.5, Path("i"), "empty", True, True, 0.02)
-    request.write(tmp_path)
-    assert Request.read(tmp_path) == request
-
-
 def test_images_become_a_model_with_its_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,20 +186,3 @@ def test_a_run_goes_on_as_it_was_begun(
     assert call("--resume", "--out", "run", *arguments) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-
-
-def test_a_run_of_the_default_length_goes_on_for_it(tmp_path: Path) -> None:
-    Request(Path("photos"), "", None, None, None, "auto", False).write(tmp_path)
-    again = Request(None, "", 30.0, None, None, "auto", False)
-    assert again.resumed(tmp_path).data == Path("photos")
-    with pytest.raises(UsageError, match="another --minutes"):
-        Request(None, "", 31.0, None, None, "auto", False).resumed(tmp_path)
-
-
-def test_int8_can_be_asked_for_when_a_run_goes_on(tmp_path: Path) -> None:
-    BEGUN.write(tmp_path)
-    later = Request(Path("moved"), "", None, None, None, "leave-out", False, True, 0.02).resumed(tmp_path)
-    assert (later.data, later.base, later.epochs) == (Path("moved"), "unet-light", 2.0)
-    assert (later.int8, later.max_drop) == (True, 0.02)
-    later.write(tmp_path)
-    assert Request.read(tmp_path) == later

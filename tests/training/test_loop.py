@@ -1,6 +1,6 @@
 """The loop: schedule, averaging, frozen parts, checkpoints, and a kill at any moment.
 
-Also tests ``edgevision.cli.train``, ``edgevision.training.tasks``.
+Also tests ``edgevision.cli.train_run``, ``edgevision.training.tasks``.
 """
 
 from __future__ import annotations
