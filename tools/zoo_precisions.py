@@ -1,15 +1,13 @@
 """Makes the other precisions of a model that ships again, measures them, and puts them beside its FP32 file.
 
     .venv/bin/python tools/zoo_precisions.py retinanet-light unet-light --data ../shared/data
+    .venv/bin/python tools/zoo_precisions.py retinanet-light --precision fp16 --data ../shared/data
 
-For each model: INT8 is calibrated without labels on the frames named in RECIPES; both files are measured on
-labelled images, each in the engine that a run would take here; the figures, and by how much the first of
-them fell (``drop``), are written into the manifest of edgevision/zoo/NAME.int8.onnx. A file with a larger
-drop than ``auto`` would take is refused and left in the folder that --keep names. --file measures a file that
-was calibrated before.
-
-FP16 is not made: on a CPU nothing gains from it, and a plan for a GPU is compiled on the machine at hand,
-from what 'edgevision export' makes there in seconds.
+For each model: INT8 is calibrated without labels on the frames named in RECIPES, FP16 is what 'edgevision
+export' writes; the file and the FP32 one are measured on labelled images, each in the engine that a run would
+take here; the figures, and by how much the first of them fell (``drop``), are written into the manifest of
+edgevision/zoo/NAME.int8.onnx or NAME.fp16.onnx. A file with a larger drop than ``auto`` would take is refused
+and left in the folder that --keep names. --file measures a file that was calibrated before.
 """
 
 from __future__ import annotations
@@ -38,8 +36,9 @@ with installed():
     from edgevision.evaluation.job import Evaluation, evaluate
     from edgevision.evaluation.labelled import LabelledData
     from edgevision.evaluation.report import DetectionReport, SegmentationReport
+    from edgevision.export.to_half import export_half
     from edgevision.files import atomic_path
-    from edgevision.zoo import folder, shipped_model
+    from edgevision.zoo import ZooModel, folder, shipped_model
     from edgevision.zoo.quickest import MOST_DROP
 
 
@@ -105,22 +104,25 @@ def main() -> int:
     )
     parser.add_argument("models", nargs="+", choices=sorted(RECIPES), help="that ship")
     parser.add_argument("--data", type=Path, required=True, help="folder of the images and labels")
+    parser.add_argument("--precision", choices=("int8", "fp16"), default="int8", help="default int8")
     parser.add_argument("--file", type=Path, help="an INT8 file of the one model, calibrated before")
     parser.add_argument("--keep", type=Path, help="folder for files that are refused, and for reports")
     options = parser.parse_args()
     if options.file is not None and len(options.models) != 1:
         parser.error("--file is of one model; name it alone")
+    if options.file is not None and options.precision == "fp16":
+        parser.error("--file is an INT8 file; FP16 is made of the FP32 file")
     try:
         for name in options.models:
-            make(name, options.data, options.file, options.keep)
+            make(name, options.precision, options.data, options.file, options.keep)
     except EdgeVisionError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
-def make(name: str, data: Path, made: Path | None, keep: Path | None) -> None:
-    """One model: calibrated, measured, and put in its place.
+def make(name: str, precision: str, data: Path, made: Path | None, keep: Path | None) -> None:
+    """One model in one precision: made, measured, and put in its place.
 
     Raises:
         EdgeVisionError: a step failed, or the drop is too large.
@@ -130,27 +132,11 @@ def make(name: str, data: Path, made: Path | None, keep: Path | None) -> None:
         raise ModelError(f"no model called {name} ships")
     progress = partial(counting, Console(stderr=True))
     with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / f"{name}.int8.onnx"
-        if made is None:
-            done = run_calibration(
-                CalibrationRequest(
-                    model=name,
-                    sources=tuple(str(data / source) for source in recipe.sources),
-                    out=out,
-                    frames=recipe.frames,
-                    method=recipe.method,
-                    cache=cache_folder("calibration"),
-                ),
-                progress=progress,
-            )
-            for line in done.warnings:
-                sys.stderr.write(f"warning: {line}\n")
+        out = Path(temporary) / f"{name}.{precision}.onnx"
+        if precision == "fp16":
+            export_half(shipped.path, out)
         else:
-            shutil.copyfile(made, out)
-        of_float = read_manifest(shipped.path)
-        facts = read_manifest(out).calibration
-        if facts is None or facts.float_sha256 != of_float.sha256:
-            raise ModelError(f"{made or out} was not calibrated from {shipped.path}")
+            calibrate(shipped, recipe, data, made, out)
         labelled = LabelledData(
             data=data / recipe.labels,
             images=None if recipe.images is None else data / recipe.images,
@@ -162,15 +148,42 @@ def make(name: str, data: Path, made: Path | None, keep: Path | None) -> None:
         drop = write_figures(out, found)
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-            for path in Path(temporary).glob(f"{name}.int8.*"):
+            for path in Path(temporary).glob(f"{name}.{precision}.*"):
                 shutil.copyfile(path, keep / path.name)
         if drop > MOST_DROP:
             raise ModelError(
-                f"{name}: int8 loses {drop:.4f}, more than {MOST_DROP:g}; it is not put into {folder()}. Try "
-                "other frames, or 'edgevision calibrate' with labelled data"
+                f"{name}: {precision} loses {drop:.4f}, more than {MOST_DROP:g}; it is not put into "
+                f"{folder()}. Of int8, try other frames, or 'edgevision calibrate' with labelled data"
             )
         with atomic_path(folder() / out.name) as partial_file:
             shutil.copyfile(out, partial_file)
+
+
+def calibrate(shipped: ZooModel, recipe: Recipe, data: Path, made: Path | None, out: Path) -> None:
+    """Puts the INT8 file at ``out``: calibrated now, or ``made`` before.
+
+    Raises:
+        EdgeVisionError: it cannot be calibrated, or was made of another file.
+    """
+    if made is None:
+        done = run_calibration(
+            CalibrationRequest(
+                model=shipped.name,
+                sources=tuple(str(data / source) for source in recipe.sources),
+                out=out,
+                frames=recipe.frames,
+                method=recipe.method,
+                cache=cache_folder("calibration"),
+            ),
+            progress=partial(counting, Console(stderr=True)),
+        )
+        for line in done.warnings:
+            sys.stderr.write(f"warning: {line}\n")
+    else:
+        shutil.copyfile(made, out)
+    facts = read_manifest(out).calibration
+    if facts is None or facts.float_sha256 != read_manifest(shipped.path).sha256:
+        raise ModelError(f"{made or out} was not calibrated from {shipped.path}")
 
 
 def write_figures(path: Path, found: Evaluation) -> float:

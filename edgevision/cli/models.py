@@ -90,11 +90,11 @@ def models_command(
             model.manifest.task,
             str(len(model.manifest.classes)),
             f"{model.manifest.input_width}x{model.manifest.input_height}",
-            ", ".join(f"{file.manifest.precision} {file.size / 1e6:.1f} MB" for file in model.files),
+            ", ".join(f"{file.manifest.precision} {file.size / 1e6:.1f}" for file in model.files),
         )
         for model in models
     ]
-    head = ("name", "task", "classes", "input", "precisions")
+    head = ("name", "task", "classes", "input", "precisions, MB")
     for line, model in zip(_rows(head, table), (None, *models), strict=True):
         typer.echo(line)
         if model is not None:

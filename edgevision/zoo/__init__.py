@@ -1,6 +1,6 @@
 """The models that ship with edgevision: ``*.onnx`` files in this folder, described by their own manifests.
 
-``NAME.onnx`` and ``NAME.int8.onnx`` are one model in two precisions.
+``NAME.onnx``, ``NAME.fp16.onnx`` and ``NAME.int8.onnx`` are one model in three precisions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Making the int8 file of a model that ships, in a zoo of one small model: where it goes and what it says."""
+"""Making the other files of a model that ships, in a zoo of one small model: where they go, what is said."""
 
 from __future__ import annotations
 
@@ -56,6 +56,20 @@ def test_the_file_stands_beside_the_float_one_with_what_was_measured(
     made.unlink()
     assert run(tool, monkeypatch, tmp_path, "--file", keep / "bright.int8.onnx") == 0
     assert read_manifest(made) == manifest
+
+
+def test_the_fp16_file_stands_there_too(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tool, monkeypatch, tmp_path, "--precision", "fp16") == 0
+    made, shipped = tmp_path / "zoo" / "bright.fp16.onnx", tmp_path / "zoo" / "bright.onnx"
+    manifest = read_manifest(made)
+    assert manifest.precision == "fp16"
+    of_float = mean_iou(shipped, tmp_path / "set")
+    assert manifest.figures["miou"] == pytest.approx(of_float, abs=0.002)
+    assert manifest.figures["drop"] == pytest.approx(0, abs=0.002)
+    assert made.stat().st_size < shipped.stat().st_size
+    assert [model.precisions for model in edgevision.zoo.list_models()] == [("fp32", "fp16")]
 
 
 def test_a_file_that_loses_too_much_or_is_of_another_model_is_refused(
