@@ -194,7 +194,7 @@ def test_models_lists_the_default_of_each_task_first(call, tmp_path, monkeypatch
         "path": str(tmp_path / "light.onnx"),
     }
     out = call("models")[1]
-    assert re.search(r"fp32 0\.0 MB, int8 0\.0 MB", out)
+    assert re.search(r"fp32 0\.0, int8 0\.0", out)
     assert "ap50_mean 0.5" in out
 
 
