@@ -262,6 +262,8 @@ def _float_layers(model: FloatModel, result: Quantised) -> tuple[LayerCard, ...]
             why = "its weights are computed as the model runs"
         elif layer.feeds_head:
             why = "feeds a head: its answers are final"
+        elif layer.kind == "Conv":
+            why = "in groups: with one scale a weight it would lose much"
         else:
             why = "transposed: few devices run it in int8"
         sqnr = None if found is None else round(found.sqnr_db, 1)

@@ -101,7 +101,13 @@ def test_weights_may_have_one_scale_each(place: Path) -> None:
     scales = [one for one in model.graph.initializer if one.name.endswith(".weight/scale")]
     assert scales
     assert all(not one.dims for one in scales)
-    assert report_of(place).weight_scale == "tensor"
+    report = report_of(place)
+    assert report.weight_scale == "tensor"
+    left = {layer.name: layer.why for layer in report.float_layers}
+    assert left == {
+        "deep": "in groups: with one scale a weight it would lose much",
+        "logits": "feeds a head: its answers are final",
+    }
     assert "a scale for each tensor of weights" in (place / "bright.int8.md").read_text()
     with load_engine(place / "bright.int8.onnx", "onnxruntime") as engine:
         (found,) = Model(engine)([images(1, seed=5, size=64)[0]])
