@@ -6,6 +6,7 @@ module that is tested only through others (a command by its program, a stage by 
 """
 
 import ast
+from functools import cache
 
 import pytest
 
@@ -26,15 +27,21 @@ def modules(folder=PACKAGE, prefix="edgevision"):
 
 
 def has_code(path):
-    """Whether a module holds more than its docstring."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return len(tree.body) > (ast.get_docstring(tree) is not None)
+    """Whether a module holds more than its docstring; every process that collects tests asks this of all."""
+    text = path.read_text(encoding="utf-8").strip()
+    return bool(text) and not (text.startswith('"""') and text.find('"""', 3) == len(text) - 3)
 
 
-def imported(tree):
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imported(path):
     """Every module that a file imports, and every name that it imports from one, dotted."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -42,19 +49,19 @@ def imported(tree):
     return found
 
 
+@cache
+def named():
+    """Every module that the docstring of a test file names."""
+    return {
+        word.strip("`.,;:()")
+        for path in FILES
+        for word in (ast.get_docstring(tree_of(path)) or "").split()
+        if "edgevision." in word
+    }
+
+
 MODULES = dict(modules())
-TREES = {
-    path: ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted(TESTS.rglob("test_*.py"))
-    if path.name != "test_mirror.py"
-}
-IMPORTED = {path: imported(tree) for path, tree in TREES.items()}
-NAMED = {
-    word.strip("`.,;:()")
-    for tree in TREES.values()
-    for word in (ast.get_docstring(tree) or "").split()
-    if "edgevision." in word
-}
+FILES = [path for path in sorted(TESTS.rglob("test_*.py")) if path.name != "test_mirror.py"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -63,15 +70,15 @@ def test_a_module_has_its_tests_where_its_path_says(name):
     parts = name.split(".")[1:]
     folder = TESTS.joinpath(*(parts if path.stem == "__init__" else parts[:-1]))
     mirror = folder / f"test_{parts[-1] if parts else 'init'}.py"
-    by_import = any(file.parent == folder and name in names for file, names in IMPORTED.items())
-    assert mirror in TREES or by_import or name in NAMED, (
+    beside = (file for file in FILES if file.parent == folder)
+    assert mirror in FILES or any(name in imported(file) for file in beside) or name in named(), (
         f"{name} has no tests: expected {mirror.relative_to(ROOT)}, an import of it there, or its name "
         f"in the docstring of the test file that runs it"
     )
 
 
 def test_modules_named_in_docstrings_exist():
-    assert sorted(NAMED - set(MODULES)) == []
+    assert sorted(named() - set(MODULES)) == []
 
 
 def test_every_folder_of_tests_stands_for_a_package():
