@@ -5,6 +5,8 @@
 
 BIN := .venv/bin
 PYTEST_ARGS ?= -q
+# Where it is set, each of the many processes that tests start compiles all that it loads, PyTorch included.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
