@@ -57,14 +57,15 @@ def close_each(closes: Sequence[Callable[[], None]], name: str) -> None:
         name: of these threads.
 
     Raises:
-        Exception: the first that one of them raised, once all are closed.
+        BaseException: the first that one of them raised, once all are closed; an interrupt, which ends one
+            close, before any other.
     """
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def attempt(close: Callable[[], None]) -> None:
         try:
             close()
-        except Exception as error:
+        except BaseException as error:
             errors.append(error)
 
     others = [partial(attempt, close) for close in closes[1:]]
@@ -76,7 +77,7 @@ def close_each(closes: Sequence[Callable[[], None]], name: str) -> None:
             other()
         else:
             thread.join()
-    for error in errors[:1]:
+    for error in sorted(errors, key=lambda error: isinstance(error, Exception))[:1]:
         raise error
 
 

@@ -81,6 +81,23 @@ def test_what_fails_keeps_nothing_else_open(monkeypatch, has_room):
     close_each([], "finish")
 
 
+@pytest.mark.parametrize("has_room", [True, False])
+def test_an_interrupt_ends_one_close_and_is_told_first(monkeypatch, has_room):
+    closed = []
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def fail():
+        raise ValueError("full")
+
+    if not has_room:
+        monkeypatch.setattr("edgevision.closeable.close_beside", lambda close, name: None)
+    with pytest.raises(KeyboardInterrupt):
+        close_each([interrupted, fail, lambda: closed.append("c")], "finish")
+    assert closed == ["c"]
+
+
 @pytest.mark.parametrize("position", [0, 1])
 def test_what_takes_long_keeps_nothing_else_open(position):
     other = threading.Event()

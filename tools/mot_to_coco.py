@@ -4,9 +4,10 @@
     .venv/bin/python tools/mot_to_coco.py $T/PETS09-S2L1 --every 5 --out pets
     edgevision eval --model retinanet-light --data pets/instances.json --images pets/images --at 0.35
 
-A sequence is a folder with one clip and ``gt/gt.txt``, whose rows are frame from 1, id, left and top from 1,
-width, height and a mark (https://motchallenge.net/instructions/). A mark of 0 means that the box counts
-neither for nor against, as COCO's ``iscrowd`` does. Writes OUT/images, as PNG, and OUT/instances.json.
+A sequence is a folder with one clip, or ``img1`` with images, and ``gt/gt.txt``, whose rows are frame from
+1, id, left and top from 1, width, height and a mark (https://motchallenge.net/instructions/). A mark of 0
+means that the box counts neither for nor against, as COCO's ``iscrowd`` does. Writes OUT/images, as PNG,
+and OUT/instances.json.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--every", type=int, default=1, help="take the first of so many frames, default 1")
     parser.add_argument("--class", dest="name", default="person", help="what the boxes are; default person")
-    parser.add_argument("--overwrite", action="store_true", help="replace instances.json")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote")
     options = parser.parse_args()
     try:
         if options.every < 1:
-            raise DataError(f"every {options.every}: expected 1 or more")
+            raise DataError(f"`every` {options.every}: expected 1 or more")
         images, boxes = convert(options.sequence, options.out, options.every, options.name, options.overwrite)
     except EdgeVisionError as error:
         sys.stderr.write(f"error: {spell_options(error)}\n")
@@ -58,15 +59,24 @@ def convert(sequence: Path, out: Path, every: int, name: str, overwrite: bool = 
     Raises:
         EdgeVisionError: it is no sequence, or a file cannot be read or written.
     """
-    clips = sorted(path for path in sequence.glob("*") if path.suffix.lower() in CLIP_SUFFIXES)
-    if len(clips) != 1:
-        raise DataError(f"{sequence} has {len(clips)} clips; expected one, and gt/gt.txt")
+    if not sequence.is_dir():
+        raise DataError(f"no such folder: {sequence}")
+    footage = sorted(path for path in sequence.glob("*") if path.suffix.lower() in CLIP_SUFFIXES)
+    if not footage and (sequence / "img1").is_dir():
+        footage = [sequence / "img1"]
+    if len(footage) != 1:
+        raise DataError(f"{sequence} has {len(footage)} clips; expected one, or img1, and gt/gt.txt")
     rows = read_truth(sequence / "gt" / "gt.txt")
     make_folder(out / "images", parents=True)
-    refuse_existing(out / "instances.json", overwrite)
+    old = [path for path in (out / "images").glob("*.png") if path.stem.isdigit()]
+    for path in (out / "instances.json", *old[:1]):
+        refuse_existing(path, overwrite)
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    with open_source(str(clips[0])) as source:
+    number = 0
+    for path in old:
+        path.unlink()
+    with open_source(str(footage[0])) as source:
         for number, frame in enumerate(source, start=1):
             if (number - 1) % every:
                 continue
@@ -87,6 +97,8 @@ def convert(sequence: Path, out: Path, every: int, name: str, overwrite: bool = 
                         "iscrowd": int(row[MARK] == 0),
                     }
                 )
+    if rows[:, 0].max() > number:
+        raise DataError(f"{footage[0]} has {number} frames, and gt.txt boxes of frame {rows[:, 0].max():g}")
     categories = [{"id": 1, "name": name}]
     document = {"images": images, "annotations": annotations, "categories": categories}
     write_json(out / "instances.json", document)
@@ -100,6 +112,8 @@ def read_truth(path: Path) -> NDArray[np.float64]:
         DataError: the file is missing, or is not one of rows of numbers.
     """
     try:
+        if not path.read_text().strip():
+            raise DataError(f"{path} is empty; expected a row for each box")
         rows = np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
         raise DataError(

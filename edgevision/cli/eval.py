@@ -72,8 +72,8 @@ def eval_command(
     at: str | None = typer.Option(
         None,
         "--at",
-        help="Precision and recall at a score: 0.35, or the --json of another evaluation, for the best "
-        "threshold that each class had there.",
+        help="Precision, recall and what is taken for what at a score: 0.35, or the --json of another "
+        "evaluation, for the best threshold that each class had there.",
     ),
     engine: EngineOption = "auto",
     trust: TrustOption = False,

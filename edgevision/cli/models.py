@@ -122,8 +122,12 @@ def _rows(head: Sequence[str], table: Sequence[Sequence[str]]) -> list[str]:
 def _beside(file: ZooFile) -> str:
     """The first figure of another precision, and how far it is below that of FP32."""
     name, value = next(iter(file.manifest.figures.items()), ("", 0.0))
-    drop = "not measured" if file.drop is None else f"{name} {value:.3g}, a drop of {file.drop:.4f}"
+    drop = "not measured" if file.drop is None else f"{name} {value:.3g}, {_change(file.drop)}"
     return f"{file.manifest.precision}: {drop}"
+
+
+def _change(drop: float) -> str:
+    return f"a drop of {drop:.4f}" if drop >= 0 else f"a gain of {-drop:.4f}"
 
 
 def _list_families(as_json: bool) -> None:

@@ -100,7 +100,8 @@ def train_command(
         request = request.resumed(folder)
         data = request.data
     if (config is None) == (data is None):
-        raise UsageError("expected a configuration, or --data with labelled images")
+        found = "neither" if config is None else "both"
+        raise UsageError(f"expected a configuration, or --data with labelled images; found {found}")
     if data is None:
         needs_data = {
             "--from": base,

@@ -22,6 +22,7 @@ from edgevision.evaluation.classification import (
     ranks_of,
     several_label_figures,
 )
+from edgevision.evaluation.mistaken import Threshold
 from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 from edgevision.evaluation.predict import OTHER, Guesses, guess_labels
 from edgevision.evaluation.report import ClassificationReport, Provenance, classification_report
@@ -110,7 +111,7 @@ class ClassificationMeasurement(Measurement):
                 found[name] = curve(self.scores[order, k], hits, np.zeros_like(hits), int(hits.sum()))
         return found
 
-    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
         guesses = self.guesses
         if self.multi_label:
             per_class = self.figures.per_class

@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from edgevision.boxes import iou
 from edgevision.evaluation.detection_matching import GroundTruth
-from edgevision.types import Detections
+from edgevision.types import Detections, FloatArray
 
 NOTHING = "(nothing)"
 """Stands for no object, or for no detection."""
 
 CONF_THRESHOLD = 0.35
 """The score that ``edgevision run`` shows detections from."""
+
+Threshold = float | Mapping[str, float] | None
+"""The score that a detection needs: for all classes, or for each by name; else :data:`CONF_THRESHOLD`."""
 
 _IOU = 0.5
 
@@ -24,7 +27,7 @@ def detection_confusion(
     found: Mapping[int, Detections],
     truth: Mapping[int, GroundTruth],
     classes: int,
-    conf_threshold: float = CONF_THRESHOLD,
+    conf_threshold: float | FloatArray = CONF_THRESHOLD,
 ) -> NDArray[np.int64]:
     """What is taken for what: int64 ``[C + 1, C + 1]``.
 
@@ -34,12 +37,13 @@ def detection_confusion(
     Args:
         found, truth: by image id.
         classes: how many there are.
-        conf_threshold: weaker detections are left out.
+        conf_threshold: weaker detections are left out; one for all classes, or ``[C]``.
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
+    least = np.broadcast_to(np.asarray(conf_threshold), (classes,))
     for number, labels in truth.items():
         one = found[number]
-        strong = one[one.scores >= conf_threshold]
+        strong = one[one.scores >= least[one.class_ids]]
         order = np.argsort(-strong.scores, kind="stable")
         overlaps = iou(strong.boxes, labels.boxes.astype(np.float32))
         free = np.ones(len(labels.boxes), bool)
@@ -57,6 +61,12 @@ def detection_confusion(
         for missed in np.flatnonzero(free & ~labels.ignore):
             matrix[int(labels.class_ids[missed]), classes] += 1
     return matrix
+
+
+def thresholds_of(at: Threshold, classes: Sequence[str]) -> FloatArray:
+    """The threshold of each class: float32 ``[C]``."""
+    known = at if isinstance(at, Mapping) else dict.fromkeys(classes, CONF_THRESHOLD if at is None else at)
+    return np.array([known.get(name, CONF_THRESHOLD) for name in classes], np.float32)
 
 
 def taken_for(matrix: NDArray[np.int64], classes: Sequence[str]) -> dict[str, dict[str, int]]:

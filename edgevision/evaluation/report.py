@@ -67,7 +67,7 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
         taken_for: of a model that gives boxes alone, by labelled class, how many of its objects were taken
             for which class; "(nothing)" stands for objects that were missed, and for boxes where nothing is
             labelled. Each object takes the strongest box of any class that overlaps it by IoU 0.5.
-        taken_for_at: the score that a box needs for that.
+        taken_for_at: the score that a box needs for that, of all classes or of each; 0.35 for those without.
     """
 
     task: BoxTask = "detection"
@@ -89,7 +89,7 @@ class DetectionReport(Provenance, frozen=True, kw_only=True):
     largest_object: LargestObjectFigures | None = None
     points: dict[str, ClassPoints] = {}
     taken_for: dict[str, dict[str, int]] = {}
-    taken_for_at: float | None = None
+    taken_for_at: float | dict[str, float] | None = None
 
 
 class SegmentationReport(Provenance, frozen=True, kw_only=True):

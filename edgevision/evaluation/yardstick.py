@@ -33,7 +33,14 @@ from edgevision.evaluation.comparisons import (
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluation, evaluate_detections
 from edgevision.evaluation.detection_matching import Comparison, GroundTruth
 from edgevision.evaluation.largest_object import LargestObjectFigures, largest_object_figures
-from edgevision.evaluation.mistaken import CONF_THRESHOLD, NOTHING, detection_confusion, taken_for
+from edgevision.evaluation.mistaken import (
+    CONF_THRESHOLD,
+    NOTHING,
+    Threshold,
+    detection_confusion,
+    taken_for,
+    thresholds_of,
+)
 from edgevision.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_recall_over_iou
 from edgevision.evaluation.predict import (
     OTHER,
@@ -125,13 +132,14 @@ class Measurement(ABC):
         return {}
 
     @abstractmethod
-    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
         """Draws what the figure is made of as a PNG in ``folder``.
 
         Args:
             folder: exists.
             title: the model's name.
             suffix: at the end of the file's name.
+            at: of a detector, the score from which boxes count in what is taken for what.
 
         Raises:
             UsageError: matplotlib is not installed.
@@ -243,7 +251,7 @@ class DetectionMeasurement(Measurement):
             largest=self.largest,
         )
 
-    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
         per_class, likeness = self.evaluation.figures.per_class, LIKENESS[self.task]
         curves = {f"{name} {per_class[name].ap50:.2f}": curve for name, curve in self.curves().items()}
         path = folder / f"precision_recall{suffix}.png"
@@ -257,27 +265,31 @@ class DetectionMeasurement(Measurement):
         plot_recall_over_iou(path, overlaps, f"{title}: recall at most 100 detections an image", likeness)
         if self.task == "detection":
             classes = self.evaluation.classes
-            matrix = detection_confusion(self.predictions.found, self.truth, len(classes))
+            score = "its class's score" if isinstance(at, Mapping) else f"a score of {at or CONF_THRESHOLD:g}"
             plot_confusion_matrix(
                 folder / f"confusion{suffix}.png",
-                matrix,
+                self._confusion(at),
                 (*classes, NOTHING),
-                f"{title}: what each object was taken for at a score of {CONF_THRESHOLD}, per cent",
+                f"{title}: what each object was taken for at {score}, per cent",
             )
 
-    def taken_for(self, conf_threshold: float = CONF_THRESHOLD) -> dict[str, dict[str, int]]:
+    def _confusion(self, at: Threshold) -> NDArray[np.int64]:
+        classes = self.evaluation.classes
+        least = thresholds_of(at, classes)
+        return detection_confusion(self.predictions.found, self.truth, len(classes), least)
+
+    def taken_for(self, at: Threshold = None) -> dict[str, dict[str, int]]:
         """By labelled class, how many of its objects were taken for which.
 
         Empty where other things than boxes are compared, and where there is one class only.
 
         Args:
-            conf_threshold: weaker detections are left out.
+            at: weaker detections are left out.
         """
         classes = self.evaluation.classes
         if self.task != "detection" or self.largest is not None or len(classes) == 1:
             return {}
-        matrix = detection_confusion(self.predictions.found, self.truth, len(classes), conf_threshold)
-        return taken_for(matrix, classes)
+        return taken_for(self._confusion(at), classes)
 
     def curves(self) -> dict[str, Curve]:
         per_class = self.evaluation.figures.per_class
@@ -437,7 +449,7 @@ class SegmentationMeasurement(Measurement):
             self.figures, origin, len(matrices), matrices.sum(axis=0).tolist(), interval, compared_with
         )
 
-    def plot(self, folder: Path, title: str, suffix: str = "") -> None:
+    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
         plot_confusion_matrix(
             folder / f"confusion{suffix}.png",
             self.counts.matrices.sum(axis=0),

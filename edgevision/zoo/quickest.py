@@ -5,7 +5,7 @@ OpenVINO runs on a processor that sums INT8 products exactly (VNNI, or ARM's dot
 Where one can be, it is timed beside the FP32 file, in turns. Where the turns agree, the result is kept in
 ``~/.cache/edgevision/speed`` under the processor, the number of threads, the versions of the engines and the
 checksums of the files. Where they scatter, as they do while other programs run, nothing is kept, and FP32 is
-taken unless the other was faster so often that chance does not explain it.
+taken unless the other was a tenth faster so often that chance does not explain it.
 """
 
 from __future__ import annotations

@@ -140,7 +140,10 @@ def test_what_is_taken_for_what_is_said_and_written(call, model, tmp_path):
     arguments = ("--model", model, "--data", data, "--images", images, "--min-boxes", 1)
     code, out, _ = call(*arguments, "--json", "report.json")
     assert code == 0
-    assert "taken for another class from a score of 0.35 on: green for red 2" in " ".join(out.split())
+    assert (
+        "from a score of 0.35 on: 1 of 6 objects missed, 1 boxes where nothing is labelled, taken for "
+        "another class: green for red 2"
+    ) in " ".join(out.split())
     report = read_report("report.json")
     assert isinstance(report, DetectionReport)
     assert report.taken_for == {
@@ -151,10 +154,23 @@ def test_what_is_taken_for_what_is_said_and_written(call, model, tmp_path):
     assert report.taken_for_at == 0.35
     code, out, _ = call(*arguments, "--at", "1", "--json", "at.json")  # its scores are 1
     assert code == 0
-    assert "from a score of 1 on: green for red 2" in " ".join(out.split())
+    assert "from a score of 1 on: 1 of 6 objects missed" in " ".join(out.split())
+    chosen = json.loads(Path("report.json").read_text())
+    chosen["points"]["green"]["best"]["threshold"] = (
+        1.1  # no box of it counts: the one on red objects is red's
+    )
+    Path("chosen.json").write_text(json.dumps(chosen))
+    code, out, _ = call(*arguments, "--at", "chosen.json", "--json", "each.json")
+    assert code == 0
+    assert "from the score of its class on: 1 of 6 objects missed, 0 boxes" in " ".join(out.split())
+    each = read_report("each.json")
+    assert isinstance(each, DetectionReport)
+    assert each.taken_for == {"red": {"red": 3}, "green": {"red": 2, "(nothing)": 1}}
+    assert isinstance(each.taken_for_at, dict)
+    assert each.taken_for_at["green"] == 1.1
     data, images = write_set(tmp_path / "right", rows[:3])
     _, out, _ = call("--model", model, "--data", data, "--images", images, "--min-boxes", 1)
-    assert "no object was taken for another class" in " ".join(out.split())
+    assert "taken for another class: none" in " ".join(out.split())
 
 
 def test_two_models_are_compared_on_the_same_images(call, model, tmp_path):

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edgevision.evaluation.detection_matching import GroundTruth
-from edgevision.evaluation.mistaken import detection_confusion, mistaken, taken_for
+from edgevision.evaluation.mistaken import detection_confusion, mistaken, taken_for, thresholds_of
 from edgevision.types import Detections
 
 
@@ -40,6 +41,9 @@ def test_the_score_decides_what_counts() -> None:
     truth = {1: labels((0, 0, 0, 20, 20))}
     answers = {1: found((1, 0.5, 0, 0, 20, 20))}
     assert taken_for(detection_confusion(answers, truth, 2, 0.5), ["cat", "dog"]) == {"cat": {"dog": 1}}
+    assert thresholds_of({"dog": 0.6}, ["cat", "dog"]).tolist() == pytest.approx([0.35, 0.6])
+    of_each = detection_confusion(answers, truth, 2, thresholds_of({"dog": 0.6}, ["cat", "dog"]))
+    assert taken_for(of_each, ["cat", "dog"]) == {"cat": {"(nothing)": 1}}
     above = detection_confusion(answers, truth, 2, 0.51)
     assert taken_for(above, ["cat", "dog"]) == {"cat": {"(nothing)": 1}}
 

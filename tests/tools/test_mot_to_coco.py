@@ -54,12 +54,40 @@ def test_frames_and_boxes_of_each_second_frame(
     assert number_of(np.asarray(third, np.uint8)) == 2
     assert run(monkeypatch, folder, "--out", out) == 1
     assert "pass --overwrite" in capsys.readouterr().err
-    assert run(monkeypatch, folder, "--out", out, "--overwrite") == 0
+    (out / "images" / "mine.png").touch()
+    assert run(monkeypatch, folder, "--out", out, "--every", 3, "--overwrite") == 0
+    assert sorted(path.name for path in (out / "images").iterdir()) == [
+        "000001.png",
+        "000004.png",
+        "mine.png",
+    ]
+
+
+def test_images_in_place_of_a_clip_and_boxes_beyond_the_last_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_sequence(tmp_path / "seq", "1,7,11,6,20,30,1\n2,7,11,6,20,30,1\n")
+    (folder / "clip.mp4").unlink()
+    (folder / "img1").mkdir()
+    for name in ("000001.jpg", "000002.jpg"):
+        cv2.imwrite(str(folder / "img1" / name), np.zeros((48, 64, 3), np.uint8))
+    assert run(monkeypatch, folder, "--out", tmp_path / "out") == 0
+    assert "2 images, 2 boxes" in capsys.readouterr().out
+    (folder / "img1" / "000002.jpg").unlink()
+    assert run(monkeypatch, folder, "--out", tmp_path / "short") == 1
+    assert "has 1 frames, and gt.txt boxes of frame 2" in capsys.readouterr().err
+    assert run(monkeypatch, tmp_path / "nowhere", "--out", tmp_path / "short") == 1
+    assert "no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("rows", "words"),
-    [("1,7,11,6,20,30\n", "6 columns"), ("frame,id\n", "expected rows of frame"), (None, "gt.txt")],
+    [
+        ("1,7,11,6,20,30\n", "6 columns"),
+        ("frame,id\n", "expected rows of frame"),
+        (None, "gt.txt"),
+        ("\n", "gt.txt is empty"),
+    ],
 )
 def test_what_is_no_sequence_is_one_line(
     rows: str | None,

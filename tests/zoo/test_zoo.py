@@ -1,5 +1,8 @@
 import msgspec
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from edgevision import zoo
 from edgevision.contract.manifest import Manifest
@@ -161,3 +164,15 @@ def test_what_ships_is_readable_and_within_its_budget():
                 assert file.manifest.calibration.float_sha256 == model.manifest.sha256
             assert file.drop is not None
             assert file.drop <= MOST_DROP
+
+
+@pytest.mark.parametrize("model", zoo.list_models(), ids=lambda model: model.name)
+def test_the_fp16_file_is_of_the_float_file_that_ships(model):
+    exact, half = (
+        {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+        for path in (model.path, zoo.find_model(model.name, "fp16"))
+    )
+    weights = [name for name, values in exact.items() if name.endswith(".weight") and values.ndim == 4]
+    assert weights
+    for name in weights:
+        assert np.array_equal(half[name], exact[name].astype(half[name].dtype)), name
