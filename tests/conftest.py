@@ -31,11 +31,14 @@ settings.register_profile("equal", derandomize=True)
 settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "equal"))
 
+gc.disable()  # while tests are collected: what is loaded then stays
+
 
 def pytest_collection_finish():
     """Leaves what is loaded by now out of every later garbage collection: a million objects that stay."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
