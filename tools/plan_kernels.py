@@ -4,7 +4,7 @@
     edgevision compile light.int8.fp16.onnx --target rtx40 --out light.engine
     .venv/bin/python tools/plan_kernels.py light.engine
 
-Kernels that hold nothing but preprocessing, decoding or NMS are left out. A plan says what it computes in,
+Kernels that hold some of the preprocessing, the decoder or NMS are left out. A plan says what it computes in,
 not how fast; it need not run here.
 """
 
@@ -57,9 +57,10 @@ def kernels(layers: Iterable[PlanLayer]) -> tuple[Counter[str], Counter[str]]:
     of_convolutions: Counter[str] = Counter()
     of_others: Counter[str] = Counter()
     for layer in layers:
-        if layer.nodes and all(node.startswith(ENDS) for node in layer.nodes):
-            continue
-        (of_convolutions if layer.kind in CONVOLUTIONS else of_others)[layer.precision] += 1
+        if layer.kind in CONVOLUTIONS:
+            of_convolutions[layer.precision] += 1
+        elif not any(node.startswith(ENDS) for node in layer.nodes):
+            of_others[layer.precision] += 1
     return of_convolutions, of_others
 
 

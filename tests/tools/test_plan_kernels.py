@@ -32,7 +32,7 @@ def test_a_plan_is_counted_without_its_ends(
     write_plan(tmp_path / "light.engine", b"plan", plan_info(layers=LAYERS))
     monkeypatch.setattr(sys, "argv", ["plan_kernels.py", str(tmp_path / "light.engine")])
     assert plan_kernels.main() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "| light.engine | 2, 0, 1 | 0, 2, 1 | 6 |"
+    assert capsys.readouterr().out.splitlines()[-1] == "| light.engine | 2, 0, 1 | 0, 2, 0 | 5 |"
     monkeypatch.setattr(sys, "argv", ["plan_kernels.py", str(tmp_path / "none.engine")])
     assert plan_kernels.main() == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
