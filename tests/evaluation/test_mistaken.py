@@ -1,24 +1,9 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.mistaken import detection_confusion, mistaken, taken_for, thresholds_of
-from edgevision.types import Detections
-
-
-def labels(*rows: tuple[int, int, int, int, int], ignore: tuple[int, ...] = ()) -> GroundTruth:
-    flags = np.array([number in ignore for number in range(len(rows))])
-    return GroundTruth(np.array([row[1:] for row in rows]), np.array([row[0] for row in rows]), flags)
-
-
-def found(*rows: tuple[int, float, int, int, int, int]) -> Detections:
-    return Detections(
-        np.array([row[2:] for row in rows], np.float32).reshape(-1, 4),
-        np.array([row[1] for row in rows], np.float32),
-        np.array([row[0] for row in rows], np.int32),
-    )
+from tests.support.boxes import found, labels
 
 
 def test_what_is_taken_for_what() -> None:

@@ -1,23 +1,7 @@
 from __future__ import annotations
 
-import numpy as np
-
-from edgevision.evaluation.detection_matching import GroundTruth
 from edgevision.evaluation.sizes import figures_by_size
-from edgevision.types import Detections
-
-
-def labels(*rows: tuple[int, int, int, int, int], ignore: tuple[int, ...] = ()) -> GroundTruth:
-    flags = np.array([number in ignore for number in range(len(rows))])
-    return GroundTruth(np.array([row[1:] for row in rows]), np.array([row[0] for row in rows]), flags)
-
-
-def found(*rows: tuple[int, float, int, int, int, int]) -> Detections:
-    return Detections(
-        np.array([row[2:] for row in rows], np.float32).reshape(-1, 4),
-        np.array([row[1] for row in rows], np.float32),
-        np.array([row[0] for row in rows], np.int32),
-    )
+from tests.support.boxes import found, labels
 
 
 def test_objects_of_another_size_count_neither_way() -> None:
