@@ -107,6 +107,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         manifest = read_manifest(source)
         frames = letterboxed(manifest)
         shipped = shipped_int8(name)
+        origin = "beside it" if name.endswith(".onnx") else "shipped"
         files = precisions(source, folder, frames, shipped)
         engines: dict[Kind, Engine] = {}
         for precision, path in files.items():
@@ -142,11 +143,7 @@ def measure_model(name: str, rounds: int, threads: int, images: int) -> Figures:
         "model": name,
         "input": [manifest.input_width, manifest.input_height],
         "weights": "random: latency only" if name == RESNET18 else "trained",
-        "int8": "calibrated here"
-        if shipped is None
-        else "beside it"
-        if name.endswith(".onnx")
-        else "shipped",
+        "int8": origin if shipped else "calibrated here",
         "figure": None if yardstick is None else yardstick.figure,
         "images": None if yardstick is None else yardstick.images,
         "data": None if yardstick is None else yardstick.source,

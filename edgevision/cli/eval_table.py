@@ -12,7 +12,7 @@ from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DetectionFigures
 from edgevision.evaluation.job import Evaluation
 from edgevision.evaluation.label_yardstick import ClassificationMeasurement
-from edgevision.evaluation.mistaken import NOTHING, mistaken
+from edgevision.evaluation.mistaken import NOTHING, Threshold, mistaken, score_text
 from edgevision.evaluation.operating_points import ClassPoints
 from edgevision.evaluation.panoptic_data import PanopticReport
 from edgevision.evaluation.segmentation import SegmentationFigures
@@ -64,20 +64,19 @@ def difference_line(figure: str, interval: Interval | None) -> str:
     )
 
 
-def mistaken_line(taken: Mapping[str, Mapping[str, int]], at: float | Mapping[str, float]) -> str:
+def mistaken_line(taken: Mapping[str, Mapping[str, int]], at: Threshold) -> str:
     """How many objects are missed or taken for another class, and how many boxes show nothing, in words."""
     objects = {name: row for name, row in taken.items() if name != NOTHING}
     labelled = sum(sum(row.values()) for row in objects.values())
     missed = sum(row.get(NOTHING, 0) for row in objects.values())
     alarms = sum(taken.get(NOTHING, {}).values())
-    score = "the score of its class" if isinstance(at, Mapping) else f"a score of {at:g}"
     pairs = mistaken(taken)
     shown = [f"{label} for {detected} {count}" for label, detected, count in pairs[:_PAIRS]]
     if len(pairs) > _PAIRS:
         shown.append(f"{len(pairs) - _PAIRS} more pairs (--json)")
     return (
-        f"from {score} on: {missed} of {labelled} objects missed, {alarms} boxes where nothing is labelled, "
-        f"taken for another class: {', '.join(shown) or 'none'}"
+        f"from {score_text(at)} on: {missed} of {labelled} objects missed, "
+        f"{alarms} boxes where nothing is labelled, taken for another class: {', '.join(shown) or 'none'}"
     )
 
 

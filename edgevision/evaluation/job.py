@@ -16,7 +16,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import Interval
 from edgevision.evaluation.detection import DEFAULT_MIN_BOXES
 from edgevision.evaluation.labelled import LabelledData, chosen_classes
-from edgevision.evaluation.mistaken import CONF_THRESHOLD, Threshold
+from edgevision.evaluation.mistaken import Threshold
 from edgevision.evaluation.operating_points import ClassPoints, class_points
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.report import Provenance, Report, hash_files
@@ -28,6 +28,7 @@ from edgevision.evaluation.yardstick import (
     Yardstick,
 )
 from edgevision.files import make_folder
+from edgevision.model import DEFAULT_CONF_THRESHOLD
 from edgevision.progress import Note, Progress, no_note, no_progress
 from edgevision.tiling import Tiling
 
@@ -65,7 +66,7 @@ class Evaluation:
     models: tuple[NamedModel, ...]
     measured: tuple[Measurement, ...]
     interval: Interval | None
-    at: Threshold = None
+    at: Threshold | None = None
     """The score threshold that was asked for, of all classes or of each."""
 
     @property
@@ -109,14 +110,14 @@ class Evaluation:
         return class_points(self.measured[-1].curves(), self.at)
 
     @property
-    def taken_for_at(self) -> float | Mapping[str, float]:
+    def taken_for_at(self) -> Threshold:
         """The score that a box needs to be in :meth:`taken_for`: what was asked for, or 0.35."""
-        return CONF_THRESHOLD if self.at is None else self.at
+        return DEFAULT_CONF_THRESHOLD if self.at is None else self.at
 
     def taken_for(self) -> dict[str, dict[str, int]]:
         """What the last model takes for what; see :meth:`DetectionMeasurement.taken_for`."""
         last = self.measured[-1]
-        return last.taken_for(self.at) if isinstance(last, DetectionMeasurement) else {}
+        return last.taken_for(self.taken_for_at) if isinstance(last, DetectionMeasurement) else {}
 
     def plot(self, folder: Path) -> None:
         """Draws precision over recall or the confusion matrix of each model into ``folder``.
@@ -128,7 +129,7 @@ class Evaluation:
         make_folder(folder, parents=True)
         suffixes = ("",) if len(self.models) == 1 else ("_a", "_b")
         for model, one, suffix in zip(self.models, self.measured, suffixes, strict=True):
-            one.plot(folder, Path(model.text).name, suffix, self.at)
+            one.plot(folder, Path(model.text).name, suffix, self.taken_for_at)
 
     def save_worst(self, folder: Path) -> list[Path]:
         """Draws the images with the most errors of the last model; see :func:`save_worst`.

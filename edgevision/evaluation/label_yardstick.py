@@ -111,7 +111,7 @@ class ClassificationMeasurement(Measurement):
                 found[name] = curve(self.scores[order, k], hits, np.zeros_like(hits), int(hits.sum()))
         return found
 
-    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
+    def plot(self, folder: Path, title: str, suffix: str, at: Threshold) -> None:
         guesses = self.guesses
         if self.multi_label:
             per_class = self.figures.per_class

@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from edgevision.boxes import iou
 from edgevision.evaluation.detection_matching import GroundTruth
+from edgevision.model import DEFAULT_CONF_THRESHOLD
 from edgevision.types import Detections, FloatArray
 
 NOTHING = "(nothing)"
 """Stands for no object, or for no detection."""
 
-CONF_THRESHOLD = 0.35
-"""The score that ``edgevision run`` shows detections from."""
-
-Threshold = float | Mapping[str, float] | None
-"""The score that a detection needs: for all classes, or for each by name; else :data:`CONF_THRESHOLD`."""
+Threshold = float | Mapping[str, float]
+"""The score that a detection needs: for all classes, or for each by name; those without have the default."""
 
 _IOU = 0.5
 
@@ -27,7 +25,7 @@ def detection_confusion(
     found: Mapping[int, Detections],
     truth: Mapping[int, GroundTruth],
     classes: int,
-    conf_threshold: float | FloatArray = CONF_THRESHOLD,
+    conf_threshold: float | FloatArray = DEFAULT_CONF_THRESHOLD,
 ) -> NDArray[np.int64]:
     """What is taken for what: int64 ``[C + 1, C + 1]``.
 
@@ -65,8 +63,13 @@ def detection_confusion(
 
 def thresholds_of(at: Threshold, classes: Sequence[str]) -> FloatArray:
     """The threshold of each class: float32 ``[C]``."""
-    known = at if isinstance(at, Mapping) else dict.fromkeys(classes, CONF_THRESHOLD if at is None else at)
-    return np.array([known.get(name, CONF_THRESHOLD) for name in classes], np.float32)
+    known = at if isinstance(at, Mapping) else dict.fromkeys(classes, at)
+    return np.array([known.get(name, DEFAULT_CONF_THRESHOLD) for name in classes], np.float32)
+
+
+def score_text(at: Threshold) -> str:
+    """A threshold in words."""
+    return "the score of its class" if isinstance(at, Mapping) else f"a score of {at:g}"
 
 
 def taken_for(matrix: NDArray[np.int64], classes: Sequence[str]) -> dict[str, dict[str, int]]:

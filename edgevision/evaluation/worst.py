@@ -15,6 +15,7 @@ from edgevision.drawing.overlay import Overlay, draw_status
 from edgevision.evaluation.detection import DetectionEvaluation
 from edgevision.evaluation.detection_matching import GroundTruth, match_coco, pairwise_iou
 from edgevision.files import atomic_path, make_folder
+from edgevision.model import DEFAULT_CONF_THRESHOLD
 from edgevision.types import Detections, Image, SegmentationMap
 
 _FOUND, _FALSE, _MISSED = 0, 1, 2
@@ -26,7 +27,7 @@ def draw_errors(
     predicted: Detections,
     truth: GroundTruth,
     classes: Sequence[str],
-    conf_threshold: float = 0.35,
+    conf_threshold: float = DEFAULT_CONF_THRESHOLD,
 ) -> Image:
     """A copy of an image with what was found (green), falsely detected (red) and missed (blue).
 
@@ -97,7 +98,7 @@ def save_worst(
     truth: Mapping[int, GroundTruth],
     *,
     count: int = 20,
-    conf_threshold: float = 0.35,
+    conf_threshold: float = DEFAULT_CONF_THRESHOLD,
 ) -> list[Path]:
     """Draws the worst images into ``folder`` as ``01_<name>.jpg``, the worst first.
 

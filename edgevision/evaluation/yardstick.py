@@ -34,10 +34,10 @@ from edgevision.evaluation.detection import DEFAULT_MIN_BOXES, DetectionEvaluati
 from edgevision.evaluation.detection_matching import Comparison, GroundTruth
 from edgevision.evaluation.largest_object import LargestObjectFigures, largest_object_figures
 from edgevision.evaluation.mistaken import (
-    CONF_THRESHOLD,
     NOTHING,
     Threshold,
     detection_confusion,
+    score_text,
     taken_for,
     thresholds_of,
 )
@@ -132,13 +132,13 @@ class Measurement(ABC):
         return {}
 
     @abstractmethod
-    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
+    def plot(self, folder: Path, title: str, suffix: str, at: Threshold) -> None:
         """Draws what the figure is made of as a PNG in ``folder``.
 
         Args:
             folder: exists.
             title: the model's name.
-            suffix: at the end of the file's name.
+            suffix: at the end of the file's name; empty for none.
             at: of a detector, the score from which boxes count in what is taken for what.
 
         Raises:
@@ -251,7 +251,7 @@ class DetectionMeasurement(Measurement):
             largest=self.largest,
         )
 
-    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
+    def plot(self, folder: Path, title: str, suffix: str, at: Threshold) -> None:
         per_class, likeness = self.evaluation.figures.per_class, LIKENESS[self.task]
         curves = {f"{name} {per_class[name].ap50:.2f}": curve for name, curve in self.curves().items()}
         path = folder / f"precision_recall{suffix}.png"
@@ -265,12 +265,11 @@ class DetectionMeasurement(Measurement):
         plot_recall_over_iou(path, overlaps, f"{title}: recall at most 100 detections an image", likeness)
         if self.task == "detection":
             classes = self.evaluation.classes
-            score = "its class's score" if isinstance(at, Mapping) else f"a score of {at or CONF_THRESHOLD:g}"
             plot_confusion_matrix(
                 folder / f"confusion{suffix}.png",
                 self._confusion(at),
                 (*classes, NOTHING),
-                f"{title}: what each object was taken for at {score}, per cent",
+                f"{title}: what each object was taken for at {score_text(at)}, per cent",
             )
 
     def _confusion(self, at: Threshold) -> NDArray[np.int64]:
@@ -278,7 +277,7 @@ class DetectionMeasurement(Measurement):
         least = thresholds_of(at, classes)
         return detection_confusion(self.predictions.found, self.truth, len(classes), least)
 
-    def taken_for(self, at: Threshold = None) -> dict[str, dict[str, int]]:
+    def taken_for(self, at: Threshold) -> dict[str, dict[str, int]]:
         """By labelled class, how many of its objects were taken for which.
 
         Empty where other things than boxes are compared, and where there is one class only.
@@ -449,7 +448,7 @@ class SegmentationMeasurement(Measurement):
             self.figures, origin, len(matrices), matrices.sum(axis=0).tolist(), interval, compared_with
         )
 
-    def plot(self, folder: Path, title: str, suffix: str = "", at: Threshold = None) -> None:
+    def plot(self, folder: Path, title: str, suffix: str, at: Threshold) -> None:
         plot_confusion_matrix(
             folder / f"confusion{suffix}.png",
             self.counts.matrices.sum(axis=0),

@@ -18,7 +18,7 @@ from edgevision.data.segmentation.label_maps import read_pair
 from edgevision.engines import load_engine
 from edgevision.errors import DataError
 from edgevision.evaluation.detection_matching import GroundTruth
-from edgevision.evaluation.mistaken import detection_confusion
+from edgevision.evaluation.mistaken import detection_confusion, score_text
 from edgevision.evaluation.page import Page, thumbnail
 from edgevision.evaluation.predict import ground_truth
 from edgevision.evaluation.segmentation import worst_matrices
@@ -33,7 +33,7 @@ from edgevision.evaluation.yardstick import (
 from edgevision.export.to_onnx import export_checkpoint
 from edgevision.files import atomic_path, write_json
 from edgevision.finetune.prepare import FEW, Prepared
-from edgevision.model import Model
+from edgevision.model import DEFAULT_CONF_THRESHOLD, Model
 from edgevision.progress import OnDone
 from edgevision.training.checkpoint import load_checkpoint
 from edgevision.training.config import DetectorTraining, TrainingRun
@@ -157,7 +157,7 @@ def _measure_detector(
         [(_size_name(one), str(one.boxes), "-" if one.ap50 is None else f"{one.ap50:.3f}") for one in sizes],
         bar=2,
     )
-    page.section("What is taken for what, from a score of 0.35 on")
+    page.section(f"What is taken for what, from {score_text(DEFAULT_CONF_THRESHOLD)} on")
     _add_matrix(page, confusion, (*run.classes, "missed"), (*run.classes, "false alarm"))
     _add_worst(page, measured, data.classes, {one.image_id: one.path for one in data.images}, truth)
     return ("ap50", round(figures.ap50, 4)), {

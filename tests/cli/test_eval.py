@@ -155,6 +155,8 @@ def test_what_is_taken_for_what_is_said_and_written(call, model, tmp_path):
     code, out, _ = call(*arguments, "--at", "1", "--json", "at.json")  # its scores are 1
     assert code == 0
     assert "from a score of 1 on: 1 of 6 objects missed" in " ".join(out.split())
+    assert call(*arguments, "--at", "0", "--json", "zero.json")[0] == 0
+    assert read_report("zero.json").taken_for_at == 0
     chosen = json.loads(Path("report.json").read_text())
     chosen["points"]["green"]["best"]["threshold"] = (
         1.1  # no box of it counts: the one on red objects is red's
